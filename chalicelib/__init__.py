@@ -1,0 +1,1 @@
+"""The broker: nouns, two verbs (exchange, admission), and a rim of adapters."""

@@ -1,0 +1,190 @@
+"""A call with a token -> a call with the key: the second of the two verbs.
+
+First what needs no state, then one wave of state access, then a pure decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from chalicelib import jws, providers, quota, tokens
+from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.grants import Grant
+from chalicelib.jwk import VerifyingKey
+from chalicelib.providers import PROVIDERS, ProviderKey, ProviderKeys
+from chalicelib.quota import Counter
+from chalicelib.revocation import EPOCHS, Standing, Thing, stopped
+
+_TEXTS = ("sub", "client_id", "scope", "grant", "idp", "jti")
+"""The claims of an issued token that are text; `ep` is the epochs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a caller attempts: one method on one path of one key. path: the provider's own, from `/`."""
+
+    unverified_token: str
+    key: str
+    method: str
+    path: str
+
+    def __repr__(self) -> str:
+        # SECURITY: a token must not reach a log by way of a repr (test_canary.py).
+        return f"Call(key={self.key!r}, method={self.method!r}, path={self.path!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What one wave of state access found: how the six things stand, and which number this call is per window."""
+
+    things: Mapping[str, Standing]
+    numbers: Mapping[str, int]
+
+
+class Gate(Protocol):
+    """The edge's state. Methods raise Unavailable if state is out of reach or anything was left unread."""
+
+    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...]) -> Wave:
+        """Read the six things, and add one to each counter, at once. A counter is never added to twice."""
+
+    def give_back(self, counters: tuple[Counter, ...]) -> None:
+        """Take one from each counter and count one refused call there instead, so that refusals burn no quota."""
+
+
+class SigningKeys(Protocol):
+    """The public keys of our own tokens. A kid is its key's thumbprint, so what was found once stays true."""
+
+    def find(self, kid: str, now: int) -> VerifyingKey:
+        """Return the key; raises TokenInvalid if there is none, Unavailable if that cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What an admission needs. issuer: the broker's URL, the `iss` of its tokens."""
+
+    gate: Gate
+    signing_keys: SigningKeys
+    provider_keys: ProviderKeys
+    issuer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A call that may go on: where to, with which key. principal, grant, jti: for the log."""
+
+    key: ProviderKey
+    principal: str
+    grant: str
+    jti: str
+
+
+def admit(call: Call, edge: Edge, now: int) -> Admitted:
+    """Return how a call goes on, or raise Refusal. now: epoch seconds.
+
+    401 where a fresh token would help, 403 where it would not, 429 for quota, 503 (Unavailable) when we cannot tell.
+    """
+    claims, kid = _verify(call, edge, now)
+    try:
+        return _admit(call, claims, kid, edge, now)
+    except Refusal as refusal:
+        # Named as the audit names them, so that one search finds both.
+        refusal.about = {"key": call.key, "grant": str(claims["grant"]), "principal": str(claims["sub"])}
+        refusal.about["jti"] = str(claims["jti"])
+        raise
+
+
+def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) -> Admitted:
+    _check_scope(str(claims["scope"]).split(" "), call)
+    grant_name, sub, jti = (str(claims[name]) for name in ("grant", "sub", "jti"))
+    things = {
+        "everything": Thing("everything", "*"),
+        "issuer": Thing("issuer", str(claims["idp"])),
+        "key": Thing("key", call.key),
+        "grant": Thing("grant", grant_name),
+        "principal": Thing("principal", sub),
+        "token": Thing("token", jti),
+    }
+    counters = quota.counters("calls", grant_name, sub, now)
+    wave = edge.gate.wave(things, counters)
+    try:
+        config = decide(call, claims, kid, wave, now)
+        key = edge.provider_keys.get(call.key, str(config.get("version", "")))
+    except Refusal:
+        edge.gate.give_back(counters)
+        raise
+    return Admitted(key, sub, grant_name, jti)
+
+
+def _verify(call: Call, edge: Edge, now: int) -> tuple[tokens.Claims, str]:
+    if not call.unverified_token:
+        raise Refusal("token_missing", "invalid_token", 401, "no token: send a Keybroker token as the API key")
+    try:
+        unverified = jws.parse(call.unverified_token)
+        expected = tokens.Expected(
+            issuer=edge.issuer,
+            audience=call.key,
+            max_lifetime=tokens.TTL_CEILING,
+            types=frozenset({tokens.ISSUED_TYPE}),
+            required=(*_TEXTS, "ep"),
+            grace=0,  # our own clock set it, and a token of minutes must not live half a minute more
+        )
+        key = edge.signing_keys.find(unverified.kid, now)
+        return _typed(tokens.verify(unverified, key, expected, now)), key.kid
+    except TokenInvalid as invalid:
+        text = (
+            "the token has expired; get a fresh one" if invalid.reason == "exp_past" else "not a valid token for this"
+        )
+        raise Refusal(invalid.reason, "invalid_token", 401, text) from None
+
+
+def _typed(claims: tokens.Claims) -> tokens.Claims:
+    """Return the claims if all that is read of them has the type that the broker gives it."""
+    for name in _TEXTS:
+        if not isinstance(claims[name], str):
+            raise TokenInvalid(f"{name}_malformed")
+    epochs = claims["ep"]
+    # SECURITY: bool is an int in Python and 1.0 == 1; neither is an epoch (vectors/issued_tokens.json).
+    if not isinstance(epochs, list) or len(epochs) != len(EPOCHS) or any(type(n) is not int or n < 0 for n in epochs):
+        raise TokenInvalid("ep_malformed")
+    return claims
+
+
+def _check_scope(scope: list[str], call: Call) -> None:
+    if not providers.opens(tuple(scope), call.method, call.path):
+        text = f"the token does not open {call.method} {call.path}"[:200]  # a path may be thousands long, or a token
+        raise Refusal("out_of_scope", "insufficient_scope", 403, text)
+
+
+def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) -> Mapping[str, object]:
+    """Return the key's config if the call is admitted, from facts alone; raises Refusal."""
+    stop = stopped(wave.things, _epochs(claims), now)
+    if stop and stop.blocked:
+        raise Refusal(f"revoked_{stop.scope}", "revoked", 403, f"access is revoked ({stop.scope})")
+    if stop:
+        text = f"the token was issued before a revocation ({stop.scope}); get a fresh one"
+        raise Refusal(f"stale_{stop.scope}", "invalid_token", 401, text)
+    everything, key, grant_config = (wave.things[name].config for name in ("everything", "key", "grant"))
+    if kid not in (everything or {}).get("signing", ()):
+        raise Refusal("signing_key_gone", "invalid_token", 401, "the token's signing key is no longer valid")
+    if key is None or grant_config is None:
+        raise Refusal("grant_gone", "revoked", 403, "the grant is no longer there")
+    grant = Grant.from_json(grant_config)
+    if grant.key != call.key or grant.issuer != claims["idp"]:
+        raise Refusal("grant_changed", "revoked", 403, "the grant is now for something else")
+    _check_scope(list(grant.scope), call)
+    if providers.closed(PROVIDERS[key["provider"]], call.path):
+        raise Refusal("path_closed", "insufficient_scope", 403, "this endpoint is closed for every grant")
+    over = quota.exceeded(grant.call_limits, wave.numbers, now)
+    if over:
+        text = f"quota of {over.limit} calls is used up; the window ends in {over.retry_after} s"
+        raise Refusal("quota_calls", "quota_exceeded", 429, text, retry_after=over.retry_after)
+    return key
+
+
+def _epochs(claims: Mapping[str, object]) -> dict[str, int]:
+    """The epochs a token carries, by scope; the token itself is at 0, so a token that was ever revoked stays dead."""
+    carried = claims["ep"]
+    numbers = carried if isinstance(carried, list) and len(carried) == len(EPOCHS) else [-1] * len(EPOCHS)
+    return {**dict(zip(EPOCHS, numbers, strict=True)), "token": 0}

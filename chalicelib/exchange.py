@@ -1,0 +1,204 @@
+"""Subject token -> issued token: the first of the two verbs (RFC 8693, RFC 7523)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from chalicelib import grants, jws, principal, quota, tokens
+from chalicelib.audit import Event
+from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.grants import Grant
+from chalicelib.issuers import Issuer, KeySource
+from chalicelib.ledger import REPLAY_MARGIN, Found, Issuance, Ledger, Lock, Wanted
+from chalicelib.principal import Principal
+from chalicelib.providers import PROVIDERS
+from chalicelib.revocation import EPOCHS, EVERYTHING, Standing, Thing
+from chalicelib.token_request import TokenRequest
+
+__all__ = ["Broker", "TokenRequest", "exchange"]
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """What an exchange needs. url: the broker's own, the `iss` of its tokens. edge_url: where calls go.
+
+    identities: every claim that may identify a subject. practice_ttl: seconds, for tests of expiry; None elsewhere.
+    """
+
+    ledger: Ledger
+    keys: KeySource
+    signer: tokens.Signer
+    url: str
+    edge_url: str
+    identities: frozenset[str]
+    practice_ttl: int | None = None
+
+
+def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[], str]) -> tokens.IssuedToken:
+    """Return an issued token for a subject token, or raise Refusal; a refusal after verification is audited.
+
+    now: epoch seconds. new_id: makes an unguessable id. Raises Unavailable: nothing was issued.
+    """
+    try:
+        unverified = jws.parse(request.unverified_subject_token)
+        found, issuer = _find(request, unverified, broker)
+        key = broker.keys.find(issuer, unverified.kid, now)
+        expected = tokens.Expected(
+            issuer.url, issuer.audience, issuer.max_lifetime, tokens.SUBJECT_TYPES, issuer.required
+        )
+        claims = tokens.verify(unverified, key, expected, now)
+        stable_id = principal.stable_id(issuer.identity, claims)
+        if stable_id is None:
+            raise TokenInvalid("identity_missing")
+    except TokenInvalid as invalid:
+        # SECURITY: until a token is verified, nobody is told what is wrong with it (vectors/subject_tokens.json).
+        raise Refusal(invalid.reason, "invalid_grant", 400) from None
+    caller = Principal(issuer.url, stable_id, str(claims.get(issuer.label, "")))
+    event = Event(
+        id=new_id(),
+        at=now,
+        kind="token.refused",
+        request_id=request.request_id,
+        principal=caller.sub,
+        principal_name=caller.name,
+        issuer=issuer.url,
+        key=request.audience,
+        claims=dict(claims),
+    )
+    return _issue_or_audit(_Verified(request, issuer, caller, claims, found, event, now), broker, new_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    request: TokenRequest
+    issuer: Issuer
+    caller: Principal
+    claims: tokens.Claims
+    found: Found
+    event: Event
+    now: int
+
+
+def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker) -> tuple[Found, Issuer]:
+    url = unverified.unverified_claims.get("iss")
+    if not isinstance(url, str):
+        raise TokenInvalid("iss_missing")
+    if len(url) > 255:
+        raise TokenInvalid("issuer_unknown")
+    subs = principal.candidates(url, broker.identities, unverified.unverified_claims)
+    things = (EVERYTHING, Thing("issuer", url), Thing("key", request.audience), *(Thing("principal", s) for s in subs))
+    found = broker.ledger.find(Wanted(things, url, request.audience, request.grant))
+    config = found.things[Thing("issuer", url)].config
+    if config is None:
+        raise TokenInvalid("issuer_unknown")
+    return found, Issuer.from_json(config)
+
+
+def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], str]) -> tokens.IssuedToken:
+    grant_name = ""
+    try:
+        grant, stands = _choose(verified)
+        grant_name = grant.name
+        return _issue(verified, grant, stands, broker, new_id)
+    except Refusal as refusal:
+        if refusal.status != 503:
+            broker.ledger.record(replace(verified.event, reason=refusal.reason, grant=grant_name))
+        raise
+
+
+def _choose(verified: _Verified) -> tuple[Grant, Mapping[str, Standing]]:
+    request, found = verified.request, verified.found
+    if found.things[Thing("key", request.audience)].config is None:
+        raise Refusal("no_grant", "invalid_target", 400, f"no grant admits this identity for {request.audience!r}")
+    if found.grants is None:
+        raise Refusal("name_the_grant", "invalid_request", 400, "too many grants to try: name the grant as `grant`")
+    fitting = [
+        (grant, standing)
+        for grant, standing in found.grants
+        if (grant.issuer, grant.key) == (verified.issuer.url, request.audience)
+    ]
+    grant = grants.choose([one for one, _ in fitting], verified.claims, verified.issuer.refused, request.audience)
+    stands = _stands(verified, grant, dict(fitting)[grant])
+    _check_blocks(stands, verified.now)
+    return grant, stands
+
+
+def _stands(verified: _Verified, grant: Grant, standing: Standing) -> dict[str, Standing]:
+    things = verified.found.things
+    return {
+        "everything": things[EVERYTHING],
+        "issuer": things[Thing("issuer", verified.issuer.url)],
+        "key": things[Thing("key", grant.key)],
+        "grant": standing,
+        "principal": things[Thing("principal", verified.caller.sub)],
+    }
+
+
+def _check_blocks(stands: Mapping[str, Standing], now: int) -> None:
+    for scope, standing in stands.items():
+        if standing.blocked(now):
+            raise Refusal(f"revoked_{scope}", "invalid_grant", 400, f"access is revoked ({scope})")
+
+
+def _issue(
+    verified: _Verified, grant: Grant, stands: Mapping[str, Standing], broker: Broker, new_id: Callable[[], str]
+) -> tokens.IssuedToken:
+    scope = grants.narrow(grant, verified.request.scope)
+    ttl = broker.practice_ttl or min(grant.ttl, tokens.TTL_CEILING)
+    now = verified.now
+    claims: Mapping[str, object] = {
+        "iss": broker.url,
+        "sub": verified.caller.sub,
+        "aud": grant.key,
+        "client_id": verified.caller.sub,
+        "scope": " ".join(scope),
+        "grant": grant.name,
+        "idp": verified.issuer.url,
+        "ep": [stands[name].epoch for name in EPOCHS],
+        "iat": now,
+        "nbf": now,
+        "exp": now + ttl,
+        "jti": new_id(),
+    }
+    event = replace(verified.event, kind="token.issued", grant=grant.name, jti=str(claims["jti"]))
+    limits = grant.token_limits
+    counted = tuple((counter, limits) for counter in quota.counters("tokens", grant.name, verified.caller.sub, now))
+    issuance = Issuance(event, counted, _lock(verified, grant, claims))
+    header = {"typ": tokens.ISSUED_TYPE, "kid": broker.signer.kid()}
+    # SECURITY: the signature is made beside the transaction and thrown away unless the transaction holds
+    # (test_nothing_is_issued_without_its_record).
+    pending = broker.signer.begin(header, claims)
+    before = broker.ledger.issue(issuance, now)
+    if before is not None:
+        claims, pending = before, broker.signer.begin(header, before)
+    provider = PROVIDERS[str((stands["key"].config or {})["provider"])]
+    return tokens.IssuedToken(
+        access_token=pending.result(),
+        expires_in=int(str(claims["exp"])) - now,
+        scope=str(claims["scope"]),
+        base_url=f"{broker.edge_url}/{grant.key}{provider.base_path}",
+    )
+
+
+def _lock(verified: _Verified, grant: Grant, claims: Mapping[str, object]) -> Lock | None:
+    request, subject = verified.request, verified.claims
+    idempotency = _hash(request.idempotency_key) if request.idempotency_key else ""
+    if not verified.issuer.single_use and not idempotency:
+        return None
+    # A token without `jti` is known by what was signed, never by its whole text: signatures are malleable.
+    subject_id = subject.get("jti") or _hash(request.unverified_subject_token.rpartition(".")[0])
+    once = [verified.issuer.url, subject_id, grant.name]
+    return Lock(
+        id=_hash(*once) if verified.issuer.single_use else _hash(*once, idempotency),
+        expires=int(str(subject["exp"])) + tokens.LEEWAY + REPLAY_MARGIN,
+        idempotency=idempotency,
+        request=_hash(*once, request.audience, request.grant, sorted(request.scope or ()), request.scope is None),
+        claims=claims,
+    )
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

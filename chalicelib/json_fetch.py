@@ -1,0 +1,104 @@
+"""One small JSON document over HTTP, in bounded time and space whatever the other side does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Mapping
+from http.client import HTTPException
+from urllib.parse import urlsplit
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+DOCUMENT_LIMIT = 100 * 1024
+_HEADERS: Mapping[str, str] = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "keybroker"}
+
+
+class FetchFailed(Exception):  # noqa: N818  says what happened
+    """A document could not be had, or is not what it must be. The reason is a fixed word."""
+
+
+def get_json(url: str, within: float) -> object:
+    """Get a JSON document of at most DOCUMENT_LIMIT bytes within so many seconds, or raise FetchFailed.
+
+    Redirects are not followed and compression is not undone. The time counts from the look-up of the name to the last
+    byte. Reasons: too_slow, too_large, status (other than 200), unreachable, malformed (no JSON).
+    """
+    if within <= 0:
+        raise FetchFailed("too_slow")
+    try:
+        get = _Get(url, within)
+        get.start()
+        get.join(within)
+        if get.is_alive():
+            get.connection.cut()
+            raise FetchFailed("too_slow")
+        if get.fault:
+            raise FetchFailed(get.fault)
+        return json.loads(get.body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise FetchFailed("malformed") from None
+
+
+class _Get(threading.Thread):
+    """One GET on a thread of its own: a time-out of a socket bounds neither a name's look-up nor a header that drips."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        super().__init__(name="keybroker-get", daemon=True)
+        parts = urlsplit(url)
+        kind = _Tls if parts.scheme == "https" else _Plain
+        # A second more, so that it is the caller who gives up, with one and the same reason.
+        self.connection = kind(parts.hostname or "", parts.port, timeout=timeout + 1)
+        self.target = parts.path or "/"
+        self.body = b""
+        self.fault = "unreachable"
+
+    def run(self) -> None:
+        """Fill `body`, and empty `fault` if all went well."""
+        try:
+            self.connection.request("GET", self.target, headers=_HEADERS, preload_content=False, decode_content=False)
+            with contextlib.closing(self.connection.getresponse()) as response:
+                if response.status != 200:
+                    self.fault = "status"
+                    return
+                while len(self.body) <= DOCUMENT_LIMIT and (part := response.read(DOCUMENT_LIMIT + 1)):
+                    self.body += part
+            self.fault = "too_large" if len(self.body) > DOCUMENT_LIMIT else ""
+        except (HTTPError, HTTPException, OSError, ValueError):
+            pass  # `fault` says so already
+        finally:
+            self.connection.end()
+
+
+class _Plain(HTTPConnection):
+    """A connection that another thread can cut, whatever it is doing: while it connects, and in a TLS handshake too."""
+
+    _handle: socket.socket | None = None
+    _was_cut = False
+
+    def _new_conn(self) -> socket.socket:
+        made = super()._new_conn()
+        self._handle = made.dup()  # TLS takes `made` over, and an answer with `Connection: close` closes it early
+        if self._was_cut:
+            self.cut()
+        return made
+
+    def cut(self) -> None:
+        """Make whoever reads or writes here fail at once, now or once it is connected."""
+        self._was_cut = True
+        if self._handle:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Close it for good."""
+        self.close()
+        if self._handle:
+            self._handle.close()
+
+
+class _Tls(_Plain, HTTPSConnection):
+    """The same with TLS: the system's certificate authorities, and the name checked, as urllib3 does by default."""

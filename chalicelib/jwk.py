@@ -1,0 +1,129 @@
+"""Which public keys may verify a signature, and with which one algorithm (RFC 7517, RFC 8725)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import jwt
+
+from chalicelib.errors import TokenInvalid
+
+ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"})
+"""What issuers may sign with. No symmetric algorithm and not `none`: a public key must never serve as a shared one."""
+
+_CURVES = {"P-256": "ES256", "P-384": "ES384", "Ed25519": "EdDSA"}
+_RSA_BYTES = 2048 // 8
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A public key that passed the rules, with the one algorithm it may be used with."""
+
+    kid: str
+    algorithm: str
+    key: jwt.PyJWK
+
+
+def verifying_key(jwk: Mapping[str, object], allowed: Iterable[str]) -> VerifyingKey:
+    """Make a key of a JWK; raises TokenInvalid with the rule it breaks.
+
+    jwk: one member of a JWKS. allowed: the issuer's algorithms; the key's own algorithm, or the only one that fits
+    its type, must be among them. PyJWT ignores `use` and `key_ops`, so they are honoured here.
+    """
+    kid = jwk.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise TokenInvalid("key_without_kid")
+    if jwk.get("use", "sig") != "sig":
+        raise TokenInvalid("key_use")
+    key_ops = jwk.get("key_ops", ["verify"])
+    if not isinstance(key_ops, list) or "verify" not in key_ops:
+        raise TokenInvalid("key_ops")
+    algorithm = _algorithm(jwk, frozenset(allowed) & ALGORITHMS)
+    _check_rsa(jwk)
+    public = {name: value for name, value in jwk.items() if name in ("kty", "crv", "x", "y", "n", "e", "kid")}
+    try:
+        return VerifyingKey(kid, algorithm, jwt.PyJWK({**public, "alg": algorithm}))
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError):
+        raise TokenInvalid("key_malformed") from None
+
+
+def key_set(jwks: object, allowed: Iterable[str]) -> dict[str, VerifyingKey]:
+    """Make the usable keys of a JWKS, by kid; raises TokenInvalid if the set itself must not be trusted.
+
+    A set with a symmetric key or with one kid twice is refused whole; a key of an unsupported kind is left out.
+    """
+    members = jwks.get("keys") if isinstance(jwks, dict) else None
+    if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
+        raise TokenInvalid("jwks_malformed")
+    if any(member.get("kty") == "oct" for member in members):
+        raise TokenInvalid("jwks_symmetric")
+    kids = [member["kid"] for member in members if isinstance(member.get("kid"), str)]
+    if len(set(kids)) != len(kids):
+        raise TokenInvalid("jwks_kid_twice")
+    names, keys = tuple(allowed), {}
+    for member in members:
+        try:
+            key = verifying_key(member, names)
+        except TokenInvalid:
+            continue  # an issuer may publish encryption keys and kinds we do not use beside the ones we do
+        keys[key.kid] = key
+    return keys
+
+
+def thumbprint(jwk: Mapping[str, str]) -> str:
+    """Return an EC key's RFC 7638 thumbprint: base64url of the SHA-256 of its required members."""
+    members = {name: jwk[name] for name in ("crv", "kty", "x", "y")}
+    digest = hashlib.sha256(json.dumps(members, separators=(",", ":"), sort_keys=True).encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _algorithm(jwk: Mapping[str, object], allowed: frozenset[str]) -> str:
+    """The one algorithm of a key: its own `alg`, else the only allowed one that fits its type."""
+    kty = jwk.get("kty")
+    if kty == "RSA":
+        fitting = {name for name in allowed if name[:2] in ("RS", "PS")}
+    elif kty in ("EC", "OKP"):
+        fitting = {_CURVES.get(str(jwk.get("crv")), "")} & allowed
+    else:
+        raise TokenInvalid("key_type")
+    own = jwk.get("alg")
+    if own is not None:
+        fitting &= {str(own)}
+    if len(fitting) != 1:
+        # More than one can fit an RSA key without `alg`; RS256 is what such issuers (AWS STS) sign with.
+        if own is None and "RS256" in fitting:
+            return "RS256"
+        raise TokenInvalid("key_algorithm")
+    return fitting.pop()
+
+
+def _check_rsa(jwk: Mapping[str, object]) -> None:
+    if jwk.get("kty") != "RSA":
+        return
+    n, e = _number(jwk.get("n")), _number(jwk.get("e"))
+    if n.bit_length() < _RSA_BYTES * 8 or n.bit_length() > 8192:
+        raise TokenInvalid("key_size")
+    if e < 65537 or e % 2 == 0 or e.bit_length() > 32:
+        raise TokenInvalid("key_exponent")
+    if _roca(n):
+        raise TokenInvalid("key_roca")
+
+
+def _number(value: object) -> int:
+    try:
+        return int.from_bytes(base64.urlsafe_b64decode(f"{value}=="), "big") if isinstance(value, str) else 0
+    except ValueError:
+        raise TokenInvalid("key_malformed") from None
+
+
+# CVE-2017-15361: moduli of the affected library are powers of 65537 modulo each of these primes.
+_ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+_ROCA_POWERS = {prime: {pow(65537, power, prime) for power in range(prime)} for prime in _ROCA_PRIMES}
+
+
+def _roca(n: int) -> bool:
+    return all(n % prime in powers for prime, powers in _ROCA_POWERS.items())

@@ -1,0 +1,92 @@
+"""The exchange's state: what is read before a token is issued, and what is written with it, all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from chalicelib import quota
+from chalicelib.audit import Audit, Event
+from chalicelib.errors import Refusal
+from chalicelib.grants import Grant
+from chalicelib.quota import Counter, Limit
+from chalicelib.revocation import Standing, Thing
+from chalicelib.tokens import LEEWAY
+
+REPLAY_MARGIN = LEEWAY
+"""Seconds a replay lock outlives the subject token's expiry and leeway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the first wave reads. things: everything, issuer, key and each `sub` the caller may turn out to have."""
+
+    things: tuple[Thing, ...]
+    issuer: str
+    key: str
+    grant: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the first wave found. grants: the named one, or all of this issuer and key; None if there are too many."""
+
+    things: Mapping[Thing, Standing]
+    grants: tuple[tuple[Grant, Standing], ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A replay lock. id: hash of issuer, `jti` and grant. expires: epoch seconds.
+
+    idempotency, request: hashes by which a retry is told from a replay; idempotency is "" for a request without one.
+    """
+
+    id: str
+    expires: int
+    idempotency: str
+    request: str
+    claims: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuance:
+    """What the second wave writes, all of it or nothing: counters (each with its limits), the lock, the event."""
+
+    event: Event
+    counters: tuple[tuple[Counter, tuple[Limit, ...]], ...]
+    lock: Lock | None
+
+
+class Ledger(Audit, Protocol):
+    """The exchange's state. Every method raises Unavailable if state is out of reach: nothing was changed then."""
+
+    def find(self, wanted: Wanted) -> Found:
+        """Read everything an exchange depends on, in one consistent wave, uncached."""
+
+    def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
+        """Write an issuance in one transaction.
+
+        Returns None when it is written; the claims issued before if it is a retry, and nothing is written then.
+        Raises Refusal `replayed` or `quota_tokens`, and nothing is written then.
+        """
+
+
+def retry(stored: Lock, request: Lock, now: int) -> Mapping[str, object]:
+    """Return the claims issued before, if `request` is a retry of the one that took the lock; else raise `replayed`.
+
+    A retry brings the same Idempotency-Key and asks for the same; once the token has expired there is none.
+    """
+    same = stored.idempotency and (stored.idempotency, stored.request) == (request.idempotency, request.request)
+    if same and int(str(stored.claims["exp"])) > now:
+        return stored.claims
+    raise Refusal("replayed", "invalid_grant", 400, "this identity token was used before; get a fresh one")
+
+
+def over_quota(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> None:
+    """Raise Refusal `quota_tokens` if a token with these numbers is beyond a limit."""
+    over = quota.exceeded(limits, numbers, now)
+    if over:
+        text = f"{over.limit} tokens are used up; the window ends in {over.retry_after} s"
+        raise Refusal("quota_tokens", "quota_exceeded", 429, text, retry_after=over.retry_after)

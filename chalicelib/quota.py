@@ -1,0 +1,72 @@
+"""How much: limits per window, and which number a call or a token is in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+WINDOWS: Mapping[str, int] = {"minute": 60, "hour": 3600, "day": 86400}
+"""Seconds of each window. Windows start at multiples of their length since the epoch (UTC)."""
+
+COUNT_LIMIT = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `count` in each window of this name."""
+
+    count: int
+    window: str
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.window}"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What is counted in one window: `calls` or `tokens` of a principal under a grant, from `start` (epoch seconds)."""
+
+    what: str
+    grant: str
+    principal: str
+    window: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """The limit that stops this call, and the seconds until its window ends."""
+
+    limit: Limit
+    retry_after: int
+
+
+def counters(what: str, grant: str, principal: str, now: int) -> tuple[Counter, ...]:
+    """Return the three counters, minute, hour and day, that something done at `now` counts in."""
+    return tuple(Counter(what, grant, principal, window, now - now % length) for window, length in WINDOWS.items())
+
+
+def window_ends(counter: Counter) -> int:
+    """Return when a counter's window ends, in epoch seconds."""
+    return counter.start + WINDOWS[counter.window]
+
+
+def exceeded(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> Exceeded | None:
+    """Return the limit that this call is beyond, the one that lasts longest, or None.
+
+    numbers: for each window, which one this call is (1 for the first). A window that is missing counts as exceeded.
+    """
+    beyond = [
+        Exceeded(limit, WINDOWS[limit.window] - now % WINDOWS[limit.window])
+        for limit in limits
+        if numbers.get(limit.window, COUNT_LIMIT + 1) > limit.count
+    ]
+    return max(beyond, key=lambda one: one.retry_after, default=None)
+
+
+def parse(text: object) -> Limit | None:
+    """Read `N/minute`, `N/hour` or `N/day`; None if it is not one. N is a positive decimal number."""
+    count, slash, window = text.partition("/") if isinstance(text, str) else ("", "", "")
+    if not slash or window not in WINDOWS or not count.isascii() or not count.isdigit() or len(count) > 10:
+        return None
+    return Limit(int(count), window) if 0 < int(count) <= COUNT_LIMIT else None

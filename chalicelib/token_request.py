@@ -1,0 +1,127 @@
+"""Reads what callers send to the token endpoint: form and JSON, RFC 8693 and RFC 7523."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from chalicelib.errors import Refusal
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of a body at most: a form needs three for some bytes of a token of 16 KiB."""
+FIELD_LIMIT = 4096
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  a name, not a token
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+ISSUED_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  a name, not a token
+_JWT = "urn:ietf:params:oauth:token-type:jwt"
+_SUBJECT_TYPES = (_JWT, "urn:ietf:params:oauth:token-type:id_token")
+_REQUESTED_TYPES = (ISSUED_TOKEN_TYPE, _JWT)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What a caller asks for. scope: None for all that the grant has. idempotency_key: of this request's retries."""
+
+    unverified_subject_token: str
+    audience: str
+    request_id: str
+    grant: str | None = None
+    scope: frozenset[str] | None = None
+    idempotency_key: str | None = None
+
+    def __repr__(self) -> str:
+        # SECURITY: the subject token must not reach a log by way of a repr (test_canary.py).
+        return f"TokenRequest(audience={self.audience!r}, grant={self.grant!r}, request_id={self.request_id!r})"
+
+
+def read(content_type: str, body: bytes, idempotency_key: str | None, request_id: str) -> TokenRequest:
+    """Return the request, or raise Refusal: `invalid_request` or `unsupported_grant_type`."""
+    if len(body) > BODY_LIMIT:
+        raise Refusal("body_too_large", "invalid_request", 413, f"the body is over {BODY_LIMIT} bytes")
+    fields = _form(body) if content_type.partition(";")[0].strip().lower().endswith("urlencoded") else _json(body)
+    grant_type = _text(fields, "grant_type")
+    if grant_type == TOKEN_EXCHANGE:
+        token = _required(fields, "subject_token")
+        if _required(fields, "subject_token_type") not in _SUBJECT_TYPES:
+            raise _malformed("subject_token_type must be jwt or id_token")
+    elif grant_type == JWT_BEARER:
+        token = _required(fields, "assertion")
+    elif grant_type is None:
+        raise _malformed("grant_type is missing")
+    else:
+        text = f"grant_type must be {TOKEN_EXCHANGE} or {JWT_BEARER}"
+        raise Refusal("grant_type", "unsupported_grant_type", 400, text)
+    if (_text(fields, "requested_token_type") or ISSUED_TOKEN_TYPE) not in _REQUESTED_TYPES:
+        raise _malformed("requested_token_type must be access_token")
+    if "actor_token" in fields:
+        raise _malformed("actor_token is not supported")
+    scope = _text(fields, "scope")
+    if scope is not None and not scope.split():
+        raise _malformed("scope must name at least one METHOD:/path")
+    return TokenRequest(
+        unverified_subject_token=token,
+        audience=_required(fields, "audience"),
+        request_id=request_id,
+        grant=_text(fields, "grant"),
+        scope=frozenset(scope.split()) if scope is not None else None,
+        idempotency_key=_idempotency_key(idempotency_key),
+    )
+
+
+def _form(body: bytes) -> Mapping[str, object]:
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=32)
+    except ValueError:
+        raise _malformed("the body is no form") from None
+    return once(pairs)
+
+
+def _json(body: bytes) -> Mapping[str, object]:
+    try:
+        fields = json.loads(body.decode("utf-8"), object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        raise _malformed("the body is no JSON object") from None
+    if not isinstance(fields, dict):
+        raise _malformed("the body is no JSON object")
+    return fields
+
+
+def once(pairs: list[tuple[str, object]] | list[tuple[str, str]]) -> Mapping[str, object]:
+    """Return the members of an object or a form; raises Refusal `invalid_request` if one was sent twice."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):  # RFC 6749 section 3.2
+        raise _malformed("a parameter was sent twice")
+    return fields
+
+
+def _text(fields: Mapping[str, object], name: str) -> str | None:
+    value = fields.get(name)
+    if value is None or value == "":  # RFC 6749 section 3.1: a parameter without a value counts as omitted
+        return None
+    if not isinstance(value, str) or (len(value) > FIELD_LIMIT and name not in ("subject_token", "assertion")):
+        raise _malformed(f"{name} must be text of at most {FIELD_LIMIT} characters")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which no state could store
+        raise _malformed(f"{name} must be Unicode text") from None
+    return value
+
+
+def _required(fields: Mapping[str, object], name: str) -> str:
+    value = _text(fields, name)
+    if value is None:
+        raise _malformed(f"{name} is missing")
+    return value
+
+
+def _idempotency_key(value: str | None) -> str | None:
+    # 128 bits are 22 characters of base64url or 32 of hex; what is shorter could be guessed by whoever saw the token.
+    if value is not None and not (22 <= len(value) <= 256 and value.isascii() and value.isprintable()):
+        raise _malformed("Idempotency-Key must have 22 to 256 printable characters, with 128 random bits")
+    return value
+
+
+def _malformed(text: str) -> Refusal:
+    return Refusal("malformed_request", "invalid_request", 400, text)
