@@ -1,0 +1,123 @@
+"""`python -m local`: Keybroker on one machine.
+
+Rules: stdout is for data (with --json, one line); everything for people goes to stderr, lower case, no full stop.
+Exit codes: 0 done, 1 a mistake in the command, the policy or a file. The demo has its own rules: local/demo.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chalicelib import tokens
+from chalicelib.errors import Unavailable
+from chalicelib.policy import PolicyInvalid
+
+if TYPE_CHECKING:
+    from local.serve import Running
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    asked = _parser().parse_args(arguments)
+    if asked.command == "demo":
+        from local import demo  # noqa: PLC0415  it imports an SDK that `serve` does not need
+
+        return demo.main()
+    from local.serve import Settings, serve  # noqa: PLC0415  nearly a second, for which the demo would be mute
+
+    settings = Settings(
+        directory=asked.state,
+        port=asked.port,
+        policy=asked.policy,
+        workers=asked.workers,
+        practice_ttl=asked.practice_ttl,
+        practice=not asked.no_practice,
+    )
+    try:
+        serve(settings, _announce_json if asked.json else _announce)
+    except PolicyInvalid as invalid:
+        for fault in invalid.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return 1
+    except Unavailable as fault:
+        print(f"error: cannot start: {fault.reason} ({fault.__cause__ or 'see above'})", file=sys.stderr)
+        return 1
+    except OSError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description="Keybroker on one machine, no cloud account.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="play the whole story and exit")
+    server = commands.add_parser("serve", help="serve the broker, the edge and the practice parts until SIGTERM")
+    server.add_argument("--state", type=Path, metavar="DIR", help="keep state here (default: thrown away at the end)")
+    server.add_argument(
+        "--port", type=_port, default=8080, metavar="N", help="broker; edge N+1, provider N+2, issuer N+3; 0: any free"
+    )
+    server.add_argument("--policy", type=Path, metavar="FILE", help="serve this policy (default: the practice policy)")
+    server.add_argument("--workers", type=_count, default=1, metavar="W", help="processes for broker and edge")
+    server.add_argument("--practice-ttl", type=_ttl, metavar="SECONDS", help="let tokens live so long, to test expiry")
+    server.add_argument("--no-practice", action="store_true", help="real keys (KEYBROKER_KEY_<NAME>), real providers")
+    server.add_argument("--json", action="store_true", help="one line of JSON on stdout when everything answers")
+    return parser
+
+
+def _announce_json(running: Running) -> None:
+    urls = running.urls
+    line = {
+        "broker": urls.broker,
+        "edge": urls.edge,
+        "provider": urls.provider,
+        "issuer": urls.issuer,
+        "admin": running.admin,
+        "state": str(running.directory),
+        "request_token": running.request_token,
+    }
+    _warn(running)
+    print(json.dumps(line), flush=True)
+
+
+def _announce(running: Running) -> None:
+    urls = running.urls
+    _warn(running)
+    parts = {"broker": urls.broker, "edge": urls.edge, "provider": urls.provider, "issuer": urls.issuer}
+    for name, url in parts.items():
+        if url:
+            print(f"{name:>9}  {url}", file=sys.stderr)
+    print(f"{'state':>9}  {running.directory}", file=sys.stderr)
+    print("ready; Ctrl-C ends it", file=sys.stderr)
+
+
+def _warn(running: Running) -> None:
+    if running.urls.provider:
+        text = "PRACTICE: every key is made up and every call goes to the practice provider; its issuer signs anything"
+        print(text, file=sys.stderr)
+
+
+def _number(text: str, least: int, most: int) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    return _number(text, 0, 65532)
+
+
+def _count(text: str) -> int:
+    return _number(text, 1, 64)
+
+
+def _ttl(text: str) -> int:
+    return _number(text, 1, tokens.TTL_CEILING)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,61 @@
+"""Files that only their owner may read: made whole or not at all, refused when others could read them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from chalicelib.errors import Unavailable
+
+_SIZE_LIMIT = 1024 * 1024
+
+
+def read(path: Path) -> str:
+    """Return the file's text; raises Unavailable if it is missing, too large, or readable by others."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody to write
+        try:
+            status = os.fstat(handle)
+            # SECURITY: a key that others on the machine can read is no secret (test_secret_file.py).
+            if stat.S_IMODE(status.st_mode) & 0o077 or not stat.S_ISREG(status.st_mode):
+                raise Unavailable("secret_file_open_to_others")
+            if status.st_size > _SIZE_LIMIT:
+                raise Unavailable("secret_file_too_large")
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return file.read(_SIZE_LIMIT).decode("utf-8")
+        finally:
+            os.close(handle)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unavailable("secret_file_unreadable") from error
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the file in one step, mode 0600."""
+    handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600 from the start
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(made).replace(path)
+    except BaseException:
+        Path(made).unlink(missing_ok=True)
+        raise
+
+
+def write_once(path: Path, text: str) -> str:
+    """Write the file unless it is there, and return what it then holds; of several at once, one wins."""
+    handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(made, path)
+    except FileExistsError:
+        pass
+    finally:
+        Path(made).unlink()
+    return read(path)

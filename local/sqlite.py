@@ -1,0 +1,129 @@
+"""The state file of one machine: one SQLite database in WAL mode that several threads and processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from chalicelib.errors import Unavailable
+
+WAIT_MS = 50
+"""Milliseconds that a statement waits for another writer before the answer is Unavailable."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS things (           -- what can be stopped; config, block and epoch are set one by one
+    scope TEXT NOT NULL, id TEXT NOT NULL,
+    config TEXT,                              -- JSON; NULL: nothing of this name
+    epoch INTEGER NOT NULL DEFAULT 0,
+    blocks TEXT NOT NULL DEFAULT '{}',        -- JSON: revocation id -> end or null
+    issuer TEXT, key TEXT,                    -- of grants, to find the candidates
+    PRIMARY KEY (scope, id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS grants_by_issuer_and_key ON things (issuer, key) WHERE issuer IS NOT NULL;
+CREATE TABLE IF NOT EXISTS counters (
+    what TEXT NOT NULL, grant_name TEXT NOT NULL, principal TEXT NOT NULL,
+    window TEXT NOT NULL, start INTEGER NOT NULL,
+    taken INTEGER NOT NULL, refused INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (principal, grant_name, what, window, start)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS locks (
+    id TEXT PRIMARY KEY, expires INTEGER NOT NULL,
+    idempotency TEXT NOT NULL, request TEXT NOT NULL, claims TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS revocations (
+    id TEXT PRIMARY KEY, scope TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, author TEXT NOT NULL,
+    at INTEGER NOT NULL, until INTEGER, lifted_at INTEGER, lifted_by TEXT);
+CREATE TABLE IF NOT EXISTS audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL, kind TEXT NOT NULL, request_id TEXT NOT NULL, principal TEXT NOT NULL,
+    grant_name TEXT NOT NULL, key TEXT NOT NULL,
+    event TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS audit_by_request ON audit (request_id);
+CREATE INDEX IF NOT EXISTS audit_by_principal ON audit (principal, seq);
+"""
+
+
+class StateFile:
+    """A state file that exists already. durable: whether a commit outlives a power cut, not only `kill -9`.
+
+    The file is the one that it was at its first use: moved away and back it is served again, another one in its place
+    only after a restart.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        self.path = path
+        self._synchronous = "FULL" if durable else "NORMAL"
+        self._open = threading.local()
+        self._identity: tuple[int, int] | None = None
+
+    @classmethod
+    def create(cls, path: Path) -> StateFile:
+        """Make the file, or bring an older one up to date; the only place that does. Raises Unavailable."""
+        try:
+            # SECURITY: a file that exists is not opened here but by SQLite, for to close it would drop every lock that
+            # this process has on it, SQLite's too (test_making_the_file_again_drops_no_lock).
+            if not path.exists():
+                path.touch(mode=0o600)
+            connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(_SCHEMA)
+            finally:
+                connection.close()
+        except (sqlite3.Error, OSError) as error:
+            raise Unavailable("state_unavailable") from error
+        return cls(path)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give one consistent view of the file; raises Unavailable."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give one transaction that is committed whole, or not at all if anything is raised; raises Unavailable."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._open, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._open.connection = None
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._connection()
+            connection.execute(begin)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except (sqlite3.Error, OSError) as error:
+            self.close()  # the next call starts afresh, so recovery needs no hand
+            raise Unavailable("state_unavailable") from error
+
+    def _connection(self) -> sqlite3.Connection:
+        status = os.stat(self.path)  # noqa: PTH116  on the path of every call
+        identity = (status.st_dev, status.st_ino)
+        # SECURITY: a file that was removed or replaced is noticed, and neither made anew nor opened: another one has
+        # forgotten revocations, and SQLite would mix our write-ahead log into it, or drop the log
+        # (test_a_missing_state_file_refuses, test_what_was_put_in_its_place_is_never_opened).
+        if (self._identity or identity) != identity or status.st_size == 0:
+            raise Unavailable("state_file_replaced")
+        connection: sqlite3.Connection | None = getattr(self._open, "connection", None)
+        if connection is not None:
+            return connection
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=WAIT_MS / 1000
+        )
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        self._open.connection, self._identity = connection, identity
+        return connection

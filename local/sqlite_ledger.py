@@ -1,0 +1,124 @@
+"""The exchange's state in SQLite: `chalicelib.ledger.Ledger`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from chalicelib import grants
+from chalicelib.audit import FILTERS, Event, Page, Query
+from chalicelib.grants import Grant
+from chalicelib.ledger import Found, Issuance, Lock, Wanted, over_quota, retry
+from chalicelib.quota import Counter
+from chalicelib.revocation import Standing, Thing
+from local import sqlite_things
+from local.sqlite import StateFile
+
+_NO_CURSOR = 2**62
+_COLUMNS = {name: name for name in FILTERS} | {"grant": "grant_name"}
+
+
+class SqliteLedger:
+    """Reads before an issuance, and writes it in one transaction."""
+
+    def __init__(self, state: StateFile) -> None:
+        self._state = state
+
+    def find(self, wanted: Wanted) -> Found:
+        """See `Ledger.find`."""
+        with self._state.reading() as connection:
+            if wanted.grant is not None:
+                named = Thing("grant", wanted.grant)
+                things = sqlite_things.read(connection, (*wanted.things, named))
+                return Found(things, _grants([things[named]]))
+            things = sqlite_things.read(connection, wanted.things)
+            rows = connection.execute(
+                "SELECT epoch, blocks, config FROM things WHERE issuer = ? AND key = ? AND config IS NOT NULL LIMIT ?",
+                (wanted.issuer, wanted.key, grants.CANDIDATES + 1),
+            ).fetchall()
+        if len(rows) > grants.CANDIDATES:
+            return Found(things, None)
+        return Found(things, _grants(sqlite_things.standing(*row) for row in rows))
+
+    def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
+        """See `Ledger.issue`."""
+        with self._state.writing() as connection:
+            if issuance.lock is not None:
+                stored = _take_lock(connection, issuance.lock, now)
+                if stored is not None:
+                    return retry(stored, issuance.lock, now)
+            numbers = {counter.window: add_one(connection, counter) for counter, _ in issuance.counters}
+            for _, limits in issuance.counters:
+                over_quota(limits, numbers, now)
+            write_event(connection, issuance.event)
+        return None
+
+    def record(self, event: Event) -> None:
+        """See `Audit.record`."""
+        with self._state.writing() as connection:
+            write_event(connection, event)
+
+    def page(self, query: Query) -> Page:
+        """See `Audit.page`."""
+        if not set(query.equals) <= set(FILTERS):
+            raise ValueError("not a filter of the audit")
+        before = _read_cursor(query.after)
+        where = " AND ".join(f"{_COLUMNS[name]} = ?" for name in query.equals) or "1"
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                f"SELECT seq, event FROM audit WHERE {where} AND at >= ? AND at < ? AND seq < ?"  # noqa: S608  known names
+                " ORDER BY seq DESC LIMIT ?",
+                (*query.equals.values(), query.since, query.until, before, query.limit + 1),
+            ).fetchall()
+        shown = rows[: query.limit]
+        more = len(rows) > query.limit
+        return Page(tuple(Event.from_json(json.loads(event)) for _, event in shown), str(shown[-1][0]) if more else "")
+
+
+def write_event(connection: sqlite3.Connection, event: Event) -> None:
+    """Write an event in a transaction that is under way."""
+    connection.execute(
+        "INSERT INTO audit (at, kind, request_id, principal, grant_name, key, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (event.at, event.kind, event.request_id, event.principal, event.grant, event.key, json.dumps(event.to_json())),
+    )
+
+
+def _read_cursor(cursor: str) -> int:
+    """Return the number that a page's events are below; raises ValueError for a cursor that is not one of ours."""
+    if not cursor:
+        return _NO_CURSOR
+    # SQLite's integers have 63 bits, Python's and a caller's have any number (test_a_malformed_cursor_is_a_value_error).
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise ValueError("not a cursor of the audit")
+    return int(cursor)
+
+
+def _grants(standings: Iterable[Standing]) -> tuple[tuple[Grant, Standing], ...]:
+    return tuple((Grant.from_json(one.config), one) for one in standings if one.config is not None)
+
+
+def _take_lock(connection: sqlite3.Connection, lock: Lock, now: int) -> Lock | None:
+    """Take the lock and return None, or return who holds it. A lock that is past its end is taken over."""
+    taken = connection.execute(
+        "INSERT INTO locks (id, expires, idempotency, request, claims) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET expires = excluded.expires, idempotency = excluded.idempotency,"
+        " request = excluded.request, claims = excluded.claims WHERE locks.expires < ?",
+        (lock.id, lock.expires, lock.idempotency, lock.request, json.dumps(lock.claims), now),
+    )
+    if taken.rowcount:
+        return None
+    row = connection.execute(
+        "SELECT expires, idempotency, request, claims FROM locks WHERE id = ?", (lock.id,)
+    ).fetchone()
+    return Lock(lock.id, row[0], row[1], row[2], json.loads(row[3]))
+
+
+def add_one(connection: sqlite3.Connection, counter: Counter) -> int:
+    """Count one in a transaction that is under way, and return which number it is."""
+    row = connection.execute(
+        "INSERT INTO counters (what, grant_name, principal, window, start, taken) VALUES (?, ?, ?, ?, ?, 1)"
+        " ON CONFLICT DO UPDATE SET taken = taken + 1 RETURNING taken",
+        (counter.what, counter.grant, counter.principal, counter.window, counter.start),
+    ).fetchone()
+    return int(row[0])

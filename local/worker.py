@@ -1,0 +1,108 @@
+"""The processes of one machine: workers that answer for the broker and the edge, and one for the practice parts."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from aiohttp import web
+
+import app
+import edge
+from local import sigv4
+from local.cloudfront import make_distribution, make_runner
+from local.gateway import make_gateway
+from local.machine import REGION, Machine, Urls
+from local.practice_issuer import make_issuer
+from local.practice_provider import make_provider
+
+GRACE = 3.0
+"""Seconds that calls under way have to end when a process is told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every process is given. lifeline: closes when the parent dies; ready: told once it answers."""
+
+    directory: Path
+    urls: Urls
+    practice_ttl: int | None
+    sockets: Mapping[str, socket.socket]
+    lifeline: Connection
+    ready: Connection
+
+
+def work(job: Job) -> None:
+    """Answer for the broker and the edge until told to stop."""
+    _log_to_stderr()
+    machine = Machine(job.directory, job.urls, job.practice_ttl)
+    asyncio.run(_until_told(job, functools.partial(_serve_doors, machine, job)))
+
+
+def practise(job: Job, values: Mapping[str, str], request_token: str) -> None:
+    """Answer for the practice provider and the practice issuer until told to stop."""
+    _log_to_stderr()
+    asyncio.run(_until_told(job, functools.partial(_serve_practice, job, values, request_token)))
+
+
+async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
+    ports = machine.broker_ports()
+    credentials = machine.credentials()
+
+    def authenticate(request: sigv4.SignedRequest, now: int) -> sigv4.Caller:
+        return sigv4.verify(request, credentials, region=REGION, now=now)
+
+    gateway = make_gateway(
+        lambda: app.make_app(lambda: ports, "public"), lambda: app.make_app(lambda: ports, "admin"), authenticate
+    )
+    broker = web.ServerRunner(gateway, shutdown_timeout=GRACE)
+    edge_ports = machine.edge_ports()
+    distribution = make_distribution(edge.make_handler(lambda: edge_ports), broker=job.urls.broker)
+    await _mount(stack, broker, job.sockets["broker"])
+    stack.push_async_callback(distribution.close)
+    await _mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"])
+
+
+async def _serve_practice(job: Job, values: Mapping[str, str], request_token: str, stack: AsyncExitStack) -> None:
+    provider = make_provider(values)
+    issuer = make_issuer(str(job.urls.issuer), request_token=request_token)
+    for part, name in ((provider, "provider"), (issuer, "issuer")):
+        runner = web.AppRunner(part, shutdown_timeout=0.2, handler_cancellation=True, access_log=None)
+        await _mount(stack, runner, job.sockets[name])
+
+
+async def _mount(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket) -> None:
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, listening, backlog=1024).start()
+
+
+async def _until_told(job: Job, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the whole group; the parent decides
+    loop.add_reader(job.lifeline.fileno(), told.set)
+    async with AsyncExitStack() as stack:
+        await serve(stack)
+        gc.freeze()
+        job.ready.send("ready")
+        await told.wait()
+    loop.remove_reader(job.lifeline.fileno())
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("keybroker")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
