@@ -1,0 +1,42 @@
+"""What every test runs under: no network but this machine's own, and one running Keybroker for those that want it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.running import Running, start
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "")  # noqa: S104  to be compared with, not bound
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network() -> Iterator[None]:
+    """Fail a test that tries to reach anything but this machine."""
+    real_connect, real_lookup = socket.socket.connect, socket.getaddrinfo
+
+    def connect(self: socket.socket, address: Any) -> None:  # noqa: ANN401  as socket has it
+        if isinstance(address, tuple) and address[0] not in _LOOPBACK:
+            raise AssertionError(f"a test tried to reach {address[0]}")
+        real_connect(self, address)
+
+    def lookup(host: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401  as socket has it
+        if host is not None and host not in _LOOPBACK and host not in (b"localhost", b"127.0.0.1"):
+            raise AssertionError(f"a test tried to look up {host}")
+        return real_lookup(host, *arguments, **named)
+
+    socket.socket.connect = connect  # type: ignore[method-assign, assignment]  # that is the guard
+    socket.getaddrinfo = lookup
+    yield
+    socket.socket.connect = real_connect  # type: ignore[method-assign]  # and that takes it off again
+    socket.getaddrinfo = real_lookup
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Running]:
+    """Keybroker on this machine, shared by a whole test process: use a repository_id of your own in each test."""
+    with start() as one:
+        yield one

@@ -1,0 +1,42 @@
+"""What a set of adapters gives the contract suite: the three ports, and a way to look at what they counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from chalicelib.admission import Gate
+from chalicelib.audit import Event
+from chalicelib.ledger import Ledger
+from chalicelib.policy import Policy
+from chalicelib.quota import Counter
+from chalicelib.revocation import Revocations
+
+
+class Control(Revocations, Protocol):
+    """What administrators write."""
+
+    def apply(self, policy: Policy, event: Event) -> None:
+        """Make a policy the one in force."""
+
+    def set_key_version(self, name: str, version: str, event: Event) -> None:
+        """Say which version of a provider key is in force."""
+
+    def list_signing_keys(self, kids: tuple[str, ...]) -> None:
+        """Say which signing keys are live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """One set. counted: what a counter holds, as (taken, refused); (0, 0) for one that was never counted in."""
+
+    ledger: Ledger
+    gate: Gate
+    control: Control
+    counted: Callable[[Counter], tuple[int, int]]
+
+
+Make = Callable[[], AbstractContextManager[Adapters]]
+"""Makes a set of adapters over an empty store, and clears up behind it."""

@@ -1,0 +1,82 @@
+"""The rules of `chalicelib.admission.Gate`, whatever it is kept in."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.grants import Grant
+from chalicelib.quota import WINDOWS
+from chalicelib.revocation import Standing
+from tests.contracts import samples
+from tests.contracts.adapters import Adapters
+from tests.contracts.samples import NOW, SIX, calls, grant, policy
+
+
+class TestWave:
+    """One wave: six standings and which number the call is."""
+
+    def test_all_six_standings_are_there_though_nothing_was_ever_written(self, adapters: Adapters) -> None:
+        assert adapters.gate.wave(SIX, calls()).things == dict.fromkeys(SIX, Standing())
+
+    def test_what_administrators_stored_comes_with_each_standing(self, adapters: Adapters) -> None:
+        adapters.control.apply(policy(grant()), samples.event("policy.applied"))
+        adapters.control.list_signing_keys(("kid-1", "kid-2"))
+        adapters.control.set_key_version("openai", "v1", samples.event("key.set"))
+        things = adapters.gate.wave(SIX, calls()).things
+        stored = things["grant"].config
+        assert stored is not None
+        assert Grant.from_json(stored) == grant()
+        assert list((things["everything"].config or {})["signing"]) == ["kid-1", "kid-2"]
+        assert things["key"].config == {"provider": "openai", "version": "v1"}
+
+    @pytest.mark.parametrize("scope", SIX)
+    def test_a_revocation_shows_in_the_standing_of_its_thing_alone(self, adapters: Adapters, scope: str) -> None:
+        adapters.control.apply(policy(grant()), samples.event("policy.applied"))
+        made = samples.revocation(scope, SIX[scope].id)
+        adapters.control.revoke(made, samples.event("revocation.made"))
+        things = adapters.gate.wave(SIX, calls()).things
+        assert {name for name, one in things.items() if one.blocked(NOW)} == {scope}
+        assert {name: one.epoch for name, one in things.items() if one.epoch} == {scope: 1}
+
+    def test_calls_are_numbered_from_one_in_every_window(self, adapters: Adapters) -> None:
+        numbers = [adapters.gate.wave(SIX, calls()).numbers for _ in range(3)]
+        assert numbers == [dict.fromkeys(WINDOWS, number) for number in (1, 2, 3)]
+
+    @pytest.mark.parametrize("window", WINDOWS)
+    def test_a_window_starts_anew_when_it_ends_and_not_a_second_before(self, adapters: Adapters, window: str) -> None:
+        adapters.gate.wave(SIX, calls())
+        ends = NOW + WINDOWS[window]
+        assert adapters.gate.wave(SIX, calls(ends - 1)).numbers[window] == 2
+        assert adapters.gate.wave(SIX, calls(ends)).numbers[window] == 1
+
+    def test_calls_and_tokens_are_counted_apart(self, adapters: Adapters) -> None:
+        adapters.ledger.issue(samples.issuance(), NOW)
+        assert adapters.gate.wave(SIX, calls()).numbers["day"] == 1
+
+    def test_principals_and_grants_are_counted_apart(self, adapters: Adapters) -> None:
+        adapters.gate.wave(SIX, calls())
+        assert adapters.gate.wave(SIX, calls(name="other")).numbers["day"] == 1
+
+
+class TestGiveBack:
+    """What a refused call leaves behind."""
+
+    def test_a_number_given_back_is_given_out_again(self, adapters: Adapters) -> None:
+        adapters.gate.wave(SIX, calls())
+        adapters.gate.wave(SIX, calls())
+        adapters.gate.give_back(calls())
+        assert adapters.gate.wave(SIX, calls()).numbers == dict.fromkeys(WINDOWS, 2)
+
+    def test_a_number_given_back_is_counted_as_refused(self, adapters: Adapters) -> None:
+        for _ in range(3):
+            adapters.gate.wave(SIX, calls())
+        adapters.gate.give_back(calls())
+        assert [adapters.counted(counter) for counter in calls()] == [(2, 1)] * 3
+
+    def test_giving_back_never_goes_below_zero(self, adapters: Adapters) -> None:
+        adapters.gate.give_back(calls())
+        adapters.gate.wave(SIX, calls())
+        for _ in range(3):
+            adapters.gate.give_back(calls())
+        assert {adapters.counted(counter)[0] for counter in calls()} == {0}
+        assert adapters.gate.wave(SIX, calls()).numbers == dict.fromkeys(WINDOWS, 1)

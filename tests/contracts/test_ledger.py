@@ -1,0 +1,202 @@
+"""The rules of `chalicelib.ledger.Ledger`, whatever it is kept in."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib import quota
+from chalicelib.audit import Query
+from chalicelib.errors import Refusal
+from chalicelib.grants import CANDIDATES
+from chalicelib.issuers import Issuer
+from chalicelib.ledger import Issuance
+from chalicelib.quota import WINDOWS, Limit
+from chalicelib.revocation import EVERYTHING, Standing, Thing
+from tests.contracts import samples
+from tests.contracts.adapters import Adapters
+from tests.contracts.samples import ISSUER, NOW, SIX, SUB, grant, issuance, issuer, lock, policy, wanted
+
+HOURLY = Limit(2, "hour")
+
+
+def _refused(adapters: Adapters, wanted: Issuance, now: int = NOW) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        adapters.ledger.issue(wanted, now)
+    return caught.value
+
+
+def _written(adapters: Adapters, issued: Issuance) -> int:
+    return len(adapters.ledger.page(Query({"request_id": issued.event.request_id})).events)
+
+
+def _tokens(adapters: Adapters, now: int = NOW) -> list[int]:
+    return [adapters.counted(counter)[0] for counter in quota.counters("tokens", "ci", SUB, now)]
+
+
+class TestFind:
+    """What an exchange reads."""
+
+    def test_a_thing_never_revoked_stands_at_epoch_0_without_blocks_and_config(self, adapters: Adapters) -> None:
+        found = adapters.ledger.find(wanted(*SIX.values()))
+        assert found.things == dict.fromkeys(SIX.values(), Standing())
+        assert found.grants == ()
+
+    def test_the_issuer_and_the_key_bring_what_the_policy_says_of_them(self, adapters: Adapters) -> None:
+        adapters.control.apply(policy(), samples.event("policy.applied"))
+        found = adapters.ledger.find(wanted())
+        config = found.things[Thing("issuer", ISSUER)].config
+        assert config is not None
+        assert Issuer.from_json(config) == issuer()
+        assert found.things[Thing("key", "openai")].config == {"provider": "openai"}
+
+    def test_a_thing_asked_for_twice_is_found_once(self, adapters: Adapters) -> None:
+        assert adapters.ledger.find(wanted(EVERYTHING, EVERYTHING)).things == {EVERYTHING: Standing()}
+
+    def test_unnamed_the_candidates_are_all_grants_of_this_issuer_and_key(self, adapters: Adapters) -> None:
+        elsewhere = "https://other.example.com"
+        others = (grant("c", key="other"), grant("d", issuer=elsewhere))
+        applied = policy(
+            grant("a"), grant("b"), *others, keys=("openai", "other"), issuers=(issuer(), issuer(elsewhere))
+        )
+        adapters.control.apply(applied, samples.event("policy.applied"))
+        found = adapters.ledger.find(wanted()).grants
+        assert found is not None
+        assert sorted((one.name, stands.epoch) for one, stands in found) == [("a", 0), ("b", 0)]
+        assert {one.name: one for one, _ in found} == {name: grant(name) for name in ("a", "b")}
+
+    def test_a_named_grant_is_the_only_candidate(self, adapters: Adapters) -> None:
+        adapters.control.apply(policy(grant("a"), grant("b")), samples.event("policy.applied"))
+        found = adapters.ledger.find(wanted(grant="b")).grants
+        assert [one for one, _ in found or ()] == [grant("b")]
+
+    def test_a_named_grant_that_is_not_there_is_no_candidate(self, adapters: Adapters) -> None:
+        adapters.control.apply(policy(grant("a")), samples.event("policy.applied"))
+        assert adapters.ledger.find(wanted(grant="b")).grants == ()
+
+    def test_a_candidate_comes_with_its_blocks_and_epoch(self, adapters: Adapters) -> None:
+        adapters.control.apply(policy(grant("a")), samples.event("policy.applied"))
+        made = samples.revocation("grant", "a")
+        adapters.control.revoke(made, samples.event("revocation.made"))
+        for name in (None, "a"):
+            found = adapters.ledger.find(wanted(grant=name)).grants
+            assert [(one.epoch, one.blocks) for _, one in found or ()] == [(1, ((made.id, None),))], name
+
+    @pytest.mark.parametrize(("number", "too_many"), [(CANDIDATES, False), (CANDIDATES + 1, True)])
+    def test_a_hundred_candidates_are_tried_and_one_more_is_too_many(
+        self, adapters: Adapters, number: int, *, too_many: bool
+    ) -> None:
+        grants = [grant(f"g{index}") for index in range(number)]
+        adapters.control.apply(policy(*grants), samples.event("policy.applied"))
+        found = adapters.ledger.find(wanted()).grants
+        assert (found is None) is too_many
+        assert too_many or len(found or ()) == number
+        assert [one.name for one, _ in adapters.ledger.find(wanted(grant="g7")).grants or ()] == ["g7"]
+
+
+class TestIssue:
+    """What is written with a token: all of it or nothing."""
+
+    def test_an_issuance_writes_its_event_counts_in_every_window_and_takes_its_lock(self, adapters: Adapters) -> None:
+        issued = issuance(HOURLY, lock=lock())
+        assert adapters.ledger.issue(issued, NOW) is None
+        assert adapters.ledger.page(Query()).events == (issued.event,)
+        assert _tokens(adapters) == [1, 1, 1]
+        assert _refused(adapters, issuance(HOURLY, lock=lock())).reason == "replayed"
+
+    def test_a_token_beyond_a_limit_is_refused_with_the_time_to_wait(self, adapters: Adapters) -> None:
+        for _ in range(2):
+            adapters.ledger.issue(issuance(HOURLY), NOW)
+        refused = _refused(adapters, issuance(HOURLY, now=NOW + 600), NOW + 600)
+        assert (refused.reason, refused.error, refused.status) == ("quota_tokens", "quota_exceeded", 429)
+        assert refused.retry_after == 3000
+
+    def test_a_token_beyond_a_limit_counts_nothing(self, adapters: Adapters) -> None:
+        for _ in range(2):
+            adapters.ledger.issue(issuance(HOURLY), NOW)
+        for _ in range(5):
+            assert _refused(adapters, issuance(HOURLY)).reason == "quota_tokens"
+        assert _tokens(adapters) == [2, 2, 2]
+        assert adapters.ledger.issue(issuance(Limit(3, "hour")), NOW) is None
+
+    def test_a_token_beyond_a_limit_takes_no_lock_and_writes_no_event(self, adapters: Adapters) -> None:
+        for _ in range(2):
+            adapters.ledger.issue(issuance(HOURLY), NOW)
+        beyond = issuance(HOURLY, lock=lock())
+        assert _refused(adapters, beyond).reason == "quota_tokens"
+        assert _written(adapters, beyond) == 0
+        assert adapters.ledger.issue(issuance(Limit(9, "hour"), lock=lock()), NOW) is None
+
+    def test_of_several_limits_the_one_that_lasts_longest_is_named(self, adapters: Adapters) -> None:
+        limits = (Limit(1, "minute"), Limit(1, "day"), Limit(1, "hour"))
+        adapters.ledger.issue(issuance(*limits), NOW)
+        refused = _refused(adapters, issuance(*limits))
+        assert (refused.retry_after, "1/day" in refused.description) == (86400, True)
+
+    @pytest.mark.parametrize("window", WINDOWS)
+    def test_a_window_opens_again_when_it_ends_and_not_a_second_before(self, adapters: Adapters, window: str) -> None:
+        limit, ends = Limit(1, window), NOW + WINDOWS[window]
+        adapters.ledger.issue(issuance(limit), NOW)
+        assert _refused(adapters, issuance(limit, now=ends - 1), ends - 1).retry_after == 1
+        assert adapters.ledger.issue(issuance(limit, now=ends), ends) is None
+
+    def test_grants_are_counted_apart(self, adapters: Adapters) -> None:
+        limit = Limit(1, "day")
+        assert adapters.ledger.issue(issuance(limit, name="a"), NOW) is None
+        assert adapters.ledger.issue(issuance(limit, name="b"), NOW) is None
+        assert _refused(adapters, issuance(limit, name="a")).reason == "quota_tokens"
+
+
+class TestReplay:
+    """Locks: a subject token is used once, unless the same request is repeated."""
+
+    def test_a_lock_used_twice_is_a_replay_and_writes_nothing(self, adapters: Adapters) -> None:
+        adapters.ledger.issue(issuance(HOURLY, lock=lock()), NOW)
+        again = issuance(HOURLY, lock=lock())
+        refused = _refused(adapters, again)
+        assert (refused.reason, refused.error, refused.status) == ("replayed", "invalid_grant", 400)
+        assert (_written(adapters, again), _tokens(adapters)) == (0, [1, 1, 1])
+
+    def test_a_retry_gets_the_first_claims_and_writes_nothing(self, adapters: Adapters) -> None:
+        first = lock(idempotency="key-1")
+        adapters.ledger.issue(issuance(HOURLY, lock=first), NOW)
+        for now in (NOW, NOW + 899):
+            again = issuance(HOURLY, lock=lock(idempotency="key-1"), now=now)
+            assert adapters.ledger.issue(again, now) == first.claims
+            assert _written(adapters, again) == 0
+        assert _tokens(adapters) == [1, 1, 1]
+
+    def test_a_retry_is_answered_when_the_quota_is_used_up(self, adapters: Adapters) -> None:
+        first = lock(idempotency="key-1")
+        adapters.ledger.issue(issuance(Limit(1, "day"), lock=first), NOW)
+        assert adapters.ledger.issue(issuance(Limit(1, "day"), lock=lock(idempotency="key-1")), NOW) == first.claims
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"idempotency": "key-1", "request": "request-2"},
+            {"idempotency": "key-2"},
+            {"idempotency": ""},
+        ],
+        ids=["another request", "another key", "no key"],
+    )
+    def test_anything_but_the_same_key_with_the_same_request_is_a_replay(
+        self, adapters: Adapters, other: dict[str, str]
+    ) -> None:
+        adapters.ledger.issue(issuance(HOURLY, lock=lock(idempotency="key-1")), NOW)
+        assert _refused(adapters, issuance(HOURLY, lock=lock(**other))).reason == "replayed"
+
+    def test_a_retry_after_the_issued_token_has_expired_is_a_replay(self, adapters: Adapters) -> None:
+        adapters.ledger.issue(issuance(HOURLY, lock=lock(idempotency="key-1")), NOW)
+        assert _refused(adapters, issuance(HOURLY, lock=lock(idempotency="key-1")), NOW + 900).reason == "replayed"
+
+    def test_a_lock_holds_to_its_last_second_and_can_be_taken_again_after_it(self, adapters: Adapters) -> None:
+        held = lock()
+        adapters.ledger.issue(issuance(HOURLY, lock=held), NOW)
+        assert _refused(adapters, issuance(HOURLY, lock=lock()), held.expires).reason == "replayed"
+        later = held.expires + 1
+        assert adapters.ledger.issue(issuance(HOURLY, lock=lock(expires=later + 960)), later) is None
+        assert _refused(adapters, issuance(HOURLY, lock=lock()), later).reason == "replayed"
+
+    def test_different_locks_do_not_meet(self, adapters: Adapters) -> None:
+        assert adapters.ledger.issue(issuance(HOURLY, lock=lock("subject-1")), NOW) is None
+        assert adapters.ledger.issue(issuance(HOURLY, lock=lock("subject-2")), NOW) is None

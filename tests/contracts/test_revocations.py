@@ -1,0 +1,197 @@
+"""The rules of `chalicelib.revocation.Revocations` and of the policy beside it, whatever they are kept in."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.audit import Query
+from chalicelib.errors import Refusal
+from chalicelib.grants import Grant
+from chalicelib.ledger import Wanted
+from chalicelib.quota import Limit
+from chalicelib.revocation import EVERYTHING, SCOPES, Revocation, Standing
+from tests.contracts import samples
+from tests.contracts.adapters import Adapters
+from tests.contracts.samples import NOW, SIX, calls, grant, policy
+
+
+@pytest.fixture
+def filled(adapters: Adapters) -> Adapters:
+    """A store with a policy: nothing can be revoked that nobody knows."""
+    adapters.control.apply(policy(grant()), samples.event("policy.applied", at=NOW - 1))
+    adapters.control.list_signing_keys(("kid-1",))
+    return adapters
+
+
+def _stands(adapters: Adapters, scope: str) -> Standing:
+    return adapters.gate.wave(SIX, calls()).things[scope]
+
+
+def _revoke(adapters: Adapters, scope: str, **members: object) -> Revocation:
+    made = samples.revocation(scope, SIX[scope].id, **members)
+    adapters.control.revoke(made, samples.event("revocation.made", detail={"revocation": made.id}))
+    return made
+
+
+def _lift(adapters: Adapters, made: Revocation, at: int = NOW) -> Revocation | None:
+    return adapters.control.lift(made.id, "lifter", samples.event("revocation.lifted", at=at))
+
+
+def _events(adapters: Adapters, kind: str) -> int:
+    return len(adapters.ledger.page(Query({"kind": kind})).events)
+
+
+class TestRevoke:
+    """Taking back."""
+
+    @pytest.mark.parametrize("scope", SCOPES)
+    def test_a_revocation_blocks_raises_the_epoch_by_one_and_writes_its_event(
+        self, filled: Adapters, scope: str
+    ) -> None:
+        made = _revoke(filled, scope)
+        stands = _stands(filled, scope)
+        assert (stands.blocked(NOW), stands.epoch, stands.blocks) == (True, 1, ((made.id, None),))
+        assert _events(filled, "revocation.made") == 1
+
+    @pytest.mark.parametrize("scope", ["issuer", "key", "grant"])
+    def test_what_nobody_knows_cannot_be_revoked(self, filled: Adapters, scope: str) -> None:
+        made = samples.revocation(scope, "no-such")
+        with pytest.raises(Refusal) as caught:
+            filled.control.revoke(made, samples.event("revocation.made"))
+        refused = caught.value
+        assert (refused.reason, refused.error, refused.status) == ("no_such_thing", "not_found", 404)
+        assert _events(filled, "revocation.made") == 0
+        assert _lift(filled, made) is None
+
+    def test_a_refused_revocation_leaves_nothing_behind_for_a_thing_of_that_name(self, filled: Adapters) -> None:
+        with pytest.raises(Refusal, match="no_such_thing"):
+            filled.control.revoke(samples.revocation("grant", "later"), samples.event("revocation.made"))
+        filled.control.apply(policy(grant("later")), samples.event("policy.applied"))
+        [(_, stands)] = filled.ledger.find(samples.wanted(grant="later")).grants or ()
+        assert (stands.epoch, stands.blocks) == (0, ())
+
+    @pytest.mark.parametrize("scope", ["everything", "principal", "token"])
+    def test_everything_principals_and_tokens_are_revoked_unseen(self, adapters: Adapters, scope: str) -> None:
+        _revoke(adapters, scope)
+        assert _stands(adapters, scope).blocked(NOW)
+
+    def test_a_thing_whose_config_was_removed_can_still_be_revoked(self, filled: Adapters) -> None:
+        filled.control.apply(policy(), samples.event("policy.applied"))
+        _revoke(filled, "grant")
+        assert (_stands(filled, "grant").config, _stands(filled, "grant").epoch) == (None, 1)
+
+    def test_a_revocation_with_an_end_blocks_until_then_and_its_epoch_stays(self, filled: Adapters) -> None:
+        _revoke(filled, "principal", until=NOW + 60)
+        stands = _stands(filled, "principal")
+        assert [stands.blocked(now) for now in (NOW, NOW + 59, NOW + 60)] == [True, True, False]
+        assert stands.epoch == 1
+
+    def test_a_revocation_keeps_what_is_stored_for_its_thing(self, filled: Adapters) -> None:
+        _revoke(filled, "grant")
+        _revoke(filled, "everything")
+        config = _stands(filled, "grant").config
+        assert Grant.from_json(config or {}) == grant()
+        assert list((_stands(filled, "everything").config or {})["signing"]) == ["kid-1"]
+
+    def test_each_revocation_raises_the_epoch(self, filled: Adapters) -> None:
+        for number in (1, 2, 3):
+            _revoke(filled, "principal")
+            assert _stands(filled, "principal").epoch == number
+
+
+class TestLift:
+    """Giving back: the block goes, the epoch stays."""
+
+    def test_lifting_ends_the_block_keeps_the_epoch_and_writes_its_event(self, filled: Adapters) -> None:
+        made = _revoke(filled, "principal")
+        lifted = _lift(filled, made, NOW + 5)
+        assert lifted is not None
+        assert (lifted.id, lifted.target, lifted.lifted_at, lifted.lifted_by) == (
+            made.id,
+            made.target,
+            NOW + 5,
+            "lifter",
+        )
+        assert _stands(filled, "principal") == Standing(epoch=1)
+        assert _events(filled, "revocation.lifted") == 1
+
+    def test_of_two_revocations_of_one_thing_lifting_one_leaves_the_other_in_force(self, filled: Adapters) -> None:
+        first, second = _revoke(filled, "grant"), _revoke(filled, "grant", until=NOW + 60)
+        _lift(filled, first)
+        stands = _stands(filled, "grant")
+        assert (stands.blocked(NOW), stands.blocked(NOW + 60), stands.epoch) == (True, False, 2)
+        _lift(filled, second)
+        assert not _stands(filled, "grant").blocked(NOW)
+
+    def test_lifting_twice_changes_nothing_and_writes_one_event(self, filled: Adapters) -> None:
+        made = _revoke(filled, "principal")
+        first = _lift(filled, made, NOW + 5)
+        assert _lift(filled, made, NOW + 9) == first
+        assert _events(filled, "revocation.lifted") == 1
+
+    def test_lifting_twice_leaves_a_later_revocation_in_force(self, filled: Adapters) -> None:
+        made = _revoke(filled, "principal")
+        _lift(filled, made)
+        _revoke(filled, "principal")
+        _lift(filled, made)
+        assert _stands(filled, "principal").blocked(NOW)
+
+    def test_an_unknown_revocation_is_not_lifted(self, filled: Adapters) -> None:
+        assert _lift(filled, samples.revocation("principal", "nobody")) is None
+        assert _events(filled, "revocation.lifted") == 0
+
+
+class TestApply:
+    """The policy: what there is, never how it stands."""
+
+    def test_applying_a_policy_keeps_blocks_and_epochs(self, filled: Adapters) -> None:
+        made = {scope: _revoke(filled, scope) for scope in SCOPES}
+        filled.control.apply(policy(grant(calls=(Limit(7, "day"),))), samples.event("policy.applied"))
+        things = filled.gate.wave(SIX, calls()).things
+        assert {scope: (one.epoch, one.blocks) for scope, one in things.items()} == {
+            scope: (1, ((one.id, None),)) for scope, one in made.items()
+        }
+        assert (things["grant"].config or {})["call_limits"] == [{"count": 7, "window": "day"}]
+
+    def test_applying_a_policy_keeps_a_key_s_version(self, filled: Adapters) -> None:
+        filled.control.set_key_version("openai", "v7", samples.event("key.set"))
+        filled.control.apply(policy(grant()), samples.event("policy.applied"))
+        assert _stands(filled, "key").config == {"provider": "openai", "version": "v7"}
+
+    def test_setting_a_key_s_version_keeps_its_block_and_writes_its_event(self, filled: Adapters) -> None:
+        made = _revoke(filled, "key")
+        filled.control.set_key_version("openai", "v7", samples.event("key.set"))
+        assert _stands(filled, "key").blocks == ((made.id, None),)
+        assert _events(filled, "key.set") == 1
+
+    def test_applying_a_policy_keeps_the_list_of_signing_keys(self, filled: Adapters) -> None:
+        filled.control.apply(policy(), samples.event("policy.applied"))
+        assert list((_stands(filled, "everything").config or {})["signing"]) == ["kid-1"]
+
+    def test_a_grant_removed_has_no_config_and_keeps_its_epoch_for_when_it_comes_back(self, filled: Adapters) -> None:
+        _lift(filled, _revoke(filled, "grant"))
+        filled.control.apply(policy(), samples.event("policy.applied"))
+        assert _stands(filled, "grant") == Standing(epoch=1)
+        assert filled.ledger.find(samples.wanted()).grants == ()
+        assert filled.ledger.find(samples.wanted(grant="ci")).grants == ()
+        filled.control.apply(policy(grant()), samples.event("policy.applied"))
+        assert (_stands(filled, "grant").epoch, _stands(filled, "grant").config is None) == (1, False)
+
+    def test_an_issuer_and_a_key_removed_have_no_config(self, filled: Adapters) -> None:
+        other = samples.issuer("https://other.example.com")
+        filled.control.apply(policy(keys=("other",), issuers=(other,)), samples.event("policy.applied"))
+        assert (_stands(filled, "issuer").config, _stands(filled, "key").config) == (None, None)
+
+    def test_a_grant_that_moved_to_another_key_is_no_candidate_for_the_old_one(self, filled: Adapters) -> None:
+        moved = policy(grant(key="other"), keys=("openai", "other"))
+        filled.control.apply(moved, samples.event("policy.applied"))
+        assert filled.ledger.find(samples.wanted()).grants == ()
+        found = filled.ledger.find(Wanted((EVERYTHING,), samples.ISSUER, "other", None)).grants
+        assert [one for one, _ in found or ()] == [grant(key="other")]
+
+    def test_applying_a_policy_writes_one_event(self, filled: Adapters) -> None:
+        assert _events(filled, "policy.applied") == 1
+
+    def test_a_list_of_signing_keys_replaces_the_one_before(self, filled: Adapters) -> None:
+        filled.control.list_signing_keys(("kid-2",))
+        assert list((_stands(filled, "everything").config or {})["signing"]) == ["kid-2"]

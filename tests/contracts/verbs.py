@@ -1,0 +1,84 @@
+"""Both verbs over a set of adapters, with real keys and real tokens, and an issuer that vouches for anybody."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from chalicelib import admission, tokens
+from chalicelib import exchange as exchange_verb
+from chalicelib.admission import Call, Edge
+from chalicelib.errors import Refusal
+from chalicelib.exchange import Broker, TokenRequest
+from chalicelib.issuers import Issuer
+from chalicelib.jwk import VerifyingKey
+from chalicelib.jws import parse
+from chalicelib.providers import ProviderKey
+from local.signing_key import SigningKey
+from tests.contracts.adapters import Adapters
+from tests.contracts.samples import ISSUER
+
+BROKER = "https://broker.example.com"
+
+
+class Keys:
+    """Key pairs, made once: the broker's, and the issuer's (`KeySource`)."""
+
+    def __init__(self, directory: Path) -> None:
+        self.broker = SigningKey.create(directory / "broker.pem")
+        self.issuer = SigningKey.create(directory / "issuer.pem")
+
+    def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's
+        """See `KeySource.find`."""
+        return self.issuer.find(kid, now)
+
+
+class _ProviderKeys:
+    def get(self, name: str, version: str) -> ProviderKey:  # noqa: ARG002  the port's
+        """See `ProviderKeys.get`."""
+        return ProviderKey(version, "https://api.example.com", "authorization", "Bearer ", "made-up")
+
+
+class Verbs:
+    """Exchanges and calls."""
+
+    def __init__(self, adapters: Adapters, keys: Keys) -> None:
+        adapters.control.list_signing_keys((keys.broker.kid(),))
+        self._keys = keys
+        self._ids = (f"id-{number}" for number in itertools.count())
+        self._broker = Broker(
+            ledger=adapters.ledger,
+            keys=keys,
+            signer=keys.broker,
+            url=BROKER,
+            edge_url="https://edge.example.com",
+            identities=frozenset({"sub"}),
+        )
+        self._edge = Edge(gate=adapters.gate, signing_keys=keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
+
+    def subject_token(self, subject: str, now: int) -> str:
+        """Return an identity token of its own, good for 5 minutes."""
+        claims = {"iss": ISSUER, "aud": "keybroker", "sub": subject, "iat": now, "exp": now + 300}
+        header = {"typ": "JWT", "kid": self._keys.issuer.kid()}
+        return self._keys.issuer.begin(header, {**claims, "jti": next(self._ids)}).result()
+
+    def exchange(self, subject_token: str, grant: str, now: int) -> str | Refusal:
+        """Return a token of ours, or the "no"."""
+        request = TokenRequest(subject_token, "openai", next(self._ids), grant=grant)
+        try:
+            return exchange_verb.exchange(request, self._broker, now, lambda: next(self._ids)).access_token
+        except Refusal as refusal:
+            return refusal
+
+    def call(self, token: str, now: int) -> Refusal | None:
+        """Make a call; the "no", or None if it is admitted."""
+        try:
+            admission.admit(Call(token, "openai", "POST", "/v1/chat/completions"), self._edge, now)
+        except Refusal as refusal:
+            return refusal
+        return None
+
+
+def claims_of(token: str) -> tokens.Claims:
+    """Return what a token of ours states, unverified."""
+    return tokens.Claims(parse(token).unverified_claims)

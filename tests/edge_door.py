@@ -1,0 +1,106 @@
+"""A distribution before an origin of the test's own, over real sockets, and viewers that send exact bytes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from local.cloudfront import Handler, make_distribution, make_runner
+
+Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+RawServe = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+CHUNK = b"k" * 65_536
+
+
+@asynccontextmanager
+async def served(server: web.Server, runner: web.ServerRunner | None = None) -> AsyncIterator[int]:
+    """The port of a server on loopback."""
+    runner = runner or web.ServerRunner(server, shutdown_timeout=0.05)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def door(handler: Handler) -> AsyncIterator[int]:
+    """The port of a distribution that runs `handler`."""
+    distribution = make_distribution(handler)
+    try:
+        async with served(distribution, make_runner(distribution, grace=0.05)) as port:
+            yield port
+    finally:
+        await distribution.close()
+
+
+@asynccontextmanager
+async def before(serve: Serve) -> AsyncIterator[int]:
+    """The port of a distribution before an aiohttp origin that runs `serve`."""
+    server = web.Server(serve, handler_cancellation=True, access_log=None, auto_decompress=False)
+    async with asyncio.timeout(20), served(server) as origin, door(sending_to(origin)) as port:
+        yield port
+
+
+@asynccontextmanager
+async def before_raw(serve: RawServe, **custom: object) -> AsyncIterator[int]:
+    """The port of a distribution before an origin that says exactly what the test makes it say, then closes."""
+
+    async def close_after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(close_after, "127.0.0.1", 0)
+    async with asyncio.timeout(20), server, door(sending_to(server.sockets[0].getsockname()[1], **custom)) as port:
+        yield port
+
+
+def sending_to(port: int, **custom: object) -> Handler:
+    """A function that sends every request on to the origin at that port."""
+
+    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        request: dict[str, Any] = event["Records"][0]["cf"]["request"]
+        request["origin"]["custom"] |= {"protocol": "http", "domainName": "127.0.0.1", "port": port} | custom
+        request["headers"]["host"] = [{"key": "Host", "value": "api.example.com"}]
+        return request
+
+    return handler
+
+
+@asynccontextmanager
+async def viewer(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A viewer's connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def head(start: str, *lines: str) -> bytes:
+    """A request's or an answer's head."""
+    return "\r\n".join((start, *lines, "", "")).encode()
+
+
+def ask(start: str, *lines: str) -> bytes:
+    """A request after which the connection is closed."""
+    return head(f"{start} HTTP/1.1", "Host: edge", "Connection: close", *lines)
+
+
+async def talk(port: int, sent: bytes) -> tuple[list[str], bytes]:
+    """Send bytes, read until the connection ends: the lines of the answer's head, and what follows it."""
+    async with viewer(port) as (reader, writer):
+        writer.write(sent)
+        start, _, rest = (await reader.read(-1)).partition(b"\r\n\r\n")
+    return start.decode().split("\r\n"), rest
+
+
+def code(answer: tuple[list[str], bytes]) -> tuple[str, str]:
+    """Status and code of an error of the door itself."""
+    return answer[0][0].split(" ")[1], json.loads(answer[1])["error"]["code"]

@@ -1,0 +1,176 @@
+"""A running Keybroker for tests: `python -m local serve` in a process of its own, and what a user does with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT = "urn:ietf:params:oauth:token-type:jwt"
+
+POLICY = """\
+keys:
+  openai:    {provider: openai}
+  anthropic: {provider: anthropic}
+issuers:
+  practice: {preset: practice, audience: keybroker}
+grants:
+  ci:
+    key: openai
+    to: {issuer: practice, claims: {repository_owner_id: "9919"}}
+    scope: ["POST:/v1/chat/completions", "POST:/v1/responses", "POST:/v1/embeddings", "GET:/v1/models", "GET:/v1/models/*"]
+    quota: {tokens: 1000/hour, calls: [100000/minute]}
+  claude:
+    key: anthropic
+    to: {issuer: practice, claims: {repository_owner_id: "9919"}}
+    scope: ["POST:/v1/messages"]
+    quota: {tokens: 1000/hour, calls: [100000/minute]}
+  small:
+    key: openai
+    to: {issuer: practice, claims: {repository_owner_id: "7"}}
+    scope: ["POST:/v1/chat/completions"]
+    quota: {tokens: [3/day], calls: [5/day]}
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401  whatever was answered
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Running:
+    """What serves, and how to use it. Each test takes a repository_id of its own, so that tests do not meet."""
+
+    broker: str
+    edge: str
+    provider: str
+    issuer: str
+    admin: dict[str, str]
+    state: Path
+    request_token: str
+    process: subprocess.Popen[str] = field(repr=False)
+    log: Path
+
+    def mint(self, repository_id: str = "1234", **claims: object) -> str:
+        """Return an identity token of the practice issuer."""
+        wanted = {
+            "aud": "keybroker",
+            "sub": "repo:octo-org/octo-repo:ref:refs/heads/main",
+            "repository": "octo-org/octo-repo",
+            "repository_id": repository_id,
+            "repository_owner_id": "9919",
+            "event_name": "push",
+            **claims,
+        }
+        return str(call("POST", f"{self.issuer}/_mint", wanted).json["token"])
+
+    def exchange(self, subject_token: str, audience: str = "openai", **more: str) -> Answer:
+        """Exchange a subject token."""
+        body = {"grant_type": TOKEN_EXCHANGE, "subject_token": subject_token, "subject_token_type": JWT}
+        headers = {"idempotency-key": more.pop("idempotency_key")} if "idempotency_key" in more else {}
+        return call("POST", f"{self.broker}/token", {**body, "audience": audience, **more}, headers)
+
+    def token(self, repository_id: str = "1234", audience: str = "openai", **more: str) -> str:
+        """Return a token of ours for a fresh identity token."""
+        owner = {"repository_owner_id": more.pop("owner")} if "owner" in more else {}
+        answer = self.exchange(self.mint(repository_id, **owner), audience, **more)
+        assert answer.status == 200, answer
+        return str(answer.json["access_token"])
+
+    def complete(self, token: str, path: str = "/openai/v1/chat/completions", **headers: str) -> Answer:
+        """Make one call through the edge."""
+        body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}]}
+        return call("POST", self.edge + path, body, {"authorization": f"Bearer {token}", **headers})
+
+    def administer(self, method: str, path: str, body: object = None) -> Answer:
+        """Make one signed call of an administrator."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"} if data else {}
+        request = AWSRequest(method, self.broker + path, data=data, headers=headers)
+        keys = Credentials(self.admin["access_key_id"], self.admin["secret_access_key"])
+        SigV4Auth(keys, "execute-api", self.admin["region"]).add_auth(request)
+        return call(method, self.broker + path, data, dict(request.headers))
+
+    def revoke(self, scope: str, target: str, **more: object) -> str:
+        """Revoke something and return the revocation's id."""
+        answer = self.administer(
+            "POST", "/admin/revocations", {"scope": scope, "id": target, "reason": "a test", **more}
+        )
+        assert answer.status == 201, answer
+        return str(answer.json["id"])
+
+    def sub(self, repository_id: str) -> str:
+        """Return the `sub` of a repository's tokens."""
+        return f"{self.issuer}|repository_id:{repository_id}"
+
+
+def call(method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
+    """Make one HTTP call; bytes are sent as they are, anything else as JSON."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    named = {"content-type": "application/json"} if data is not None else {}
+    request = urllib.request.Request(url, data, {**named, **(headers or {})}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return Answer(answer.status, dict(answer.headers), answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, dict(error.headers), error.read())
+
+
+@contextlib.contextmanager
+def start(*arguments: str, policy: str = POLICY, directory: Path | None = None) -> Iterator[Running]:
+    """Start Keybroker, and stop it again. directory: where state, policy and log go; thrown away unless given."""
+    with contextlib.ExitStack() as stack:
+        here = directory or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (here / "keybroker.yaml").write_text(policy)
+        log = stack.enter_context((here / "log").open("a"))
+        state = ["--state", str(here / "state"), "--policy", str(here / "keybroker.yaml")]
+        command = [sys.executable, "-m", "local", "serve", "--port", "0", "--json", *state, *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, (here / "log").read_text()
+            said = json.loads(line)
+            said["state"] = Path(said["state"])
+            yield Running(**said, process=process, log=here / "log")
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(timeout=15)
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def wait_until(condition: Any, seconds: float = 10.0) -> None:  # noqa: ANN401  any callable
+    """Wait for a condition, with a bound; raises TimeoutError."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends:
+            raise TimeoutError("the condition did not come true")
+        time.sleep(0.02)

@@ -1,0 +1,572 @@
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+import pytest
+from chalice.app import Chalice, IAMAuthorizer
+
+import app
+from chalicelib import config
+from chalicelib.audit import PAGE_LIMIT
+from chalicelib.errors import Refusal, Unavailable
+from chalicelib.token_request import BODY_LIMIT, JWT_BEARER
+from tests.parts import BROKER, CI, EDGE, NOW, SUB, Parts, claims_of, grant, mint, parts_in
+from tests.running import JWT, TOKEN_EXCHANGE, Answer, Running, call
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+ADA = "arn:aws:iam::123456789012:user/ada"
+REVOCATIONS, AUDIT, METADATA = "/admin/revocations", "/admin/audit", "/.well-known/oauth-authorization-server"
+
+
+class Door:
+    """One door of the broker over real parts, called as API Gateway calls it."""
+
+    def __init__(self, ports: Callable[[], app.Ports], name: str) -> None:
+        self.app: Chalice = app.make_app(ports, name)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        resource: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        identity: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Call a route. body: bytes arrive base64-encoded, text as it is, anything else as JSON."""
+        text = body if body is None or isinstance(body, str | bytes) else json.dumps(body)
+        context: dict[str, Any] = {
+            "resourcePath": resource or path,
+            "httpMethod": method,
+            "requestId": "request-1",
+            "path": path,
+        }
+        event = {
+            "headers": {"content-type": JSON, **(headers or {})},
+            "multiValueHeaders": {name: [value] for name, value in {"content-type": JSON, **(headers or {})}.items()},
+            "multiValueQueryStringParameters": {name: [value] for name, value in query.items()} if query else None,
+            "pathParameters": parameters,
+            "stageVariables": None,
+            "requestContext": context | ({} if identity is None else {"identity": identity}),
+            "body": base64.b64encode(text).decode() if isinstance(text, bytes) else text,
+            "isBase64Encoded": isinstance(text, bytes),
+        }
+        returned: dict[str, Any] = self.app(event, None)
+        named = {name.lower(): value for name, value in returned["headers"].items()}
+        return Answer(returned["statusCode"], named, str(returned["body"]).encode())
+
+    def administer(self, method: str, path: str, body: object = None, **more: Any) -> Answer:  # noqa: ANN401  as ask
+        """Call a route as an administrator."""
+        return self.ask(method, path, body, identity={"userArn": ADA}, **more)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def public(parts: Parts) -> Door:
+    return Door(parts.app_ports, "public")
+
+
+@pytest.fixture
+def admin(parts: Parts) -> Door:
+    return Door(parts.app_ports, "admin")
+
+
+def wanted(subject: str, **more: str) -> dict[str, str]:
+    fields = {"grant_type": TOKEN_EXCHANGE, "subject_token": subject, "subject_token_type": JWT, "audience": "openai"}
+    return {**fields, **more}
+
+
+def revocation(**changes: object) -> dict[str, object]:
+    return {"scope": "principal", "id": SUB, "reason": "left the company", **changes}
+
+
+# the two doors
+
+
+def routes(door: Door) -> set[tuple[str, str]]:
+    return {(method, path) for path, methods in door.app.routes.items() for method in methods}
+
+
+def test_the_public_door_has_these_routes_and_no_other(public: Door) -> None:
+    assert routes(public) == {
+        ("POST", "/token"),
+        ("GET", "/.well-known/jwks.json"),
+        ("GET", "/.well-known/oauth-authorization-server"),
+        ("GET", "/.well-known/openid-configuration"),
+        ("GET", "/healthz"),
+    }
+
+
+def test_the_administrators_door_has_these_routes_and_no_other(admin: Door) -> None:
+    assert routes(admin) == {
+        ("POST", "/admin/revocations"),
+        ("DELETE", "/admin/revocations/{revocation_id}"),
+        ("GET", "/admin/audit"),
+    }
+
+
+def test_every_administrators_route_has_an_iam_authorizer(admin: Door) -> None:
+    entries = [entry for methods in admin.app.routes.values() for entry in methods.values()]
+    assert entries
+    assert all(isinstance(entry.authorizer, IAMAuthorizer) for entry in entries)
+
+
+def test_there_is_no_third_door(parts: Parts) -> None:
+    with pytest.raises(KeyError, match="both"):
+        app.make_app(parts.app_ports, "both")
+
+
+def test_what_lambda_runs_has_the_public_door_s_routes_and_refuses_without_a_configuration() -> None:
+    door = Door(config.ports_on_aws, "public")
+    assert app.app.routes.keys() == door.app.routes.keys()
+    answer = door.ask("GET", "/healthz")
+    assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (503, "temporarily_unavailable", "1")
+
+
+# the token endpoint, over HTTP
+
+
+def test_form_and_json_and_jwt_bearer_get_a_token(running: Running) -> None:
+    form = urlencode(wanted(running.mint("7101"))).encode()
+    bearer = {"grant_type": JWT_BEARER, "assertion": running.mint("7101"), "audience": "openai", "grant": "ci"}
+    for body, content_type in ((wanted(running.mint("7101")), JSON), (form, FORM), (bearer, JSON)):
+        answer = call("POST", f"{running.broker}/token", body, {"content-type": content_type})
+        assert answer.status == 200, answer
+        assert running.complete(answer.json["access_token"]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/nothing", 404),
+        ("GET", "/token", 405),
+        ("DELETE", "/admin/audit", 405),
+        ("GET", "/admin/nothing", 404),
+    ],
+)
+def test_what_is_not_there_is_not_there(running: Running, method: str, path: str, status: int) -> None:
+    answer = call(method, running.broker + path)
+    assert (answer.status, answer.json["request_id"]) == (status, answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data; boundary=x", "application/jwt"])
+def test_another_content_type_is_a_415(running: Running, content_type: str) -> None:
+    answer = call("POST", f"{running.broker}/token", b"x", {"content-type": content_type})
+    assert (answer.status, answer.json["error"]) == (415, "invalid_request")
+    assert answer.json["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_body_over_64_kib_is_a_413(running: Running) -> None:
+    answer = call("POST", f"{running.broker}/token", b"x" * (BODY_LIMIT + 1), {"content-type": FORM})
+    assert (answer.status, answer.json["error"]) == (413, "invalid_request")
+
+
+def test_every_answer_has_a_request_id_of_its_own_and_is_not_stored(running: Running) -> None:
+    answers = [
+        running.exchange(running.mint("7102")),
+        running.exchange("made-up"),
+        running.exchange(running.mint("7102"), audience="nothing"),
+        call("POST", f"{running.broker}/token", b"{"),
+        call("POST", f"{running.broker}/token", b"x", {"content-type": "text/plain"}),
+        call("GET", f"{running.broker}/healthz"),
+        running.administer("GET", AUDIT + "?limit=1"),
+        running.administer("POST", REVOCATIONS, {}),
+    ]
+    assert [one.status for one in answers] == [200, 400, 400, 400, 415, 200, 200, 400]
+    assert {one.headers["cache-control"] for one in answers} == {"no-store"}
+    assert {one.headers["Content-Type"].removesuffix("; charset=utf-8") for one in answers[:-1]} == {JSON}
+    assert len({one.headers["x-request-id"] for one in answers}) == len(answers)
+
+
+def test_a_refusal_before_verification_is_found_in_the_log_by_its_request_id(running: Running) -> None:
+    refused = running.exchange("made-up")
+    log = [json.loads(line) for line in running.log.read_text().splitlines() if line.startswith("{")]
+    (line,) = [one for one in log if one["request_id"] == refused.headers["x-request-id"]]
+    assert (line["door"], line["reason"], line["status"]) == ("public", "not_three_segments", 400)
+
+
+def test_a_refusal_at_the_edge_is_found_in_the_log_by_its_request_id(running: Running) -> None:
+    refused = running.complete("made-up")
+    log = [json.loads(line) for line in running.log.read_text().splitlines() if line.startswith("{")]
+    (line,) = [one for one in log if one["request_id"] == refused.headers["x-request-id"]]
+    assert (line["door"], line["reason"], line["status"]) == ("edge", "not_three_segments", 401)
+
+
+# the token endpoint, called as API Gateway calls it
+
+
+def test_a_token_is_answered_with_exactly_these_members(public: Door) -> None:
+    answer = public.ask("POST", "/token", wanted(mint()))
+    claims = claims_of(answer.json["access_token"])
+    assert answer.json == {
+        "access_token": answer.json["access_token"],
+        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "token_type": "Bearer",
+        "expires_in": 900,
+        "scope": claims["scope"],
+        "base_url": f"{EDGE}/openai/v1",
+    }
+    assert (claims["sub"], answer.status) == (SUB, 200)
+    assert (answer.headers["cache-control"], answer.headers["pragma"]) == ("no-store", "no-cache")
+    assert answer.headers["x-request-id"] == "request-1"
+
+
+def test_a_body_in_base64_is_read(public: Door) -> None:
+    body = urlencode(wanted(mint())).encode()
+    assert public.ask("POST", "/token", body, headers={"content-type": FORM}).status == 200
+
+
+def test_the_audit_has_the_request_id_of_the_answer(parts: Parts, public: Door) -> None:
+    public.ask("POST", "/token", wanted(mint()))
+    assert parts.events(request_id="request-1")[0].kind == "token.issued"
+
+
+@pytest.mark.parametrize("name", ["grant_type", "subject_token", "subject_token_type", "audience"])
+def test_a_missing_parameter_is_named(public: Door, name: str) -> None:
+    fields = {one: value for one, value in wanted(mint()).items() if one != name}
+    answer = public.ask("POST", "/token", fields)
+    assert answer.status == 400
+    assert answer.json == {
+        "error": "invalid_request",
+        "error_description": f"{name} is missing",
+        "request_id": "request-1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "error"),
+    [
+        (None, JSON, "invalid_request"),
+        ("{", JSON, "invalid_request"),
+        ("[]", JSON, "invalid_request"),
+        ("audience", FORM, "invalid_request"),
+        ("audience=a&audience=b", FORM, "invalid_request"),
+        ('{"audience": "a", "audience": "b"}', JSON, "invalid_request"),
+        ("grant_type=client_credentials", FORM, "unsupported_grant_type"),
+        (urlencode(wanted("x", requested_token_type="urn:x")), FORM, "invalid_request"),
+        (json.dumps(wanted("x", audience="\ud800")), JSON, "invalid_request"),
+        (json.dumps(wanted("x.y.z")), JSON, "invalid_grant"),
+        (b"\xff\xfe", JSON, "invalid_request"),
+    ],
+)
+def test_a_faulty_request_is_a_400_with_its_oauth_code(
+    public: Door, body: str | bytes | None, content_type: str, error: str
+) -> None:
+    answer = public.ask("POST", "/token", body, headers={"content-type": content_type})
+    assert (answer.status, answer.json["error"]) == (400, error)
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_before_verification_the_answer_is_bare(public: Door) -> None:
+    answer = public.ask("POST", "/token", wanted(mint(aud="another")))
+    assert answer.json == {"error": "invalid_grant", "request_id": "request-1"}
+
+
+def test_a_retry_with_an_idempotency_key_gets_the_same_claims(public: Door) -> None:
+    subject, headers = mint(), {"Idempotency-Key": "0123456789abcdef0123456789abcdef"}
+    first, again = (public.ask("POST", "/token", wanted(subject), headers=headers) for _ in range(2))
+    assert claims_of(first.json["access_token"]) == claims_of(again.json["access_token"])
+
+
+def test_an_idempotency_key_that_is_too_short_is_a_400(public: Door) -> None:
+    answer = public.ask("POST", "/token", wanted(mint()), headers={"Idempotency-Key": "x" * 21})
+    assert answer.status == 400
+    assert answer.json["error_description"].startswith("Idempotency-Key must have 22")
+
+
+def test_a_used_up_quota_is_a_429_that_says_when_it_opens(parts: Parts, public: Door) -> None:
+    parts.apply(grant(quota="{tokens: 1/hour, calls: 9/minute}"))
+    assert public.ask("POST", "/token", wanted(mint())).status == 200
+    answer = public.ask("POST", "/token", wanted(mint()))
+    assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (429, "quota_exceeded", "3600")
+
+
+def test_a_405_says_which_methods_there_are(public: Door) -> None:
+    answer = public.ask("GET", "/token")
+    assert (answer.status, answer.json["error"], answer.headers["allow"]) == (405, "invalid_request", "POST")
+
+
+# the documents
+
+
+def test_the_metadata_say_where_everything_is(public: Door) -> None:
+    documents = [
+        public.ask("GET", f"/.well-known/{one}") for one in ("oauth-authorization-server", "openid-configuration")
+    ]
+    assert documents[0].json == documents[1].json
+    found = documents[0].json
+    assert (found["issuer"], found["token_endpoint"]) == (BROKER, f"{BROKER}/token")
+    assert found["jwks_uri"] == f"{BROKER}/.well-known/jwks.json"
+    assert found["grant_types_supported"] == [TOKEN_EXCHANGE, JWT_BEARER]
+    assert found["id_token_signing_alg_values_supported"] == ["ES256"]
+    assert documents[0].headers["cache-control"] == "public, max-age=300"
+
+
+def test_the_jwks_holds_the_public_half_of_the_key_that_signs(parts: Parts, public: Door) -> None:
+    answer = public.ask("GET", "/.well-known/jwks.json")
+    (key,) = answer.json["keys"]
+    assert key.keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+    assert (key["kid"], key["use"], key["alg"]) == (parts.signer.kid(), "sig", "ES256")
+    assert answer.headers["cache-control"] == "public, max-age=300"
+
+
+def test_healthz_is_200_while_the_state_can_be_read_and_503_when_not(parts: Parts, public: Door) -> None:
+    answer = public.ask("GET", "/healthz")
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+    (parts.directory / "state.db").rename(parts.directory / "gone.db")
+    assert public.ask("GET", "/healthz").status == 503
+
+
+# administration
+
+
+def test_an_unsigned_request_is_a_403(running: Running) -> None:
+    for method, path in (("GET", AUDIT), ("POST", REVOCATIONS), ("DELETE", f"{REVOCATIONS}/x")):
+        answer = call(method, running.broker + path, b"{}" if method == "POST" else None)
+        assert (answer.status, answer.headers["Content-Type"]) == (403, "application/problem+json")
+
+
+@pytest.mark.parametrize("identity", [None, {}, {"userArn": None}, {"userArn": ""}, {"user": "ada", "sourceIp": "::1"}])
+def test_without_an_identity_of_api_gateway_s_nothing_is_done(
+    parts: Parts, admin: Door, identity: dict[str, str] | None
+) -> None:
+    before = len(parts.events())
+    claimed = {"x-amzn-user-arn": ADA, "authorization": "AWS4-HMAC-SHA256 Credential=x"}
+    one = f"{REVOCATIONS}/{{revocation_id}}"
+    answers = [
+        admin.ask("POST", REVOCATIONS, revocation(), identity=identity, headers=claimed),
+        admin.ask("DELETE", f"{REVOCATIONS}/x", resource=one, parameters={"revocation_id": "x"}, identity=identity),
+        admin.ask("GET", AUDIT, identity=identity, headers=claimed),
+    ]
+    for answer in answers:
+        assert (answer.status, answer.json["title"]) == (403, "forbidden")
+        assert "items" not in answer.json
+    assert len(parts.events()) == before
+
+
+def test_a_revocation_is_answered_with_201_once_it_is_in_force(parts: Parts, admin: Door) -> None:
+    token = parts.token()
+    answer = admin.administer("POST", REVOCATIONS, revocation(until=NOW + 60))
+    assert answer.status == 201
+    assert answer.json == {
+        "id": answer.json["id"],
+        "scope": "principal",
+        "target": SUB,
+        "reason": "left the company",
+        "author": ADA,
+        "at": NOW,
+        "until": NOW + 60,
+        "lifted_at": None,
+        "lifted_by": None,
+    }
+    with pytest.raises(Refusal, match="revoked_principal"):
+        parts.admit(token)
+    (event,) = parts.events(kind="revocation.made")
+    assert (event.actor, event.principal, event.request_id) == (ADA, SUB, "request-1")
+    assert event.detail == {
+        "revocation": answer.json["id"],
+        "scope": "principal",
+        "target": SUB,
+        "why": "left the company",
+    }
+
+
+def test_a_revocation_is_lifted_by_its_id(parts: Parts, admin: Door) -> None:
+    made = admin.administer("POST", REVOCATIONS, revocation()).json["id"]
+    resource, parameters = f"{REVOCATIONS}/{{revocation_id}}", {"revocation_id": made}
+    for _ in range(2):  # lifting twice changes nothing
+        answer = admin.administer("DELETE", f"{REVOCATIONS}/{made}", resource=resource, parameters=parameters)
+        assert (answer.status, answer.json["lifted_at"], answer.json["lifted_by"]) == (200, NOW, ADA)
+    (event,) = parts.events(kind="revocation.lifted")
+    assert (event.actor, event.detail) == (ADA, {"revocation": made})
+    parts.admit(parts.token())
+
+
+def test_a_revocation_that_is_not_there_is_a_404(admin: Door) -> None:
+    resource, parameters = f"{REVOCATIONS}/{{revocation_id}}", {"revocation_id": "nothing"}
+    answer = admin.administer("DELETE", f"{REVOCATIONS}/nothing", resource=resource, parameters=parameters)
+    assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json == {
+        "type": "about:blank",
+        "title": "not_found",
+        "status": 404,
+        "detail": "there is no such revocation",
+        "request_id": "request-1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (None, "the body is no JSON"),
+        ("{", "the body is no JSON"),
+        ("[" * 50_000, "the body is no JSON"),
+        ("[]", "the body must be a JSON object"),
+        ('{"scope": "key", "scope": "grant"}', "a parameter was sent twice"),
+        (revocation(scope="user"), "scope must be one of"),
+        (revocation(id=""), "id must be text"),
+        (revocation(id="\ud800"), "id must be Unicode text"),
+        (revocation(reason=5), "reason must be text"),
+        ({"scope": "key", "id": "openai"}, "reason must be text"),
+        (revocation(until=NOW), "until must be a time to come"),
+        (revocation(more=1), "unknown members: more"),
+    ],
+)
+def test_a_faulty_revocation_is_a_problem_that_names_the_fault(
+    parts: Parts, admin: Door, body: object, detail: str
+) -> None:
+    answer = admin.administer("POST", REVOCATIONS, body)
+    assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert (answer.json["title"], answer.json["status"], answer.json["type"]) == ("invalid_request", 400, "about:blank")
+    assert answer.json["detail"].startswith(detail)
+    assert parts.events(kind="revocation.made") == ()
+
+
+def test_a_revocation_over_64_kib_is_a_413(admin: Door) -> None:
+    assert admin.administer("POST", REVOCATIONS, " " * (BODY_LIMIT + 1)).status == 413
+
+
+def test_the_audit_is_filtered(parts: Parts, admin: Door) -> None:
+    parts.exchange(request_id="r-1")
+    parts.exchange(mint(NOW + 50, repository_id="5"), NOW + 50, request_id="r-2")
+    with pytest.raises(Refusal, match="no_grant"):
+        parts.exchange(mint(ref="x"), request_id="r-3")
+
+    def found(**query: str) -> list[str]:
+        items = admin.administer("GET", AUDIT, query=query).json["items"]
+        return [one["request_id"] for one in items if one["kind"].startswith("token.")]
+
+    assert found(request_id="r-2") == ["r-2"]
+    assert found(principal=SUB) == ["r-3", "r-1"]
+    assert found(grant="app") == ["r-2", "r-1"]
+    assert found(key="openai") == ["r-3", "r-2", "r-1"]
+    assert found(kind="token.issued", principal=SUB) == ["r-1"]
+    assert found(since=str(NOW + 50)) == ["r-2"]
+    assert found(until=str(NOW + 50)) == ["r-3", "r-1"]
+    assert found(principal="nobody") == []
+
+
+def test_the_audit_is_paged_newest_first_without_gap_or_repetition(parts: Parts, admin: Door) -> None:
+    for number in range(5):
+        parts.exchange(request_id=f"r-{number}")
+    seen: list[str] = []
+    after: dict[str, str] = {}
+    for size in (2, 2, 1):
+        page = admin.administer("GET", AUDIT, query={"kind": "token.issued", "limit": "2", **after}).json
+        assert page.keys() == {"items", "next"}
+        assert len(page["items"]) == size
+        seen += [one["request_id"] for one in page["items"]]
+        after = {"after": page["next"]}
+    assert seen == ["r-4", "r-3", "r-2", "r-1", "r-0"]
+    assert page["next"] is None
+
+
+def test_a_page_has_at_least_one_item_and_at_most_the_limit(parts: Parts, admin: Door) -> None:
+    for number in range(PAGE_LIMIT + 1):
+        parts.ledger.record(replace(parts.event(), id=str(number)))
+    sizes = [
+        len(admin.administer("GET", AUDIT, query={"limit": one}).json["items"]) for one in ("0", "1", "99999999999")
+    ]
+    assert sizes == [1, 1, PAGE_LIMIT]
+    assert len(admin.administer("GET", AUDIT).json["items"]) == 50
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"reason": "x"},
+        {"Principal": "x"},
+        {"since": "yesterday"},
+        {"until": "-1"},
+        {"limit": "1.5"},
+        {"limit": ""},
+        {"since": "1" * 12},
+        {"since": chr(0x661)},
+        {"after": "garbage"},
+        {"after": "-1"},
+        {"after": "9" * 30},
+        {"after": "1 OR 1"},
+    ],
+)
+def test_a_filter_or_cursor_that_is_none_is_a_400(admin: Door, query: dict[str, str]) -> None:
+    answer = admin.administer("GET", AUDIT, query=query)
+    assert (answer.status, answer.json["title"]) == (400, "invalid_request")
+
+
+# faults of ours
+
+
+def _raise(*_: object) -> NoReturn:
+    raise RuntimeError("secret text")
+
+
+@pytest.mark.parametrize("door", ["public", "admin"])
+def test_a_fault_of_ours_is_a_500_and_a_log_line_without_its_text(
+    parts: Parts, caplog: pytest.LogCaptureFixture, door: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    faulty = Door(lambda: replace(parts.app_ports(), clock=_raise), door)
+    if door == "public":
+        answer = faulty.ask("POST", "/token", wanted(mint()))
+    else:
+        answer = faulty.administer("POST", REVOCATIONS, revocation())
+    assert (answer.status, answer.json["request_id"], answer.headers["x-request-id"]) == (500, "request-1", "request-1")
+    assert "secret text" not in caplog.text + answer.body.decode()
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "keybroker"]
+    assert json.loads(line) == {"door": door, "reason": "fault_RuntimeError", "status": 500, "request_id": "request-1"}
+    assert all(one.exc_info is None for one in caplog.records)
+
+
+def test_ports_that_cannot_be_made_are_tried_again_at_the_next_request(parts: Parts) -> None:
+    tries = [Unavailable("secret_file_unreadable"), None]
+
+    def ports() -> app.Ports:
+        fault = tries.pop(0)
+        if fault:
+            raise fault
+        return parts.app_ports()
+
+    door = Door(ports, "public")
+    assert [door.ask("GET", "/healthz").status for _ in range(3)] == [503, 200, 200]
+    assert tries == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "reason", "status"),
+    [
+        (lambda door: door.ask("POST", "/token", "{"), "malformed_request", 400),
+        (lambda door: door.ask("POST", "/token", wanted(mint(aud="x"))), "aud_wrong", 400),
+        (lambda door: door.ask("POST", "/token", wanted(mint(ref="x"))), "no_grant", 400),
+        (lambda door: door.ask("POST", "/token", "x", headers={"content-type": "text/plain"}), "unsupported", 415),
+        (lambda door: door.ask("GET", "/token"), "unsupported", 405),
+    ],
+)
+def test_each_refusal_is_one_log_line_with_its_reason(
+    public: Door, caplog: pytest.LogCaptureFixture, ask: Callable[[Door], Answer], reason: str, status: int
+) -> None:
+    caplog.set_level(logging.INFO, logger="keybroker")
+    assert ask(public).status == status
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "keybroker"]
+    assert json.loads(line) == {"door": "public", "reason": reason, "status": status, "request_id": "request-1"}
+
+
+def test_an_answer_of_200_is_no_log_line(public: Door, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="keybroker")
+    assert public.ask("POST", "/token", wanted(mint(iss=CI))).status == 200
+    assert [one for one in caplog.records if one.name == "keybroker"] == []

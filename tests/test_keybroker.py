@@ -1,0 +1,261 @@
+"""The client's rules, against real sockets that answer like a broker, or worse."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+import keybroker
+from keybroker.bounded_http import ANSWER_LIMIT
+from tests.running import ROOT, Running
+
+GOOD = {
+    "access_token": "ey.token.text",
+    "token_type": "Bearer",
+    "expires_in": 900,
+    "scope": "GET:/v1/models",
+    "base_url": "https://edge.example.com/openai/v1",
+}
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, list[bytes]]]:
+    """Serve one connection: read the request, then let `answer` write. Gives the URL and the requests."""
+    requests: list[bytes] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listening.accept()
+            with connection:
+                connection.settimeout(5)
+                requests.append(_request(connection))
+                answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(5)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}", requests
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def _request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(
+        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+    )
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def plain(status: int, body: object, *headers: str) -> Callable[[socket.socket], None]:
+    """Answer with a status and a body; anything but bytes as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = "\r\n".join([f"HTTP/1.1 {status} X", f"Content-Length: {len(data)}", "Connection: close", *headers])
+    return lambda connection: connection.sendall(head.encode() + b"\r\n\r\n" + data)
+
+
+def ask(url: str, **more: Any) -> keybroker.Token:  # noqa: ANN401  as exchange_token has them
+    return keybroker.exchange_token(url, "subject.token.text", "openai", timeout=2.0, **more)
+
+
+def test_a_running_broker_gives_a_token_that_says_what_it_opens(running: Running) -> None:
+    token = keybroker.exchange_token(running.broker, running.mint("7301"), "openai", grant="ci", scope="GET:/v1/models")
+    assert (token.scope, token.expires_in) == ("GET:/v1/models", 900)
+    assert token.base_url == f"{running.edge}/openai/v1"
+    assert token.access_token.count(".") == 2
+
+
+def test_a_repetition_with_the_same_idempotency_key_is_a_retry_and_one_without_is_refused(running: Running) -> None:
+    subject = running.mint("7302")
+    key = "k" * 32
+    first = keybroker.exchange_token(running.broker, subject, "openai", idempotency_key=key)
+    again = keybroker.exchange_token(running.broker, subject, "openai", idempotency_key=key)
+    assert again.access_token.split(".")[1] == first.access_token.split(".")[1]
+    with pytest.raises(keybroker.Refused) as caught:
+        keybroker.exchange_token(running.broker, subject, "openai")
+    assert (caught.value.error, caught.value.status) == ("invalid_grant", 400)
+    found = running.administer("GET", f"/admin/audit?request_id={caught.value.request_id}").json["items"]
+    assert [one["reason"] for one in found] == ["replayed"]
+
+
+def test_a_used_up_quota_is_refused_with_the_seconds_until_it_opens(running: Running) -> None:
+    for _ in range(3):
+        running.token("7303", owner="7")
+    with pytest.raises(keybroker.Refused) as caught:
+        keybroker.exchange_token(running.broker, running.mint("7303", repository_owner_id="7"), "openai")
+    assert (caught.value.error, caught.value.status) == ("quota_exceeded", 429)
+    assert 0 < (caught.value.retry_after or 0) <= 86400
+
+
+def test_the_request_is_rfc_8693_and_leaves_out_what_was_not_asked_for() -> None:
+    with answering(plain(200, GOOD)) as (url, requests):
+        ask(f"{url}/stage/", idempotency_key="i" * 32)
+    head, _, body = requests[0].decode().partition("\r\n\r\n")
+    assert head.startswith("POST /stage/token HTTP/1.1\r\n")
+    assert f"idempotency-key: {'i' * 32}" in head
+    assert {name: values[0] for name, values in parse_qs(body).items()} == {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": "subject.token.text",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "audience": "openai",
+    }
+
+
+def test_the_token_is_not_in_its_repr() -> None:
+    token = keybroker.Token("ey.token.text", 900, "GET:/v1/models", "https://edge.example.com")
+    assert "ey.token" not in repr(token)
+    assert "ey.token" not in f"{token}"
+
+
+def test_a_refusal_carries_all_that_the_broker_said() -> None:
+    no = {"error": "invalid_target", "error_description": "no grant"}
+    with (
+        answering(plain(400, no, "x-request-id: r-1", "Retry-After: 7")) as (url, _),
+        pytest.raises(keybroker.Refused) as caught,
+    ):
+        ask(url)
+    refused = caught.value
+    said = (refused.error, refused.description, refused.status, refused.request_id, refused.retry_after)
+    assert said == ("invalid_target", "no grant", 400, "r-1", 7)
+    assert str(refused) == "invalid_target: no grant (request r-1)"
+
+
+def test_a_refusal_without_a_reason_is_its_bare_code() -> None:
+    with answering(plain(400, {"error": "invalid_grant"})) as (url, _), pytest.raises(keybroker.Refused) as caught:
+        ask(url)
+    assert (str(caught.value), caught.value.retry_after) == ("invalid_grant", None)
+
+
+@pytest.mark.parametrize("wait", ["soon", "-1", "1.5", "٣", "9" * 10, "Mon, 23 Nov 2026 00:00:00 GMT"])
+def test_a_retry_after_that_is_not_whole_seconds_is_none(wait: str) -> None:
+    with (
+        answering(plain(429, {"error": "quota_exceeded"}, f"Retry-After: {wait}")) as (url, _),
+        pytest.raises(keybroker.Refused) as caught,
+    ):
+        ask(url)
+    assert caught.value.retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>"),
+        (200, []),
+        (200, b"[" * 100_000),
+        (200, {**GOOD, "access_token": ""}),
+        (200, {**GOOD, "access_token": 7}),
+        (200, {**GOOD, "token_type": "mac"}),
+        (200, {**GOOD, "expires_in": True}),
+        (200, {**GOOD, "expires_in": "900"}),
+        (200, {**GOOD, "expires_in": 0}),
+        (200, {name: value for name, value in GOOD.items() if name != "base_url"}),
+        (204, {"error": "invalid_grant"}),
+        (403, {"message": "Forbidden"}),
+        (400, {"error": {"message": "another dialect"}}),
+        (502, b"Bad Gateway"),
+    ],
+)
+def test_an_answer_that_no_broker_gives_is_unreachable(status: int, body: object) -> None:
+    with (
+        answering(plain(status, body)) as (url, _),
+        pytest.raises(keybroker.Unreachable, match="not one of a broker's"),
+    ):
+        ask(url)
+
+
+def test_redirects_are_not_followed() -> None:
+    with answering(plain(200, GOOD)) as (elsewhere, requests):
+        with (
+            answering(plain(307, b"", f"Location: {elsewhere}/token")) as (url, _),
+            pytest.raises(keybroker.Unreachable, match="HTTP 307"),
+        ):
+            ask(url)
+        assert requests == []
+
+
+def test_an_answer_over_the_limit_is_not_read_on() -> None:
+    with (
+        answering(plain(200, b" " * (ANSWER_LIMIT + 1))) as (url, _),
+        pytest.raises(keybroker.Unreachable, match="more than"),
+    ):
+        ask(url)
+
+
+def test_an_answer_that_is_cut_is_unreachable() -> None:
+    def cut(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
+
+    with answering(cut) as (url, _), pytest.raises(keybroker.Unreachable, match="not one of a broker's"):
+        ask(url)
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"])
+def test_an_answer_that_drips_is_given_up_in_time(start: bytes) -> None:
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(start)
+        for _ in range(100):
+            connection.sendall(b"x")
+            time.sleep(0.02)
+
+    began = time.monotonic()
+    with answering(drip) as (url, _), pytest.raises(keybroker.Unreachable, match="no answer in time"):
+        keybroker.exchange_token(url, "subject.token.text", "openai", timeout=0.1)
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_closed_port_is_unreachable_and_the_text_holds_no_token() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(keybroker.Unreachable, match=r"127\.0\.0\.1:\d+ cannot be reached") as caught:
+        ask(url)
+    assert "subject.token" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://broker.example.com", "broker.example.com", "ftp://127.0.0.1", ""])
+def test_plain_http_is_only_for_this_machine(url: str) -> None:
+    with pytest.raises(ValueError, match="https://"):
+        ask(url)
+
+
+@pytest.mark.parametrize("url", ["https://user@broker.example.com", "https://broker.example.com?a=b", "https://"])
+def test_a_url_that_is_more_or_less_than_host_and_path_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="a host and a path"):
+        ask(url)
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0])
+def test_a_timeout_of_no_time_is_refused(timeout: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        keybroker.exchange_token("http://127.0.0.1:1", "subject.token.text", "openai", timeout=timeout)
+
+
+def test_every_error_is_a_keybroker_error() -> None:
+    assert issubclass(keybroker.Refused, keybroker.KeybrokerError)
+    assert issubclass(keybroker.Unreachable, keybroker.KeybrokerError)
+
+
+def test_the_client_imports_nothing_but_the_standard_library() -> None:
+    program = (
+        "import sys, keybroker;"
+        "print(sorted({name.split('.')[0] for name in sys.modules} - {'keybroker', '__main__'} - sys.stdlib_module_names))"
+    )
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {program}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip() == "[]"
