@@ -1,0 +1,273 @@
+"""The policy in DynamoDB: `chalicelib.plan.Policies`. Removals and narrowings first, the version last.
+
+One thing is written in one transaction with all its copies, each of which checks that nobody else applies meanwhile.
+An apply that is interrupted leaves the version as it was; repeating it writes what is still missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib import dynamodb_things
+from chalicelib.audit import Event
+from chalicelib.dynamodb import Item, Tables, answering, cancelled, number, text
+from chalicelib.dynamodb_audit import DynamoAudit
+from chalicelib.errors import Unavailable
+from chalicelib.grants import Grant
+from chalicelib.lint import covers
+from chalicelib.plan import StoredPolicy, policy_changed
+from chalicelib.policy import Policy
+from chalicelib.principal import AWS
+from chalicelib.revocation import Thing
+
+CHUNK = 300 * 1024
+"""Bytes of compressed text in one item; an item holds 400 KB."""
+_TRIES = 5
+_HEAD = {"pk": {"S": "policy"}, "sk": {"S": "-"}}
+
+Configs = Mapping[Thing, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Apply:
+    """One apply under way, known by what it applies."""
+
+    sha: str
+    expected: int
+
+
+class DynamoPolicies:
+    """Over the `control` table."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._audit = DynamoAudit(tables)
+
+    def current(self) -> StoredPolicy:
+        """See `Policies.current`."""
+        head = self._get(_HEAD)
+        version = number(head, "version")
+        found = zlib.decompress(b"".join(self._chunks(version))).decode() if version else ""
+        return StoredPolicy(version, found, text(head, "author"), number(head, "at"))
+
+    def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
+        """See `Policies.apply`."""
+        apply = _Apply(hashlib.sha256(text.encode()).hexdigest(), expected)
+        self._begin(apply)
+        wanted = _configs(policy)
+        known = self._known(expected)
+        self._put_names(f"pending#{expected}", known | set(wanted))
+        in_force = self._in_force(known | set(wanted))
+        for phase in _phases(in_force, wanted):
+            with ThreadPoolExecutor(max_workers=8) as pool:
+                for _ in pool.map(lambda thing: self._write(apply, thing, wanted.get(thing)), phase):
+                    pass
+        self._put_text(expected + 1, text)
+        self._put_names(f"names#{expected + 1}", set(wanted))
+        return self._finish(apply, event, StoredPolicy(expected + 1, text, event.actor, event.at))
+
+    def _begin(self, apply: _Apply) -> None:
+        """Take the lead, from whoever began before us and has not finished: their writes fail from now on."""
+        condition = "version = :expected" if apply.expected else "attribute_not_exists(version)"
+        values = {":sha": {"S": apply.sha}} | ({":expected": {"N": str(apply.expected)}} if apply.expected else {})
+        try:
+            with answering():
+                self._tables.client.update_item(
+                    TableName=self._tables.control,
+                    Key=_HEAD,
+                    UpdateExpression="SET pending = :sha",
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                )
+        except ClientError:
+            raise policy_changed(apply.expected, number(self._get(_HEAD), "version")) from None
+
+    def _finish(self, apply: _Apply, event: Event, stored: StoredPolicy) -> StoredPolicy:
+        update = {
+            "TableName": self._tables.control,
+            "Key": _HEAD,
+            "UpdateExpression": "SET version = :version, author = :author, #at = :at REMOVE pending",
+            "ConditionExpression": "pending = :sha",
+            "ExpressionAttributeNames": {"#at": "at"},
+            "ExpressionAttributeValues": {
+                ":version": {"N": str(stored.version)},
+                ":author": {"S": stored.author},
+                ":at": {"N": str(stored.at)},
+                ":sha": {"S": apply.sha},
+            },
+        }
+        self._transact([{"Update": update}, self._audit.put(event)], apply)
+        return stored
+
+    def _write(self, apply: _Apply, thing: Thing, config: Mapping[str, Any] | None) -> None:
+        """Set or remove one thing's config on all its copies, unless it was revoked or lifted just now: then again."""
+        for _ in range(_TRIES):
+            was = self._get(dynamodb_things.key(thing, "0"))
+            writes = [self._leading(apply), *self._copies(thing, was, config), *self._candidates(thing, was, config)]
+            try:
+                self._transact(writes, apply)
+            except _Touched:
+                continue
+            return
+        raise Unavailable("state_unavailable")
+
+    def _copies(self, thing: Thing, was: Item, config: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        same = "touched = :touched" if "touched" in was else "attribute_not_exists(touched)"
+        values: dict[str, Any] = {":touched": was["touched"]} if "touched" in was else {}
+        if config is not None:
+            values[":config"] = {"S": json.dumps(config)}
+        common = {
+            "TableName": self._tables.control,
+            "UpdateExpression": "REMOVE config" if config is None else "SET config = :config",
+            "ConditionExpression": same,
+            **({"ExpressionAttributeValues": values} if values else {}),
+        }
+        return [{"Update": {**common, "Key": key}} for key in dynamodb_things.keys(thing)]
+
+    def _candidates(self, thing: Thing, was: Item, config: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        """A grant's copy among the candidates of its issuer and key: put anew, and taken away where it was before."""
+        if thing.scope != "grant":
+            return []
+        old = json.loads(was["config"]["S"]) if "config" in was else None
+        before = dynamodb_things.candidate_key(old["issuer"], old["key"], thing.id) if old else None
+        after = dynamodb_things.candidate_key(config["issuer"], config["key"], thing.id) if config else None
+        writes: list[dict[str, Any]] = []
+        if before and before != after:
+            writes.append({"Delete": {"TableName": self._tables.control, "Key": before}})
+        if after:
+            kept = {name: value for name, value in was.items() if name not in ("pk", "sk", "config")}
+            item = {**kept, **after, "config": {"S": json.dumps(config)}}
+            writes.append({"Put": {"TableName": self._tables.control, "Item": item}})
+        return writes
+
+    def _leading(self, apply: _Apply) -> dict[str, Any]:
+        check = {
+            "TableName": self._tables.control,
+            "Key": _HEAD,
+            "ConditionExpression": "pending = :sha",
+            "ExpressionAttributeValues": {":sha": {"S": apply.sha}},
+        }
+        return {"ConditionCheck": check}
+
+    def _transact(self, writes: Any, apply: _Apply) -> None:  # noqa: ANN401  actions, as dicts
+        try:
+            with answering():
+                self._tables.client.transact_write_items(TransactItems=writes)
+        except ClientError as error:
+            reasons = cancelled(error)
+            if reasons and reasons[0].get("Code") == "ConditionalCheckFailed":
+                raise policy_changed(apply.expected, number(self._get(_HEAD), "version")) from None
+            if not reasons:
+                raise Unavailable("state_unavailable") from error
+            raise _Touched from None
+
+    def _known(self, version: int) -> set[Thing]:
+        """Everything that the version in force, or an apply on top of it that was given up, may have written."""
+        found: set[Thing] = set()
+        for name in (f"names#{version}", f"pending#{version}"):
+            for item in self._query(f"policy#{name}"):
+                found |= {Thing(*one) for one in json.loads(zlib.decompress(_binary(item)))}
+        return found
+
+    def _in_force(self, things: Iterable[Thing]) -> dict[Thing, Mapping[str, Any] | None]:
+        wanted = sorted(things, key=lambda thing: (thing.scope, thing.id))
+        found: dict[Thing, Mapping[str, Any] | None] = {}
+        for start in range(0, len(wanted), 100):
+            with answering():
+                standings = dynamodb_things.read(self._tables, wanted[start : start + 100], "0")
+            for thing, standing in standings.items():
+                config = standing.config
+                found[thing] = {k: v for k, v in config.items() if k != "version"} if config is not None else None
+        return found
+
+    def _put_names(self, name: str, things: set[Thing]) -> None:
+        names = json.dumps([[thing.scope, thing.id] for thing in sorted(things, key=lambda one: (one.scope, one.id))])
+        self._put_chunks(f"policy#{name}", names)
+
+    def _put_text(self, version: int, text: str) -> None:
+        self._put_chunks(f"policy#{version}", text, split=True)
+
+    def _put_chunks(self, partition: str, text: str, *, split: bool = False) -> None:
+        packed = zlib.compress(text.encode())
+        step = CHUNK if split else len(packed)
+        for index, start in enumerate(range(0, len(packed), step)):
+            item: Any = {
+                "pk": {"S": partition},
+                "sk": {"S": f"{index:04d}"},
+                "text": {"B": packed[start : start + step]},
+            }
+            with answering():
+                self._tables.client.put_item(TableName=self._tables.control, Item=item)
+
+    def _chunks(self, version: int) -> Iterable[bytes]:
+        return [_binary(item) for item in self._query(f"policy#{version}")]
+
+    def _query(self, partition: str) -> list[Item]:
+        found: list[Item] = []
+        start: dict[str, Any] = {}
+        while True:
+            with answering():
+                answer = self._tables.client.query(
+                    TableName=self._tables.control,
+                    KeyConditionExpression="pk = :pk",
+                    ExpressionAttributeValues={":pk": {"S": partition}},
+                    ConsistentRead=True,
+                    **start,
+                )
+            found += answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return found
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _get(self, key: Mapping[str, Any]) -> Item:
+        with answering():
+            answer = self._tables.client.get_item(TableName=self._tables.control, Key=dict(key), ConsistentRead=True)
+        return answer.get("Item", {})
+
+
+class _Touched(Exception):  # noqa: N818  says what happened
+    """Something was revoked or lifted between reading and writing."""
+
+
+def _configs(policy: Policy) -> dict[Thing, Mapping[str, Any]]:
+    return {
+        Thing("issuer", AWS): {"name": AWS},
+        **{Thing("key", name): {"provider": provider} for name, provider in policy.keys.items()},
+        **{Thing("issuer", one.url): _plain(one.to_json) for one in policy.issuers.values()},
+        **{Thing("grant", name): _plain(one.to_json) for name, one in policy.grants.items()},
+    }
+
+
+def _plain(to_json: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """As JSON has it, lists for tuples, so that it compares with what was stored."""
+    plain: Mapping[str, Any] = json.loads(json.dumps(to_json()))
+    return plain
+
+
+def _phases(in_force: Mapping[Thing, Mapping[str, Any] | None], wanted: Configs) -> list[list[Thing]]:
+    """Return what has to be written: removals, narrowings, changes, then what is new."""
+    phases: list[list[Thing]] = [[], [], [], []]
+    for thing, was in in_force.items():
+        will = wanted.get(thing)
+        if was == will:
+            continue
+        if will is None:
+            phases[0].append(thing)
+        elif was is None:
+            phases[3].append(thing)
+        else:
+            narrow = thing.scope == "grant" and covers(Grant.from_json(was), Grant.from_json(will))
+            phases[1 if narrow else 2].append(thing)
+    return phases
+
+
+def _binary(item: Item) -> bytes:
+    return bytes(item["text"]["B"])

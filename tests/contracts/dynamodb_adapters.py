@@ -1,0 +1,109 @@
+"""The adapters of AWS, over moto's DynamoDB in this process, behind one lock: without it moto loses updates."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from moto import mock_aws
+from moto.dynamodb.models import DynamoDBBackend
+
+from chalicelib.dynamodb import Tables, make_client, number
+from chalicelib.dynamodb_control import DynamoControl
+from chalicelib.dynamodb_counters import items
+from chalicelib.dynamodb_gate import DynamoGate
+from chalicelib.dynamodb_ledger import DynamoLedger
+from chalicelib.dynamodb_policies import DynamoPolicies
+from chalicelib.quota import Counter, counters
+from tests.contracts.adapters import Adapters
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+AHEAD = 1_803_500_000.0
+"""A clock that is some weeks ahead of the times of the tests, so that their months are looked at."""
+_LOCK = threading.RLock()
+_NAMES = itertools.count(1)
+_WRITES = (
+    "update_item",
+    "put_item",
+    "delete_item",
+    "transact_write_items",
+    "get_item",
+    "query",
+    "scan",
+    "create_table",
+)
+
+
+class Control:
+    """What administrators write, both halves."""
+
+    def __init__(self, tables: Tables) -> None:
+        policies, control = DynamoPolicies(tables), DynamoControl(tables)
+        self.current, self.apply = policies.current, policies.apply
+        self.revoke, self.lift, self.pin = control.revoke, control.lift, control.pin
+        self.set_key_version, self.list_signing_keys = control.set_key_version, control.list_signing_keys
+
+
+@functools.cache
+def locked_moto() -> DynamoDBClient:
+    """Start moto for the rest of this process, one call at a time, and return a client of it."""
+    for name in _WRITES:
+        setattr(DynamoDBBackend, name, _behind_the_lock(getattr(DynamoDBBackend, name)))
+    mock_aws().start()
+    return make_client("us-east-1")
+
+
+@contextmanager
+def made() -> Iterator[Adapters]:
+    """Make the tables with their adapters, and remove them: moto copies a table for each transaction on it."""
+    tables = create_tables(locked_moto(), f"kb{next(_NAMES)}")
+    try:
+        yield over(tables)
+    finally:
+        for name in (tables.control, tables.counters, tables.ledger):
+            tables.client.delete_table(TableName=name)
+
+
+def create_tables(client: DynamoDBClient, prefix: str) -> Tables:
+    """Make the three tables as docs/data-model.md lays them out."""
+    tables = Tables(client, f"{prefix}-control", f"{prefix}-counters", f"{prefix}-ledger")
+    for name in (tables.control, tables.counters, tables.ledger):
+        client.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "S"},
+            ],
+        )
+    return tables
+
+
+def over(tables: Tables) -> Adapters:
+    """Make the adapters of tables that exist."""
+
+    def counted(counter: Counter) -> tuple[int, int]:
+        every = counters(counter.what, counter.grant, counter.principal, counter.start)
+        item = next(one for one in items(every) if counter.window in one.names)
+        table = tables.counters if counter.what == "calls" else tables.ledger
+        found: Any = tables.client.get_item(TableName=table, Key=dict(item.key), ConsistentRead=True).get("Item", {})
+        name = item.names[counter.window]
+        return number(found, name), number(found, f"r{name}")
+
+    return Adapters(DynamoLedger(tables, lambda: AHEAD), DynamoGate(tables), Control(tables), counted)
+
+
+def _behind_the_lock(real: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(real)
+    def one_at_a_time(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401  whatever moto takes and gives
+        with _LOCK:
+            return real(*arguments, **named)
+
+    return one_at_a_time
