@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all lint format requirements clean
+OIDC := tests/integration/oidc_provider
+.PHONY: help setup demo dev test test-all test-oidc bench lint format requirements schema clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -33,6 +34,21 @@ test: $(STAMP) ## Run the tests: lint, types, everything offline
 test-all: $(STAMP) ## Run the tests, the slow ones too
 	@$(BIN)/pytest -n 2
 
+test-oidc: $(STAMP) ## Test with another's issuer, OpenID-certified, from npm; needs Node 18, is skipped without
+	@if command -v npm >/dev/null && node -e 'process.exit(Number(parseInt(process.versions.node) < 18))' 2>/dev/null; then \
+		$(MAKE) --no-print-directory $(OIDC)/node_modules/.installed && \
+		$(BIN)/pytest -vv -p no:xdist tests/integration/test_oidc_provider.py; \
+	else \
+		echo "SKIPPED: there is no Node 18 with npm here; tests/integration/test_oidc_provider.py was NOT run" >&2; \
+	fi
+
+$(OIDC)/node_modules/.installed: $(OIDC)/package.json
+	@npm install --prefix $(OIDC) --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+bench: $(STAMP) ## Show what things cost here, as ratios (docs/performance.md)
+	@$(BIN)/python -m tests.bench
+
 lint: $(STAMP) ## Run the linter and the type checker
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -43,6 +59,9 @@ format: $(STAMP) ## Format the code
 
 requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads, from pyproject.toml
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["broker"], sep="\n")' > requirements.txt
+
+schema: $(STAMP) ## Write docs/policy.schema.json from the types that the policy file is read with
+	@$(BIN)/python -c 'import json; from chalicelib import policy; print(json.dumps(policy.json_schema(), indent=2))' > docs/policy.schema.json
 
 clean: ## Remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -6,51 +6,36 @@ import functools
 import json
 import logging
 import os
-import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
-from chalicelib import config, exchange, revocation_request, token_request
-from chalicelib.audit import FILTERS, PAGE_LIMIT, Audit, Event, Query
+from chalicelib import config, public_api
 from chalicelib.errors import Refusal
-from chalicelib.ledger import Wanted
-from chalicelib.revocation import EVERYTHING, Revocation, Revocations
-from chalicelib.tokens import IssuedToken
+from chalicelib.http_api import Answer, Arrival, Ports, View, refused
 
 LOG = logging.getLogger("keybroker")
 LOG.setLevel(logging.INFO)
 
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the routes need. jwks: the public signing keys. clock: epoch seconds."""
-
-    broker: exchange.Broker
-    revocations: Revocations
-    audit: Audit
-    jwks: Callable[[], Sequence[Mapping[str, str]]]
-    clock: Callable[[], int] = lambda: int(time.time())
-    new_id: Callable[[], str] = lambda: secrets.token_urlsafe(16)
+_FORM_OR_JSON = ["application/x-www-form-urlencoded", "application/json"]
+_JSON = ["application/json"]
 
 
 def make_app(ports: Callable[[], Ports], door: str) -> Chalice:
     """Wire one deployment. ports: called at the first request that needs them. door: `public` or `admin`."""
     # Chalice would set this logger to ERROR, which drops refusals, and have it write to stdout, which is for data.
     app = Chalice(app_name="keybroker", configure_logs=False)
-    once = functools.cache(ports)
-    {"public": _public_routes, "admin": _admin_routes}[door](app, once)
+    {"public": _public_routes, "admin": _admin_routes}[door](_Routes(app, functools.cache(ports), door))
 
     @app.middleware("http")
     def finish(event: Request, get_response: Callable[[Request], Response]) -> Response:
         response = get_response(event)
         if isinstance(response.body, dict) and "Code" in response.body:  # Chalice's own 405, 415 and 500
             refusal = Refusal("unsupported", "invalid_request", response.status_code, response.body["Message"])
-            _log(app, door, refusal.reason, refusal.status)
             allow = {name: value for name, value in response.headers.items() if name == "Allow"}
-            response = _error(app, door, refusal)
+            response = _refused(app, door, refusal)
             response.headers.update(allow)
         response.headers["x-request-id"] = _request_id(app)
         response.headers.setdefault("cache-control", "no-store")
@@ -59,108 +44,84 @@ def make_app(ports: Callable[[], Ports], door: str) -> Chalice:
     return app
 
 
-def _public_routes(app: Chalice, ports: Callable[[], Ports]) -> None:
-    answer = functools.partial(_answering, app, "public")
+@dataclass(frozen=True, slots=True)
+class _Routes:
+    """Registers the routes of one door."""
 
-    @app.route("/token", methods=["POST"], content_types=["application/x-www-form-urlencoded", "application/json"])
-    @answer
-    def token() -> Response:
-        request, here = _request(app), ports()
-        wanted = token_request.read(
-            request.headers.get("content-type", ""),
-            _body(app),
-            request.headers.get("idempotency-key"),
-            _request_id(app),
-        )
-        issued = exchange.exchange(wanted, here.broker, here.clock(), here.new_id)
-        return Response(_issued(issued), headers={"cache-control": "no-store", "pragma": "no-cache"})
+    app: Chalice
+    ports: Callable[[], Ports]
+    door: str
 
-    @app.route("/.well-known/jwks.json", methods=["GET"])
-    @answer
-    def jwks() -> Response:
-        return Response({"keys": list(ports().jwks())}, headers={"cache-control": "public, max-age=300"})
+    def add(self, method: str, path: str, view: View, *, types: list[str] = _JSON, iam: bool = False) -> None:
+        """Register a route. A refusal becomes an answer and a log line; anything else that is raised is our fault."""
 
-    @answer
-    def metadata() -> Response:
-        return Response(_metadata(ports().broker.url), headers={"cache-control": "public, max-age=300"})
+        def answered(**names: str) -> Response:
+            try:
+                decoded = {name: unquote(value) for name, value in names.items()}  # API Gateway leaves them encoded
+                return _response(view(_arrival(self.app), self.ports(), **decoded))
+            except Refusal as refusal:
+                return _refused(self.app, self.door, refusal)
+            except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token
+                kind = f"fault_{type(fault).__name__}"
+                return _refused(
+                    self.app, self.door, Refusal(kind, "server_error", 500, "something went wrong on our side")
+                )
 
-    app.route("/.well-known/oauth-authorization-server", methods=["GET"], name="oauth")(metadata)
-    app.route("/.well-known/openid-configuration", methods=["GET"], name="openid")(metadata)
-
-    @app.route("/healthz", methods=["GET"])
-    @answer
-    def healthz() -> Response:
-        ports().broker.ledger.find(Wanted((EVERYTHING,), "", "", None))
-        return Response({"status": "ok"})
+        options = {"authorizer": IAMAuthorizer()} if iam else {}
+        self.app.route(path, methods=[method], content_types=types, name=f"{method} {path}", **options)(answered)
 
 
-def _admin_routes(app: Chalice, ports: Callable[[], Ports]) -> None:
-    answer = functools.partial(_answering, app, "admin")
-    guarded = {"authorizer": IAMAuthorizer()}
-
-    @app.route("/admin/revocations", methods=["POST"], content_types=["application/json"], **guarded)
-    @answer
-    def revoke() -> Response:
-        here, author = ports(), _administrator(app)
-        asked = revocation_request.read(_json(app), here.new_id(), author, here.clock())
-        here.revocations.revoke(asked, _event(app, here, "revocation.made", asked))
-        return Response(asked.to_json(), status_code=201)
-
-    @app.route("/admin/revocations/{revocation_id}", methods=["DELETE"], **guarded)
-    @answer
-    def restore(revocation_id: str) -> Response:
-        here, author = ports(), _administrator(app)
-        event = _event(app, here, "revocation.lifted", None, revocation_id)
-        lifted = here.revocations.lift(revocation_id, author, event)
-        if lifted is None:
-            raise Refusal("no_such_revocation", "not_found", 404, "there is no such revocation")
-        return Response(lifted.to_json())
-
-    @app.route("/admin/audit", methods=["GET"], **guarded)
-    @answer
-    def audit() -> Response:
-        _administrator(app)
-        query = _query(_request(app).query_params or {})
-        try:
-            page = ports().audit.page(query)
-        except ValueError:
-            raise _malformed("after must be the `next` of a page before") from None
-        return Response({"items": [event.to_json() for event in page.events], "next": page.next or None})
+def _public_routes(routes: _Routes) -> None:
+    routes.add("POST", "/token", public_api.token, types=_FORM_OR_JSON)
+    routes.add("POST", "/token/iam", public_api.token_iam, types=_FORM_OR_JSON, iam=True)
+    routes.add("POST", "/anthropic/v1/oauth/token", public_api.token_for_anthropic, types=_FORM_OR_JSON)
+    routes.add("POST", "/revoke", public_api.revoke, types=_FORM_OR_JSON)
+    routes.add("GET", "/.well-known/jwks.json", public_api.jwks)
+    routes.add("GET", "/.well-known/oauth-authorization-server", public_api.metadata)
+    routes.add("GET", "/.well-known/openid-configuration", public_api.metadata)
+    routes.add("GET", "/healthz", public_api.healthz)
 
 
-def _answering(app: Chalice, door: str, view: Callable[..., Response]) -> Callable[..., Response]:
-    """Turn refusals into answers, and log them. Anything else that is raised is our fault: 500, and only its kind."""
+def _admin_routes(routes: _Routes) -> None:
+    # Imported here: the public door's cold start does without the policy's reader.
+    from chalicelib import admin_api  # noqa: PLC0415
 
-    @functools.wraps(view)
-    def answered(**kwargs: str) -> Response:
-        try:
-            return view(**kwargs)
-        except Refusal as refusal:
-            _log(app, door, refusal.reason, refusal.status)
-            return _error(app, door, refusal)
-        except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token
-            _log(app, door, f"fault_{type(fault).__name__}", 500)
-            return _error(app, door, Refusal("fault", "server_error", 500, "something went wrong on our side"))
-
-    return answered
-
-
-def _error(app: Chalice, door: str, refusal: Refusal) -> Response:
-    """Answer a refusal: RFC 6749 section 5.2 at the public door, RFC 9457 at the administrators'."""
-    headers: dict[str, str | list[str]] = {}
-    if refusal.retry_after is not None:
-        headers["retry-after"] = str(refusal.retry_after)
-    body: dict[str, object] = {"request_id": _request_id(app)}
-    if door == "admin":
-        body |= {"type": "about:blank", "title": refusal.error, "status": refusal.status, "detail": refusal.description}
-        return Response(body, {**headers, "content-type": "application/problem+json"}, refusal.status)
-    body |= {"error": refusal.error} | ({"error_description": refusal.description} if refusal.description else {})
-    return Response(body, headers, refusal.status)
+    # SECURITY: every route of this door has the IAM authorizer (test_app.py).
+    add = functools.partial(routes.add, iam=True)
+    add("POST", "/admin/revocations", admin_api.revoke)
+    add("DELETE", "/admin/revocations/{revocation_id}", admin_api.restore)
+    add("GET", "/admin/audit", admin_api.audit)
+    add("GET", "/admin/policy", admin_api.policy)
+    add("PUT", "/admin/policy", admin_api.apply_policy)
+    add("POST", "/admin/policy/validate", admin_api.validate)
+    add("POST", "/admin/policy/plan", admin_api.plan)
+    add("POST", "/admin/policy/explain", admin_api.explain)
+    add("POST", "/admin/policy/replay", admin_api.replay)
+    add("POST", "/admin/principals/{principal_id}/pin", admin_api.pin)
 
 
-def _log(app: Chalice, door: str, reason: str, status: int) -> None:
+def _arrival(app: Chalice) -> Arrival:
+    request = _request(app)
+    raw = request.raw_body
+    return Arrival(
+        request_id=_request_id(app),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        query=dict(request.query_params or {}),
+        body=raw if isinstance(raw, bytes) else str(raw).encode(),
+        identity=request.context.get("identity") or {},
+    )
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, dict(answer.headers), answer.status)
+
+
+def _refused(app: Chalice, door: str, refusal: Refusal) -> Response:
+    request_id = _request_id(app)
     # SECURITY: fixed words only; nothing of what the caller sent (test_canary.py).
-    LOG.info(json.dumps({"door": door, "reason": reason, "status": status, "request_id": _request_id(app)}))
+    line = {"door": door, "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
+    LOG.info(json.dumps(line))
+    return _response(refused(refusal, door, request_id))
 
 
 def _request(app: Chalice) -> Request:
@@ -172,87 +133,6 @@ def _request(app: Chalice) -> Request:
 
 def _request_id(app: Chalice) -> str:
     return str(_request(app).context["requestId"])
-
-
-def _body(app: Chalice) -> bytes:
-    raw = _request(app).raw_body
-    return raw if isinstance(raw, bytes) else str(raw).encode()
-
-
-def _json(app: Chalice) -> object:
-    body = _body(app)
-    if len(body) > token_request.BODY_LIMIT:
-        raise Refusal("body_too_large", "invalid_request", 413, f"the body is over {token_request.BODY_LIMIT} bytes")
-    try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=token_request.once)
-    except (ValueError, RecursionError):
-        raise _malformed("the body is no JSON") from None
-
-
-def _malformed(text: str) -> Refusal:
-    return Refusal("malformed_request", "invalid_request", 400, text)
-
-
-def _administrator(app: Chalice) -> str:
-    """Return the administrator's ARN, which only API Gateway's IAM authorizer sets."""
-    # SECURITY: a route deployed without its authorizer has no identity, and fails closed (test_app.py).
-    arn = (_request(app).context.get("identity") or {}).get("userArn")
-    if not arn:
-        raise Refusal("not_an_administrator", "forbidden", 403, "sign the request as an administrator")
-    return str(arn)
-
-
-def _event(app: Chalice, ports: Ports, kind: str, made: Revocation | None, revocation_id: str = "") -> Event:
-    detail = {"revocation": made.id, "scope": made.scope, "target": made.target, "why": made.reason} if made else {}
-    return Event(
-        id=ports.new_id(),
-        at=ports.clock(),
-        kind=kind,
-        request_id=_request_id(app),
-        actor=_administrator(app),
-        principal=made.target if made and made.scope == "principal" else "",
-        detail=detail or {"revocation": revocation_id},
-    )
-
-
-def _query(parameters: Mapping[str, str]) -> Query:
-    times = {name: parameters[name] for name in ("since", "until", "limit") if name in parameters}
-    unknown = parameters.keys() - {*FILTERS, "since", "until", "limit", "after"}
-    if unknown or not all(value.isascii() and value.isdecimal() and len(value) < 12 for value in times.values()):
-        raise _malformed(f"filters: {', '.join(FILTERS)}, since, until; and limit, after")
-    return Query(
-        equals={name: parameters[name] for name in FILTERS if name in parameters},
-        since=int(times.get("since", 0)),
-        until=int(times.get("until", 2**53)),
-        after=parameters.get("after", ""),
-        limit=min(int(times.get("limit", 50)) or 1, PAGE_LIMIT),
-    )
-
-
-def _issued(issued: IssuedToken) -> dict[str, object]:
-    """RFC 8693 section 2.2.1, and where to use it."""
-    return {
-        "access_token": issued.access_token,
-        "issued_token_type": token_request.ISSUED_TOKEN_TYPE,
-        "token_type": "Bearer",
-        "expires_in": issued.expires_in,
-        "scope": issued.scope,
-        "base_url": issued.base_url,
-    }
-
-
-def _metadata(url: str) -> dict[str, object]:
-    """RFC 8414."""
-    return {
-        "issuer": url,
-        "token_endpoint": f"{url}/token",
-        "jwks_uri": f"{url}/.well-known/jwks.json",
-        "grant_types_supported": [token_request.TOKEN_EXCHANGE, token_request.JWT_BEARER],
-        "token_endpoint_auth_methods_supported": ["none"],
-        "response_types_supported": [],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["ES256"],
-    }
 
 
 app = make_app(config.ports_on_aws, os.environ.get("KEYBROKER_DOOR", "public"))

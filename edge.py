@@ -55,7 +55,9 @@ def make_handler(ports: Callable[[], Ports]) -> Callable[[Mapping[str, Any], obj
 def _handle(request: dict[str, Any], ports: Ports) -> dict[str, Any]:
     key, path = call_path.split(request["uri"])
     token = _take_token(request["headers"])
-    admitted = admission.admit(Call(token, key, request["method"], path), ports.edge, ports.clock())
+    # SECURITY: the address is CloudFront's own finding, no header's (test_edge.py).
+    call = Call(token, key, request["method"], path, request["clientIp"])
+    admitted = admission.admit(call, ports.edge, ports.clock())
     return _send_on(request, path, admitted)
 
 

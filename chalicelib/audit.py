@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-KINDS = ("token.issued", "token.refused", "revocation.made", "revocation.lifted", "policy.applied", "key.set")
+KINDS = (
+    "token.issued",
+    "token.refused",
+    "revocation.made",
+    "revocation.lifted",
+    "policy.applied",
+    "key.set",
+    "principal.pinned",
+)
 PAGE_LIMIT = 200
 
 

@@ -1,4 +1,4 @@
-"""What an installation on AWS runs with. The AWS adapters are not part of this version: every call is refused."""
+"""What an installation on AWS runs with. Nothing is wired to the AWS adapters yet: every call is refused."""
 
 from __future__ import annotations
 

@@ -7,13 +7,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from chalicelib import grants, jws, principal, quota, tokens
+from chalicelib import grants, issuers, jws, principal, quota, tokens
 from chalicelib.audit import Event
+from chalicelib.aws_identity import AwsIdentity
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.grants import Grant
+from chalicelib.issued_tokens import SigningKeys
 from chalicelib.issuers import Issuer, KeySource
-from chalicelib.ledger import REPLAY_MARGIN, Found, Issuance, Ledger, Lock, Wanted
-from chalicelib.principal import Principal
+from chalicelib.ledger import REPLAY_MARGIN, Found, Issuance, Ledger, Lock, Pin, Wanted
+from chalicelib.principal import AWS, Identity, Principal, RefusedValues
 from chalicelib.providers import PROVIDERS
 from chalicelib.revocation import EPOCHS, EVERYTHING, Standing, Thing
 from chalicelib.token_request import TokenRequest
@@ -25,15 +27,16 @@ __all__ = ["Broker", "TokenRequest", "exchange"]
 class Broker:
     """What an exchange needs. url: the broker's own, the `iss` of its tokens. edge_url: where calls go.
 
-    identities: every claim that may identify a subject. practice_ttl: seconds, for tests of expiry; None elsewhere.
+    identities: how subjects may be known. practice_ttl: seconds, for tests of expiry; None elsewhere.
     """
 
     ledger: Ledger
     keys: KeySource
     signer: tokens.Signer
+    signing_keys: SigningKeys
     url: str
     edge_url: str
-    identities: frozenset[str]
+    identities: frozenset[Identity]
     practice_ttl: int | None = None
 
 
@@ -46,58 +49,91 @@ def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[
         unverified = jws.parse(request.unverified_subject_token)
         found, issuer = _find(request, unverified, broker)
         key = broker.keys.find(issuer, unverified.kid, now)
-        expected = tokens.Expected(
-            issuer.url, issuer.audience, issuer.max_lifetime, tokens.SUBJECT_TYPES, issuer.required
-        )
-        claims = tokens.verify(unverified, key, expected, now)
+        claims = tokens.verify(unverified, key, tokens.expected_of(issuer), now)
         stable_id = principal.stable_id(issuer.identity, claims)
         if stable_id is None:
             raise TokenInvalid("identity_missing")
     except TokenInvalid as invalid:
         # SECURITY: until a token is verified, nobody is told what is wrong with it (vectors/subject_tokens.json).
         raise Refusal(invalid.reason, "invalid_grant", 400) from None
-    caller = Principal(issuer.url, stable_id, str(claims.get(issuer.label, "")))
-    event = Event(
-        id=new_id(),
-        at=now,
-        kind="token.refused",
-        request_id=request.request_id,
-        principal=caller.sub,
-        principal_name=caller.name,
-        issuer=issuer.url,
-        key=request.audience,
-        claims=dict(claims),
-    )
-    return _issue_or_audit(_Verified(request, issuer, caller, claims, found, event, now), broker, new_id)
+    caller = Principal(issuer.url, stable_id, str(principal.look_up((issuer.label,), claims) or "")[:256])
+    # A token without `jti` is known by what was signed, never by its whole text: signatures are malleable.
+    subject_id = str(claims.get("jti") or _hash(request.unverified_subject_token.rpartition(".")[0]))
+    once = _Once(subject_id, int(str(claims["exp"])) + tokens.LEEWAY + REPLAY_MARGIN, issuer.single_use)
+    verified = _Verified(request, caller, claims, issuer.refused, once, None, found, now)
+    return _issue_or_audit(verified, broker, new_id)
+
+
+def exchange_iam(
+    request: TokenRequest, identity: AwsIdentity, broker: Broker, now: int, new_id: Callable[[], str]
+) -> tokens.IssuedToken:
+    """Return an issued token for a caller that API Gateway authenticated by IAM; else as `exchange`.
+
+    The first token binds the ARN to its unique id; another one of the same name is refused `identity_changed`.
+    """
+    caller = Principal(AWS, identity.arn, identity.arn.rpartition(":")[2])
+    things = (EVERYTHING, Thing("issuer", AWS), Thing("key", request.audience), Thing("principal", caller.sub))
+    found = broker.ledger.find(Wanted(things, AWS, request.audience, request.grant))
+    once = _Once(identity.arn, now + tokens.TTL_CEILING, single_use=False)
+    pin = Pin(caller.sub, identity.unique_id)
+    verified = _Verified(request, caller, tokens.iam_claims(identity.claims()), (), once, pin, found, now)
+    return _issue_or_audit(verified, broker, new_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Once:
+    """By what a subject is known when it comes again: its id, until when (epoch seconds), and whether it may."""
+
+    id: str
+    until: int
+    single_use: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
+    """A caller whose identity holds. From here on nobody asks how it was proved."""
+
     request: TokenRequest
-    issuer: Issuer
     caller: Principal
     claims: tokens.Claims
+    refused: RefusedValues
+    once: _Once
+    pin: Pin | None
     found: Found
-    event: Event
     now: int
+
+    def event(self, event_id: str) -> Event:
+        """The record of a refusal, until it is replaced by one of an issuance."""
+        return Event(
+            id=event_id,
+            at=self.now,
+            kind="token.refused",
+            request_id=self.request.request_id,
+            principal=self.caller.sub,
+            principal_name=self.caller.name,
+            issuer=self.caller.issuer,
+            key=self.request.audience,
+            claims=dict(self.claims),
+            detail={"unique_id": self.pin.unique_id} if self.pin else {},
+        )
 
 
 def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker) -> tuple[Found, Issuer]:
-    url = unverified.unverified_claims.get("iss")
-    if not isinstance(url, str):
-        raise TokenInvalid("iss_missing")
-    if len(url) > 255:
-        raise TokenInvalid("issuer_unknown")
+    url = issuers.unverified_issuer(unverified.unverified_claims)
+    if url is None:  # text that cannot be an issuer's URL is one that nobody registered
+        is_text = isinstance(unverified.unverified_claims.get("iss"), str)
+        raise TokenInvalid("issuer_unknown" if is_text else "iss_missing")
     subs = principal.candidates(url, broker.identities, unverified.unverified_claims)
     things = (EVERYTHING, Thing("issuer", url), Thing("key", request.audience), *(Thing("principal", s) for s in subs))
     found = broker.ledger.find(Wanted(things, url, request.audience, request.grant))
     config = found.things[Thing("issuer", url)].config
-    if config is None:
+    if config is None or url == AWS:
         raise TokenInvalid("issuer_unknown")
     return found, Issuer.from_json(config)
 
 
 def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], str]) -> tokens.IssuedToken:
+    event = verified.event(new_id())
     grant_name = ""
     try:
         grant, stands = _choose(verified)
@@ -105,7 +141,7 @@ def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], st
         return _issue(verified, grant, stands, broker, new_id)
     except Refusal as refusal:
         if refusal.status != 503:
-            broker.ledger.record(replace(verified.event, reason=refusal.reason, grant=grant_name))
+            broker.ledger.record(replace(event, reason=refusal.reason, grant=grant_name))
         raise
 
 
@@ -118,9 +154,9 @@ def _choose(verified: _Verified) -> tuple[Grant, Mapping[str, Standing]]:
     fitting = [
         (grant, standing)
         for grant, standing in found.grants
-        if (grant.issuer, grant.key) == (verified.issuer.url, request.audience)
+        if (grant.issuer, grant.key) == (verified.caller.issuer, request.audience)
     ]
-    grant = grants.choose([one for one, _ in fitting], verified.claims, verified.issuer.refused, request.audience)
+    grant = grants.choose([one for one, _ in fitting], verified.claims, verified.refused, request.audience)
     stands = _stands(verified, grant, dict(fitting)[grant])
     _check_blocks(stands, verified.now)
     return grant, stands
@@ -130,7 +166,7 @@ def _stands(verified: _Verified, grant: Grant, standing: Standing) -> dict[str, 
     things = verified.found.things
     return {
         "everything": things[EVERYTHING],
-        "issuer": things[Thing("issuer", verified.issuer.url)],
+        "issuer": things[Thing("issuer", verified.caller.issuer)],
         "key": things[Thing("key", grant.key)],
         "grant": standing,
         "principal": things[Thing("principal", verified.caller.sub)],
@@ -156,17 +192,17 @@ def _issue(
         "client_id": verified.caller.sub,
         "scope": " ".join(scope),
         "grant": grant.name,
-        "idp": verified.issuer.url,
+        "idp": verified.caller.issuer,
         "ep": [stands[name].epoch for name in EPOCHS],
         "iat": now,
         "nbf": now,
         "exp": now + ttl,
         "jti": new_id(),
     }
-    event = replace(verified.event, kind="token.issued", grant=grant.name, jti=str(claims["jti"]))
+    event = replace(verified.event(new_id()), kind="token.issued", grant=grant.name, jti=str(claims["jti"]))
     limits = grant.token_limits
     counted = tuple((counter, limits) for counter in quota.counters("tokens", grant.name, verified.caller.sub, now))
-    issuance = Issuance(event, counted, _lock(verified, grant, claims))
+    issuance = Issuance(event, counted, _lock(verified, grant, claims), verified.pin)
     header = {"typ": tokens.ISSUED_TYPE, "kid": broker.signer.kid()}
     # SECURITY: the signature is made beside the transaction and thrown away unless the transaction holds
     # (test_nothing_is_issued_without_its_record).
@@ -184,16 +220,14 @@ def _issue(
 
 
 def _lock(verified: _Verified, grant: Grant, claims: Mapping[str, object]) -> Lock | None:
-    request, subject = verified.request, verified.claims
+    request = verified.request
     idempotency = _hash(request.idempotency_key) if request.idempotency_key else ""
-    if not verified.issuer.single_use and not idempotency:
+    if not verified.once.single_use and not idempotency:
         return None
-    # A token without `jti` is known by what was signed, never by its whole text: signatures are malleable.
-    subject_id = subject.get("jti") or _hash(request.unverified_subject_token.rpartition(".")[0])
-    once = [verified.issuer.url, subject_id, grant.name]
+    once = [verified.caller.issuer, verified.once.id, grant.name]
     return Lock(
-        id=_hash(*once) if verified.issuer.single_use else _hash(*once, idempotency),
-        expires=int(str(subject["exp"])) + tokens.LEEWAY + REPLAY_MARGIN,
+        id=_hash(*once) if verified.once.single_use else _hash(*once, idempotency),
+        expires=verified.once.until,
         idempotency=idempotency,
         request=_hash(*once, request.audience, request.grant, sorted(request.scope or ()), request.scope is None),
         claims=claims,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from chalicelib import patterns
 from chalicelib.errors import Refusal
+from chalicelib.principal import RefusedValues, look_up
 from chalicelib.quota import Limit
 
 CANDIDATES = 100
@@ -20,7 +21,8 @@ Wanted = tuple[str | int | bool, ...]
 class Grant:
     """One trust rule. claims: path of the claim -> accepted values (any of). ttl: seconds.
 
-    scope: `METHOD:/path` patterns. token_limits, call_limits: for each principal.
+    scope: `METHOD:/path` patterns. models, source_ips: None for any. token_limits, call_limits: for each principal;
+    total_limits: calls of all its principals together.
     """
 
     name: str
@@ -31,6 +33,9 @@ class Grant:
     ttl: int
     token_limits: tuple[Limit, ...]
     call_limits: tuple[Limit, ...]
+    total_limits: tuple[Limit, ...] = ()
+    models: tuple[str, ...] | None = None
+    source_ips: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""
@@ -48,49 +53,47 @@ class Grant:
             ttl=stored["ttl"],
             token_limits=tuple(Limit(**one) for one in stored["token_limits"]),
             call_limits=tuple(Limit(**one) for one in stored["call_limits"]),
+            total_limits=tuple(Limit(**one) for one in stored["total_limits"]),
+            models=None if stored["models"] is None else tuple(stored["models"]),
+            source_ips=None if stored["source_ips"] is None else tuple(stored["source_ips"]),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Why a grant does not admit claims: the first claim that differs, and what the caller has there (None: absent)."""
+    """A claim that a grant wants otherwise. found: what the caller has there, None if it is missing."""
 
-    grant: str
     claim: tuple[str, ...]
+    wanted: Wanted
     found: object
 
     def for_caller(self) -> str:
-        """Say it to the caller, quoting the caller's own value and nothing of the grant but its name."""
+        """Say it to the caller, quoting the caller's own value and nothing of the grant."""
         name = ".".join(self.claim)
-        found = f"is {self.found!r}" if self.found is not None else "is missing"
-        return f"grant {self.grant!r}: your claim {name!r} {found}"[:300]
+        return f"your claim {name!r} " + ("is missing" if self.found is None else f"is {self.found!r}"[:200])
 
 
-def difference(
-    grant: Grant, claims: Mapping[str, object], refused: Iterable[tuple[str, tuple[str, ...]]]
-) -> Difference | None:
-    """Return the first claim of the grant that these verified claims do not meet, or None if all are met.
+def differences(grant: Grant, claims: Mapping[str, object], refused: RefusedValues) -> tuple[Difference, ...]:
+    """Return every claim of the grant that these verified claims do not meet; none means that it admits them.
 
     refused: claim -> values that count as not met unless the grant lists that very value.
     """
-    if not grant.claims:  # a grant without claims does not parse; should one be stored all the same, it admits nobody
-        return Difference(grant.name, (), None)
-    for path, wanted in grant.claims:
-        found = _look_up(path, claims)
-        if not any(_meets(value, found) for value in wanted):
-            return Difference(grant.name, path, found)
+    if not grant.claims:  # such a grant does not parse; should one be stored all the same, it admits nobody
+        return (Difference((), (), None),)
+    found = [(path, wanted, look_up(path, claims)) for path, wanted in grant.claims]
+    unmet = [Difference(*one) for one in found if not any(_meets(value, one[2]) for value in one[1])]
     listed = dict(grant.claims)
     for claim, values in refused:
-        found = claims.get(claim)
-        if found in values and found not in listed.get((claim,), ()):
-            return Difference(grant.name, (claim,), found)
-    return None
+        value = claims.get(claim)
+        if value in values and value not in listed.get((claim,), ()):
+            unmet.append(Difference((claim,), (), value))
+    return tuple(unmet)
 
 
 def choose(
     grants: Sequence[Grant],
     claims: Mapping[str, object],
-    refused: Iterable[tuple[str, tuple[str, ...]]],
+    refused: RefusedValues,
     audience: str,
 ) -> Grant:
     """Return the one grant that admits the claims.
@@ -98,14 +101,14 @@ def choose(
     Raises Refusal `no_grant` (its text names the nearest grant and the claim that differs) or `several_grants`.
     """
     rules = tuple(refused)
-    differences = {grant.name: difference(grant, claims, rules) for grant in grants}
-    admitting = [grant for grant in grants if differences[grant.name] is None]
+    unmet = {grant.name: differences(grant, claims, rules) for grant in grants}
+    admitting = sorted(name for name, found in unmet.items() if not found)
     if len(admitting) > 1:
-        names = ", ".join(sorted(grant.name for grant in admitting))
-        raise Refusal("several_grants", "invalid_request", 400, f"several grants match ({names}): name one as `grant`")
+        text = f"several grants match ({', '.join(admitting)}): name one as `grant`"
+        raise Refusal("several_grants", "invalid_request", 400, text[:500])
     if not admitting:
-        raise Refusal("no_grant", "invalid_target", 400, _no_grant(audience, grants, differences, claims))
-    return admitting[0]
+        raise Refusal("no_grant", "invalid_target", 400, _no_grant(audience, unmet))
+    return next(grant for grant in grants if grant.name == admitting[0])
 
 
 def narrow(grant: Grant, requested: frozenset[str] | None) -> tuple[str, ...]:
@@ -118,29 +121,12 @@ def narrow(grant: Grant, requested: frozenset[str] | None) -> tuple[str, ...]:
     return tuple(sorted(requested))
 
 
-def _no_grant(
-    audience: str,
-    grants: Sequence[Grant],
-    differences: Mapping[str, Difference | None],
-    claims: Mapping[str, object],
-) -> str:
+def _no_grant(audience: str, unmet: Mapping[str, tuple[Difference, ...]]) -> str:
     text = f"no grant admits this identity for {audience!r}"
-    met = {
-        grant.name: sum(any(_meets(one, _look_up(path, claims)) for one in wanted) for path, wanted in grant.claims)
-        for grant in grants
-    }
-    nearest = max(grants, key=lambda grant: met[grant.name], default=None)
-    differs = differences[nearest.name] if nearest else None
-    return f"{text}; nearest is {differs.for_caller()}" if differs else text
-
-
-def _look_up(path: Sequence[str], claims: Mapping[str, object]) -> object:
-    found: object = claims
-    for name in path:
-        if not isinstance(found, Mapping) or name not in found:
-            return None
-        found = found[name]
-    return found
+    nearest = min(unmet, key=lambda name: (len(unmet[name]), name), default=None)
+    if nearest is None:
+        return text
+    return f"{text}; nearest is {nearest!r}, where " + "; ".join(one.for_caller() for one in unmet[nearest][:3])
 
 
 def _meets(wanted: str | int | bool, found: object) -> bool:  # noqa: FBT001  a claim's value, not a switch

@@ -1,68 +1,37 @@
-"""Who vouches for callers: OIDC issuers, what each may sign with, and which claim names its subjects for good."""
+"""Who vouches for callers: OIDC issuers as the policy registers them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from chalicelib.jwk import VerifyingKey
+from chalicelib.principal import Identity, RefusedValues
 
 URL_LIMIT = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """What is known of an issuer. url: None where each installation has its own. Seconds in max_lifetime.
-
-    identity: the claim with the id that is never recycled. label: the claim to show people.
-    refused: values of a claim that are refused unless a grant lists them.
-    """
-
-    url: str | None
-    algorithms: tuple[str, ...]
-    max_lifetime: int
-    single_use: bool
-    identity: str
-    label: str
-    required: tuple[str, ...] = ()
-    refused: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
-
-# Source of the claims: GitHub's documentation, "OpenID Connect reference". `sub` is not used: its shape changed on
-# 2026-07-15 and is configurable. The refused events run code of a fork, or text of a stranger, with the repository's
-# identity.
-GITHUB_ACTIONS = Preset(
-    url="https://token.actions.githubusercontent.com",
-    algorithms=("RS256",),
-    max_lifetime=900,
-    single_use=True,
-    identity="repository_id",
-    label="repository",
-    required=("jti", "repository_id", "repository_owner_id", "event_name"),
-    refused=(("event_name", ("pull_request_target", "workflow_run", "issue_comment")),),
-)
-GENERIC = Preset(
-    url=None, algorithms=("RS256", "ES256"), max_lifetime=3600, single_use=False, identity="sub", label="sub"
-)
-PRESETS: Mapping[str, Preset] = {"github-actions": GITHUB_ACTIONS}
+SPIFFE = "spiffe://"
+_PLAIN = re.compile(r"[A-Za-z0-9._~/:@\[\]-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """An issuer as the policy registers it. url is matched byte for byte with `iss`; see Preset for the rest."""
+    """An issuer. url is matched byte for byte with `iss`; jwks: uploaded keys, None to fetch; the rest as in Preset."""
 
     name: str
     url: str
+    preset: str
     audience: str
     algorithms: tuple[str, ...]
     max_lifetime: int
     single_use: bool
-    identity: str
+    identity: Identity
     label: str
     required: tuple[str, ...]
-    refused: tuple[tuple[str, tuple[str, ...]], ...]
+    refused: RefusedValues
+    jwks: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""
@@ -71,9 +40,14 @@ class Issuer:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Issuer:
         """Read the stored form back."""
-        lists = {name: tuple(stored[name]) for name in ("algorithms", "required")}
-        refused = tuple((claim, tuple(values)) for claim, values in stored["refused"])
-        return cls(**{**stored, **lists, "refused": refused})
+        identity = stored["identity"]
+        read = {
+            "algorithms": tuple(stored["algorithms"]),
+            "required": tuple(stored["required"]),
+            "refused": tuple((claim, tuple(values)) for claim, values in stored["refused"]),
+            "identity": Identity(identity["name"], tuple(tuple(path) for path in identity["paths"])),
+        }
+        return cls(**{**stored, **read})
 
 
 class KeySource(Protocol):
@@ -83,30 +57,47 @@ class KeySource(Protocol):
         """Return the key; raises TokenInvalid if the issuer has no such key, Unavailable if that cannot be told."""
 
 
+def unverified_issuer(unverified_claims: Mapping[str, object]) -> str | None:
+    """Return which issuer's token this claims to be: its `iss`, or the trust domain of a SPIFFE id without one.
+
+    JWT-SVIDs need no `iss` (SPIFFE JWT-SVID section 3); their `sub` is `spiffe://<trust domain>/<path>`.
+    """
+    url, subject = unverified_claims.get("iss"), unverified_claims.get("sub")
+    if "iss" not in unverified_claims and isinstance(subject, str) and subject.startswith(SPIFFE):
+        url = SPIFFE + subject.removeprefix(SPIFFE).partition("/")[0]
+    return url if isinstance(url, str) and 0 < len(url) <= URL_LIMIT else None
+
+
 def url_fault(url: str, *, allow_loopback: bool) -> str | None:
-    """Say what is wrong with an issuer's URL, or None. allow_loopback: http is let through for this machine's own.
+    """Say what an issuer's URL must be if it is not that, or None. allow_loopback: http is let in for this machine's own.
 
     Compared byte for byte ever after: there is no normal form, so a trailing slash is another issuer.
     """
+    if len(url) > URL_LIMIT or not _PLAIN.fullmatch(url):
+        return f"a plain URL of at most {URL_LIMIT} ASCII characters, without query, fragment or `%`"
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:  # brackets without an address, a port that is none
         return "a URL with a proper host and port"
-    loopback = allow_loopback and parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if not url.isascii() or any(character <= " " for character in url) or len(url) > URL_LIMIT:
-        return f"ASCII without white space, at most {URL_LIMIT} characters"
-    if parts.scheme != "https" and not (loopback and parts.scheme == "http"):
+    own = allow_loopback and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    known = parts.scheme in ("https", "spiffe") or (own and parts.scheme == "http")
+    if not known or not url.startswith(f"{parts.scheme}://"):  # urlsplit takes HTTPS: too
         return "an https:// URL"
     if (
         not parts.hostname
+        or parts.netloc != parts.netloc.lower()
         or port == 0
-        or parts.username is not None
-        or parts.query
-        or parts.fragment
-        or url[-1] in "?#"
+        or "@" in parts.netloc
+        or parts.netloc[-1] == ":"
     ):
-        return "a host, and neither user, query nor fragment"
-    if ".." in parts.path or "//" in parts.path or "%" in parts.path:
-        return "a plain path"
+        return "a URL with a host in lower case and without a user"
+    if {"..", "."} & set(parts.path.split("/")) or "//" in parts.path or (parts.scheme == "spiffe" and parts.path):
+        return "a URL with a plain path, and a trust domain without any"
     return None
+
+
+def fits(url: str, forms: tuple[str, ...]) -> bool:
+    """Whether a URL has one of a preset's forms; a preset without forms takes any."""
+    patterns = ("[^/]+".join(re.escape(part) for part in form.split("*")) for form in forms)
+    return not forms or any(re.fullmatch(pattern, url) for pattern in patterns)

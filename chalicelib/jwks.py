@@ -59,6 +59,8 @@ class Jwks:
 
     def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:
         """See `KeySource.find`. Waits for at most one fetch, its own or somebody else's: the deadline and a second."""
+        if issuer.jwks is not None:
+            return _uploaded(issuer, kid)
         index = (issuer.url, issuer.algorithms)
         known = self._known.get(index, _NOTHING)
         key = _usable(known, kid, now)
@@ -108,6 +110,14 @@ class Jwks:
         if urlsplit(uri).scheme != urlsplit(issuer.url).scheme:
             raise FetchFailed("jwks_uri_scheme")
         return self._fetch(uri, ends - time.monotonic())
+
+
+def _uploaded(issuer: Issuer, kid: str) -> VerifyingKey:
+    """Find a key among those that came with the policy, for an issuer that cannot be reached."""
+    key = key_set(issuer.jwks, issuer.algorithms).get(kid)
+    if key is None:
+        raise TokenInvalid("kid_unknown")
+    return key
 
 
 def _usable(known: _Known, kid: str, now: int) -> VerifyingKey | None:

@@ -51,12 +51,21 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """A principal's unique id, bound at its first use: a role made again under the same name has another."""
+
+    principal: str
+    unique_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Issuance:
-    """What the second wave writes, all of it or nothing: counters (each with its limits), the lock, the event."""
+    """What the second wave writes, all of it or nothing: counters (each with its limits), lock, pin, event."""
 
     event: Event
     counters: tuple[tuple[Counter, tuple[Limit, ...]], ...]
     lock: Lock | None
+    pin: Pin | None = None
 
 
 class Ledger(Audit, Protocol):
@@ -69,7 +78,7 @@ class Ledger(Audit, Protocol):
         """Write an issuance in one transaction.
 
         Returns None when it is written; the claims issued before if it is a retry, and nothing is written then.
-        Raises Refusal `replayed` or `quota_tokens`, and nothing is written then.
+        Raises Refusal `replayed`, `quota_tokens` or `identity_changed`, and nothing is written then.
         """
 
 
@@ -90,3 +99,16 @@ def over_quota(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) ->
     if over:
         text = f"{over.limit} tokens are used up; the window ends in {over.retry_after} s"
         raise Refusal("quota_tokens", "quota_exceeded", 429, text, retry_after=over.retry_after)
+
+
+class Pins(Protocol):
+    """Where unique ids are bound to principals."""
+
+    def pin(self, principal: str, unique_id: str, event: Event) -> None:
+        """Bind a principal to a unique id, whatever it was bound to, with the event; raises Unavailable."""
+
+
+def identity_changed() -> Refusal:
+    """Return the refusal of a principal whose unique id is not the one that it is bound to."""
+    text = "this ARN is bound to another unique id; if the role was made again, an operator has to re-pin it"
+    return Refusal("identity_changed", "invalid_grant", 400, text)

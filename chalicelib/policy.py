@@ -1,32 +1,51 @@
-"""The policy file: read strictly, every fault with its line, into issuers and grants."""
+"""The policy: what the file says, checked as a whole, as issuers and grants."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib import issuers, jwk, patterns, quota, tokens
+from chalicelib import aws_identity, issuers, jwk, patterns, presets, quota, tokens
+from chalicelib.errors import TokenInvalid
 from chalicelib.grants import Grant, Wanted
-from chalicelib.issuers import Issuer, Preset
-from chalicelib.policy_text import Fault, Node, PolicyInvalid, Reader, read
+from chalicelib.issuers import Issuer
+from chalicelib.policy_file import (
+    GrantEntry,
+    IssuerEntry,
+    KeyEntry,
+    Limits,
+    PolicyFile,
+    To,
+    TokenQuota,
+    TotalQuota,
+    network_fault,
+    schema,
+    seconds,
+    spelled,
+)
+from chalicelib.policy_text import Path, Reader, each, path_of
+from chalicelib.policy_yaml import Fault, PolicyInvalid, Said, parse_yaml
+from chalicelib.presets import PRESETS, Preset
+from chalicelib.principal import AWS
 from chalicelib.providers import PROVIDERS
 from chalicelib.quota import Limit
 
-__all__ = ["Dialect", "Fault", "Policy", "PolicyInvalid", "parse"]
+__all__ = ["Dialect", "Fault", "Policy", "PolicyInvalid", "json_schema", "parse", "seconds"]
 
-_NAME = "a name of 1 to 64 letters, digits, `-` and `_`"
-_DURATION = "a duration: 90s, 15m, 1h or 7d"
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+WEB_IDENTITY = "aws-web-identity"
+_LIFETIMES = (60, 7 * 86400)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy that parsed. keys: name -> provider."""
+    """A policy that parsed. keys: name -> provider. lines: path of a field -> its line in the file."""
 
     keys: Mapping[str, str]
     issuers: Mapping[str, Issuer]
     grants: Mapping[str, Grant]
+    file: str
+    lines: Mapping[Path, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,162 +56,244 @@ class Dialect:
     loopback_issuers: bool = False
 
 
-DEPLOYED = Dialect(issuers.PRESETS)
+DEPLOYED = Dialect(PRESETS)
 
 
 def parse(text: str, file: str = "keybroker.yaml", dialect: Dialect = DEPLOYED) -> Policy:
     """Read a policy file; raises PolicyInvalid with every fault of it."""
     reader = Reader(file)
-    top = read(text, reader).fields(required=("keys", "issuers", "grants"))
-    keys = {name: _key(node) for name, node in _named(top.get("keys"))}
-    found = {name: _issuer(name, node, dialect) for name, node in _named(top.get("issuers"))}
-    urls = [one.url for one in found.values() if one]
-    for name, node in _named(top.get("issuers")):
-        issuer = found[name]
-        if issuer and urls.count(issuer.url) > 1:
-            node.fault("an issuer's URL once", issuer.url)
-    grants = {name: _grant(name, node, keys, found) for name, node in _named(top.get("grants"))}
+    read = reader.members(parse_yaml(text, file), PolicyFile, ())
+    # What parsed is checked even where something else did not, so that one run shows every fault.
+    keys, entries, wanted = (read.get(part) or {} for part in ("keys", "issuers", "grants"))
+    for name, entry in keys.items():
+        reader.check_one_of(entry and entry.provider, PROVIDERS, ("keys", name, "provider"))
+    known = {name: _issuer(name, entry, reader, dialect) for name, entry in entries.items()}
+    _check_urls_once(entries, dialect, reader)
+    around = _Around(reader, keys, known)
+    grants = {name: _grant(name, entry, around) for name, entry in wanted.items()}
     reader.raise_faults()
     return Policy(
-        {name: one for name, one in keys.items() if one},
-        {name: one for name, one in found.items() if one},
-        {name: one for name, one in grants.items() if one},
+        keys={name: entry.provider for name, entry in keys.items()},
+        issuers={name: one for name, one in known.items() if one},
+        grants={name: one for name, one in grants.items() if one},
+        file=file,
+        lines=reader.lines,
     )
 
 
-def _named(node: Node | None) -> list[tuple[str, Node]]:
-    entries = node.mapping() if node else []
-    for name, entry in entries:
-        if not (0 < len(name) <= 64 and name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
-            entry.fault(_NAME, name)
-    return entries
+def json_schema(dialect: Dialect = DEPLOYED) -> dict[str, Any]:
+    """Return the file's JSON Schema, generated from the types that `parse` reads it with."""
+    return schema(tuple(PROVIDERS), tuple(dialect.presets), tuple(sorted(jwk.ALGORITHMS)))
 
 
-def _key(node: Node) -> str | None:
-    fields = node.fields(required=("provider",))
-    return fields["provider"].choice(PROVIDERS) if "provider" in fields else None
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What a grant is read with. keys, issuers: by name; an issuer with a fault is None."""
+
+    reader: Reader
+    keys: Mapping[str, KeyEntry]
+    issuers: Mapping[str, Issuer | None]
 
 
-def _issuer(name: str, node: Node, dialect: Dialect) -> Issuer | None:
-    optional = ("preset", "url", "algorithms", "max_lifetime", "single_use")
-    fields = node.fields(required=("audience",), optional=optional)
-    preset = issuers.GENERIC
-    if "preset" in fields:
-        preset = dialect.presets.get(fields["preset"].choice(dialect.presets) or "", issuers.GENERIC)
-    url = _url(node, fields, preset, dialect)
-    audience = fields["audience"].string() if "audience" in fields else None
-    algorithms = preset.algorithms
-    if "algorithms" in fields:
-        allowed = [one.choice(_ALGORITHMS) for one in fields["algorithms"].sequence()]
-        algorithms = tuple(one for one in allowed if one)
-    lifetime = _duration(fields.get("max_lifetime"), 60, 7 * 86400)
-    single_use = fields["single_use"].boolean() if "single_use" in fields else preset.single_use
-    if url is None or audience is None:
+# From here on, `| None` in a parameter of what a file says is: not there, or there with a fault that is noted already.
+
+
+def _issuer(name: str, entry: IssuerEntry | None, reader: Reader, dialect: Dialect) -> Issuer | None:
+    path = ("issuers", name)
+    if entry is None:
+        return None
+    preset = _preset(entry, dialect, reader, path)
+    url = entry.url or (preset.url if preset else None)
+    _check_url(url, preset, dialect, reader, path)
+    audience = entry.audience or (preset.audience if preset else None)
+    if audience is None and preset and (*path, "audience") not in reader.lines:
+        reader.fault(path, "a field 'audience'", Said("no audience"))
+    algorithms = tuple(entry.algorithms or (preset.algorithms if preset else ()))
+    for where, one in each(algorithms, (*path, "algorithms")):
+        reader.check_one_of(one, sorted(jwk.ALGORITHMS), where)
+    _check_jwks(entry.jwks, algorithms, reader, (*path, "jwks"))
+    if url and url.startswith(issuers.SPIFFE) and (*path, "jwks") not in reader.lines:
+        reader.fault(path, "a field 'jwks': a trust domain has no discovery", Said("no jwks"))
+    lifetime = _duration(entry.max_lifetime, (*path, "max_lifetime"), _LIFETIMES, reader)
+    if not reader.sound(path) or preset is None or url is None or audience is None:
         return None
     return Issuer(
         name=name,
         url=url,
+        preset=entry.preset or "",
         audience=audience,
         algorithms=algorithms,
         max_lifetime=lifetime or preset.max_lifetime,
-        single_use=bool(single_use),
+        single_use=preset.single_use if entry.single_use is None else entry.single_use,
         identity=preset.identity,
         label=preset.label,
         required=preset.required,
         refused=preset.refused,
+        jwks=entry.jwks,
     )
 
 
-_ALGORITHMS = {name: name for name in sorted(jwk.ALGORITHMS)}
+def _preset(entry: IssuerEntry, dialect: Dialect, reader: Reader, path: Path) -> Preset | None:
+    if entry.preset is None:
+        return None if (*path, "preset") in reader.lines else presets.GENERIC
+    reader.check_one_of(entry.preset, dialect.presets, (*path, "preset"))
+    return dialect.presets.get(entry.preset)
 
 
-def _url(node: Node, fields: Mapping[str, Node], preset: Preset, dialect: Dialect) -> str | None:
-    if "url" not in fields:
-        if preset.url is None:
-            node.fault("a field `url`", "no url")
-        return preset.url
-    url = fields["url"].string()
-    fault = issuers.url_fault(url, allow_loopback=dialect.loopback_issuers) if url is not None else None
-    if fault:
-        fields["url"].fault(fault, url)
-    return url
+def _check_url(url: str | None, preset: Preset | None, dialect: Dialect, reader: Reader, path: Path) -> None:
+    forms = preset.forms if preset else ()
+    if url is None:
+        if preset and (*path, "url") not in reader.lines:
+            reader.fault(path, "a field 'url'" + (f" like {forms[0]}" if forms else ""), Said("no url"))
+    elif fault := issuers.url_fault(url, allow_loopback=dialect.loopback_issuers):
+        reader.fault((*path, "url"), fault, url)
+    elif not issuers.fits(url, forms):
+        reader.fault((*path, "url"), f"a URL like {' or '.join(forms)}", url)
 
 
-def _grant(name: str, node: Node, keys: Mapping[str, str | None], known: Mapping[str, Issuer | None]) -> Grant | None:
-    fields = node.fields(required=("key", "to", "scope", "quota"), optional=("ttl",))
-    key = fields["key"].choice(keys) if "key" in fields else None
-    issuer, claims = _to(fields["to"], known) if "to" in fields else (None, ())
-    scope = tuple(_scope(one) for one in fields["scope"].sequence()) if "scope" in fields else ()
-    ttl = _duration(fields.get("ttl"), tokens.TTL_LEAST, tokens.TTL_CEILING)
-    token_limits, call_limits = _quota(fields["quota"]) if "quota" in fields else ((), ())
-    if key is None or issuer is None:
+def _check_urls_once(entries: Mapping[str, IssuerEntry | None], dialect: Dialect, reader: Reader) -> None:
+    seen: dict[str, str] = {}
+    for name, entry in entries.items():
+        preset = dialect.presets.get(entry.preset) if entry and entry.preset else None
+        url = entry and (entry.url or (preset.url if preset else None))
+        if url and url in seen:
+            reader.fault(("issuers", name), f"an issuer's URL once ({seen[url]} has it)", url)
+        elif url:
+            seen[url] = name
+
+
+def _check_jwks(jwks: Mapping[str, Any] | None, algorithms: Iterable[str], reader: Reader, path: Path) -> None:
+    if jwks is None:
+        return
+    members = jwks.get("keys")
+    if isinstance(members, list) and any(isinstance(one, dict) and {"d", "k"} & one.keys() for one in members):
+        found = Said("a key that is private or shared: replace it, it is known by now")
+        reader.fault(path, "a JWKS of public keys", found)
+        return
+    try:
+        if not jwk.key_set(jwks, algorithms):
+            reader.fault(path, f"a JWKS with a key for {', '.join(algorithms)}", Said("none"))
+    except TokenInvalid as invalid:
+        reader.fault(path, "a JWKS of public keys, each kid once", Said(invalid.reason))
+
+
+def _grant(name: str, entry: GrantEntry | None, around: _Around) -> Grant | None:
+    reader, path = around.reader, ("grants", name)
+    if entry is None:
+        return None
+    reader.check_one_of(entry.key, around.keys, (*path, "key"))
+    issuer, claims = _to(entry.to, around, (*path, "to"))
+    reader.check_each(entry.scope, patterns.scope_fault, (*path, "scope"))
+    reader.check_each(entry.models, patterns.model_fault, (*path, "models"))
+    reader.check_each(entry.source_ips, network_fault, (*path, "source_ips"))
+    ttl = _duration(entry.ttl, (*path, "ttl"), (tokens.TTL_LEAST, tokens.TTL_CEILING), reader)
+    token_limits, call_limits = _quota(entry.quota, reader, (*path, "quota"))
+    _, total_limits = _quota(entry.total, reader, (*path, "total"))
+    if not reader.sound(path):
         return None
     return Grant(
         name=name,
-        key=key,
-        issuer=issuer.url,
+        key=entry.key,
+        issuer=issuer,
         claims=claims,
-        scope=tuple(one for one in scope if one),
+        scope=tuple(entry.scope),
         ttl=ttl or tokens.TTL_DEFAULT,
         token_limits=token_limits,
         call_limits=call_limits,
+        total_limits=total_limits,
+        models=tuple(entry.models) if entry.models is not None else None,
+        source_ips=tuple(entry.source_ips) if entry.source_ips is not None else None,
     )
 
 
-def _to(node: Node, known: Mapping[str, Issuer | None]) -> tuple[Issuer | None, tuple[Any, ...]]:
-    fields = node.fields(required=("issuer", "claims"))
-    name = fields["issuer"].choice(known) if "issuer" in fields else None
-    claims = fields["claims"].mapping() if "claims" in fields else []
-    return known.get(name or ""), tuple(((claim,), _wanted(value)) for claim, value in claims)
+Claims = tuple[tuple[Path, Wanted], ...]
 
 
-def _wanted(node: Node) -> Wanted:
-    values = tuple(one.claim_value() for one in (node.sequence() if node.is_sequence() else [node]))
-    for value in values:
-        fault = patterns.fault(value) if isinstance(value, str) else None
-        if fault:
-            node.fault(fault, value)
-    return tuple(value for value in values if value is not None)
+def _to(to: To | None, around: _Around, path: Path) -> tuple[str, Claims]:
+    """The issuer's URL (or `aws`) and the claims that a grant wants of it; with a fault, whatever could be read."""
+    reader = around.reader
+    given = {field for field in ("issuer", "claims", "aws", "via") if (*path, field) in reader.lines}
+    if to is None:
+        return "", ()
+    if "aws" in given:
+        return _to_aws(to, given, around, path)
+    if given != {"issuer", "claims"}:
+        reader.fault(path, "`issuer` and `claims`, or `aws`", Said(", ".join(sorted(given)) or "none of them"))
+    issuer = _known(to.issuer, around, path)
+    if "claims" in given and issuer and issuer.preset == WEB_IDENTITY:
+        text = "`aws` with `via: web-identity`: the account is pinned then, and the role is written as AWS writes it"
+        reader.fault(path, text, Said("claims"))
+    return issuer.url if issuer else "", _claims(to.claims, reader, (*path, "claims"))
 
 
-def _scope(node: Node) -> str | None:
-    value = node.string()
-    method, _, path = (value or "").partition(":")
-    fault = patterns.fault(value) if value else None
-    if value and (not method.isalpha() or not method.isupper() or not path.startswith("/") or fault or " " in value):
-        node.fault(fault or "METHOD:/path", value)
-    return value
+def _to_aws(to: To, given: Container[str], around: _Around, path: Path) -> tuple[str, Claims]:
+    reader = around.reader
+    if "claims" in given:
+        reader.fault((*path, "claims"), "`aws` alone", Said("claims beside it"))
+    fault = aws_identity.grant_arn_fault(to.aws) if to.aws else None
+    if to.aws and fault:
+        reader.fault((*path, "aws"), fault, to.aws)
+    issuer = _known(to.issuer, around, path)
+    if "via" not in given and "issuer" in given:
+        reader.fault((*path, "issuer"), "`aws` alone, or `via: web-identity`", to.issuer)
+    if "via" in given and ("issuer" not in given or (issuer and issuer.preset != WEB_IDENTITY)):
+        reader.fault(
+            path, f"an `issuer` of preset {WEB_IDENTITY} beside `via: web-identity`", to.issuer or Said("no issuer")
+        )
+    if to.aws is None or not reader.sound(path):
+        return "", ()
+    account = (to.aws.split(":")[4],)
+    if issuer is None:
+        return AWS, ((("aws_account",), account), (("aws",), (aws_identity.without_role_path(to.aws),)))
+    return issuer.url, ((("https://sts.amazonaws.com/", "aws_account"), account), (("sub",), (to.aws,)))
 
 
-def _quota(node: Node) -> tuple[tuple[Limit, ...], tuple[Limit, ...]]:
-    fields = node.fields(required=("tokens", "calls"))
-    return _limits(fields.get("tokens")), _limits(fields.get("calls"))
-
-
-def _limits(node: Node | None) -> tuple[Limit, ...]:
-    if node is None:
-        return ()
-    limits: list[Limit] = []
-    for one in node.sequence() if node.is_sequence() else [node]:
-        limit = quota.parse(one.scalar())
-        if limit is None:
-            one.fault("N/minute, N/hour or N/day with N from 1 to 1000000000", one.scalar())
-        elif limit.window in {other.window for other in limits}:
-            one.fault("one limit for each window", one.scalar())
+def _claims(claims: Mapping[str, Any] | None, reader: Reader, path: Path) -> Claims:
+    found: dict[Path, Wanted] = {}
+    for claim, value in (claims or {}).items():
+        here, names = (*path, claim), path_of(claim)
+        if names is None:
+            if reader.sound(here):
+                reader.fault(here, 'a claim\'s name, or a list of names: ["a", "b"]', claim)
+        elif names in found:
+            reader.fault(here, "each claim once", claim)
         else:
-            limits.append(limit)
-    return tuple(limits)
+            found[names] = tuple(value) if isinstance(value, list) else (value,)
+        for where, one in each(value, here) if isinstance(value, list) else [(here, value)]:
+            if isinstance(one, str) and (fault := patterns.fault(one)):
+                reader.fault(where, fault, one)
+    return tuple(found.items())
 
 
-def _duration(node: Node | None, least: int, most: int) -> int | None:
-    if node is None:
+def _known(name: str | None, around: _Around, path: Path) -> Issuer | None:
+    around.reader.check_one_of(name, around.issuers, (*path, "issuer"))
+    return around.issuers.get(name) if name else None
+
+
+def _quota(entry: TokenQuota | TotalQuota | None, reader: Reader, path: Path) -> tuple[tuple[Limit, ...], ...]:
+    """The limits of tokens and of calls."""
+    found = (getattr(entry, what, None) for what in ("tokens", "calls"))
+    return tuple(_limits(one, (*path, what), reader) for what, one in zip(("tokens", "calls"), found, strict=True))
+
+
+def _limits(texts: Limits | None, path: Path, reader: Reader) -> tuple[Limit, ...]:
+    limits: dict[str, Limit] = {}
+    listed = isinstance(texts, list)
+    for where, text in each(texts if isinstance(texts, list) else [texts], path):
+        limit = quota.parse(text)
+        if limit is None:
+            reader.fault(where if listed else path, f"N from 1 to {quota.COUNT_LIMIT}", text)
+        elif limit.window in limits:
+            reader.fault(where, "one limit for each window", text)
+        else:
+            limits[limit.window] = limit
+    return tuple(limits.values())
+
+
+def _duration(text: str | None, path: Path, within: tuple[int, int], reader: Reader) -> int | None:
+    if text is None:
         return None
-    text = node.scalar()
-    count, unit = (text[:-1], text[-1:]) if isinstance(text, str) else ("", "")
-    if not (count.isascii() and count.isdigit() and len(count) <= 6 and unit in _SECONDS):
-        node.fault(_DURATION, text)
-        return None
-    seconds = int(count) * _SECONDS[unit]
-    if not least <= seconds <= most:
-        node.fault(f"{least}s to {most}s", text)
-    return seconds
+    found, (least, most) = seconds(text), within
+    if not least <= found <= most:
+        reader.fault(path, f"{spelled(least)} to {spelled(most)}", text)
+    return found

@@ -1,212 +1,222 @@
-"""YAML with a line for every fault: a strict reader over PyYAML's nodes, that goes on after the first fault."""
+"""Reads a policy file's YAML into typed entries, noting every fault with its line, and goes on after the first."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+import functools
+import itertools
+import json
+import types
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypeVar, Union
 
+import msgspec
 import yaml
-from yaml.reader import Reader as YamlReader
 
-SIZE_LIMIT = 1024 * 1024
-DEPTH_LIMIT = 20
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_SCALARS = {
-    "tag:yaml.org,2002:str": "text",
-    "tag:yaml.org,2002:int": "a number",
-    "tag:yaml.org,2002:float": "a number",
-    "tag:yaml.org,2002:bool": "a boolean",
-    "tag:yaml.org,2002:null": "nothing",
-    "tag:yaml.org,2002:timestamp": "a date",
-}
-# Decimal and canonical: what `010`, `1_0` and `1:10` mean depends on who reads it. Within 2**53, as JSON's readers want.
-_WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]{0,14}")
+from chalicelib.policy_yaml import Fault, PolicyInvalid, Said, described, is_text, key_of, line_of, plain
 
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a policy file. line: from 1. field: its path, e.g. `grants.app.ttl`."""
-
-    file: str
-    line: int
-    field: str
-    found: str
-    allowed: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.field or 'file'}: found {self.found}, allowed: {self.allowed}"
-
-    def to_json(self) -> dict[str, object]:
-        """Return the form that the admin API answers."""
-        return asdict(self)
-
-
-class PolicyInvalid(Exception):  # noqa: N818  named like the other refusals
-    """A policy file with faults, all of them, by line."""
-
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.field)))
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+Path = tuple[str, ...]
+_Value = TypeVar("_Value")
 
 
 class Reader:
-    """Collects the faults of one file."""
+    """Reads one file into typed entries, and collects its faults. lines: path of a field -> its line, from 1."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.faults: list[Fault] = []
+        self.lines: dict[Path, int] = {}
+        self._unsound: set[Path] = set()
+
+    def fault(self, path: Path, allowed: str, found: object, line: int | None = None) -> None:
+        """Note a fault at a line; unless given, the field's, or that of the nearest one above it in the file.
+
+        found: quoted, unless it is Said.
+        """
+        at = path
+        while at and at not in self.lines:
+            at = at[:-1]
+        text = str(found) if isinstance(found, Said) else repr(found)
+        self.faults.append(
+            Fault(self.file, line or self.lines.get(at, 1), ".".join(path)[:300], text[:200], allowed[:500])
+        )
+        self._unsound.update(path[:length] for length in range(len(path) + 1))
+
+    def sound(self, path: Path) -> bool:
+        """Whether no fault was noted at a field or anywhere below it."""
+        return path not in self._unsound
 
     def raise_faults(self) -> None:
-        """Raise PolicyInvalid if there were any."""
+        """Raise PolicyInvalid if there were any faults."""
         if self.faults:
             raise PolicyInvalid(self.faults)
 
+    def check_one_of(self, name: str | None, names: Collection[str], path: Path) -> None:
+        """Note a fault unless a name is one of these; None is one with a fault that is noted already."""
+        if name is not None and name not in names:
+            known = ", ".join(itertools.islice(names, 20))
+            self.fault(path, f"one of {known}" if known else "a name that this file defines; there is none", name)
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A value in the file, with its place. Readers return None, or nothing, after noting a fault."""
+    def check_each(self, texts: Sequence[str] | None, fault_of: Callable[[str], str | None], path: Path) -> None:
+        """Note what `fault_of` says of each text of a list."""
+        for where, one in each(texts or (), path):
+            if fault := fault_of(one):
+                self.fault(where, fault, one)
 
-    reader: Reader
-    field: str
-    yaml: yaml.Node
+    def read(self, node: yaml.Node, kind: Any, path: Path = ()) -> Any:  # noqa: ANN401  returns a `kind`
+        """Return the node as a value of a type: a Struct, a mapping or list of some, or a leaf; None with a fault.
 
-    def fault(self, allowed: str, found: object) -> None:
-        """Note a fault at this place."""
-        text = repr(found) if isinstance(found, str) else str(found)
-        self.reader.faults.append(Fault(self.reader.file, _line(self.yaml.start_mark), self.field, text[:200], allowed))
+        What is beside a fault is returned all the same, so that it is checked in the same run: a field or element with
+        a fault is None then, even where its type has no None. `sound` tells.
+        """
+        self.lines.setdefault(path, line_of(node))
+        kind, description, most = _bare(kind, listed=isinstance(node, yaml.SequenceNode))
+        origin = typing.get_origin(kind)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            return self._struct(node, kind, path)
+        if isinstance(node, yaml.CollectionNode) and most is not None and len(node.value) > most:
+            self.fault(path, f"at most {most}", len(node.value))
+        if origin is dict and typing.get_args(kind)[1] is not Any:
+            return self._mapping(node, kind, path)
+        if origin is list:
+            return self._list(node, typing.get_args(kind)[0], path)
+        self._check_keys_once(node, path)
+        value = plain(node)
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            allowed = "true or false" if kind is bool or bool in typing.get_args(kind)[:1] else description
+            self.fault(path, allowed or str(error), value if is_text(node) else described(node))
+            return None
 
-    def mapping(self) -> list[tuple[str, Node]]:
-        """Read a mapping that is not empty, with each key once."""
-        if not isinstance(self.yaml, yaml.MappingNode) or not self.yaml.value:
-            self.fault("a mapping that is not empty", self._kind())
-            return []
-        entries: dict[str, Node] = {}
-        for key, value in self.yaml.value:
-            name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
-            entry = Node(self.reader, f"{self.field}.{name}".lstrip("."), value)
-            if not isinstance(key, yaml.ScalarNode) or name == "<<":
-                entry.fault("a plain key", name)
-            elif name in entries:
-                Node(self.reader, entry.field, key).fault("each key once", name)
-            else:
-                entries[name] = entry
-        return list(entries.items())
+    def members(self, node: yaml.Node, kind: type[msgspec.Struct], path: Path) -> dict[str, Any]:
+        """Return the members of a Struct that are in the file; one with a fault may be None."""
+        entries = self._entries(node, path)
+        if entries is None:
+            return {}
+        fields = _fields(kind)
+        for name in entries.keys() - fields.keys():
+            self.fault((*path, name), f"the fields {', '.join(fields)}", Said(f"an unknown field {name!r}"))
+        for name, field in fields.items():
+            if name not in entries and field.required:
+                self.fault(path, f"a field {name!r}", Said(f"no {name}"))
+        known = [name for name in fields if name in entries]
+        return {name: self.read(entries[name], fields[name].type, (*path, name)) for name in known}
 
-    def fields(self, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()) -> Mapping[str, Node]:
-        """Read a mapping of exactly these fields."""
-        found = dict(self.mapping())
-        allowed = ", ".join((*required, *optional))
-        for name in found.keys() - {*required, *optional}:
-            found[name].fault(f"the fields {allowed}", f"an unknown field {name!r}")
-        if isinstance(self.yaml, yaml.MappingNode):
-            for name in required:
-                if name not in found:
-                    self.fault(f"a field {name!r}", f"no {name}")
+    def _struct(self, node: yaml.Node, kind: type[msgspec.Struct], path: Path) -> msgspec.Struct | None:
+        members = self.members(node, kind, path)
+        given = {name: value for name, value in members.items() if value is not None}
+        required = [name for name, field in _fields(kind).items() if field.required]
+        known = isinstance(node, yaml.MappingNode) and node.value
+        return kind(**{**dict.fromkeys(required), **given}) if known else None
+
+    def _mapping(self, node: yaml.Node, kind: Any, path: Path) -> dict[str, Any] | None:  # noqa: ANN401  a type
+        name_kind, value_kind = typing.get_args(kind)
+        entries = self._entries(node, path)
+        if entries is None:
+            return None
+        _, allowed, _ = _bare(name_kind, listed=False)
+        for name in entries:
+            try:
+                msgspec.convert(name, name_kind)
+            except msgspec.ValidationError as error:
+                self.fault((*path, name), allowed or str(error), name)
+        return {name: self.read(value, value_kind, (*path, name)) for name, value in entries.items()}
+
+    def _list(self, node: yaml.Node, kind: Any, path: Path) -> list[Any] | None:  # noqa: ANN401  a type
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            self.fault(path, "a list that is not empty", described(node))
+            return None
+        found: list[Any] = []
+        seen: set[str] = set()
+        for index, one in enumerate(node.value):
+            here = (*path, str(index))
+            value = self.read(one, kind, here)
+            text = json.dumps(plain(one), sort_keys=True)
+            if value is not None and text in seen:
+                self.fault(here, "each value once", plain(one))
+            seen.add(text)
+            found.append(value)
         return found
 
-    def is_sequence(self) -> bool:
-        """Whether this is a list."""
-        return isinstance(self.yaml, yaml.SequenceNode)
-
-    def sequence(self) -> list[Node]:
-        """Read a list that is not empty, with each value once."""
-        if not isinstance(self.yaml, yaml.SequenceNode) or not self.yaml.value:
-            self.fault("a list that is not empty", self._kind())
-            return []
-        nodes = [Node(self.reader, f"{self.field}[{index}]", one) for index, one in enumerate(self.yaml.value)]
-        seen: set[tuple[str, str]] = set()
-        for node in nodes:
-            this = (node.yaml.tag, str(node.yaml.value))
-            if this in seen:
-                node.fault("each value once", node.scalar())
-            seen.add(this)
-        return nodes
-
-    def scalar(self) -> object:
-        """Return the value as written, of whatever kind, without noting faults."""
-        return self.yaml.value if isinstance(self.yaml, yaml.ScalarNode) else self._kind()
-
-    def string(self) -> str | None:
-        """Read text that is not empty; a bare number or boolean is not text."""
-        if self._kind() != "text" or not self.yaml.value:
-            self.fault("text (quote it if it looks like something else)", self._found())
+    def _entries(self, node: yaml.Node, path: Path) -> dict[str, yaml.Node] | None:
+        """The members of a mapping that is not empty, each key once."""
+        if not isinstance(node, yaml.MappingNode) or not node.value:
+            self.fault(path, "a mapping that is not empty", described(node))
             return None
-        return str(self.yaml.value)
+        entries: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            name, line = key_of(key), line_of(key)
+            if name is None or name == "<<":
+                self.fault((*path, "?"), "a key that is text, or a list of names", described(key), line)
+            elif name in entries:
+                self.fault((*path, name), "each key once", name, line)
+            else:
+                self.lines[(*path, name)] = line
+                entries[name] = value
+        return entries
 
-    def boolean(self) -> bool | None:
-        """Read true or false."""
-        if self._kind() != "a boolean" or self.yaml.value not in ("true", "false"):
-            self.fault("true or false", self._found())
-            return None
-        return bool(self.yaml.value == "true")
-
-    def choice(self, allowed: Iterable[str]) -> str | None:
-        """Read one of some names."""
-        names = list(allowed)
-        value = self.string()
-        if value is not None and value not in names:
-            self.fault(f"one of {', '.join(names)}", value)
-            return None
-        return value
-
-    def claim_value(self) -> str | int | bool | None:
-        """Read a claim's value: text, a whole number or a boolean, each of which matches its own type only."""
-        kind, value = self._kind(), self.yaml.value
-        if kind == "a boolean":
-            return self.boolean()
-        if kind == "a number" and _WHOLE_NUMBER.fullmatch(value):
-            return int(value)
-        return self.string()
-
-    def _kind(self) -> str:
-        if isinstance(self.yaml, yaml.MappingNode):
-            return "a mapping"
-        if isinstance(self.yaml, yaml.SequenceNode):
-            return "a list"
-        return _SCALARS.get(self.yaml.tag, "a sign of YAML's")
-
-    def _found(self) -> str:
-        kind = self._kind()
-        return f"{kind} ({self.yaml.value})" if isinstance(self.yaml, yaml.ScalarNode) and self.yaml.value else kind
+    def _check_keys_once(self, node: yaml.Node, path: Path) -> None:
+        """The same for what is read as it stands, at any depth."""
+        if isinstance(node, yaml.MappingNode) and node.value:
+            for name, value in (self._entries(node, path) or {}).items():
+                self._check_keys_once(value, (*path, name))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, one in enumerate(node.value):
+                self._check_keys_once(one, (*path, str(index)))
 
 
-def read(text: str, reader: Reader) -> Node:
-    """Read YAML into a node; raises PolicyInvalid if it is none, too large or deep, or has anchors, tags or two documents."""
-    if len(text) > SIZE_LIMIT:
-        raise PolicyInvalid([Fault(reader.file, 1, "", f"{len(text)} characters", f"at most {SIZE_LIMIT}")])
-    strange = YamlReader.NON_PRINTABLE.search(text)
-    if strange:
-        line, found = text.count("\n", 0, strange.start()) + 1, f"the character U+{ord(strange[0]):04X}"
-        raise PolicyInvalid([Fault(reader.file, line, "", found, "characters that can be printed")])
+def each(values: Sequence[_Value | None], path: Path) -> Iterator[tuple[Path, _Value]]:
+    """Return a list's values with their paths, but for those with a fault that is noted already."""
+    return (((*path, str(index)), one) for index, one in enumerate(values) if one is not None)
+
+
+def path_of(claim: str) -> Path | None:
+    """Return the path that a key of `claims` stands for: one name, or the names of a JSON list; None for neither."""
+    if not claim.startswith("["):
+        return (claim,)
     try:
-        _check_events(text, reader)
-        node = yaml.compose(text, _LOADER)
-    except yaml.MarkedYAMLError as error:
-        problem = str(error.problem).removeprefix("but ").removeprefix("found ")
-        raise PolicyInvalid([Fault(reader.file, _line(error.problem_mark), "", problem, "YAML")]) from None
-    if node is None:
-        raise PolicyInvalid([Fault(reader.file, 1, "", "nothing", "keys, issuers and grants")])
-    return Node(reader, "", node)
+        names = json.loads(claim)
+        json.dumps(names, ensure_ascii=False).encode()  # JSON can spell half a surrogate pair, which is no text
+    except (ValueError, RecursionError):
+        return None
+    return tuple(names) if names and all(isinstance(name, str) and name for name in names) else None
 
 
-def _check_events(text: str, reader: Reader) -> None:
-    depth = 0
-    faults: list[Fault] = []
-    for event in yaml.parse(text, _LOADER):
-        line = _line(event.start_mark)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        # SECURITY: the parser's time grows with the square of the depth, and composing recurses into it
-        # (test_no_depth_takes_long).
-        if depth > DEPTH_LIMIT:
-            raise PolicyInvalid([*faults, Fault(reader.file, line, "", "too many levels", f"at most {DEPTH_LIMIT}")])
-        # SECURITY: an alias can blow a small file up to gigabytes, and a tag can name Python objects; neither is let in
-        # (test_anchors_aliases_and_tags_are_faults).
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
-            faults.append(Fault(reader.file, line, "", "an anchor, alias or tag", "plain YAML"))
-    if faults:
-        raise PolicyInvalid(faults)
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    # Remembered, for msgspec evaluates the annotations at each call: two thirds of the time of a large file.
+    return {field.name: field for field in msgspec.structs.fields(kind)}
 
 
-def _line(mark: object) -> int:
-    return int(getattr(mark, "line", 0)) + 1
+@functools.cache
+def _bare(kind: Any, *, listed: bool) -> tuple[Any, str, int | None]:  # noqa: ANN401  types
+    """A type without its `| None`, with the branch of a union that fits the node; what it is, and its size at most."""
+    if isinstance(kind, str):
+        raise TypeError(kind)
+    origin = typing.get_origin(kind)
+    if origin in (Union, types.UnionType):
+        options = [one for one in typing.get_args(kind) if one is not types.NoneType]
+        lists = [one for one in options if _holds_list(one)]
+        leaves = [one for one in options if not _holds_list(one)]
+        if listed and lists:
+            return _bare(lists[0], listed=listed)
+        if len(leaves) == 1 or (len(options) == 1):
+            return _bare(leaves[0] if leaves else options[0], listed=listed)
+        return Union[tuple(leaves)], _description(leaves[0]), None  # noqa: UP007  made of a list of types
+    if origin is Annotated:
+        bare = typing.get_args(kind)[0]
+        if typing.get_origin(bare) in (dict, list):
+            return bare, _description(kind), next((meta.max_length for meta in kind.__metadata__), None)
+        return kind, _description(kind), None
+    return kind, "", None
+
+
+def _holds_list(kind: Any) -> bool:  # noqa: ANN401  a type
+    bare = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+    return typing.get_origin(bare) is list
+
+
+def _description(kind: Any) -> str:  # noqa: ANN401  a type
+    texts = [meta.description for meta in getattr(kind, "__metadata__", ()) if getattr(meta, "description", None)]
+    return str(texts[-1]) if texts else ""

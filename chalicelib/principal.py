@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-SUB_LIMIT = 1024
-"""Characters in a principal's `sub` at most, so that an identity fits into a key of the state."""
+AWS = "aws"
+"""The issuer of callers that API Gateway authenticated by IAM."""
+
+SUB_LIMIT = 512
+"""Bytes of a stable id at most, in UTF-8, so that a `sub` fits into a key of the state."""
+
+
+RefusedValues = tuple[tuple[str, tuple[str | bool, ...]], ...]
+"""Claims, each with values that no grant admits unless it lists that very value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which claims, all of them text, make an issuer's subjects known for good. name: what to call them in a `sub`."""
+
+    name: str
+    paths: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,24 +34,37 @@ class Principal:
 
     @property
     def sub(self) -> str:
-        """The `sub` of issued tokens: `<issuer URL>|<claim>:<value>`."""
+        """The `sub` of issued tokens: `<issuer URL>|<claim>:<value>`, or the ARN of an AWS principal."""
         return sub(self.issuer, self.id)
 
 
 def sub(issuer: str, stable_id: str) -> str:
     """Build a `sub` from its two parts."""
-    return f"{issuer}|{stable_id}"
+    return stable_id if issuer == AWS else f"{issuer}|{stable_id}"
 
 
-def stable_id(identity: str, claims: Mapping[str, object]) -> str | None:
-    """Return `<claim>:<value>` for the claim that identifies this issuer's subjects; None if it is no usable string."""
-    value = claims.get(identity)
-    if not isinstance(value, str) or not value or len(value) > SUB_LIMIT // 2:
+def stable_id(identity: Identity, claims: Mapping[str, object]) -> str | None:
+    """Return `<name>:<value>` (values of several claims with `/` between); None unless each is text without `/`."""
+    values = [look_up(path, claims) for path in identity.paths]
+    if not all(isinstance(value, str) and value for value in values):
         return None
-    return f"{identity}:{value}"
+    if len(values) > 1 and any("/" in str(value) for value in values):
+        return None  # else two subjects could spell the same id
+    found = f"{identity.name}:{'/'.join(map(str, values))}"
+    return found if len(found.encode("utf-8", "surrogatepass")) <= SUB_LIMIT else None
 
 
-def candidates(issuer: str, identities: Iterable[str], unverified_claims: Mapping[str, object]) -> tuple[str, ...]:
+def candidates(issuer: str, identities: Iterable[Identity], unverified_claims: Mapping[str, object]) -> tuple[str, ...]:
     """Return every `sub` that these unverified claims could turn out to be, for reading state ahead of verification."""
-    ids = (stable_id(identity, unverified_claims) for identity in sorted(identities))
-    return tuple(sub(issuer, one) for one in ids if one is not None)
+    ids = {stable_id(identity, unverified_claims) for identity in identities}
+    return tuple(sorted(sub(issuer, one) for one in ids if one is not None))
+
+
+def look_up(path: tuple[str, ...], claims: Mapping[str, object]) -> object:
+    """Return a claim, nested ones by the names on the way; None if it is missing."""
+    found: object = claims
+    for name in path:
+        if not isinstance(found, Mapping) or name not in found:
+            return None
+        found = found[name]
+    return found

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 WINDOWS: Mapping[str, int] = {"minute": 60, "hour": 3600, "day": 86400}
 """Seconds of each window. Windows start at multiples of their length since the epoch (UTC)."""
 
+EVERYBODY = "*"
+"""Whose counters a grant's `total` has; no principal is called so."""
+
 COUNT_LIMIT = 1_000_000_000
 
 

@@ -61,19 +61,30 @@ class Revocation:
         return asdict(self)
 
 
+def detail(revocation: Revocation) -> dict[str, str]:
+    """Return what the audit says of a revocation, when it is made and when it is lifted."""
+    return {
+        "revocation": revocation.id,
+        "scope": revocation.scope,
+        "target": revocation.target,
+        "why": revocation.reason,
+    }
+
+
 class Revocations(Protocol):
     """Where revocations are put in force."""
 
     def revoke(self, revocation: Revocation, event: Event) -> None:
         """Block the thing and raise its epoch by one, with the audit event, in one transaction.
 
-        When it returns, the revocation is in force. Raises Unavailable: it is not, repeat it.
+        When it returns, the revocation is in force; one of this id that was made before changes nothing. Raises Refusal
+        `no_such_thing` for an issuer, key or grant that never was, Unavailable: it is not in force, repeat it.
         """
 
     def lift(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
         """End one revocation's block and keep the epoch, with the audit event, in one transaction; None if unknown.
 
-        The event's time is the time of lifting. Lifting twice changes nothing. Raises Unavailable: nothing was lifted.
+        The event's time is the time of lifting; what was revoked is added to it. Lifting twice changes nothing. Raises Unavailable: nothing was lifted.
         """
 
 

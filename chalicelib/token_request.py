@@ -36,23 +36,68 @@ class TokenRequest:
         return f"TokenRequest(audience={self.audience!r}, grant={self.grant!r}, request_id={self.request_id!r})"
 
 
-def read(content_type: str, body: bytes, idempotency_key: str | None, request_id: str) -> TokenRequest:
-    """Return the request, or raise Refusal: `invalid_request` or `unsupported_grant_type`."""
-    if len(body) > BODY_LIMIT:
+@dataclass(frozen=True, slots=True, repr=False)
+class Sent:
+    """What arrived. idempotency_key: the header's value."""
+
+    content_type: str
+    body: bytes
+    idempotency_key: str | None
+    request_id: str
+
+
+def read(sent: Sent) -> TokenRequest:
+    """Return what is asked for, or raise Refusal `invalid_request` or `unsupported_grant_type`."""
+    fields = _fields(sent)
+    return _request(sent, fields, _subject_token(fields), _required(fields, "audience"))
+
+
+def read_anthropic(sent: Sent, audience: str) -> TokenRequest:
+    """Return what Anthropic's SDKs ask for by themselves; `federation_rule_id` is the grant."""
+    fields = _fields(sent)
+    if _text(fields, "grant_type") != JWT_BEARER:
+        raise _unsupported(JWT_BEARER)
+    named = {**fields, "grant": _required(fields, "federation_rule_id")}
+    return _request(sent, named, _required(fields, "assertion"), audience)
+
+
+def read_iam(sent: Sent) -> TokenRequest:
+    """Return what a caller asks for whom IAM has authenticated: there is no subject token."""
+    fields = _fields(sent)
+    if {"subject_token", "assertion"} & fields.keys():
+        raise _malformed("the identity is the signature's; send no subject token")
+    if (_text(fields, "grant_type") or TOKEN_EXCHANGE) != TOKEN_EXCHANGE:
+        raise _unsupported(TOKEN_EXCHANGE)
+    return _request(sent, fields, "", _required(fields, "audience"))
+
+
+def read_revocation(sent: Sent) -> str:
+    """Return the token that its holder takes back (RFC 7009 section 2.1)."""
+    return _required(_fields(sent), "token")
+
+
+def _fields(sent: Sent) -> Mapping[str, object]:
+    if len(sent.body) > BODY_LIMIT:
         raise Refusal("body_too_large", "invalid_request", 413, f"the body is over {BODY_LIMIT} bytes")
-    fields = _form(body) if content_type.partition(";")[0].strip().lower().endswith("urlencoded") else _json(body)
+    form = sent.content_type.partition(";")[0].strip().lower().endswith("urlencoded")
+    return _form(sent.body) if form else _json(sent.body)
+
+
+def _subject_token(fields: Mapping[str, object]) -> str:
     grant_type = _text(fields, "grant_type")
     if grant_type == TOKEN_EXCHANGE:
         token = _required(fields, "subject_token")
         if _required(fields, "subject_token_type") not in _SUBJECT_TYPES:
             raise _malformed("subject_token_type must be jwt or id_token")
-    elif grant_type == JWT_BEARER:
-        token = _required(fields, "assertion")
-    elif grant_type is None:
+        return token
+    if grant_type == JWT_BEARER:
+        return _required(fields, "assertion")
+    if grant_type is None:
         raise _malformed("grant_type is missing")
-    else:
-        text = f"grant_type must be {TOKEN_EXCHANGE} or {JWT_BEARER}"
-        raise Refusal("grant_type", "unsupported_grant_type", 400, text)
+    raise _unsupported(TOKEN_EXCHANGE, JWT_BEARER)
+
+
+def _request(sent: Sent, fields: Mapping[str, object], subject_token: str, audience: str) -> TokenRequest:
     if (_text(fields, "requested_token_type") or ISSUED_TOKEN_TYPE) not in _REQUESTED_TYPES:
         raise _malformed("requested_token_type must be access_token")
     if "actor_token" in fields:
@@ -61,13 +106,17 @@ def read(content_type: str, body: bytes, idempotency_key: str | None, request_id
     if scope is not None and not scope.split():
         raise _malformed("scope must name at least one METHOD:/path")
     return TokenRequest(
-        unverified_subject_token=token,
-        audience=_required(fields, "audience"),
-        request_id=request_id,
+        unverified_subject_token=subject_token,
+        audience=audience,
+        request_id=sent.request_id,
         grant=_text(fields, "grant"),
         scope=frozenset(scope.split()) if scope is not None else None,
-        idempotency_key=_idempotency_key(idempotency_key),
+        idempotency_key=_idempotency_key(sent.idempotency_key),
     )
+
+
+def _unsupported(*allowed: str) -> Refusal:
+    return Refusal("grant_type", "unsupported_grant_type", 400, f"grant_type must be {' or '.join(allowed)}")
 
 
 def _form(body: bytes) -> Mapping[str, object]:
@@ -100,7 +149,7 @@ def _text(fields: Mapping[str, object], name: str) -> str | None:
     value = fields.get(name)
     if value is None or value == "":  # RFC 6749 section 3.1: a parameter without a value counts as omitted
         return None
-    if not isinstance(value, str) or (len(value) > FIELD_LIMIT and name not in ("subject_token", "assertion")):
+    if not isinstance(value, str) or (len(value) > FIELD_LIMIT and name not in ("subject_token", "assertion", "token")):
         raise _malformed(f"{name} must be text of at most {FIELD_LIMIT} characters")
     try:
         value.encode("utf-8")

@@ -9,11 +9,12 @@ from typing import NewType, Protocol
 import jwt
 
 from chalicelib.errors import TokenInvalid
+from chalicelib.issuers import Issuer, unverified_issuer
 from chalicelib.jwk import VerifyingKey
 from chalicelib.jws import Unverified
 
 Claims = NewType("Claims", Mapping[str, object])
-"""Verified claims. Only `verify` makes them."""
+"""Verified claims. Only this module makes them."""
 
 LEEWAY = 30
 """Seconds by which an issuer's clock may be off. Replay locks outlive tokens by it."""
@@ -30,9 +31,9 @@ ISSUED_ALGORITHM = "ES256"
 class Expected:
     """What a token of one issuer must be.
 
-    issuer, audience: exact values. max_lifetime: seconds, the longest `exp - iat`. types: the header's `typ`, lower
-    case, None for absent. required: claims that must be there beside iss, aud, iat and exp. grace: seconds that a
-    token is still taken after `exp`.
+    issuer: exact, or spiffe://<trust domain>. audience: exact. max_lifetime: seconds, the longest `exp - iat`. types:
+    the header's `typ`, lower case, None for absent. required: claims that must be there beside iss, aud, iat and exp.
+    grace: seconds that a token is still taken after `exp`.
     """
 
     issuer: str
@@ -45,6 +46,13 @@ class Expected:
 
 SUBJECT_TYPES: frozenset[str | None] = frozenset({None, "jwt", "id_token"})
 """A `typ` of ours is not among them: an issued token never serves as a subject token."""
+
+
+def expected_of(issuer: Issuer) -> Expected:
+    """Return what a subject token of an issuer must be."""
+    # JWT-SVIDs may say JOSE (SPIFFE JWT-SVID section 2.3).
+    types = SUBJECT_TYPES | {"jose"} if issuer.preset == "spiffe" else SUBJECT_TYPES
+    return Expected(issuer.url, issuer.audience, issuer.max_lifetime, types, issuer.required)
 
 
 class Signer(Protocol):
@@ -87,7 +95,7 @@ def verify(unverified: Unverified, key: VerifyingKey, expected: Expected, now: i
     if (unverified.typ.lower() if unverified.typ else None) not in expected.types:
         raise TokenInvalid("typ_wrong")
     claims = signed_claims(unverified, key)
-    if claims.get("iss") != expected.issuer:
+    if unverified_issuer(claims) != expected.issuer:
         raise TokenInvalid("iss_wrong")
     if claims.get("aud") not in (expected.audience, [expected.audience]):
         raise TokenInvalid("aud_wrong")
@@ -95,6 +103,11 @@ def verify(unverified: Unverified, key: VerifyingKey, expected: Expected, now: i
     for name in expected.required:
         if claims.get(name) in (None, ""):
             raise TokenInvalid(f"{name}_missing")
+    return Claims(claims)
+
+
+def iam_claims(claims: Mapping[str, object]) -> Claims:
+    """Return the claims of a caller whose signature API Gateway's IAM authorizer has verified."""
     return Claims(claims)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from chalicelib import tokens
 from chalicelib.errors import Unavailable
 from chalicelib.policy import PolicyInvalid
+from local import policy_command
 
 if TYPE_CHECKING:
     from local.serve import Running
@@ -27,6 +28,8 @@ def main(arguments: list[str]) -> int:
         from local import demo  # noqa: PLC0415  it imports an SDK that `serve` does not need
 
         return demo.main()
+    if asked.command == "policy":
+        return policy_command.run(asked)
     from local.serve import Settings, serve  # noqa: PLC0415  nearly a second, for which the demo would be mute
 
     settings = Settings(
@@ -56,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="Keybroker on one machine, no cloud account.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="play the whole story and exit")
+    policy_command.add_to(commands)
     server = commands.add_parser("serve", help="serve the broker, the edge and the practice parts until SIGTERM")
     server.add_argument("--state", type=Path, metavar="DIR", help="keep state here (default: thrown away at the end)")
     server.add_argument(

@@ -8,30 +8,30 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import app
 import edge
 from chalicelib import policy
 from chalicelib.admission import Edge
 from chalicelib.audit import Event
 from chalicelib.errors import Unavailable
 from chalicelib.exchange import Broker
-from chalicelib.issuers import GENERIC, PRESETS
+from chalicelib.http_api import Ports
 from chalicelib.jwks import Jwks, get_json
-from chalicelib.policy import Policy
+from chalicelib.policy import Dialect, Policy
+from chalicelib.presets import GENERIC, PRESETS
 from chalicelib.providers import PROVIDERS, ProviderKey
 from local import practice, secret_file
+from local.callers import Callers
 from local.provider_key_file import ProviderKeyFile
 from local.signing_key import SigningKey
-from local.sigv4 import Caller, Credential
 from local.sqlite import StateFile
 from local.sqlite_control import SqliteControl
 from local.sqlite_gate import SqliteGate
 from local.sqlite_ledger import SqliteLedger
+from local.upkeep import Upkeep
 
-REGION = "us-east-1"
 _IDENTITIES = frozenset(preset.identity for preset in (*PRESETS.values(), GENERIC))
 
 
@@ -50,66 +50,95 @@ class Machine:
 
     def __init__(self, directory: Path, urls: Urls, practice_ttl: int | None = None) -> None:
         self.directory = directory
+        self.callers = Callers(directory)
         self._urls = urls
         self._practice_ttl = practice_ttl
 
-    def prepare(self, policy_text: str, policy_file: str, values: Mapping[str, str]) -> None:
+    @classmethod
+    def of(cls, directory: Path) -> Machine:
+        """Return the machine whose directory this is; raises Unavailable if none was prepared there."""
+        try:
+            urls = Urls(**json.loads((directory / "urls.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise Unavailable("no_state_directory") from error
+        return cls(directory, urls)
+
+    def prepare(self, policy_file: Path | None, values: Mapping[str, str]) -> None:
         """Make what is missing in the directory, and put the policy in force.
 
+        policy_file: None keeps the policy that is in force, or takes the practice policy. values: provider -> made-up
+        key while the practice parts run, else empty.
         Raises PolicyInvalid; Unavailable if a file is no use, or if the state file is gone while its signing key is not.
-
-        values: provider -> made-up key while the practice parts run, else empty.
         """
-        parsed = policy.parse(policy_text, policy_file, practice.dialect(self._urls.issuer))
+        sent = _read(policy_file)
+        parsed = policy.parse(*sent, self.dialect()) if sent else None
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_state_file()
-        control = SqliteControl(StateFile.create(self._path("state.db")))
+        StateFile.create(self._path("state.db"))
+        control = self.control()
+        if parsed is None or sent is None:
+            sent = (control.current().text or practice.POLICY, "the practice policy")
+            parsed = policy.parse(*sent, self.dialect())
         key = SigningKey.create(self._path("signing-key.pem"))
-        credential = {"access_key_id": f"AKIAPRACTICE{secrets.token_hex(4).upper()}"}
-        secret_file.write_once(
-            self._path("admin.json"), json.dumps(credential | {"secret_access_key": secrets.token_urlsafe(30)})
-        )
-        control.apply(parsed, _event("policy.applied", {"file": policy_file}))
+        self.callers.create()
+        secret_file.write(self._path("urls.json"), json.dumps(asdict(self._urls)))
+        control.apply(parsed, sent[0], control.current().version, self.event("policy.applied", {"file": sent[1]}))
         control.list_signing_keys((key.kid(),))
-        if self._urls.provider is not None:
-            # CloudFront takes no address as an origin's name.
-            origin = self._urls.provider.replace("127.0.0.1", "localhost")
-            keys = practice.provider_keys(parsed.keys, origin, values)
-        else:
-            keys = _keys_of_environment(parsed, os.environ)
+        keys = self._provider_keys(parsed, values)
         if keys:
             ProviderKeyFile(self._path("provider-keys.json")).write(keys)
         for name, provider_key in keys.items():
-            control.set_key_version(name, provider_key.version, _event("key.set", {"key": name}))
+            control.set_key_version(name, provider_key.version, self.event("key.set", {"key": name}))
 
-    def admin(self) -> dict[str, str]:
-        """Return the administrator's signing keys; raises Unavailable."""
-        stored: dict[str, str] = json.loads(secret_file.read(self._path("admin.json")))
-        return {**stored, "region": REGION}
+    def dialect(self) -> Dialect:
+        """Return the policy language that holds here."""
+        return practice.dialect(self._urls.issuer)
 
-    def credentials(self) -> dict[str, Credential]:
-        """Return whose SigV4 signatures are accepted: the administrator's."""
-        admin = self.admin()
-        access_key_id = admin["access_key_id"]
-        arn = "arn:aws:iam::000000000000:user/practice-admin"
-        caller = Caller(access_key_id=access_key_id, account="000000000000", arn=arn, user_id="AIDAPRACTICEADMIN")
-        return {access_key_id: Credential(secret=admin["secret_access_key"], caller=caller)}
+    def control(self) -> SqliteControl:
+        """Return what administrators write."""
+        return SqliteControl(StateFile(self._path("state.db")))
 
-    def broker_ports(self) -> app.Ports:
+    def ledger(self) -> SqliteLedger:
+        """Return the exchange's state and the audit."""
+        return SqliteLedger(StateFile(self._path("state.db")))
+
+    def upkeep(self) -> Upkeep:
+        """Return what keeps the state file small."""
+        return Upkeep(StateFile(self._path("state.db")))
+
+    def event(self, kind: str, detail: Mapping[str, str]) -> Event:
+        """Return the record of what is done here by hand."""
+        event_id, now = secrets.token_urlsafe(16), int(time.time())
+        return Event(id=event_id, at=now, kind=kind, request_id="", actor="this machine", detail=detail)
+
+    def broker_ports(self) -> Ports:
         """Return the broker's ports; raises Unavailable if a file is missing."""
+        # SECURITY: both share one state file object, which knows from the ledger's reads which file it is: apart, the
+        # first revocation would be written into whatever lies there by then (test_state_faults.py).
         state = StateFile(self._path("state.db"))
-        ledger = SqliteLedger(state)
+        ledger, control = SqliteLedger(state), SqliteControl(state)
         key = SigningKey(self._path("signing-key.pem"))
         broker = Broker(
             ledger=ledger,
             keys=Jwks(get_json, loopback=True),
             signer=key,
+            signing_keys=key,
             url=self._urls.broker,
             edge_url=self._urls.edge,
             identities=_IDENTITIES,
             practice_ttl=self._practice_ttl,
         )
-        return app.Ports(broker=broker, revocations=SqliteControl(state), audit=ledger, jwks=lambda: [key.public_jwk])
+        return Ports(
+            broker=broker,
+            revocations=control,
+            audit=ledger,
+            policies=control,
+            pins=control,
+            dialect=self.dialect(),
+            jwks=lambda: [key.public_jwk],
+            clock=lambda: int(time.time()),
+            new_id=lambda: secrets.token_urlsafe(16),
+        )
 
     def edge_ports(self) -> edge.Ports:
         """Return the edge's ports; raises Unavailable if a file is missing."""
@@ -134,6 +163,12 @@ class Machine:
                 f"{state} is gone: put it back, or remove the whole directory to start afresh"
             )
 
+    def _provider_keys(self, parsed: Policy, values: Mapping[str, str]) -> dict[str, ProviderKey]:
+        if self._urls.provider is None:
+            return _keys_of_environment(parsed, os.environ)
+        # CloudFront takes no address as an origin's name.
+        return practice.provider_keys(parsed.keys, self._urls.provider.replace("127.0.0.1", "localhost"), values)
+
     def _path(self, name: str) -> Path:
         return self.directory / name
 
@@ -150,16 +185,9 @@ def _keys_of_environment(parsed: Policy, environment: Mapping[str, str]) -> dict
     return keys
 
 
-def _event(kind: str, detail: Mapping[str, str]) -> Event:
-    return Event(
-        id=secrets.token_urlsafe(16), at=int(time.time()), kind=kind, request_id="", actor="this machine", detail=detail
-    )
-
-
-def read_policy(path: Path | None) -> tuple[str, str]:
-    """Return the policy's text and its file's name; raises Unavailable if the file cannot be read."""
+def _read(path: Path | None) -> tuple[str, str] | None:
     if path is None:
-        return practice.POLICY, "the practice policy"
+        return None
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:

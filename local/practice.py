@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 
-from chalicelib import issuers
-from chalicelib.issuers import Preset
+from chalicelib import presets
 from chalicelib.policy import Dialect
+from chalicelib.presets import Preset
 from chalicelib.providers import PROVIDERS, ProviderKey
 
 AUDIENCE = "keybroker"
@@ -38,10 +38,10 @@ grants:
 
 def dialect(issuer_url: str | None) -> Dialect:
     """Return the policy language of one machine: with `preset: practice` while the practice issuer runs."""
-    presets: Mapping[str, Preset] = issuers.PRESETS
+    known: Mapping[str, Preset] = presets.PRESETS
     if issuer_url is not None:
-        presets = {**presets, "practice": replace(issuers.GITHUB_ACTIONS, url=issuer_url)}
-    return Dialect(presets, loopback_issuers=True)
+        known = {**known, "practice": replace(known["github-actions"], url=issuer_url)}
+    return Dialect(known, loopback_issuers=True)
 
 
 def made_up_values() -> dict[str, str]:

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
-from local import machine, practice, worker
+from local import practice, worker
 from local.machine import Machine, Urls
 from local.worker import Job
 
@@ -63,12 +63,13 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
         urls = Urls(addresses["broker"], addresses["edge"], addresses.get("provider"), addresses.get("issuer"))
         values = practice.made_up_values() if settings.practice else {}
         here = Machine(directory, urls, settings.practice_ttl)
-        text, name = machine.read_policy(settings.policy)
-        here.prepare(text, name, values)
+        here.prepare(settings.policy, values)
         family = stack.enter_context(_Family.of(settings, directory, urls, sockets, values))
-        announce(Running(urls, here.admin(), directory, family.request_token))
+        announce(Running(urls, here.callers.admin(), directory, family.request_token))
+        upkeep = here.upkeep()
         while not stop:
             family.watch(seconds=0.5)
+            upkeep.run(int(time.time()))
 
 
 class _Family:

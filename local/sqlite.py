@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS counters (
 CREATE TABLE IF NOT EXISTS locks (
     id TEXT PRIMARY KEY, expires INTEGER NOT NULL,
     idempotency TEXT NOT NULL, request TEXT NOT NULL, claims TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pins (principal TEXT PRIMARY KEY, unique_id TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS policies (         -- the newest is in force
+    version INTEGER PRIMARY KEY, text TEXT NOT NULL, author TEXT NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS revocations (
     id TEXT PRIMARY KEY, scope TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, author TEXT NOT NULL,
     at INTEGER NOT NULL, until INTEGER, lifted_at INTEGER, lifted_by TEXT);
@@ -87,6 +90,14 @@ class StateFile:
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
+    def checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the file, as far as nobody is in the way; raises Unavailable."""
+        try:
+            self._connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise Unavailable("state_unavailable") from error
+
     def close(self) -> None:
         """Close this thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._open, "connection", None)
@@ -125,5 +136,9 @@ class StateFile:
             f"{self.path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=WAIT_MS / 1000
         )
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        if self._synchronous == "NORMAL":
+            # Such a connection waits for the disk at checkpoints only, and it sits on an event loop: local/upkeep.py
+            # makes the checkpoints.
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._open.connection, self._identity = connection, identity
         return connection

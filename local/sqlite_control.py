@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal
+from chalicelib.plan import StoredPolicy, policy_changed
 from chalicelib.policy import Policy
-from chalicelib.revocation import EVERYTHING, Revocation
+from chalicelib.principal import AWS
+from chalicelib.revocation import EVERYTHING, Revocation, detail
 from local.sqlite import StateFile
 from local.sqlite_ledger import write_event
 
@@ -27,8 +30,8 @@ class SqliteControl:
         """See `Revocations.revoke`. Raises Refusal `no_such_thing`: no issuer, key or grant ever had this name."""
         with self._state.writing() as connection:
             _check_known(connection, revocation)
-            connection.execute(
-                "INSERT INTO revocations (id, scope, target, reason, author, at, until) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            made = connection.execute(
+                "INSERT OR IGNORE INTO revocations (id, scope, target, reason, author, at, until) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     revocation.id,
                     revocation.scope,
@@ -38,7 +41,9 @@ class SqliteControl:
                     revocation.at,
                     revocation.until,
                 ),
-            )
+            ).rowcount
+            if not made:
+                return
             block = json.dumps({revocation.id: revocation.until})
             # json_patch drops members that are null, so an endless block is set with json_set.
             connection.execute(
@@ -68,24 +73,48 @@ class SqliteControl:
                     "UPDATE things SET blocks = json_remove(blocks, ?) WHERE scope = ? AND id = ?",
                     (f'$."{revocation_id}"', revocation.scope, revocation.target),
                 )
-                write_event(connection, event)
+                principal = revocation.target if revocation.scope == "principal" else ""
+                write_event(connection, replace(event, principal=principal, detail=detail(revocation)))
         return revocation
 
-    def apply(self, policy: Policy, event: Event) -> None:
-        """Make a policy the one in force: what it does not name loses its config and keeps its blocks and epoch."""
+    def current(self) -> StoredPolicy:
+        """See `Policies.current`."""
+        with self._state.reading() as connection:
+            return _current(connection)
+
+    def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
+        """See `Policies.apply`; here it is one transaction, so it is never in force in part."""
         with self._state.writing() as connection:
+            version = _current(connection).version
+            if version != expected:
+                raise policy_changed(expected, version)
+            stored = StoredPolicy(version + 1, text, event.actor, event.at)
+            connection.execute(
+                "INSERT INTO policies (version, text, author, at) VALUES (?, ?, ?, ?)",
+                (stored.version, stored.text, stored.author, stored.at),
+            )
             keep = {
                 "key": {name: {"provider": provider} for name, provider in policy.keys.items()},
-                "issuer": {one.url: one.to_json() for one in policy.issuers.values()},
+                "issuer": {one.url: one.to_json() for one in policy.issuers.values()} | {AWS: {"name": AWS}},
                 "grant": {name: one.to_json() for name, one in policy.grants.items()},
             }
             for scope, configs in keep.items():
                 _set_configs(connection, scope, configs)
-            for name, grant in policy.grants.items():
-                connection.execute(
-                    "UPDATE things SET issuer = ?, key = ? WHERE scope = 'grant' AND id = ?",
-                    (grant.issuer, grant.key, name),
-                )
+            connection.executemany(
+                "UPDATE things SET issuer = ?, key = ? WHERE scope = 'grant' AND id = ?",
+                [(grant.issuer, grant.key, name) for name, grant in policy.grants.items()],
+            )
+            write_event(connection, event)
+        return stored
+
+    def pin(self, principal: str, unique_id: str, event: Event) -> None:
+        """See `Pins.pin`."""
+        with self._state.writing() as connection:
+            connection.execute(
+                "INSERT INTO pins (principal, unique_id, at) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET unique_id = excluded.unique_id, at = excluded.at",
+                (principal, unique_id, event.at),
+            )
             write_event(connection, event)
 
     def set_key_version(self, name: str, version: str, event: Event) -> None:
@@ -106,6 +135,11 @@ class SqliteControl:
                 " ON CONFLICT DO UPDATE SET config = excluded.config",
                 (EVERYTHING.scope, EVERYTHING.id, config),
             )
+
+
+def _current(connection: sqlite3.Connection) -> StoredPolicy:
+    row = connection.execute("SELECT version, text, author, at FROM policies ORDER BY version DESC LIMIT 1").fetchone()
+    return StoredPolicy(*row) if row else StoredPolicy(0, "", "", 0)
 
 
 def _check_known(connection: sqlite3.Connection, revocation: Revocation) -> None:

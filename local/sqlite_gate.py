@@ -25,6 +25,11 @@ class SqliteGate:
             numbers = {counter.window: add_one(connection, counter) for counter in counters}
         return Wave({scope: found[thing] for scope, thing in things.items()}, numbers)
 
+    def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
+        """See `Gate.count`."""
+        with self._state.writing() as connection:
+            return {counter.window: add_one(connection, counter) for counter in counters}
+
     def give_back(self, counters: tuple[Counter, ...]) -> None:
         """See `Gate.give_back`."""
         with self._state.writing() as connection:

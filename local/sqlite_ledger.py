@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from chalicelib import grants
 from chalicelib.audit import FILTERS, Event, Page, Query
 from chalicelib.grants import Grant
-from chalicelib.ledger import Found, Issuance, Lock, Wanted, over_quota, retry
+from chalicelib.ledger import Found, Issuance, Lock, Pin, Wanted, identity_changed, over_quota, retry
 from chalicelib.quota import Counter
 from chalicelib.revocation import Standing, Thing
 from local import sqlite_things
@@ -44,6 +44,8 @@ class SqliteLedger:
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """See `Ledger.issue`."""
         with self._state.writing() as connection:
+            if issuance.pin is not None:
+                _check_pin(connection, issuance.pin, now)
             if issuance.lock is not None:
                 stored = _take_lock(connection, issuance.lock, now)
                 if stored is not None:
@@ -112,6 +114,17 @@ def _take_lock(connection: sqlite3.Connection, lock: Lock, now: int) -> Lock | N
         "SELECT expires, idempotency, request, claims FROM locks WHERE id = ?", (lock.id,)
     ).fetchone()
     return Lock(lock.id, row[0], row[1], row[2], json.loads(row[3]))
+
+
+def _check_pin(connection: sqlite3.Connection, pin: Pin, now: int) -> None:
+    """Bind the principal at its first use; raises Refusal if it is bound to something else."""
+    connection.execute(
+        "INSERT INTO pins (principal, unique_id, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (pin.principal, pin.unique_id, now),
+    )
+    bound = connection.execute("SELECT unique_id FROM pins WHERE principal = ?", (pin.principal,)).fetchone()
+    if bound != (pin.unique_id,):
+        raise identity_changed()
 
 
 def add_one(connection: sqlite3.Connection, counter: Counter) -> int:

@@ -19,10 +19,9 @@ from aiohttp import web
 
 import app
 import edge
-from local import sigv4
 from local.cloudfront import make_distribution, make_runner
 from local.gateway import make_gateway
-from local.machine import REGION, Machine, Urls
+from local.machine import Machine, Urls
 from local.practice_issuer import make_issuer
 from local.practice_provider import make_provider
 
@@ -57,13 +56,10 @@ def practise(job: Job, values: Mapping[str, str], request_token: str) -> None:
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
     ports = machine.broker_ports()
-    credentials = machine.credentials()
-
-    def authenticate(request: sigv4.SignedRequest, now: int) -> sigv4.Caller:
-        return sigv4.verify(request, credentials, region=REGION, now=now)
-
     gateway = make_gateway(
-        lambda: app.make_app(lambda: ports, "public"), lambda: app.make_app(lambda: ports, "admin"), authenticate
+        lambda: app.make_app(lambda: ports, "public"),
+        lambda: app.make_app(lambda: ports, "admin"),
+        machine.callers.authenticate,
     )
     broker = web.ServerRunner(gateway, shutdown_timeout=GRACE)
     edge_ports = machine.edge_ports()

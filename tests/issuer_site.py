@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from chalicelib.issuers import Issuer
+from chalicelib.presets import GENERIC
 
 DISCOVERY = "/.well-known/openid-configuration"
 
@@ -39,7 +40,24 @@ class Site:
 
     def issuer(self, url: str = "", algorithms: tuple[str, ...] = ("ES256",)) -> Issuer:
         """Return the issuer that this is."""
-        return Issuer("site", url or self.url, "keybroker", algorithms, 3600, False, "sub", "sub", (), ())  # noqa: FBT003  in the order of the fields
+        return oidc_issuer(url or self.url, algorithms)
+
+
+def oidc_issuer(url: str, algorithms: tuple[str, ...] = ("ES256",)) -> Issuer:
+    """Return an issuer without a preset, as the policy would register it."""
+    return Issuer(
+        name="site",
+        url=url,
+        preset="",
+        audience="keybroker",
+        algorithms=algorithms,
+        max_lifetime=3600,
+        single_use=False,
+        identity=GENERIC.identity,
+        label=GENERIC.label,
+        required=(),
+        refused=(),
+    )
 
 
 class Handler(BaseHTTPRequestHandler):

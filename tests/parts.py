@@ -16,12 +16,12 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-import app
 import edge
-from chalicelib import admission, exchange, issuers, policy
+from chalicelib import admission, exchange, policy, presets
 from chalicelib.admission import Admitted, Call
 from chalicelib.audit import Event, Query
 from chalicelib.exchange import Broker, TokenRequest
+from chalicelib.http_api import Ports
 from chalicelib.jwks import Jwks
 from chalicelib.ledger import Ledger
 from chalicelib.providers import PROVIDERS, ProviderKey
@@ -41,6 +41,7 @@ EDGE = "https://edge.example"
 CI = "https://ci.example"
 CLUSTER = "https://cluster.example"
 SUB = f"{CI}|repository_id:1234"
+DIALECT = policy.Dialect({"ci": replace(presets.PRESETS["github-actions"], url=CI, algorithms=("ES256",))})
 KEY_VALUE = "sk-real-0123456789abcdef"
 
 ISSUERS = """\
@@ -108,8 +109,8 @@ class Parts:
 
     def apply(self, text: str) -> None:
         """Put a policy in force."""
-        presets = {"ci": replace(issuers.GITHUB_ACTIONS, url=CI, algorithms=("ES256",))}
-        self.control.apply(policy.parse(text, dialect=policy.Dialect(presets)), self.event())
+        parsed = policy.parse(text, dialect=DIALECT)
+        self.control.apply(parsed, text, self.control.current().version, self.event())
 
     def set_key(self, name: str, value: str, *, in_force: bool = True, origin: str | None = None) -> str:
         """Store a provider key's value as a new version; return the version."""
@@ -138,9 +139,10 @@ class Parts:
             ledger=ledger or self.ledger,
             keys=Jwks(lambda url, *_: _documents()[url]),
             signer=self.signer,
+            signing_keys=self.signer,
             url=BROKER,
             edge_url=EDGE,
-            identities=frozenset({"repository_id", "sub"}),
+            identities=frozenset(one.identity for one in (*DIALECT.presets.values(), presets.GENERIC)),
             practice_ttl=practice_ttl,
         )
 
@@ -148,10 +150,19 @@ class Parts:
         """What an admission needs; keeps what it remembers of provider keys from call to call."""
         return admission.Edge(self.gate, self.signer, self.provider_keys, BROKER)
 
-    def app_ports(self) -> app.Ports:
+    def app_ports(self) -> Ports:
         """What the routes need."""
-        broker = self.broker()
-        return app.Ports(broker, self.control, self.ledger, lambda: [self.signer.public_jwk], lambda: NOW, self.new_id)
+        return Ports(
+            broker=self.broker(),
+            revocations=self.control,
+            audit=self.ledger,
+            policies=self.control,
+            pins=self.control,
+            dialect=DIALECT,
+            jwks=lambda: [self.signer.public_jwk],
+            clock=lambda: NOW,
+            new_id=self.new_id,
+        )
 
     def edge_ports(self, log: list[str], now: int = NOW) -> edge.Ports:
         """What the edge function needs. log: gets its lines."""

@@ -56,7 +56,9 @@ def regranted(wave: Wave, changes: Mapping[str, object]) -> Wave:
 
 def test_decide_returns_the_config_of_the_key_and_its_version(parts: Parts) -> None:
     claims, kid, wave = facts(parts)
-    assert decide(CALL, claims, kid, wave, NOW) == {"provider": "openai", "version": parts.values["openai"].version}
+    config, admitting = decide(CALL, claims, kid, wave, NOW)
+    assert config == {"provider": "openai", "version": parts.values["openai"].version}
+    assert admitting.name == "app"
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -359,3 +361,48 @@ def test_a_call_counts_in_the_windows_of_its_time(parts: Parts) -> None:
 
 def grant_of(key: str) -> str:
     return grant(key=key).removeprefix(ISSUERS)
+
+
+# what a grant limits beside scope and calls
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "admitted"),
+    [
+        (["198.51.100.0/24"], "198.51.100.7", True),
+        (["198.51.100.0/24"], "198.51.101.7", False),
+        (["198.51.100.0/24"], "::ffff:198.51.100.7", True),
+        (["2001:db8::/32"], "2001:db8::1", True),
+        (["2001:db8::/32"], "198.51.100.7", False),
+        (["0.0.0.0/0"], "", False),
+        (["0.0.0.0/0"], "not an address", False),
+    ],
+)
+def test_a_grant_with_source_ips_admits_those_addresses_only(
+    parts: Parts,
+    networks: list[str],
+    address: str,
+    admitted: bool,  # noqa: FBT001  a column of the table
+) -> None:
+    claims, kid, wave = facts(parts)
+    call, limited = replace(CALL, source_ip=address), regranted(wave, {"source_ips": networks})
+    if admitted:
+        assert decide(call, claims, kid, limited, NOW)
+    else:
+        refusal = refused(lambda: decide(call, claims, kid, limited, NOW))
+        assert (refusal.reason, refusal.status) == ("address_refused", 403)
+
+
+def test_a_grant_that_limits_models_refuses_while_bodies_are_not_read(parts: Parts) -> None:
+    claims, kid, wave = facts(parts)
+    refusal = refused(lambda: decide(CALL, claims, kid, regranted(wave, {"models": ["gpt-5-mini"]}), NOW))
+    assert (refusal.reason, refusal.status) == ("models_unread", 403)
+
+
+def test_a_total_is_shared_by_all_callers_of_a_grant(parts: Parts) -> None:
+    parts.apply(grant(total="{calls: 3/day}"))
+    ada, bob = parts.token(), parts.token(repository_id="99")
+    assert [bool(parts.admit(token)) for token in (ada, bob, ada)] == [True] * 3
+    refusal = refused(lambda: parts.admit(bob))
+    assert (refusal.reason, refusal.status) == ("quota_calls", 429)
+    assert parts.counted()["day"] == (6, 2), "three calls, each counted for its caller and for all, and both given back"

@@ -3,11 +3,13 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from chalice.app import Chalice, IAMAuthorizer
@@ -16,9 +18,10 @@ import app
 from chalicelib import config
 from chalicelib.audit import PAGE_LIMIT
 from chalicelib.errors import Refusal, Unavailable
+from chalicelib.http_api import Ports
 from chalicelib.token_request import BODY_LIMIT, JWT_BEARER
 from tests.parts import BROKER, CI, EDGE, NOW, SUB, Parts, claims_of, grant, mint, parts_in
-from tests.running import JWT, TOKEN_EXCHANGE, Answer, Running, call
+from tests.running import JWT, ROOT, TOKEN_EXCHANGE, Answer, Running, call
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -29,7 +32,7 @@ REVOCATIONS, AUDIT, METADATA = "/admin/revocations", "/admin/audit", "/.well-kno
 class Door:
     """One door of the broker over real parts, called as API Gateway calls it."""
 
-    def __init__(self, ports: Callable[[], app.Ports], name: str) -> None:
+    def __init__(self, ports: Callable[[], Ports], name: str) -> None:
         self.app: Chalice = app.make_app(ports, name)
 
     def ask(
@@ -106,6 +109,9 @@ def routes(door: Door) -> set[tuple[str, str]]:
 def test_the_public_door_has_these_routes_and_no_other(public: Door) -> None:
     assert routes(public) == {
         ("POST", "/token"),
+        ("POST", "/token/iam"),
+        ("POST", "/anthropic/v1/oauth/token"),
+        ("POST", "/revoke"),
         ("GET", "/.well-known/jwks.json"),
         ("GET", "/.well-known/oauth-authorization-server"),
         ("GET", "/.well-known/openid-configuration"),
@@ -118,13 +124,38 @@ def test_the_administrators_door_has_these_routes_and_no_other(admin: Door) -> N
         ("POST", "/admin/revocations"),
         ("DELETE", "/admin/revocations/{revocation_id}"),
         ("GET", "/admin/audit"),
+        ("GET", "/admin/policy"),
+        ("PUT", "/admin/policy"),
+        ("POST", "/admin/policy/validate"),
+        ("POST", "/admin/policy/plan"),
+        ("POST", "/admin/policy/explain"),
+        ("POST", "/admin/policy/replay"),
+        ("POST", "/admin/principals/{principal_id}/pin"),
+    }
+
+
+def guarded(door: Door) -> set[tuple[str, str]]:
+    """Return the routes that API Gateway's IAM authorizer is in front of."""
+    return {
+        (method, path)
+        for method, path in routes(door)
+        if isinstance(door.app.routes[path][method].authorizer, IAMAuthorizer)
     }
 
 
 def test_every_administrators_route_has_an_iam_authorizer(admin: Door) -> None:
-    entries = [entry for methods in admin.app.routes.values() for entry in methods.values()]
-    assert entries
-    assert all(isinstance(entry.authorizer, IAMAuthorizer) for entry in entries)
+    assert guarded(admin) == routes(admin)
+
+
+def test_of_the_public_routes_the_one_for_iam_callers_has_an_iam_authorizer(public: Door) -> None:
+    assert guarded(public) == {("POST", "/token/iam")}
+
+
+def test_the_public_door_starts_without_the_policy_s_reader() -> None:
+    program = "import sys, app; print(sorted({'msgspec', 'yaml', 'chalicelib.policy', 'chalicelib.admin_api'} & sys.modules.keys()))"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_there_is_no_third_door(parts: Parts) -> None:
@@ -312,6 +343,7 @@ def test_the_metadata_say_where_everything_is(public: Door) -> None:
     assert documents[0].json == documents[1].json
     found = documents[0].json
     assert (found["issuer"], found["token_endpoint"]) == (BROKER, f"{BROKER}/token")
+    assert found["revocation_endpoint"] == f"{BROKER}/revoke"
     assert found["jwks_uri"] == f"{BROKER}/.well-known/jwks.json"
     assert found["grant_types_supported"] == [TOKEN_EXCHANGE, JWT_BEARER]
     assert found["id_token_signing_alg_values_supported"] == ["ES256"]
@@ -337,26 +369,59 @@ def test_healthz_is_200_while_the_state_can_be_read_and_503_when_not(parts: Part
 
 
 def test_an_unsigned_request_is_a_403(running: Running) -> None:
-    for method, path in (("GET", AUDIT), ("POST", REVOCATIONS), ("DELETE", f"{REVOCATIONS}/x")):
-        answer = call(method, running.broker + path, b"{}" if method == "POST" else None)
-        assert (answer.status, answer.headers["Content-Type"]) == (403, "application/problem+json")
+    for (method, resource), (_, parameters) in ASKED.items():
+        path = resource.format(**{name: quote(value, safe="") for name, value in parameters.items()})
+        answer = call(method, running.broker + path, b"{}" if method in ("POST", "PUT") else None)
+        assert (answer.status, answer.headers["Content-Type"]) == (403, "application/problem+json"), resource
+    assert call("POST", f"{running.broker}/token/iam", {"audience": "openai"}).status == 403
+
+
+ROLE = "arn:aws:iam::123456789012:role/app"
+ASKED: Mapping[tuple[str, str], tuple[object, dict[str, str]]] = {
+    ("POST", REVOCATIONS): (revocation(), {}),
+    ("DELETE", f"{REVOCATIONS}/{{revocation_id}}"): (None, {"revocation_id": "x"}),
+    ("GET", AUDIT): (None, {}),
+    ("GET", "/admin/policy"): (None, {}),
+    ("PUT", "/admin/policy"): ({"text": grant(ttl="10m")}, {}),
+    ("POST", "/admin/policy/validate"): ({"text": grant()}, {}),
+    ("POST", "/admin/policy/plan"): ({"text": grant()}, {}),
+    ("POST", "/admin/policy/explain"): ({"claims": {"iss": CI}}, {}),
+    ("POST", "/admin/policy/replay"): ({"text": grant()}, {}),
+    ("POST", "/admin/principals/{principal_id}/pin"): ({"unique_id": "AROAEXAMPLE123456789"}, {"principal_id": ROLE}),
+}
+"""What each administrators' route would do: its body, and the names in its path."""
 
 
 @pytest.mark.parametrize("identity", [None, {}, {"userArn": None}, {"userArn": ""}, {"user": "ada", "sourceIp": "::1"}])
 def test_without_an_identity_of_api_gateway_s_nothing_is_done(
     parts: Parts, admin: Door, identity: dict[str, str] | None
 ) -> None:
+    before, version = len(parts.events()), parts.control.current().version
+    claimed = {"x-amzn-user-arn": ADA, "authorization": "AWS4-HMAC-SHA256 Credential=x", "if-match": f'"{version}"'}
+    assert ASKED.keys() == routes(admin)
+    for (method, resource), (body, parameters) in ASKED.items():
+        for sent in (body, "{"):  # a stranger does not even hear what is wrong with a body
+            answer = admin.ask(method, resource, sent, parameters=parameters, identity=identity, headers=claimed)
+            assert (answer.status, answer.json["title"]) == (403, "forbidden"), resource
+            assert answer.json.keys() == {"type", "title", "status", "detail", "request_id"}
+    assert (len(parts.events()), parts.control.current().version) == (before, version)
+
+
+def test_what_was_refused_without_an_identity_is_done_with_one(parts: Parts, admin: Door) -> None:
+    if_match = {"if-match": f'"{parts.control.current().version}"'}
+    for (method, resource), (body, parameters) in ASKED.items():
+        answer = admin.administer(method, resource, body, parameters=parameters, headers=if_match)
+        assert answer.status == (404 if method == "DELETE" else 201 if resource == REVOCATIONS else 200), answer
+
+
+@pytest.mark.parametrize("identity", [None, {}, {"userArn": ADA}, {"user": "ada", "sourceIp": "::1"}])
+def test_without_an_identity_of_api_gateway_s_there_is_no_token_by_iam(
+    parts: Parts, public: Door, identity: dict[str, str] | None
+) -> None:
     before = len(parts.events())
     claimed = {"x-amzn-user-arn": ADA, "authorization": "AWS4-HMAC-SHA256 Credential=x"}
-    one = f"{REVOCATIONS}/{{revocation_id}}"
-    answers = [
-        admin.ask("POST", REVOCATIONS, revocation(), identity=identity, headers=claimed),
-        admin.ask("DELETE", f"{REVOCATIONS}/x", resource=one, parameters={"revocation_id": "x"}, identity=identity),
-        admin.ask("GET", AUDIT, identity=identity, headers=claimed),
-    ]
-    for answer in answers:
-        assert (answer.status, answer.json["title"]) == (403, "forbidden")
-        assert "items" not in answer.json
+    answer = public.ask("POST", "/token/iam", {"audience": "openai"}, identity=identity, headers=claimed)
+    assert (answer.status, answer.json["error"]) == (403, "access_denied")
     assert len(parts.events()) == before
 
 
@@ -394,7 +459,8 @@ def test_a_revocation_is_lifted_by_its_id(parts: Parts, admin: Door) -> None:
         answer = admin.administer("DELETE", f"{REVOCATIONS}/{made}", resource=resource, parameters=parameters)
         assert (answer.status, answer.json["lifted_at"], answer.json["lifted_by"]) == (200, NOW, ADA)
     (event,) = parts.events(kind="revocation.lifted")
-    assert (event.actor, event.detail) == (ADA, {"revocation": made})
+    assert (event.actor, event.principal) == (ADA, SUB)
+    assert event.detail == {"revocation": made, "scope": "principal", "target": SUB, "why": "left the company"}
     parts.admit(parts.token())
 
 
@@ -536,7 +602,7 @@ def test_a_fault_of_ours_is_a_500_and_a_log_line_without_its_text(
 def test_ports_that_cannot_be_made_are_tried_again_at_the_next_request(parts: Parts) -> None:
     tries = [Unavailable("secret_file_unreadable"), None]
 
-    def ports() -> app.Ports:
+    def ports() -> Ports:
         fault = tries.pop(0)
         if fault:
             raise fault

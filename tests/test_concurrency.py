@@ -17,12 +17,12 @@ import pytest
 from chalicelib import quota
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal, Unavailable
-from chalicelib.ledger import Issuance
+from chalicelib.ledger import Issuance, Pin
 from chalicelib.quota import Limit
 from local.sqlite import StateFile
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
-from tests.contracts.samples import NOW, SIX, SUB, calls, issuance, lock
+from tests.contracts.samples import NOW, SIX, SUB, calls, grant, issuance, lock, policy, wanted
 from tests.contracts.sqlite_adapters import over
 from tests.running import Answer, Running, start
 
@@ -148,6 +148,25 @@ class _Exchange:
         return str((before or mine.claims)["jti"])
 
 
+class _Apply:
+    """One attempt to put a policy in force in place of version 0."""
+
+    def __call__(self, adapters: Adapters) -> str:
+        """Return the text that was put in force."""
+        mine = samples.new_id()
+        return adapters.control.apply(policy(grant(mine)), mine, 0, samples.event("policy.applied")).text
+
+
+class _FirstUse:
+    """One issuance to a role whose unique id is another one each time."""
+
+    def __call__(self, adapters: Adapters) -> str:
+        """Return the unique id that was bound."""
+        mine = samples.new_id()
+        adapters.ledger.issue(replace(issuance(Limit(1000, "day")), pin=Pin("arn:aws:iam::1:role/app", mine)), NOW)
+        return mine
+
+
 def _assert_exact(path: Path, said: Counter[str], limit: int) -> None:
     assert said["admitted"] == limit
     assert set(said) == {"admitted", "refused"}
@@ -193,6 +212,30 @@ def test_retries_with_one_idempotency_key_all_get_one_token(
     said = together(path, _Exchange("key-1"))
     assert len(said) == 1
     assert sum(said.values()) >= 24
+    _assert_issued_once(path)
+
+
+@_TOGETHER
+def test_of_many_who_plan_against_one_version_one_wins(
+    path: Path, together: Callable[[Path, Act], Counter[str]]
+) -> None:
+    said = together(path, _Apply())
+    lost = said.pop("policy_changed")
+    assert lost >= 23
+    [(text, wins)] = said.items()
+    state = StateFile(path)
+    adapters = over(state)
+    assert (wins, adapters.control.current().version, adapters.control.current().text) == (1, 1, text)
+    assert [one.name for one, _ in adapters.ledger.find(wanted()).grants or ()] == [text]
+    assert len(adapters.ledger.page(Query()).events) == 1
+    state.close()
+
+
+@_TOGETHER
+def test_of_many_first_uses_of_one_name_one_binds_it(path: Path, together: Callable[[Path, Act], Counter[str]]) -> None:
+    said = together(path, _FirstUse())
+    assert said.pop("identity_changed") >= 23
+    assert list(said.values()) == [1]
     _assert_issued_once(path)
 
 

@@ -310,13 +310,13 @@ def test_no_grant_names_the_nearest_and_quotes_the_caller_s_own_value_only(parts
     parts.apply(grant(to=wanted))
     refusal = refused(lambda: parts.exchange(mint(ref="refs/heads/mine")))
     assert (refusal.reason, refusal.error, refusal.status) == ("no_grant", "invalid_target", 400)
-    assert "grant 'app': your claim 'ref' is 'refs/heads/mine'" in refusal.description
-    assert "release-secret-name" not in refusal.description
+    text = "no grant admits this identity for 'openai'; nearest is 'app', where your claim 'ref' is 'refs/heads/mine'"
+    assert refusal.description == text
 
 
 def test_no_grant_says_which_claim_is_missing(parts: Parts) -> None:
     refusal = refused(lambda: parts.exchange(mint(drop=("ref",))))
-    assert refusal.description.endswith("grant 'app': your claim 'ref' is missing")
+    assert refusal.description.endswith("nearest is 'app', where your claim 'ref' is missing")
 
 
 @pytest.mark.parametrize(

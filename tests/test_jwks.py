@@ -23,6 +23,7 @@ from tests.issuer_site import (
     document,
     fetches_end,
     jwk,
+    oidc_issuer,
     raw,
     sending,
     serving,
@@ -335,8 +336,7 @@ def test_a_jwks_uri_that_is_not_as_safe_as_its_issuer_is_not_followed(uri: objec
         asked.append(url)
         return {"issuer": "https://issuer.test", "jwks_uri": uri}
 
-    issuer = Issuer("site", "https://issuer.test", "keybroker", ("ES256",), 3600, False, "sub", "sub", (), ())  # noqa: FBT003  in the order of the fields
-    assert refused(Jwks(fetch, loopback=True), issuer) == UNAVAILABLE
+    assert refused(Jwks(fetch, loopback=True), oidc_issuer("https://issuer.test")) == UNAVAILABLE
     assert asked == [f"https://issuer.test{DISCOVERY}"]
 
 

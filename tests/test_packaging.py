@@ -23,12 +23,25 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ROUTES = {
     "public": {
         "/token",
+        "/token/iam",
+        "/anthropic/v1/oauth/token",
+        "/revoke",
         "/healthz",
         "/.well-known/jwks.json",
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",
     },
-    "admin": {"/admin/revocations", "/admin/revocations/{revocation_id}", "/admin/audit"},
+    "admin": {
+        "/admin/revocations",
+        "/admin/revocations/{revocation_id}",
+        "/admin/audit",
+        "/admin/policy",
+        "/admin/policy/validate",
+        "/admin/policy/plan",
+        "/admin/policy/explain",
+        "/admin/policy/replay",
+        "/admin/principals/{principal_id}/pin",
+    },
 }
 IMPORT_ALL = """
 import importlib, json, os, pkgutil, sys
@@ -40,7 +53,7 @@ event = {"requestContext": {"httpMethod": "GET", "resourcePath": "/healthz", "re
          "multiValueQueryStringParameters": None, "headers": {}, "pathParameters": {}, "body": None,
          "isBase64Encoded": False, "stageVariables": None}
 places = sorted({(getattr(one, "__file__", None) or "").removeprefix(os.getcwd())
-                 for name, one in sys.modules.items() if name.partition(".")[0] in ("app", "chalicelib", "jwt", "yaml")})
+                 for name, one in sys.modules.items() if name.partition(".")[0] in ("app", "chalicelib", "jwt", "msgspec", "yaml")})
 print(json.dumps({"answer": app.app(event, None), "places": places, "routes": sorted(app.app.routes)}))
 """
 """Run in an unpacked package, where nothing else is installed."""
@@ -154,8 +167,9 @@ def test_a_stages_api_has_its_own_doors_routes_and_no_other(templates: Templates
     assert paths.keys() == ROUTES[stage]
     methods = [(path, name, one) for path, at in paths.items() for name, one in at.items() if name != "options"]
     guarded = {(path, name) for path, name, one in methods if "sigv4" in str(one.get("security"))}
-    # SECURITY: every administrators' route has API Gateway's IAM authorizer, and no public one needs it.
-    assert guarded == ({(path, name) for path, name, _ in methods} if stage == "admin" else set())
+    # SECURITY: every administrators' route has API Gateway's IAM authorizer; of the public ones, that which asks for it.
+    every = {(path, name) for path, name, _ in methods}
+    assert guarded == (every if stage == "admin" else {("/token/iam", "post")})
 
 
 @pytest.mark.parametrize("stage", ROUTES)
@@ -193,7 +207,9 @@ def test_lambda_gets_the_broker_and_its_requirements_and_they_work_alone(tmp_pat
     assert run.returncode == 0, run.stderr.decode()
     told = json.loads(run.stdout.splitlines()[-1])
     assert told["routes"] == sorted(ROUTES["public"])
-    assert all(place.startswith(("/app.py", "/chalicelib/", "/jwt/", "/yaml/")) for place in told["places"])
+    assert all(
+        place.startswith(("/app.py", "/chalicelib/", "/jwt/", "/msgspec/", "/yaml/")) for place in told["places"]
+    )
     assert told["answer"]["statusCode"] == 503
     assert json.loads(told["answer"]["body"])["error"] == "temporarily_unavailable"
 

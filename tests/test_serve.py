@@ -96,7 +96,7 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def _prepare(directory: Path) -> None:
     """Make a state directory as an earlier start would have left it."""
     urls = Urls("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4")
-    Machine(directory, urls).prepare(practice.POLICY, "a test", practice.made_up_values())
+    Machine(directory, urls).prepare(None, practice.made_up_values())
 
 
 class TestStart:
@@ -130,11 +130,12 @@ class TestStart:
 
     def test_each_fault_of_a_policy_is_one_line_with_its_place(self, tmp_path: Path) -> None:
         policy = tmp_path / "keybroker.yaml"
-        policy.write_text(POLICY.replace("{provider: anthropic}", "{provider: nobody}").replace("3/day", "3/year"))
+        faulty = POLICY.replace("{provider: anthropic}", "{provider: nobody}").replace('"POST:/v1/messages"', "7")
+        policy.write_text(faulty.replace("3/day", "3/year"))
         state = tmp_path / "state"
         done = _serve("--port", "0", "--policy", str(policy), "--state", str(state))
         lines = done.stderr.splitlines()
-        assert (done.returncode, done.stdout, len(lines)) == (1, "", 2)
+        assert (done.returncode, done.stdout, len(lines)) == (1, "", 3)
         assert all(line.startswith("error: ") and "keybroker.yaml:" in line for line in lines)
         assert not state.exists()
 

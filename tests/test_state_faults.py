@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -16,10 +17,11 @@ import pytest
 
 from chalicelib.audit import Query
 from chalicelib.errors import Unavailable
+from chalicelib.ledger import Pin
 from local.sqlite import StateFile
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
-from tests.contracts.samples import NOW, SIX, calls, grant, issuance, lock, policy, revocation, wanted
+from tests.contracts.samples import NOW, SIX, calls, grant, issuance, lock, policy, put_in_force, revocation, wanted
 from tests.contracts.sqlite_adapters import over
 from tests.running import Running, call
 
@@ -27,19 +29,23 @@ _SPAWN = multiprocessing.get_context("spawn")
 Fault = Callable[[Path], AbstractContextManager[None]]
 
 _HELD = revocation("principal", "held")
+_ROLE = "arn:aws:iam::123456789012:role/app"
 READS: dict[str, Callable[[Adapters], object]] = {
     "find": lambda one: one.ledger.find(wanted()),
     "find_named": lambda one: one.ledger.find(wanted(grant="ci")),
+    "current": lambda one: one.control.current(),
     "page": lambda one: one.ledger.page(Query()),
 }
 WRITES: dict[str, Callable[[Adapters], object]] = {
+    "issue_pinned": lambda one: one.ledger.issue(replace(issuance(), pin=Pin(_ROLE, "AROA1")), NOW),
     "issue": lambda one: one.ledger.issue(issuance(lock=lock("fault")), NOW),
     "record": lambda one: one.ledger.record(samples.event()),
     "wave": lambda one: one.gate.wave(SIX, calls()),
     "give_back": lambda one: one.gate.give_back(calls()),
     "revoke": lambda one: one.control.revoke(revocation("grant", "ci"), samples.event("revocation.made")),
     "lift": lambda one: one.control.lift(_HELD.id, "tester", samples.event("revocation.lifted")),
-    "apply": lambda one: one.control.apply(policy(), samples.event("policy.applied")),
+    "apply": lambda one: one.control.apply(policy(), "the text", 1, samples.event("policy.applied")),
+    "pin": lambda one: one.control.pin(_ROLE, "AROA2", samples.event("principal.pinned")),
     "set_key_version": lambda one: one.control.set_key_version("openai", "v2", samples.event("key.set")),
     "list_signing_keys": lambda one: one.control.list_signing_keys(("kid-2",)),
 }
@@ -110,7 +116,7 @@ def adapters(path: Path) -> Iterator[Adapters]:
 
 
 def _fill(one: Adapters) -> None:
-    one.control.apply(policy(grant()), samples.event("policy.applied"))
+    put_in_force(one.control, grant())
     one.control.list_signing_keys(("kid-1",))
     one.control.revoke(_HELD, samples.event("revocation.made"))
     one.gate.wave(SIX, calls())

@@ -13,6 +13,7 @@ import pytest
 from chalicelib import jws, principal, tokens
 from chalicelib.errors import TokenInvalid
 from chalicelib.jwk import key_set
+from chalicelib.presets import GENERIC
 from tests import forge
 from tests.forge import Base, Key
 from tests.running import Answer, Running, call, start
@@ -66,7 +67,7 @@ def verify(text: str, url: str) -> tokens.Claims:
     if key is None:
         raise TokenInvalid("kid_unknown")
     claims = tokens.verify(unverified, key, tokens.Expected(url, "keybroker", 3600, tokens.SUBJECT_TYPES), NOW)
-    if principal.stable_id("sub", claims) is None:
+    if principal.stable_id(GENERIC.identity, claims) is None:
         raise TokenInvalid("identity_missing")
     return claims
 

@@ -7,7 +7,7 @@ import pytest
 
 from chalicelib.errors import Refusal
 from chalicelib.exchange import TokenRequest
-from chalicelib.token_request import BODY_LIMIT, FIELD_LIMIT, JWT_BEARER, TOKEN_EXCHANGE, read
+from chalicelib.token_request import BODY_LIMIT, FIELD_LIMIT, JWT_BEARER, TOKEN_EXCHANGE, Sent, read
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -16,13 +16,17 @@ GOOD = {"grant_type": TOKEN_EXCHANGE, "subject_token": "a.b.c", "subject_token_t
 KEY = "0123456789abcdef0123456789abcdef"
 
 
+def sent(content_type: str, body: bytes, key: str | None = None) -> Sent:
+    return Sent(content_type, body, key, "req-1")
+
+
 def read_json(fields: object, key: str | None = None) -> TokenRequest:
-    return read(JSON, json.dumps(fields).encode(), key, "req-1")
+    return read(sent(JSON, json.dumps(fields).encode(), key))
 
 
 def refused(content_type: str, body: bytes, key: str | None = None) -> Refusal:
     with pytest.raises(Refusal) as caught:
-        read(content_type, body, key, "req-1")
+        read(sent(content_type, body, key))
     return caught.value
 
 
@@ -35,9 +39,9 @@ def malformed(fields: object, key: str | None = None) -> str:
 def test_form_and_json_say_the_same() -> None:
     fields = {**GOOD, "grant": "app", "scope": "GET:/v1/models POST:/v1/x"}
     wanted = TokenRequest("a.b.c", "openai", "req-1", "app", frozenset({"GET:/v1/models", "POST:/v1/x"}), KEY)
-    assert read(JSON, json.dumps(fields).encode(), KEY, "req-1") == wanted
-    assert read(FORM, urlencode(fields).encode(), KEY, "req-1") == wanted
-    assert read(f"{FORM.upper()} ; charset=utf-8", urlencode(fields).encode(), KEY, "req-1") == wanted
+    assert read(sent(JSON, json.dumps(fields).encode(), KEY)) == wanted
+    assert read(sent(FORM, urlencode(fields).encode(), KEY)) == wanted
+    assert read(sent(f"{FORM.upper()} ; charset=utf-8", urlencode(fields).encode(), KEY)) == wanted
 
 
 def test_what_is_left_out_is_none() -> None:
@@ -64,7 +68,7 @@ def test_parameters_that_are_unknown_are_ignored() -> None:
 
 @pytest.mark.parametrize("name", ["grant", "scope"])
 def test_a_parameter_without_a_value_counts_as_omitted(name: str) -> None:
-    assert read(FORM, urlencode({**GOOD, name: ""}).encode(), None, "req-1") == read_json(GOOD)
+    assert read(sent(FORM, urlencode({**GOOD, name: ""}).encode())) == read_json(GOOD)
 
 
 @pytest.mark.parametrize("name", list(GOOD))
@@ -135,7 +139,7 @@ def test_a_body_over_the_limit_is_a_413_and_one_at_it_is_read() -> None:
     refusal = refused(JSON, b" " * (BODY_LIMIT + 1))
     assert (refusal.reason, refusal.error, refusal.status) == ("body_too_large", "invalid_request", 413)
     good = json.dumps(GOOD).encode()
-    assert read(JSON, good + b" " * (BODY_LIMIT - len(good)), None, "req-1") == read_json(GOOD)
+    assert read(sent(JSON, good + b" " * (BODY_LIMIT - len(good)))) == read_json(GOOD)
 
 
 @pytest.mark.parametrize("key", ["", "x", "x" * 21, "x" * 257, "é" * 22, "x" * 22 + "\n"])

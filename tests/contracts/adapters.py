@@ -9,17 +9,14 @@ from typing import Protocol
 
 from chalicelib.admission import Gate
 from chalicelib.audit import Event
-from chalicelib.ledger import Ledger
-from chalicelib.policy import Policy
+from chalicelib.ledger import Ledger, Pins
+from chalicelib.plan import Policies
 from chalicelib.quota import Counter
 from chalicelib.revocation import Revocations
 
 
-class Control(Revocations, Protocol):
-    """What administrators write."""
-
-    def apply(self, policy: Policy, event: Event) -> None:
-        """Make a policy the one in force."""
+class Control(Revocations, Policies, Pins, Protocol):
+    """What administrators write: what can be taken back, the policy, which unique ids principals are bound to."""
 
     def set_key_version(self, name: str, version: str, event: Event) -> None:
         """Say which version of a provider key is in force."""

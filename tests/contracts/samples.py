@@ -9,10 +9,12 @@ from dataclasses import replace
 from chalicelib import quota
 from chalicelib.audit import Event
 from chalicelib.grants import Grant
-from chalicelib.issuers import GENERIC, Issuer
+from chalicelib.issuers import Issuer
 from chalicelib.jws import parse
 from chalicelib.ledger import Issuance, Lock, Wanted
+from chalicelib.plan import Policies, StoredPolicy
 from chalicelib.policy import Policy
+from chalicelib.presets import GENERIC
 from chalicelib.quota import Counter, Limit
 from chalicelib.revocation import EVERYTHING, Revocation, Thing
 
@@ -60,6 +62,7 @@ def issuer(url: str = ISSUER, *, single_use: bool = False) -> Issuer:
     return Issuer(
         name="ci",
         url=url,
+        preset="",
         audience="keybroker",
         algorithms=("ES256",),
         max_lifetime=3600,
@@ -74,7 +77,20 @@ def issuer(url: str = ISSUER, *, single_use: bool = False) -> Issuer:
 def policy(*grants: Grant, keys: tuple[str, ...] = ("openai",), issuers: tuple[Issuer, ...] = ()) -> Policy:
     """Return a policy of these grants; with one OpenAI key and one issuer unless given."""
     known = {f"issuer-{number}": one for number, one in enumerate(issuers or (issuer(),))}
-    return Policy(dict.fromkeys(keys, "openai"), known, {one.name: one for one in grants})
+    made = {one.name: one for one in grants}
+    return Policy(dict.fromkeys(keys, "openai"), known, made, file="keybroker.yaml", lines={})
+
+
+def put_in_force(
+    policies: Policies,
+    *grants: Grant,
+    keys: tuple[str, ...] = ("openai",),
+    issuers: tuple[Issuer, ...] = (),
+    at: int = NOW,
+) -> StoredPolicy:
+    """Put a policy in force, whatever was in force before; else as `policy`."""
+    made, applied = policy(*grants, keys=keys, issuers=issuers), event("policy.applied", at=at)
+    return policies.apply(made, "the text of the file", policies.current().version, applied)
 
 
 def event(kind: object = "token.issued", **members: object) -> Event:

@@ -9,7 +9,7 @@ from chalicelib.quota import WINDOWS
 from chalicelib.revocation import Standing
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
-from tests.contracts.samples import NOW, SIX, calls, grant, policy
+from tests.contracts.samples import NOW, SIX, calls, grant, put_in_force
 
 
 class TestWave:
@@ -19,7 +19,7 @@ class TestWave:
         assert adapters.gate.wave(SIX, calls()).things == dict.fromkeys(SIX, Standing())
 
     def test_what_administrators_stored_comes_with_each_standing(self, adapters: Adapters) -> None:
-        adapters.control.apply(policy(grant()), samples.event("policy.applied"))
+        put_in_force(adapters.control, grant())
         adapters.control.list_signing_keys(("kid-1", "kid-2"))
         adapters.control.set_key_version("openai", "v1", samples.event("key.set"))
         things = adapters.gate.wave(SIX, calls()).things
@@ -31,7 +31,7 @@ class TestWave:
 
     @pytest.mark.parametrize("scope", SIX)
     def test_a_revocation_shows_in_the_standing_of_its_thing_alone(self, adapters: Adapters, scope: str) -> None:
-        adapters.control.apply(policy(grant()), samples.event("policy.applied"))
+        put_in_force(adapters.control, grant())
         made = samples.revocation(scope, SIX[scope].id)
         adapters.control.revoke(made, samples.event("revocation.made"))
         things = adapters.gate.wave(SIX, calls()).things

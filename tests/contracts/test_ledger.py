@@ -14,7 +14,7 @@ from chalicelib.quota import WINDOWS, Limit
 from chalicelib.revocation import EVERYTHING, Standing, Thing
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
-from tests.contracts.samples import ISSUER, NOW, SIX, SUB, grant, issuance, issuer, lock, policy, wanted
+from tests.contracts.samples import ISSUER, NOW, SIX, SUB, grant, issuance, issuer, lock, put_in_force, wanted
 
 HOURLY = Limit(2, "hour")
 
@@ -42,7 +42,7 @@ class TestFind:
         assert found.grants == ()
 
     def test_the_issuer_and_the_key_bring_what_the_policy_says_of_them(self, adapters: Adapters) -> None:
-        adapters.control.apply(policy(), samples.event("policy.applied"))
+        put_in_force(adapters.control)
         found = adapters.ledger.find(wanted())
         config = found.things[Thing("issuer", ISSUER)].config
         assert config is not None
@@ -55,26 +55,30 @@ class TestFind:
     def test_unnamed_the_candidates_are_all_grants_of_this_issuer_and_key(self, adapters: Adapters) -> None:
         elsewhere = "https://other.example.com"
         others = (grant("c", key="other"), grant("d", issuer=elsewhere))
-        applied = policy(
-            grant("a"), grant("b"), *others, keys=("openai", "other"), issuers=(issuer(), issuer(elsewhere))
+        put_in_force(
+            adapters.control,
+            grant("a"),
+            grant("b"),
+            *others,
+            keys=("openai", "other"),
+            issuers=(issuer(), issuer(elsewhere)),
         )
-        adapters.control.apply(applied, samples.event("policy.applied"))
         found = adapters.ledger.find(wanted()).grants
         assert found is not None
         assert sorted((one.name, stands.epoch) for one, stands in found) == [("a", 0), ("b", 0)]
         assert {one.name: one for one, _ in found} == {name: grant(name) for name in ("a", "b")}
 
     def test_a_named_grant_is_the_only_candidate(self, adapters: Adapters) -> None:
-        adapters.control.apply(policy(grant("a"), grant("b")), samples.event("policy.applied"))
+        put_in_force(adapters.control, grant("a"), grant("b"))
         found = adapters.ledger.find(wanted(grant="b")).grants
         assert [one for one, _ in found or ()] == [grant("b")]
 
     def test_a_named_grant_that_is_not_there_is_no_candidate(self, adapters: Adapters) -> None:
-        adapters.control.apply(policy(grant("a")), samples.event("policy.applied"))
+        put_in_force(adapters.control, grant("a"))
         assert adapters.ledger.find(wanted(grant="b")).grants == ()
 
     def test_a_candidate_comes_with_its_blocks_and_epoch(self, adapters: Adapters) -> None:
-        adapters.control.apply(policy(grant("a")), samples.event("policy.applied"))
+        put_in_force(adapters.control, grant("a"))
         made = samples.revocation("grant", "a")
         adapters.control.revoke(made, samples.event("revocation.made"))
         for name in (None, "a"):
@@ -86,7 +90,7 @@ class TestFind:
         self, adapters: Adapters, number: int, *, too_many: bool
     ) -> None:
         grants = [grant(f"g{index}") for index in range(number)]
-        adapters.control.apply(policy(*grants), samples.event("policy.applied"))
+        put_in_force(adapters.control, *grants)
         found = adapters.ledger.find(wanted()).grants
         assert (found is None) is too_many
         assert too_many or len(found or ()) == number

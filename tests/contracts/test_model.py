@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -17,7 +18,7 @@ from chalicelib.revocation import EPOCHS
 from chalicelib.tokens import LEEWAY
 from tests.contracts import samples
 from tests.contracts.adapters import Make
-from tests.contracts.samples import ISSUER, NOW, grant, issuer, policy
+from tests.contracts.samples import ISSUER, NOW, grant, issuer, policy, put_in_force
 from tests.contracts.verbs import Keys, Verbs, claims_of
 
 _SUBJECTS, _GRANTS = ("build-1", "build-2"), ("a", "b")
@@ -44,6 +45,7 @@ class Model:
     """What should be so. blocks: revocation -> what it blocks, until when. grants: name -> limits of tokens, of calls."""
 
     grants: dict[str, tuple[Limit, Limit]] = field(default_factory=dict)
+    version: int = 0
     known: set[str] = field(default_factory=set)
     epochs: Counter[tuple[str, str]] = field(default_factory=Counter)
     blocks: dict[str, tuple[tuple[str, str], int | None]] = field(default_factory=dict)
@@ -100,7 +102,16 @@ class _Beside(RuleBasedStateMachine):
         self._model.grants = grants
         self._model.known |= grants.keys()
         made = [grant(name, issued=(issued,), calls=(calls,)) for name, (issued, calls) in grants.items()]
-        self._adapters.control.apply(policy(*made, issuers=(issuer(single_use=True),)), samples.event("policy.applied"))
+        self._model.version += 1
+        stored = put_in_force(self._adapters.control, *made, issuers=(issuer(single_use=True),), at=self._now)
+        assert stored.version == self._model.version
+
+    @rule(expected=st.sampled_from((-1, 1)))
+    def lose_the_race(self, expected: int) -> None:
+        """Whoever planned against another version of the policy changes nothing."""
+        version, applied = self._model.version + expected, samples.event("policy.applied", at=self._now)
+        with pytest.raises(Refusal, match="policy_changed"):
+            self._adapters.control.apply(policy(), "another text", version, applied)
 
     @rule()
     def raise_the_limits(self) -> None:

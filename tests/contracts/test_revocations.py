@@ -12,13 +12,13 @@ from chalicelib.quota import Limit
 from chalicelib.revocation import EVERYTHING, SCOPES, Revocation, Standing
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
-from tests.contracts.samples import NOW, SIX, calls, grant, policy
+from tests.contracts.samples import NOW, SIX, calls, grant, put_in_force
 
 
 @pytest.fixture
 def filled(adapters: Adapters) -> Adapters:
     """A store with a policy: nothing can be revoked that nobody knows."""
-    adapters.control.apply(policy(grant()), samples.event("policy.applied", at=NOW - 1))
+    put_in_force(adapters.control, grant(), at=NOW - 1)
     adapters.control.list_signing_keys(("kid-1",))
     return adapters
 
@@ -66,7 +66,7 @@ class TestRevoke:
     def test_a_refused_revocation_leaves_nothing_behind_for_a_thing_of_that_name(self, filled: Adapters) -> None:
         with pytest.raises(Refusal, match="no_such_thing"):
             filled.control.revoke(samples.revocation("grant", "later"), samples.event("revocation.made"))
-        filled.control.apply(policy(grant("later")), samples.event("policy.applied"))
+        put_in_force(filled.control, grant("later"))
         [(_, stands)] = filled.ledger.find(samples.wanted(grant="later")).grants or ()
         assert (stands.epoch, stands.blocks) == (0, ())
 
@@ -76,7 +76,7 @@ class TestRevoke:
         assert _stands(adapters, scope).blocked(NOW)
 
     def test_a_thing_whose_config_was_removed_can_still_be_revoked(self, filled: Adapters) -> None:
-        filled.control.apply(policy(), samples.event("policy.applied"))
+        put_in_force(filled.control)
         _revoke(filled, "grant")
         assert (_stands(filled, "grant").config, _stands(filled, "grant").epoch) == (None, 1)
 
@@ -115,6 +115,14 @@ class TestLift:
         assert _stands(filled, "principal") == Standing(epoch=1)
         assert _events(filled, "revocation.lifted") == 1
 
+    @pytest.mark.parametrize("scope", SCOPES)
+    def test_the_event_of_a_lifting_says_what_was_revoked_and_why(self, filled: Adapters, scope: str) -> None:
+        made = _revoke(filled, scope)
+        _lift(filled, made)
+        [event] = filled.ledger.page(Query({"kind": "revocation.lifted"})).events
+        assert event.detail == {"revocation": made.id, "scope": scope, "target": made.target, "why": made.reason}
+        assert event.principal == (made.target if scope == "principal" else "")
+
     def test_of_two_revocations_of_one_thing_lifting_one_leaves_the_other_in_force(self, filled: Adapters) -> None:
         first, second = _revoke(filled, "grant"), _revoke(filled, "grant", until=NOW + 60)
         _lift(filled, first)
@@ -146,7 +154,7 @@ class TestApply:
 
     def test_applying_a_policy_keeps_blocks_and_epochs(self, filled: Adapters) -> None:
         made = {scope: _revoke(filled, scope) for scope in SCOPES}
-        filled.control.apply(policy(grant(calls=(Limit(7, "day"),))), samples.event("policy.applied"))
+        put_in_force(filled.control, grant(calls=(Limit(7, "day"),)))
         things = filled.gate.wave(SIX, calls()).things
         assert {scope: (one.epoch, one.blocks) for scope, one in things.items()} == {
             scope: (1, ((one.id, None),)) for scope, one in made.items()
@@ -155,7 +163,7 @@ class TestApply:
 
     def test_applying_a_policy_keeps_a_key_s_version(self, filled: Adapters) -> None:
         filled.control.set_key_version("openai", "v7", samples.event("key.set"))
-        filled.control.apply(policy(grant()), samples.event("policy.applied"))
+        put_in_force(filled.control, grant())
         assert _stands(filled, "key").config == {"provider": "openai", "version": "v7"}
 
     def test_setting_a_key_s_version_keeps_its_block_and_writes_its_event(self, filled: Adapters) -> None:
@@ -165,26 +173,25 @@ class TestApply:
         assert _events(filled, "key.set") == 1
 
     def test_applying_a_policy_keeps_the_list_of_signing_keys(self, filled: Adapters) -> None:
-        filled.control.apply(policy(), samples.event("policy.applied"))
+        put_in_force(filled.control)
         assert list((_stands(filled, "everything").config or {})["signing"]) == ["kid-1"]
 
     def test_a_grant_removed_has_no_config_and_keeps_its_epoch_for_when_it_comes_back(self, filled: Adapters) -> None:
         _lift(filled, _revoke(filled, "grant"))
-        filled.control.apply(policy(), samples.event("policy.applied"))
+        put_in_force(filled.control)
         assert _stands(filled, "grant") == Standing(epoch=1)
         assert filled.ledger.find(samples.wanted()).grants == ()
         assert filled.ledger.find(samples.wanted(grant="ci")).grants == ()
-        filled.control.apply(policy(grant()), samples.event("policy.applied"))
+        put_in_force(filled.control, grant())
         assert (_stands(filled, "grant").epoch, _stands(filled, "grant").config is None) == (1, False)
 
     def test_an_issuer_and_a_key_removed_have_no_config(self, filled: Adapters) -> None:
         other = samples.issuer("https://other.example.com")
-        filled.control.apply(policy(keys=("other",), issuers=(other,)), samples.event("policy.applied"))
+        put_in_force(filled.control, keys=("other",), issuers=(other,))
         assert (_stands(filled, "issuer").config, _stands(filled, "key").config) == (None, None)
 
     def test_a_grant_that_moved_to_another_key_is_no_candidate_for_the_old_one(self, filled: Adapters) -> None:
-        moved = policy(grant(key="other"), keys=("openai", "other"))
-        filled.control.apply(moved, samples.event("policy.applied"))
+        put_in_force(filled.control, grant(key="other"), keys=("openai", "other"))
         assert filled.ledger.find(samples.wanted()).grants == ()
         found = filled.ledger.find(Wanted((EVERYTHING,), samples.ISSUER, "other", None)).grants
         assert [one for one, _ in found or ()] == [grant(key="other")]

@@ -13,6 +13,7 @@ from chalicelib.exchange import Broker, TokenRequest
 from chalicelib.issuers import Issuer
 from chalicelib.jwk import VerifyingKey
 from chalicelib.jws import parse
+from chalicelib.presets import GENERIC
 from chalicelib.providers import ProviderKey
 from local.signing_key import SigningKey
 from tests.contracts.adapters import Adapters
@@ -50,9 +51,10 @@ class Verbs:
             ledger=adapters.ledger,
             keys=keys,
             signer=keys.broker,
+            signing_keys=keys.broker,
             url=BROKER,
             edge_url="https://edge.example.com",
-            identities=frozenset({"sub"}),
+            identities=frozenset({GENERIC.identity}),
         )
         self._edge = Edge(gate=adapters.gate, signing_keys=keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
 

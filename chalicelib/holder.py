@@ -1,0 +1,36 @@
+"""Who holds a token may take it back (RFC 7009)."""
+
+from __future__ import annotations
+
+from chalicelib import issued_tokens
+from chalicelib.audit import Event
+from chalicelib.errors import TokenInvalid
+from chalicelib.exchange import Broker
+from chalicelib.revocation import Revocation, Revocations, detail
+
+
+def take_back(unverified_token: str, broker: Broker, revocations: Revocations, now: int, request_id: str) -> None:
+    """Revoke a token of ours for good; anything else is passed over, as is a token that has expired.
+
+    Raises Unavailable: it may still work, repeat the call. Taking back twice changes nothing.
+    """
+    try:
+        claims, _ = issued_tokens.verify(unverified_token, broker.url, None, broker.signing_keys, now)
+    except TokenInvalid:
+        return  # RFC 7009 section 2.2: the purpose, that it does not work, is met
+    jti, sub = str(claims["jti"]), str(claims["sub"])
+    # The id is the token's, so a holder can make one record, however often it asks.
+    revocation = Revocation(f"holder-{jti}", "token", jti, "taken back by its holder", sub, now)
+    event = Event(
+        id=revocation.id,
+        at=now,
+        kind="revocation.made",
+        request_id=request_id,
+        principal=sub,
+        key=str(claims["aud"]),
+        grant=str(claims["grant"]),
+        jti=jti,
+        actor=sub,
+        detail=detail(revocation),
+    )
+    revocations.revoke(revocation, event)

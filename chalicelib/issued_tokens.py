@@ -1,0 +1,54 @@
+"""The tokens that we issue, when they come back: at the edge, or to be taken back."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chalicelib import jws, tokens
+from chalicelib.errors import TokenInvalid
+from chalicelib.jwk import VerifyingKey
+from chalicelib.revocation import EPOCHS
+
+_TEXTS = ("sub", "client_id", "scope", "grant", "idp", "jti")
+"""The claims of an issued token that are text; `ep` is the epochs."""
+
+
+class SigningKeys(Protocol):
+    """The public keys of our own tokens. A kid is its key's thumbprint, so what was found once stays true."""
+
+    def find(self, kid: str, now: int) -> VerifyingKey:
+        """Return the key; raises TokenInvalid if there is none, Unavailable if that cannot be told."""
+
+
+def verify(
+    unverified_token: str, issuer: str, audience: str | None, keys: SigningKeys, now: int
+) -> tuple[tokens.Claims, str]:
+    """Return the claims of a token that we issued, and the id of the key that signed it.
+
+    issuer: the broker's URL. audience: the key's name; None takes the token's own. now: epoch seconds.
+    Raises TokenInvalid, or Unavailable if the signing key cannot be looked up.
+    """
+    unverified = jws.parse(unverified_token)
+    named = unverified.unverified_claims.get("aud") if audience is None else audience
+    expected = tokens.Expected(
+        issuer=issuer,
+        audience=named if isinstance(named, str) else "",
+        max_lifetime=tokens.TTL_CEILING,
+        types=frozenset({tokens.ISSUED_TYPE}),
+        required=(*_TEXTS, "ep"),
+        grace=0,  # our own clock set it, and a token of minutes must not live half a minute more
+    )
+    key = keys.find(unverified.kid, now)
+    return _typed(tokens.verify(unverified, key, expected, now)), key.kid
+
+
+def _typed(claims: tokens.Claims) -> tokens.Claims:
+    """Return the claims if all that is read of them has the type that the broker gives it."""
+    for name in _TEXTS:
+        if not isinstance(claims[name], str):
+            raise TokenInvalid(f"{name}_malformed")
+    epochs = claims["ep"]
+    # SECURITY: bool is an int in Python and 1.0 == 1; neither is an epoch (vectors/issued_tokens.json).
+    if not isinstance(epochs, list) or len(epochs) != len(EPOCHS) or any(type(n) is not int or n < 0 for n in epochs):
+        raise TokenInvalid("ep_malformed")
+    return claims

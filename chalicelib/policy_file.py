@@ -1,0 +1,209 @@
+"""The types of the policy file. The reader checks a file with them, and the published JSON Schema is made of them."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# SECURITY: `$` alone also matches before a last line break (test_a_line_break_at_the_end_is_no_part_of_anything).
+_END = r"$(?!\n)"
+_PATH = "[A-Za-z0-9._~!$&'()*+,=:@%-]*"
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=f"^[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}{_END}", description="a name of 1 to 64 letters, digits, `-` and `_`"
+    ),
+]
+Text = Annotated[str, Meta(min_length=1, max_length=1024, description="text of 1 to 1024 characters")]
+Duration = Annotated[str, Meta(pattern=f"^[1-9][0-9]{{0,5}}[smhd]{_END}", description="a duration: 90s, 15m, 1h or 7d")]
+LimitText = Annotated[
+    str, Meta(pattern=f"^[1-9][0-9]{{0,9}}/(minute|hour|day){_END}", description="a limit: N/minute, N/hour or N/day")
+]
+ScopeText = Annotated[
+    str,
+    Meta(
+        pattern=f"^[A-Z]{{1,16}}:(/{_PATH})+{_END}",
+        max_length=1024,
+        description="METHOD:/path, without a query; `*` stands for exactly one whole segment between `/` or `:`",
+    ),
+]
+ClaimText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        description="matched exactly; `*` stands for exactly one whole segment between `/` or `:`",
+    ),
+]
+Algorithm = Annotated[str, Meta(description="the name of an algorithm with a public key, such as RS256")]
+ClaimValue = ClaimText | int | bool
+ClaimName = Annotated[
+    str,
+    Meta(
+        pattern=rf'^(?!\[)|^\[".*"\]{_END}',
+        min_length=1,
+        max_length=1024,
+        description='a claim\'s name, or for a nested claim the list of names on the way: ["a", "b"]',
+    ),
+]
+Limits = LimitText | Annotated[list[LimitText], Meta(min_length=1, max_length=3)]
+
+
+class KeyEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """A key's name and provider. Its value, origin and header are set elsewhere, together."""
+
+    provider: Annotated[str, Meta(description="a provider's preset")]
+
+
+class IssuerEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """An OIDC issuer. Without a preset: a generic one, whose subjects are known by `sub`."""
+
+    preset: Annotated[str, Meta(description="what is known of this kind of issuer")] | None = None
+    url: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                description="a URL of at most 255 characters: the `iss` of its tokens, byte for byte",
+            ),
+        ]
+        | None
+    ) = None
+    audience: Text | None = None
+    algorithms: Annotated[list[Algorithm], Meta(min_length=1, max_length=9)] | None = None
+    jwks: (
+        Annotated[
+            dict[str, Any], Meta(description="a JWKS: {keys: […]}, the public keys of an issuer that cannot be reached")
+        ]
+        | None
+    ) = None
+    max_lifetime: (
+        Annotated[Duration, Meta(description="the longest `exp - iat` accepted: 90s, 15m, 1h or 7d")] | None
+    ) = None
+    single_use: Annotated[bool, Meta(description="whether a token can be exchanged once only")] | None = None
+
+
+class To(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom a grant is for: claims of an issuer, or an AWS principal."""
+
+    issuer: Name | None = None
+    claims: (
+        Annotated[
+            dict[
+                ClaimName,
+                ClaimValue | Annotated[list[ClaimValue], Meta(min_length=1, max_length=100)],
+            ],
+            Meta(
+                min_length=1,
+                max_length=50,
+                description='claim -> value, or list of values; a nested claim is a list of names: ["a", "b"]',
+            ),
+        ]
+        | None
+    ) = None
+    aws: Annotated[Text, Meta(description="the ARN of an IAM role or user, its account in full")] | None = None
+    via: Annotated[Literal["web-identity"], Meta(description="web-identity")] | None = None
+
+
+class TokenQuota(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much each principal may have."""
+
+    tokens: Limits
+    calls: Limits
+
+
+class TotalQuota(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much all principals of a grant may have together."""
+
+    calls: Limits
+
+
+class GrantEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may have what, and how much."""
+
+    key: Name
+    to: To
+    scope: Annotated[list[ScopeText], Meta(min_length=1, max_length=100)]
+    quota: TokenQuota
+    models: (
+        Annotated[
+            list[Annotated[Text, Meta(description="a model's name; a last `-*` stands for any ending")]],
+            Meta(min_length=1, max_length=100),
+        ]
+        | None
+    ) = None
+    source_ips: (
+        Annotated[
+            list[Annotated[str, Meta(description="a network: 198.51.100.0/24 or 2001:db8::/32")]],
+            Meta(min_length=1, max_length=100),
+        ]
+        | None
+    ) = None
+    ttl: Annotated[Duration, Meta(description="how long a token lives: 5m to 1h")] | None = None
+    total: TotalQuota | None = None
+
+
+class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy: which keys there are, who vouches for callers, and who may have what."""
+
+    keys: Annotated[dict[Name, KeyEntry], Meta(min_length=1)]
+    grants: Annotated[dict[Name, GrantEntry], Meta(min_length=1)]
+    issuers: Annotated[dict[Name, IssuerEntry], Meta(min_length=1)] = msgspec.field(default_factory=dict)
+
+
+def seconds(duration: str) -> int:
+    """Return the seconds of `90s`, `15m`, `1h` or `7d`."""
+    return int(duration[:-1]) * _UNITS[duration[-1]]
+
+
+def spelled(duration: int) -> str:
+    """Return so many seconds as a policy file has them."""
+    unit, length = next(one for one in reversed(_UNITS.items()) if duration % one[1] == 0)
+    return f"{duration // length}{unit}"
+
+
+def network_fault(text: str) -> str | None:
+    """Say what a network must be: whole, canonical, and IPv4 as such, for that is how callers' addresses are told."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:  # host bits that are set, too
+        network = None
+    mapped = isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None
+    if network is None or mapped or "%" in text or str(network) != text.lower():
+        return "a network, no bit of a host set, IPv4 as such: 198.51.100.0/24 or 2001:db8::/32"
+    return None
+
+
+def schema(providers: tuple[str, ...], presets: tuple[str, ...], algorithms: tuple[str, ...]) -> dict[str, Any]:
+    """Return the file's JSON Schema (2020-12), with the names that this installation knows."""
+    made: dict[str, Any] = _as_read(msgspec.json.schema(PolicyFile))
+    types = made["$defs"]
+    types["PolicyFile"]["properties"]["issuers"].pop("default")  # it may be left out; it may not be empty
+    types["KeyEntry"]["properties"]["provider"]["enum"] = list(providers)
+    types["IssuerEntry"]["properties"]["preset"]["enum"] = list(presets)
+    types["IssuerEntry"]["properties"]["algorithms"]["items"]["enum"] = list(algorithms)
+    types["To"]["oneOf"] = [
+        {"required": ["issuer", "claims"], "not": {"anyOf": [{"required": ["aws"]}, {"required": ["via"]}]}},
+        {"required": ["aws"], "not": {"required": ["claims"]}},
+    ]
+    types["To"]["dependentRequired"] = {"via": ["aws", "issuer"]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Keybroker policy", **made}
+
+
+def _as_read(schema: Any) -> Any:  # noqa: ANN401  JSON
+    """What is optional may be left out; it may not be null. And a list has each value once."""
+    if isinstance(schema, list):
+        return [_as_read(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("default", "") is None:
+        choices = [one for one in schema["anyOf"] if one.get("type") != "null"]
+        return _as_read(choices[0] if len(choices) == 1 else {"anyOf": choices})
+    once = {"uniqueItems": True} if schema.get("type") == "array" else {}
+    return {name: _as_read(value) for name, value in schema.items()} | once

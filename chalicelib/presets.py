@@ -1,0 +1,235 @@
+"""What is known of each kind of issuer: what it signs with, how long its tokens live, which claim is for good.
+
+Sources: each issuer's own documentation of its tokens' claims; docs/grants.md names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chalicelib.principal import Identity, RefusedValues
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One kind of issuer.
+
+    url: None where each installation has its own. forms: what such a URL looks like, with `*` for anything but `/`.
+    audience: where the issuer fixes it. max_lifetime: seconds. identity: the claims with the id that is never
+    recycled. label: the claim to show people. required: claims that must be there. refused: values of a claim that are
+    refused unless a grant lists them. pins: claims of which a grant must pin at least one. unwise: claims not to match.
+    """
+
+    url: str | None
+    algorithms: tuple[str, ...]
+    max_lifetime: int
+    single_use: bool
+    identity: Identity
+    label: str
+    forms: tuple[str, ...] = ()
+    audience: str | None = None
+    required: tuple[str, ...] = ()
+    refused: RefusedValues = ()
+    pins: tuple[tuple[str, ...], ...] = ()
+    unwise: tuple[str, ...] = ()
+
+
+def _claim(name: str) -> Identity:
+    return Identity(name, ((name,),))
+
+
+_KUBERNETES = Identity(
+    "kubernetes",
+    (
+        ("kubernetes.io", "namespace"),
+        ("kubernetes.io", "serviceaccount", "name"),
+        ("kubernetes.io", "serviceaccount", "uid"),
+    ),
+)
+"""A service account that is deleted and made again has the same name and another uid."""
+
+GENERIC = Preset(
+    url=None,
+    algorithms=("RS256", "ES256"),
+    max_lifetime=3600,
+    single_use=False,
+    identity=_claim("sub"),
+    label="sub",
+)
+
+PRESETS: Mapping[str, Preset] = {
+    "github-actions": Preset(
+        url="https://token.actions.githubusercontent.com",
+        algorithms=("RS256",),
+        max_lifetime=900,
+        single_use=True,
+        identity=_claim("repository_id"),
+        label="repository",
+        required=("jti", "repository_id", "repository_owner_id", "event_name"),
+        # These events run a stranger's code, or on a stranger's words, with the repository's identity.
+        refused=(("event_name", ("pull_request_target", "workflow_run", "issue_comment")),),
+        pins=(("repository_id",), ("repository_owner_id",)),
+        unwise=("sub",),
+    ),
+    "gitlab": Preset(
+        url="https://gitlab.com",
+        algorithms=("RS256",),
+        max_lifetime=24 * 3600,  # a job's token lives as long as the job may run
+        single_use=False,  # a job gets one token and exchanges it for each key
+        identity=_claim("project_id"),
+        label="project_path",
+        required=("jti", "project_id", "namespace_id"),
+        pins=(("project_id",), ("namespace_id",)),
+        unwise=("sub", "project_path", "namespace_path"),
+    ),
+    "circleci": Preset(
+        url=None,
+        forms=("https://oidc.circleci.com/org/*", "https://oidc.circleci.com"),
+        algorithms=("RS256",),
+        max_lifetime=3600,
+        single_use=False,
+        identity=_claim("oidc.circleci.com/project-id"),
+        label="sub",
+        required=("oidc.circleci.com/project-id",),
+        # A job that somebody opened a shell in is that person, not the pipeline.
+        refused=(("oidc.circleci.com/ssh-rerun", (True,)),),
+        pins=(("oidc.circleci.com/project-id",), ("oidc.circleci.com/org-id",)),
+        unwise=("sub",),
+    ),
+    "buildkite": Preset(
+        url="https://agent.buildkite.com",
+        algorithms=("RS256",),
+        max_lifetime=3600,
+        single_use=False,
+        identity=_claim("pipeline_id"),  # asked for with `--claim pipeline_id`; slugs are recycled
+        label="pipeline_slug",
+        required=("pipeline_id", "organization_slug"),
+        pins=(("pipeline_id",), ("organization_id",)),
+        unwise=("sub", "pipeline_slug", "organization_slug"),
+    ),
+    "bitbucket": Preset(
+        url=None,
+        forms=("https://api.bitbucket.org/2.0/workspaces/*/pipelines-config/identity/oidc",),
+        algorithms=("RS256",),
+        max_lifetime=3600,
+        single_use=False,
+        identity=_claim("repositoryUuid"),
+        label="repositoryUuid",
+        required=("repositoryUuid", "workspaceUuid"),
+        pins=(("repositoryUuid",), ("workspaceUuid",)),
+        unwise=("sub",),
+    ),
+    "azure-devops": Preset(
+        url=None,
+        forms=("https://vstoken.dev.azure.com/*",),
+        algorithms=("RS256",),
+        max_lifetime=3600,
+        single_use=False,
+        identity=_claim("sub"),  # names within the organisation that the issuer's URL pins
+        label="sub",
+        audience="api://AzureADTokenExchange",
+    ),
+    "azure-devops-entra": Preset(
+        url=None,
+        forms=("https://login.microsoftonline.com/*/v2.0",),
+        algorithms=("RS256",),
+        max_lifetime=25 * 3600,
+        single_use=False,
+        identity=_claim("sub"),  # ids of organisation and connection; `oid` is Azure DevOps' own, the same for all
+        label="sub",
+        audience="fb60f99c-7a34-4190-8149-302f77469936",
+        required=("tid",),
+        pins=(("sub",),),
+        unwise=("oid",),
+    ),
+    "hcp-terraform": Preset(
+        url="https://app.terraform.io",
+        algorithms=("RS256",),
+        max_lifetime=25 * 3600,
+        single_use=False,
+        identity=_claim("terraform_workspace_id"),
+        label="terraform_workspace_name",
+        required=("terraform_workspace_id", "terraform_organization_id", "terraform_run_phase"),
+        pins=(("terraform_workspace_id",), ("terraform_organization_id",)),
+        unwise=("sub", "terraform_workspace_name", "terraform_organization_name", "terraform_full_workspace"),
+    ),
+    "kubernetes": Preset(
+        url=None,
+        algorithms=("RS256", "ES256", "ES384"),
+        max_lifetime=24 * 3600,
+        single_use=False,  # a projected token is a file that every process of the pod reads
+        identity=_KUBERNETES,
+        label="sub",
+        pins=(("sub",), *_KUBERNETES.paths),
+    ),
+    "eks": Preset(
+        url=None,
+        forms=("https://oidc.eks.*.amazonaws.com/id/*", "https://oidc.eks.*.amazonaws.com.cn/id/*"),
+        algorithms=("RS256",),
+        max_lifetime=24 * 3600,
+        single_use=False,
+        identity=_KUBERNETES,
+        label="sub",
+        pins=(("sub",), *_KUBERNETES.paths),
+    ),
+    "google": Preset(
+        url="https://accounts.google.com",
+        algorithms=("RS256",),
+        max_lifetime=3600,
+        single_use=False,
+        identity=_claim("sub"),
+        label="email",
+        pins=(("sub",),),
+        unwise=("email",),
+    ),
+    "azure-managed-identity": Preset(
+        url=None,
+        forms=(
+            "https://sts.windows.net/*/",
+            "https://login.microsoftonline.com/*/v2.0",
+            "https://login.microsoftonline.us/*/v2.0",
+            "https://login.partner.microsoftonline.cn/*/v2.0",
+            "https://sts.chinacloudapi.cn/*/",
+        ),
+        algorithms=("RS256",),
+        max_lifetime=24 * 3600 + 3600,
+        single_use=False,
+        identity=_claim("oid"),
+        label="oid",
+        required=("oid", "tid"),
+        pins=(("oid",),),
+        unwise=("sub",),
+    ),
+    "spiffe": Preset(
+        url=None,
+        algorithms=("RS256", "ES256", "ES384"),
+        max_lifetime=3600,
+        single_use=False,
+        identity=_claim("sub"),
+        label="sub",
+    ),
+    "vercel": Preset(
+        url=None,
+        forms=("https://oidc.vercel.com/*", "https://oidc.vercel.com"),
+        algorithms=("RS256",),
+        max_lifetime=3600,
+        single_use=False,
+        identity=_claim("project_id"),
+        label="project",
+        required=("owner_id", "project_id", "environment"),
+        refused=(("environment", ("development",)),),  # a person's own machine
+        unwise=("sub",),
+        pins=(("project_id",), ("owner_id",)),
+    ),
+    "aws-web-identity": Preset(
+        url=None,
+        forms=("https://*.tokens.sts.global.api.aws",),
+        algorithms=("ES384", "RS256"),
+        max_lifetime=3600,
+        single_use=True,
+        identity=_claim("sub"),
+        label="sub",
+        required=("jti",),
+    ),
+}

@@ -1,0 +1,88 @@
+"""The public door's answers: tokens, their revocation by who holds them, and what verifies them."""
+
+from __future__ import annotations
+
+from chalicelib import aws_identity, exchange, holder, token_request
+from chalicelib.http_api import Answer, Arrival, Ports
+from chalicelib.ledger import Wanted
+from chalicelib.revocation import EVERYTHING
+from chalicelib.tokens import IssuedToken
+
+_NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
+_PUBLIC = {"cache-control": "public, max-age=300"}
+
+
+def token(arrival: Arrival, ports: Ports) -> Answer:
+    """Exchange a subject token: RFC 8693 and RFC 7523, form and JSON."""
+    wanted = token_request.read(_sent(arrival))
+    return _issued(exchange.exchange(wanted, ports.broker, ports.clock(), ports.new_id))
+
+
+def token_for_anthropic(arrival: Arrival, ports: Ports) -> Answer:
+    """Exchange as Anthropic's SDKs do by themselves: the grant comes as `federation_rule_id`."""
+    wanted = token_request.read_anthropic(_sent(arrival), "anthropic")
+    return _issued(exchange.exchange(wanted, ports.broker, ports.clock(), ports.new_id))
+
+
+def token_iam(arrival: Arrival, ports: Ports) -> Answer:
+    """Issue to a caller whom API Gateway authenticated by IAM."""
+    identity = aws_identity.from_context(arrival.identity)
+    wanted = token_request.read_iam(_sent(arrival))
+    return _issued(exchange.exchange_iam(wanted, identity, ports.broker, ports.clock(), ports.new_id))
+
+
+def revoke(arrival: Arrival, ports: Ports) -> Answer:
+    """Take back a token that the caller holds (RFC 7009): what is no token of ours needs no taking back."""
+    held = token_request.read_revocation(_sent(arrival))
+    holder.take_back(held, ports.broker, ports.revocations, ports.clock(), arrival.request_id)
+    return Answer({}, headers=_NO_STORE)
+
+
+def jwks(_arrival: Arrival, ports: Ports) -> Answer:
+    """Answer the keys that verify issued tokens."""
+    return Answer({"keys": list(ports.jwks())}, headers=_PUBLIC)
+
+
+def metadata(_arrival: Arrival, ports: Ports) -> Answer:
+    """Answer RFC 8414's metadata."""
+    url = ports.broker.url
+    body = {
+        "issuer": url,
+        "token_endpoint": f"{url}/token",
+        "revocation_endpoint": f"{url}/revoke",
+        "jwks_uri": f"{url}/.well-known/jwks.json",
+        "grant_types_supported": [token_request.TOKEN_EXCHANGE, token_request.JWT_BEARER],
+        "token_endpoint_auth_methods_supported": ["none"],
+        "response_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    }
+    return Answer(body, headers=_PUBLIC)
+
+
+def healthz(_arrival: Arrival, ports: Ports) -> Answer:
+    """Answer whether state can be read."""
+    ports.broker.ledger.find(Wanted((EVERYTHING,), "", "", None))
+    return Answer({"status": "ok"})
+
+
+def _sent(arrival: Arrival) -> token_request.Sent:
+    return token_request.Sent(
+        content_type=arrival.headers.get("content-type", "application/json"),
+        body=arrival.body,
+        idempotency_key=arrival.headers.get("idempotency-key"),
+        request_id=arrival.request_id,
+    )
+
+
+def _issued(issued: IssuedToken) -> Answer:
+    """RFC 8693 section 2.2.1, and where to use it."""
+    body = {
+        "access_token": issued.access_token,
+        "issued_token_type": token_request.ISSUED_TOKEN_TYPE,
+        "token_type": "Bearer",
+        "expires_in": issued.expires_in,
+        "scope": issued.scope,
+        "base_url": issued.base_url,
+    }
+    return Answer(body, headers=_NO_STORE)

@@ -1,0 +1,125 @@
+"""`python -m local policy …`: the policy of one machine's state directory, looked at and changed in place.
+
+The same functions answer the admin API; this door only reads files and prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from chalicelib import administer, lint, policy
+from chalicelib.administer import PolicyRefused, Sent
+from chalicelib.errors import Refusal, Unavailable
+from chalicelib.http_api import ADMIN_BODY_LIMIT, read_json
+from chalicelib.jwks import Jwks, get_json
+from local import practice
+from local.machine import Machine
+
+
+def add_to(commands: Any) -> None:  # noqa: ANN401  argparse does not name this type
+    """Add the commands to a parser."""
+    parser = commands.add_parser("policy", help="look at the policy of a state directory, and change it")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for name, text in (
+        ("validate", "say what is wrong with a policy file"),
+        ("plan", "say what applying it would change"),
+        ("apply", "put it in force"),
+        ("replay", "say what it would newly admit or refuse of what the audit recorded"),
+    ):
+        verb = verbs.add_parser(name, help=text)
+        verb.add_argument("file", type=Path)
+        verb.add_argument("--allow", action="append", default=[], choices=list(lint.RULES), metavar="RULE")
+        if name != "validate":
+            verb.add_argument("--state", type=Path, required=True, metavar="DIR")
+    explain = verbs.add_parser("explain", help="say which grant admits some claims, and what differs for the others")
+    source = explain.add_mutually_exclusive_group(required=True)
+    source.add_argument("--token", type=Path, metavar="FILE", help="a subject token")
+    source.add_argument("--claims", type=Path, metavar="FILE", help="a JSON object of claims")
+    explain.add_argument("--key", metavar="NAME", help="only grants for this key")
+    explain.add_argument("--state", type=Path, required=True, metavar="DIR")
+    verbs.add_parser("schema", help="print the JSON Schema of the policy file")
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Run one command and return its exit code: 0 done, 1 refused or a mistake."""
+    try:
+        print(json.dumps(_run(asked), indent=2), flush=True)
+    except BrokenPipeError:
+        # Whoever read has enough, as in `… | head`; Python would say so once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except PolicyRefused as refused:
+        for error in refused.errors:
+            place = f"{error['file']}:{error['line']}: {error['field'] or 'file'}"
+            text = error.get("text") or f"found {error['found']}, allowed: {error['allowed']}"
+            rule = f" [{error['rule']}]" if "rule" in error else ""
+            print(f"error: {place}: {text}{rule}", file=sys.stderr)
+        return 1
+    except Unavailable as fault:
+        cause = f" ({fault.__cause__})" if fault.__cause__ else ""
+        print(f"error: the state directory is no use: {fault.reason}{cause}", file=sys.stderr)
+        return 1
+    except Refusal as refused:
+        print(f"error: {refused.description or refused.reason}", file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(asked: argparse.Namespace) -> object:
+    if asked.verb == "schema":
+        return policy.json_schema()
+    if asked.verb == "validate":
+        parsed = administer.validate(_sent(asked), practice.dialect("http://127.0.0.1"))
+        return {"keys": len(parsed.keys), "issuers": len(parsed.issuers), "grants": len(parsed.grants)}
+    here = Machine.of(asked.state)
+    control, dialect = here.control(), here.dialect()
+    if asked.verb == "plan":
+        return administer.planned(_sent(asked), control, dialect)
+    if asked.verb == "replay":
+        return administer.replayed(_sent(asked), control, dialect, here.ledger())
+    if asked.verb == "explain":
+        fields: dict[str, object] = {"key": asked.key}
+        if asked.token:
+            fields["token"] = _text(asked.token).strip()
+        else:
+            fields["claims"] = _claims(asked.claims)
+        keys = Jwks(get_json, loopback=True)
+        return administer.explained(fields, control, dialect, keys, int(time.time()))
+    event = here.event("policy.applied", {"file": str(asked.file)})
+    stored = administer.apply(_sent(asked), control.current().version, control, dialect, event)
+    return {"version": stored.version}
+
+
+def _sent(asked: argparse.Namespace) -> Sent:
+    return Sent(_text(asked.file), str(asked.file), tuple(asked.allow))
+
+
+def _claims(path: Path) -> object:
+    text = _text(path)
+    try:
+        return read_json(text)
+    except (ValueError, RecursionError) as fault:
+        raise ValueError(f"{path}: not JSON: {fault}") from None
+    except Refusal as refused:
+        raise ValueError(f"{path}: {refused.description}") from None
+
+
+def _text(path: Path) -> str:
+    """Return a file's text, whole; raises OSError or ValueError."""
+    with path.open("rb") as file:
+        read = file.read(ADMIN_BODY_LIMIT + 1)
+    if len(read) > ADMIN_BODY_LIMIT:
+        raise ValueError(f"{path}: over {ADMIN_BODY_LIMIT} bytes")
+    try:
+        return read.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise ValueError(f"{path}: not UTF-8: {fault}") from None

@@ -1,0 +1,105 @@
+"""The rules of `chalicelib.plan.Policies`, whatever it is kept in."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.audit import Query
+from chalicelib.errors import Refusal
+from chalicelib.plan import StoredPolicy
+from chalicelib.principal import AWS
+from chalicelib.revocation import Thing
+from tests.contracts import samples
+from tests.contracts.adapters import Adapters
+from tests.contracts.samples import ISSUER, NOW, SIX, calls, grant, issuer, policy, put_in_force, wanted
+
+TEXTS = {
+    "a line": "keys: {}",
+    "lines of Windows": "keys:\r\n  openai: {provider: openai}\r\n",
+    "blanks at both ends": "\n\n  # a comment \t\n\n",
+    "any character": "# gr\u00fc\u00dfe \u2028 \U0001f511 \\n \\x00 ' \" ; DROP TABLE policies; --\n",
+    "1 MiB": "# 0123456789abcde\n" * 2**16,
+}
+
+
+def _apply(adapters: Adapters, expected: int, text: str = "the text", **members: object) -> StoredPolicy:
+    event = samples.event("policy.applied", **members)
+    return adapters.control.apply(policy(grant()), text, expected, event)
+
+
+def _events(adapters: Adapters) -> int:
+    return len(adapters.ledger.page(Query({"kind": "policy.applied"})).events)
+
+
+class TestCurrent:
+    """What is in force."""
+
+    def test_before_the_first_policy_version_0_without_a_text_is_in_force(self, adapters: Adapters) -> None:
+        assert adapters.control.current() == StoredPolicy(0, "", "", 0)
+
+    @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+    def test_the_text_reads_back_as_it_was_sent(self, adapters: Adapters, text: str) -> None:
+        _apply(adapters, 0, text)
+        assert adapters.control.current().text == text
+
+    def test_a_policy_comes_with_who_put_it_in_force_and_when(self, adapters: Adapters) -> None:
+        stored = _apply(adapters, 0, at=NOW + 7, actor="arn:aws:iam::123456789012:user/ada")
+        assert stored == StoredPolicy(1, "the text", "arn:aws:iam::123456789012:user/ada", NOW + 7)
+        assert adapters.control.current() == stored
+
+    def test_the_last_policy_applied_is_the_one_in_force(self, adapters: Adapters) -> None:
+        for version in range(12):  # more than one digit
+            _apply(adapters, version, f"text {version + 1}")
+        assert (adapters.control.current().version, adapters.control.current().text) == (12, "text 12")
+
+
+class TestApply:
+    """Compare and set."""
+
+    def test_the_version_grows_by_one_with_each_policy_the_same_text_included(self, adapters: Adapters) -> None:
+        assert [_apply(adapters, expected).version for expected in range(3)] == [1, 2, 3]
+
+    def test_a_policy_is_put_in_force_with_its_event_and_no_other(self, adapters: Adapters) -> None:
+        event = samples.event("policy.applied", actor="ada", detail={"file": "keybroker.yaml"})
+        adapters.control.apply(policy(grant()), "the text", 0, event)
+        assert adapters.ledger.page(Query()).events == (event,)
+
+    @pytest.mark.parametrize("expected", [0, 1, 3, 99, -1])
+    def test_whoever_lost_the_race_is_refused_with_a_412_and_both_versions(
+        self, adapters: Adapters, expected: int
+    ) -> None:
+        for version in range(2):
+            _apply(adapters, version)
+        with pytest.raises(Refusal) as caught:
+            _apply(adapters, expected)
+        refused = caught.value
+        assert (refused.reason, refused.error, refused.status) == ("policy_changed", "policy_changed", 412)
+        assert refused.description.startswith(f"version 2 is in force, not {expected}")
+
+    @pytest.mark.parametrize("expected", [0, 2])
+    def test_a_lost_race_changes_nothing(self, adapters: Adapters, expected: int) -> None:
+        first = put_in_force(adapters.control, grant(), issuers=(issuer(), issuer("https://gone.example.com")))
+        adapters.control.set_key_version("openai", "v1", samples.event("key.set"))
+        before, found = adapters.gate.wave(SIX, calls()).things, adapters.ledger.find(wanted())
+        other = policy(grant("other", key="new"), keys=("new",), issuers=(issuer("https://new.example.com"),))
+        with pytest.raises(Refusal, match="policy_changed"):
+            adapters.control.apply(other, "another text", expected, samples.event("policy.applied"))
+        assert adapters.control.current() == first
+        assert adapters.gate.wave(SIX, calls()).things == before
+        assert adapters.ledger.find(wanted()) == found
+        for thing in (Thing("grant", "other"), Thing("key", "new"), Thing("issuer", "https://new.example.com")):
+            assert adapters.ledger.find(wanted(thing)).things[thing].config is None
+        assert _events(adapters) == 1
+
+    def test_whoever_lost_the_race_can_win_the_next_one(self, adapters: Adapters) -> None:
+        _apply(adapters, 0)
+        with pytest.raises(Refusal, match="policy_changed"):
+            _apply(adapters, 0, "late")
+        assert _apply(adapters, adapters.control.current().version, "late").version == 2
+        assert adapters.control.current().text == "late"
+
+    @pytest.mark.parametrize("known", [(), (ISSUER,)], ids=["alone", "beside another issuer"])
+    def test_aws_is_an_issuer_of_every_policy(self, adapters: Adapters, known: tuple[str, ...]) -> None:
+        thing = Thing("issuer", AWS)
+        put_in_force(adapters.control, issuers=tuple(issuer(url) for url in known))
+        assert adapters.ledger.find(wanted(thing)).things[thing].config is not None

@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.parts import claims_of
+from tests.running import POLICY, Answer, Running, call, start
+
+UNWISE = POLICY.replace('claims: {repository_owner_id: "7"}', "claims: {ref: refs/heads/main}")
+SMALL = POLICY[POLICY.index("  small:") :]
+PROBLEM = {"type", "title", "status", "detail", "request_id"}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Running]:
+    with start() as one:
+        yield one
+
+
+@pytest.fixture
+def running(served: Running) -> Running:
+    """Keybroker with POLICY in force, whatever the test before has made of it."""
+    assert apply(served, POLICY).status == 200
+    return served
+
+
+def administer(running: Running, method: str, path: str, body: object = None, etag: str | None = None) -> Answer:
+    """One signed call, with If-Match; bytes are sent as they are."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"content-type": "application/json"} if data is not None else {}
+    if etag is not None:
+        headers["if-match"] = etag
+    request = AWSRequest(method, running.broker + path, data=data, headers=headers)
+    keys = Credentials(running.admin["access_key_id"], running.admin["secret_access_key"])
+    SigV4Auth(keys, "execute-api", running.admin["region"]).add_auth(request)
+    return call(method, running.broker + path, data, dict(request.headers))
+
+
+def etag(running: Running) -> str:
+    return {name.lower(): value for name, value in administer(running, "GET", "/admin/policy").headers.items()}["etag"]
+
+
+def apply(running: Running, text: str, at: str | None = None, **more: object) -> Answer:
+    """Put a policy in force in place of the one that is."""
+    return administer(running, "PUT", "/admin/policy", {"text": text, **more}, at or etag(running))
+
+
+def problem(answer: Answer, status: int, title: str) -> dict[str, Any]:
+    """Return the body of a refusal, which is RFC 9457's."""
+    assert (answer.status, answer.json["title"], answer.json["status"]) == (status, title, status), answer
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["request_id"] == answer.headers["x-request-id"]
+    assert set(answer.json) <= PROBLEM | {"errors"}
+    return dict(answer.json)
+
+
+def events(running: Running, kind: str) -> list[dict[str, Any]]:
+    return list(running.administer("GET", f"/admin/audit?kind={kind}").json["items"])
+
+
+# GET and PUT /admin/policy
+
+
+def test_the_policy_in_force_is_answered_as_it_was_sent_with_its_version_as_etag(running: Running) -> None:
+    answer = administer(running, "GET", "/admin/policy")
+    assert answer.status == 200
+    assert answer.headers["etag"] == f'"{answer.json["version"]}"'
+    assert answer.json["text"] == POLICY
+    assert answer.json["author"] == "arn:aws:iam::000000000000:user/practice-admin"
+    assert abs(answer.json["at"] - time.time()) < 60
+
+
+def test_a_policy_is_put_in_force_with_an_audit_event(running: Running) -> None:
+    before = etag(running)
+    answer = apply(running, POLICY + "# one line more\n", before, file="git/keybroker.yaml")
+    assert (answer.status, answer.json["version"]) == (200, int(before.strip('"')) + 1)
+    assert answer.headers["etag"] == f'"{answer.json["version"]}"' == etag(running)
+    assert administer(running, "GET", "/admin/policy").json["text"].endswith("# one line more\n")
+    event = events(running, "policy.applied")[0]
+    assert event["detail"] == {"file": "git/keybroker.yaml", "replaces": before.strip('"')}
+    assert event["request_id"] == answer.headers["x-request-id"]
+    assert event["actor"] == "arn:aws:iam::000000000000:user/practice-admin"
+
+
+@pytest.mark.parametrize("given", [None, "", "1", "*", 'W/"1"', '"x"', '"1", "2"', '"9999999999"', '"-1"'])
+def test_without_the_etag_that_was_planned_against_nothing_is_done(running: Running, given: str | None) -> None:
+    before = etag(running)
+    answer = administer(running, "PUT", "/admin/policy", {"text": POLICY}, given)
+    assert "If-Match" in problem(answer, 428, "precondition_required")["detail"]
+    assert etag(running) == before
+
+
+def test_a_lost_race_is_an_error_and_changes_nothing(running: Running) -> None:
+    old = etag(running)
+    assert apply(running, POLICY + "# first\n", old).status == 200
+    refused = apply(running, POLICY + "# second\n", old)
+    detail = problem(refused, 412, "policy_changed")["detail"]
+    assert f"is in force, not {old.strip(chr(34))}" in detail
+    assert administer(running, "GET", "/admin/policy").json["text"] == POLICY + "# first\n"
+
+
+def test_of_writers_at_once_exactly_one_wins(running: Running) -> None:
+    for turn in range(3):
+        old = etag(running)
+        texts = [POLICY + f"# turn {turn}, writer {number}\n" for number in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda text, old=old: apply(running, text, old), texts))
+        statuses = [one.status for one in answers]
+        assert statuses.count(200) == 1
+        assert set(statuses) <= {200, 412, 503}  # 503: the state file was busy, and nothing was changed
+        now = administer(running, "GET", "/admin/policy").json
+        assert now["text"] == texts[statuses.index(200)]
+        assert now["version"] == int(old.strip('"')) + 1
+        replaced = [one["detail"].get("replaces") for one in events(running, "policy.applied")]
+        assert replaced.count(old.strip('"')) == 1
+
+
+def test_a_policy_with_faults_is_a_422_with_each_of_them(running: Running) -> None:
+    before = etag(running)
+    text = POLICY.replace("quota: {tokens: [3/day], calls: [5/day]}", "ttl: 2h").replace(
+        "key: openai", "key: opneai", 1
+    )
+    body = problem(apply(running, text, before, file="keybroker.yaml"), 422, "policy_invalid")
+    assert body["detail"] == "the policy has faults"
+    found = {error["field"]: error for error in body["errors"]}
+    assert set(found) == {"grants.ci.key", "grants.small", "grants.small.ttl"}
+    for error in body["errors"]:
+        assert set(error) == {"file", "line", "field", "found", "allowed"}
+        assert error["file"] == "keybroker.yaml"
+    assert found["grants.ci.key"]["line"] == text.splitlines().index("    key: opneai") + 1
+    assert "opneai" in found["grants.ci.key"]["found"]
+    assert "openai" in found["grants.ci.key"]["allowed"]
+    assert etag(running) == before
+
+
+@pytest.mark.parametrize("text", ["", "[", "a: &x 1", "keys: {}\n", "\x00", "keys: " + "[" * 50])
+def test_what_is_no_policy_at_all_is_a_422_too(running: Running, text: str) -> None:
+    assert problem(apply(running, text), 422, "policy_invalid")["errors"]
+
+
+def test_what_is_unwise_is_a_422_unless_it_is_allowed(running: Running) -> None:
+    body = problem(apply(running, UNWISE), 422, "policy_invalid")
+    assert body["detail"] == "the policy is unwise"
+    [error] = body["errors"]
+    assert (error["rule"], error["field"]) == ("unpinned", "grants.small.to.claims")
+    assert error["line"] == next(n for n, line in enumerate(UNWISE.splitlines(), 1) if "refs/heads/main" in line)
+    assert apply(running, UNWISE, allow=["unpinned"]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "title"),
+    [
+        (b"", 400, "invalid_request"),
+        (b"{", 400, "invalid_request"),
+        (b"[]", 400, "invalid_request"),
+        (b'{"text": "x", "text": "y"}', 400, "invalid_request"),
+        (b'{"text": NaN}', 400, "invalid_request"),
+        (b'{"text": "x", "allow": [[]]}', 400, "invalid_request"),
+        (b'{"text": "x", "allow": ["everything"]}', 400, "invalid_request"),
+        (b"[" * 100_000, 400, "invalid_request"),
+        (b'{"text": "' + b"x" * (8 * 1024 * 1024) + b'"}', 413, "invalid_request"),
+    ],
+    ids=lambda one: str(one)[:24],
+)
+def test_a_body_that_cannot_be_read_is_said_at_each_route(
+    running: Running, body: bytes, status: int, title: str
+) -> None:
+    problem(administer(running, "PUT", "/admin/policy", body, etag(running)), status, title)
+    for route in ("validate", "plan", "replay"):
+        problem(administer(running, "POST", f"/admin/policy/{route}", body), status, title)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/admin/policy"),
+        ("PUT", "/admin/policy"),
+        ("POST", "/admin/policy/validate"),
+        ("POST", "/admin/policy/plan"),
+        ("POST", "/admin/policy/explain"),
+        ("POST", "/admin/policy/replay"),
+    ],
+)
+def test_nobody_gets_in_unsigned(running: Running, method: str, path: str) -> None:
+    answer = call(method, running.broker + path, {"text": POLICY}, {"if-match": '"1"'})
+    assert (answer.status, answer.json["detail"]) == (403, "the request is not signed")
+
+
+# a change is in force at the next call
+
+
+def test_a_narrower_grant_holds_from_the_next_call_on(running: Running) -> None:
+    token = running.token("7601")
+    models = "/openai/v1/models"
+    bearer = {"authorization": f"Bearer {token}"}
+    assert call("GET", running.edge + models, headers=bearer).status == 200
+    assert running.complete(token).status == 200
+    assert (
+        apply(
+            running, POLICY.replace('"POST:/v1/chat/completions", "POST:/v1/responses"', '"POST:/v1/responses"')
+        ).status
+        == 200
+    )
+    refused = running.complete(token)
+    assert (refused.status, refused.json["error"]["code"]) == (403, "insufficient_scope")
+    assert call("GET", running.edge + models, headers=bearer).status == 200
+    assert "POST:/v1/chat/completions" not in claims_of(running.token("7601"))["scope"]
+
+
+def test_a_removed_grant_holds_from_the_next_call_on(running: Running) -> None:
+    token = running.token("7602", owner="7")
+    assert running.complete(token).status == 200
+    assert apply(running, POLICY.replace(SMALL, "")).status == 200
+    refused = running.complete(token)
+    assert (refused.status, refused.json["error"]["code"]) == (403, "revoked")
+    answer = running.exchange(running.mint("7602", repository_owner_id="7"))
+    assert (answer.status, answer.json["error"]) == (400, "invalid_target")
+
+
+def test_a_lower_limit_holds_from_the_next_call_on(running: Running) -> None:
+    token = running.token("7603", owner="7")
+    assert [running.complete(token).status for _ in range(2)] == [200, 200]
+    assert apply(running, POLICY.replace("calls: [5/day]", "calls: [2/day]")).status == 200
+    assert running.complete(token).status == 429
+
+
+def test_a_key_that_is_gone_holds_from_the_next_call_on(running: Running) -> None:
+    token = running.token("7604", "anthropic")
+    assert running.complete(token, "/anthropic/v1/messages").status == 200
+    without = POLICY.replace("  anthropic: {provider: anthropic}\n", "")
+    without = without[: without.index("  claude:")] + without[without.index("  small:") :]
+    assert apply(running, without).status == 200
+    assert running.complete(token, "/anthropic/v1/messages").status == 403
+
+
+def test_a_revocation_outlives_a_grant_that_is_taken_out_and_put_back(running: Running) -> None:
+    token = running.token("7605", owner="7")
+    revocation = running.revoke("grant", "small")
+    running.administer("DELETE", f"/admin/revocations/{revocation}")
+    assert apply(running, POLICY.replace(SMALL, "")).status == 200
+    assert apply(running, POLICY).status == 200
+    assert running.complete(token).status == 401
+    assert running.complete(running.token("7605", owner="7")).status == 200
+
+
+# validate and plan
+
+
+def test_validate_counts_what_is_there_and_changes_nothing(running: Running) -> None:
+    before = etag(running)
+    answer = administer(running, "POST", "/admin/policy/validate", {"text": POLICY})
+    assert (answer.status, answer.json) == (200, {"valid": True, "keys": 2, "issuers": 1, "grants": 3})
+    assert etag(running) == before
+
+
+def test_validate_lists_faults_and_findings(running: Running) -> None:
+    faults = problem(administer(running, "POST", "/admin/policy/validate", {"text": "x"}), 422, "policy_invalid")
+    assert [(one["file"], one["line"]) for one in faults["errors"]] == [("keybroker.yaml", 1)]
+    findings = problem(administer(running, "POST", "/admin/policy/validate", {"text": UNWISE}), 422, "policy_invalid")
+    assert [one["rule"] for one in findings["errors"]] == ["unpinned"]
+    allowed = {"text": UNWISE, "allow": ["unpinned"]}
+    assert administer(running, "POST", "/admin/policy/validate", allowed).status == 200
+
+
+def test_plan_names_removals_and_narrowings_first_and_changes_nothing(running: Running) -> None:
+    before = etag(running)
+    text = POLICY.replace(SMALL, SMALL.replace("small:", "another:")).replace('"POST:/v1/responses", ', "")
+    text = text.replace('scope: ["POST:/v1/messages"]', 'scope: ["POST:/v1/messages", "GET:/v1/models"]')
+    answer = administer(running, "POST", "/admin/policy/plan", {"text": text})
+    assert [(one["what"], one["name"], one["change"]) for one in answer.json["changes"]] == [
+        ("grant", "small", "remove"),
+        ("grant", "ci", "narrow"),
+        ("grant", "claude", "widen"),
+        ("grant", "another", "add"),
+    ]
+    old, new = answer.json["changes"][1]["fields"]["scope"]
+    assert set(old) - set(new) == {"POST:/v1/responses"}
+    assert answer.headers["etag"] == before == f'"{answer.json["version"]}"' == etag(running)
+
+
+def test_a_plan_is_applied_with_its_own_etag(running: Running) -> None:
+    planned = administer(running, "POST", "/admin/policy/plan", {"text": POLICY + "# x\n"})
+    assert planned.json["changes"] == []
+    assert apply(running, POLICY + "# x\n", planned.headers["etag"]).status == 200
+
+
+# explain and replay
+
+
+def explain(running: Running, **fields: object) -> dict[str, Any]:
+    answer = administer(running, "POST", "/admin/policy/explain", fields)
+    assert answer.status == 200, answer
+    return dict(answer.json)
+
+
+def test_explain_of_claims_says_what_differs_with_both_sides(running: Running) -> None:
+    claims = {
+        "iss": running.issuer,
+        "aud": "keybroker",
+        "jti": "x",
+        "repository_id": "7611",
+        "repository_owner_id": "8",
+        "event_name": "push",
+    }
+    found = explain(running, claims=claims, key="openai")
+    assert (found["verified"], found["admitted"], found["principal"]) == (False, [], running.sub("7611"))
+    assert {one["grant"]: one["differences"] for one in found["grants"]} == {
+        "ci": [{"claim": ["repository_owner_id"], "wanted": ["9919"], "found": "8"}],
+        "small": [{"claim": ["repository_owner_id"], "wanted": ["7"], "found": "8"}],
+    }
+
+
+def test_explain_of_a_token_verifies_it_and_does_not_use_it_up(running: Running) -> None:
+    token = running.mint("7612")
+    found = explain(running, token=token)
+    assert (found["verified"], found["unverified_because"]) == (True, "")
+    assert set(found["admitted"]) == {"ci", "claude"}
+    assert running.exchange(token).status == 200
+    assert explain(running, token=token)["verified"]
+
+
+def test_explain_never_calls_a_forged_token_verified(running: Running) -> None:
+    head, payload, signature = running.mint("7613").split(".")
+    forged = {
+        f"{head}.{payload}.{'A' * len(signature)}": "signature_wrong",
+        f"{head}.{payload}.": "signature_missing",
+        f"{head}.{payload}": "not_three_segments",
+        running.token("7613"): "issuer_unknown",
+    }
+    for token, because in forged.items():
+        found = explain(running, token=token)
+        assert (found["verified"], found["unverified_because"]) == (False, because)
+
+
+def test_explain_of_an_expired_token_says_so(running: Running) -> None:
+    now = int(time.time())
+    found = explain(running, token=running.mint("7614", iat=now - 900, exp=now - 600))
+    assert (found["verified"], found["unverified_because"]) == (False, "exp_past")
+    assert set(found["admitted"]) == {"ci", "claude"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{}", 400),
+        (b'{"claims": {}, "token": "x"}', 400),
+        (b'{"claims": {"a": NaN}}', 400),
+        (b'{"claims": {"a": 1, "a": 2}}', 400),
+        (b'{"token": "' + b"a" * 70_000 + b'"}', 413),
+    ],
+    ids=lambda one: str(one)[:24],
+)
+def test_what_cannot_be_explained_is_said(running: Running, body: bytes, status: int) -> None:
+    problem(administer(running, "POST", "/admin/policy/explain", body), status, "invalid_request")
+
+
+def test_explain_copes_with_claims_of_any_shape(running: Running) -> None:
+    odd: dict[str, Any] = {"iss": running.issuer, "aud": {"x": [1, None]}, "repository_id": ["7"], "event_name": {}}
+    assert explain(running, claims=odd)["verified"] is False
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    found = explain(running, claims={**odd, "repository_owner_id": deep})
+    assert found["admitted"] == []
+
+
+def test_replay_says_who_would_be_newly_admitted_and_who_newly_refused(running: Running) -> None:
+    assert running.token("7621")
+    assert running.exchange(running.mint("7622", repository_owner_id="8")).status == 400
+    text = POLICY.replace('"9919"', '"8"')
+    answer = administer(running, "POST", "/admin/policy/replay", {"text": text})
+    assert answer.status == 200
+    refused = {one["principal"]: one for one in answer.json["newly_refused"]}
+    admitted = {one["principal"]: one for one in answer.json["newly_admitted"]}
+    assert refused[running.sub("7621")]["before"] == ["ci"]
+    assert refused[running.sub("7621")]["after"] == []
+    assert (admitted[running.sub("7622")]["before"], admitted[running.sub("7622")]["after"]) == ([], ["ci"])
+    assert answer.json["tried"] >= 2
+    unchanged = administer(running, "POST", "/admin/policy/replay", {"text": POLICY}).json
+    assert (unchanged["newly_admitted"], unchanged["newly_refused"]) == ([], [])
+
+
+# what a caller of the token endpoint learns
+
+
+def test_a_denial_quotes_the_caller_s_own_values_only(running: Running) -> None:
+    secret = {"ref": "refs/heads/a-branch-nobody-may-guess", "repository_id": "31337"}
+    to = f"claims: {json.dumps({**secret, 'repository_owner_id': '9919'})}"
+    text = POLICY.replace('claims: {repository_owner_id: "9919"}', to, 1)
+    assert apply(running, text).status == 200
+    answer = running.exchange(running.mint("7631", ref="refs/heads/mine"), grant="ci")
+    description = answer.json["error_description"]
+    assert "your claim 'ref' is 'refs/heads/mine'" in description
+    assert "your claim 'repository_id' is '7631'" in description
+    for value in secret.values():
+        assert value not in answer.body.decode()
+
+
+def test_a_claim_that_is_missing_is_called_missing(running: Running) -> None:
+    text = POLICY.replace('{repository_owner_id: "9919"}', '{repository_owner_id: "9919", environment: production}', 1)
+    assert apply(running, text).status == 200
+    description = running.exchange(running.mint("7632"), grant="ci").json["error_description"]
+    assert "your claim 'environment' is missing" in description
+    assert "production" not in description
