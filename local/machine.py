@@ -77,7 +77,8 @@ class Machine:
         StateFile.create(self._path("state.db"))
         control = self.control()
         if parsed is None or sent is None:
-            sent = (control.current().text or practice.POLICY, "the practice policy")
+            in_force = control.current().text
+            sent = (in_force, "the policy in force") if in_force else (practice.POLICY, "the practice policy")
             parsed = policy.parse(*sent, self.dialect())
         key = SigningKey.create(self._path("signing-key.pem"))
         self.callers.create()

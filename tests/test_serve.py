@@ -248,7 +248,7 @@ class TestSurvival:
                 answered += [token for token in (one.result() for one in asked) if token]
                 one.process.wait(10)
             wait_until(lambda family=family: not any(_is_alive(pid) for pid in family), 8)
-        assert len(answered) > 90
+        assert len(answered) > 60, "there was no load to be killed under"
         with start("--port", str(first), directory=tmp_path) as one:
             assert {jti_of(token) for token in answered} <= set(_audited(one, "token.issued", "7504"))
         assert _integrity(tmp_path) == "ok"
