@@ -1,49 +1,20 @@
-import asyncio
 import contextlib
 import http.client
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from urllib.parse import urlsplit
 
 import anthropic
 import openai
 import pytest
-from aiohttp import web
 
 from local.practice_answers import MAX_WORDS
 from local.practice_provider import make_provider
+from tests.practice_server import KEYS, PATIENCE, serving
 
-KEYS = {"openai": "sk-real-openai", "anthropic": "sk-ant-real", "generic": "real-generic"}
 BEARER = {"Authorization": f"Bearer {KEYS['openai']}"}
 HELLO = [{"role": "user", "content": "Why should a key be short-lived?"}]
-PATIENCE = 10.0  # seconds until a test gives up waiting
-
-
-@contextlib.contextmanager
-def serving(app: web.Application) -> Iterator[str]:
-    """Serve the application on a free loopback port, on a loop in a thread of its own; yield its address."""
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = Future()
-
-    async def serve() -> None:
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        stop = asyncio.Event()
-        started.set_result((asyncio.get_running_loop(), stop, f"http://127.0.0.1:{runner.addresses[0][1]}"))
-        await stop.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
-    thread.start()
-    loop, stop, url = started.result(PATIENCE)
-    try:
-        yield url
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(PATIENCE)
 
 
 @pytest.fixture

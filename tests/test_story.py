@@ -45,3 +45,15 @@ def test_every_refusal_after_verification_is_found_in_the_audit_by_its_request_i
     assert refused.json["error"] == "invalid_target"
     found = running.administer("GET", f"/admin/audit?request_id={refused.headers['x-request-id']}").json["items"]
     assert [(one["kind"], one["reason"]) for one in found] == [("token.refused", "no_grant")]
+
+
+def test_a_practice_token_needs_no_more_claims_than_the_grant_matches(running: Running) -> None:
+    claims = {"aud": "keybroker", "repository_id": "1005", "repository_owner_id": "9919"}
+    token = call("POST", f"{running.issuer}/_mint", claims).json["token"]
+    assert running.exchange(token).status == 200
+
+
+def test_a_practice_token_of_a_strangers_event_is_refused_as_githubs_is(running: Running) -> None:
+    refused = running.exchange(running.mint("1006", event_name="pull_request_target"))
+    assert refused.json["error"] == "invalid_target"
+    assert "event_name" in refused.json["error_description"]
