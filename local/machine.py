@@ -97,15 +97,15 @@ class Machine:
 
     def control(self) -> SqliteControl:
         """Return what administrators write."""
-        return SqliteControl(StateFile(self._path("state.db")))
+        return SqliteControl(self._state())
 
     def ledger(self) -> SqliteLedger:
         """Return the exchange's state and the audit."""
-        return SqliteLedger(StateFile(self._path("state.db")))
+        return SqliteLedger(self._state())
 
     def upkeep(self) -> Upkeep:
         """Return what keeps the state file small."""
-        return Upkeep(StateFile(self._path("state.db")))
+        return Upkeep(self._state())
 
     def event(self, kind: str, detail: Mapping[str, str]) -> Event:
         """Return the record of what is done here by hand."""
@@ -114,9 +114,7 @@ class Machine:
 
     def broker_ports(self) -> Ports:
         """Return the broker's ports; raises Unavailable if a file is missing."""
-        # SECURITY: both share one state file object, which knows from the ledger's reads which file it is: apart, the
-        # first revocation would be written into whatever lies there by then (test_state_faults.py).
-        state = StateFile(self._path("state.db"))
+        state = self._state()
         ledger, control = SqliteLedger(state), SqliteControl(state)
         key = SigningKey(self._path("signing-key.pem"))
         broker = Broker(
@@ -144,7 +142,7 @@ class Machine:
     def edge_ports(self) -> edge.Ports:
         """Return the edge's ports; raises Unavailable if a file is missing."""
         # Calls are counted without waiting for the disk: a power cut may forget the last of them, `kill -9` does not.
-        state = StateFile(self._path("state.db"), durable=False)
+        state = self._state(durable=False)
         return edge.Ports(
             Edge(
                 gate=SqliteGate(state),
@@ -154,6 +152,12 @@ class Machine:
             ),
             log=logging.getLogger("keybroker").info,
         )
+
+    def _state(self, *, durable: bool = True) -> StateFile:
+        # SECURITY: bound at once, and not at its first use, to the file that lies there at the start: one that is put in
+        # its place before then would be served, with our write-ahead log mixed into it
+        # (test_a_file_that_is_replaced_before_the_first_call_is_not_served).
+        return StateFile(self._path("state.db"), durable=durable).bind()
 
     def _check_state_file(self) -> None:
         # SECURITY: a state file made anew would have forgotten revocations of tokens that the signing key still vouches

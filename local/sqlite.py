@@ -78,6 +78,11 @@ class StateFile:
             raise Unavailable("state_unavailable") from error
         return cls(path)
 
+    def bind(self) -> StateFile:
+        """Take the file that lies there now for ours from here on, and return self; raises Unavailable."""
+        with self.reading():
+            return self
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give one consistent view of the file; raises Unavailable."""

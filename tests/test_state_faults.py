@@ -18,6 +18,9 @@ import pytest
 from chalicelib.audit import Query
 from chalicelib.errors import Unavailable
 from chalicelib.ledger import Pin
+from chalicelib.revocation import SCOPES, Thing
+from local import practice
+from local.machine import Machine, Urls
 from local.sqlite import StateFile
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
@@ -219,6 +222,7 @@ def test_over_http_both_doors_answer_503_and_serve_again_once_the_file_is_back(r
             "POST", "/admin/revocations", {"scope": "principal", "id": running.sub("7301"), "reason": "a test"}
         )
     assert (exchanged.status, exchanged.json["error"]) == (503, "temporarily_unavailable")
+    assert called.status == 503, called
     assert (called.status, called.json["error"]["code"]) == (503, "temporarily_unavailable")
     assert (revoked.status, revoked.json["title"]) == (503, "temporarily_unavailable")
     assert {one.headers["retry-after"] for one in (exchanged, called, revoked)} == {"1"}
@@ -234,3 +238,23 @@ def test_a_refusal_that_cannot_be_audited_is_a_503(running: Running) -> None:
         refused = running.exchange(stranger)
     assert (refused.status, refused.json["error"]) == (503, "temporarily_unavailable")
     assert running.exchange(stranger).json["error"] == "invalid_target"
+
+
+def test_a_file_that_is_replaced_before_the_first_call_is_not_served(tmp_path: Path) -> None:
+    here = Machine(
+        tmp_path, Urls("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4")
+    )
+    here.prepare(None, practice.made_up_values())
+    gate, broker = here.edge_ports().edge.gate, here.broker_ports()
+    six = {scope: Thing(scope, "*") for scope in SCOPES}
+    attempts: list[Callable[[], object]] = [
+        lambda: gate.wave(six, ()),
+        lambda: broker.audit.page(Query()),
+        broker.policies.current,
+    ]
+    with _replaced_by_a_new_one(tmp_path / "state.db"):
+        for attempt in attempts:
+            with pytest.raises(Unavailable) as caught:
+                attempt()
+            assert caught.value.reason == "state_file_replaced"
+    assert gate.wave(six, ()).things["everything"].config is not None
