@@ -104,7 +104,12 @@ class DynamoPolicies:
                 ":sha": {"S": apply.sha},
             },
         }
-        self._transact([{"Update": update}, self._audit.put(event)], apply)
+        try:
+            self._transact([{"Update": update}, self._audit.put(event)], apply)
+        except (
+            _Touched
+        ) as error:  # another transaction was at the head; the version is as it was, and apply is repeatable
+            raise Unavailable("state_unavailable") from error
         return stored
 
     def _write(self, apply: _Apply, thing: Thing, config: Mapping[str, Any] | None) -> None:

@@ -14,7 +14,6 @@ from local.sigv4 import Caller, Credential, SignatureRefused, SignedRequest
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 ADMIN_ARN = f"arn:aws:iam::{ACCOUNT}:user/practice-admin"
-ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/practice-role"
 
 
 class Callers:

@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from chalicelib import aws_identity
 from chalicelib.errors import Unavailable
 from local import secret_file
-from local.callers import ADMIN_ARN, REGION, ROLE_ARN, Callers
+from local.callers import ADMIN_ARN, REGION, Callers
 from local.sigv4 import Caller, SignatureRefused, SignedRequest
 
 SIGNED_AT = 1_800_000_000
@@ -77,7 +77,7 @@ def test_the_practice_caller_is_a_session_of_the_practice_role(directory: Path) 
     found = Callers(directory).authenticate(signed(one), SIGNED_AT)
     assert found == Caller(one["access_key_id"], one["account"], one["arn"], one["user_id"])
     said = {"userArn": found.arn, "accountId": found.account, "caller": found.user_id, "user": found.user_id}
-    assert aws_identity.from_context(said).arn == ROLE_ARN
+    assert aws_identity.from_context(said).arn == "arn:aws:iam::000000000000:role/practice-role"
 
 
 def test_the_administrator_may_administer_and_ask(directory: Path) -> None:
