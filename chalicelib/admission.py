@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from chalicelib import issued_tokens, providers, quota, tokens
+from chalicelib import issued_tokens, providers, quota, rate_limit, tokens
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.grants import Grant
 from chalicelib.issued_tokens import SigningKeys
 from chalicelib.providers import PROVIDERS, ProviderKey, ProviderKeys
-from chalicelib.quota import Counter, Limit
+from chalicelib.quota import Allowance, Counter, Limit
 from chalicelib.revocation import EPOCHS, Standing, Thing, stopped
+
+_OF_ALL = "of all callers together"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +41,30 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """What one wave of state access found: how the six things stand, and which number this call is per window."""
+    """What one wave of state access found: how the six things stand, and which number this call is per window.
+
+    total: which number it is among all callers of its grant; empty if that was not counted.
+    """
 
     things: Mapping[str, Standing]
     numbers: Mapping[str, int]
+    total: Mapping[str, int] = field(default_factory=dict)
 
 
 class Gate(Protocol):
     """The edge's state. Methods raise Unavailable if state is out of reach or anything was left unread."""
 
-    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...]) -> Wave:
+    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
         """Read the six things, and add one to each counter, at once. A counter is never added to twice."""
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """Add one to each counter and return which number this call is in each window."""
 
-    def give_back(self, counters: tuple[Counter, ...]) -> None:
-        """Take one from each counter and count one refused call there instead, so that refusals burn no quota."""
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
+        """Take one from each counter and count a call refused for `reason` there instead, so that refusals burn no quota.
+
+        counters: all that were added to for one call, in one wave.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +114,34 @@ def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) ->
         "token": Thing("token", jti),
     }
     counters = quota.counters("calls", grant_name, sub, now)
-    wave = edge.gate.wave(things, counters)
-    taken = [counters]
+    total = quota.counters("calls", grant_name, quota.EVERYBODY, now) if claims.get("total") else ()
+    wave = edge.gate.wave(things, counters, total)
+    counted = counters + total
     try:
         config, grant = decide(call, claims, kid, wave, now)
-        if grant.total_limits:
-            taken.append(quota.counters("calls", grant_name, quota.EVERYBODY, now))
-            _check_quota(grant.total_limits, edge.gate.count(taken[-1]), now, "of all callers together")
+        if grant.total_limits and not total:
+            # The grant got a `total` after this token was issued. The tokens that follow say so and spare this wave.
+            total = quota.counters("calls", grant_name, quota.EVERYBODY, now)
+            wave = replace(wave, total=edge.gate.count(total))
+            counted = counters + total
+            _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
         key = edge.provider_keys.get(call.key, str(config.get("version", "")))
-    except Refusal:
-        for one in taken:
-            edge.gate.give_back(one)
+    except Refusal as refusal:
+        refusal.headers = rate_limit.headers(_allowances(wave, now))
+        edge.gate.give_back(counted, refusal.reason)
         raise
     return Admitted(key, sub, grant_name, jti)
+
+
+def _allowances(wave: Wave, now: int) -> tuple[Allowance, ...]:
+    """What is left to a caller whose call is refused, for a refused call takes nothing."""
+    config = wave.things["grant"].config
+    if config is None:
+        return ()
+    grant = Grant.from_json(config)
+    own, total = ({window: number - 1 for window, number in numbers.items()} for numbers in (wave.numbers, wave.total))
+    left = quota.allowances(grant.call_limits, own, now)
+    return left + quota.allowances(grant.total_limits if total else (), total, now, shared=True)
 
 
 def _verify(call: Call, edge: Edge, now: int) -> tuple[tokens.Claims, str]:
@@ -164,6 +188,8 @@ def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) ->
     if grant.source_ips is not None and not _is_within(call.source_ip, grant.source_ips):
         raise Refusal("address_refused", "insufficient_scope", 403, "the grant does not admit your address")
     _check_quota(grant.call_limits, wave.numbers, now, "of yours")
+    if wave.total:
+        _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
     return key, grant
 
 

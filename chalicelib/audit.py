@@ -13,6 +13,7 @@ KINDS = (
     "revocation.lifted",
     "policy.applied",
     "key.set",
+    "keys.read",
     "principal.pinned",
 )
 PAGE_LIMIT = 200
@@ -20,7 +21,7 @@ PAGE_LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One decision. Never holds a token or a key: `jti` is an issued token's id. at: epoch seconds.
+    """One decision. Never holds a token or a key: `jti` is an issued token's id, `expires` its `exp`. at: epoch seconds.
 
     reason: why not, a fixed word. actor: the administrator, for what administrators do. claims: the verified claims
     of the subject token. detail: what else matters, e.g. a revocation's own reason.
@@ -36,6 +37,7 @@ class Event:
     key: str = ""
     grant: str = ""
     jti: str = ""
+    expires: int = 0
     reason: str = ""
     actor: str = ""
     claims: Mapping[str, object] = field(default_factory=dict)
@@ -72,7 +74,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events, newest first, and the cursor of the next page ("" at the end)."""
+    """Events, newest first, and the cursor of the next page ("" at the end).
+
+    A page may hold fewer than were asked for, or none, and have a next one: what it looked through was bounded.
+    """
 
     events: tuple[Event, ...]
     next: str

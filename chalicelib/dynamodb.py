@@ -5,8 +5,9 @@ The items are laid out in docs/data-model.md.
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,11 +27,14 @@ WAVE_SECONDS = 1.0
 TRANSACTION_SECONDS = 2.0
 """Seconds within which a transaction that met another one is tried again."""
 
+CONNECTIONS = 32
+"""Requests under way at once at most."""
+
 Item = Mapping[str, Any]
 """An item in DynamoDB's own form: name -> {"S": …} or {"N": …}."""
 
 # Made at import, so that a frozen and thawed Lambda has its threads; each call below is bounded by itself.
-_POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="dynamodb")
+_POOL = ThreadPoolExecutor(max_workers=CONNECTIONS, thread_name_prefix="dynamodb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def make_client(region: str, endpoint: str | None = None) -> DynamoDBClient:
         connect_timeout=WAVE_SECONDS / 2,
         read_timeout=WAVE_SECONDS,
         retries={"total_max_attempts": 1},
-        max_pool_connections=16,
+        max_pool_connections=CONNECTIONS,
     )
     session = botocore.session.get_session()
     client = session.create_client("dynamodb", region_name=region, endpoint_url=endpoint, config=bounds)
@@ -89,6 +93,70 @@ def cancelled(error: botocore.exceptions.ClientError) -> Sequence[Mapping[str, A
     """Return why each action of a transaction failed: `Code`, and the `Item` that was there; empty for other errors."""
     reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", [])
     return reasons if code(error) == "TransactionCanceledException" else []
+
+
+def transact(tables: Tables, actions: Sequence[Mapping[str, Any]], token: str = "") -> Sequence[Item | None] | None:
+    """Write all actions or none; None if they are written.
+
+    Else what failed: for each action the item that was there ({} if it was not asked for, or there was none), None where
+    its condition held. What met another transaction is tried again within TRANSACTION_SECONDS. token: makes a repeated
+    write the same write, for ten minutes. Raises Unavailable.
+    """
+    ends = time.monotonic() + TRANSACTION_SECONDS
+    once: dict[str, Any] = {"ClientRequestToken": token[:36]} if token else {}
+    while True:
+        try:
+            with answering():
+                tables.client.transact_write_items(TransactItems=actions, **once)  # type: ignore[arg-type]  # as dicts
+        except botocore.exceptions.ClientError as error:
+            reasons = cancelled(error)
+            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+                return [_there(reason) for reason in reasons]
+            conflict = any(reason.get("Code") == "TransactionConflict" for reason in reasons)
+            pause = random.uniform(0.01, 0.1)  # noqa: S311  jitter, no secret
+            if not conflict or time.monotonic() + pause > ends:
+                raise Unavailable("state_unavailable") from error
+            time.sleep(pause)
+        else:
+            return None
+
+
+def _there(reason: Mapping[str, Any]) -> Item | None:
+    found: Item = reason.get("Item", {})
+    return found if reason.get("Code") == "ConditionalCheckFailed" else None
+
+
+def read_batch(tables: Tables, keys: Mapping[str, Iterable[Item]]) -> list[Item]:
+    """Read items, at most 100, in one strongly consistent batch; raises Unavailable if any was left unread.
+
+    keys: by table, repeated ones once. An item that is not there is left out.
+    """
+    once = {table: {(key["pk"]["S"], key["sk"]["S"]): key for key in wanted} for table, wanted in keys.items()}
+    request = {table: {"Keys": list(one.values()), "ConsistentRead": True} for table, one in once.items() if one}
+    answer = tables.client.batch_get_item(RequestItems=request)  # type: ignore[arg-type]  # the stubs want literals
+    if answer.get("UnprocessedKeys"):
+        raise Unavailable("state_unread")
+    return [item for items in answer["Responses"].values() for item in items]
+
+
+def read_partition(tables: Tables, table: str, partition: str, beginning: str = "") -> list[Item]:
+    """Read every item of a partition whose sort key begins so, strongly consistent; raises Unavailable."""
+    values: dict[str, Any] = {":pk": {"S": partition}} | ({":sk": {"S": beginning}} if beginning else {})
+    found: list[Item] = []
+    start: dict[str, Any] = {}
+    while True:
+        with answering():
+            answer = tables.client.query(
+                TableName=table,
+                KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)" if beginning else "pk = :pk",
+                ExpressionAttributeValues=values,
+                ConsistentRead=True,
+                **start,
+            )
+        found += answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            return found
+        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
 def number(item: Item, name: str) -> int:

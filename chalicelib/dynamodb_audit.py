@@ -19,6 +19,8 @@ from chalicelib.errors import Unavailable
 SHARDS = 8
 MONTHS = 25
 """Months that a query without `since` looks back."""
+PAGE_SECONDS = 2.0
+"""Seconds that a page looks for events before it says where to look on."""
 
 
 class DynamoAudit:
@@ -49,33 +51,37 @@ class DynamoAudit:
         return {"Put": {"TableName": self._audit.ledger, "Item": item, "ConditionExpression": condition}}
 
     def page(self, query: Query) -> Page:
-        """See `Audit.page`. The cursor is the last event's place: time and id."""
+        """See `Audit.page`. The cursor is a place, time and id: events before it are still to be looked at.
+
+        Past PAGE_SECONDS the page is what was found by then: filters are looked for among all events of the time.
+        """
         if not set(query.equals) <= set(FILTERS) or (query.after and not _is_place(query.after)):
             raise ValueError("not a filter or cursor of the audit")
+        ends = time.monotonic() + PAGE_SECONDS
         before = query.after or _order(min(query.until, 2**40), "")
         newest = min(int(before[:13]), int(self._clock()) + 86400)  # a day, for clocks that are ahead of ours
         found: list[Item] = []
         for month in _months(newest, query.since):
-            with answering():
-                shards = at_once(
-                    *(functools.partial(self._newest, month, shard, before, query) for shard in range(SHARDS))
-                )
-            found += sorted(
-                (item for shard in shards for item in shard), key=lambda item: text(item, "sk"), reverse=True
-            )
-            if len(found) > query.limit:
-                break
-        shown = found[: query.limit]
-        events = tuple(Event.from_json(json.loads(text(item, "event"))) for item in shown)
-        return Page(events, text(shown[-1], "sk") if len(found) > query.limit else "")
+            more = True
+            while more:
+                items, frontier = self._look(month, before, query)
+                found += items
+                if len(found) > query.limit:
+                    return _page(found[: query.limit], text(found[query.limit - 1], "sk"))
+                more, before = bool(frontier), frontier or _order(_month_starts(month), "")
+                if time.monotonic() > ends:
+                    return _page(found, before)
+        return _page(found, "")
 
-    def _newest(self, month: str, shard: int, before: str, query: Query) -> list[Item]:
-        """Return up to a page and one of a shard's events before a place, newest first."""
+    def _look(self, month: str, before: str, query: Query) -> tuple[list[Item], str]:
+        """Look once into every shard of a month, below a place: the newest events, and down to where they are all.
+
+        That place is "" when the month has been looked through.
+        """
         parameters: dict[str, Any] = {
             "TableName": self._audit.ledger,
             "KeyConditionExpression": "pk = :pk AND sk BETWEEN :since AND :before",
             "ExpressionAttributeValues": {
-                ":pk": {"S": _partition(month, shard)},
                 ":since": {"S": _order(query.since, "")},
                 ":before": {"S": before},
                 **{f":{name}": {"S": value} for name, value in query.equals.items()},
@@ -85,19 +91,23 @@ class DynamoAudit:
         }
         if query.equals:
             parameters["FilterExpression"] = " AND ".join(f"f_{name} = :{name}" for name in query.equals)
-        return [item for item in self._pages(parameters, query.limit + 2) if text(item, "sk") != before][
-            : query.limit + 1
-        ]
+        else:
+            parameters["Limit"] = query.limit + 2  # one more than is shown, and one that may be the place itself
+        answers = at_once(*(functools.partial(self._query, parameters, month, shard) for shard in range(SHARDS)))
+        frontier = max(
+            (text(one["LastEvaluatedKey"], "sk") for one in answers if "LastEvaluatedKey" in one), default=""
+        )
+        items = [item for one in answers for item in one["Items"] if frontier <= text(item, "sk") < before]
+        return sorted(items, key=lambda item: text(item, "sk"), reverse=True), frontier
 
-    def _pages(self, parameters: Mapping[str, Any], most: int) -> Iterator[Item]:
-        start: dict[str, Any] = {}
-        while most > 0:
-            answer = self._audit.client.query(**parameters, **start)
-            yield from answer["Items"]
-            most -= len(answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    def _query(self, parameters: Mapping[str, Any], month: str, shard: int) -> Any:  # noqa: ANN401  DynamoDB's answer
+        values = {**parameters["ExpressionAttributeValues"], ":pk": {"S": _partition(month, shard)}}
+        with answering():
+            return self._audit.client.query(**{**parameters, "ExpressionAttributeValues": values})
+
+
+def _page(items: list[Item], after: str) -> Page:
+    return Page(tuple(Event.from_json(json.loads(text(item, "event"))) for item in items), after)
 
 
 def _partition(month: str, shard: int) -> str:
@@ -118,6 +128,10 @@ def _is_place(cursor: str) -> bool:
 
 def _month(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m")
+
+
+def _month_starts(month: str) -> int:
+    return int(datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).timestamp())
 
 
 def _months(newest: int, since: int) -> Iterator[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib.audit import Event
 from chalicelib.dynamodb import Item, number
-from chalicelib.quota import Counter, Limit, window_ends
+from chalicelib.quota import WINDOWS, Counter, Limit, window_ends
+from chalicelib.usage import minute_of, place
 
 KEPT = 3 * 86400
 """Seconds that a counter's item is kept after its window, for usage; then TTL may take it."""
@@ -15,61 +17,140 @@ KEPT = 3 * 86400
 
 @dataclass(frozen=True, slots=True)
 class CounterItem:
-    """One item, `hour` or `day`. names: window -> the attribute that counts it."""
+    """One item, `hour` or `day`. names: window -> the attribute that counts it. marks: what else it says."""
 
     key: Mapping[str, Any]
     names: Mapping[str, str]
-    expires: int
+    marks: Mapping[str, Any]
 
     def numbers(self, item: Item) -> dict[str, int]:
         """Return what the item counts, by window."""
         return {window: number(item, name) for window, name in self.names.items()}
 
+    def refused(self, item: Item, window: str) -> dict[str, int]:
+        """Return what the item counts as refused in a window, by reason."""
+        mark = f"r{self.names[window]}#"
+        return {name.removeprefix(mark): number(item, name) for name in item if name.startswith(mark)}
 
-def items(counters: Iterable[Counter]) -> tuple[CounterItem, CounterItem]:
-    """Return the two items of one subject's three counters."""
+
+def items(counters: Iterable[Counter], event: Event | None = None) -> tuple[CounterItem, CounterItem]:
+    """Return the two items of one subject's three counters. event: of tokens, says their key and principal's name."""
     by_window = {counter.window: counter for counter in counters}
     minute, hour, day = by_window["minute"], by_window["hour"], by_window["day"]
     in_hour = {"hour": "h", "minute": f"m{(minute.start - hour.start) // 60:02d}"}
-    return _item(hour, in_hour), _item(day, {"day": "d"})
+    seen = minute_of(by_window.values())
+    return _item(hour, in_hour, seen, event), _item(day, {"day": "d"}, seen, event)
 
 
-def _item(counter: Counter, names: Mapping[str, str]) -> CounterItem:
-    key = {
-        "pk": {"S": f"{counter.what}#{counter.grant}#{counter.principal}"},
-        "sk": {"S": f"{counter.window}#{counter.start}"},
+def subjects(counters: Iterable[Counter]) -> list[tuple[Counter, ...]]:
+    """Return counters in groups, one for each subject."""
+    found: dict[tuple[str, str, str], list[Counter]] = {}
+    for counter in counters:
+        found.setdefault((counter.what, counter.grant, counter.principal), []).append(counter)
+    return [tuple(group) for group in found.values()]
+
+
+def key_of(what: str, grant: str, principal: str, window: str, start: int) -> dict[str, Any]:
+    """Return the key of the item of an hour or a day.
+
+    A principal's tokens share a partition, so that an exchange finds them before it knows which grant it is about; its
+    calls have one for each grant, for they may be many.
+    """
+    if what == "tokens":
+        return {"pk": {"S": f"tokens#{principal}"}, "sk": {"S": f"{beginning(window, start)}{grant}"}}
+    return {"pk": {"S": f"calls#{grant}#{principal}"}, "sk": {"S": f"{window}#{start}"}}
+
+
+def beginning(window: str, start: int) -> str:
+    """Return how the sort keys of tokens of an hour or a day begin; the grant's name follows."""
+    return f"{window}#{start}#"
+
+
+def taken(item: Item, minute: int) -> dict[Counter, int]:
+    """Return what an item of tokens counts. minute: the start of the minute that is wanted of an hour's."""
+    window, start, grant = item["sk"]["S"].split("#")
+    principal = item["pk"]["S"].removeprefix("tokens#")
+    found = {Counter("tokens", grant, principal, window, int(start)): number(item, window[0])}
+    if window == "hour":
+        found[Counter("tokens", grant, principal, "minute", minute)] = number(
+            item, f"m{(minute - int(start)) // 60:02d}"
+        )
+    return found
+
+
+def _item(counter: Counter, names: Mapping[str, str], seen: int, event: Event | None) -> CounterItem:
+    marks: dict[str, Any] = {
+        "expires_at": {"N": str(window_ends(counter) + KEPT)},
+        "seen": {"N": str(seen)},
     }
-    return CounterItem(key, names, window_ends(counter) + KEPT)
+    if event is not None:
+        marks |= {"key": {"S": event.key}, "name": {"S": event.principal_name}}
+    if counter.what == "tokens" and counter.window == "day":
+        # The index `by_day` finds whoever did anything that day. They never change, so it is written once an item.
+        where = {"S": place(counter.principal, counter.grant)}
+        marks |= {"listed": {"S": f"day#{counter.start}"}, "place": where}
+    key = key_of(counter.what, counter.grant, counter.principal, counter.window, counter.start)
+    return CounterItem(key, names, marks)
 
 
-def add(item: CounterItem, step: int = 1) -> dict[str, Any]:
-    """Return the parameters of an update that adds to every counter of an item (a refused call is added elsewhere)."""
-    names = {f"#{window}": name for window, name in item.names.items()}
-    values = {":n": {"N": str(step)}, ":ttl": {"N": str(item.expires)}}
-    adding = ", ".join(f"{name} :n" for name in names)
-    if step < 0:
-        # Refused calls are counted where they were taken from: `r` for the hour or day, `rmNN` for the minute.
-        refused = {f"#r{window}": f"r{name}" for window, name in item.names.items()}
-        adding += "".join(f", {name} :one" for name in refused)
-        names, values = {**names, **refused}, {**values, ":one": {"N": "1"}}
-    return {
-        "Key": dict(item.key),
-        "UpdateExpression": f"ADD {adding} SET expires_at = :ttl",
-        "ExpressionAttributeNames": names,
-        "ExpressionAttributeValues": values,
-    }
+@dataclass(slots=True)
+class _Update:
+    """An update that is being put together: what it adds to, and by how much; what it sets."""
+
+    item: CounterItem
+    adds: dict[str, int] = field(default_factory=dict)
+
+    def parameters(self) -> dict[str, Any]:
+        names = {f"#{index}": name for index, name in enumerate((*self.adds, *self.item.marks))}
+        by_name = {name: mark for mark, name in names.items()}
+        adding = ", ".join(f"{by_name[name]} :a{index}" for index, name in enumerate(self.adds))
+        setting = ", ".join(f"{by_name[name]} = :s{index}" for index, name in enumerate(self.item.marks))
+        values = {f":a{index}": {"N": str(step)} for index, step in enumerate(self.adds.values())}
+        values |= {f":s{index}": value for index, value in enumerate(self.item.marks.values())}
+        return {
+            "Key": dict(self.item.key),
+            "UpdateExpression": f"ADD {adding} SET {setting}",
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+        }
+
+
+def add(item: CounterItem) -> dict[str, Any]:
+    """Return the parameters of an update that adds one to every counter of an item."""
+    return _Update(item, dict.fromkeys(item.names.values(), 1)).parameters()
+
+
+def add_refused(item: CounterItem, reason: str) -> dict[str, Any]:
+    """Return the parameters of an update that counts one refused, under its reason, in every window of an item."""
+    return _Update(item, {f"r{name}#{reason}": 1 for name in item.names.values()}).parameters()
+
+
+def give_back(item: CounterItem, reason: str) -> dict[str, Any]:
+    """Return the parameters of an update that counts one refused in place of one taken, unless there is none."""
+    steps = dict.fromkeys(item.names.values(), -1) | {f"r{name}#{reason}": 1 for name in item.names.values()}
+    update = _Update(item, steps).parameters()
+    by_name = {name: mark for mark, name in update["ExpressionAttributeNames"].items()}
+    update["ConditionExpression"] = " AND ".join(f"{by_name[name]} > :zero" for name in item.names.values())
+    update["ExpressionAttributeValues"][":zero"] = {"N": "0"}
+    return update
 
 
 def add_within(item: CounterItem, limits: Iterable[Limit]) -> dict[str, Any]:
     """Return the parameters of an update that adds one unless a counter of the item has reached its limit."""
     update = add(item)
+    by_name = {name: mark for mark, name in update["ExpressionAttributeNames"].items()}
     conditions = []
     for limit in limits:
         if limit.window in item.names:
             update["ExpressionAttributeValues"][f":{limit.window}"] = {"N": str(limit.count)}
-            name = f"#{limit.window}"
-            conditions.append(f"(attribute_not_exists({name}) OR {name} < :{limit.window})")
+            mark = by_name[item.names[limit.window]]
+            conditions.append(f"(attribute_not_exists({mark}) OR {mark} < :{limit.window})")
     if conditions:
         update["ConditionExpression"] = " AND ".join(conditions)
         update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
     return update
+
+
+def starts(now: int) -> dict[str, int]:
+    """Return when the windows of a time began."""
+    return {window: now - now % length for window, length in WINDOWS.items()}

@@ -1,4 +1,4 @@
-"""The edge's state in DynamoDB: `chalicelib.admission.Gate`. One wave: a batch read and two updates at once."""
+"""The edge's state in DynamoDB: `chalicelib.admission.Gate`. One wave: a batch read, and two updates for each subject, at once."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ class DynamoGate:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...]) -> Wave:
+    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
         """See `Gate.wave`."""
         copy = dynamodb_things.copy_of(things["token"].id)
         read = functools.partial(dynamodb_things.read, self._tables, things.values(), copy)
-        items = dynamodb_counters.items(counters)
-        found, *counted = at_once(read, *self._additions(items))
-        return Wave({scope: found[thing] for scope, thing in things.items()}, _numbers(items, counted))
+        own, of_all = _items(counters), _items(total)
+        found, *counted = at_once(read, *self._additions(own), *self._additions(of_all))
+        numbers = _numbers(own, counted[: len(own)]), _numbers(of_all, counted[len(own) :])
+        return Wave({scope: found[thing] for scope, thing in things.items()}, *numbers)
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
-        """See `Gate.count`: two updates at once."""
-        items = dynamodb_counters.items(counters)
+        """See `Gate.count`."""
+        items = _items(counters)
         return _numbers(items, at_once(*self._additions(items)))
 
-    def give_back(self, counters: tuple[Counter, ...]) -> None:
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
         """See `Gate.give_back`. A number is taken off at most once, and never below none."""
-        at_once(*(functools.partial(self._take_off, item) for item in dynamodb_counters.items(counters)))
+        at_once(*(functools.partial(self._take_off, item, reason) for item in _items(counters)))
 
     def _additions(self, items: Sequence[CounterItem]) -> list[Callable[[], Any]]:
         return [
@@ -50,16 +51,18 @@ class DynamoGate:
             for item in items
         ]
 
-    def _take_off(self, item: CounterItem) -> None:
-        update = dynamodb_counters.add(item, -1)
-        update["ConditionExpression"] = " AND ".join(f"#{window} > :zero" for window in item.names)
-        update["ExpressionAttributeValues"][":zero"] = {"N": "0"}
+    def _take_off(self, item: CounterItem, reason: str) -> None:
+        update = dynamodb_counters.give_back(item, reason)
         try:
             with answering():
                 self._tables.client.update_item(TableName=self._tables.counters, **update)
         except ClientError as error:
             if code(error) != "ConditionalCheckFailedException":
                 raise
+
+
+def _items(counters: tuple[Counter, ...]) -> list[CounterItem]:
+    return [item for subject in dynamodb_counters.subjects(counters) for item in dynamodb_counters.items(subject)]
 
 
 def _numbers(items: Sequence[CounterItem], answers: Sequence[Mapping[str, Any]]) -> dict[str, int]:

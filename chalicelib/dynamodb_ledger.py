@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import functools
 import json
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from chalicelib import dynamodb_counters, dynamodb_things, grants
-from chalicelib.dynamodb import TRANSACTION_SECONDS, Item, Tables, answering, at_once, cancelled, number, text
+from chalicelib.audit import Event
+from chalicelib.dynamodb import Item, Tables, at_once, number, read_batch, read_partition, text, transact
 from chalicelib.dynamodb_audit import DynamoAudit
 from chalicelib.dynamodb_counters import CounterItem
 from chalicelib.errors import Unavailable
 from chalicelib.grants import Grant
-from chalicelib.ledger import Found, Issuance, Lock, Pin, Wanted, identity_changed, over_quota, retry
-from chalicelib.quota import Limit
+from chalicelib.ledger import (
+    Found,
+    Issuance,
+    Lock,
+    Pin,
+    Wanted,
+    identity_changed,
+    over_quota,
+    refused_counters,
+    retry,
+)
+from chalicelib.quota import Counter, Limit
 from chalicelib.revocation import Standing, Thing
 
 LOCK_KEPT = 86400
@@ -44,16 +52,60 @@ class DynamoLedger(DynamoAudit):
         """See `Ledger.find`."""
         copy = dynamodb_things.copy_of(wanted.things[-1].id)
         if wanted.grant is not None:
-            named = Thing("grant", wanted.grant)
-            (things,) = at_once(functools.partial(dynamodb_things.read, self._tables, (*wanted.things, named), copy))
-            return Found(things, _grants([things[named]]))
-        things, items = at_once(
+            return self._find_named(wanted, Thing("grant", wanted.grant), copy)
+        things, items, *taken = at_once(
             functools.partial(dynamodb_things.read, self._tables, wanted.things, copy),
             functools.partial(self._candidates, wanted.issuer, wanted.key),
+            *self._queries_of_tokens(wanted),
         )
         if len(items) > grants.CANDIDATES:
             return Found(things, None)
-        return Found(things, _grants([dynamodb_things.standing(item) for item in items]))
+        candidates = _grants([dynamodb_things.standing(item) for item in items])
+        return Found(things, candidates, _taken((item for found in taken for item in found), wanted.now))
+
+    def _find_named(self, wanted: Wanted, named: Thing, copy: str) -> Found:
+        things = (*wanted.things, named)
+        counted = [
+            dynamodb_counters.key_of("tokens", named.id, sub, window, start)
+            for sub in wanted.subs()
+            for window, start in dynamodb_counters.starts(wanted.now).items()
+            if window != "minute"
+        ]
+        keys = {
+            self._tables.control: [dynamodb_things.key(thing, copy) for thing in things],
+            self._tables.ledger: counted,
+        }
+        (items,) = at_once(functools.partial(read_batch, self._tables, keys))
+        stands = dynamodb_things.standings(things, copy, items)
+        taken = _taken((item for item in items if text(item, "pk").startswith("tokens#")), wanted.now)
+        return Found(stands, _grants([stands[named]]), taken)
+
+    def _queries_of_tokens(self, wanted: Wanted) -> list[Callable[[], list[Item]]]:
+        """One for each `sub` and window: which of its grants it is about is not known yet."""
+        starts = dynamodb_counters.starts(wanted.now)
+        return [
+            functools.partial(
+                read_partition,
+                self._tables,
+                self._tables.ledger,
+                f"tokens#{sub}",
+                dynamodb_counters.beginning(window, starts[window]),
+            )
+            for sub in wanted.subs()
+            for window in ("hour", "day")
+        ]
+
+    def record(self, event: Event) -> None:
+        """See `Ledger.record`."""
+        counters = refused_counters(event)
+        updates = [
+            {"Update": {"TableName": self._tables.ledger, **dynamodb_counters.add_refused(item, event.reason)}}
+            for item in (dynamodb_counters.items(counters, event) if counters else ())
+        ]
+        if updates:
+            self._write([(updates, _nothing_to_say), ([self.put(event)], _nothing_to_say)], event.id)
+        else:
+            super().record(event)
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """See `Ledger.issue`."""
@@ -64,7 +116,7 @@ class DynamoLedger(DynamoAudit):
             steps.append(_take(self._tables.ledger, issuance.lock, now))
         if issuance.counters:
             limits = issuance.counters[0][1]
-            items = dynamodb_counters.items(counter for counter, _ in issuance.counters)
+            items = dynamodb_counters.items((counter for counter, _ in issuance.counters), issuance.event)
             steps.append(_count(self._tables.ledger, items, limits, now))
         steps.append(([self.put(issuance.event)], _nothing_to_say))
         before = self._write(steps, issuance.event.id)
@@ -90,36 +142,21 @@ class DynamoLedger(DynamoAudit):
         return found
 
     def _write(self, steps: Sequence[_Step], token: str) -> object:
-        """Write all or nothing. What met another transaction is tried again; a failed condition is explained."""
-        ends = time.monotonic() + TRANSACTION_SECONDS
-        writes: Any = [action for actions, _ in steps for action in actions]
-        while True:
-            try:
-                with answering():
-                    self._tables.client.transact_write_items(TransactItems=writes, ClientRequestToken=token[:36])
-            except ClientError as error:
-                reasons = cancelled(error)
-                failed = _failed(reasons, steps)
-                if failed is not None:
-                    return failed()
-                conflict = any(reason.get("Code") == "TransactionConflict" for reason in reasons)
-                pause = random.uniform(0.01, 0.1)  # noqa: S311  jitter, no secret
-                if not conflict or time.monotonic() + pause > ends:
-                    raise Unavailable("state_unavailable") from error
-                time.sleep(pause)
-            else:
-                return None
+        """Write all or nothing; the first failed condition is explained."""
+        failed = transact(self._tables, [action for actions, _ in steps for action in actions], token)
+        if failed is None:
+            return None
+        left = iter(failed)
+        for actions, explain in steps:
+            items = [next(left, None) for _ in actions]
+            if any(item is not None for item in items):
+                return explain(items)
+        raise Unavailable("state_inconsistent")
 
 
-def _failed(reasons: Sequence[Mapping[str, Any]], steps: Sequence[_Step]) -> Callable[[], object] | None:
-    """Return what explains the first step with a failed condition, or None if no condition failed."""
-    left = iter(reasons)
-    for actions, explain in steps:
-        found = [next(left, {}) for _ in actions]
-        items = [one.get("Item", {}) if one.get("Code") == "ConditionalCheckFailed" else None for one in found]
-        if any(item is not None for item in items):
-            return functools.partial(explain, items)
-    return None
+def _taken(items: Iterable[Item], now: int) -> dict[Counter, int]:
+    minute = dynamodb_counters.starts(now)["minute"]
+    return {counter: count for item in items for counter, count in dynamodb_counters.taken(item, minute).items()}
 
 
 def _grants(standings: Sequence[Standing]) -> tuple[tuple[Grant, Standing], ...]:

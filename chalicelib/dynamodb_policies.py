@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib import dynamodb_things
+from chalicelib import dynamodb_copies, dynamodb_things
 from chalicelib.audit import Event
-from chalicelib.dynamodb import Item, Tables, answering, cancelled, number, text
+from chalicelib.dynamodb import Item, Tables, answering, number, read_partition, text, transact
 from chalicelib.dynamodb_audit import DynamoAudit
 from chalicelib.errors import Unavailable
 from chalicelib.grants import Grant
@@ -53,10 +53,13 @@ class DynamoPolicies:
 
     def current(self) -> StoredPolicy:
         """See `Policies.current`."""
-        head = self._get(_HEAD)
+        head = dynamodb_copies.read(self._tables, _HEAD)
         version = number(head, "version")
-        found = zlib.decompress(b"".join(self._chunks(version))).decode() if version else ""
+        found = zlib.decompress(b"".join(map(_binary, self._chunks(version)))).decode() if version else ""
         return StoredPolicy(version, found, text(head, "author"), number(head, "at"))
+
+    def _chunks(self, version: int) -> list[Item]:
+        return read_partition(self._tables, self._tables.control, f"policy#{version}")
 
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
         """See `Policies.apply`."""
@@ -88,7 +91,7 @@ class DynamoPolicies:
                     ExpressionAttributeValues=values,
                 )
         except ClientError:
-            raise policy_changed(apply.expected, number(self._get(_HEAD), "version")) from None
+            raise policy_changed(apply.expected, number(dynamodb_copies.read(self._tables, _HEAD), "version")) from None
 
     def _finish(self, apply: _Apply, event: Event, stored: StoredPolicy) -> StoredPolicy:
         update = {
@@ -104,24 +107,17 @@ class DynamoPolicies:
                 ":sha": {"S": apply.sha},
             },
         }
-        try:
-            self._transact([{"Update": update}, self._audit.put(event)], apply)
-        except (
-            _Touched
-        ) as error:  # another transaction was at the head; the version is as it was, and apply is repeatable
-            raise Unavailable("state_unavailable") from error
+        if not self._written([{"Update": update}, self._audit.put(event)], apply):
+            raise Unavailable("state_inconsistent")  # an event of this id is there already
         return stored
 
     def _write(self, apply: _Apply, thing: Thing, config: Mapping[str, Any] | None) -> None:
         """Set or remove one thing's config on all its copies, unless it was revoked or lifted just now: then again."""
         for _ in range(_TRIES):
-            was = self._get(dynamodb_things.key(thing, "0"))
+            was = dynamodb_copies.read(self._tables, dynamodb_things.key(thing, "0"))
             writes = [self._leading(apply), *self._copies(thing, was, config), *self._candidates(thing, was, config)]
-            try:
-                self._transact(writes, apply)
-            except _Touched:
-                continue
-            return
+            if self._written(writes, apply):
+                return
         raise Unavailable("state_unavailable")
 
     def _copies(self, thing: Thing, was: Item, config: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -148,9 +144,17 @@ class DynamoPolicies:
         if before and before != after:
             writes.append({"Delete": {"TableName": self._tables.control, "Key": before}})
         if after:
+            # Attribute by attribute: the copy has the blocks and epochs of the others, which this transaction checks.
             kept = {name: value for name, value in was.items() if name not in ("pk", "sk", "config")}
-            item = {**kept, **after, "config": {"S": json.dumps(config)}}
-            writes.append({"Put": {"TableName": self._tables.control, "Item": item}})
+            kept["config"] = {"S": json.dumps(config)}
+            update = {
+                "TableName": self._tables.control,
+                "Key": after,
+                "UpdateExpression": "SET " + ", ".join(f"#{index} = :{index}" for index in range(len(kept))),
+                "ExpressionAttributeNames": {f"#{index}": name for index, name in enumerate(kept)},
+                "ExpressionAttributeValues": {f":{index}": value for index, value in enumerate(kept.values())},
+            }
+            writes.append({"Update": update})
         return writes
 
     def _leading(self, apply: _Apply) -> dict[str, Any]:
@@ -162,25 +166,16 @@ class DynamoPolicies:
         }
         return {"ConditionCheck": check}
 
-    def _transact(self, writes: Any, apply: _Apply) -> None:  # noqa: ANN401  actions, as dicts
-        try:
-            with answering():
-                self._tables.client.transact_write_items(TransactItems=writes)
-        except ClientError as error:
-            reasons = cancelled(error)
-            if reasons and reasons[0].get("Code") == "ConditionalCheckFailed":
-                raise policy_changed(apply.expected, number(self._get(_HEAD), "version")) from None
-            if not reasons:
-                raise Unavailable("state_unavailable") from error
-            raise _Touched from None
+    def _written(self, writes: Sequence[Mapping[str, Any]], apply: _Apply) -> bool:
+        """Write all or nothing; False if something was revoked or lifted since it was read. Raises `policy_changed`."""
+        failed = transact(self._tables, writes)
+        if failed and failed[0] is not None:
+            raise policy_changed(apply.expected, number(dynamodb_copies.read(self._tables, _HEAD), "version"))
+        return failed is None
 
     def _known(self, version: int) -> set[Thing]:
         """Everything that the version in force, or an apply on top of it that was given up, may have written."""
-        found: set[Thing] = set()
-        for name in (f"names#{version}", f"pending#{version}"):
-            for item in self._query(f"policy#{name}"):
-                found |= {Thing(*one) for one in json.loads(zlib.decompress(_binary(item)))}
-        return found
+        return _names(self._tables, f"names#{version}") | _names(self._tables, f"pending#{version}")
 
     def _in_force(self, things: Iterable[Thing]) -> dict[Thing, Mapping[str, Any] | None]:
         wanted = sorted(things, key=lambda thing: (thing.scope, thing.id))
@@ -212,34 +207,15 @@ class DynamoPolicies:
             with answering():
                 self._tables.client.put_item(TableName=self._tables.control, Item=item)
 
-    def _chunks(self, version: int) -> Iterable[bytes]:
-        return [_binary(item) for item in self._query(f"policy#{version}")]
 
-    def _query(self, partition: str) -> list[Item]:
-        found: list[Item] = []
-        start: dict[str, Any] = {}
-        while True:
-            with answering():
-                answer = self._tables.client.query(
-                    TableName=self._tables.control,
-                    KeyConditionExpression="pk = :pk",
-                    ExpressionAttributeValues={":pk": {"S": partition}},
-                    ConsistentRead=True,
-                    **start,
-                )
-            found += answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return found
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-
-    def _get(self, key: Mapping[str, Any]) -> Item:
-        with answering():
-            answer = self._tables.client.get_item(TableName=self._tables.control, Key=dict(key), ConsistentRead=True)
-        return answer.get("Item", {})
+def named(tables: Tables) -> set[Thing]:
+    """Return everything that the policy in force names; raises Unavailable."""
+    return _names(tables, f"names#{number(dynamodb_copies.read(tables, _HEAD), 'version')}")
 
 
-class _Touched(Exception):  # noqa: N818  says what happened
-    """Something was revoked or lifted between reading and writing."""
+def _names(tables: Tables, name: str) -> set[Thing]:
+    items = read_partition(tables, tables.control, f"policy#{name}")
+    return {Thing(*one) for item in items for one in json.loads(zlib.decompress(_binary(item)))}
 
 
 def _configs(policy: Policy) -> dict[Thing, Mapping[str, Any]]:

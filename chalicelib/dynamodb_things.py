@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from chalicelib.dynamodb import Item, Tables, number
-from chalicelib.errors import Unavailable
+from chalicelib.dynamodb import Item, Tables, number, read_batch
 from chalicelib.revocation import Standing, Thing
 
 COPIES = "0123456789abcdef"
@@ -55,12 +54,12 @@ def standing(item: Item) -> Standing:
 
 def read(tables: Tables, things: Iterable[Thing], copy: str) -> dict[Thing, Standing]:
     """Read things in one strongly consistent batch; raises Unavailable if any was left unread."""
-    wanted = {json.dumps(key(thing, copy)): thing for thing in things}
-    request = {tables.control: {"Keys": [json.loads(one) for one in wanted], "ConsistentRead": True}}
-    answer = tables.client.batch_get_item(RequestItems=request)  # type: ignore[arg-type]  # the stubs want literals
-    if answer.get("UnprocessedKeys"):
-        raise Unavailable("state_unread")
-    found: Mapping[str, Item] = {
-        json.dumps({"pk": item["pk"], "sk": item["sk"]}): item for item in answer["Responses"].get(tables.control, [])
-    }
-    return {thing: standing(found[name]) if name in found else NEVER_REVOKED for name, thing in wanted.items()}
+    wanted = tuple(things)
+    return standings(wanted, copy, read_batch(tables, {tables.control: [key(thing, copy) for thing in wanted]}))
+
+
+def standings(things: Iterable[Thing], copy: str, items: Iterable[Item]) -> dict[Thing, Standing]:
+    """Find each thing among the items of a batch; one without an item was never revoked and has no config."""
+    found = {(item["pk"]["S"], item["sk"]["S"]): item for item in items}
+    there = {thing: found.get((key(thing, copy)["pk"]["S"], key(thing, copy)["sk"]["S"])) for thing in things}
+    return {thing: NEVER_REVOKED if item is None else standing(item) for thing, item in there.items()}

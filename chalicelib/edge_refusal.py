@@ -40,6 +40,7 @@ def headers(refusal: Refusal, request_id: str) -> dict[str, str]:
         "cache-control": "no-store",
         "x-request-id": request_id,
         "request-id": request_id,
+        **refusal.headers,
     }
     if refusal.status in (401, 403):
         text = refusal.description.replace("\\", "").replace('"', "'")

@@ -8,6 +8,8 @@ PolicyInvalid    (policy.py) a policy file with faults
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class Refusal(Exception):  # noqa: N818  the product's word for a "no"; it is not always a fault
     """A "no" to one caller.
@@ -16,7 +18,7 @@ class Refusal(Exception):  # noqa: N818  the product's word for a "no"; it is no
     error: the code for the caller (RFC 6749 section 5.2, RFC 8693 section 2.2.2, RFC 6750 section 3.1).
     status: the HTTP status. description: text for the caller; holds the caller's own values only.
     retry_after: seconds until a retry can succeed, where time alone helps; None where it does not.
-    about: who and what was refused, for the log, once that is verified.
+    about: who and what was refused, for the log, once that is verified. headers: what goes with the answer.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class Refusal(Exception):  # noqa: N818  the product's word for a "no"; it is no
         self.description = description
         self.retry_after = retry_after
         self.about: dict[str, str] = {}
+        self.headers: Mapping[str, str] = {}
 
 
 class Unavailable(Refusal):

@@ -7,16 +7,17 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from chalicelib import grants, issuers, jws, principal, quota, tokens
+from chalicelib import grants, issuers, jws, principal, quota, rate_limit, tokens
 from chalicelib.audit import Event
 from chalicelib.aws_identity import AwsIdentity
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.grants import Grant
 from chalicelib.issued_tokens import SigningKeys
 from chalicelib.issuers import Issuer, KeySource
-from chalicelib.ledger import REPLAY_MARGIN, Found, Issuance, Ledger, Lock, Pin, Wanted
+from chalicelib.ledger import REPLAY_MARGIN, Found, Issuance, Ledger, Lock, Pin, TokensUsedUp, Wanted
 from chalicelib.principal import AWS, Identity, Principal, RefusedValues
 from chalicelib.providers import PROVIDERS
+from chalicelib.quota import Allowance
 from chalicelib.revocation import EPOCHS, EVERYTHING, Standing, Thing
 from chalicelib.token_request import TokenRequest
 
@@ -47,7 +48,7 @@ def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[
     """
     try:
         unverified = jws.parse(request.unverified_subject_token)
-        found, issuer = _find(request, unverified, broker)
+        found, issuer = _find(request, unverified, broker, now)
         key = broker.keys.find(issuer, unverified.kid, now)
         claims = tokens.verify(unverified, key, tokens.expected_of(issuer), now)
         stable_id = principal.stable_id(issuer.identity, claims)
@@ -73,7 +74,7 @@ def exchange_iam(
     """
     caller = Principal(AWS, identity.arn, identity.arn.rpartition(":")[2])
     things = (EVERYTHING, Thing("issuer", AWS), Thing("key", request.audience), Thing("principal", caller.sub))
-    found = broker.ledger.find(Wanted(things, AWS, request.audience, request.grant))
+    found = broker.ledger.find(Wanted(things, AWS, request.audience, request.grant, now))
     once = _Once(identity.arn, now + tokens.TTL_CEILING, single_use=False)
     pin = Pin(caller.sub, identity.unique_id)
     verified = _Verified(request, caller, tokens.iam_claims(identity.claims()), (), once, pin, found, now)
@@ -118,14 +119,14 @@ class _Verified:
         )
 
 
-def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker) -> tuple[Found, Issuer]:
+def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now: int) -> tuple[Found, Issuer]:
     url = issuers.unverified_issuer(unverified.unverified_claims)
     if url is None:  # text that cannot be an issuer's URL is one that nobody registered
         is_text = isinstance(unverified.unverified_claims.get("iss"), str)
         raise TokenInvalid("issuer_unknown" if is_text else "iss_missing")
     subs = principal.candidates(url, broker.identities, unverified.unverified_claims)
     things = (EVERYTHING, Thing("issuer", url), Thing("key", request.audience), *(Thing("principal", s) for s in subs))
-    found = broker.ledger.find(Wanted(things, url, request.audience, request.grant))
+    found = broker.ledger.find(Wanted(things, url, request.audience, request.grant, now))
     config = found.things[Thing("issuer", url)].config
     if config is None or url == AWS:
         raise TokenInvalid("issuer_unknown")
@@ -134,15 +135,29 @@ def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker) -> 
 
 def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], str]) -> tokens.IssuedToken:
     event = verified.event(new_id())
-    grant_name = ""
+    grant = None
     try:
         grant, stands = _choose(verified)
-        grant_name = grant.name
+        _check_blocks(stands, verified.now)
         return _issue(verified, grant, stands, broker, new_id)
     except Refusal as refusal:
         if refusal.status != 503:
-            broker.ledger.record(replace(event, reason=refusal.reason, grant=grant_name))
+            broker.ledger.record(replace(event, reason=refusal.reason, grant=grant.name if grant else ""))
+        if grant:
+            refusal.headers = rate_limit.headers(_allowances(verified, grant, refusal=refusal))
         raise
+
+
+def _allowances(
+    verified: _Verified, grant: Grant, *, issued: int = 0, refusal: Refusal | None = None
+) -> tuple[Allowance, ...]:
+    """What is left of a grant's tokens to this caller after `issued` more: by what was read, and what was refused."""
+    now = verified.now
+    counters = quota.counters("tokens", grant.name, verified.caller.sub, now)
+    taken = {one.window: verified.found.taken.get(one, 0) + issued for one in counters}
+    if isinstance(refusal, TokensUsedUp):  # by the transaction, which counts, whatever was read before it
+        taken[refusal.limit.window] = refusal.limit.count
+    return quota.allowances(grant.token_limits, taken, now)
 
 
 def _choose(verified: _Verified) -> tuple[Grant, Mapping[str, Standing]]:
@@ -157,9 +172,7 @@ def _choose(verified: _Verified) -> tuple[Grant, Mapping[str, Standing]]:
         if (grant.issuer, grant.key) == (verified.caller.issuer, request.audience)
     ]
     grant = grants.choose([one for one, _ in fitting], verified.claims, verified.refused, request.audience)
-    stands = _stands(verified, grant, dict(fitting)[grant])
-    _check_blocks(stands, verified.now)
-    return grant, stands
+    return grant, _stands(verified, grant, dict(fitting)[grant])
 
 
 def _stands(verified: _Verified, grant: Grant, standing: Standing) -> dict[str, Standing]:
@@ -182,24 +195,15 @@ def _check_blocks(stands: Mapping[str, Standing], now: int) -> None:
 def _issue(
     verified: _Verified, grant: Grant, stands: Mapping[str, Standing], broker: Broker, new_id: Callable[[], str]
 ) -> tokens.IssuedToken:
-    scope = grants.narrow(grant, verified.request.scope)
-    ttl = broker.practice_ttl or min(grant.ttl, tokens.TTL_CEILING)
+    claims = _claims(verified, grant, stands, broker, new_id())
+    event = replace(
+        verified.event(new_id()),
+        kind="token.issued",
+        grant=grant.name,
+        jti=str(claims["jti"]),
+        expires=int(str(claims["exp"])),
+    )
     now = verified.now
-    claims: Mapping[str, object] = {
-        "iss": broker.url,
-        "sub": verified.caller.sub,
-        "aud": grant.key,
-        "client_id": verified.caller.sub,
-        "scope": " ".join(scope),
-        "grant": grant.name,
-        "idp": verified.caller.issuer,
-        "ep": [stands[name].epoch for name in EPOCHS],
-        "iat": now,
-        "nbf": now,
-        "exp": now + ttl,
-        "jti": new_id(),
-    }
-    event = replace(verified.event(new_id()), kind="token.issued", grant=grant.name, jti=str(claims["jti"]))
     limits = grant.token_limits
     counted = tuple((counter, limits) for counter in quota.counters("tokens", grant.name, verified.caller.sub, now))
     issuance = Issuance(event, counted, _lock(verified, grant, claims), verified.pin)
@@ -216,7 +220,31 @@ def _issue(
         expires_in=int(str(claims["exp"])) - now,
         scope=str(claims["scope"]),
         base_url=f"{broker.edge_url}/{grant.key}{provider.base_path}",
+        allowances=_allowances(verified, grant, issued=int(before is None)),
     )
+
+
+def _claims(
+    verified: _Verified, grant: Grant, stands: Mapping[str, Standing], broker: Broker, jti: str
+) -> Mapping[str, object]:
+    scope = grants.narrow(grant, verified.request.scope)
+    ttl = broker.practice_ttl or min(grant.ttl, tokens.TTL_CEILING)
+    claims = {
+        "iss": broker.url,
+        "sub": verified.caller.sub,
+        "aud": grant.key,
+        "client_id": verified.caller.sub,
+        "scope": " ".join(scope),
+        "grant": grant.name,
+        "idp": verified.caller.issuer,
+        "ep": [stands[name].epoch for name in EPOCHS],
+        "iat": verified.now,
+        "nbf": verified.now,
+        "exp": verified.now + ttl,
+        "jti": jti,
+    }
+    # Tells the edge to count among all callers of the grant, too, in its one wave (docs/adr/0003-one-wave.md).
+    return {**claims, "total": True} if grant.total_limits else claims
 
 
 def _lock(verified: _Verified, grant: Grant, claims: Mapping[str, object]) -> Lock | None:

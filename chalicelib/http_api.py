@@ -91,7 +91,7 @@ View = Callable[..., Answer]
 
 def refused(refusal: Refusal, door: str, request_id: str) -> Answer:
     """Answer a refusal: RFC 6749 section 5.2 at the public door, RFC 9457 at the administrators'."""
-    headers = {"request-id": request_id}  # beside x-request-id: the name that Anthropic's SDKs show
+    headers = {**refusal.headers, "request-id": request_id}  # beside x-request-id: the name that Anthropic's SDKs show
     if refusal.retry_after is not None:
         headers["retry-after"] = str(refusal.retry_after)
     if door == "admin":

@@ -51,4 +51,6 @@ def _typed(claims: tokens.Claims) -> tokens.Claims:
     # SECURITY: bool is an int in Python and 1.0 == 1; neither is an epoch (vectors/issued_tokens.json).
     if not isinstance(epochs, list) or len(epochs) != len(EPOCHS) or any(type(n) is not int or n < 0 for n in epochs):
         raise TokenInvalid("ep_malformed")
+    if claims.get("total", True) is not True:  # it is there, and true, or not there
+        raise TokenInvalid("total_malformed")
     return claims

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from chalicelib import quota
 from chalicelib.audit import Audit, Event
 from chalicelib.errors import Refusal
 from chalicelib.grants import Grant
-from chalicelib.quota import Counter, Limit
+from chalicelib.quota import Counter, Exceeded, Limit
 from chalicelib.revocation import Standing, Thing
 from chalicelib.tokens import LEEWAY
 
@@ -20,20 +20,33 @@ REPLAY_MARGIN = LEEWAY
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the first wave reads. things: everything, issuer, key and each `sub` the caller may turn out to have."""
+    """What the first wave reads. things: everything, issuer, key and each `sub` the caller may turn out to have.
+
+    grant: by name, None for all of this issuer and key. now: epoch seconds, whose windows' tokens are told.
+    """
 
     things: tuple[Thing, ...]
     issuer: str
     key: str
     grant: str | None
+    now: int
+
+    def subs(self) -> tuple[str, ...]:
+        """Return each `sub` the caller may turn out to have."""
+        return tuple(thing.id for thing in self.things if thing.scope == "principal")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the first wave found. grants: the named one, or all of this issuer and key; None if there are too many."""
+    """What the first wave found. grants: the named one, or all of this issuer and key; None if there are too many.
+
+    taken: how many tokens each `sub` has had of these grants; only to be told, for a transaction counts. A counter that
+    is missing holds none.
+    """
 
     things: Mapping[Thing, Standing]
     grants: tuple[tuple[Grant, Standing], ...] | None
+    taken: Mapping[Counter, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,9 @@ class Ledger(Audit, Protocol):
     def find(self, wanted: Wanted) -> Found:
         """Read everything an exchange depends on, in one consistent wave, uncached."""
 
+    def record(self, event: Event) -> None:
+        """See `Audit.record`. A refused token is counted in the same transaction, in the counters of `refused_counters`."""
+
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """Write an issuance in one transaction.
 
@@ -93,12 +109,27 @@ def retry(stored: Lock, request: Lock, now: int) -> Mapping[str, object]:
     raise Refusal("replayed", "invalid_grant", 400, "this identity token was used before; get a fresh one")
 
 
+def refused_counters(event: Event) -> tuple[Counter, ...]:
+    """Return where a refused token is counted, under its reason; nowhere for any other event."""
+    if event.kind != "token.refused":
+        return ()
+    return quota.counters("tokens", event.grant, event.principal, event.at)
+
+
+class TokensUsedUp(Refusal):
+    """A token more than a limit has. limit: that limit."""
+
+    def __init__(self, over: Exceeded) -> None:
+        text = f"{over.limit} tokens are used up; the window ends in {over.retry_after} s"
+        super().__init__("quota_tokens", "quota_exceeded", 429, text, retry_after=over.retry_after)
+        self.limit = over.limit
+
+
 def over_quota(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> None:
-    """Raise Refusal `quota_tokens` if a token with these numbers is beyond a limit."""
+    """Raise TokensUsedUp if a token with these numbers is beyond a limit."""
     over = quota.exceeded(limits, numbers, now)
     if over:
-        text = f"{over.limit} tokens are used up; the window ends in {over.retry_after} s"
-        raise Refusal("quota_tokens", "quota_exceeded", 429, text, retry_after=over.retry_after)
+        raise TokensUsedUp(over)
 
 
 class Pins(Protocol):

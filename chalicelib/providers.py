@@ -54,10 +54,17 @@ class ProviderKey:
 
 
 class ProviderKeys(Protocol):
-    """Where provider keys are kept."""
+    """Where provider keys are kept, as the edge reads them."""
 
     def get(self, name: str, version: str) -> ProviderKey:
         """Return this version of the key; raises Unavailable if it cannot be read or is not there."""
+
+
+class ProviderKeyStore(Protocol):
+    """Where provider keys are kept, as administrators write them; what is written is never read back there."""
+
+    def put(self, name: str, key: ProviderKey) -> None:
+        """Keep a version of the key beside those before it; raises Unavailable. Nothing uses it yet."""
 
 
 def closed(provider: Provider, path: str) -> bool:

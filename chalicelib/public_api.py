@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib import aws_identity, exchange, holder, token_request
+from chalicelib import aws_identity, exchange, holder, rate_limit, token_request
 from chalicelib.http_api import Answer, Arrival, Ports
 from chalicelib.ledger import Wanted
 from chalicelib.revocation import EVERYTHING
@@ -62,7 +62,7 @@ def metadata(_arrival: Arrival, ports: Ports) -> Answer:
 
 def healthz(_arrival: Arrival, ports: Ports) -> Answer:
     """Answer whether state can be read."""
-    ports.broker.ledger.find(Wanted((EVERYTHING,), "", "", None))
+    ports.broker.ledger.find(Wanted((EVERYTHING,), "", "", None, ports.clock()))
     return Answer({"status": "ok"})
 
 
@@ -85,4 +85,4 @@ def _issued(issued: IssuedToken) -> Answer:
         "scope": issued.scope,
         "base_url": issued.base_url,
     }
-    return Answer(body, headers=_NO_STORE)
+    return Answer(body, headers={**_NO_STORE, **rate_limit.headers(issued.allowances)})

@@ -44,6 +44,16 @@ class Exceeded:
     retry_after: int
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a limit. left: how many more. resets: seconds until its window ends. shared: among all callers."""
+
+    limit: Limit
+    left: int
+    resets: int
+    shared: bool = False
+
+
 def counters(what: str, grant: str, principal: str, now: int) -> tuple[Counter, ...]:
     """Return the three counters, minute, hour and day, that something done at `now` counts in."""
     return tuple(Counter(what, grant, principal, window, now - now % length) for window, length in WINDOWS.items())
@@ -60,11 +70,27 @@ def exceeded(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> E
     numbers: for each window, which one this call is (1 for the first). A window that is missing counts as exceeded.
     """
     beyond = [
-        Exceeded(limit, WINDOWS[limit.window] - now % WINDOWS[limit.window])
+        Exceeded(limit, _left_of_window(limit, now))
         for limit in limits
         if numbers.get(limit.window, COUNT_LIMIT + 1) > limit.count
     ]
     return max(beyond, key=lambda one: one.retry_after, default=None)
+
+
+def allowances(
+    limits: Iterable[Limit], taken: Mapping[str, int], now: int, *, shared: bool = False
+) -> tuple[Allowance, ...]:
+    """Return what is left of each limit. taken: for each window, how many were admitted; one that is missing has none left."""
+    return tuple(
+        Allowance(
+            limit, max(0, limit.count - taken.get(limit.window, limit.count)), _left_of_window(limit, now), shared
+        )
+        for limit in limits
+    )
+
+
+def _left_of_window(limit: Limit, now: int) -> int:
+    return WINDOWS[limit.window] - now % WINDOWS[limit.window]
 
 
 def parse(text: object) -> Limit | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,8 @@ SCOPES = ("everything", "issuer", "key", "grant", "principal", "token")
 """What a revocation can name. The first five have an epoch in every token, in this order."""
 
 EPOCHS = SCOPES[:5]
+TOKEN_REVOCATION_KEPT = 86400
+"""Seconds that the revocation of a token is kept. A token lives an hour at most, and nothing brings its id back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,39 @@ class Revocation:
         """Return the form that the admin API answers."""
         return asdict(self)
 
+    def in_force(self, now: int) -> bool:
+        """Whether its block still is, at `now`."""
+        return self.lifted_at is None and (self.until is None or now < self.until)
+
+    def same_request(self, other: Revocation) -> bool:
+        """Whether both ask for the same: what a repeated request has to, to be one."""
+        mine, theirs = ((one.scope, one.target, one.reason, one.author, one.until) for one in (self, other))
+        return mine == theirs
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationPage:
+    """Revocations, newest first, and the cursor of the next page ("" at the end)."""
+
+    revocations: tuple[Revocation, ...]
+    next: str
+
+    @classmethod
+    def of(cls, found: Sequence[Revocation], limit: int) -> RevocationPage:
+        """Return the page of what was found, newest first, one more than `limit` if there are more."""
+        shown = tuple(found[:limit])
+        return cls(shown, f"{shown[-1].at}#{shown[-1].id}" if len(found) > limit else "")
+
+
+def read_cursor(cursor: str) -> tuple[int, str]:
+    """Return the time and id that a page's revocations are below; raises ValueError for a cursor that is none of ours."""
+    if not cursor:
+        return 2**53, ""
+    at, mark, last = cursor.partition("#")
+    if not mark or not last or len(cursor) > 200 or not (at.isascii() and at.isdecimal() and len(at) < 17):
+        raise ValueError("not a cursor of the revocations")
+    return int(at), last
+
 
 def detail(revocation: Revocation) -> dict[str, str]:
     """Return what the audit says of a revocation, when it is made and when it is lifted."""
@@ -74,11 +109,12 @@ def detail(revocation: Revocation) -> dict[str, str]:
 class Revocations(Protocol):
     """Where revocations are put in force."""
 
-    def revoke(self, revocation: Revocation, event: Event) -> None:
+    def revoke(self, revocation: Revocation, event: Event) -> Revocation:
         """Block the thing and raise its epoch by one, with the audit event, in one transaction.
 
-        When it returns, the revocation is in force; one of this id that was made before changes nothing. Raises Refusal
-        `no_such_thing` for an issuer, key or grant that never was, Unavailable: it is not in force, repeat it.
+        When it returns, the revocation is in force. If one of this id was made before, nothing changes, and that one is
+        returned. Raises Refusal `no_such_thing` for an issuer, key or grant that never was; Unavailable: it may not be in
+        force, repeat it.
         """
 
     def lift(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
@@ -86,6 +122,16 @@ class Revocations(Protocol):
 
         The event's time is the time of lifting; what was revoked is added to it. Lifting twice changes nothing. Raises Unavailable: nothing was lifted.
         """
+
+    def revocations(self, scope: str, after: str, limit: int) -> RevocationPage:
+        """Return revocations of one scope, or of every scope but `token` for "", newest first.
+
+        Tokens are taken back by their holders in numbers, and the records of that are kept for a day. Raises Unavailable;
+        ValueError for a cursor that is not one of ours.
+        """
+
+    def standing(self, thing: Thing) -> Standing:
+        """Return how a thing stands; raises Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)

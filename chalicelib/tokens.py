@@ -12,6 +12,7 @@ from chalicelib.errors import TokenInvalid
 from chalicelib.issuers import Issuer, unverified_issuer
 from chalicelib.jwk import VerifyingKey
 from chalicelib.jws import Unverified
+from chalicelib.quota import Allowance
 
 Claims = NewType("Claims", Mapping[str, object])
 """Verified claims. Only this module makes them."""
@@ -74,12 +75,13 @@ class PendingSignature(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """What the token endpoint answers. The text is not in the repr."""
+    """What the token endpoint answers. allowances: what is left of its grant's quota. The text is not in the repr."""
 
     access_token: str
     expires_in: int
     scope: str
     base_url: str
+    allowances: tuple[Allowance, ...] = ()
 
     def __repr__(self) -> str:
         # SECURITY: a token must not reach a log by way of a repr (test_canary.py).

@@ -7,8 +7,8 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import edge
@@ -19,9 +19,11 @@ from chalicelib.errors import Unavailable
 from chalicelib.exchange import Broker
 from chalicelib.http_api import Ports
 from chalicelib.jwks import Jwks, get_json
+from chalicelib.keys import KeyVersion
 from chalicelib.policy import Dialect, Policy
 from chalicelib.presets import GENERIC, PRESETS
 from chalicelib.providers import PROVIDERS, ProviderKey
+from chalicelib.revocation import Thing
 from local import practice, secret_file
 from local.callers import Callers
 from local.provider_key_file import ProviderKeyFile
@@ -85,11 +87,7 @@ class Machine:
         secret_file.write(self._path("urls.json"), json.dumps(asdict(self._urls)))
         control.apply(parsed, sent[0], control.current().version, self.event("policy.applied", {"file": sent[1]}))
         control.list_signing_keys((key.kid(),))
-        keys = self._provider_keys(parsed, values)
-        if keys:
-            ProviderKeyFile(self._path("provider-keys.json")).write(keys)
-        for name, provider_key in keys.items():
-            control.set_key_version(name, provider_key.version, self.event("key.set", {"key": name}))
+        self._set_keys(control, parsed.keys, self._provider_keys(parsed, values))
 
     def dialect(self) -> Dialect:
         """Return the policy language that holds here."""
@@ -147,11 +145,24 @@ class Machine:
             Edge(
                 gate=SqliteGate(state),
                 signing_keys=SigningKey(self._path("signing-key.pem")),
-                provider_keys=ProviderKeyFile(self._path("provider-keys.json")),
+                provider_keys=self._provider_key_file(),
                 issuer=self._urls.broker,
             ),
             log=logging.getLogger("keybroker").info,
         )
+
+    def _set_keys(self, control: SqliteControl, names: Iterable[str], keys: Mapping[str, ProviderKey]) -> None:
+        file = self._provider_key_file()
+        for name, key in keys.items():
+            file.put(name, key)
+            event = self.event("key.set", {"key": name, "version": key.version})
+            version = KeyVersion(key.version, key.origin, key.header, event.actor, event.at)
+            control.set_key(name, version, replace(event, key=name))
+        stands = {name: control.standing(Thing("key", name)).config or {} for name in names}
+        file.keep_only({name: str(config["version"]) for name, config in stands.items() if "version" in config})
+
+    def _provider_key_file(self) -> ProviderKeyFile:
+        return ProviderKeyFile(self._path("provider-keys.json"))
 
     def _state(self, *, durable: bool = True) -> StateFile:
         # SECURITY: bound at once, and not at its first use, to the file that lies there at the start: one that is put in

@@ -1,20 +1,28 @@
-"""Provider keys on one machine: a JSON file of mode 0600 that holds value, origin and header together."""
+"""Provider keys on one machine: a JSON file of mode 0600 that holds each version's value, origin and header together."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
 from chalicelib.providers import ProviderKey
 from local import secret_file
 
-_FIELDS = ("version", "origin", "header", "prefix", "value")
+_FIELDS = ("origin", "header", "prefix", "value")
+_Stored = dict[str, dict[str, dict[str, str]]]
+"""By name and version, the oldest first."""
 
 
 class ProviderKeyFile:
-    """`chalicelib.providers.ProviderKeys` over a file. A version that was read once is remembered, for it cannot change."""
+    """`chalicelib.providers.ProviderKeys` and `ProviderKeyStore` over a file.
+
+    A version that was read once is remembered, for it cannot change.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,24 +36,47 @@ class ProviderKeyFile:
             self._known[name, version] = key
         return key
 
+    def put(self, name: str, key: ProviderKey) -> None:
+        """See `ProviderKeyStore.put`."""
+        with self._changing() as stored:
+            value = key.reveal().removeprefix(key.prefix)
+            kept = {"origin": key.origin, "header": key.header, "prefix": key.prefix, "value": value}
+            stored.setdefault(name, {})[key.version] = kept
+
+    def keep_only(self, versions: Mapping[str, str]) -> None:
+        """Forget every version but these; by name. For a start, when nobody else sets keys."""
+        with self._changing() as stored:
+            kept = {name: {one: stored[name][one]} for name, one in versions.items() if one in stored.get(name, {})}
+            stored.clear()
+            stored.update(kept)
+
     def _read(self, name: str, version: str) -> ProviderKey:
         try:
-            stored = json.loads(secret_file.read(self._path))[name]
-            key = ProviderKey(**{field: _text(stored[field]) for field in _FIELDS})
-        except (ValueError, KeyError, TypeError, RecursionError):
+            versions = json.loads(secret_file.read(self._path))[name]
+            stored = versions.get(version) if version else None
+            if stored is None:
+                raise Unavailable("provider_key_version")
+            return ProviderKey(version, **{field: _text(stored[field]) for field in _FIELDS})
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise Unavailable("provider_key_missing") from None
-        if not version or key.version != version:
-            raise Unavailable("provider_key_version")
-        return key
 
-    def write(self, keys: Mapping[str, ProviderKey]) -> None:
-        """Replace the file's keys."""
-        stored = {
-            name: {"version": key.version, "origin": key.origin, "header": key.header, "prefix": key.prefix}
-            | {"value": key.reveal().removeprefix(key.prefix)}
-            for name, key in keys.items()
-        }
-        secret_file.write(self._path, json.dumps(stored))
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[_Stored]:
+        """Give what is stored, to be changed and stored again, to one process at a time."""
+        try:
+            with open(self._path.with_suffix(".lock"), "a", opener=_private) as lock:
+                # Two administrators who set two keys at once would each write back what the other has replaced.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                stored: _Stored = json.loads(secret_file.read(self._path)) if self._path.exists() else {}
+                yield stored
+                secret_file.write(self._path, json.dumps(stored))
+        except (OSError, ValueError, TypeError, AttributeError):
+            # SECURITY: no cause, for a JSON error holds the whole text (test_a_file_that_is_no_use_is_not_written_over).
+            raise Unavailable("provider_keys_unwritable") from None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _text(value: object) -> str:

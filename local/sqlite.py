@@ -18,6 +18,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS things (           -- what can be stopped; config, block and epoch are set one by one
     scope TEXT NOT NULL, id TEXT NOT NULL,
     config TEXT,                              -- JSON; NULL: nothing of this name
+    key_version TEXT,                         -- of keys: JSON of the version in force, NULL: its value was never set
     epoch INTEGER NOT NULL DEFAULT 0,
     blocks TEXT NOT NULL DEFAULT '{}',        -- JSON: revocation id -> end or null
     issuer TEXT, key TEXT,                    -- of grants, to find the candidates
@@ -26,8 +27,15 @@ CREATE INDEX IF NOT EXISTS grants_by_issuer_and_key ON things (issuer, key) WHER
 CREATE TABLE IF NOT EXISTS counters (
     what TEXT NOT NULL, grant_name TEXT NOT NULL, principal TEXT NOT NULL,
     window TEXT NOT NULL, start INTEGER NOT NULL,
-    taken INTEGER NOT NULL, refused INTEGER NOT NULL DEFAULT 0,
+    taken INTEGER NOT NULL,
+    key TEXT NOT NULL DEFAULT '', name TEXT NOT NULL DEFAULT '',   -- of tokens: for whoever reads the usage
+    seen INTEGER NOT NULL DEFAULT 0,          -- when it was counted in last, to the minute
     PRIMARY KEY (principal, grant_name, what, window, start)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refusals (         -- what was not taken, by reason; beside each there is a row of counters
+    what TEXT NOT NULL, grant_name TEXT NOT NULL, principal TEXT NOT NULL,
+    window TEXT NOT NULL, start INTEGER NOT NULL,
+    reason TEXT NOT NULL, refused INTEGER NOT NULL,
+    PRIMARY KEY (principal, grant_name, what, window, start, reason)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS locks (
     id TEXT PRIMARY KEY, expires INTEGER NOT NULL,
     idempotency TEXT NOT NULL, request TEXT NOT NULL, claims TEXT NOT NULL) WITHOUT ROWID;
@@ -45,6 +53,16 @@ CREATE TABLE IF NOT EXISTS audit (
 CREATE INDEX IF NOT EXISTS audit_by_request ON audit (request_id);
 CREATE INDEX IF NOT EXISTS audit_by_principal ON audit (principal, seq);
 """
+
+_ADDED = {
+    "things": {"key_version": "TEXT"},
+    "counters": {
+        "key": "TEXT NOT NULL DEFAULT ''",
+        "name": "TEXT NOT NULL DEFAULT ''",
+        "seen": "INTEGER NOT NULL DEFAULT 0",
+    },
+}
+"""Columns that tables of older files lack."""
 
 
 class StateFile:
@@ -71,6 +89,7 @@ class StateFile:
             connection = sqlite3.connect(path, isolation_level=None, timeout=5)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
+                _add_columns(connection)
                 connection.executescript(_SCHEMA)
             finally:
                 connection.close()
@@ -147,3 +166,12 @@ class StateFile:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._open.connection, self._identity = connection, identity
         return connection
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Give the tables of an older file the columns that they lack; a new file has no tables yet."""
+    for table, columns in _ADDED.items():
+        there = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        for name, form in columns.items():
+            if there and name not in there:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {form}")

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from chalicelib.admission import Wave
 from chalicelib.quota import Counter
 from chalicelib.revocation import Thing
-from local import sqlite_things
+from local import sqlite_counters, sqlite_things
 from local.sqlite import StateFile
-from local.sqlite_ledger import add_one
 
 
 class SqliteGate:
@@ -18,24 +17,21 @@ class SqliteGate:
     def __init__(self, state: StateFile) -> None:
         self._state = state
 
-    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...]) -> Wave:
+    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
         """See `Gate.wave`."""
         with self._state.writing() as connection:
             found = sqlite_things.read(connection, things.values())
-            numbers = {counter.window: add_one(connection, counter) for counter in counters}
-        return Wave({scope: found[thing] for scope, thing in things.items()}, numbers)
+            numbers = sqlite_counters.add_one(connection, counters)
+            of_all = sqlite_counters.add_one(connection, total) if total else {}
+        return Wave({scope: found[thing] for scope, thing in things.items()}, numbers, of_all)
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """See `Gate.count`."""
         with self._state.writing() as connection:
-            return {counter.window: add_one(connection, counter) for counter in counters}
+            return sqlite_counters.add_one(connection, counters)
 
-    def give_back(self, counters: tuple[Counter, ...]) -> None:
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
         """See `Gate.give_back`."""
         with self._state.writing() as connection:
-            for counter in counters:
-                connection.execute(
-                    "UPDATE counters SET taken = taken - 1, refused = refused + 1 WHERE principal = ?"
-                    " AND grant_name = ? AND what = ? AND window = ? AND start = ? AND taken > 0",
-                    (counter.principal, counter.grant, counter.what, counter.window, counter.start),
-                )
+            sqlite_counters.take_off(connection, counters)
+            sqlite_counters.add_refused(connection, counters, reason)

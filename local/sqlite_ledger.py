@@ -6,13 +6,23 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 
-from chalicelib import grants
+from chalicelib import grants, quota
 from chalicelib.audit import FILTERS, Event, Page, Query
 from chalicelib.grants import Grant
-from chalicelib.ledger import Found, Issuance, Lock, Pin, Wanted, identity_changed, over_quota, retry
+from chalicelib.ledger import (
+    Found,
+    Issuance,
+    Lock,
+    Pin,
+    Wanted,
+    identity_changed,
+    over_quota,
+    refused_counters,
+    retry,
+)
 from chalicelib.quota import Counter
 from chalicelib.revocation import Standing, Thing
-from local import sqlite_things
+from local import sqlite_counters, sqlite_things
 from local.sqlite import StateFile
 
 _NO_CURSOR = 2**62
@@ -28,18 +38,16 @@ class SqliteLedger:
     def find(self, wanted: Wanted) -> Found:
         """See `Ledger.find`."""
         with self._state.reading() as connection:
-            if wanted.grant is not None:
-                named = Thing("grant", wanted.grant)
-                things = sqlite_things.read(connection, (*wanted.things, named))
-                return Found(things, _grants([things[named]]))
-            things = sqlite_things.read(connection, wanted.things)
-            rows = connection.execute(
-                "SELECT epoch, blocks, config FROM things WHERE issuer = ? AND key = ? AND config IS NOT NULL LIMIT ?",
-                (wanted.issuer, wanted.key, grants.CANDIDATES + 1),
-            ).fetchall()
-        if len(rows) > grants.CANDIDATES:
-            return Found(things, None)
-        return Found(things, _grants(sqlite_things.standing(*row) for row in rows))
+            named = () if wanted.grant is None else (Thing("grant", wanted.grant),)
+            things = sqlite_things.read(connection, (*wanted.things, *named))
+            if named:
+                found = _grants([things[named[0]]])
+            else:
+                candidates = _candidates(connection, wanted)
+                if len(candidates) > grants.CANDIDATES:
+                    return Found(things, None)
+                found = _grants(candidates)
+            return Found(things, found, _taken(connection, wanted, found))
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """See `Ledger.issue`."""
@@ -50,15 +58,20 @@ class SqliteLedger:
                 stored = _take_lock(connection, issuance.lock, now)
                 if stored is not None:
                     return retry(stored, issuance.lock, now)
-            numbers = {counter.window: add_one(connection, counter) for counter, _ in issuance.counters}
-            for _, limits in issuance.counters:
-                over_quota(limits, numbers, now)
+            if issuance.counters:
+                counters = tuple(counter for counter, _ in issuance.counters)
+                over_quota(issuance.counters[0][1], sqlite_counters.add_one(connection, counters), now)
+                sqlite_counters.label(connection, counters, issuance.event)
             write_event(connection, issuance.event)
         return None
 
     def record(self, event: Event) -> None:
-        """See `Audit.record`."""
+        """See `Ledger.record`."""
+        counters = refused_counters(event)
         with self._state.writing() as connection:
+            if counters:
+                sqlite_counters.add_refused(connection, counters, event.reason)
+                sqlite_counters.label(connection, counters, event)
             write_event(connection, event)
 
     def page(self, query: Query) -> Page:
@@ -100,6 +113,36 @@ def _grants(standings: Iterable[Standing]) -> tuple[tuple[Grant, Standing], ...]
     return tuple((Grant.from_json(one.config), one) for one in standings if one.config is not None)
 
 
+def _candidates(connection: sqlite3.Connection, wanted: Wanted) -> list[Standing]:
+    rows = connection.execute(
+        "SELECT epoch, blocks, config FROM things WHERE issuer = ? AND key = ? AND config IS NOT NULL LIMIT ?",
+        (wanted.issuer, wanted.key, grants.CANDIDATES + 1),
+    )
+    return [sqlite_things.standing(*row) for row in rows]
+
+
+def _taken(
+    connection: sqlite3.Connection, wanted: Wanted, found: Iterable[tuple[Grant, Standing]]
+) -> dict[Counter, int]:
+    """Return how many tokens each `sub` has had, in the windows of now, of each grant that was found."""
+    every = [
+        counter
+        for grant, _ in found
+        for sub in wanted.subs()
+        for counter in quota.counters("tokens", grant.name, sub, wanted.now)
+    ]
+    if not every:
+        return {}
+    marks = ",".join(["(?,?,?,?)"] * len(every))
+    rows = connection.execute(
+        f"WITH wanted (p, g, w, s) AS (VALUES {marks})"  # noqa: S608  marks only
+        " SELECT g, p, w, s, taken FROM wanted CROSS JOIN counters"
+        " ON principal = p AND grant_name = g AND what = 'tokens' AND window = w AND start = s",
+        [part for one in every for part in (one.principal, one.grant, one.window, one.start)],
+    )
+    return {Counter("tokens", *place): taken for *place, taken in rows}
+
+
 def _take_lock(connection: sqlite3.Connection, lock: Lock, now: int) -> Lock | None:
     """Take the lock and return None, or return who holds it. A lock that is past its end is taken over."""
     taken = connection.execute(
@@ -125,13 +168,3 @@ def _check_pin(connection: sqlite3.Connection, pin: Pin, now: int) -> None:
     bound = connection.execute("SELECT unique_id FROM pins WHERE principal = ?", (pin.principal,)).fetchone()
     if bound != (pin.unique_id,):
         raise identity_changed()
-
-
-def add_one(connection: sqlite3.Connection, counter: Counter) -> int:
-    """Count one in a transaction that is under way, and return which number it is."""
-    row = connection.execute(
-        "INSERT INTO counters (what, grant_name, principal, window, start, taken) VALUES (?, ?, ?, ?, ?, 1)"
-        " ON CONFLICT DO UPDATE SET taken = taken + 1 RETURNING taken",
-        (counter.what, counter.grant, counter.principal, counter.window, counter.start),
-    ).fetchone()
-    return int(row[0])

@@ -7,6 +7,7 @@ import logging
 
 from chalicelib.errors import Unavailable
 from chalicelib.quota import WINDOWS
+from chalicelib.revocation import TOKEN_REVOCATION_KEPT
 from local.sqlite import StateFile
 
 CHECKPOINT_SECONDS = 2
@@ -38,6 +39,13 @@ class Upkeep:
         with self._state.writing() as connection:
             connection.execute("DELETE FROM locks WHERE expires < ?", (now,))
             for window, length in WINDOWS.items():
-                connection.execute(
-                    "DELETE FROM counters WHERE window = ? AND start < ?", (window, now - length - COUNTERS_KEPT)
-                )
+                ended = (window, now - length - COUNTERS_KEPT)
+                connection.execute("DELETE FROM counters WHERE window = ? AND start < ?", ended)
+                connection.execute("DELETE FROM refusals WHERE window = ? AND start < ?", ended)
+            old = now - TOKEN_REVOCATION_KEPT
+            connection.execute(
+                "DELETE FROM things WHERE scope = 'token'"
+                " AND id IN (SELECT target FROM revocations WHERE scope = 'token' AND at < ?)",
+                (old,),
+            )
+            connection.execute("DELETE FROM revocations WHERE scope = 'token' AND at < ?", (old,))

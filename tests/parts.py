@@ -23,6 +23,7 @@ from chalicelib.audit import Event, Query
 from chalicelib.exchange import Broker, TokenRequest
 from chalicelib.http_api import Ports
 from chalicelib.jwks import Jwks
+from chalicelib.keys import KeyVersion
 from chalicelib.ledger import Ledger
 from chalicelib.providers import PROVIDERS, ProviderKey
 from chalicelib.revocation import Revocation
@@ -92,7 +93,7 @@ class Parts:
         )
         self.signer = SigningKey.create(directory / "signing-key.pem")
         self.provider_keys = ProviderKeyFile(directory / "provider-keys.json")
-        self.values: dict[str, ProviderKey] = {}
+        self.versions: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self.apply(ISSUERS + GRANTS)
         self.control.list_signing_keys((self.signer.kid(),))
@@ -117,11 +118,15 @@ class Parts:
         provider = PROVIDERS[name]
         version = f"v{next(self._numbers)}"
         where = origin or str(provider.origin)
-        self.values[name] = ProviderKey(version, where, provider.header, provider.prefix, value)
-        self.provider_keys.write(self.values)
+        self.provider_keys.put(name, ProviderKey(version, where, provider.header, provider.prefix, value))
+        self.versions[name] = version
         if in_force:
-            self.control.set_key_version(name, version, self.event("key.set"))
+            self.control.set_key(name, KeyVersion(version, where, provider.header, "ada", NOW), self.event("key.set"))
         return version
+
+    def value(self, name: str) -> str:
+        """The value of a provider key that was set last."""
+        return self.provider_keys.get(name, self.versions[name]).value
 
     def revoke(self, scope: str, target: str, until: int | None = None) -> str:
         """Revoke something; return the revocation's id."""
@@ -200,10 +205,16 @@ class Parts:
     def counted(self, what: str = "calls") -> dict[str, tuple[int, int]]:
         """By window: how many were taken, and how many refused; of all principals together."""
         with self.state.reading() as connection:
-            rows = connection.execute(
-                "SELECT window, SUM(taken), SUM(refused) FROM counters WHERE what = ? GROUP BY window", (what,)
-            ).fetchall()
-        return {window: (taken, refused) for window, taken, refused in rows}
+            taken, refused = (
+                dict(
+                    connection.execute(
+                        f"SELECT window, sum({column}) FROM {table} WHERE what = ? GROUP BY window",  # noqa: S608  constants
+                        [what],
+                    )
+                )
+                for table, column in (("counters", "taken"), ("refusals", "refused"))
+            )
+        return {window: (count, refused.get(window, 0)) for window, count in taken.items()}
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import Counter, counters
 from chalicelib.revocation import SCOPES, Standing, Thing
 from chalicelib.tokens import Claims
+from tests.contracts import samples
 from tests.parts import CI, ISSUERS, KEY_VALUE, NOW, SUB, Parts, claims_of, grant, mint, parts_in
 
 CHAT = "/v1/chat/completions"
@@ -57,7 +58,7 @@ def regranted(wave: Wave, changes: Mapping[str, object]) -> Wave:
 def test_decide_returns_the_config_of_the_key_and_its_version(parts: Parts) -> None:
     claims, kid, wave = facts(parts)
     config, admitting = decide(CALL, claims, kid, wave, NOW)
-    assert config == {"provider": "openai", "version": parts.values["openai"].version}
+    assert config == {"provider": "openai", "version": parts.versions["openai"]}
     assert admitting.name == "app"
 
 
@@ -326,7 +327,7 @@ def test_a_value_that_is_not_in_force_yet_is_not_used(parts: Parts) -> None:
 
 def test_a_provider_key_version_that_is_missing_is_503_and_gives_the_numbers_back(parts: Parts) -> None:
     token = parts.token()
-    parts.control.set_key_version("openai", "nobody-has-it", parts.event("key.set"))
+    parts.control.set_key("openai", samples.key_version("nobody-has-it"), parts.event("key.set"))
     with pytest.raises(Unavailable) as caught:
         parts.admit(token)
     assert (caught.value.reason, caught.value.status) == ("provider_key_version", 503)

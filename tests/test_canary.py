@@ -24,6 +24,7 @@ from chalicelib.tokens import IssuedToken
 from local.provider_key_file import ProviderKeyFile
 from local.sqlite import StateFile
 from local.sqlite_control import SqliteControl
+from tests.contracts.samples import key_version
 from tests.parts import mint
 from tests.running import Answer, Running, call, start
 
@@ -136,26 +137,29 @@ def _faults(story: Story) -> None:
     state = StateFile(running.state / "state.db")
     control, event = SqliteControl(state), Event("id", 1, "key.set", "")
     try:
-        stored = json.loads((running.state / "provider-keys.json").read_text())
-        keys = {name: ProviderKey(**one) for name, one in stored.items()}
-        wrong = ProviderKey(**{**stored["openai"], "version": "wrong", "value": WRONG_KEY})
-        ProviderKeyFile(running.state / "provider-keys.json").write({**keys, "openai": wrong})
-        control.set_key_version("openai", "wrong", event)
+        [stored] = json.loads((running.state / "provider-keys.json").read_text())["openai"].values()
+        wrong = ProviderKey(**{**stored, "version": "wrong", "value": WRONG_KEY})
+        ProviderKeyFile(running.state / "provider-keys.json").put("openai", wrong)
+        control.set_key("openai", key_version("wrong"), event)
         story.see(401, running.complete(token))  # the provider's own answer
-        control.set_key_version("openai", "nobody-has-it", event)
+        control.set_key("openai", key_version("nobody-has-it"), event)
         story.see(503, running.complete(token))
         with state.writing() as connection:
             connection.execute("UPDATE things SET config = '{}' WHERE scope = 'grant' AND id = 'ci'")
         story.see(500, running.complete(token))
         story.see(500, running.exchange(story.mint("7204")))
-        ProviderKeyFile(running.state / "provider-keys.json").write({**keys, "openai": wrong})
     finally:
         state.close()
 
 
+def _values(content: bytes) -> set[str]:
+    """Every provider key in the key file."""
+    return {one["value"] for versions in json.loads(content).values() for one in versions.values()}
+
+
 def watched(story: Story) -> dict[str, str]:
     """Every text that must not occur, by what it is."""
-    values = {one["value"] for one in json.loads((story.running.state / "provider-keys.json").read_text()).values()}
+    values = _values((story.running.state / "provider-keys.json").read_bytes())
     seen = call("GET", f"{story.running.provider}/_seen").json["seen"]
     names = ("authorization", "x-api-key")
     sent = {one["headers"][name].removeprefix("Bearer ") for one in seen for name in names if name in one["headers"]}
@@ -239,7 +243,7 @@ def test_the_state_directory_holds_keys_in_the_key_file_only_and_tokens_nowhere(
     assert {"state.db", "state.db-wal", "provider-keys.json"} <= files.keys()
     for name, content in files.items():
         found = occurring(story, content)
-        keys = {one["value"] for one in json.loads(content).values()} if name == "provider-keys.json" else set()
+        keys = _values(content) if name == "provider-keys.json" else set()
         assert len(found) == len(keys), (name, found)
         assert all(one.startswith("key ") for one in found)
 
@@ -280,7 +284,7 @@ def test_exceptions_say_fixed_words_only() -> None:
 
 def test_a_key_that_cannot_be_read_is_not_quoted(tmp_path: Path) -> None:
     file = ProviderKeyFile(tmp_path / "provider-keys.json")
-    file.write({"openai": _PROVIDER_KEY})
+    file.put("openai", _PROVIDER_KEY)
     with pytest.raises(Unavailable) as caught:
         file.get("openai", "another")
     assert KEY not in repr(caught.value) + repr(file)

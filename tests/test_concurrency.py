@@ -128,7 +128,7 @@ class _Call:
             return "admitted"
         while True:
             try:
-                adapters.gate.give_back(calls())
+                adapters.gate.give_back(calls(), "a_test")
             except Unavailable:
                 continue
             return "refused"

@@ -93,7 +93,7 @@ def test_a_golden_call_goes_on_exactly_so(parts: Parts, door: Door, name: str) -
     scope = '["POST:/v1/chat/completions", "POST:/v1/messages"]'
     parts.apply(grant(key=name, scope=scope))
     golden = json.loads((EVENTS / f"origin_request_{name}.json").read_text())
-    words = {"TOKEN": parts.exchange(audience=name).access_token, "PROVIDER-KEY": parts.values[name].value}
+    words = {"TOKEN": parts.exchange(audience=name).access_token, "PROVIDER-KEY": parts.value(name)}
     result = door.handle(filled(golden["in"], words), None)
     assert result == filled(golden["out"], words)
     others = [one for one in result["headers"] if one not in TOKEN_HEADERS]

@@ -11,6 +11,7 @@ from chalicelib import holder
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.jwk import VerifyingKey
 from chalicelib.revocation import Revocation
+from local.sqlite_revocations import SqliteRevocations
 from tests.parts import BROKER, NOW, SUB, Parts, claims_of, mint, parts_in
 
 
@@ -98,15 +99,12 @@ def test_when_the_signing_key_cannot_be_looked_up_the_holder_is_told_to_try_agai
     assert (caught.value.reason, caught.value.status) == ("signing_keys_unreadable", 503)
 
 
-class _OutOfReach:
+class _OutOfReach(SqliteRevocations):
     def revoke(self, revocation: Revocation, event: object) -> NoReturn:  # noqa: ARG002  the port's signature
-        raise Unavailable("state_unavailable")
-
-    def lift(self, revocation_id: str, author: str, event: object) -> NoReturn:  # noqa: ARG002  the port's signature
         raise Unavailable("state_unavailable")
 
 
 def test_a_revocation_that_is_not_in_force_is_not_acknowledged(parts: Parts) -> None:
     with pytest.raises(Unavailable) as caught:
-        holder.take_back(parts.token(), parts.broker(), _OutOfReach(), NOW, "req-revoke")
+        holder.take_back(parts.token(), parts.broker(), _OutOfReach(parts.state), NOW, "req-revoke")
     assert caught.value.reason == "state_unavailable"

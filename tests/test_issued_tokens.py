@@ -55,16 +55,17 @@ class State:
 
     things: Mapping[Thing, Standing]
 
-    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...]) -> Wave:
+    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
         return Wave(
             {scope: self.things.get(thing, Standing()) for scope, thing in things.items()},
             {counter.window: 1 for counter in counters},
+            {counter.window: 1 for counter in total},
         )
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         return {counter.window: 1 for counter in counters}
 
-    def give_back(self, counters: tuple[Counter, ...]) -> None:
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
         """Nothing is counted here."""
 
 

@@ -12,15 +12,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DOORS = ("app", "edge", "local")
-DYNAMODB = """dynamodb dynamodb_audit dynamodb_control dynamodb_counters dynamodb_gate dynamodb_ledger
-dynamodb_policies dynamodb_things"""
+DYNAMODB = """dynamodb dynamodb_audit dynamodb_control dynamodb_copies dynamodb_counters dynamodb_gate dynamodb_ledger
+dynamodb_policies dynamodb_revocations dynamodb_things dynamodb_usage"""
 LAYERS = {
     "answers": "http_api public_api admin_api",
     "rim": f"jwks json_fetch config {DYNAMODB}",
     "verbs": "exchange admission holder administer",
     "nouns": "principal issuers grants policy policy_file policy_text policy_yaml presets aws_identity lint explain plan "
     "tokens issued_tokens quota revocation providers audit jws jwk patterns ledger call_path edge_refusal token_request "
-    "revocation_request",
+    "revocation_request usage keys rate_limit",
     "errors": "errors",
 }
 """From the outside in; a module imports its own layer and those below. The doors are above them all."""

@@ -18,7 +18,7 @@ from chalicelib.ledger import Found, Issuance, Ledger, Wanted
 from chalicelib.policy import Policy
 from chalicelib.revocation import EVERYTHING
 from tests.bench.large_policy import CROWD, large_policy
-from tests.parts import DIALECT, Parts, claims_of, mint, parts_in
+from tests.parts import DIALECT, NOW, Parts, claims_of, mint, parts_in
 
 ISSUERS = 200
 GRANTS = 10_000
@@ -207,6 +207,6 @@ def test_as_many_candidates_as_are_tried_need_no_name(tmp_path: Path) -> None:
 
 
 def test_only_the_grants_of_the_issuer_and_key_are_read(large: Parts) -> None:
-    found = large.ledger.find(Wanted((EVERYTHING,), "https://issuer-7.example", "openai", None))
+    found = large.ledger.find(Wanted((EVERYTHING,), "https://issuer-7.example", "openai", None, NOW))
     assert found.grants is not None
     assert {grant.issuer for grant, _ in found.grants} == {"https://issuer-7.example"}

@@ -44,12 +44,12 @@ WRITES: dict[str, Callable[[Adapters], object]] = {
     "issue": lambda one: one.ledger.issue(issuance(lock=lock("fault")), NOW),
     "record": lambda one: one.ledger.record(samples.event()),
     "wave": lambda one: one.gate.wave(SIX, calls()),
-    "give_back": lambda one: one.gate.give_back(calls()),
+    "give_back": lambda one: one.gate.give_back(calls(), "a_test"),
     "revoke": lambda one: one.control.revoke(revocation("grant", "ci"), samples.event("revocation.made")),
     "lift": lambda one: one.control.lift(_HELD.id, "tester", samples.event("revocation.lifted")),
     "apply": lambda one: one.control.apply(policy(), "the text", 1, samples.event("policy.applied")),
     "pin": lambda one: one.control.pin(_ROLE, "AROA2", samples.event("principal.pinned")),
-    "set_key_version": lambda one: one.control.set_key_version("openai", "v2", samples.event("key.set")),
+    "set_key_version": lambda one: one.control.set_key("openai", samples.key_version("v2"), samples.event("key.set")),
     "list_signing_keys": lambda one: one.control.list_signing_keys(("kid-2",)),
 }
 
@@ -248,7 +248,7 @@ def test_a_file_that_is_replaced_before_the_first_call_is_not_served(tmp_path: P
     gate, broker = here.edge_ports().edge.gate, here.broker_ports()
     six = {scope: Thing(scope, "*") for scope in SCOPES}
     attempts: list[Callable[[], object]] = [
-        lambda: gate.wave(six, ()),
+        lambda: gate.wave(six, calls()),
         lambda: broker.audit.page(Query()),
         broker.policies.current,
     ]
@@ -257,4 +257,4 @@ def test_a_file_that_is_replaced_before_the_first_call_is_not_served(tmp_path: P
             with pytest.raises(Unavailable) as caught:
                 attempt()
             assert caught.value.reason == "state_file_replaced"
-    assert gate.wave(six, ()).things["everything"].config is not None
+    assert gate.wave(six, calls()).things["everything"].config is not None

@@ -1,4 +1,4 @@
-"""What a set of adapters gives the contract suite: the three ports, and a way to look at what they counted."""
+"""What a set of adapters gives the contract suite: the ports, and a way to look at what they counted."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chalicelib.admission import Gate
-from chalicelib.audit import Event
+from chalicelib.keys import Keys
 from chalicelib.ledger import Ledger, Pins
 from chalicelib.plan import Policies
 from chalicelib.quota import Counter
 from chalicelib.revocation import Revocations
+from chalicelib.usage import Usage
 
 
-class Control(Revocations, Policies, Pins, Protocol):
-    """What administrators write: what can be taken back, the policy, which unique ids principals are bound to."""
-
-    def set_key_version(self, name: str, version: str, event: Event) -> None:
-        """Say which version of a provider key is in force."""
+class Control(Revocations, Policies, Pins, Keys, Protocol):
+    """What administrators write: what can be taken back, the policy, keys, which unique ids principals are bound to."""
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
         """Say which signing keys are live."""
@@ -32,6 +30,7 @@ class Adapters:
     ledger: Ledger
     gate: Gate
     control: Control
+    usage: Usage
     counted: Callable[[Counter], tuple[int, int]]
 
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
-from chalicelib.dynamodb import Tables, make_client, number
+from chalicelib.dynamodb import Tables, make_client
 from chalicelib.dynamodb_control import DynamoControl
 from chalicelib.dynamodb_counters import items
 from chalicelib.dynamodb_gate import DynamoGate
 from chalicelib.dynamodb_ledger import DynamoLedger
 from chalicelib.dynamodb_policies import DynamoPolicies
+from chalicelib.dynamodb_revocations import DynamoRevocations
+from chalicelib.dynamodb_usage import DynamoUsage
 from chalicelib.quota import Counter, counters
 from tests.contracts.adapters import Adapters
 
@@ -41,13 +43,15 @@ _WRITES = (
 
 
 class Control:
-    """What administrators write, both halves."""
+    """What administrators write, all parts of it."""
 
     def __init__(self, tables: Tables) -> None:
-        policies, control = DynamoPolicies(tables), DynamoControl(tables)
+        policies, control, revocations = DynamoPolicies(tables), DynamoControl(tables), DynamoRevocations(tables)
         self.current, self.apply = policies.current, policies.apply
-        self.revoke, self.lift, self.pin = control.revoke, control.lift, control.pin
-        self.set_key_version, self.list_signing_keys = control.set_key_version, control.list_signing_keys
+        self.revoke, self.lift, self.standing = revocations.revoke, revocations.lift, revocations.standing
+        self.revocations = revocations.revocations
+        self.pin, self.keys, self.set_key = control.pin, control.keys, control.set_key
+        self.list_signing_keys = control.list_signing_keys
 
 
 @functools.cache
@@ -74,14 +78,19 @@ def create_tables(client: DynamoDBClient, prefix: str) -> Tables:
     """Make the three tables as docs/data-model.md lays them out."""
     tables = Tables(client, f"{prefix}-control", f"{prefix}-counters", f"{prefix}-ledger")
     for name in (tables.control, tables.counters, tables.ledger):
+        indexed: Any = {}
+        names = ["pk", "sk"]
+        if name == tables.ledger:
+            keys = [{"AttributeName": "listed", "KeyType": "HASH"}, {"AttributeName": "place", "KeyType": "RANGE"}]
+            by_day = {"IndexName": "by_day", "KeySchema": keys, "Projection": {"ProjectionType": "KEYS_ONLY"}}
+            indexed = {"GlobalSecondaryIndexes": [by_day]}
+            names += ["listed", "place"]
         client.create_table(
             TableName=name,
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
+            AttributeDefinitions=[{"AttributeName": one, "AttributeType": "S"} for one in names],
+            **indexed,
         )
     return tables
 
@@ -94,10 +103,10 @@ def over(tables: Tables) -> Adapters:
         item = next(one for one in items(every) if counter.window in one.names)
         table = tables.counters if counter.what == "calls" else tables.ledger
         found: Any = tables.client.get_item(TableName=table, Key=dict(item.key), ConsistentRead=True).get("Item", {})
-        name = item.names[counter.window]
-        return number(found, name), number(found, f"r{name}")
+        return item.numbers(found)[counter.window], sum(item.refused(found, counter.window).values())
 
-    return Adapters(DynamoLedger(tables, lambda: AHEAD), DynamoGate(tables), Control(tables), counted)
+    ledger, gate = DynamoLedger(tables, lambda: AHEAD), DynamoGate(tables)
+    return Adapters(ledger, gate, Control(tables), DynamoUsage(tables), counted)
 
 
 def _behind_the_lock(real: Callable[..., Any]) -> Callable[..., Any]:

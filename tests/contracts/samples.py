@@ -11,6 +11,7 @@ from chalicelib.audit import Event
 from chalicelib.grants import Grant
 from chalicelib.issuers import Issuer
 from chalicelib.jws import parse
+from chalicelib.keys import KeyVersion
 from chalicelib.ledger import Issuance, Lock, Wanted
 from chalicelib.plan import Policies, StoredPolicy
 from chalicelib.policy import Policy
@@ -123,6 +124,11 @@ def calls(now: int = NOW, name: str = "ci") -> tuple[Counter, ...]:
     return quota.counters("calls", name, SUB, now)
 
 
-def wanted(*things: Thing, grant: str | None = None) -> Wanted:
+def wanted(*things: Thing, grant: str | None = None, now: int = NOW) -> Wanted:
     """Return what an exchange of ISSUER for `openai` reads."""
-    return Wanted(things or tuple(SIX.values()), ISSUER, "openai", grant)
+    return Wanted(things or tuple(SIX.values()), ISSUER, "openai", grant, now)
+
+
+def key_version(version: str, at: int = NOW) -> KeyVersion:
+    """Return a version of a key."""
+    return KeyVersion(version, "https://api.example.com", "authorization", "arn:aws:iam::123456789012:user/ada", at)

@@ -12,6 +12,7 @@ from local.sqlite import StateFile
 from local.sqlite_control import SqliteControl
 from local.sqlite_gate import SqliteGate
 from local.sqlite_ledger import SqliteLedger
+from local.sqlite_usage import SqliteUsage
 from tests.contracts.adapters import Adapters
 
 
@@ -32,12 +33,11 @@ def over(state: StateFile) -> Adapters:
     """Make the adapters of a state file that exists."""
 
     def counted(counter: Counter) -> tuple[int, int]:
+        place = (counter.what, counter.grant, counter.principal, counter.window, counter.start)
+        where = "what = ? AND grant_name = ? AND principal = ? AND window = ? AND start = ?"
         with state.reading() as connection:
-            row = connection.execute(
-                "SELECT taken, refused FROM counters WHERE what = ? AND grant_name = ? AND principal = ?"
-                " AND window = ? AND start = ?",
-                (counter.what, counter.grant, counter.principal, counter.window, counter.start),
-            ).fetchone()
-        return (int(row[0]), int(row[1])) if row else (0, 0)
+            taken = connection.execute(f"SELECT sum(taken) FROM counters WHERE {where}", place).fetchone()  # noqa: S608  a constant
+            refused = connection.execute(f"SELECT sum(refused) FROM refusals WHERE {where}", place).fetchone()  # noqa: S608  a constant
+        return int(taken[0] or 0), int(refused[0] or 0)
 
-    return Adapters(SqliteLedger(state), SqliteGate(state), SqliteControl(state), counted)
+    return Adapters(SqliteLedger(state), SqliteGate(state), SqliteControl(state), SqliteUsage(state), counted)

@@ -21,7 +21,7 @@ class TestWave:
     def test_what_administrators_stored_comes_with_each_standing(self, adapters: Adapters) -> None:
         put_in_force(adapters.control, grant())
         adapters.control.list_signing_keys(("kid-1", "kid-2"))
-        adapters.control.set_key_version("openai", "v1", samples.event("key.set"))
+        adapters.control.set_key("openai", samples.key_version("v1"), samples.event("key.set"))
         things = adapters.gate.wave(SIX, calls()).things
         stored = things["grant"].config
         assert stored is not None
@@ -64,19 +64,19 @@ class TestGiveBack:
     def test_a_number_given_back_is_given_out_again(self, adapters: Adapters) -> None:
         adapters.gate.wave(SIX, calls())
         adapters.gate.wave(SIX, calls())
-        adapters.gate.give_back(calls())
+        adapters.gate.give_back(calls(), "a_test")
         assert adapters.gate.wave(SIX, calls()).numbers == dict.fromkeys(WINDOWS, 2)
 
     def test_a_number_given_back_is_counted_as_refused(self, adapters: Adapters) -> None:
         for _ in range(3):
             adapters.gate.wave(SIX, calls())
-        adapters.gate.give_back(calls())
+        adapters.gate.give_back(calls(), "a_test")
         assert [adapters.counted(counter) for counter in calls()] == [(2, 1)] * 3
 
     def test_giving_back_never_goes_below_zero(self, adapters: Adapters) -> None:
-        adapters.gate.give_back(calls())
+        adapters.gate.give_back(calls(), "a_test")
         adapters.gate.wave(SIX, calls())
         for _ in range(3):
-            adapters.gate.give_back(calls())
+            adapters.gate.give_back(calls(), "a_test")
         assert {adapters.counted(counter)[0] for counter in calls()} == {0}
         assert adapters.gate.wave(SIX, calls()).numbers == dict.fromkeys(WINDOWS, 1)

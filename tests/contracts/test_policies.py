@@ -79,7 +79,7 @@ class TestApply:
     @pytest.mark.parametrize("expected", [0, 2])
     def test_a_lost_race_changes_nothing(self, adapters: Adapters, expected: int) -> None:
         first = put_in_force(adapters.control, grant(), issuers=(issuer(), issuer("https://gone.example.com")))
-        adapters.control.set_key_version("openai", "v1", samples.event("key.set"))
+        adapters.control.set_key("openai", samples.key_version("v1"), samples.event("key.set"))
         before, found = adapters.gate.wave(SIX, calls()).things, adapters.ledger.find(wanted())
         other = policy(grant("other", key="new"), keys=("new",), issuers=(issuer("https://new.example.com"),))
         with pytest.raises(Refusal, match="policy_changed"):

@@ -162,13 +162,13 @@ class TestApply:
         assert (things["grant"].config or {})["call_limits"] == [{"count": 7, "window": "day"}]
 
     def test_applying_a_policy_keeps_a_key_s_version(self, filled: Adapters) -> None:
-        filled.control.set_key_version("openai", "v7", samples.event("key.set"))
+        filled.control.set_key("openai", samples.key_version("v7"), samples.event("key.set"))
         put_in_force(filled.control, grant())
         assert _stands(filled, "key").config == {"provider": "openai", "version": "v7"}
 
     def test_setting_a_key_s_version_keeps_its_block_and_writes_its_event(self, filled: Adapters) -> None:
         made = _revoke(filled, "key")
-        filled.control.set_key_version("openai", "v7", samples.event("key.set"))
+        filled.control.set_key("openai", samples.key_version("v7"), samples.event("key.set"))
         assert _stands(filled, "key").blocks == ((made.id, None),)
         assert _events(filled, "key.set") == 1
 
@@ -193,7 +193,7 @@ class TestApply:
     def test_a_grant_that_moved_to_another_key_is_no_candidate_for_the_old_one(self, filled: Adapters) -> None:
         put_in_force(filled.control, grant(key="other"), keys=("openai", "other"))
         assert filled.ledger.find(samples.wanted()).grants == ()
-        found = filled.ledger.find(Wanted((EVERYTHING,), samples.ISSUER, "other", None)).grants
+        found = filled.ledger.find(Wanted((EVERYTHING,), samples.ISSUER, "other", None, NOW)).grants
         assert [one for one, _ in found or ()] == [grant(key="other")]
 
     def test_applying_a_policy_writes_one_event(self, filled: Adapters) -> None:

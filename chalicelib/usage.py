@@ -1,0 +1,103 @@
+"""Who used what, and how much: the counters that quotas are counted with, to be read by people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from chalicelib.quota import WINDOWS, Counter
+
+PAGE_LIMIT = 200
+RECENT_SECONDS = 3600
+"""Seconds that count as recent: this minute and the 59 before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one principal did under one grant in one window. grant, key: "" for tokens refused before there was one.
+
+    tokens, calls: how many were issued and admitted. refused_tokens, refused_calls: how many were not, by reason.
+    name: the principal's, for people. last_seen: epoch seconds, to the minute.
+    """
+
+    principal: str
+    grant: str
+    key: str = ""
+    name: str = ""
+    tokens: int = 0
+    calls: int = 0
+    refused_tokens: Mapping[str, int] = field(default_factory=dict)
+    refused_calls: Mapping[str, int] = field(default_factory=dict)
+    last_seen: int = 0
+
+    def place(self) -> str:
+        """Return where it stands among the others: a cursor."""
+        return place(self.principal, self.grant)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that the admin API answers."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """Which window, and whose. window: one of WINDOWS. start: when it began, epoch seconds.
+
+    principal, grant, key: exact, "" for any. after: a cursor, "" to start.
+    """
+
+    window: str
+    start: int
+    principal: str = ""
+    grant: str = ""
+    key: str = ""
+    after: str = ""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePage:
+    """Uses, by principal and grant, and the cursor of the next page ("" at the end).
+
+    A page may hold fewer than were asked for, or none, and have a next one: what it looked through was bounded.
+    """
+
+    uses: tuple[Use, ...]
+    next: str
+
+
+class Usage(Protocol):
+    """Where counters are read. Methods raise Unavailable. What is read may be some seconds old."""
+
+    def uses(self, query: UsageQuery) -> UsagePage:
+        """Return who did anything in a window; raises ValueError for a cursor that is not one of ours.
+
+        The calls of all callers of a grant together (`quota.EVERYBODY`) are nobody's, and left out.
+        """
+
+    def recent_calls(self, pairs: Collection[tuple[str, str]], now: int) -> Mapping[tuple[str, str], int]:
+        """Return how many calls were admitted in this minute and the 59 before, by (principal, grant)."""
+
+
+def place(principal: str, grant: str) -> str:
+    """Return one text for a principal under a grant. No grant's name holds a `#`."""
+    return f"{principal}#{grant}"
+
+
+def read_place(text: str) -> tuple[str, str]:
+    """Return principal and grant of a place, two empty ones for ""; raises ValueError for what is no place."""
+    principal, mark, grant = text.rpartition("#")
+    if text and (not mark or len(text) > 1024):
+        raise ValueError("not a cursor of the usage")
+    return principal, grant
+
+
+def window_start(window: str, at: int) -> int:
+    """Return when the window of a time began, in epoch seconds."""
+    return at - at % WINDOWS[window]
+
+
+def minute_of(counters: Iterable[Counter]) -> int:
+    """Return the start of the minute that something is counted in: when its principal was seen last."""
+    return max(counter.start for counter in counters)
