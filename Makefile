@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 OIDC := tests/integration/oidc_provider
-.PHONY: help setup demo dev test test-all test-oidc bench lint format requirements schema clean
+MINISTACK := .venv-ministack
+MINISTACK_STAMP := $(MINISTACK)/.installed
+.PHONY: help setup demo dev test test-all test-dynamodb test-aws test-oidc bench lint format requirements schema clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -29,10 +31,31 @@ test: $(STAMP) ## Run the tests: lint, types, everything offline
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/pytest -n 2 -m "not slow"
+	@$(BIN)/pytest -n 2 -m "not slow and not ministack"
 
 test-all: $(STAMP) ## Run the tests, the slow ones too
-	@$(BIN)/pytest -n 2
+	@$(BIN)/pytest -n 2 -m "not ministack"
+
+test-dynamodb: $(STAMP) $(MINISTACK_STAMP) ## Run what is tested over another's AWS, ministack, from PyPI; offline once that is there
+	@$(BIN)/pytest -n 2 -m ministack
+
+# Only test-aws may reach for real tables, whatever is set for the other targets.
+unexport KEYBROKER_TEST_TABLES
+test-aws: $(STAMP) ## Run the contract suite over real tables, which it empties; is skipped without KEYBROKER_TEST_TABLES
+	@if [ -z '$(KEYBROKER_TEST_TABLES)' ]; then \
+		echo "SKIPPED: KEYBROKER_TEST_TABLES is not set (the prefix of tables made from infra/tables.yaml for tests alone); nothing was tried over real tables" >&2; \
+	elif ! $(BIN)/python -c 'import sys, botocore.session; sys.exit(botocore.session.get_session().get_credentials() is None)'; then \
+		echo "SKIPPED: there are no AWS credentials here; nothing was tried over the real tables $(KEYBROKER_TEST_TABLES)-*" >&2; \
+	else \
+		KEYBROKER_TEST_TABLES='$(KEYBROKER_TEST_TABLES)' $(BIN)/pytest -p no:xdist tests/contracts; \
+	fi
+
+# It pins botocore, so it has an environment of its own.
+$(MINISTACK_STAMP): tests/integration/ministack.txt
+	@echo "setting up $(MINISTACK) (once, some seconds)"
+	@$(PYTHON) -m venv $(MINISTACK)
+	@$(MINISTACK)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 test-oidc: $(STAMP) ## Test with another's issuer, OpenID-certified, from npm; needs Node 18, is skipped without
 	@if command -v npm >/dev/null && node -e 'process.exit(Number(parseInt(process.versions.node) < 18))' 2>/dev/null; then \
@@ -63,6 +86,6 @@ requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads
 schema: $(STAMP) ## Write docs/policy.schema.json from the types that the policy file is read with
 	@$(BIN)/python -c 'import json; from chalicelib import policy; print(json.dumps(policy.json_schema(), indent=2))' > docs/policy.schema.json
 
-clean: ## Remove .venv and caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+clean: ## Remove the environments and caches
+	@rm -rf $(VENV) $(MINISTACK) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from tests.contracts import dynamodb_adapters, sqlite_adapters
+from tests.contracts import aws_tables, dynamodb_adapters, sqlite_adapters
 from tests.contracts.adapters import Adapters, Make
+from tests.integration import ministack
 
 _SETS: dict[str, Make] = {"dynamodb": dynamodb_adapters.made, "sqlite": sqlite_adapters.made}
 
 
-@pytest.fixture(params=sorted(_SETS))
+_NAMES = [*sorted(_SETS), pytest.param("ministack", marks=pytest.mark.ministack)]
+if aws_tables.PREFIX in os.environ:  # alone, since moto stands in for all of AWS in the whole process
+    _SETS, _NAMES = {"aws": aws_tables.made}, ["aws"]
+
+
+@pytest.fixture(scope="session")
+def over_ministack() -> Iterator[Make]:
+    """What makes a set of adapters over a ministack that is shared by a whole test process."""
+    with ministack.ministack() as url:
+        dynamodb = ministack.client("dynamodb", url)
+
+        @contextmanager
+        def made() -> Iterator[Adapters]:
+            with ministack.fresh_tables(dynamodb) as tables:
+                yield dynamodb_adapters.over(tables)
+
+        yield made
+
+
+@pytest.fixture(params=_NAMES)
 def make_adapters(request: pytest.FixtureRequest) -> Make:
     """What makes a set of adapters over an empty store, as often as a test wants one."""
+    if request.param == "ministack":
+        made: Make = request.getfixturevalue("over_ministack")
+        return made
     return _SETS[request.param]
 
 

@@ -22,6 +22,7 @@ from chalicelib.dynamodb_revocations import DynamoRevocations
 from chalicelib.dynamodb_usage import DynamoUsage
 from chalicelib.quota import Counter, counters
 from tests.contracts.adapters import Adapters
+from tests.contracts.tables_template import create_tables
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -72,27 +73,6 @@ def made() -> Iterator[Adapters]:
     finally:
         for name in (tables.control, tables.counters, tables.ledger):
             tables.client.delete_table(TableName=name)
-
-
-def create_tables(client: DynamoDBClient, prefix: str) -> Tables:
-    """Make the three tables as docs/data-model.md lays them out."""
-    tables = Tables(client, f"{prefix}-control", f"{prefix}-counters", f"{prefix}-ledger")
-    for name in (tables.control, tables.counters, tables.ledger):
-        indexed: Any = {}
-        names = ["pk", "sk"]
-        if name == tables.ledger:
-            keys = [{"AttributeName": "listed", "KeyType": "HASH"}, {"AttributeName": "place", "KeyType": "RANGE"}]
-            by_day = {"IndexName": "by_day", "KeySchema": keys, "Projection": {"ProjectionType": "KEYS_ONLY"}}
-            indexed = {"GlobalSecondaryIndexes": [by_day]}
-            names += ["listed", "place"]
-        client.create_table(
-            TableName=name,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": one, "AttributeType": "S"} for one in names],
-            **indexed,
-        )
-    return tables
 
 
 def over(tables: Tables) -> Adapters:

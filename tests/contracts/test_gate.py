@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from chalicelib import quota
 from chalicelib.grants import Grant
-from chalicelib.quota import WINDOWS
+from chalicelib.quota import EVERYBODY, WINDOWS
 from chalicelib.revocation import Standing
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
-from tests.contracts.samples import NOW, SIX, calls, grant, put_in_force
+from tests.contracts.samples import NOW, SIX, SUB, calls, grant, put_in_force
 
 
 class TestWave:
@@ -56,6 +57,29 @@ class TestWave:
     def test_principals_and_grants_are_counted_apart(self, adapters: Adapters) -> None:
         adapters.gate.wave(SIX, calls())
         assert adapters.gate.wave(SIX, calls(name="other")).numbers["day"] == 1
+
+
+class TestTotal:
+    """The calls of all callers of a grant, counted in the same wave."""
+
+    def test_a_wave_numbers_a_call_among_its_callers_and_among_all(self, adapters: Adapters) -> None:
+        other = quota.counters("calls", "ci", f"{SUB}-2", NOW)
+        total = quota.counters("calls", "ci", EVERYBODY, NOW)
+        waves = [adapters.gate.wave(SIX, one, total) for one in (calls(), other, calls())]
+        assert [one.numbers["day"] for one in waves] == [1, 1, 2]
+        assert [one.total for one in waves] == [dict.fromkeys(WINDOWS, number) for number in (1, 2, 3)]
+
+    def test_without_a_total_none_is_counted(self, adapters: Adapters) -> None:
+        assert adapters.gate.wave(SIX, calls()).total == {}
+        total = quota.counters("calls", "ci", EVERYBODY, NOW)
+        assert adapters.gate.count(total) == dict.fromkeys(WINDOWS, 1)
+
+    def test_both_are_given_back_at_once(self, adapters: Adapters) -> None:
+        total = quota.counters("calls", "ci", EVERYBODY, NOW)
+        for _ in range(3):
+            adapters.gate.wave(SIX, calls(), total)
+        adapters.gate.give_back(calls() + total, "quota_calls")
+        assert {adapters.counted(one) for one in calls() + total} == {(2, 1)}
 
 
 class TestGiveBack:

@@ -97,6 +97,40 @@ class TestFind:
         assert [one.name for one, _ in adapters.ledger.find(wanted(grant="g7")).grants or ()] == ["g7"]
 
 
+class TestTaken:
+    """What is told of the tokens that a caller has had."""
+
+    @pytest.mark.parametrize("named", ["ci", None])
+    def test_the_tokens_of_each_window_are_told(self, adapters: Adapters, named: str | None) -> None:
+        put_in_force(adapters.control, grant())
+        for now in (NOW, NOW + 59, NOW + 61, NOW + 3600):
+            adapters.ledger.issue(issuance(now=now), now)
+        found = adapters.ledger.find(wanted(grant=named, now=NOW + 3601)).taken
+        counted = quota.counters("tokens", "ci", SUB, NOW + 3601)
+        assert [found.get(one, 0) for one in counted] == [1, 1, 4]
+
+    @pytest.mark.parametrize("named", ["ci", None])
+    def test_whoever_has_had_none_is_told_of_none(self, adapters: Adapters, named: str | None) -> None:
+        put_in_force(adapters.control, grant())
+        adapters.ledger.issue(issuance(), NOW)
+        other = Thing("principal", f"{SUB}-2")
+        found = adapters.ledger.find(wanted(EVERYTHING, other, grant=named)).taken
+        assert [one for one, count in found.items() if count] == []
+
+    def test_unnamed_the_tokens_of_every_candidate_are_told_apart(self, adapters: Adapters) -> None:
+        put_in_force(adapters.control, grant("a"), grant("b"))
+        for name in ("a", "b", "b"):
+            adapters.ledger.issue(issuance(name=name), NOW)
+        found = adapters.ledger.find(wanted()).taken
+        told = {name: found.get(quota.counters("tokens", name, SUB, NOW)[2], 0) for name in ("a", "b", "c")}
+        assert told == {"a": 1, "b": 2, "c": 0}
+
+    def test_a_refused_token_is_told_as_none(self, adapters: Adapters) -> None:
+        put_in_force(adapters.control, grant())
+        adapters.ledger.record(samples.event("token.refused", principal=SUB, grant="ci", reason="replayed"))
+        assert sum(adapters.ledger.find(wanted(grant="ci")).taken.values()) == 0
+
+
 class TestIssue:
     """What is written with a token: all of it or nothing."""
 

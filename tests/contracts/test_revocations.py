@@ -99,6 +99,71 @@ class TestRevoke:
             assert _stands(filled, "principal").epoch == number
 
 
+class TestRepeat:
+    """A revocation of one id is made once."""
+
+    def test_one_of_the_same_id_changes_nothing_and_the_first_is_returned(self, filled: Adapters) -> None:
+        made = _revoke(filled, "principal")
+        again = samples.revocation("grant", "ci", id=made.id, at=NOW + 9, reason="another")
+        assert filled.control.revoke(again, samples.event("revocation.made")) == made
+        assert (_stands(filled, "principal").epoch, _stands(filled, "grant").epoch) == (1, 0)
+        assert _events(filled, "revocation.made") == 1
+
+    def test_the_first_is_returned_as_it_is_made(self, filled: Adapters) -> None:
+        made = samples.revocation("grant", "ci", until=NOW + 60)
+        assert filled.control.revoke(made, samples.event("revocation.made")) == made
+
+    def test_one_that_was_lifted_is_not_made_again(self, filled: Adapters) -> None:
+        made = _revoke(filled, "principal")
+        _lift(filled, made, NOW + 5)
+        stored = filled.control.revoke(made, samples.event("revocation.made"))
+        assert (stored.lifted_at, stored.in_force(NOW + 6)) == (NOW + 5, False)
+        assert _stands(filled, "principal") == Standing(epoch=1)
+
+
+class TestRevocations:
+    """Looking at what was taken back."""
+
+    def test_revocations_come_newest_first_with_how_they_ended(self, filled: Adapters) -> None:
+        first, second = _revoke(filled, "principal"), _revoke(filled, "grant", at=NOW + 1, until=NOW + 60)
+        lifted = _lift(filled, first, NOW + 5)
+        page = filled.control.revocations("", "", 50)
+        assert (page.revocations, page.next) == ((second, lifted), "")
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 5])
+    def test_pages_follow_one_another_without_gap_or_repetition(self, filled: Adapters, limit: int) -> None:
+        made = {_revoke(filled, "principal", at=NOW + number // 2).id for number in range(5)}
+        found, after = [], ""
+        for _ in range(6):
+            page = filled.control.revocations("", after, limit)
+            assert len(page.revocations) <= limit
+            found += [one.id for one in page.revocations]
+            after = page.next
+            if not after:
+                break
+        assert (sorted(found), after) == (sorted(made), "")
+
+    def test_those_of_tokens_are_looked_for_by_name_only(self, filled: Adapters) -> None:
+        token, grant = _revoke(filled, "token"), _revoke(filled, "grant")
+        assert filled.control.revocations("", "", 50).revocations == (grant,)
+        assert filled.control.revocations("token", "", 50).revocations == (token,)
+        assert filled.control.revocations("grant", "", 50).revocations == (grant,)
+        assert filled.control.revocations("key", "", 50).revocations == ()
+
+    @pytest.mark.parametrize("cursor", ["x", "#", "1#", "-1#a", "\u0663#a", "9" * 20 + "#a", "1#" + "a" * 300])
+    def test_a_malformed_cursor_is_a_value_error(self, filled: Adapters, cursor: str) -> None:
+        with pytest.raises(ValueError, match="cursor"):
+            filled.control.revocations("", cursor, 50)
+
+    @pytest.mark.parametrize("scope", SCOPES)
+    def test_how_a_thing_stands_can_be_looked_at(self, filled: Adapters, scope: str) -> None:
+        before = filled.control.standing(SIX[scope])
+        made = _revoke(filled, scope)
+        after = filled.control.standing(SIX[scope])
+        assert (before.epoch, after.epoch, after.blocks) == (0, 1, ((made.id, None),))
+        assert after.config == before.config
+
+
 class TestLift:
     """Giving back: the block goes, the epoch stays."""
 

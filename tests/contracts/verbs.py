@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 from chalicelib import admission, tokens
@@ -16,6 +15,7 @@ from chalicelib.jws import parse
 from chalicelib.presets import GENERIC
 from chalicelib.providers import ProviderKey
 from local.signing_key import SigningKey
+from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER
 
@@ -46,7 +46,8 @@ class Verbs:
     def __init__(self, adapters: Adapters, keys: Keys) -> None:
         adapters.control.list_signing_keys((keys.broker.kid(),))
         self._keys = keys
-        self._ids = (f"id-{number}" for number in itertools.count())
+        # Never the same twice: DynamoDB remembers for ten minutes which writes it has made.
+        self._ids = iter(samples.new_id, None)
         self._broker = Broker(
             ledger=adapters.ledger,
             keys=keys,

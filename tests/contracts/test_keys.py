@@ -1,0 +1,98 @@
+"""The rules of `chalicelib.keys.Keys`, whatever it is kept in."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.audit import Query
+from chalicelib.errors import Refusal
+from chalicelib.keys import KeyInfo
+from tests.contracts import samples
+from tests.contracts.adapters import Adapters
+from tests.contracts.samples import NOW, SIX, calls, grant, key_version, put_in_force
+
+
+def _keys(adapters: Adapters) -> tuple[KeyInfo, ...]:
+    return adapters.control.keys(samples.event("keys.read"))
+
+
+def _set(adapters: Adapters, name: str, version: str) -> None:
+    adapters.control.set_key(name, key_version(version), samples.event("key.set", key=name))
+
+
+def _in_force(adapters: Adapters) -> object:
+    return (adapters.gate.wave(SIX, calls()).things["key"].config or {}).get("version")
+
+
+def _events(adapters: Adapters, kind: str) -> int:
+    return len(adapters.ledger.page(Query({"kind": kind})).events)
+
+
+@pytest.fixture
+def filled(adapters: Adapters) -> Adapters:
+    """A store with a policy of two keys."""
+    put_in_force(adapters.control, grant(), keys=("openai", "another"))
+    return adapters
+
+
+def test_without_a_policy_there_are_no_keys(adapters: Adapters) -> None:
+    assert _keys(adapters) == ()
+
+
+def test_keys_come_by_name_each_with_the_version_in_force(filled: Adapters) -> None:
+    _set(filled, "openai", "v1")
+    _set(filled, "openai", "v2")
+    assert _keys(filled) == (KeyInfo("another", "openai", None), KeyInfo("openai", "openai", key_version("v2")))
+
+
+def test_whoever_looks_leaves_an_event(filled: Adapters) -> None:
+    _keys(filled)
+    assert _events(filled, "keys.read") == 1
+
+
+def test_a_version_that_was_set_holds_from_the_next_call_and_leaves_an_event(filled: Adapters) -> None:
+    assert _in_force(filled) is None
+    _set(filled, "openai", "v1")
+    assert (_in_force(filled), _events(filled, "key.set")) == ("v1", 1)
+
+
+def test_a_key_that_the_policy_does_not_name_cannot_be_set(filled: Adapters) -> None:
+    with pytest.raises(Refusal) as caught:
+        _set(filled, "nobody", "v1")
+    assert (caught.value.reason, caught.value.error, caught.value.status) == ("no_such_key", "not_found", 404)
+    assert _events(filled, "key.set") == 0
+    put_in_force(filled.control, keys=("nobody",))
+    assert _keys(filled) == (KeyInfo("nobody", "openai", None),)
+
+
+def test_a_key_that_left_the_policy_is_not_listed_and_cannot_be_set(filled: Adapters) -> None:
+    _set(filled, "openai", "v1")
+    put_in_force(filled.control, keys=("another",))
+    assert [one.name for one in _keys(filled)] == ["another"]
+    with pytest.raises(Refusal, match="no_such_key"):
+        _set(filled, "openai", "v2")
+
+
+def test_a_key_that_left_the_policy_and_came_back_has_the_version_it_had(filled: Adapters) -> None:
+    _set(filled, "openai", "v1")
+    put_in_force(filled.control, keys=("another",), at=NOW + 1)
+    put_in_force(filled.control, keys=("another", "openai"), at=NOW + 2)
+    assert (_in_force(filled), _keys(filled)[1].current) == ("v1", key_version("v1"))
+
+
+def test_setting_a_key_keeps_its_block_and_its_epoch(filled: Adapters) -> None:
+    made = samples.revocation("key", "openai")
+    filled.control.revoke(made, samples.event("revocation.made"))
+    _set(filled, "openai", "v1")
+    stands = filled.gate.wave(SIX, calls()).things["key"]
+    assert (stands.epoch, stands.blocks, stands.config) == (
+        1,
+        ((made.id, None),),
+        {"provider": "openai", "version": "v1"},
+    )
+
+
+def test_a_revocation_keeps_the_version(filled: Adapters) -> None:
+    _set(filled, "openai", "v1")
+    filled.control.revoke(samples.revocation("key", "openai"), samples.event("revocation.made"))
+    assert _in_force(filled) == "v1"
