@@ -25,13 +25,19 @@ class Control(Revocations, Policies, Pins, Keys, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """One set. counted: what a counter holds, as (taken, refused); (0, 0) for one that was never counted in."""
+    """One set. counted: what a counter holds, as (taken, refused); (0, 0) for one that was never counted in.
+
+    again: makes another set over the same store, as another process would. cut: within it, whatever is under way after
+    so many steps of the store is cut off, and so is everything after it.
+    """
 
     ledger: Ledger
     gate: Gate
     control: Control
     usage: Usage
     counted: Callable[[Counter], tuple[int, int]]
+    again: Callable[[], Adapters]
+    cut: Callable[[int], AbstractContextManager[None]]
 
 
 Make = Callable[[], AbstractContextManager[Adapters]]

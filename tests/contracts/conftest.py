@@ -50,7 +50,7 @@ def adapters(make_adapters: Make) -> Iterator[Adapters]:
         yield one
 
 
-_SLOW_OVER_MOTO = ("test_a_hundred_candidates", "test_whatever_is_done")
+_SLOW_OVER_MOTO = ("test_a_hundred_candidates",)
 """Moto copies the whole table for each transaction on it, so what writes much takes minutes there."""
 
 

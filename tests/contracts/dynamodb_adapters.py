@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import botocore.exceptions
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
@@ -85,8 +86,22 @@ def over(tables: Tables) -> Adapters:
         found: Any = tables.client.get_item(TableName=table, Key=dict(item.key), ConsistentRead=True).get("Item", {})
         return item.numbers(found)[counter.window], sum(item.refused(found, counter.window).values())
 
+    @contextmanager
+    def cut(after: int) -> Iterator[None]:
+        left = itertools.count(after, -1)
+
+        def send(**_request: object) -> None:
+            if next(left) <= 0:
+                raise botocore.exceptions.ConnectionClosedError(endpoint_url="cut off by the test")
+
+        tables.client.meta.events.register_first("before-send.dynamodb", send)
+        try:
+            yield
+        finally:
+            tables.client.meta.events.unregister("before-send.dynamodb", send)
+
     ledger, gate = DynamoLedger(tables, lambda: AHEAD), DynamoGate(tables)
-    return Adapters(ledger, gate, Control(tables), DynamoUsage(tables), counted)
+    return Adapters(ledger, gate, Control(tables), DynamoUsage(tables), counted, lambda: over(tables), cut)
 
 
 def _behind_the_lock(real: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,4 +43,21 @@ def over(state: StateFile) -> Adapters:
             refused = connection.execute(f"SELECT sum(refused) FROM refusals WHERE {where}", place).fetchone()  # noqa: S608  a constant
         return int(taken[0] or 0), int(refused[0] or 0)
 
-    return Adapters(SqliteLedger(state), SqliteGate(state), SqliteControl(state), SqliteUsage(state), counted)
+    def again() -> Adapters:
+        state.close()
+        return over(state)
+
+    @contextmanager
+    def cut(after: int) -> Iterator[None]:
+        left = itertools.count(after * 40, -1)  # a step is 40 instructions of SQLite's machine: a part of a statement
+        with state.reading() as connection:
+            pass
+        connection.set_progress_handler(lambda: int(next(left) < 0), 1)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # it was closed when it was cut off
+                connection.set_progress_handler(None, 0)
+
+    ledger, gate, control = SqliteLedger(state), SqliteGate(state), SqliteControl(state)
+    return Adapters(ledger, gate, control, SqliteUsage(state), counted, again, cut)

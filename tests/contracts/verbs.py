@@ -44,8 +44,7 @@ class Verbs:
     """Exchanges and calls."""
 
     def __init__(self, adapters: Adapters, keys: Keys) -> None:
-        adapters.control.list_signing_keys((keys.broker.kid(),))
-        self._keys = keys
+        self._keys, self._control = keys, adapters.control
         # Never the same twice: DynamoDB remembers for ten minutes which writes it has made.
         self._ids = iter(samples.new_id, None)
         self._broker = Broker(
@@ -59,15 +58,19 @@ class Verbs:
         )
         self._edge = Edge(gate=adapters.gate, signing_keys=keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
 
+    def list_signing_keys(self) -> None:
+        """Put the broker's key in force."""
+        self._control.list_signing_keys((self._keys.broker.kid(),))
+
     def subject_token(self, subject: str, now: int) -> str:
         """Return an identity token of its own, good for 5 minutes."""
         claims = {"iss": ISSUER, "aud": "keybroker", "sub": subject, "iat": now, "exp": now + 300}
         header = {"typ": "JWT", "kid": self._keys.issuer.kid()}
         return self._keys.issuer.begin(header, {**claims, "jti": next(self._ids)}).result()
 
-    def exchange(self, subject_token: str, grant: str, now: int) -> str | Refusal:
+    def exchange(self, subject_token: str, grant: str, now: int, idempotency_key: str | None = None) -> str | Refusal:
         """Return a token of ours, or the "no"."""
-        request = TokenRequest(subject_token, "openai", next(self._ids), grant=grant)
+        request = TokenRequest(subject_token, "openai", next(self._ids), grant, None, idempotency_key)
         try:
             return exchange_verb.exchange(request, self._broker, now, lambda: next(self._ids)).access_token
         except Refusal as refusal:
