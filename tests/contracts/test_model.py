@@ -357,4 +357,4 @@ def test_sqlite_and_the_model_agree_for_long(tmp_path: Path) -> None:
 
 @pytest.mark.ministack
 def test_over_ministack_they_agree_too(over_ministack: Make, tmp_path: Path) -> None:
-    _run((sqlite_adapters.made, over_ministack), tmp_path, examples=40, steps=30)
+    _run((sqlite_adapters.made, over_ministack), tmp_path, examples=6, steps=20)
