@@ -7,7 +7,9 @@ STAMP := $(VENV)/.installed
 OIDC := tests/integration/oidc_provider
 MINISTACK := .venv-ministack
 MINISTACK_STAMP := $(MINISTACK)/.installed
-.PHONY: help setup demo dev test test-all test-dynamodb test-aws test-oidc bench lint format requirements schema clean
+SCHEMATHESIS := .venv-schemathesis
+SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
+.PHONY: help setup demo dev test test-all test-dynamodb test-aws test-oidc test-api bench lint format requirements schema openapi clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -69,6 +71,16 @@ $(OIDC)/node_modules/.installed: $(OIDC)/package.json
 	@npm install --prefix $(OIDC) --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+test-api: $(STAMP) $(SCHEMATHESIS_STAMP) ## Try the HTTP API against its OpenAPI document, with schemathesis from PyPI; some minutes
+	@$(BIN)/python -m tests.api.run $(SCHEMATHESIS)/bin/schemathesis
+
+# It brings dozens of packages along, so it has an environment of its own.
+$(SCHEMATHESIS_STAMP): tests/api/requirements.txt
+	@echo "setting up $(SCHEMATHESIS) (once, some seconds)"
+	@$(PYTHON) -m venv $(SCHEMATHESIS)
+	@$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 bench: $(STAMP) ## Show what things cost here, as ratios (docs/performance.md)
 	@$(BIN)/python -m tests.bench
 
@@ -86,6 +98,9 @@ requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads
 schema: $(STAMP) ## Write docs/policy.schema.json from the types that the policy file is read with
 	@$(BIN)/python -c 'import json; from chalicelib import policy; print(json.dumps(policy.json_schema(), indent=2))' > docs/policy.schema.json
 
+openapi: $(STAMP) ## Write docs/openapi.json from the tables that describe both doors' routes
+	@$(BIN)/python -c 'from chalicelib import openapi; print(openapi.text(), end="")' > docs/openapi.json
+
 clean: ## Remove the environments and caches
-	@rm -rf $(VENV) $(MINISTACK) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf $(VENV) $(MINISTACK) $(SCHEMATHESIS) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from chalice.app import Chalice, IAMAuthorizer, Request, Response
+from chalice.app import Chalice, IAMAuthorizer, MultiDict, Request, Response
 
 from chalicelib import config, public_api
 from chalicelib.errors import Refusal
@@ -84,36 +84,53 @@ def _public_routes(routes: _Routes) -> None:
 
 def _admin_routes(routes: _Routes) -> None:
     # Imported here: the public door's cold start does without the policy's reader.
-    from chalicelib import admin_api  # noqa: PLC0415
+    from chalicelib import (  # noqa: PLC0415
+        admin_api,
+        admin_audit,
+        admin_keys,
+        admin_openapi,
+        admin_principals,
+        admin_revocations,
+        admin_usage,
+    )
 
     # SECURITY: every route of this door has the IAM authorizer (test_app.py).
     add = functools.partial(routes.add, iam=True)
-    add("POST", "/admin/revocations", admin_api.revoke)
-    add("DELETE", "/admin/revocations/{revocation_id}", admin_api.restore)
-    add("GET", "/admin/audit", admin_api.audit)
+    add("GET", "/admin/revocations", admin_revocations.revocations)
+    add("POST", "/admin/revocations", admin_revocations.revoke)
+    add("DELETE", "/admin/revocations/{revocation_id}", admin_revocations.restore)
+    add("GET", "/admin/principals", admin_principals.principals)
+    add("GET", "/admin/principals/{principal_id}", admin_principals.principal)
+    add("POST", "/admin/principals/{principal_id}/pin", admin_principals.pin)
+    add("GET", "/admin/usage", admin_usage.usage)
+    add("GET", "/admin/audit", admin_audit.audit)
+    add("GET", "/admin/audit/check", admin_audit.check)
+    add("GET", "/admin/keys", admin_keys.keys)
+    add("PUT", "/admin/keys/{name}", admin_keys.set_key)
     add("GET", "/admin/policy", admin_api.policy)
     add("PUT", "/admin/policy", admin_api.apply_policy)
     add("POST", "/admin/policy/validate", admin_api.validate)
     add("POST", "/admin/policy/plan", admin_api.plan)
     add("POST", "/admin/policy/explain", admin_api.explain)
     add("POST", "/admin/policy/replay", admin_api.replay)
-    add("POST", "/admin/principals/{principal_id}/pin", admin_api.pin)
+    add("GET", "/admin/openapi.json", admin_openapi.document)
 
 
 def _arrival(app: Chalice) -> Arrival:
     request = _request(app)
-    raw = request.raw_body
+    raw, query = request.raw_body, request.query_params or MultiDict(None)
     return Arrival(
         request_id=_request_id(app),
         headers={name.lower(): value for name, value in request.headers.items()},
-        query=dict(request.query_params or {}),
+        query=dict(query),
         body=raw if isinstance(raw, bytes) else str(raw).encode(),
         identity=request.context.get("identity") or {},
+        repeated=frozenset(name for name in query if len(query.getlist(name)) > 1),
     )
 
 
 def _response(answer: Answer) -> Response:
-    return Response(answer.body, dict(answer.headers), answer.status)
+    return Response(answer.body if answer.text is None else answer.text, dict(answer.headers), answer.status)
 
 
 def _refused(app: Chalice, door: str, refusal: Refusal) -> Response:

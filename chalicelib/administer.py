@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib import explain, jws, lint, plan, policy, tokens
+from chalicelib import audit_pages, explain, jws, lint, plan, policy, tokens
 from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
 from chalicelib.errors import Refusal, TokenInvalid, Unavailable
 from chalicelib.issuers import KeySource, unverified_issuer
@@ -39,6 +39,7 @@ def read(fields: object) -> Sent:
     body = fields if isinstance(fields, Mapping) else {}
     text, file, allow = body.get("text"), body.get("file", "keybroker.yaml"), body.get("allow", [])
     known = isinstance(allow, list) and all(isinstance(rule, str) and rule in lint.RULES for rule in allow)
+    known = known and body.keys() <= {"text", "file", "allow"}
     if not isinstance(text, str) or not isinstance(file, str) or len(file) > 1024 or not known:
         rules = ", ".join(lint.RULES)
         raise Refusal("malformed_request", "invalid_request", 400, f"text, file, allow (a list of {rules})")
@@ -61,6 +62,14 @@ def planned(sent: Sent, policies: Policies, dialect: Dialect) -> dict[str, Any]:
     return {"version": now.version, "changes": [one.to_json() for one in steps]}
 
 
+def rehearsed(sent: Sent, expected: int, policies: Policies, dialect: Dialect) -> dict[str, Any]:
+    """Say what applying would change, or raise as `apply` would; changes nothing."""
+    would = planned(sent, policies, dialect)
+    if would["version"] != expected:
+        raise plan.policy_changed(expected, would["version"])
+    return would
+
+
 def apply(sent: Sent, expected: int, policies: Policies, dialect: Dialect, event: Event) -> plan.StoredPolicy:
     """Put the policy in force in place of version `expected`; raises PolicyRefused, or Refusal `policy_changed`."""
     return policies.apply(validate(sent, dialect), sent.text, expected, event)
@@ -73,7 +82,8 @@ def explained(fields: object, policies: Policies, dialect: Dialect, keys: KeySou
     """
     body = fields if isinstance(fields, Mapping) else {}
     claims, token, key = body.get("claims"), body.get("token"), body.get("key")
-    if not isinstance(key, str | None) or isinstance(claims, Mapping) == isinstance(token, str):
+    one = body.keys() - {"key"} in ({"claims"}, {"token"}) and isinstance(key, str | None)
+    if not one or isinstance(claims, Mapping) == isinstance(token, str):
         raise Refusal("malformed_request", "invalid_request", 400, "claims (an object) or token, optionally key")
     in_force = _in_force(policies.current().text, dialect)
     if in_force is None:
@@ -114,16 +124,8 @@ def replayed(sent: Sent, policies: Policies, dialect: Dialect, audit: Audit) -> 
 
 
 def _recorded(audit: Audit) -> Iterable[tuple[str, Mapping[str, object]]]:
-    cursor, seen = "", 0
-    while seen < REPLAY_LIMIT:
-        page = audit.page(Query(after=cursor, limit=PAGE_LIMIT))
-        for event in page.events:
-            seen += 1
-            if event.claims:
-                yield event.key, event.claims
-        cursor = page.next
-        if not cursor:
-            return
+    for page in audit_pages.newest(audit, Query(), REPLAY_LIMIT // PAGE_LIMIT):
+        yield from ((event.key, event.claims) for event in page.events if event.claims)
 
 
 def _in_force(text: str, dialect: Dialect) -> Policy | None:

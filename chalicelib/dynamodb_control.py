@@ -75,6 +75,6 @@ class DynamoControl:
 
 
 def _info(item: Item) -> KeyInfo:
-    name, provider = text(item, "pk").removeprefix("key#"), json.loads(text(item, "config"))["provider"]
+    name, provider = text(item, "pk").split("#")[1], json.loads(text(item, "config"))["provider"]
     version = text(item, "version_set")
     return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)

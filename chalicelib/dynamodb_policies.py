@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from chalicelib import dynamodb_copies, dynamodb_things
 from chalicelib.audit import Event
 from chalicelib.dynamodb import Item, Tables, answering, number, read_partition, text, transact
@@ -32,6 +30,8 @@ CHUNK = 300 * 1024
 """Bytes of compressed text in one item; an item holds 400 KB."""
 _TRIES = 5
 _HEAD = {"pk": {"S": "policy"}, "sk": {"S": "-"}}
+_LANES = 8
+"""Transactions that an apply has under way at once. Each lane checks an item of its own, or they would conflict."""
 
 Configs = Mapping[Thing, Mapping[str, Any]]
 
@@ -67,31 +67,29 @@ class DynamoPolicies:
         self._begin(apply)
         wanted = _configs(policy)
         known = self._known(expected)
-        self._put_names(f"pending#{expected}", known | set(wanted))
+        self._put_names(f"pending#{expected}", known | set(wanted), apply)
         in_force = self._in_force(known | set(wanted))
         for phase in _phases(in_force, wanted):
-            with ThreadPoolExecutor(max_workers=8) as pool:
-                for _ in pool.map(lambda thing: self._write(apply, thing, wanted.get(thing)), phase):
-                    pass
+            with ThreadPoolExecutor(max_workers=_LANES) as pool:
+                lanes = [pool.submit(self._write_lane, apply, phase, lane, wanted) for lane in range(_LANES)]
+            for lane in lanes:
+                lane.result()
         self._put_text(expected + 1, text)
-        self._put_names(f"names#{expected + 1}", set(wanted))
+        self._put_names(f"names#{expected + 1}", set(wanted), apply)
         return self._finish(apply, event, StoredPolicy(expected + 1, text, event.actor, event.at))
 
     def _begin(self, apply: _Apply) -> None:
         """Take the lead, from whoever began before us and has not finished: their writes fail from now on."""
         condition = "version = :expected" if apply.expected else "attribute_not_exists(version)"
         values = {":sha": {"S": apply.sha}} | ({":expected": {"N": str(apply.expected)}} if apply.expected else {})
-        try:
-            with answering():
-                self._tables.client.update_item(
-                    TableName=self._tables.control,
-                    Key=_HEAD,
-                    UpdateExpression="SET pending = :sha",
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues=values,
-                )
-        except ClientError:
-            raise policy_changed(apply.expected, number(dynamodb_copies.read(self._tables, _HEAD), "version")) from None
+        lead = {
+            "TableName": self._tables.control,
+            "UpdateExpression": "SET pending = :sha",
+            "ExpressionAttributeValues": {":sha": {"S": apply.sha}},
+        }
+        head = {**lead, "Key": _HEAD, "ConditionExpression": condition, "ExpressionAttributeValues": values}
+        leads = [{"Update": {**lead, "Key": _lead(lane)}} for lane in range(_LANES)]
+        self._written([{"Update": head}, *leads], apply)
 
     def _finish(self, apply: _Apply, event: Event, stored: StoredPolicy) -> StoredPolicy:
         update = {
@@ -111,11 +109,19 @@ class DynamoPolicies:
             raise Unavailable("state_inconsistent")  # an event of this id is there already
         return stored
 
-    def _write(self, apply: _Apply, thing: Thing, config: Mapping[str, Any] | None) -> None:
+    def _write_lane(self, apply: _Apply, phase: Sequence[Thing], lane: int, wanted: Configs) -> None:
+        for thing in phase[lane::_LANES]:
+            self._write(apply, thing, wanted.get(thing), lane)
+
+    def _write(self, apply: _Apply, thing: Thing, config: Mapping[str, Any] | None, lane: int) -> None:
         """Set or remove one thing's config on all its copies, unless it was revoked or lifted just now: then again."""
         for _ in range(_TRIES):
             was = dynamodb_copies.read(self._tables, dynamodb_things.key(thing, "0"))
-            writes = [self._leading(apply), *self._copies(thing, was, config), *self._candidates(thing, was, config)]
+            writes = [
+                self._leading(apply, lane),
+                *self._copies(thing, was, config),
+                *self._candidates(thing, was, config),
+            ]
             if self._written(writes, apply):
                 return
         raise Unavailable("state_unavailable")
@@ -157,10 +163,10 @@ class DynamoPolicies:
             writes.append({"Update": update})
         return writes
 
-    def _leading(self, apply: _Apply) -> dict[str, Any]:
+    def _leading(self, apply: _Apply, lane: int) -> dict[str, Any]:
         check = {
             "TableName": self._tables.control,
-            "Key": _HEAD,
+            "Key": _lead(lane),
             "ConditionExpression": "pending = :sha",
             "ExpressionAttributeValues": {":sha": {"S": apply.sha}},
         }
@@ -188,22 +194,17 @@ class DynamoPolicies:
                 found[thing] = {k: v for k, v in config.items() if k != "version"} if config is not None else None
         return found
 
-    def _put_names(self, name: str, things: set[Thing]) -> None:
+    def _put_names(self, name: str, things: set[Thing], apply: _Apply) -> None:
+        """Note what may be written, while we lead: whoever comes after us has to find all that may be there."""
         names = json.dumps([[thing.scope, thing.id] for thing in sorted(things, key=lambda one: (one.scope, one.id))])
-        self._put_chunks(f"policy#{name}", names)
+        put = {"TableName": self._tables.control, "Item": _chunk(f"policy#{name}", 0, zlib.compress(names.encode()))}
+        if not self._written([self._leading(apply, 0), {"Put": put}], apply):
+            raise Unavailable("state_unavailable")
 
     def _put_text(self, version: int, text: str) -> None:
-        self._put_chunks(f"policy#{version}", text, split=True)
-
-    def _put_chunks(self, partition: str, text: str, *, split: bool = False) -> None:
         packed = zlib.compress(text.encode())
-        step = CHUNK if split else len(packed)
-        for index, start in enumerate(range(0, len(packed), step)):
-            item: Any = {
-                "pk": {"S": partition},
-                "sk": {"S": f"{index:04d}"},
-                "text": {"B": packed[start : start + step]},
-            }
+        for index, start in enumerate(range(0, len(packed), CHUNK)):
+            item = _chunk(f"policy#{version}", index, packed[start : start + CHUNK])
             with answering():
                 self._tables.client.put_item(TableName=self._tables.control, Item=item)
 
@@ -248,6 +249,14 @@ def _phases(in_force: Mapping[Thing, Mapping[str, Any] | None], wanted: Configs)
             narrow = thing.scope == "grant" and covers(Grant.from_json(was), Grant.from_json(will))
             phases[1 if narrow else 2].append(thing)
     return phases
+
+
+def _lead(lane: int) -> dict[str, Any]:
+    return {"pk": {"S": f"policy#lead#{lane}"}, "sk": {"S": "-"}}
+
+
+def _chunk(partition: str, index: int, packed: bytes) -> dict[str, Any]:
+    return {"pk": {"S": partition}, "sk": {"S": f"{index:04d}"}, "text": {"B": packed}}
 
 
 def _binary(item: Item) -> bytes:

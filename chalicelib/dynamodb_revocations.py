@@ -9,11 +9,13 @@ from typing import Any
 
 from chalicelib import dynamodb_copies, dynamodb_things
 from chalicelib.audit import Event
-from chalicelib.dynamodb import Item, Tables, answering, read_batch, read_partition
+from chalicelib.dynamodb import Item, Tables, read_partition
 from chalicelib.dynamodb_audit import DynamoAudit
 from chalicelib.dynamodb_things import BLOCK
 from chalicelib.errors import Refusal
 from chalicelib.revocation import (
+    EPOCHS,
+    HOLDER,
     TOKEN_REVOCATION_KEPT,
     Revocation,
     RevocationPage,
@@ -24,8 +26,8 @@ from chalicelib.revocation import (
 )
 
 _NAMED = ("issuer", "key", "grant")
-_ALL, _OF_TOKENS = "revocations", "revocations#token"
-"""Partitions of the records. Tokens are taken back by their holders, in numbers, and are looked for apart."""
+_ALL, _OF_HOLDERS = "revocations", "revocations#holders"
+"""Partitions of the records. Holders take their tokens back in numbers, and those are looked for apart."""
 
 
 class DynamoRevocations:
@@ -57,11 +59,11 @@ class DynamoRevocations:
 
         if dynamodb_copies.write(self._tables, thing, actions):
             return revocation
-        return self._stored(revocation.id) or revocation
+        return self.revocation(revocation.id) or revocation
 
     def lift(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
         """See `Revocations.lift`."""
-        stored = self._stored(revocation_id)
+        stored = self.revocation(revocation_id)
         if stored is None or stored.lifted_at is not None:
             return stored
         lifted = replace(stored, lifted_at=event.at, lifted_by=author)
@@ -79,16 +81,23 @@ class DynamoRevocations:
             return [record, *dynamodb_copies.update(self._tables, thing, item, unblock), self._audit.put(full)]
 
         if not dynamodb_copies.write(self._tables, thing, actions):
-            return self._stored(revocation_id)  # somebody else was first
+            return self.revocation(revocation_id)  # somebody else was first
         return lifted
 
     def revocations(self, scope: str, after: str, limit: int) -> RevocationPage:
         """See `Revocations.revocations`. They are few, so all are read, and put in order here."""
         before = read_cursor(after)
-        items = read_partition(self._tables, self._tables.control, _OF_TOKENS if scope == "token" else _ALL)
-        found = (Revocation(**json.loads(item["record"]["S"])) for item in items)
-        wanted = [one for one in found if scope in ("", one.scope) and (one.at, one.id) < before]
+        partitions = (_ALL, _OF_HOLDERS) if scope == "token" else (_ALL,)
+        items = [item for one in partitions for item in read_partition(self._tables, self._tables.control, one)]
+        found = (_read(item) for item in items)
+        scopes = (scope,) if scope else EPOCHS
+        wanted = [one for one in found if one.scope in scopes and (one.at, one.id) < before]
         return RevocationPage.of(sorted(wanted, key=lambda one: (one.at, one.id), reverse=True)[: limit + 1], limit)
+
+    def revocation(self, revocation_id: str) -> Revocation | None:
+        """See `Revocations.revocation`."""
+        item = dynamodb_copies.read(self._tables, _key(revocation_id))
+        return _read(item) if item else None
 
     def standing(self, thing: Thing) -> Standing:
         """See `Revocations.standing`."""
@@ -97,8 +106,7 @@ class DynamoRevocations:
 
     def _record(self, revocation: Revocation, condition: str) -> dict[str, Any]:
         item: dict[str, Any] = {
-            "pk": {"S": _OF_TOKENS if revocation.scope == "token" else _ALL},
-            "sk": {"S": revocation.id},
+            **_key(revocation.id),
             "record": {"S": json.dumps(revocation.to_json())},
         }
         if revocation.scope == "token":
@@ -107,11 +115,14 @@ class DynamoRevocations:
             item["lifted_at"] = {"N": str(revocation.lifted_at)}
         return {"Put": {"TableName": self._tables.control, "Item": item, "ConditionExpression": condition}}
 
-    def _stored(self, revocation_id: str) -> Revocation | None:
-        keys = [{"pk": {"S": partition}, "sk": {"S": revocation_id}} for partition in (_ALL, _OF_TOKENS)]
-        with answering():
-            items = read_batch(self._tables, {self._tables.control: keys})
-        return Revocation(**json.loads(items[0]["record"]["S"])) if items else None
+
+def _key(revocation_id: str) -> dict[str, Any]:
+    partition = _OF_HOLDERS if revocation_id.startswith(HOLDER) else _ALL
+    return {"pk": {"S": partition}, "sk": {"S": revocation_id}}
+
+
+def _read(item: Item) -> Revocation:
+    return Revocation(**json.loads(item["record"]["S"]))
 
 
 def _expires(revocation: Revocation) -> dict[str, str]:

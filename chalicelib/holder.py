@@ -19,8 +19,7 @@ def take_back(unverified_token: str, broker: Broker, revocations: Revocations, n
     except TokenInvalid:
         return  # RFC 7009 section 2.2: the purpose, that it does not work, is met
     jti, sub = str(claims["jti"]), str(claims["sub"])
-    # The id is the token's, so a holder can make one record, however often it asks.
-    revocation = Revocation(f"holder-{jti}", "token", jti, "taken back by its holder", sub, now)
+    revocation = Revocation.by_holder(jti, sub, now)
     event = Event(
         id=revocation.id,
         at=now,

@@ -14,9 +14,13 @@ from chalicelib.exchange import Broker
 from chalicelib.ledger import Pins
 from chalicelib.revocation import Revocations
 
-if TYPE_CHECKING:  # the public door starts without the policy's reader, which it never needs
+if TYPE_CHECKING:  # the public door starts without what only administrators need, the policy's reader above all
+    from chalicelib.keys import Keys
+    from chalicelib.origins import Origins
     from chalicelib.plan import Policies
     from chalicelib.policy import Dialect
+    from chalicelib.providers import ProviderKeyStore
+    from chalicelib.usage import Usage
 
 ADMIN_BODY_LIMIT = 8 * 1024 * 1024
 """Bytes of an administrator's body: a policy of 10,000 grants, as JSON."""
@@ -24,13 +28,20 @@ ADMIN_BODY_LIMIT = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the routes need. jwks: the public signing keys. clock: epoch seconds. new_id: unguessable."""
+    """What the routes need. origins: where keys may go. jwks: the public signing keys. clock: epoch seconds.
+
+    new_id: makes an id that nobody can guess.
+    """
 
     broker: Broker
     revocations: Revocations
     audit: Audit
     policies: Policies
     pins: Pins
+    usage: Usage
+    keys: Keys
+    key_store: ProviderKeyStore
+    origins: Origins
     dialect: Dialect
     jwks: Callable[[], Sequence[Mapping[str, str]]]
     clock: Callable[[], int]
@@ -39,13 +50,17 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Arrival:
-    """A request. headers: names in lower case. identity: what API Gateway says of an IAM caller, else empty."""
+    """A request. headers: names in lower case. identity: what API Gateway says of an IAM caller, else empty.
+
+    query: its parameters, decoded; of one that was sent more than once, the last. repeated: the names of those.
+    """
 
     request_id: str
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes
     identity: Mapping[str, object]
+    repeated: frozenset[str] = frozenset()
 
     def json(self, limit: int) -> object:
         """Return the body as JSON without repeated members; raises Refusal."""
@@ -78,11 +93,12 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered; body is JSON."""
+    """What is answered: body as JSON, unless there is a text, which goes out as it is."""
 
     body: Mapping[str, object]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
 
 
 View = Callable[..., Answer]

@@ -12,6 +12,8 @@ SCOPES = ("everything", "issuer", "key", "grant", "principal", "token")
 """What a revocation can name. The first five have an epoch in every token, in this order."""
 
 EPOCHS = SCOPES[:5]
+HOLDER = "holder-"
+"""How the ids begin of revocations that a token's holder makes."""
 TOKEN_REVOCATION_KEPT = 86400
 """Seconds that the revocation of a token is kept. A token lives an hour at most, and nothing brings its id back."""
 
@@ -61,6 +63,11 @@ class Revocation:
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""
         return asdict(self)
+
+    @classmethod
+    def by_holder(cls, jti: str, sub: str, now: int) -> Revocation:
+        """Return what a token's holder makes of it: one, however often it asks."""
+        return cls(HOLDER + jti, "token", jti, "taken back by its holder", sub, now)
 
     def in_force(self, now: int) -> bool:
         """Whether its block still is, at `now`."""
@@ -129,6 +136,9 @@ class Revocations(Protocol):
         Tokens are taken back by their holders in numbers, and the records of that are kept for a day. Raises Unavailable;
         ValueError for a cursor that is not one of ours.
         """
+
+    def revocation(self, revocation_id: str) -> Revocation | None:
+        """Return the revocation of this id, None if there is none; raises Unavailable."""
 
     def standing(self, thing: Thing) -> Standing:
         """Return how a thing stands; raises Unavailable."""

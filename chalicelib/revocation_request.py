@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 
 from chalicelib.errors import Refusal
@@ -26,6 +28,13 @@ def read(fields: object, revocation_id: str, author: str, now: int) -> Revocatio
     if until is not None and (type(until) is not int or not now < until < 2**53):
         raise _malformed("until must be a time to come, in whole seconds since 1970")
     return Revocation(revocation_id, str(scope), target, _text(fields, "reason"), author, now, until)
+
+
+def id_of(author: str, idempotency_key: str) -> str:
+    """Return the id of the revocation that this author asks for with this Idempotency-Key, however often."""
+    # SECURITY: the author is part of it, so nobody meets another's revocation by sending its key
+    # (test_the_same_key_of_another_author_is_another_revocation).
+    return "retry-" + hashlib.sha256(json.dumps([author, idempotency_key]).encode()).hexdigest()[:40]
 
 
 def _text(fields: Mapping[str, object], name: str) -> str:

@@ -111,7 +111,7 @@ def _request(sent: Sent, fields: Mapping[str, object], subject_token: str, audie
         request_id=sent.request_id,
         grant=_text(fields, "grant"),
         scope=frozenset(scope.split()) if scope is not None else None,
-        idempotency_key=_idempotency_key(sent.idempotency_key),
+        idempotency_key=idempotency_key(sent.idempotency_key),
     )
 
 
@@ -165,7 +165,8 @@ def _required(fields: Mapping[str, object], name: str) -> str:
     return value
 
 
-def _idempotency_key(value: str | None) -> str | None:
+def idempotency_key(value: str | None) -> str | None:
+    """Return an Idempotency-Key header's value, None without one; raises Refusal `invalid_request`."""
     # 128 bits are 22 characters of base64url or 32 of hex; what is shorter could be guessed by whoever saw the token.
     if value is not None and not (22 <= len(value) <= 256 and value.isascii() and value.isprintable()):
         raise _malformed("Idempotency-Key must have 22 to 256 printable characters, with 128 random bits")

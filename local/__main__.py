@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 from chalicelib import tokens
 from chalicelib.errors import Unavailable
 from chalicelib.policy import PolicyInvalid
-from local import policy_command
+from local import audit_command, policy_command
 
 if TYPE_CHECKING:
     from local.serve import Running
+
+_ON_STATE = {"policy": policy_command.run, "audit": audit_command.run}
+"""Commands that look at a state directory, and change it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -28,8 +31,8 @@ def main(arguments: list[str]) -> int:
         from local import demo  # noqa: PLC0415  it imports an SDK that `serve` does not need
 
         return demo.main()
-    if asked.command == "policy":
-        return policy_command.run(asked)
+    if asked.command in _ON_STATE:
+        return _ON_STATE[asked.command](asked)
     from local.serve import Settings, serve  # noqa: PLC0415  nearly a second, for which the demo would be mute
 
     settings = Settings(
@@ -60,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="play the whole story and exit")
     policy_command.add_to(commands)
+    audit_command.add_to(commands)
     server = commands.add_parser("serve", help="serve the broker, the edge and the practice parts until SIGTERM")
     server.add_argument("--state", type=Path, metavar="DIR", help="keep state here (default: thrown away at the end)")
     server.add_argument(

@@ -20,6 +20,7 @@ from chalicelib.exchange import Broker
 from chalicelib.http_api import Ports
 from chalicelib.jwks import Jwks, get_json
 from chalicelib.keys import KeyVersion
+from chalicelib.origins import Origins
 from chalicelib.policy import Dialect, Policy
 from chalicelib.presets import GENERIC, PRESETS
 from chalicelib.providers import PROVIDERS, ProviderKey
@@ -32,6 +33,7 @@ from local.sqlite import StateFile
 from local.sqlite_control import SqliteControl
 from local.sqlite_gate import SqliteGate
 from local.sqlite_ledger import SqliteLedger
+from local.sqlite_usage import SqliteUsage
 from local.upkeep import Upkeep
 
 _IDENTITIES = frozenset(preset.identity for preset in (*PRESETS.values(), GENERIC))
@@ -101,6 +103,10 @@ class Machine:
         """Return the exchange's state and the audit."""
         return SqliteLedger(self._state())
 
+    def usage(self) -> SqliteUsage:
+        """Return who used what."""
+        return SqliteUsage(self._state())
+
     def upkeep(self) -> Upkeep:
         """Return what keeps the state file small."""
         return Upkeep(self._state())
@@ -131,6 +137,10 @@ class Machine:
             audit=ledger,
             policies=control,
             pins=control,
+            usage=SqliteUsage(state),
+            keys=control,
+            key_store=self._provider_key_file(),
+            origins=Origins(self._practice_origin()),
             dialect=self.dialect(),
             jwks=lambda: [key.public_jwk],
             clock=lambda: int(time.time()),
@@ -147,6 +157,7 @@ class Machine:
                 signing_keys=SigningKey(self._path("signing-key.pem")),
                 provider_keys=self._provider_key_file(),
                 issuer=self._urls.broker,
+                url=self._urls.edge,
             ),
             log=logging.getLogger("keybroker").info,
         )
@@ -180,10 +191,14 @@ class Machine:
             )
 
     def _provider_keys(self, parsed: Policy, values: Mapping[str, str]) -> dict[str, ProviderKey]:
-        if self._urls.provider is None:
+        origin = self._practice_origin()
+        if origin is None:
             return _keys_of_environment(parsed, os.environ)
+        return practice.provider_keys(parsed.keys, origin, values)
+
+    def _practice_origin(self) -> str | None:
         # CloudFront takes no address as an origin's name.
-        return practice.provider_keys(parsed.keys, self._urls.provider.replace("127.0.0.1", "localhost"), values)
+        return self._urls.provider.replace("127.0.0.1", "localhost") if self._urls.provider else None
 
     def _path(self, name: str) -> Path:
         return self.directory / name

@@ -32,7 +32,9 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace the file in one step, mode 0600."""
+    """Replace the file in one step, mode 0600; raises Unavailable for a text that could not be read back."""
+    if len(text.encode()) > _SIZE_LIMIT:
+        raise Unavailable("secret_file_too_large")
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600 from the start
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
 
 WAIT_MS = 50
-"""Milliseconds that a statement waits for another writer before the answer is Unavailable."""
+"""Milliseconds that a transaction waits for another writer before the answer is Unavailable."""
+_PAUSE = (0.0002, 0.001)
+"""Seconds between two attempts to begin, at random between these."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS things (           -- what can be stopped; config, block and epoch are set one by one
@@ -133,7 +137,7 @@ class StateFile:
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         try:
             connection = self._connection()
-            connection.execute(begin)
+            _begin(connection, begin)
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -164,8 +168,26 @@ class StateFile:
             # Such a connection waits for the disk at checkpoints only, and it sits on an event loop: local/upkeep.py
             # makes the checkpoints.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+        # After a crash whoever comes first repairs the log; the others wait for that here. From then on `_begin` waits.
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        connection.execute("PRAGMA busy_timeout = 0")
         self._open.connection, self._identity = connection, identity
         return connection
+
+
+def _begin(connection: sqlite3.Connection, begin: str) -> None:
+    """Begin a transaction, and wait for another writer up to WAIT_MS; raises sqlite3.OperationalError."""
+    # SQLite's own waiting asks six times in 50 ms, with longer and longer pauses: whoever waited longest comes last.
+    ends = time.monotonic() + WAIT_MS / 1000
+    while True:
+        try:
+            connection.execute(begin)
+        except sqlite3.OperationalError as busy:
+            if busy.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+            time.sleep(random.uniform(*_PAUSE))  # noqa: S311  jitter, no secret
+        else:
+            return
 
 
 def _add_columns(connection: sqlite3.Connection) -> None:

@@ -14,8 +14,7 @@ _PLACE = "what = ? AND grant_name = ? AND principal = ? AND window = ? AND start
 
 def add_one(connection: sqlite3.Connection, counters: tuple[Counter, ...]) -> Mapping[str, int]:
     """Add one to each counter of one subject, and return which number that is in each window."""
-    seen = minute_of(counters)
-    return {counter.window: _add(connection, counter, 1, seen) for counter in counters}
+    return _add(connection, counters, 1)
 
 
 def label(connection: sqlite3.Connection, counters: Iterable[Counter], event: Event) -> None:
@@ -36,23 +35,25 @@ def take_off(connection: sqlite3.Connection, counters: Iterable[Counter]) -> Non
 
 def add_refused(connection: sqlite3.Connection, counters: tuple[Counter, ...], reason: str) -> None:
     """Count one that was refused, under its reason."""
+    _add(connection, counters, 0)
+    connection.executemany(
+        "INSERT INTO refusals (what, grant_name, principal, window, start, reason, refused)"
+        " VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET refused = refused + 1",
+        [(*_place(counter), reason) for counter in counters],
+    )
+
+
+def _add(connection: sqlite3.Connection, counters: tuple[Counter, ...], step: int) -> dict[str, int]:
+    """Add to each counter, in one statement: what a statement costs by itself is half of what one counter costs."""
     seen = minute_of(counters)
-    for counter in counters:
-        _add(connection, counter, 0, seen)
-        connection.execute(
-            "INSERT INTO refusals (what, grant_name, principal, window, start, reason, refused)"
-            " VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET refused = refused + 1",
-            (*_place(counter), reason),
-        )
-
-
-def _add(connection: sqlite3.Connection, counter: Counter, step: int, seen: int) -> int:
-    row = connection.execute(
-        "INSERT INTO counters (what, grant_name, principal, window, start, taken, seen) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET taken = taken + excluded.taken, seen = max(seen, excluded.seen) RETURNING taken",
-        (*_place(counter), step, seen),
-    ).fetchone()
-    return int(row[0])
+    rows = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(counters))
+    taken = connection.execute(
+        f"INSERT INTO counters (what, grant_name, principal, window, start, taken, seen) VALUES {rows}"  # noqa: S608  marks only
+        " ON CONFLICT DO UPDATE SET taken = taken + excluded.taken, seen = max(seen, excluded.seen)"
+        " RETURNING window, taken",
+        [value for counter in counters for value in (*_place(counter), step, seen)],
+    )
+    return dict(taken.fetchall())
 
 
 def _place(counter: Counter) -> tuple[str, str, str, str, int]:

@@ -74,6 +74,11 @@ class SqliteRevocations:
             ).fetchall()
         return RevocationPage.of([Revocation(*row) for row in rows], limit)
 
+    def revocation(self, revocation_id: str) -> Revocation | None:
+        """See `Revocations.revocation`."""
+        with self._state.reading() as connection:
+            return _stored(connection, revocation_id)
+
     def standing(self, thing: Thing) -> Standing:
         """See `Revocations.standing`."""
         with self._state.reading() as connection:

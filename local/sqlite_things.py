@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from functools import lru_cache
 
 from chalicelib.revocation import Standing, Thing
 
@@ -26,7 +27,8 @@ def read(connection: sqlite3.Connection, things: Iterable[Thing]) -> dict[Thing,
     return {thing: found.get(thing, NEVER_REVOKED) for thing in wanted}
 
 
+@lru_cache(maxsize=4096)
 def standing(epoch: int, blocks: str, config: str | None) -> Standing:
-    """Make a standing of a row's columns."""
+    """Make a standing of a row's columns. The same columns make the same standing, so that is done once."""
     ends = tuple(json.loads(blocks).items()) if blocks != "{}" else ()
     return Standing(epoch, ends, json.loads(config) if config is not None else None)

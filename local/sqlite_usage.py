@@ -15,7 +15,7 @@ WITH rows AS (
         sum(iif(what = 'tokens', taken, 0)) AS tokens, sum(iif(what = 'calls', taken, 0)) AS calls
     FROM counters
     WHERE window = :window AND start = :start AND principal <> :everybody
-        AND (:principal = '' OR principal = :principal) AND (:grant = '' OR grant_name = :grant)
+        {of_principal} AND (:grant = '' OR grant_name = :grant)
         AND (principal, grant_name) > (:after_principal, :after_grant)
     GROUP BY principal, grant_name),
 labelled AS (
@@ -51,7 +51,7 @@ class SqliteUsage:
             "limit": query.limit + 1,
         }
         with self._state.reading() as connection:
-            rows = connection.execute(_USES, wanted).fetchall()
+            rows = connection.execute(_USES.format(of_principal=_of_principal(query)), wanted).fetchall()
             found = [_use(connection, query, row) for row in rows[: query.limit]]
         return UsagePage(tuple(found), found[-1].place() if len(rows) > query.limit else "")
 
@@ -67,6 +67,11 @@ class SqliteUsage:
                 ).fetchone()[0]
                 for principal, grant in pairs
             }
+
+
+def _of_principal(query: UsageQuery) -> str:
+    # An equality by itself is looked up by the key; within an OR it would be a walk through the whole table.
+    return "AND principal = :principal" if query.principal else ""
 
 
 def _use(connection: sqlite3.Connection, query: UsageQuery, row: tuple[str, str, str, str, int, int, int]) -> Use:

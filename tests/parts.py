@@ -25,6 +25,7 @@ from chalicelib.http_api import Ports
 from chalicelib.jwks import Jwks
 from chalicelib.keys import KeyVersion
 from chalicelib.ledger import Ledger
+from chalicelib.origins import Origins
 from chalicelib.providers import PROVIDERS, ProviderKey
 from chalicelib.revocation import Revocation
 from chalicelib.tokens import IssuedToken
@@ -34,6 +35,7 @@ from local.sqlite import StateFile
 from local.sqlite_control import SqliteControl
 from local.sqlite_gate import SqliteGate
 from local.sqlite_ledger import SqliteLedger
+from local.sqlite_usage import SqliteUsage
 
 NOW = 1_800_000_000
 """08:00 UTC: a minute and an hour begin, and the day has 57,600 s left."""
@@ -153,7 +155,7 @@ class Parts:
 
     def edge_parts(self) -> admission.Edge:
         """What an admission needs; keeps what it remembers of provider keys from call to call."""
-        return admission.Edge(self.gate, self.signer, self.provider_keys, BROKER)
+        return admission.Edge(self.gate, self.signer, self.provider_keys, BROKER, EDGE)
 
     def app_ports(self) -> Ports:
         """What the routes need."""
@@ -163,6 +165,10 @@ class Parts:
             audit=self.ledger,
             policies=self.control,
             pins=self.control,
+            usage=SqliteUsage(self.state),
+            keys=self.control,
+            key_store=self.provider_keys,
+            origins=Origins(),
             dialect=DIALECT,
             jwks=lambda: [self.signer.public_jwk],
             clock=lambda: NOW,

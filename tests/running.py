@@ -107,11 +107,13 @@ class Running:
         body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}]}
         return call("POST", self.edge + path, body, {"authorization": f"Bearer {token}", **headers})
 
-    def administer(self, method: str, path: str, body: object = None) -> Answer:
+    def administer(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Make one signed call of an administrator."""
         data = None if body is None else json.dumps(body).encode()
-        headers = {"content-type": "application/json"} if data else {}
-        request = AWSRequest(method, self.broker + path, data=data, headers=headers)
+        named = {"content-type": "application/json"} if data else {}
+        request = AWSRequest(method, self.broker + path, data=data, headers={**named, **(headers or {})})
         keys = Credentials(self.admin["access_key_id"], self.admin["secret_access_key"])
         SigV4Auth(keys, "execute-api", self.admin["region"]).add_auth(request)
         return call(method, self.broker + path, data, dict(request.headers))

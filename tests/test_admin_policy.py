@@ -165,6 +165,7 @@ def test_what_is_unwise_is_a_422_unless_it_is_allowed(running: Running) -> None:
         (b'{"text": NaN}', 400, "invalid_request"),
         (b'{"text": "x", "allow": [[]]}', 400, "invalid_request"),
         (b'{"text": "x", "allow": ["everything"]}', 400, "invalid_request"),
+        (b'{"text": "x", "alow": []}', 400, "invalid_request"),
         (b"[" * 100_000, 400, "invalid_request"),
         (b'{"text": "' + b"x" * (8 * 1024 * 1024) + b'"}', 413, "invalid_request"),
     ],
@@ -292,6 +293,51 @@ def test_a_plan_is_applied_with_its_own_etag(running: Running) -> None:
     assert apply(running, POLICY + "# x\n", planned.headers["etag"]).status == 200
 
 
+# PUT, rehearsed
+
+
+def rehearse(running: Running, body: object, at: str | None) -> Answer:
+    return administer(running, "PUT", "/admin/policy?dry_run=true", body, at)
+
+
+def test_a_rehearsed_policy_is_answered_with_its_plan_and_changes_nothing(running: Running) -> None:
+    before, events_before = etag(running), events(running, "policy.applied")
+    answer = rehearse(running, {"text": POLICY.replace(SMALL, "")}, before)
+    assert (answer.status, answer.headers["etag"]) == (200, before)
+    planned = administer(running, "POST", "/admin/policy/plan", {"text": POLICY.replace(SMALL, "")}).json
+    assert answer.json == {"dry_run": True, **planned}
+    assert [(one["name"], one["change"]) for one in answer.json["changes"]] == [("small", "remove")]
+    assert (etag(running), events(running, "policy.applied")) == (before, events_before)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "status", "title"),
+    [
+        (POLICY, None, 428, "precondition_required"),
+        (POLICY, "*", 428, "precondition_required"),
+        (POLICY, '"999999"', 412, "policy_changed"),
+        (POLICY, '"0"', 412, "policy_changed"),
+        ("x", "now", 422, "policy_invalid"),
+        (UNWISE, "now", 422, "policy_invalid"),
+    ],
+)
+def test_a_rehearsal_is_refused_as_the_real_thing_is(
+    running: Running, text: str, at: str | None, status: int, title: str
+) -> None:
+    before = etag(running)
+    match = before if at == "now" else at
+    rehearsed = problem(rehearse(running, {"text": text}, match), status, title)
+    real = problem(administer(running, "PUT", "/admin/policy", {"text": text}, match), status, title)
+    assert {**rehearsed, "request_id": ""} == {**real, "request_id": ""}
+    assert etag(running) == before
+
+
+def test_what_is_rehearsed_is_done_with_the_same_etag(running: Running) -> None:
+    body = {"text": POLICY + "# rehearsed\n"}
+    rehearsed = rehearse(running, body, etag(running))
+    assert administer(running, "PUT", "/admin/policy", body, rehearsed.headers["etag"]).status == 200
+
+
 # explain and replay
 
 
@@ -353,6 +399,8 @@ def test_explain_of_an_expired_token_says_so(running: Running) -> None:
         (b"", 400),
         (b"{}", 400),
         (b'{"claims": {}, "token": "x"}', 400),
+        (b'{"claims": {}, "token": null}', 400),
+        (b'{"claims": {}, "kye": "openai"}', 400),
         (b'{"claims": {"a": NaN}}', 400),
         (b'{"claims": {"a": 1, "a": 2}}', 400),
         (b'{"token": "' + b"a" * 70_000 + b'"}', 413),

@@ -15,12 +15,15 @@ DOORS = ("app", "edge", "local")
 DYNAMODB = """dynamodb dynamodb_audit dynamodb_control dynamodb_copies dynamodb_counters dynamodb_gate dynamodb_ledger
 dynamodb_policies dynamodb_revocations dynamodb_things dynamodb_usage"""
 LAYERS = {
-    "answers": "http_api public_api admin_api",
+    "answers": "http_api public_api admin_api admin_audit admin_keys admin_openapi admin_principals admin_query "
+    "admin_revocations admin_usage openapi openapi_public openapi_routes openapi_schemas openapi_shapes",
     "rim": f"jwks json_fetch config {DYNAMODB}",
-    "verbs": "exchange admission holder administer",
+    "verbs": "exchange admission holder administer completeness impact principals_seen",
     "nouns": "principal issuers grants policy policy_file policy_text policy_yaml presets aws_identity lint explain plan "
     "tokens issued_tokens quota revocation providers audit jws jwk patterns ledger call_path edge_refusal token_request "
-    "revocation_request usage keys rate_limit",
+    "revocation_request usage keys rate_limit audit_pages key_request origins provider_presets call_headers "
+    "call_query call_token resource_metadata call_body form_body json_body "
+    "model_endpoints model_members model_selection",
     "errors": "errors",
 }
 """From the outside in; a module imports its own layer and those below. The doors are above them all."""

@@ -34,13 +34,20 @@ ROUTES = {
     "admin": {
         "/admin/revocations",
         "/admin/revocations/{revocation_id}",
+        "/admin/principals",
+        "/admin/principals/{principal_id}",
+        "/admin/principals/{principal_id}/pin",
+        "/admin/usage",
         "/admin/audit",
+        "/admin/audit/check",
+        "/admin/keys",
+        "/admin/keys/{name}",
         "/admin/policy",
         "/admin/policy/validate",
         "/admin/policy/plan",
         "/admin/policy/explain",
         "/admin/policy/replay",
-        "/admin/principals/{principal_id}/pin",
+        "/admin/openapi.json",
     },
 }
 IMPORT_ALL = """

@@ -15,8 +15,8 @@ from chalicelib import rate_limit
 from chalicelib.errors import Refusal
 from chalicelib.quota import WINDOWS, Allowance, Limit, allowances
 from chalicelib.token_request import JWT_BEARER
+from tests.http_door import Door
 from tests.parts import NOW, SUB, Parts, grant, mint, parts_in
-from tests.test_app import Door
 from tests.test_edge import event
 
 LIMITS = st.builds(Limit, st.integers(1, 10**9), st.sampled_from(sorted(WINDOWS)))

@@ -64,11 +64,19 @@ def test_a_file_that_is_no_text_is_unreadable(path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "read"), [(1024 * 1024, True), (1024 * 1024 + 1, False)])
 def test_a_file_over_a_mebibyte_is_refused_and_never_read_in_part(path: Path, size: int, *, read: bool) -> None:
-    secret_file.write(path, "x" * size)
+    secret_file.write(path, "x")
+    path.write_text("x" * size)
     if read:
         assert len(secret_file.read(path)) == size
     else:
         assert _reason(path) == "secret_file_too_large"
+
+
+def test_a_text_that_could_not_be_read_back_is_not_written_and_the_one_before_stays(path: Path) -> None:
+    secret_file.write(path, "before")
+    with pytest.raises(Unavailable, match="secret_file_too_large"):
+        secret_file.write(path, "é" * (512 * 1024) + "x")
+    assert secret_file.read(path) == "before"
 
 
 def test_a_directory_is_no_secret_file(path: Path) -> None:

@@ -51,7 +51,7 @@ class Control:
         policies, control, revocations = DynamoPolicies(tables), DynamoControl(tables), DynamoRevocations(tables)
         self.current, self.apply = policies.current, policies.apply
         self.revoke, self.lift, self.standing = revocations.revoke, revocations.lift, revocations.standing
-        self.revocations = revocations.revocations
+        self.revocations, self.revocation = revocations.revocations, revocations.revocation
         self.pin, self.keys, self.set_key = control.pin, control.keys, control.set_key
         self.list_signing_keys = control.list_signing_keys
 

@@ -143,6 +143,24 @@ class TestRevocations:
                 break
         assert (sorted(found), after) == (sorted(made), "")
 
+    def test_each_is_found_by_its_id(self, filled: Adapters) -> None:
+        made, held = _revoke(filled, "principal"), Revocation.by_holder("token-1", "sub-1", NOW)
+        filled.control.revoke(held, samples.event("revocation.made"))
+        assert [filled.control.revocation(one) for one in (made.id, held.id, "nobody")] == [made, held, None]
+
+    def test_an_id_that_was_used_for_one_scope_makes_nothing_of_another(self, filled: Adapters) -> None:
+        made = _revoke(filled, "principal")
+        again = samples.revocation("token", "token-1", id=made.id)
+        assert filled.control.revoke(again, samples.event("revocation.made")) == made
+        assert _stands(filled, "token") == Standing()
+
+    def test_those_of_holders_are_among_the_tokens(self, filled: Adapters) -> None:
+        held = Revocation.by_holder("token-1", "sub-1", NOW - 1)
+        filled.control.revoke(held, samples.event("revocation.made"))
+        made = _revoke(filled, "token")
+        assert filled.control.revocations("token", "", 50).revocations == (made, held)
+        assert filled.control.revocations("", "", 50).revocations == ()
+
     def test_those_of_tokens_are_looked_for_by_name_only(self, filled: Adapters) -> None:
         token, grant = _revoke(filled, "token"), _revoke(filled, "grant")
         assert filled.control.revocations("", "", 50).revocations == (grant,)

@@ -1,0 +1,190 @@
+"""What one call costs at the edge, over the state file that several processes share; and how many there can be."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import statistics
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jwt
+
+from chalicelib import admission, quota
+from chalicelib.admission import Call, Edge
+from chalicelib.errors import Unavailable
+from chalicelib.revocation import EVERYTHING, Thing
+from local.provider_key_file import ProviderKeyFile
+from local.signing_key import SigningKey
+from local.sqlite import WAIT_MS, StateFile
+from local.sqlite_gate import SqliteGate
+from tests.bench.crowd import Burst, Case, Crowd, gathered
+from tests.bench.table import Cell, Table
+from tests.parts import BROKER, CI, NOW, SUB, grant, parts_in
+
+PROCESSES = (1, 4)
+ROUNDS, TIMES = 10, 1_000
+"""In each round every case is done so many times, by all its processes together."""
+TOKENS = 20
+"""Tokens of each process, used in turn: of as many principals, and of one."""
+POLICY = grant(quota="{tokens: 1000000/hour, calls: [1000000/minute, 100000000/day]}")
+
+DISTINCT, SAME, WAVE = "admission, many principals", "admission, one principal", "its wave alone, one principal"
+UPSERT, DECODE = "bare: one upsert in SQLite", "bare: jwt.decode ES256"
+CASES = (DISTINCT, SAME, WAVE, UPSERT, DECODE)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What every process is given. many: tokens for each process, each of another principal; one: all of the same."""
+
+    directory: Path
+    many: Sequence[Sequence[str]]
+    one: Sequence[str]
+
+
+def tables() -> Iterator[Table]:
+    """Yield the table: admissions beside the two things that none can do without."""
+    with tempfile.TemporaryDirectory() as name, parts_in(Path(name)) as parts:
+        parts.apply(POLICY)
+        each = iter([parts.token(repository_id=str(2000 + number)) for number in range(max(PROCESSES) * TOKENS)])
+        many = [list(itertools.islice(each, TOKENS)) for _ in range(max(PROCESSES))]
+        stage = Stage(Path(name), many, [parts.token() for _ in range(TOKENS)])
+        _make_bare(stage.directory)
+        upkeep = [StateFile(stage.directory / one, durable=False) for one in ("state.db", "bare.db")]
+        with gathered(partial(_cases, stage), max(PROCESSES)) as crowd:
+            found = _bursts(crowd, upkeep)
+        for state in upkeep:
+            state.close()
+    yield Table(
+        "One call at the edge: verify (ES256), one wave over SQLite, decide; no HTTP",
+        ("case", "processes", "a second", "p50 µs", "p99 µs", "503", "x upsert", "x decode"),
+        [_row(case, processes, found) for processes in PROCESSES for case in CASES],
+        (
+            f"{ROUNDS} interleaved rounds of {TIMES:,} by all processes together. A second: those that were done, median of the",
+            f"rounds. p50, p99: of all, done or not. 503: not done, for the file was another writer's for {WAIT_MS} ms. x: p50",
+            "over that of the bare one, by as many processes.",
+        ),
+    )
+
+
+def _bursts(crowd: Crowd, states: Sequence[StateFile]) -> dict[tuple[str, int], list[Burst]]:
+    """Do every case with every number of processes in turn, each round beginning with another."""
+    turns = list(itertools.product(CASES, PROCESSES))
+    found: dict[tuple[str, int], list[Burst]] = {turn: [] for turn in turns}
+    for number in range(ROUNDS + 1):
+        for case, processes in turns[number % len(turns) :] + turns[: number % len(turns)]:
+            burst = crowd.burst(case, processes, TIMES // processes)
+            for state in states:  # what local/upkeep.py does every other second
+                state.checkpoint()
+            if number:  # one round more goes ahead
+                found[case, processes].append(burst)
+    return found
+
+
+def _row(case: str, processes: int, found: Mapping[tuple[str, int], Sequence[Burst]]) -> tuple[Cell, ...]:
+    bursts = found[case, processes]
+    seconds = sorted(itertools.chain.from_iterable(burst.seconds for burst in bursts))
+    put_off = sum(burst.put_off for burst in bursts) / len(seconds)
+    middle = statistics.median(seconds)
+    bare = (_median(found[one, processes]) for one in (UPSERT, DECODE))
+    rate = statistics.median(burst.rate() for burst in bursts)
+    tail = seconds[len(seconds) * 99 // 100]
+    return case, str(processes), rate, middle * 1e6, tail * 1e6, f"{put_off:.2%}", *(middle / one for one in bare)
+
+
+def _median(bursts: Sequence[Burst]) -> float:
+    return statistics.median(itertools.chain.from_iterable(burst.seconds for burst in bursts))
+
+
+def _cases(stage: Stage, number: int) -> dict[str, Case]:
+    """Make the cases of one process."""
+    return {
+        DISTINCT: _admission(stage.directory, stage.many[number]),
+        SAME: _admission(stage.directory, stage.one),
+        WAVE: _wave(stage.directory),
+        UPSERT: _upsert(stage.directory, number),
+        DECODE: _decode(stage.directory, stage.many[number]),
+    }
+
+
+def _admission(directory: Path, tokens: Sequence[str]) -> Case:
+    # As Machine.edge_ports (local/machine.py) puts it together.
+    gate = SqliteGate(StateFile(directory / "state.db", durable=False).bind())
+    signing, provider = SigningKey(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
+    edge, turns = Edge(gate, signing, provider, BROKER), itertools.cycle(tokens)
+
+    def admit() -> bool:
+        try:
+            admission.admit(Call(next(turns), "openai", "POST", "/v1/chat/completions", "198.51.100.7"), edge, NOW)
+        except Unavailable:
+            return False
+        return True
+
+    return admit
+
+
+def _wave(directory: Path) -> Case:
+    """Do nothing but the wave, so that nearly all the time somebody writes: the most that the file has to bear."""
+    gate = SqliteGate(StateFile(directory / "state.db", durable=False).bind())
+    named = {"issuer": CI, "key": "openai", "grant": "app", "principal": SUB, "token": "token-1"}
+    things = {"everything": EVERYTHING, **{scope: Thing(scope, one) for scope, one in named.items()}}
+    counters = quota.counters("calls", "app", SUB, NOW)
+
+    def wave() -> bool:
+        try:
+            gate.wave(things, counters)
+        except Unavailable:
+            return False
+        return True
+
+    return wave
+
+
+def _make_bare(directory: Path) -> None:
+    connection = sqlite3.connect(directory / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE counters (id INTEGER PRIMARY KEY, taken INTEGER NOT NULL)")
+    connection.close()
+
+
+def _upsert(directory: Path, number: int) -> Case:
+    """Count in one row, with the settings of local/sqlite.py."""
+    connection = sqlite3.connect(directory / "bare.db", isolation_level=None, timeout=WAIT_MS / 1000)
+    for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0"):
+        connection.execute(f"PRAGMA {setting}")
+    statement = (
+        "INSERT INTO counters (id, taken) VALUES (?, 1) ON CONFLICT DO UPDATE SET taken = taken + 1 RETURNING taken"
+    )
+
+    def upsert() -> bool:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute(statement, (number,)).fetchone()
+        connection.execute("COMMIT")
+        return True
+
+    return upsert
+
+
+def _decode(directory: Path, tokens: Sequence[str]) -> Case:
+    key = SigningKey(directory / "signing-key.pem")
+    verifying, turns = key.find(key.kid(), NOW).key, itertools.cycle(tokens)
+
+    def decode() -> bool:
+        jwt.decode(
+            next(turns),
+            verifying,
+            algorithms=["ES256"],
+            audience="openai",
+            issuer=BROKER,
+            options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},  # the tests' clock stands still
+        )
+        return True
+
+    return decode

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.errors import Refusal
+from tests.http_door import Door
+from tests.parts import CI, NOW, SUB, Parts, mint, parts_in
+
+USAGE = "/admin/usage"
+DAY = 86400
+OTHER = f"{CI}|repository_id:5"
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def door(parts: Parts) -> Door:
+    return Door(parts.app_ports, "admin")
+
+
+def usage(door: Door, **query: str) -> dict[str, Any]:
+    answer = door.administer("GET", USAGE, query=query)
+    assert answer.status == 200, answer
+    return dict(answer.json)
+
+
+def who(door: Door, **query: str) -> list[str]:
+    return [one["principal"] for one in usage(door, **query)["items"]]
+
+
+def test_what_each_principal_did_under_each_grant_is_told_with_what_was_refused(parts: Parts, door: Door) -> None:
+    token = parts.token()
+    parts.admit(token)
+    parts.admit(token)
+    with pytest.raises(Refusal, match="no_grant"):
+        parts.exchange(mint(repository_id="5", ref="x"))
+    start = NOW - NOW % DAY
+    assert usage(door, window="day") == {
+        "window": "day",
+        "start": start,
+        "end": start + DAY,
+        "items": [
+            {
+                "principal": SUB,
+                "grant": "app",
+                "key": "openai",
+                "name": "octo-org/app",
+                "tokens": 1,
+                "calls": 2,
+                "refused_tokens": {},
+                "refused_calls": {},
+                "last_seen": NOW,
+            },
+            {
+                "principal": OTHER,
+                "grant": "",
+                "key": "openai",
+                "name": "octo-org/app",
+                "tokens": 0,
+                "calls": 0,
+                "refused_tokens": {"no_grant": 1},
+                "refused_calls": {},
+                "last_seen": NOW,
+            },
+        ],
+        "next": None,
+    }
+
+
+@pytest.mark.parametrize(("window", "length"), [("minute", 60), ("hour", 3600), ("day", DAY)])
+def test_a_window_is_named_by_any_time_in_it_and_is_now_s_without_one(
+    parts: Parts, door: Door, window: str, length: int
+) -> None:
+    at = NOW - 2 * length
+    parts.exchange(mint(now=at, repository_id="5"), at)
+    parts.token()
+    assert who(door, window=window) == [SUB]
+    for time in (at - at % length, at - at % length + length - 1):
+        found = usage(door, window=window, at=str(time))
+        assert [one["principal"] for one in found["items"]] == [OTHER]
+        assert (found["start"], found["end"]) == (at - at % length, at - at % length + length)
+    assert who(door, window=window, at="0") == []
+
+
+def test_without_a_window_it_is_the_day(parts: Parts, door: Door) -> None:
+    parts.token()
+    assert (usage(door)["window"], who(door)) == ("day", [SUB])
+
+
+def test_it_is_filtered_by_principal_grant_and_key(parts: Parts, door: Door) -> None:
+    parts.token()
+    parts.token(repository_id="5")
+    assert who(door, principal=SUB) == [SUB]
+    assert who(door, grant="app", principal=OTHER) == [OTHER]
+    assert who(door, grant="pods") == []
+    assert sorted(who(door, key="openai")) == sorted([SUB, OTHER])
+    assert who(door, key="anthropic") == []
+    assert who(door, principal="*") == []
+
+
+def test_it_is_paged_without_gap_or_repetition(parts: Parts, door: Door) -> None:
+    for number in range(5):
+        parts.token(repository_id=str(number))
+    seen: list[str] = []
+    query = {"limit": "2"}
+    for size in (2, 2, 1):
+        page = usage(door, **query)
+        assert len(page["items"]) == size
+        seen += [one["principal"] for one in page["items"]]
+        query["after"] = page["next"]
+    assert page["next"] is None
+    assert seen == [f"{CI}|repository_id:{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ({"window": "week"}, "window must be one of minute, hour, day"),
+        ({"at": "-1"}, "at must be a whole number from 0 to 99999999999"),
+        ({"at": "1e9"}, "at must be a whole number from 0 to 99999999999"),
+        ({"at": "1" * 12}, "at must be a whole number from 0 to 99999999999"),
+        ({"limit": "1000000"}, "limit must be a whole number from 1 to 200"),
+        ({"after": "garbage"}, "after must be the `next` of a page before"),
+        ({"principal": "x" * 1025}, "principal must be text of at most 1024 characters"),
+        (
+            {"user": "x"},
+            "unknown or repeated query parameters: there are window, at, principal, grant, key, limit, after, each once",
+        ),
+    ],
+)
+def test_a_parameter_that_is_none_is_said(door: Door, query: dict[str, str], detail: str) -> None:
+    answer = door.administer("GET", USAGE, query=query)
+    assert (answer.status, answer.json["title"], answer.json["detail"]) == (400, "invalid_request", detail)

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import audit_command
+from local.__main__ import main
+from local.machine import Machine, Urls
+from tests.running import POLICY, ROOT, Running
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state directory of a Keybroker that does not run now."""
+    (tmp_path / "p.yaml").write_text(POLICY)
+    urls = Urls("http://127.0.0.1:9", "http://127.0.0.1:9", "http://127.0.0.1:9", "http://127.0.0.1:9")
+    Machine(tmp_path / "state", urls).prepare(
+        tmp_path / "p.yaml", {"openai": "sk-o", "anthropic": "sk-a", "generic": "sk-g"}
+    )
+    return tmp_path / "state"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: object) -> Ended:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(["audit", *map(str, arguments)])
+        except SystemExit as ended:
+            code = int(str(ended.code))
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def exported(state: Path, *arguments: object) -> list[dict[str, Any]]:
+    one = run("export", "--state", state, *arguments)
+    assert (one.code, one.stderr) == (0, "")
+    return [json.loads(line) for line in one.stdout.splitlines()]
+
+
+def record(state: Path, *times: int) -> list[str]:
+    """Record an event at each of these times; return their ids."""
+    here = Machine.of(state)
+    events = [replace(here.event("policy.applied", {}), at=at) for at in times]
+    for event in events:
+        here.ledger().record(event)
+    return [event.id for event in events]
+
+
+# export
+
+
+def test_every_event_is_one_line_of_json_newest_first(state: Path) -> None:
+    ids = record(state, 100, 200, 300)
+    found = exported(state)
+    assert [one["id"] for one in found[:3]] == ids[::-1]
+    assert {one["kind"] for one in found} == {"policy.applied", "key.set"}
+    assert len(found) == 6  # three of the start: the policy, and two keys
+
+
+def test_an_export_has_more_events_than_a_page(state: Path) -> None:
+    ids = record(state, *range(1000, 1450))
+    assert [one["id"] for one in exported(state, "--until", 2000)] == ids[::-1]
+
+
+def test_an_export_is_of_a_time_if_one_is_given(state: Path) -> None:
+    ids = record(state, 100, 200, 300)
+    assert [one["id"] for one in exported(state, "--since", 200, "--until", 300)] == [ids[1]]
+    assert [one["id"] for one in exported(state, "--until", 300)] == ids[1::-1]
+    assert exported(state, "--since", 99_999_999_999) == []
+
+
+def test_whoever_reads_an_export_may_stop(state: Path) -> None:
+    record(state, *range(1000, 1300))
+    command = [sys.executable, "-m", "local", "audit", "export", "--state", str(state)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b'{"id": ')
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=20) == 1
+
+
+def test_an_export_of_a_running_keybroker_holds_what_was_just_done(running: Running) -> None:
+    running.token("8501")
+    found = exported(running.state, "--since", int(time.time()) - 60)
+    assert "token.issued" in {one["kind"] for one in found if one["principal"] == running.sub("8501")}
+
+
+# check
+
+
+def test_a_window_that_agrees_is_told_and_ends_with_0(running: Running) -> None:
+    running.token("8502")
+    one = run("check", "--state", running.state, "--window", "hour", "--start", int(time.time()))
+    assert (one.code, one.stderr) == (0, "")
+    found = json.loads(one.stdout)
+    assert (found["window"], found["complete"], found["agree"], found["differing"]) == ("hour", True, True, [])
+    assert found["issued_events"] == found["counted"] >= 1
+
+
+def test_without_a_window_it_is_the_newest_day_that_is_over(state: Path) -> None:
+    one = run("check", "--state", state)
+    found = json.loads(one.stdout)
+    assert (one.code, found["window"]) == (0, "day")
+    assert found["end"] == int(time.time()) // 86400 * 86400
+
+
+def test_a_window_that_does_not_agree_ends_with_1_and_says_where(state: Path) -> None:
+    here, now = Machine.of(state), int(time.time())
+    lost = replace(here.event("token.issued", {}), principal="p", grant="ci", at=now)
+    here.ledger().record(lost)
+    one = run("check", "--state", state, "--start", now)
+    assert (one.code, one.stderr) == (1, "error: the audit and the counters do not agree\n")
+    assert json.loads(one.stdout)["differing"] == [{"principal": "p", "grant": "ci", "events": 1, "counted": 0}]
+
+
+def test_a_window_whose_counters_are_not_kept_is_said(state: Path) -> None:
+    one = run("check", "--state", state, "--start", 0)
+    text = "error: start must be neither ahead nor in a window that ended 3 days ago: counters are not kept\n"
+    assert (one.code, one.stdout, one.stderr) == (1, "", text)
+
+
+# mistakes
+
+
+@pytest.mark.parametrize("verb", ["export", "check"])
+def test_a_state_directory_that_is_not_there_is_said(tmp_path: Path, verb: str) -> None:
+    one = run(verb, "--state", tmp_path / "none")
+    assert (one.code, one.stdout) == (1, "")
+    assert one.stderr.startswith("error: the state directory is no use: no_state_directory ([Errno 2] No such file")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("verb", ["export", "check"])
+def test_a_state_file_that_is_not_there_is_said_and_not_made(state: Path, verb: str) -> None:
+    for file in state.glob("state.db*"):
+        file.unlink()
+    one = run(verb, "--state", state)
+    assert (one.code, one.stdout) == (1, "")
+    assert one.stderr.startswith("error: the state directory is no use: state_unavailable (")
+    assert not (state / "state.db").exists()
+
+
+@pytest.mark.parametrize("verb", ["export", "check"])
+def test_the_state_directory_has_to_be_named(verb: str) -> None:
+    one = run(verb)
+    assert (one.code, one.stdout) == (2, "")
+    assert "--state" in one.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("export", "--since", "yesterday"), ("export", "--until", "-1"), ("check", "--start", "1" * 12), ("check", "--start", "٣")],
+)  # fmt: skip
+def test_a_time_that_is_none_is_a_mistake_in_the_command(state: Path, arguments: tuple[str, ...]) -> None:
+    one = run(*arguments, "--state", state)
+    assert (one.code, one.stdout) == (2, "")
+    assert "a time in whole seconds since 1970" in one.stderr or "expected one argument" in one.stderr
+
+
+def test_both_verbs_say_what_they_do() -> None:
+    one = run("--help")
+    assert one.code == 0
+    assert {"export", "check"} <= set(one.stdout.split())
+    assert audit_command.__doc__ is not None
