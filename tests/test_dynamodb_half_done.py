@@ -159,6 +159,24 @@ class TestUnread:
         assert asked
 
 
+def _lose(
+    here: Stage, act: Callable[[], object], lost: Fault = loses_its_answer, of: Callable[[Turn], bool] = transacts
+) -> None:
+    """Do something whose transaction is not answered; again, where a busy machine has not even come to it."""
+    came: list[Turn] = []
+
+    def loses(turn: Turn) -> None:
+        came.append(turn)
+        lost(turn)
+
+    with here.door.failing(where(of, loses)):
+        for _ in range(9):
+            _refused(act)
+            if came:
+                return
+    raise AssertionError("it has never come to that")
+
+
 LOST = pytest.mark.parametrize("lost", [loses_its_answer, answers_too_late])
 
 
@@ -171,8 +189,7 @@ class TestLost:
     ) -> None:
         subject_token, key, before, taken = here.subject_token(), "k" * 22, _issued(here), _tokens(here)
         ask = functools.partial(here.exchange, subject_token, "ci", idempotency_key=key)
-        with here.door.failing(where(transacts, lost)):
-            _refused(ask)
+        _lose(here, ask, lost)
         [written] = {one.jti for one in _issued(here)} - {one.jti for one in before}
         assert _tokens(here) == {count + 1 for count in taken}
         for _ in range(2):
@@ -182,8 +199,7 @@ class TestLost:
 
     def test_without_an_idempotency_key_what_was_not_answered_cannot_be_had_again(self, here: Stage) -> None:
         subject_token = here.subject_token()
-        with here.door.failing(where(transacts, loses_its_answer)):
-            _refused(lambda: here.exchange(subject_token, "ci"))
+        _lose(here, lambda: here.exchange(subject_token, "ci"))
         with pytest.raises(Refusal, match="replayed"):
             patiently(lambda: here.exchange(subject_token, "ci"))
 
@@ -194,8 +210,7 @@ class TestLost:
         made = samples.revocation("principal", new_id())
         thing = Thing("principal", made.target)
         revoke = functools.partial(here.adapters.control.revoke, made)
-        with here.door.failing(where(transacts, lost)):
-            _refused(lambda: revoke(samples.event("revocation.made")))
+        _lose(here, lambda: revoke(samples.event("revocation.made")), lost)
         before = here.past.standing(thing)
         assert (before.blocked(NOW), before.epoch) == (True, 1)
         assert patiently(lambda: revoke(samples.event("revocation.made"))) == made
@@ -203,8 +218,7 @@ class TestLost:
 
     def test_a_lifting_that_was_not_answered_is_done_and_repeating_it_changes_nothing(self, here: Stage) -> None:
         made = here.held
-        with here.door.failing(where(transacts, loses_its_answer)):
-            _refused(lambda: here.lift(made))
+        _lose(here, lambda: here.lift(made))
         before = here.content()
         lifted = patiently(lambda: here.lift(made))
         assert lifted is not None
@@ -215,8 +229,7 @@ class TestLost:
         self, here: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         version = here.version()
-        with here.door.failing(where(_finishes, loses_its_answer)):
-            _refused(here.apply)
+        _lose(here, here.apply, of=_finishes)
         assert here.version() == version + 1
         monkeypatch.setattr(here, "version", lambda: version)
         with pytest.raises(Refusal, match="policy_changed"):

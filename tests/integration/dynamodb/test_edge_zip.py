@@ -1,0 +1,63 @@
+"""The edge function's zip over another's DynamoDB and Secrets Manager: what is deployed admits, and asks for no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench import edge_stage
+from tests.bench.edge_stage import Stage
+
+WAVE = ["BatchGetItem", "UpdateItem", "UpdateItem"]
+_MODULES = Path(edge_stage.__file__).parent / "on_lambda"
+_HANDLE = """
+import json, sys
+import start, edge, measured
+results = []
+edge.handler = lambda event, context: results.append(start.handler(event, context)) or results[-1]
+requests = [measured.handler(event, None)["requests"] for event in json.load(sys.stdin)]
+print(json.dumps({"requests": requests, "results": results}))
+"""
+
+
+@pytest.fixture(scope="module")
+def stage(endpoint: str) -> Iterator[Stage]:
+    try:
+        with edge_stage.stage(endpoint, 2) as one:
+            yield one
+    except subprocess.CalledProcessError as fault:
+        pytest.skip(f"pip reaches no index: the edge function's zip was NOT built and NOT tried: {fault}")
+
+
+def handle(stage: Stage, *events: dict[str, Any]) -> dict[str, Any]:
+    """Handle events one after another in one cold process that has nothing but the zip; return what came of it."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-P", "-c", _HANDLE],
+        env={"PYTHONPATH": f"{stage.task}:{_MODULES}", "PATH": os.defpath, **stage.environment},
+        input=json.dumps(events),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_cold_call_reads_two_keys_beside_its_wave_and_a_warm_one_nothing_else(stage: Stage) -> None:
+    found = handle(stage, stage.event(0), stage.event(0), stage.event(1))
+    assert found["requests"] == [sorted([*WAVE, "GetItem", "GetSecretValue"]), WAVE, WAVE]
+
+
+def test_a_call_goes_on_with_the_key_that_secrets_manager_keeps(stage: Stage) -> None:
+    (result,) = handle(stage, stage.event(0))["results"]
+    assert (result["uri"], result["origin"]["custom"]["domainName"]) == ("/v1/chat/completions", "api.openai.com")
+    assert result["headers"]["authorization"] == [{"key": "authorization", "value": "Bearer sk-made-up"}]
+    assert stage.tokens[0] not in json.dumps(result)

@@ -1,0 +1,38 @@
+"""Revocations raced by callers in three processes over the three tables: the rules of tests/races/test_revocation.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chalicelib.revocation import SCOPES
+from tests.integration import ministack
+from tests.races.course import ROUNDS, Course
+from tests.races.dynamo_store import DynamoStore
+from tests.races.processes import course_over
+from tests.races.summary import NUMBERS
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@pytest.fixture(scope="module")
+def course(endpoint: str, dynamodb: DynamoDBClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
+    """Three processes over three tables."""
+    with ministack.fresh_tables(dynamodb) as tables:
+        store = replace(DynamoStore.of(endpoint, tables), patience=5.0)
+        with course_over(store, tmp_path_factory.mktemp("races")) as made:
+            yield made
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_nothing_revoked_is_used_after_the_acknowledgement_nor_a_token_from_before_ever_again(
+    course: Course, scope: str, record_property: Callable[[str, object], None]
+) -> None:
+    tally = course.run(scope, max(3, ROUNDS // 10))
+    record_property(NUMBERS, f"DynamoDB, 3 processes: {tally.line()}")
+    assert tally.wrongs() == {}

@@ -1,0 +1,72 @@
+"""Stores that fail now and then: before something was done, or after it, when only the answer is lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chalicelib.admission import Gate, Wave
+from chalicelib.audit import Event, Page, Query
+from chalicelib.errors import Unavailable
+from chalicelib.ledger import Found, Issuance, Ledger, Wanted
+from chalicelib.quota import Counter
+from chalicelib.revocation import Thing
+
+RATE = 0.1
+"""How often each point fails."""
+
+
+def _may_fail(point: str) -> None:
+    if random.random() < RATE:
+        raise Unavailable(point)
+
+
+@dataclass(frozen=True)
+class FaultyGate:
+    """Fails around each of its calls; the refusal's reason says where."""
+
+    real: Gate
+
+    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
+        """See `Gate.wave`."""
+        _may_fail("before_wave")
+        wave = self.real.wave(things, counters, total)
+        _may_fail("after_wave")
+        return wave
+
+    def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
+        """See `Gate.count`."""
+        return self.real.count(counters)
+
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
+        """See `Gate.give_back`."""
+        _may_fail("before_give_back")
+        self.real.give_back(counters, reason)
+        _may_fail("after_give_back")
+
+
+@dataclass(frozen=True)
+class FaultyLedger:
+    """Fails around each issuance."""
+
+    real: Ledger
+
+    def find(self, wanted: Wanted) -> Found:
+        """See `Ledger.find`."""
+        return self.real.find(wanted)
+
+    def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
+        """See `Ledger.issue`."""
+        _may_fail("before_issue")
+        before = self.real.issue(issuance, now)
+        _may_fail("after_issue")
+        return before
+
+    def record(self, event: Event) -> None:
+        """See `Ledger.record`."""
+        self.real.record(event)
+
+    def page(self, query: Query) -> Page:
+        """See `Audit.page`."""
+        return self.real.page(query)

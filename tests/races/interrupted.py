@@ -1,0 +1,236 @@
+"""What must hold of DynamoDB when somebody is cut off at any request: whole or repeated, and no token without a record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from chalicelib import quota
+from chalicelib.audit import Event
+from chalicelib.dynamodb import Tables, read_batch
+from chalicelib.dynamodb_things import BLOCK, keys
+from chalicelib.errors import Refusal, Unavailable
+from chalicelib.policy import Policy
+from chalicelib.quota import Limit
+from chalicelib.revocation import EVERYTHING, Revocation, Thing
+from tests.contracts import dynamodb_adapters, samples
+from tests.contracts.adapters import Adapters
+from tests.contracts.samples import ISSUER, NOW, grant, issuer, jti_of, new_id, policy, put_in_force, wanted
+from tests.races.actor import Actor, idempotency_key, keys_in
+from tests.races.cut_off import Cut, line
+from tests.races.records import events
+
+_TEAM = replace(grant(calls=(Limit(2, "day"),)), claims=((("team",), ("a",)),))
+_OLD = (_TEAM, grant("narrow"), grant("spare"))
+_NEW = policy(replace(grant("narrow"), ttl=600), grant("new"), keys=("openai", "internal"))
+_OTHER = policy(grant("spare"), grant("other"))
+Act = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """Three tables with a policy in force, and key pairs."""
+
+    tables: Tables
+    directory: Path
+
+    @property
+    def adapters(self) -> Adapters:
+        """Adapters over the tables."""
+        return dynamodb_adapters.over(self.tables)
+
+    @property
+    def actor(self) -> Actor:
+        """Whoever exchanges and calls."""
+        return Actor.of(self.adapters, keys_in(self.directory))
+
+    def prepare(self) -> Interrupted:
+        """Put the policy in force."""
+        self.adapters.control.list_signing_keys((keys_in(self.directory).broker.kid(),))
+        put_in_force(self.adapters.control, *_OLD, issuers=(issuer(single_use=True),))
+        return self
+
+    def cuts(self, act: Act) -> Iterator[tuple[Cut, str]]:
+        """Do it once to see what it sends; then, for each request, both ways of losing it, and what was sent there."""
+        with line(self.tables.client) as counted:
+            act()
+        for at, operation in enumerate(counted.sent):
+            for carried_out in (False, True):
+                yield Cut(at, carried_out), operation
+
+    def cut_off(self, cut: Cut, act: Act) -> None:
+        """Do it and be cut off."""
+        with line(self.tables.client, cut) as one:
+            try:
+                act()
+            except Unavailable:
+                pass
+            else:
+                raise AssertionError("it said that it was done, though its last answers were lost")
+        assert one.is_cut
+
+    def events(self, principal: str = "", kind: str = "token.issued") -> list[str]:
+        """Return the `jti` of each event of a kind, of one principal or of all."""
+        about = {"kind": kind} | ({"principal": principal} if principal else {})
+        return [one.jti for one in events(self.adapters.ledger, **about)]
+
+    def copies(self, thing: Thing) -> Counter[tuple[int, bool]]:
+        """Return epoch and whether it is blocked, of every copy of a thing."""
+        items = read_batch(self.tables, {self.tables.control: keys(thing)})
+        return Counter(
+            (int(one.get("epoch", {"N": "0"})["N"]), any(name.startswith(BLOCK) for name in one)) for one in items
+        )
+
+    def subject_token(self, subject: str) -> str:
+        """Return an identity token that the grant `ci` admits, whoever it is."""
+        return self.actor.subject_token(subject, NOW, team="a")
+
+    def exchange(self, subject_token: str, idempotency_key: str = "") -> str:
+        """Exchange it and return the `jti`, or why there was none; raises Unavailable."""
+        try:
+            return jti_of(self.actor.exchange(subject_token, NOW, idempotency_key))
+        except Unavailable:
+            raise
+        except Refusal as refusal:
+            return refusal.reason
+
+    def taken(self, what: str, sub: str) -> dict[str, int]:
+        """Return what each of a principal's counters holds."""
+        return {one.window: self.adapters.counted(one)[0] for one in quota.counters(what, "ci", sub, NOW)}
+
+
+Make = Callable[[], AbstractContextManager[Interrupted]]
+"""Makes tables of one's own, and removes them."""
+
+
+def exchanges(here: Interrupted, *, key: bool) -> None:
+    """A token is recorded, counted and locked at once, or not at all; the retry gets it, or the first, or is a replay."""
+    for cut, operation in here.cuts(lambda: here.exchange(here.subject_token(new_id()))):
+        subject, named = new_id(), idempotency_key() if key else ""
+        sub, subject_token = f"{ISSUER}|sub:{subject}", here.subject_token(subject)
+        here.cut_off(cut, partial(here.exchange, subject_token, named))
+        before = here.events(sub)
+        assert len(before) == (cut.carried_out and operation == "TransactWriteItems")
+        assert set(here.taken("tokens", sub).values()) == {len(before)}
+        said = [here.exchange(subject_token, named) for _ in range(2)]
+        [jti] = after = here.events(sub)
+        assert after == (before or after)
+        if key:
+            assert said == [jti] * 2
+        else:
+            assert said == (["replayed"] * 2 if before else [jti, "replayed"])
+        assert set(here.taken("tokens", sub).values()) == {1}
+
+
+def calls(here: Interrupted) -> None:
+    """A call that was cut off is not admitted; it may have cost a number, and never more than the limit is admitted."""
+    token = here.actor.exchange(here.subject_token(new_id()), NOW)
+    for cut, _ in here.cuts(lambda: here.actor.call(token, NOW)):
+        subject = new_id()
+        mine = here.actor.exchange(here.subject_token(subject), NOW)
+        here.cut_off(cut, partial(here.actor.call, mine, NOW))
+        lost = here.taken("calls", f"{ISSUER}|sub:{subject}")
+        assert set(lost.values()) <= {0, 1}
+        assert sum(here.actor.is_within_quota(mine, NOW) for _ in range(4)) == 2 - lost["day"]
+
+
+def revocations(here: Interrupted, scope: str) -> None:
+    """A revocation is on every copy, with its record and event, or nowhere; repeating finishes it; so does its end."""
+    target = {"everything": EVERYTHING.id, "issuer": ISSUER, "key": "openai", "grant": "ci"}.get(scope, new_id())
+    first, event = _asked(scope, target)
+    cuts = [*here.cuts(partial(here.adapters.control.revoke, first, event))]
+    here.adapters.control.lift(first.id, "tester", samples.event("revocation.lifted"))
+    for cut, operation in cuts:
+        thing = Thing(scope, target if scope in ("everything", "issuer", "key", "grant") else new_id())
+        made, event = _asked(scope, thing.id)
+        before, revoked = here.copies(thing), len(here.events(kind="revocation.made"))
+        here.cut_off(cut, partial(here.adapters.control.revoke, made, event))
+        done = cut.carried_out and operation == "TransactWriteItems"
+        assert here.copies(thing) == (_one_more(thing, before) if done else before)
+        assert len(here.events(kind="revocation.made")) == revoked + done
+        here.adapters.control.revoke(made, replace(event, id=new_id()))
+        assert here.copies(thing) == _one_more(thing, before)
+        assert len(here.events(kind="revocation.made")) == revoked + 1
+        assert here.adapters.control.lift(made.id, "tester", samples.event("revocation.lifted"))
+
+
+def restorations(here: Interrupted, scope: str) -> None:
+    """The end of a revocation is on every copy, with its event, or nowhere; repeating finishes it."""
+    target = {"everything": EVERYTHING.id, "issuer": ISSUER, "key": "openai", "grant": "ci"}.get(scope, new_id())
+    thing = Thing(scope, target)
+
+    def revoked() -> Revocation:
+        return here.adapters.control.revoke(*_asked(scope, target))
+
+    def lift(made: Revocation) -> None:
+        assert here.adapters.control.lift(made.id, "tester", samples.event("revocation.lifted"))
+
+    first = revoked()
+    for cut, operation in here.cuts(partial(lift, first)):
+        made = revoked()
+        before, lifted = here.copies(thing), len(here.events(kind="revocation.lifted"))
+        here.cut_off(cut, partial(lift, made))
+        done = cut.carried_out and operation == "TransactWriteItems"
+        after = Counter({(epoch, False): copies for (epoch, _), copies in before.items()})
+        assert here.copies(thing) == (after if done else before)
+        assert len(here.events(kind="revocation.lifted")) == lifted + done
+        lift(made)
+        assert here.copies(thing) == after
+        assert len(here.events(kind="revocation.lifted")) == lifted + 1
+
+
+def _asked(scope: str, target: str) -> tuple[Revocation, Event]:
+    return samples.revocation(scope, target), samples.event("revocation.made")
+
+
+def _one_more(thing: Thing, before: Counter[tuple[int, bool]]) -> Counter[tuple[int, bool]]:
+    """Return how the copies stand after one more revocation."""
+    [(epoch, _)] = before or {(0, False): 0}
+    return Counter({(epoch + 1, True): len(keys(thing))})
+
+
+def policy_is_finished_by_repeating(make: Make) -> None:
+    """An apply that was cut off gives nobody more than the old policy and the new; repeated, or overruled, it is whole."""
+    with make() as first:
+        here = first.prepare()
+        cuts = [*here.cuts(partial(_apply, here, _NEW, "the new text"))]
+    for cut, _ in cuts:
+        for text, made in (("the new text", _NEW), ("another text", _OTHER)):
+            with make() as fresh:
+                _cut_and_finish(fresh.prepare(), cut, text, made)
+
+
+def _cut_and_finish(here: Interrupted, cut: Cut, text: str, made: Policy) -> None:
+    here.cut_off(cut, partial(_apply, here, _NEW, "the new text"))
+    version, found = here.adapters.control.current().version, _grants(here)
+    assert len(here.events(kind="policy.applied")) == version
+    if "new" in found or version == 2:  # what is new comes last
+        assert {"ci": 900, "spare": 900}.keys().isdisjoint(found)
+        assert found["narrow"] == 600
+    assert version == 1 or found == {"narrow": 600, "new": 900}
+    said = _applied(here, made, text)
+    assert said == ("applied" if version == 1 else "policy_changed")
+    if version == 1:
+        assert _grants(here) == {one.name: one.ttl for one in made.grants.values()}
+    assert here.adapters.control.current().text == (text if version == 1 else "the new text")
+    assert len(here.events(kind="policy.applied")) == 2
+
+
+def _applied(here: Interrupted, made: Policy, text: str) -> str:
+    try:
+        _apply(here, made, text)
+    except Refusal as refusal:
+        return refusal.reason
+    return "applied"
+
+
+def _apply(here: Interrupted, made: Policy, text: str) -> None:
+    here.adapters.control.apply(made, text, 1, samples.event("policy.applied"))
+
+
+def _grants(here: Interrupted) -> dict[str, int]:
+    return {one.name: one.ttl for one, _ in here.adapters.ledger.find(wanted()).grants or ()}

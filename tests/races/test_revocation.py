@@ -1,0 +1,33 @@
+"""Revocations raced by callers in three processes whose clocks are a minute apart, over one state file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from chalicelib.revocation import SCOPES
+from local.sqlite import WAIT_MS, StateFile
+from tests.races.course import ROUNDS, Course
+from tests.races.processes import course_over
+from tests.races.stores import SqliteStore
+from tests.races.summary import NUMBERS
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
+    """Three processes over a state file."""
+    directory = tmp_path_factory.mktemp("races")
+    StateFile.create(directory / "state.db")
+    with course_over(SqliteStore(directory / "state.db", patience=WAIT_MS), directory) as made:
+        yield made
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_nothing_revoked_is_used_after_the_acknowledgement_nor_a_token_from_before_ever_again(
+    course: Course, scope: str, record_property: Callable[[str, object], None]
+) -> None:
+    tally = course.run(scope, ROUNDS)
+    record_property(NUMBERS, f"SQLite, 3 processes: {tally.line()}")
+    assert tally.wrongs() == {}
