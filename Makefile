@@ -7,9 +7,12 @@ STAMP := $(VENV)/.installed
 OIDC := tests/integration/oidc_provider
 MINISTACK := .venv-ministack
 MINISTACK_STAMP := $(MINISTACK)/.installed
+LAMBDA := .venv-lambda
+LAMBDA_STAMP := $(LAMBDA)/.installed
+CONFIG := infra/edge/placeholder.json
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-all test-dynamodb test-aws test-oidc test-api bench lint format requirements schema openapi clean
+.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api fuzz bench edge lint format requirements schema openapi clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -40,6 +43,9 @@ test-all: $(STAMP) ## Run the tests, the slow ones too
 
 test-dynamodb: $(STAMP) $(MINISTACK_STAMP) ## Run what is tested over another's AWS, ministack, from PyPI; offline once that is there
 	@$(BIN)/pytest -n 2 -m ministack
+
+test-races: $(STAMP) $(MINISTACK_STAMP) ## Race revocations, 200 rounds a scope, and show the numbers; over ministack 20
+	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-200} $(BIN)/pytest -p no:xdist -p tests.races.summary --timeout=1800 tests/races/test_revocation.py tests/races/test_over_http.py tests/integration/dynamodb/test_races.py
 
 # Only test-aws may reach for real tables, whatever is set for the other targets.
 unexport KEYBROKER_TEST_TABLES
@@ -81,8 +87,21 @@ $(SCHEMATHESIS_STAMP): tests/api/requirements.txt
 	@$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-bench: $(STAMP) ## Show what things cost here, as ratios (docs/performance.md)
+fuzz: $(STAMP) ## Look for what breaks the rules, FUZZ_SECONDS (60) for each target
+	@$(BIN)/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60}
+
+bench: $(STAMP) $(MINISTACK_STAMP) $(LAMBDA_STAMP) ## Show what things cost here, as ratios (docs/performance.md)
 	@$(BIN)/python -m tests.bench
+
+# Lambda's runtime has none of our packages, so it has an environment of its own.
+$(LAMBDA_STAMP): tests/bench/lambda.txt
+	@echo "setting up $(LAMBDA) (once, some seconds)"
+	@$(PYTHON) -m venv $(LAMBDA)
+	@$(LAMBDA)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+edge: $(STAMP) ## Build dist/edge.zip, the edge function; CONFIG=FILE is baked into it
+	@$(BIN)/python -m infra.edge dist/edge.zip --config $(CONFIG)
 
 lint: $(STAMP) ## Run the linter and the type checker
 	@$(BIN)/ruff check .
@@ -102,5 +121,5 @@ openapi: $(STAMP) ## Write docs/openapi.json from the tables that describe both 
 	@$(BIN)/python -c 'from chalicelib import openapi; print(openapi.text(), end="")' > docs/openapi.json
 
 clean: ## Remove the environments and caches
-	@rm -rf $(VENV) $(MINISTACK) $(SCHEMATHESIS) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf $(VENV) $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

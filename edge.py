@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from chalicelib import admission, call_path, config, edge_refusal, providers
+from chalicelib import (
+    admission,
+    call_body,
+    call_headers,
+    call_path,
+    call_query,
+    call_token,
+    config,
+    edge_refusal,
+    resource_metadata,
+)
 from chalicelib.admission import Admitted, Call
 from chalicelib.errors import Refusal
 
-Headers = dict[str, list[dict[str, str]]]
-"""CloudFront's form: lower-case name -> every value, each with the name as it was sent."""
-
-_OAUTH_FLAG = "oauth-2025-04-20"
-"""Anthropic's SDK sets it beside an exchanged token; with a real key it does not belong there."""
-_SPOOFABLE = ("forwarded", "x-real-ip", "true-client-ip", "proxy-authorization", "proxy-connection")
-_SPOOFABLE_PREFIXES = ("x-forwarded-", "cloudfront-", "x-amzn-")
+_WELL_KNOWN = "/.well-known/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,38 +57,36 @@ def make_handler(ports: Callable[[], Ports]) -> Callable[[Mapping[str, Any], obj
 
 
 def _handle(request: dict[str, Any], ports: Ports) -> dict[str, Any]:
+    if request["uri"].startswith(_WELL_KNOWN):
+        return _describe(request, ports.edge)
     key, path = call_path.split(request["uri"])
-    token = _take_token(request["headers"])
+    headers, method, query = request["headers"], request["method"], request["querystring"]
+    call_headers.check(headers, method)
+    call_query.check(query)
     # SECURITY: the address is CloudFront's own finding, no header's (test_edge.py).
-    call = Call(token, key, request["method"], path, request["clientIp"])
+    token, body = call_token.take(headers, query), call_body.of(request)
+    call = Call(token, key, method, path, request["clientIp"], body, query)
     admitted = admission.admit(call, ports.edge, ports.clock())
-    return _send_on(request, path, admitted)
+    return _send_on(request, admitted)
 
 
-def _take_token(headers: Headers) -> str:
-    """Return the token, from wherever SDKs put their key. Two different ones are refused; none is ""."""
-    found = set()
-    for name in providers.TOKEN_HEADERS:
-        for header in headers.get(name, ()):
-            scheme, _, rest = header["value"].strip().partition(" ")
-            bearer = name == "authorization" and scheme.lower() == "bearer"
-            found.add(rest.strip() if bearer else header["value"].strip())
-    found.discard("")
-    if len(found) > 1:
-        raise Refusal("two_tokens", "invalid_request", 400, "two different tokens were sent; send one")
-    return found.pop() if found else ""
+def _describe(request: Mapping[str, Any], edge: admission.Edge) -> dict[str, Any]:
+    """Answer the edge's metadata, the one page that the edge has of its own."""
+    if request["uri"] != resource_metadata.PATH or not edge.url:
+        raise Refusal("no_page", "not_found", 404, "there is nothing at this path")
+    if request["method"] != "GET":
+        refusal = Refusal("method_not_allowed", "method_not_allowed", 405, "this path is for GET only")
+        refusal.headers = {"allow": "GET"}
+        raise refusal
+    headers = {"content-type": "application/json", "cache-control": "public, max-age=300"}
+    return _answer(200, headers, json.dumps(resource_metadata.document(edge.url, edge.issuer)))
 
 
-def _send_on(request: dict[str, Any], path: str, admitted: Admitted) -> dict[str, Any]:
+def _send_on(request: Mapping[str, Any], admitted: Admitted) -> dict[str, Any]:
     # SECURITY: where the call goes is the key's own, never the request's; what could carry the token or spoof an
-    # address is taken off before the key is put on (test_edge.py).
+    # address is taken off before the key is put on (test_edge_headers.py).
     origin = urlsplit(admitted.key.origin)
-    headers: Headers = {
-        name: values
-        for name, values in request["headers"].items()
-        if name not in providers.TOKEN_HEADERS and name not in _SPOOFABLE and not name.startswith(_SPOOFABLE_PREFIXES)
-    }
-    _drop_oauth_flag(headers)
+    headers = call_headers.passed_on(request["headers"])
     headers["host"] = [{"key": "Host", "value": origin.netloc}]
     headers[admitted.key.header] = [{"key": admitted.key.header, "value": admitted.key.reveal()}]
     custom: dict[str, Any] = {
@@ -97,38 +99,32 @@ def _send_on(request: dict[str, Any], path: str, admitted: Admitted) -> dict[str
         "readTimeout": 120,
         "sslProtocols": ["TLSv1.2"],
     }
-    return {**request, "uri": path, "headers": headers, "origin": {"custom": custom}}
-
-
-def _drop_oauth_flag(headers: Headers) -> None:
-    """Take one flag off `anthropic-beta` and leave everything else of it as it was sent."""
-    kept = []
-    for header in headers.get("anthropic-beta", ()):
-        flags = header["value"].split(",")
-        left = [flag for flag in flags if flag.strip() != _OAUTH_FLAG]
-        if len(left) == len(flags):
-            kept.append(header)
-        elif any(flag.strip() for flag in left):
-            kept.append({**header, "value": ",".join(left).strip()})
-    if kept:
-        headers["anthropic-beta"] = kept
-    else:
-        headers.pop("anthropic-beta", None)
+    return {
+        **request,
+        "uri": admitted.path,
+        "querystring": admitted.query,
+        "headers": headers,
+        "origin": {"custom": custom},
+    }
 
 
 def _refuse(refusal: Refusal, request_id: str, made: Sequence[Ports]) -> dict[str, Any]:
     # SECURITY: fixed words, and who and what was refused once that is verified; nothing else of the call (test_canary.py).
     line = {"door": "edge", "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
     (made[0].log if made else print)(json.dumps({**line, **refusal.about}))
+    url = made[0].edge.url if made else ""
+    headers = edge_refusal.headers(refusal, request_id, url)
+    return _answer(refusal.status, headers, edge_refusal.body(refusal, request_id))
+
+
+def _answer(status: int, headers: Mapping[str, str], body: str) -> dict[str, Any]:
     return {
-        "status": str(refusal.status),
-        "headers": {
-            name: [{"key": name, "value": value}] for name, value in edge_refusal.headers(refusal, request_id).items()
-        },
-        "body": edge_refusal.body(refusal, request_id),
+        "status": str(status),
+        "headers": {name: [{"key": name, "value": value}] for name, value in headers.items()},
+        "body": body,
         "bodyEncoding": "text",
     }
 
 
-handler = make_handler(config.edge_ports_on_aws)
+handler = make_handler(lambda: Ports(config.edge_on_aws()))
 """What Lambda@Edge runs. Its ports are made at the first event."""

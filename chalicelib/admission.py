@@ -10,22 +10,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from chalicelib import issued_tokens, providers, quota, rate_limit, tokens
+from chalicelib import call_path, call_query, issued_tokens, model_selection, providers, quota, rate_limit, tokens
+from chalicelib.call_body import NOT_SHOWN, CallBody
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.grants import Grant
 from chalicelib.issued_tokens import SigningKeys
-from chalicelib.providers import PROVIDERS, ProviderKey, ProviderKeys
+from chalicelib.providers import PROVIDERS, Provider, ProviderKey, ProviderKeys
 from chalicelib.quota import Allowance, Counter, Limit
 from chalicelib.revocation import EPOCHS, Standing, Thing, stopped
+from chalicelib.seen_signatures import SeenSignatures
 
 _OF_ALL = "of all callers together"
+_URL_LIMIT = 8192
+"""Bytes: CloudFront sends on none that is longer."""
+_INVALID = {
+    "exp_past": "the token has expired; get a fresh one",
+    # Said of tokens that we signed only, and of no key whether it is there (test_edge.py).
+    "aud_wrong": "the token is for another key than this path's; use the base_url that came with the token",
+}
+"""What a caller is told of a token that does not verify, where that helps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a caller attempts: one method on one path of one key. path: the provider's own, from `/`.
+    """What a caller attempts: one method on one path of one key. path: from `/`; query: both as the caller writes them.
 
-    source_ip: the caller's address as the edge saw it; "" if it did not.
+    source_ip: the caller's address as the edge saw it; "" if it did not. body: read only where a grant limits models.
     """
 
     unverified_token: str
@@ -33,6 +43,8 @@ class Call:
     method: str
     path: str
     source_ip: str = ""
+    body: CallBody = NOT_SHOWN
+    query: str = ""
 
     def __repr__(self) -> str:
         # SECURITY: a token must not reach a log by way of a repr (test_canary.py).
@@ -69,22 +81,32 @@ class Gate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What an admission needs. issuer: the broker's URL, the `iss` of its tokens."""
+    """What an admission needs. issuer: the broker's URL, the `iss` of its tokens. url: the edge's own, "" if unknown.
+
+    seen: remembers signatures from call to call, and nothing else.
+    """
 
     gate: Gate
     signing_keys: SigningKeys
     provider_keys: ProviderKeys
     issuer: str
+    url: str = ""
+    seen: SeenSignatures = field(default_factory=SeenSignatures)
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that may go on: where to, with which key. principal, grant, jti: for the log."""
+    """A call that may go on: where to, with which key. principal, grant, jti: for the log.
+
+    path, query: in the provider's own form; they are what was checked, and no others may be sent.
+    """
 
     key: ProviderKey
     principal: str
     grant: str
     jti: str
+    path: str = "/"
+    query: str = field(default="", repr=False)
 
 
 def admit(call: Call, edge: Edge, now: int) -> Admitted:
@@ -103,7 +125,8 @@ def admit(call: Call, edge: Edge, now: int) -> Admitted:
 
 
 def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) -> Admitted:
-    _check_scope(str(claims["scope"]).split(" "), call)
+    if not providers.may_open(_scope(claims), call.method, call.path):
+        raise _out_of_scope(call)
     grant_name, sub, jti = (str(claims[name]) for name in ("grant", "sub", "jti"))
     things = {
         "everything": Thing("everything", "*"),
@@ -125,12 +148,13 @@ def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) ->
             wave = replace(wave, total=edge.gate.count(total))
             counted = counters + total
             _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
+        own = _own(call, PROVIDERS[str(config["provider"])])
         key = edge.provider_keys.get(call.key, str(config.get("version", "")))
     except Refusal as refusal:
         refusal.headers = rate_limit.headers(_allowances(wave, now))
         edge.gate.give_back(counted, refusal.reason)
         raise
-    return Admitted(key, sub, grant_name, jti)
+    return Admitted(key, sub, grant_name, jti, own.path, own.query)
 
 
 def _allowances(wave: Wave, now: int) -> tuple[Allowance, ...]:
@@ -148,18 +172,34 @@ def _verify(call: Call, edge: Edge, now: int) -> tuple[tokens.Claims, str]:
     if not call.unverified_token:
         raise Refusal("token_missing", "invalid_token", 401, "no token: send a Keybroker token as the API key")
     try:
-        return issued_tokens.verify(call.unverified_token, edge.issuer, call.key, edge.signing_keys, now)
+        signed = issued_tokens.signed(call.unverified_token, edge.signing_keys, now, edge.seen)
+        return issued_tokens.check(signed, edge.issuer, call.key, now), signed.key.kid
     except TokenInvalid as invalid:
-        text = (
-            "the token has expired; get a fresh one" if invalid.reason == "exp_past" else "not a valid token for this"
-        )
+        text = _INVALID.get(invalid.reason, "not a valid token for this")
         raise Refusal(invalid.reason, "invalid_token", 401, text) from None
 
 
-def _check_scope(scope: list[str], call: Call) -> None:
-    if not providers.opens(tuple(scope), call.method, call.path):
-        text = f"the token does not open {call.method} {call.path}"[:200]  # a path may be thousands long, or a token
-        raise Refusal("out_of_scope", "insufficient_scope", 403, text)
+def _scope(claims: tokens.Claims) -> tuple[str, ...]:
+    return tuple(str(claims["scope"]).split(" "))
+
+
+def _check_scope(scope: tuple[str, ...], call: Call) -> None:
+    if not providers.opens(scope, call.method, call.path):
+        raise _out_of_scope(call)
+
+
+def _out_of_scope(call: Call) -> Refusal:
+    text = f"the token does not open {call.method} {call.path}"[:200]  # a path may be thousands long, or a token
+    return Refusal("out_of_scope", "insufficient_scope", 403, text)
+
+
+def _own(call: Call, provider: Provider) -> Call:
+    """Return the call as it goes on to its provider; raises Refusal if it has no such form."""
+    path = call_path.own(call.path, provider.paths)
+    query = call_query.own(call.query, provider.token_parameter, call.unverified_token)
+    if len(path) + len(query) >= _URL_LIMIT:
+        raise Refusal("url_too_long", "invalid_request", 413, f"the URL is over {_URL_LIMIT} bytes")
+    return replace(call, path=path, query=query)
 
 
 def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) -> tuple[Mapping[str, object], Grant]:
@@ -178,15 +218,19 @@ def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) ->
     grant = Grant.from_json(grant_config)
     if grant.key != call.key or grant.issuer != claims["idp"]:
         raise Refusal("grant_changed", "revoked", 403, "the grant is now for something else")
-    _check_scope(list(grant.scope), call)
-    if providers.closed(PROVIDERS[key["provider"]], call.path):
+    provider = PROVIDERS[key["provider"]]
+    # SECURITY: from here on the call is what will be sent, and no longer what the caller wrote (test_edge_paths.py).
+    call = _own(call, provider)
+    if providers.closed(provider, call.path):
         raise Refusal("path_closed", "insufficient_scope", 403, "this endpoint is closed for every grant")
-    if grant.models is not None:
-        # SECURITY: what cannot be checked is refused: the edge does not read bodies yet (test_admission.py).
-        text = "the grant limits models, which this edge cannot check"
-        raise Refusal("models_unread", "insufficient_scope", 403, text)
+    _check_scope(_scope(claims), call)
+    _check_scope(grant.scope, call)
     if grant.source_ips is not None and not _is_within(call.source_ip, grant.source_ips):
         raise Refusal("address_refused", "insufficient_scope", 403, "the grant does not admit your address")
+    if grant.models is not None:
+        scope = providers.scope_value(call.method, call.path)
+        found = model_selection.models(key["provider"], scope, call.query, call.body)
+        model_selection.check(found, grant.models)
     _check_quota(grant.call_limits, wave.numbers, now, "of yours")
     if wave.total:
         _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
@@ -201,13 +245,19 @@ def _check_quota(limits: tuple[Limit, ...], numbers: Mapping[str, int], now: int
 
 
 def _is_within(address: str, networks: tuple[str, ...]) -> bool:
-    """Whether an address is in one of the networks; an IPv4 address mapped into IPv6 is the IPv4 address."""
+    """Whether an address is in one of the networks; an IPv4 address mapped into IPv6 is the IPv4 address.
+
+    One with a zone (`%eth0`) is in none: it says something on one machine's link only.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return any((mapped or found) in ipaddress.ip_network(network) for network in networks)
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.scope_id is not None:
+            return False
+        found = found.ipv4_mapped or found
+    return any(found in ipaddress.ip_network(network) for network in networks)
 
 
 def _epochs(claims: Mapping[str, object]) -> dict[str, int]:

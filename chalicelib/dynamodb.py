@@ -62,7 +62,7 @@ class _NoAnswer(botocore.exceptions.BotoCoreError):
 def _check_answer(response_dict: Mapping[str, Any], **_event: object) -> None:
     # SECURITY: botocore takes an answer that is no JSON, or ends too early, for an empty one: what was never written
     # would pass for written, what is blocked for never revoked. And as it must not retry, it passes over a checksum
-    # that is wrong (test_refused_by_the_store_every_port_refuses).
+    # that is wrong (test_refused_by_the_store_every_port_refuses_changes_nothing_and_works_again_after).
     body, checksum = response_dict["body"], response_dict["headers"].get("x-amz-crc32")
     try:
         readable = isinstance(json.loads(body), dict)

@@ -1,37 +1,16 @@
-"""The APIs behind the edge: where they are, how they want their key, and what is never opened."""
+"""The APIs behind the edge and their keys: how a key is kept and shown, and what a call may reach with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
-from chalicelib import patterns
+from chalicelib import call_path, patterns
+from chalicelib.errors import Refusal
+from chalicelib.provider_presets import PROVIDERS, Provider
 
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """A preset. origin: `https://host[:port]`, None where each installation has its own.
-
-    header, prefix: how the key is sent. base_path: what SDKs expect at the end of a base URL. closed: `METHOD:/path`
-    patterns that no grant opens, for they mint credentials or administer the account; `*` is any method there.
-    """
-
-    origin: str | None
-    header: str
-    prefix: str
-    base_path: str
-    closed: tuple[str, ...]
-
-
-PROVIDERS: Mapping[str, Provider] = {
-    "openai": Provider("https://api.openai.com", "authorization", "Bearer ", "/v1", ("/v1/organization",)),
-    "anthropic": Provider("https://api.anthropic.com", "x-api-key", "", "", ("/v1/organizations", "/v1/oauth")),
-    "generic": Provider(None, "authorization", "Bearer ", "", ()),
-}
-
-TOKEN_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
-"""Where a token may arrive. All of them are taken off every request."""
+__all__ = ["PROVIDERS", "Provider", "ProviderKey", "ProviderKeyStore", "ProviderKeys"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -68,8 +47,25 @@ class ProviderKeyStore(Protocol):
 
 
 def closed(provider: Provider, path: str) -> bool:
-    """Whether a path is one that no grant opens: one of the provider's closed paths, or below one."""
-    return any(path == prefix or path.startswith(prefix + "/") for prefix in provider.closed)
+    """Whether a path, in the provider's own form, is one that no grant opens: a closed one, or below one."""
+    # SECURITY: in any spelling that some server takes for the same: by capitals, or with a verb behind `:`
+    # (test_a_closed_path_is_closed_in_every_spelling).
+    found = path.lower().split("/")
+    return any(_begins(found, wanted) for wanted in _segments(provider.closed))
+
+
+@functools.cache
+def _segments(paths: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(path.lower().split("/")) for path in paths)
+
+
+def _begins(found: list[str], wanted: tuple[str, ...]) -> bool:
+    if len(found) < len(wanted):
+        return False
+    for want, have in zip(wanted, found, strict=False):
+        if want not in ("*", have) and not have.startswith(want + ":"):
+            return False
+    return True
 
 
 def scope_value(method: str, path: str) -> str:
@@ -78,5 +74,26 @@ def scope_value(method: str, path: str) -> str:
 
 
 def opens(scope: tuple[str, ...], method: str, path: str) -> bool:
-    """Whether a scope opens a method and path."""
+    """Whether a scope opens a method and a path in the provider's own form."""
     return patterns.covered([scope_value(method, path)], scope)
+
+
+def may_open(scope: tuple[str, ...], method: str, path: str) -> bool:
+    """Whether a scope opens a method and a path as a client wrote it, if its provider is the right one.
+
+    Which provider a key is for is known from state only; this spares state what no provider would make open.
+    """
+    return opens(scope, method, path) or any(opens(scope, method, own) for own in _readings(path))
+
+
+def _readings(path: str) -> set[str]:
+    found = set()
+    for forms in _ALL_FORMS:
+        try:
+            found.add(call_path.own(path, forms))
+        except Refusal:
+            continue  # no path of that provider
+    return found
+
+
+_ALL_FORMS = frozenset(provider.paths for provider in PROVIDERS.values())

@@ -12,6 +12,8 @@ from chalicelib.errors import Refusal
 BODY_LIMIT = 64 * 1024
 """Bytes of a body at most: a form needs three for some bytes of a token of 16 KiB."""
 FIELD_LIMIT = 4096
+NAME_LIMIT = 512
+"""Bytes of a key's or grant's name at most, as asked for: what is longer is no name, and would fit into no state's key."""
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  a name, not a token
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ISSUED_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  a name, not a token
@@ -152,9 +154,11 @@ def _text(fields: Mapping[str, object], name: str) -> str | None:
     if not isinstance(value, str) or (len(value) > FIELD_LIMIT and name not in ("subject_token", "assertion", "token")):
         raise _malformed(f"{name} must be text of at most {FIELD_LIMIT} characters")
     try:
-        value.encode("utf-8")
+        size = len(value.encode("utf-8"))
     except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which no state could store
         raise _malformed(f"{name} must be Unicode text") from None
+    if name in ("audience", "grant", "federation_rule_id") and size > NAME_LIMIT:
+        raise _malformed(f"{name} must be at most {NAME_LIMIT} bytes")
     return value
 
 

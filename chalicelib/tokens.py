@@ -88,15 +88,34 @@ class IssuedToken:
         return f"IssuedToken(access_token=***, expires_in={self.expires_in}, scope={self.scope!r})"
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a token states, its signature verified with `key`, and nothing else of it. Only `signed` makes them."""
+
+    typ: str | None
+    claims: Mapping[str, object]
+    key: VerifyingKey
+
+
 def verify(unverified: Unverified, key: VerifyingKey, expected: Expected, now: int) -> Claims:
     """Return the claims of a token whose signature, issuer, audience, type and times hold at `now` (epoch seconds).
 
     Raises TokenInvalid with the rule that it breaks; callers get to hear "invalid" only.
     Rules: RFC 7519 section 4.1, RFC 8725 section 3, RFC 9068 section 4.
     """
-    if (unverified.typ.lower() if unverified.typ else None) not in expected.types:
-        raise TokenInvalid("typ_wrong")
-    claims = signed_claims(unverified, key)
+    _check_type(unverified.typ, expected)
+    return check(signed(unverified, key), expected, now)
+
+
+def signed(unverified: Unverified, key: VerifyingKey) -> Signed:
+    """Return what a token states if its signature holds; raises TokenInvalid."""
+    return Signed(unverified.typ, signed_claims(unverified, key), key)
+
+
+def check(signed: Signed, expected: Expected, now: int) -> Claims:
+    """Return the claims of a token whose issuer, audience, type and times hold at `now`; see `verify`."""
+    _check_type(signed.typ, expected)
+    claims = signed.claims
     if unverified_issuer(claims) != expected.issuer:
         raise TokenInvalid("iss_wrong")
     if claims.get("aud") not in (expected.audience, [expected.audience]):
@@ -147,6 +166,11 @@ def signed_claims(unverified: Unverified, key: VerifyingKey) -> Mapping[str, obj
     if claims != unverified.unverified_claims:
         raise TokenInvalid("claims_ambiguous")
     return unverified.unverified_claims
+
+
+def _check_type(typ: str | None, expected: Expected) -> None:
+    if (typ.lower() if typ else None) not in expected.types:
+        raise TokenInvalid("typ_wrong")
 
 
 def _check_times(claims: Mapping[str, object], expected: Expected, now: int) -> None:

@@ -9,16 +9,10 @@ from typing import Any, Final
 
 from aiohttp import AsyncIterablePayload, ClientError, ClientResponse, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
-from yarl import URL
 
-from local.edge_result import (
-    GeneratedResponse,
-    MalformedResultError,
-    OriginRequest,
-    fixed_headers,
-    origin_address,
-    parse_result,
-)
+from local.body_exposure import BodyNotReceivedError, expose
+from local.broker_behaviour import BrokerBehaviour
+from local.edge_result import GeneratedResponse, MalformedResultError, OriginRequest, fixed_headers, parse_result
 from local.origin_client import (
     CHUNK,
     MAX_HEADERS,
@@ -34,7 +28,6 @@ from local.viewer_response import ViewerResponse, door_response
 
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
-TOKEN_PATH: Final = "/anthropic/v1/oauth/token"  # noqa: S105 - a path: the behaviour that goes to the broker, not through the function
 FUNCTION_TIMEOUT: Final = 30.0  # seconds, as Lambda@Edge; told to the function, which is quick
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may be without a whole request
 _LOG: Final = logging.getLogger(__name__)
@@ -83,7 +76,7 @@ class Distribution(web.Server):
             max_headers=MAX_HEADERS,
         )
         self._handler = handler
-        self._broker = None if broker is None else _broker_origin(broker)
+        self._broker = None if broker is None else BrokerBehaviour(broker)
         self._session = make_session()
 
     def __call__(self) -> web.RequestHandler:
@@ -100,7 +93,9 @@ class Distribution(web.Server):
         if refusal is not None:
             return _unread(request, door_response(refusal, request_id))
         try:
-            order = self._decide(request, request_id)
+            order = await self._decide(request, request_id)
+        except BodyNotReceivedError as error:
+            return _unread(request, door_response(error.name, request_id))
         except MalformedResultError as error:
             _LOG.error("request %s: malformed result of the edge function: %s", request_id, error)
             return _unread(request, door_response("function", request_id))
@@ -112,14 +107,14 @@ class Distribution(web.Server):
             return _unread(request, ViewerResponse(order.status, order.reason, order.headers, order.body))
         return await self._forward(request, order, request_id)
 
-    def _decide(self, request: web.BaseRequest, request_id: str) -> OriginRequest | GeneratedResponse:
+    async def _decide(self, request: web.BaseRequest, request_id: str) -> OriginRequest | GeneratedResponse:
         event = make_event(request, request_id)
         asked: dict[str, Any] = event["Records"][0]["cf"]["request"]
+        to_broker = None if self._broker is None else self._broker.order(asked)
+        if to_broker is not None:
+            return to_broker
+        asked |= await expose(request)
         fixed = fixed_headers(asked["headers"])
-        if self._broker is not None and asked["uri"] == TOKEN_PATH:
-            asked["origin"] = {"custom": self._broker}
-            asked["headers"]["host"] = [{"key": "Host", "value": self._broker["host"]}]
-            return parse_result(asked, request.method, fixed)
         context = LambdaContext(request_id, time.monotonic() + FUNCTION_TIMEOUT)
         return parse_result(self._handler(event, context), request.method, fixed)
 
@@ -169,22 +164,6 @@ def make_distribution(handler: Handler, *, broker: str | None = None) -> Distrib
 def make_runner(distribution: Distribution, *, grace: float = 3.0) -> web.ServerRunner:
     """The runner to add sites to; on clean-up running calls have `grace` seconds to end by themselves."""
     return web.ServerRunner(distribution, shutdown_timeout=grace)
-
-
-def _broker_origin(broker: str) -> dict[str, Any]:
-    url = URL(broker)
-    origin = {
-        "protocol": url.scheme,
-        "domainName": url.raw_host,
-        "port": url.port,
-        "path": url.raw_path.rstrip("/"),
-        "host": url.host_port_subcomponent,
-    }
-    try:
-        origin_address(origin)
-    except MalformedResultError as error:
-        raise ValueError(f"the broker's URL must be http or https, with a host name and no query: {error}") from error
-    return origin
 
 
 async def _stream(

@@ -27,7 +27,7 @@ from chalicelib.providers import PROVIDERS, ProviderKey
 from chalicelib.revocation import Thing
 from local import practice, secret_file
 from local.callers import Callers
-from local.provider_key_file import ProviderKeyFile
+from local.provider_key_file import ProviderKeyFile, is_practice
 from local.signing_key import SigningKey
 from local.sqlite import StateFile
 from local.sqlite_control import SqliteControl
@@ -79,6 +79,7 @@ class Machine:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_state_file()
         StateFile.create(self._path("state.db"))
+        self._check_keys()
         control = self.control()
         if parsed is None or sent is None:
             in_force = control.current().text
@@ -162,6 +163,14 @@ class Machine:
             log=logging.getLogger("keybroker").info,
         )
 
+    def _check_keys(self) -> None:
+        # SECURITY: a start without --no-practice must not take real keys away, nor a policy's place beside them
+        # (test_practising_over_real_keys_is_refused_and_they_stay).
+        if self._urls.provider is not None and not all(map(is_practice, self._provider_key_file().origins())):
+            raise Unavailable("real_keys_here") from ValueError(
+                f"{self.directory} holds real provider keys: start with --no-practice, or take another directory"
+            )
+
     def _set_keys(self, control: SqliteControl, names: Iterable[str], keys: Mapping[str, ProviderKey]) -> None:
         file = self._provider_key_file()
         for name, key in keys.items():
@@ -169,8 +178,10 @@ class Machine:
             event = self.event("key.set", {"key": name, "version": key.version})
             version = KeyVersion(key.version, key.origin, key.header, event.actor, event.at)
             control.set_key(name, version, replace(event, key=name))
-        stands = {name: control.standing(Thing("key", name)).config or {} for name in names}
-        file.keep_only({name: str(config["version"]) for name, config in stands.items() if "version" in config})
+        in_force = {name: str((control.standing(Thing("key", name)).config or {}).get("version", "")) for name in names}
+        # SECURITY: a practice key that is left over goes, for anybody on this machine could be its provider by now
+        # (test_practice_keys_are_no_real_ones).
+        file.keep_only(in_force, practice=self._urls.provider is not None)
 
     def _provider_key_file(self) -> ProviderKeyFile:
         return ProviderKeyFile(self._path("provider-keys.json"))

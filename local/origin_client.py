@@ -19,6 +19,7 @@ from aiohttp import (
     web,
 )
 
+from local.body_exposure import HELD, invite
 from local.edge_result import HeaderList
 from local.origin_event import HOP_BY_HOP, MAX_HEAD, READ_TIMEOUT, connection_options, text
 
@@ -49,24 +50,26 @@ async def _no_second_try(request: ClientRequest, send: ClientHandlerType) -> Cli
 class Upload:
     """The viewer's body, read only as fast as the origin takes it; an asynchronous iterator of chunks."""
 
-    __slots__ = ("_continue", "_request", "_watch")
+    __slots__ = ("_held", "_request", "_uninvited", "_watch")
 
     def __init__(self, request: web.BaseRequest, watch: asyncio.Timeout) -> None:
         self._request = request
         self._watch = watch
-        self._continue = hdrs.EXPECT in request.headers and request.version >= (1, 1)
+        self._uninvited = HELD not in request
+        self._held = request.get(HELD, bytearray())
 
     def __aiter__(self) -> "Upload":
         return self
 
     async def __anext__(self) -> bytes:
         move_on(self._watch)
-        writer = self._request.writer
-        if self._continue and not writer.output_size:
-            # Only now, with the origin connected: a viewer whose call is refused has not sent its body in vain.
-            await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            writer.output_size = 0  # as aiohttp does: this was no answer yet
-        self._continue = False
+        if self._held:  # it was shown to the function
+            chunk = bytes(self._held[:CHUNK])
+            del self._held[:CHUNK]
+            return chunk
+        if self._uninvited:
+            self._uninvited = False
+            await invite(self._request)
         chunk = await self._request.content.readany()
         if not chunk:
             raise StopAsyncIteration

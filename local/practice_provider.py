@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 from aiohttp import web
 
+from chalicelib.providers import PROVIDERS
 from local import practice_anthropic, practice_openai
 from local.practice_answers import Answer, Json, ServerEvent, UnusableBody, answer_to
 
@@ -57,18 +58,29 @@ _REQUEST_ID = web.RequestKey("request_id", str)
 _APIS: Mapping[str, _Api] = MappingProxyType({"openai": practice_openai, "anthropic": practice_anthropic})
 _COMPLETIONS = MappingProxyType(
     {
-        "/v1/chat/completions": _Completion("openai", practice_openai.chat, practice_openai.chat_events),
-        "/v1/responses": _Completion("openai", practice_openai.response, practice_openai.response_events),
-        "/v1/messages": _Completion("anthropic", practice_anthropic.message, practice_anthropic.message_events),
+        "/chat/completions": _Completion("openai", practice_openai.chat, practice_openai.chat_events),
+        "/responses": _Completion("openai", practice_openai.response, practice_openai.response_events),
     }
 )
+_MESSAGES = _Completion("anthropic", practice_anthropic.message, practice_anthropic.message_events)
+_OPENAI_BASES = ("/v1", "/openai/v1", "/api/v1", "", "/v1beta/openai", "/openai/deployments/{deployment}")
+"""Where the providers that copy OpenAI's API have it."""
+_SPEAKS = MappingProxyType(
+    {
+        "openai": frozenset(
+            {name for name, one in PROVIDERS.items() if one.errors == "openai"} | {"mistral", "gemini"}
+        ),
+        "anthropic": frozenset({"anthropic"}),
+    }
+)
+"""Whose keys open which API."""
 
 
 def make_provider(keys: Mapping[str, str], *, chunk_delay: float = 0.02) -> web.Application:
     """Make the practice provider.
 
-    `keys` maps a provider preset (`openai`, `anthropic`, `generic`) to the one value that is accepted for it; a preset
-    that is left out accepts nothing. `chunk_delay` is the pause after each streamed word, in seconds.
+    `keys` maps a provider preset to the one value that is accepted for it, at its own paths if it copies OpenAI's API; a
+    preset that is left out accepts nothing. `chunk_delay` is the pause after each streamed word, in seconds.
     Paths that start with `/_` need no key: `GET /_seen` lists the last 200 requests (method, path, query, headers with
     lower-case names; keys are shown on purpose), `DELETE /_seen` forgets them, `GET /_open` tells how many streams are
     being sent right now and how many events have been sent in all.
@@ -82,11 +94,13 @@ def make_provider(keys: Mapping[str, str], *, chunk_delay: float = 0.02) -> web.
     app.router.add_get("/_seen", _seen)
     app.router.add_delete("/_seen", _forget_seen)
     app.router.add_get("/_open", _open)
-    for path, completion in _COMPLETIONS.items():
-        app.router.add_post(path, _completer(completion))
-    app.router.add_post("/v1/embeddings", _embeddings)
-    app.router.add_get("/v1/models", _models)
-    app.router.add_get("/v1/models/{name}", _model)
+    app.router.add_post("/v1/messages", _completer(_MESSAGES))
+    for base in _OPENAI_BASES:
+        for path, completion in _COMPLETIONS.items():
+            app.router.add_post(base + path, _completer(completion))
+        app.router.add_post(base + "/embeddings", _embeddings)
+        app.router.add_get(base + "/models", _models)
+        app.router.add_get(base + "/models/{name}", _model)
     app.router.add_route("*", "/{anything:.*}", _echo)
     return app
 
@@ -201,10 +215,13 @@ def _asked_provider(request: web.Request) -> str:
 def _is_admitted(request: web.Request, provider: str) -> bool:
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     presented = {bearer.strip()} if scheme.lower() == "bearer" else set()
-    if provider == "anthropic":  # takes both; its SDK 2.x sends an API key as a bearer token too
-        presented |= {request.headers.get("x-api-key", "")}
+    # Anthropic takes both; its SDK 2.x sends an API key as a bearer token too. Azure and Google have headers of their own.
+    others = ("x-api-key",) if provider == "anthropic" else ("api-key", "x-goog-api-key")
+    presented |= {request.headers.get(name, "") for name in others}
+    keys = request.app[_WATCH].keys
     # Two different keys are refused even if one is the real one: what else the caller holds has no business here.
-    return presented - {""} == {request.app[_WATCH].keys.get(provider)}
+    found = presented - {""}
+    return len(found) == 1 and found <= {value for name, value in keys.items() if name in _SPEAKS[provider]}
 
 
 def _presents_a_key(request: web.Request) -> bool:

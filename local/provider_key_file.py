@@ -43,12 +43,25 @@ class ProviderKeyFile:
             kept = {"origin": key.origin, "header": key.header, "prefix": key.prefix, "value": value}
             stored.setdefault(name, {})[key.version] = kept
 
-    def keep_only(self, versions: Mapping[str, str]) -> None:
-        """Forget every version but these; by name. For a start, when nobody else sets keys."""
+    def origins(self) -> frozenset[str]:
+        """Return where any version of any key goes; raises Unavailable if the file is no use. No file, no origins."""
+        if not self._path.exists():
+            return frozenset()
         with self._changing() as stored:
-            kept = {name: {one: stored[name][one]} for name, one in versions.items() if one in stored.get(name, {})}
-            stored.clear()
-            stored.update(kept)
+            return frozenset(one["origin"] for versions in stored.values() for one in versions.values())
+
+    def keep_only(self, versions: Mapping[str, str], *, practice: bool) -> None:
+        """Forget every other version of these keys, by name; and, unless we practise, every practice key.
+
+        For a start, when nobody else sets keys.
+        """
+        with self._changing() as stored:
+            for name in versions.keys() & stored.keys():
+                stored[name] = {
+                    version: one
+                    for version, one in stored[name].items()
+                    if version == versions[name] and (practice or not is_practice(one["origin"]))
+                }
 
     def _read(self, name: str, version: str) -> ProviderKey:
         try:
@@ -73,6 +86,11 @@ class ProviderKeyFile:
         except (OSError, ValueError, TypeError, AttributeError):
             # SECURITY: no cause, for a JSON error holds the whole text (test_a_file_that_is_no_use_is_not_written_over).
             raise Unavailable("provider_keys_unwritable") from None
+
+
+def is_practice(origin: str) -> bool:
+    """Whether an origin is a practice provider's: nobody else is reached unencrypted, and on this machine."""
+    return origin.startswith("http://localhost:")
 
 
 def _private(path: str, flags: int) -> int:

@@ -1,19 +1,22 @@
 """Answers to the viewer, written as they are: the origin's streamed on, the function's, and the door's own errors."""
 
-import json
 import socket
 import struct
-from dataclasses import dataclass
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import StreamReader, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion10, HttpVersion11
 
+from chalicelib import edge_refusal
+from chalicelib.errors import Refusal
 from local.edge_result import HeaderList
+from local.origin_event import METHODS
 
 _NO_BODY: Final = frozenset({204, 304})
+_SPELLED: Final = {"content-type": "Content-Type", "content-length": "Content-Length", "cache-control": "Cache-Control"}
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: close() resets
 
 
@@ -85,106 +88,41 @@ class ViewerResponse(web.StreamResponse):
         transport.abort()
 
 
-@dataclass(frozen=True, slots=True)
-class DoorError:
-    """An error of the door itself, in the words of each kind of SDK."""
-
-    status: int
-    reason: str
-    kind: str
-    code: str
-    rpc_status: str
-    message: str
-
-
-_INVALID: Final = "invalid_request_error"
 DOOR_ERRORS: Final = {
-    "malformed": DoorError(
-        400, "Bad Request", _INVALID, "malformed_request", "INVALID_ARGUMENT", "The request is not valid HTTP."
-    ),
-    "target": DoorError(
-        400,
-        "Bad Request",
-        _INVALID,
-        "malformed_target",
-        "INVALID_ARGUMENT",
-        "The request's target must be a path of visible ASCII characters, without '#'.",
-    ),
-    "upgrade": DoorError(
-        400,
-        "Bad Request",
-        _INVALID,
-        "upgrade_not_supported",
-        "INVALID_ARGUMENT",
-        "WebSocket connections are not served here; use HTTP.",
-    ),
-    "body_not_allowed": DoorError(
-        403,
-        "Forbidden",
-        _INVALID,
-        "body_not_allowed",
-        "INVALID_ARGUMENT",
-        "A GET or HEAD request must not have a body.",
-    ),
-    "method": DoorError(
-        405, "Method Not Allowed", _INVALID, "method_not_allowed", "UNIMPLEMENTED", "This method is not served here."
-    ),
-    "too_large": DoorError(
+    "malformed": (400, "malformed_request", "the request is not valid HTTP"),
+    "target": (400, "malformed_target", "the request's target must be a path of visible ASCII characters, without '#'"),
+    "upgrade": (400, "upgrade_not_supported", "WebSocket connections are not served here; use HTTP"),
+    "body_not_allowed": (403, "body_not_allowed", "a GET or HEAD request must not have a body"),
+    "method": (405, "method_not_allowed", "this method is not served here"),
+    "slow": (408, "body_timeout", "the request's body did not arrive in time"),
+    "too_large": (
         413,
-        "Request Entity Too Large",
-        _INVALID,
         "request_too_large",
-        "INVALID_ARGUMENT",
-        "The URL is over 8,192 bytes, or request line, headers and query together are over 20,480.",
+        "the URL is over 8,192 bytes, or request line, headers and query together are over 20,480",
     ),
-    "expectation": DoorError(
-        417,
-        "Expectation Failed",
-        _INVALID,
-        "expectation_failed",
-        "INVALID_ARGUMENT",
-        "Only the expectation 100-continue is known here.",
-    ),
-    "function": DoorError(
-        502, "Bad Gateway", "api_error", "edge_failed", "UNAVAILABLE", "The edge could not decide about this request."
-    ),
-    "origin": DoorError(
+    "expectation": (417, "expectation_failed", "only the expectation 100-continue is known here"),
+    "function": (502, "edge_failed", "the edge could not decide about this request"),
+    "origin": (
         502,
-        "Bad Gateway",
-        "api_error",
         "origin_unreachable",
-        "UNAVAILABLE",
-        "The provider could not be reached, or closed the connection without an answer.",
+        "the provider could not be reached, or closed the connection without an answer",
     ),
-    "timeout": DoorError(
-        504,
-        "Gateway Timeout",
-        "api_error",
-        "origin_timeout",
-        "DEADLINE_EXCEEDED",
-        "The provider did not answer in time.",
-    ),
+    "timeout": (504, "origin_timeout", "the provider did not answer in time"),
 }
+"""Name -> status, code and text of an error of the door itself."""
 
 
 def door_response(name: str, request_id: str) -> ViewerResponse:
     """The answer for `DOOR_ERRORS[name]`: the body that every SDK shows, with the request id that finds the log line."""
-    error = DOOR_ERRORS[name]
-    shown = {
-        "message": error.message,
-        "type": error.kind,
-        "param": None,
-        "code": error.code,
-        "status": error.rpc_status,
-    }
-    body = json.dumps({"type": "error", "error": shown, "request_id": request_id}).encode()
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
-        ("Cache-Control", "no-store"),
-        ("x-request-id", request_id),
-        ("request-id", request_id),
-    ]
-    if error.status < 500:
-        headers.append(("x-should-retry", "false"))
-    return ViewerResponse(error.status, error.reason, headers, body)
+    status, code, text = DOOR_ERRORS[name]
+    refusal = Refusal(name, code, status, text)
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        refusal.headers = {"allow": ", ".join(sorted(METHODS))}
+    body = edge_refusal.body(refusal, request_id).encode()
+    headers = {**edge_refusal.headers(refusal, request_id), "content-length": str(len(body))}
+    headers.pop("www-authenticate", None)  # no other token would help
+    if status >= 500:
+        headers.pop("x-should-retry")  # a provider that failed may answer the next time: an SDK decides for itself
+    return ViewerResponse(
+        status, HTTPStatus(status).phrase, [(_SPELLED.get(name, name), value) for name, value in headers.items()], body
+    )

@@ -19,6 +19,7 @@ from chalicelib.dynamodb_gate import DynamoGate
 from chalicelib.dynamodb_ledger import DynamoLedger
 from chalicelib.dynamodb_policies import DynamoPolicies
 from chalicelib.dynamodb_revocations import DynamoRevocations
+from chalicelib.dynamodb_signing_keys import DynamoSigningKeys
 from chalicelib.dynamodb_usage import DynamoUsage
 from chalicelib.errors import Refusal
 from chalicelib.exchange import Broker, TokenRequest
@@ -134,6 +135,14 @@ class Deployment:
     def list_signing_keys(self) -> None:
         """List two signing keys as live, though but one of them signs."""
         self.control.list_signing_keys((self._signer.kid(), self._issuer.kid()))
+
+    def publish_signing_key(self) -> None:
+        """Let tokens be verified with the key that signs."""
+        DynamoSigningKeys(self.tables).publish(self._signer.public_jwk)
+
+    def find_signing_key(self) -> VerifyingKey:
+        """Look the key up as an edge that has just started does."""
+        return DynamoSigningKeys(self.tables).find(self._signer.kid(), NOW)
 
     def set_key(self, name: str) -> None:
         """Put a version of a key in force."""

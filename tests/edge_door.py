@@ -13,6 +13,8 @@ from local.cloudfront import Handler, make_distribution, make_runner
 Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 RawServe = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CHUNK = b"k" * 65_536
+SHOWN = CHUNK * 17
+"""More of a body than the function is shown before anything goes on."""
 
 
 @asynccontextmanager
@@ -47,7 +49,7 @@ async def before(serve: Serve) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def before_raw(serve: RawServe, **custom: object) -> AsyncIterator[int]:
+async def before_raw(serve: RawServe, *, within: float = 20, **custom: object) -> AsyncIterator[int]:
     """The port of a distribution before an origin that says exactly what the test makes it say, then closes."""
 
     async def close_after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,7 +59,8 @@ async def before_raw(serve: RawServe, **custom: object) -> AsyncIterator[int]:
             writer.close()
 
     server = await asyncio.start_server(close_after, "127.0.0.1", 0)
-    async with asyncio.timeout(20), server, door(sending_to(server.sockets[0].getsockname()[1], **custom)) as port:
+    origin = sending_to(server.sockets[0].getsockname()[1], **custom)
+    async with asyncio.timeout(within), server, door(origin) as port:
         yield port
 
 
@@ -66,8 +69,8 @@ def sending_to(port: int, **custom: object) -> Handler:
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         request: dict[str, Any] = event["Records"][0]["cf"]["request"]
-        request["origin"]["custom"] |= {"protocol": "http", "domainName": "127.0.0.1", "port": port} | custom
-        request["headers"]["host"] = [{"key": "Host", "value": "api.example.com"}]
+        request["origin"]["custom"] |= {"protocol": "http", "domainName": "localhost", "port": port} | custom
+        request["headers"]["host"] = [{"key": "Host", "value": "localhost"}]
         return request
 
     return handler

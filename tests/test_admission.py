@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -8,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.admission import Call, Wave, decide
+from chalicelib.admission import Call, Wave, admit, decide
+from chalicelib.call_body import NOT_SHOWN, CallBody
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import Counter, counters
 from chalicelib.revocation import SCOPES, Standing, Thing
@@ -214,7 +217,7 @@ def test_a_subject_token_opens_nothing_at_the_edge(parts: Parts) -> None:
 
 def test_what_is_wrong_with_a_token_is_not_told_but_that_it_has_expired(parts: Parts) -> None:
     claims = claims_of(parts.token())
-    for token in ("x", "a.b.c", parts.sign({**claims, "aud": "x"})):
+    for token in ("x", "a.b.c", parts.sign({**claims, "jti": ""}), parts.sign({**claims, "iss": "https://x.example"})):
         assert refused(partial(parts.admit, token)).description == "not a valid token for this"
     assert "expired" in refused(lambda: parts.admit(parts.sign(claims), now=NOW + 931)).description
 
@@ -360,6 +363,29 @@ def test_a_call_counts_in_the_windows_of_its_time(parts: Parts) -> None:
     assert Counter("calls", "app", SUB, "minute", NOW) in counters("calls", "app", SUB, NOW + 59)
 
 
+GARBAGE = [
+    "",
+    "not an address",
+    "unknown",
+    "198.51.100",
+    "198.51.100.7.1",
+    "198.51.100.256",
+    "198.051.100.007",
+    "0xc6336407",
+    "3325256711",
+    "198.51.100.7/32",
+    "198.51.100.7:443",
+    "[2001:db8::1]",
+    "198.51.100.7, 203.0.113.1",
+    " 198.51.100.7",
+    "198.51.100.7\n",
+    "١٩٨.51.100.7",
+    "2001:db8::1::2",
+    "2001:db8::1%",
+    "::ffff:198.51.100.256",
+]
+
+
 def grant_of(key: str) -> str:
     return grant(key=key).removeprefix(ISSUERS)
 
@@ -372,11 +398,26 @@ def grant_of(key: str) -> str:
     [
         (["198.51.100.0/24"], "198.51.100.7", True),
         (["198.51.100.0/24"], "198.51.101.7", False),
+        (["198.51.100.7/32"], "198.51.100.7", True),
+        (["198.51.100.7/32"], "198.51.100.8", False),
+        (["203.0.113.0/24", "198.51.100.0/24"], "198.51.100.255", True),
         (["198.51.100.0/24"], "::ffff:198.51.100.7", True),
+        (["198.51.100.0/24"], "::FFFF:C633:6407", True),
+        (["198.51.100.0/24"], "0:0:0:0:0:ffff:198.51.100.7", True),
+        (["::/0"], "::ffff:198.51.100.7", False),
+        (["198.51.100.0/24"], "::198.51.100.7", False),
+        (["198.51.100.0/24"], "64:ff9b::198.51.100.7", False),
+        (["198.51.100.0/24"], "2002:c633:6407::1", False),
         (["2001:db8::/32"], "2001:db8::1", True),
+        (["2001:db8::/32"], "2001:0DB8:0000:0000:0000:0000:0000:0001", True),
+        (["2001:db8::/32"], "2001:db9::1", False),
         (["2001:db8::/32"], "198.51.100.7", False),
-        (["0.0.0.0/0"], "", False),
-        (["0.0.0.0/0"], "not an address", False),
+        (["fe80::/10"], "fe80::1", True),
+        (["fe80::/10"], "fe80::1%eth0", False),
+        (["::/0"], "2001:db8::1%1", False),
+        (["198.51.100.0/24"], "::ffff:198.51.100.7%eth0", False),
+        ([], "198.51.100.7", False),
+        *((["0.0.0.0/0", "::/0"], garbage, False) for garbage in GARBAGE),
     ],
 )
 def test_a_grant_with_source_ips_admits_those_addresses_only(
@@ -394,10 +435,67 @@ def test_a_grant_with_source_ips_admits_those_addresses_only(
         assert (refusal.reason, refusal.status) == ("address_refused", 403)
 
 
-def test_a_grant_that_limits_models_refuses_while_bodies_are_not_read(parts: Parts) -> None:
+def saying(model: str, **changes: Any) -> CallBody:  # noqa: ANN401  CallBody's fields
+    """The body of a chat completion."""
+    content = base64.b64encode(json.dumps({"model": model, "messages": []}).encode()).decode()
+    return replace(CallBody(content, truncated=False, content_types=("application/json",)), **changes)
+
+
+def test_a_grant_that_limits_models_admits_those_only(parts: Parts) -> None:
     claims, kid, wave = facts(parts)
-    refusal = refused(lambda: decide(CALL, claims, kid, regranted(wave, {"models": ["gpt-5-mini"]}), NOW))
-    assert (refusal.reason, refusal.status) == ("models_unread", 403)
+    limited = regranted(wave, {"models": ["gpt-5-mini"]})
+    assert decide(replace(CALL, body=saying("gpt-5-mini")), claims, kid, limited, NOW)
+    refusal = refused(lambda: decide(replace(CALL, body=saying("gpt-5")), claims, kid, limited, NOW))
+    assert (refusal.reason, refusal.error, refusal.status) == ("model_not_allowed", "model_not_allowed", 403)
+
+
+def test_a_grant_with_an_empty_list_of_models_admits_none(parts: Parts) -> None:
+    claims, kid, wave = facts(parts)
+    call = replace(CALL, body=saying("gpt-5-mini"))
+    refusal = refused(lambda: decide(call, claims, kid, regranted(wave, {"models": []}), NOW))
+    assert refusal.reason == "model_not_allowed"
+
+
+def test_a_body_is_read_only_where_a_grant_limits_models(parts: Parts) -> None:
+    claims, kid, wave = facts(parts)
+    unreadable = saying("", encoded="no base64", truncated=True, content_encodings=("gzip",))
+    for body in (unreadable, NOT_SHOWN):
+        call = replace(CALL, body=body)
+        assert decide(call, claims, kid, wave, NOW)
+        with pytest.raises(Refusal):
+            decide(call, claims, kid, regranted(wave, {"models": ["gpt-5-mini"]}), NOW)
+
+
+def test_models_are_looked_at_after_scope_and_address_and_before_quotas(parts: Parts) -> None:
+    claims, kid, wave = facts(parts)
+    wrong = regranted(replace(wave, numbers={"minute": 101, "hour": 1, "day": 1}), {"models": ["gpt-5-mini"]})
+
+    def reason(changed: Wave, model: str = "gpt-5") -> str:
+        return refused(lambda: decide(replace(CALL, body=saying(model)), claims, kid, changed, NOW)).reason
+
+    assert reason(wrong, "gpt-5-mini") == "quota_calls"
+    assert reason(wrong) == "model_not_allowed"
+    assert reason(regranted(wrong, {"source_ips": ["198.51.100.0/24"]})) == "address_refused"
+    assert reason(regranted(wrong, {"scope": ["GET:/v1/models"]})) == "out_of_scope"
+
+
+def test_a_call_that_is_refused_for_its_model_gives_its_numbers_back(parts: Parts) -> None:
+    parts.apply(grant(models="[gpt-5-mini]"))
+    token = parts.token()
+    call = Call(token, "openai", "POST", CHAT, body=saying("gpt-5"))
+    refusal = refused(lambda: admit(call, parts.edge_parts(), NOW))
+    assert (refusal.reason, refusal.about["grant"]) == ("model_not_allowed", "app")
+    assert parts.counted() == dict.fromkeys(("minute", "hour", "day"), (0, 1))
+    admit(replace(call, body=saying("gpt-5-mini")), parts.edge_parts(), NOW)
+    assert parts.counted()["day"] == (1, 1)
+
+
+def test_models_that_a_grant_gets_hold_from_the_next_call(parts: Parts) -> None:
+    token = parts.token()
+    call = Call(token, "openai", "POST", CHAT, body=saying("gpt-5"))
+    admit(call, parts.edge_parts(), NOW)
+    parts.apply(grant(models="[gpt-5-mini]"))
+    assert refused(lambda: admit(call, parts.edge_parts(), NOW)).reason == "model_not_allowed"
 
 
 def test_a_total_is_shared_by_all_callers_of_a_grant(parts: Parts) -> None:

@@ -137,6 +137,8 @@ def test_the_policy_and_the_keys_cost_what_the_document_says(d: Deployment) -> N
         "a key set": partial(d.set_key, "openai"),
         "2 keys listed": partial(d.control.keys, d.event("keys.read")),
         "signing keys listed as live": d.list_signing_keys,
+        "a signing key published": d.publish_signing_key,
+        "a signing key that is not known yet, looked for": d.find_signing_key,
         "a principal bound anew": partial(d.control.pin, ROLE, "AROAEXAMPLEEXAMPLEEX2", d.event("principal.pinned")),
     }
     check(d, "The policy and the keys", operations)

@@ -134,6 +134,7 @@ def test_with_nobody_listening_every_port_refuses_changes_nothing_and_works_agai
         for name, act in PORTS.items():
             with subtests.test(name):
                 _refuses(act, here)
+        settle()
     assert here.content() == before
     for act in PORTS.values():
         patiently(functools.partial(act, here))

@@ -15,6 +15,11 @@ from chalicelib.errors import Refusal, Unavailable
         (401, "authentication_error", "UNAUTHENTICATED"),
         (403, "permission_error", "PERMISSION_DENIED"),
         (404, "not_found_error", "NOT_FOUND"),
+        (405, "invalid_request_error", "UNIMPLEMENTED"),
+        (415, "invalid_request_error", "INVALID_ARGUMENT"),
+        (431, "request_too_large", "INVALID_ARGUMENT"),
+        (502, "api_error", "UNAVAILABLE"),
+        (504, "api_error", "DEADLINE_EXCEEDED"),
         (413, "request_too_large", "INVALID_ARGUMENT"),
         (429, "insufficient_quota", "RESOURCE_EXHAUSTED"),
         (503, "api_error", "UNAVAILABLE"),
@@ -50,9 +55,9 @@ def test_only_401_and_403_ask_for_another_token(status: int, there: bool) -> Non
 
 
 def test_a_text_cannot_break_out_of_its_quotes() -> None:
-    text = 'a "b" \\ c'
+    text = 'a "b" \\ c\r\nX-Evil: é'
     found = headers(Refusal("r", "invalid_token", 401, text), "req-1")["www-authenticate"]
-    assert found == 'Bearer realm="keybroker", error="invalid_token", error_description="a \'b\'  c"'
+    assert found == 'Bearer realm="keybroker", error="invalid_token", error_description="a \'b\'  cX-Evil: "'
 
 
 @pytest.mark.parametrize(
@@ -68,5 +73,14 @@ def test_a_retry_is_stopped_where_it_is_useless(
 
 def test_when_we_are_the_problem_a_retry_is_welcome() -> None:
     found = headers(Unavailable("state_unavailable"), "req-1")
-    assert found["retry-after"] == "1"
-    assert "x-should-retry" not in found
+    assert (found["retry-after"], found["x-should-retry"]) == ("1", "true")
+
+
+def test_a_fault_of_ours_that_another_try_would_meet_again_is_not_retried() -> None:
+    assert headers(Refusal("fault_X", "server_error", 500, "t"), "req-1")["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_needs_another_token_is_told_where_tokens_come_from(status: int) -> None:
+    found = headers(Refusal("r", "c", status, "t"), "req-1", "https://edge.example")["www-authenticate"]
+    assert found.endswith(', resource_metadata="https://edge.example/.well-known/oauth-protected-resource"')

@@ -163,13 +163,16 @@ def test_the_edge_accepts_what_the_broker_signs(running: Running, genuine: Base,
     assert running.complete(make(entry, genuine)).status == 200
 
 
-def test_an_expired_token_is_told_so_and_any_other_fault_is_not(running: Running, genuine: Base) -> None:
+def test_an_expired_token_and_one_for_another_key_are_told_so_and_any_other_fault_is_not(
+    running: Running, genuine: Base
+) -> None:
     told = {
         name: running.complete(make(entry, genuine)).json["error"]["message"].partition(" (request")[0]
         for name, entry in {named(one): one for one in REFUSED}.items()
         if name in ("expired", "aud another key", "another key under our kid", "ep too short")
     }
     assert told.pop("expired") == "the token has expired; get a fresh one"
+    assert told.pop("aud another key").startswith("the token is for another key than this path's")
     assert set(told.values()) == {"not a valid token for this"}
 
 

@@ -137,9 +137,12 @@ def test_only_the_versions_that_are_named_are_kept(path: Path) -> None:
     keys = ProviderKeyFile(path)
     for version in ("v1", "v2"):
         keys.put("openai", replace(_OPENAI, version=version))
-    keys.put("gone", _ANTHROPIC)
-    keys.keep_only({"openai": "v2", "never": "v1"})
-    assert json.loads(secret_file.read(path)).keys() == {"openai"}
+    keys.put("elsewhere", _ANTHROPIC)
+    keys.keep_only({"openai": "v2", "never": "v1"}, practice=False)
+    assert {name: list(one) for name, one in json.loads(secret_file.read(path)).items()} == {
+        "openai": ["v2"],
+        "elsewhere": ["v2"],
+    }
     assert _reason(path) == "provider_key_version"
     assert ProviderKeyFile(path).get("openai", "v2").value == "sk-made-up"
 

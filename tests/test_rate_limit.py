@@ -15,9 +15,9 @@ from chalicelib import rate_limit
 from chalicelib.errors import Refusal
 from chalicelib.quota import WINDOWS, Allowance, Limit, allowances
 from chalicelib.token_request import JWT_BEARER
+from tests.edge_function import event
 from tests.http_door import Door
 from tests.parts import NOW, SUB, Parts, grant, mint, parts_in
-from tests.test_edge import event
 
 LIMITS = st.builds(Limit, st.integers(1, 10**9), st.sampled_from(sorted(WINDOWS)))
 POLICY = '"hour";q=3;w=3600, "day";q=50;w=86400'

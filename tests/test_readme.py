@@ -67,7 +67,7 @@ def test_every_dependency_has_its_reason() -> None:
     text = (ROOT / "docs/dependencies.md").read_text()
     reasons = re.findall(r"^\| ([\w.\[\]-]+) \| [^|]{20,} \| [^|]+ \|$", text, re.MULTILINE)
     stated = re.findall(r'^\s+"([\w-]+(?:\[\w+\])?)[><=]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    files = ("tests/integration/ministack.txt", "tests/api/requirements.txt")
+    files = ("tests/integration/ministack.txt", "tests/api/requirements.txt", "tests/bench/lambda.txt")
     own = [name for file in files for name in re.findall(r"^([\w-]+)", (ROOT / file).read_text(), re.MULTILINE)]
     assert sorted(reasons) == sorted([*stated, *own, "hatchling"])
 

@@ -62,7 +62,9 @@ def locked_moto() -> DynamoDBClient:
     for name in _WRITES:
         setattr(DynamoDBBackend, name, _behind_the_lock(getattr(DynamoDBBackend, name)))
     mock_aws().start()
-    return make_client("us-east-1")
+    client = make_client("us-east-1")
+    client.list_tables()  # the first answer takes moto about a second, which is all that a wave of the product's has
+    return client
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""The query of a call: it goes on as it was sent, but for a token in it."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_plus
+
+from chalicelib.errors import Refusal
+
+_OVERRIDES = ("_method", "$httpmethod", "$httpheaders", "x-http-method-override")
+"""(K) Rails, and Google's gateways, take the method or further headers from these."""
+
+
+def values(query: str, name: str) -> list[str]:
+    """Return the values of a parameter, decoded."""
+    return [unquote_plus(piece.partition("=")[2]) for piece in query.split("&") if _name(piece) == name]
+
+
+def without(query: str, name: str) -> str:
+    """Return the query without a parameter, and otherwise byte for byte as it was."""
+    return "&".join(piece for piece in query.split("&") if _name(piece) != name)
+
+
+def check(query: str) -> None:
+    """Raise Refusal `method_override` if a parameter says that the method, or a header, is another than it is."""
+    # SECURITY: a scope is for a method; what the provider would take for another one is not sent
+    # (test_a_method_is_not_overridden).
+    if any(_name(piece).lower() in _OVERRIDES for piece in query.split("&")):
+        text = "the query overrides the method; send the method itself"
+        raise Refusal("method_override", "invalid_request", 400, text)
+
+
+def own(query: str, token_parameter: str, token: str) -> str:
+    """Return the query that goes on to a provider. token_parameter: where its token may be, "" for nowhere.
+
+    Raises Refusal: `two_tokens` if another token than this one is there, `token_in_query` if this one is where none may be.
+    """
+    if not token_parameter:
+        if any(unquote_plus(piece.partition("=")[2]) == token for piece in query.split("&")):
+            text = "the token must be in a header for this API, not in the query"
+            raise Refusal("token_in_query", "invalid_request", 400, text)
+        return query
+    if set(values(query, token_parameter)) - {token, ""}:
+        raise Refusal("two_tokens", "invalid_request", 400, "two different tokens were sent; send one")
+    return without(query, token_parameter)
+
+
+def _name(piece: str) -> str:
+    return unquote_plus(piece.partition("=")[0])

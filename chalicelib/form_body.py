@@ -1,0 +1,87 @@
+"""A multipart form (RFC 7578) that every parser reads alike, or a refusal: which parser a provider has is not known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chalicelib.errors import Refusal
+
+_ANY_CASE = re.ASCII | re.IGNORECASE
+_MEDIA_TYPE = re.compile(
+    r'multipart/form-data[ \t]*;[ \t]*boundary=("?)(?P<boundary>[0-9a-z_.+-]{0,69}[0-9a-z])\1', _ANY_CASE
+)
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x1f\x7f]*)")
+# Names in quotes, first, and of characters that nobody escapes; no `filename*`.
+_DISPOSITION = re.compile(
+    r'form-data; ?name="(?P<name>[A-Za-z0-9_.\[\]-]+)"(?:; ?filename="(?P<filename>[^";\\]*)")?', _ANY_CASE
+)
+_PLAIN_TEXT = re.compile(r"text/plain(?:; ?charset=\"?(?:utf-8|us-ascii)\"?)?", _ANY_CASE)
+_AS_IT_IS = ("7bit", "8bit", "binary")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One part of a form. is_file: it has a filename. is_text: its type, if it says one, is plain text."""
+
+    name: str
+    value: bytes
+    is_file: bool
+    is_text: bool
+
+
+def boundary_of(content_type: str) -> str | None:
+    """Return the boundary of a form's content type; None if it is no form, or says more than a boundary."""
+    found = _MEDIA_TYPE.fullmatch(content_type)
+    return found["boundary"] if found else None
+
+
+def read(content: bytes, boundary: str) -> tuple[Field, ...]:
+    """Return the form's fields in order; raises Refusal `body_no_form`."""
+    mark = b"--" + boundary.encode()
+    before, *parts = (b"\r\n" + content).split(b"\r\n" + mark)
+    # SECURITY: lenient parsers take a boundary wherever it stands, and skip what is before the first and after the
+    # last (test_the_vectors_have_their_models_or_their_refusal).
+    end = parts.pop() if parts else b""
+    if before or end not in (b"--", b"--\r\n") or content.count(mark) != len(parts) + 1:
+        raise _no_form("its boundary must begin it, end it, and stand nowhere but between its parts")
+    return tuple(_field(part) for part in parts)
+
+
+def _field(part: bytes) -> Field:
+    head, empty_line, value = part.partition(b"\r\n\r\n")
+    headers = _headers(head)
+    disposition = _DISPOSITION.fullmatch(headers.get("content-disposition", ""))
+    if not empty_line or not disposition or disposition["name"] == "_charset_":
+        raise _no_form('each part must have one `Content-Disposition: form-data; name="..."`, and a filename in quotes')
+    media_type = headers.get("content-type", "text/plain")
+    if media_type.lower().startswith(("multipart/", "message/")):
+        raise _no_form("a part holds parts of its own")
+    if headers.get("content-transfer-encoding", "binary").lower() not in _AS_IT_IS:
+        raise _no_form("a part has a transfer encoding")
+    if headers.get("content-length", str(len(value))) != str(len(value)):
+        raise _no_form("a part has another length than it says")
+    is_text = _PLAIN_TEXT.fullmatch(media_type) is not None
+    return Field(disposition["name"], value, disposition["filename"] is not None, is_text)
+
+
+_KNOWN = {"content-disposition", "content-type", "content-transfer-encoding", "content-length"}
+
+
+def _headers(head: bytes) -> Mapping[str, str]:
+    """Read a part's headers, each known, on one line and there once."""
+    try:
+        start, *lines = head.decode("utf-8").split("\r\n")
+    except UnicodeDecodeError:
+        raise _no_form("a part's headers are not UTF-8") from None
+    matches = [_HEADER.fullmatch(line) for line in lines]
+    found = {match[1].lower(): match[2] for match in matches if match}
+    if start or len(found) != len(lines) or not found.keys() <= _KNOWN:
+        raise _no_form("a part has headers that are unknown, folded or there twice")
+    return found
+
+
+def _no_form(why: str) -> Refusal:
+    text = f"the grant limits models, and the body cannot be read as a form: {why}"
+    return Refusal("body_no_form", "invalid_request", 400, text)

@@ -1,0 +1,142 @@
+"""What the edge function costs on Lambda's runtime: its zip as it is deployed, under AWS's own loop, over ministack."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.bench import runtime_api
+from tests.bench.edge_stage import Stage, stage
+from tests.bench.runtime_api import Event, function
+from tests.bench.table import Cell, Table
+from tests.integration import ministack
+
+STARTS = 15
+ROUNDS, AHEAD = 400, 40
+"""Events of each kind to one warm function, in turns; and how many go ahead uncounted."""
+TOKENS = ROUNDS + AHEAD + 1
+BARE_START, EDGE_START = "bare: two clients, PyJWT", "edge"
+SAME, ANOTHER, DECODE = "edge, the same token again", "edge, another token each time", "bare: jwt.decode ES256"
+_HANDLERS = {BARE_START: "bare.handler", EDGE_START: "start.handler"}
+
+
+@dataclass(slots=True)
+class Warm:
+    """What events of one kind took. own, botocore: CPU seconds. requests: of each event. refused: left out of these."""
+
+    seconds: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
+    botocore: list[float] = field(default_factory=list)
+    requests: list[tuple[str, ...]] = field(default_factory=list)
+    refused: int = 0
+
+    def add(self, seconds: float, answer: Mapping[str, Any]) -> None:
+        """Add an event's answer."""
+        if not answer.get("goes_on", True):
+            self.refused += 1
+            return
+        self.seconds.append(seconds)
+        self.own.append(answer["own"])
+        self.botocore.append(answer.get("botocore", 0.0))
+        self.requests.append(tuple(answer.get("requests", ())))
+
+
+def tables() -> Iterator[Table]:
+    """Yield the two tables: starts, and warm events."""
+    for python, target in ((runtime_api.PYTHON, "make bench"), (ministack.PYTHON, "make test-dynamodb")):
+        if not python.exists():
+            sys.stderr.write(
+                f"SKIPPED: there is no {python.parts[-3]} ({target} brings it); the edge was NOT measured\n"
+            )
+            return
+    with ministack.ministack() as url, stage(url, TOKENS) as one:
+        yield _cold(one)
+        yield _warm(one)
+
+
+@dataclass(slots=True)
+class Cold:
+    """What starts took: seconds from the process to the first answer, CPU seconds until then, bytes held then."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    resident: list[float] = field(default_factory=list)
+
+
+def _cold(one: Stage) -> Table:
+    found = {name: Cold() for name in _HANDLERS}
+    for number in range(STARTS + 1):
+        for name in list(_HANDLERS) if number % 2 else list(_HANDLERS)[::-1]:
+            started = time.perf_counter()
+            with function(_HANDLERS[name], one.task, one.environment) as running:
+                answer = running.invoke(one.event(number))
+                took = time.perf_counter() - started
+                admitted = name == BARE_START or "origin" in answer
+                if number and admitted:  # one round more goes ahead
+                    found[name].seconds.append(took)
+                    found[name].cpu.append(running.cpu())
+                    found[name].resident.append(running.resident())
+    return Table(
+        f"A cold start of the edge function: process to first answer; a zip of {one.size / 2**20:.1f} MiB",
+        ("case", "median ms", "x bare", "least ms", "x bare", "CPU ms", "x bare", "RSS MiB"),
+        [_cold_row(name, cold, found[BARE_START]) for name, cold in found.items()],
+        (f"{STARTS} interleaved rounds. The edge's first call reads its signing key, state and the provider key.",),
+    )
+
+
+def _cold_row(name: str, cold: Cold, bare: Cold) -> tuple[Cell, ...]:
+    measures = ((statistics.median, "seconds"), (min, "seconds"), (statistics.median, "cpu"))
+    cells: list[Cell] = [name]
+    for measure, what in measures:
+        own = measure(getattr(cold, what))
+        cells += [own * 1000, f"{own / measure(getattr(bare, what)):.2f}"]
+    return *cells, statistics.median(cold.resident) / 2**20
+
+
+def _warm(one: Stage) -> Table:
+    found = {name: Warm() for name in (SAME, ANOTHER, DECODE)}
+    with function("measured.handler", one.task, one.environment) as running:
+        for number in range(-AHEAD, ROUNDS):
+            kinds: dict[str, Event] = {
+                SAME: one.event(-1),  # none of the others
+                ANOTHER: one.event(number + AHEAD),
+                DECODE: {"decode": one.tokens[number], "jwk": {**one.jwk}},
+            }
+            for name in itertools.islice(itertools.cycle(kinds), number % 3, number % 3 + 3):
+                answer = running.invoke(kinds[name])
+                if number >= 0:
+                    found[name].add(running.seconds, answer)
+        resident = running.resident()
+    bare = statistics.median(found[DECODE].own)
+    return Table(
+        "A call at a warm edge function, over ministack",
+        ("case", "p50 ms", "p99 ms", "own CPU µs", "x decode", "botocore CPU µs", "503", "requests"),
+        [_row(name, warm, bare) for name, warm in found.items()],
+        (
+            f"{ROUNDS} of each, in turns. ms: from the event's being handed out to its answer, nearly all of it ministack's.",
+            "Own CPU: of the whole handler, less what botocore's calls take in their threads; medians. 503: the wave was not",
+            "over within a second, for others were on the cores.",
+            f"The process holds {resident / 2**20:.0f} MiB after {len(found) * (ROUNDS + AHEAD):,} events.",
+        ),
+    )
+
+
+def _row(name: str, warm: Warm, bare: float) -> tuple[Cell, ...]:
+    own, botocore = statistics.median(warm.own), statistics.median(warm.botocore)
+    ordered = sorted(warm.seconds)
+    times = statistics.median(ordered) * 1000, ordered[len(ordered) * 99 // 100] * 1000
+    put_off = f"{warm.refused / (warm.refused + len(ordered)):.1%}"
+    return name, *times, own * 1e6, f"{own / bare:.2f}", botocore * 1e6 or None, put_off, _requests(warm.requests)
+
+
+def _requests(every: Sequence[tuple[str, ...]]) -> str:
+    """Say which requests each event made; what differs from event to event is told with how often it was."""
+    kinds = Counter(every)
+    texts = {kind: ", ".join(f"{count} {one}" for one, count in Counter(kind).items()) for kind in kinds}
+    return "; ".join(texts[kind] + (f" ({count} times)" if len(kinds) > 1 else "") for kind, count in kinds.items())

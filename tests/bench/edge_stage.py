@@ -1,0 +1,123 @@
+"""A zip's content, unpacked and not to be written to, with the state that it needs behind it, in ministack."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chalicelib.config import EdgeConfig
+from chalicelib.dynamodb import Tables
+from chalicelib.dynamodb_signing_keys import DynamoSigningKeys
+from chalicelib.provider_key_secrets import SecretsManagerKeyStore
+from chalicelib.providers import ProviderKey
+from chalicelib.quota import Limit
+from infra.edge import archive, folder
+from infra.edge.__main__ import WHEELS
+from tests.contracts import dynamodb_adapters, samples, tables_template
+from tests.contracts.verbs import BROKER, Keys, Verbs
+from tests.integration import ministack
+
+KEY = ProviderKey("0123456789abcdefghijkl", "https://api.openai.com", "authorization", "Bearer ", "sk-made-up")
+_SENT = {
+    "User-Agent": "OpenAI/Python 3.54.0",
+    "Via": "2.0 2afae0d44e2540f472c0635ab62c232b.cloudfront.net (CloudFront)",
+    "X-Forwarded-For": "203.0.113.178",
+    "Host": "origin.invalid",
+    "Content-Type": "application/json",
+    "Content-Length": "62",
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, br",
+    "X-Stainless-Retry-Count": "0",
+    "X-Stainless-Read-Timeout": "600",
+    "X-Stainless-Lang": "python",
+    "X-Stainless-Package-Version": "3.54.0",
+    "X-Stainless-Os": "Linux",
+    "X-Stainless-Arch": "x64",
+    "X-Stainless-Runtime": "CPython",
+    "X-Stainless-Runtime-Version": "3.11.7",
+    "X-Stainless-Async": "false",
+}
+"""What OpenAI's SDK sends, as CloudFront passes it on."""
+_MANY = (Limit(1_000_000, "minute"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """task: the unpacked zip. size: the zip's bytes. environment: what the function is told. jwk: of its tokens' key."""
+
+    task: Path
+    size: int
+    environment: Mapping[str, str]
+    tokens: Sequence[str]
+    jwk: Mapping[str, str]
+
+    def event(self, number: int) -> dict[str, Any]:
+        """Return a call with one of the tokens, as CloudFront brings it."""
+        sent = {**_SENT, "Authorization": f"Bearer {self.tokens[number % len(self.tokens)]}"}
+        request = {
+            "clientIp": "203.0.113.178",
+            "headers": {name.lower(): [{"key": name, "value": value}] for name, value in sent.items()},
+            "method": "POST",
+            "origin": {"custom": {"customHeaders": {}, "domainName": "origin.invalid", "path": ""}},
+            "querystring": "",
+            "uri": "/openai/v1/chat/completions",
+        }
+        return {"Records": [{"cf": {"config": {"requestId": "4TyzHTaYWb1GX1qTfsHhEqV6HUDd=="}, "request": request}}]}
+
+
+@contextlib.contextmanager
+def stage(url: str, tokens: int) -> Iterator[Stage]:
+    """Put a policy, a key and so many tokens into the ministack at this URL, and build and unpack the zip."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        tables = tables_template.create_tables(ministack.client("dynamodb", url), "kbbench")
+        config = EdgeConfig(
+            region=ministack.REGION,
+            control=tables.control,
+            counters=tables.counters,
+            secrets_region=ministack.REGION,
+            secrets_prefix="kbbench",
+            issuer=BROKER,
+            edge_url="https://edge.example.com",
+        )
+        (directory / "content").mkdir()
+        folder.lay_out(directory / "content", json.dumps(dataclasses.asdict(config)), WHEELS)
+        archive.pack(directory / "content", directory / "edge.zip")
+        with zipfile.ZipFile(directory / "edge.zip") as packed:
+            packed.extractall(directory / "task")
+        _write_protect(directory / "task")
+        keys = Keys(directory)
+        environment = {"AWS_ENDPOINT_URL": url, "AWS_REGION": ministack.REGION}
+        environment |= {key.upper(): value for key, value in ministack.CREDENTIALS.items()}
+        made = _fill(tables, url, keys, tokens)
+        yield Stage(
+            directory / "task", (directory / "edge.zip").stat().st_size, environment, made, keys.broker.public_jwk
+        )
+
+
+def _fill(tables: Tables, url: str, keys: Keys, tokens: int) -> Sequence[str]:
+    adapters, now = dynamodb_adapters.over(tables), int(time.time())
+    DynamoSigningKeys(tables).publish(keys.broker.public_jwk)
+    verbs = Verbs(adapters, keys)
+    verbs.list_signing_keys()
+    samples.put_in_force(adapters.control, samples.grant(calls=_MANY, issued=_MANY))
+    store = SecretsManagerKeyStore(
+        lambda: ministack.client("secretsmanager", url), "kbbench", "alias/aws/secretsmanager"
+    )
+    store.put("openai", KEY)
+    adapters.control.set_key("openai", samples.key_version(KEY.version), samples.event("key.set", key="openai"))
+    found = [verbs.exchange(verbs.subject_token("build-1", now), "ci", now) for _ in range(tokens)]
+    return [str(one) for one in found]
+
+
+def _write_protect(task: Path) -> None:
+    for path in (task, *task.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)

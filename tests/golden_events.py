@@ -1,0 +1,29 @@
+"""Events as CloudFront's documentation shows them, and what CloudFront would do about a function's result for one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from local.edge_result import GeneratedResponse, OriginRequest, fixed_headers, parse_result
+from local.origin_event import Event
+
+EVENTS = Path(__file__).resolve().parent / "events"
+DOCUMENTED = ("documented", "documented_with_body")
+NO_TOKEN = "made-up"
+
+
+def golden(name: str, token: str = NO_TOKEN) -> Event:
+    """An event as CloudFront's documentation shows it, with a token in it."""
+    event: Event = json.loads((EVENTS / f"{name}.json").read_text().replace("TOKEN", token))
+    return event
+
+
+def asked(event: Event) -> dict[str, Any]:
+    request: dict[str, Any] = event["Records"][0]["cf"]["request"]
+    return request
+
+
+def kept(event: Event, result: object) -> OriginRequest | GeneratedResponse:
+    """What CloudFront would do about the result for an event; raises MalformedResultError."""
+    request = asked(event)
+    return parse_result(result, request["method"], fixed_headers(request["headers"]))

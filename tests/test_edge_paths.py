@@ -1,0 +1,188 @@
+"""Which path goes on to the provider: the one that was checked, and nothing that could be taken for another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chalicelib import call_path, providers
+from chalicelib.providers import PROVIDERS
+from tests.edge_function import Door, event, provide, refusal, values
+from tests.parts import Parts, parts_in
+from tests.test_call_path import PIECES, is_stable
+
+ELSEWHERE = "https://api.internal.example.com"
+"""An origin for providers that have none of their own."""
+BROAD = tuple(f"POST:{base}{'/*' * depth}" for base in ("/v1", "/v1beta", "/openai", "/api") for depth in range(6))
+"""A scope that opens whatever is at most six segments long."""
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def door(parts: Parts) -> Door:
+    return Door(parts)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/openai/../x",
+        "/openai/%2e%2e/x",
+        "/openai/v1%2fx",
+        "/openai/v1%3ax",
+        "/openai//v1",
+        "/openai/v1;x",
+        "/openai/v1\x00",
+        "/openai/v1%00",
+        "/openai/é",
+        "/openai/v1\\x",
+        "/openai/v1/organization%20",
+    ],
+)
+def test_a_path_with_more_than_one_reading_is_refused(parts: Parts, door: Door, uri: str) -> None:
+    result = door.send(("Authorization", f"Bearer {parts.token()}"), uri=uri)
+    assert refusal(result) == ("400", "invalid_request")
+    assert door.line["reason"] == "path_ambiguous"
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_whatever_goes_on_is_what_the_scope_opens_and_has_one_reading(tmp_path: Path, provider: str) -> None:
+    with parts_in(tmp_path) as parts:
+        token = provide(parts, provider, *BROAD, origin=PROVIDERS[provider].origin or ELSEWHERE)
+        door = Door(parts)
+        seen = {"sent on": 0, "refused": 0}
+        starts = st.sampled_from(["", "/v1", "/v1beta", "/openai/v1", "/api/v3", "/api/v1", "/models", "/V1"])
+        middle = st.lists(st.tuples(st.sampled_from(["/", "", ":"]), PIECES).map("".join), max_size=5).map("".join)
+
+        @settings(
+            derandomize=True,
+            deadline=None,
+            max_examples=60,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        )
+        @given(starts, middle)
+        def check(start: str, rest: str) -> None:
+            result = door.send(("x-api-key", token), uri=f"/{provider}{start}{rest}")
+            if "origin" not in result:
+                seen["refused"] += 1
+                assert result["status"] in ("400", "403", "404")
+                return
+            seen["sent on"] += 1
+            path = result["uri"]
+            assert providers.opens(BROAD, "POST", path)
+            assert not providers.closed(PROVIDERS[provider], path)
+            assert call_path.own(path, PROVIDERS[provider].paths) == path
+            assert is_stable(path)
+
+        check()
+    assert min(seen.values()) > 2, "the property is tried on both kinds"
+
+
+@pytest.mark.parametrize(
+    ("provider", "uri", "scope"),
+    [
+        ("openai", "/openai/chat/completions", "POST:/v1/chat/completions"),
+        ("anthropic", "/anthropic/messages", "POST:/v1/messages"),
+        ("gemini", "/gemini/models/g:generateContent", "POST:/v1beta/models/*:generateContent"),
+        ("groq", "/groq/v1/chat/completions", "POST:/openai/v1/chat/completions"),
+        ("deepseek", "/deepseek/v1/chat/completions", "POST:/chat/completions"),
+    ],
+)
+def test_a_scope_is_for_the_provider_s_own_path_however_a_client_writes_it(
+    parts: Parts, door: Door, provider: str, uri: str, scope: str
+) -> None:
+    token = provide(parts, provider, scope)
+    result = door.send(("Authorization", f"Bearer {token}"), uri=uri)
+    assert f"POST:{result['uri']}" == scope.replace("*", "g")
+
+
+def test_a_path_that_another_provider_s_form_would_open_is_refused_once_it_is_known_whose_it_is(
+    parts: Parts, door: Door
+) -> None:
+    token = provide(parts, "stripe", "POST:/v1/charges")
+    result = door.send(("Authorization", f"Bearer {token}"), uri="/stripe/charges")
+    assert refusal(result) == ("403", "insufficient_scope")
+    assert door.line["reason"] == "out_of_scope"
+    assert parts.counted()["minute"] == (0, 1), "it was counted as refused, and given back"
+
+
+def test_a_token_that_asked_for_less_than_its_grant_opens_no_more_by_another_provider_s_form(
+    parts: Parts, door: Door
+) -> None:
+    groq_s, own = "POST:/openai/v1/chat/completions", "POST:/v1/chat/completions"
+    provide(parts, "openai", groq_s, own)
+    narrow = parts.exchange(scope=frozenset({groq_s})).access_token
+    assert refusal(door.send(("x-api-key", narrow), uri="/openai/chat/completions")) == ("403", "insufficient_scope")
+    assert "origin" in door.send(("x-api-key", parts.token()), uri="/openai/chat/completions")
+
+
+@pytest.mark.parametrize(
+    ("provider", "uri"),
+    [
+        ("openai", "/openai/organization/admin_api_keys"),
+        ("openai", "/openai/v1/Organization/admin_api_keys"),
+        ("deepseek", "/deepseek/v1/user/balance"),
+        ("github", "/github/api/v3/user/keys"),
+        ("openrouter", "/openrouter/v1/keys"),
+        ("gemini", "/gemini/auth_tokens:create"),
+    ],
+)
+def test_a_closed_path_is_closed_however_a_client_writes_it(parts: Parts, door: Door, provider: str, uri: str) -> None:
+    path = call_path.own(uri.removeprefix(f"/{provider}"), PROVIDERS[provider].paths)
+    token = provide(parts, provider, f"POST:{path}")
+    assert refusal(door.send(("Authorization", f"Bearer {token}"), uri=uri)) == ("403", "insufficient_scope")
+    assert door.line["reason"] == "path_closed"
+
+
+def test_a_url_that_gets_too_long_on_the_way_is_refused_in_words(parts: Parts, door: Door) -> None:
+    token = provide(parts, "groq", "POST:/openai/v1/*")
+    headers = ("Authorization", f"Bearer {token}")
+    assert "origin" in door.send(headers, uri="/groq/x", query="q=" + "a" * (8191 - len("/openai/v1/x") - 2))
+    result = door.send(headers, uri="/groq/x", query="q=" + "a" * (8192 - len("/openai/v1/x") - 2))
+    assert refusal(result) == ("413", "invalid_request")
+    assert door.line["reason"] == "url_too_long"
+
+
+# the query
+
+
+def test_google_s_clients_may_send_the_token_in_the_query_where_it_is_taken_out(parts: Parts, door: Door) -> None:
+    token = provide(parts, "gemini", "POST:/v1beta/models/g:generateContent")
+    result = door.send(uri="/gemini/v1beta/models/g:generateContent", query=f"alt=sse&key={token}&b=%20&a=1&a=2")
+    assert result["querystring"] == "alt=sse&b=%20&a=1&a=2"
+    assert values(result, "x-goog-api-key") == ["key-of-gemini"]
+
+
+def test_no_other_provider_takes_a_token_from_the_query_and_the_call_is_not_counted(parts: Parts, door: Door) -> None:
+    token = parts.token()
+    for headers in ((), (("x-api-key", token),)):
+        assert refusal(door.send(*headers, query=f"key={token}")) == ("400", "invalid_request")
+    assert parts.counted()["minute"] == (0, 2)
+
+
+def test_two_tokens_in_header_and_query_are_refused(parts: Parts, door: Door) -> None:
+    token = provide(parts, "gemini", "POST:/v1beta/models/g:generateContent")
+    result = door.send(("x-goog-api-key", token), uri="/gemini/v1beta/models/g:generateContent", query="key=AIza")
+    assert refusal(result) == ("400", "invalid_request")
+    assert door.line["reason"] == "two_tokens"
+
+
+def test_a_method_is_not_overridden(parts: Parts, door: Door) -> None:
+    token = ("x-api-key", parts.token())
+    for result in (
+        door.send(token, query="%24httpMethod=DELETE"),
+        door.send(token, ("X-HTTP-Method-Override", "DELETE")),
+    ):
+        assert refusal(result) == ("400", "invalid_request")
+    same = door.handle(event(token, ("X-HTTP-Method-Override", "POST")), None)
+    assert "x-http-method-override" not in same["headers"]

@@ -1,0 +1,63 @@
+"""The rules by which the edge function's zip is built, each by itself; what comes of them is in test_edge_zip.py."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from infra.edge import __main__ as command
+from infra.edge import archive, botocore_data, wheels
+
+DATA = "botocore/data/"
+
+
+@pytest.mark.parametrize(
+    ("minor", "newest"), [(11, "manylinux_2_17_x86_64"), (12, "manylinux_2_34_x86_64"), (13, "manylinux_2_34_x86_64")]
+)
+def test_no_wheel_wants_a_newer_glibc_than_the_runtime_has(minor: int, newest: str) -> None:
+    assert wheels.platforms(minor)[0] == newest
+    assert "manylinux2014_x86_64" in wheels.platforms(minor)
+
+
+def test_what_the_edge_would_not_read_is_not_baked_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "baked.json").write_text(json.dumps({"issuer": "http://broker.example.com"}))
+    assert command.main([str(tmp_path / "edge.zip"), "--config", str(tmp_path / "baked.json")]) == 1
+    assert "a JSON object with the members" in capsys.readouterr().err
+    assert not (tmp_path / "edge.zip").exists()
+
+
+def test_a_zip_does_not_depend_on_when_its_files_were_written_nor_in_which_order(tmp_path: Path) -> None:
+    for folder, names in (("one", "ab"), ("two", "ba")):
+        for name in names:
+            path = tmp_path / folder / "sub" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+        os.utime(tmp_path / folder / "sub" / "a", (1_000_000_000, 1_000_000_000 if folder == "one" else 1_500_000_000))
+        (tmp_path / folder / "sub" / "b").chmod(0o600 if folder == "one" else 0o755)
+        assert archive.pack(tmp_path / folder, tmp_path / f"{folder}.zip") == 2
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_the_newest_models_are_kept_with_all_that_is_no_data() -> None:
+    services = {f"{DATA}{one}/{day}/service-2.json.gz" for one in ("dynamodb", "secretsmanager") for day in ("1", "2")}
+    others = {f"{DATA}s3/1/service-2.json.gz", f"{DATA}dynamodb/2/waiters-2.json", f"{DATA}_utils.json"}
+    kept = {"botocore/client.py", "botocore/cacert.pem", f"{DATA}endpoints.json", f"{DATA}partitions.json"}
+    assert botocore_data.keep(services | others | kept) == kept | {one for one in services if "/2/" in one}
+
+
+def test_of_the_list_of_endpoints_two_services_are_left_in_every_partition() -> None:
+    services = {name: {"endpoints": "of its own"} for name in ("dynamodb", "secretsmanager", "s3")}
+    whole = {"version": 3, "partitions": [{"partition": name, "services": services} for name in ("aws", "aws-cn")]}
+    shortened = json.loads(botocore_data.shorten(json.dumps(whole).encode()))
+    assert [sorted(one["services"]) for one in shortened["partitions"]] == [["dynamodb", "secretsmanager"]] * 2
+    assert shortened["version"] == 3
+
+
+def test_a_wheel_is_found_by_its_distribution_s_name_however_that_is_spelt(tmp_path: Path) -> None:
+    wheel = tmp_path / "python_dateutil-2.9.0.post0-py2.py3-none-any.whl"
+    wheel.touch()
+    (tmp_path / "python_dateutil-2.8.0-py2.py3-none-any.whl").touch()
+    assert wheels.wheels({"Python.DateUtil": "2.9.0.post0"}, tmp_path) == {"Python.DateUtil": wheel}
