@@ -125,6 +125,16 @@ def described(node: yaml.Node) -> Said:
 
 
 def _check_events(text: str, file: str) -> None:
+    try:
+        _check_each_event(text, file)
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" not in (error.problem or ""):
+            raise
+        # Newer releases of libyaml have a limit of their own, which their scanner meets before the first event comes.
+        raise PolicyInvalid([_too_deep(file, _line(error.problem_mark))]) from None
+
+
+def _check_each_event(text: str, file: str) -> None:
     faults: list[Fault] = []
     depth = 0
     for event in yaml.parse(text, _LOADER):
@@ -133,13 +143,17 @@ def _check_events(text: str, file: str) -> None:
         # SECURITY: the parser's time grows with the square of the depth, and composing recurses into it
         # (test_no_depth_takes_long).
         if depth > DEPTH_LIMIT:
-            raise PolicyInvalid([*faults, Fault(file, line, "", "too many levels", f"at most {DEPTH_LIMIT}")])
+            raise PolicyInvalid([*faults, _too_deep(file, line)])
         # SECURITY: an alias can blow a small file up to gigabytes, and a tag can name Python objects; neither is let in
         # (test_anchors_aliases_and_tags_are_faults).
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
             faults.append(Fault(file, line, "", "an anchor, alias or tag", "plain YAML"))
     if faults:
         raise PolicyInvalid(faults)
+
+
+def _too_deep(file: str, line: int) -> Fault:
+    return Fault(file, line, "", "too many levels", f"at most {DEPTH_LIMIT}")
 
 
 def _line(mark: object) -> int:

@@ -199,9 +199,11 @@ def test_viewers_that_hang_up_together_leave_no_connection_and_no_call_upstream(
 
     async def run() -> None:
         async def answer(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
-            writer.write(STREAM + chunk(b"data: 0\n\n"))
-            await asyncio.Event().wait()
-            return True
+            writer.write(STREAM)
+            while True:  # until the connection breaks
+                writer.write(chunk(b"data: 0\n\n"))
+                await writer.drain()
+                await asyncio.sleep(0.1)
 
         async with raw_provider(answer) as provider:
             token = opened(parts, provider)
@@ -215,11 +217,7 @@ def test_viewers_that_hang_up_together_leave_no_connection_and_no_call_upstream(
                 assert provider.open == calls
                 for number, (_, writer) in enumerate(lines):
                     writer.transport.abort() if number % 2 else writer.close()
-                await provider.until(lambda: not _unread(provider), WAIT)
-                await provider.until(lambda: door.open_files() <= files, WAIT)
-
-    def _unread(provider: RawProvider) -> bool:
-        return provider.open > 0
+                await nothing_is_left(door, provider, files)
 
     asyncio.run(run())
 
