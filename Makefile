@@ -42,7 +42,7 @@ test-all: $(STAMP) ## Run the tests, the slow ones too
 	@$(BIN)/pytest -n 2 -m "not ministack"
 
 test-dynamodb: $(STAMP) $(MINISTACK_STAMP) ## Run what is tested over another's AWS, ministack, from PyPI; offline once that is there
-	@$(BIN)/pytest -n 2 -m ministack
+	@$(BIN)/pytest -n 2 -m ministack $(DYNAMODB_TESTS)
 
 test-races: $(STAMP) $(MINISTACK_STAMP) ## Race revocations, 200 rounds a scope, and show the numbers; over ministack 20
 	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-200} $(BIN)/pytest -p no:xdist -p tests.races.summary --timeout=1800 tests/races/test_revocation.py tests/races/test_over_http.py tests/integration/dynamodb/test_races.py

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.audit import Event
@@ -93,42 +93,34 @@ def _item(counter: Counter, names: Mapping[str, str], seen: int, event: Event | 
     return CounterItem(key, names, marks)
 
 
-@dataclass(slots=True)
-class _Update:
-    """An update that is being put together: what it adds to, and by how much; what it sets."""
-
-    item: CounterItem
-    adds: dict[str, int] = field(default_factory=dict)
-
-    def parameters(self) -> dict[str, Any]:
-        names = {f"#{index}": name for index, name in enumerate((*self.adds, *self.item.marks))}
-        by_name = {name: mark for mark, name in names.items()}
-        adding = ", ".join(f"{by_name[name]} :a{index}" for index, name in enumerate(self.adds))
-        setting = ", ".join(f"{by_name[name]} = :s{index}" for index, name in enumerate(self.item.marks))
-        values = {f":a{index}": {"N": str(step)} for index, step in enumerate(self.adds.values())}
-        values |= {f":s{index}": value for index, value in enumerate(self.item.marks.values())}
-        return {
-            "Key": dict(self.item.key),
-            "UpdateExpression": f"ADD {adding} SET {setting}",
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
-        }
+def _update(item: CounterItem, adds: Mapping[str, int]) -> dict[str, Any]:
+    """Return the parameters of an update that adds to these attributes of an item, and sets what else it says."""
+    adding = ", ".join(f"#{index} :a{index}" for index in range(len(adds)))
+    setting = ", ".join(f"#{len(adds) + index} = :s{index}" for index in range(len(item.marks)))
+    values: dict[str, Any] = {f":a{index}": {"N": str(step)} for index, step in enumerate(adds.values())}
+    values |= {f":s{index}": value for index, value in enumerate(item.marks.values())}
+    return {
+        "Key": dict(item.key),
+        "UpdateExpression": f"ADD {adding} SET {setting}",
+        "ExpressionAttributeNames": {f"#{index}": name for index, name in enumerate((*adds, *item.marks))},
+        "ExpressionAttributeValues": values,
+    }
 
 
 def add(item: CounterItem) -> dict[str, Any]:
     """Return the parameters of an update that adds one to every counter of an item."""
-    return _Update(item, dict.fromkeys(item.names.values(), 1)).parameters()
+    return _update(item, dict.fromkeys(item.names.values(), 1))
 
 
 def add_refused(item: CounterItem, reason: str) -> dict[str, Any]:
     """Return the parameters of an update that counts one refused, under its reason, in every window of an item."""
-    return _Update(item, {f"r{name}#{reason}": 1 for name in item.names.values()}).parameters()
+    return _update(item, {f"r{name}#{reason}": 1 for name in item.names.values()})
 
 
 def give_back(item: CounterItem, reason: str) -> dict[str, Any]:
     """Return the parameters of an update that counts one refused in place of one taken, unless there is none."""
     steps = dict.fromkeys(item.names.values(), -1) | {f"r{name}#{reason}": 1 for name in item.names.values()}
-    update = _Update(item, steps).parameters()
+    update = _update(item, steps)
     by_name = {name: mark for mark, name in update["ExpressionAttributeNames"].items()}
     update["ConditionExpression"] = " AND ".join(f"{by_name[name]} > :zero" for name in item.names.values())
     update["ExpressionAttributeValues"][":zero"] = {"N": "0"}

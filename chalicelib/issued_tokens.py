@@ -12,6 +12,8 @@ from chalicelib.seen_signatures import SeenSignatures
 
 _TEXTS = ("sub", "client_id", "scope", "grant", "idp", "jti")
 """The claims of an issued token that are text; `ep` is the epochs."""
+_REQUIRED = (*_TEXTS, "ep")
+_TYPES: frozenset[str | None] = frozenset({tokens.ISSUED_TYPE})
 
 
 class SigningKeys(Protocol):
@@ -53,8 +55,8 @@ def check(signed: tokens.Signed, issuer: str, audience: str | None, now: int) ->
         issuer=issuer,
         audience=named if isinstance(named, str) else "",
         max_lifetime=tokens.TTL_CEILING,
-        types=frozenset({tokens.ISSUED_TYPE}),
-        required=(*_TEXTS, "ep"),
+        types=_TYPES,
+        required=_REQUIRED,
         grace=0,  # our own clock set it, and a token of minutes must not live half a minute more
     )
     return _typed(tokens.check(signed, expected, now))
