@@ -12,7 +12,7 @@ LAMBDA_STAMP := $(LAMBDA)/.installed
 CONFIG := infra/edge/placeholder.json
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api fuzz bench edge lint format requirements schema openapi clean
+.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api fuzz bench edge lint format requirements schema openapi providers clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -45,7 +45,7 @@ test-dynamodb: $(STAMP) $(MINISTACK_STAMP) ## Run what is tested over another's 
 	@$(BIN)/pytest -n 2 -m ministack $(DYNAMODB_TESTS)
 
 test-races: $(STAMP) $(MINISTACK_STAMP) ## Race revocations, 200 rounds a scope, and show the numbers; over ministack 20
-	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-200} $(BIN)/pytest -p no:xdist -p tests.races.summary --timeout=1800 tests/races/test_revocation.py tests/races/test_over_http.py tests/integration/dynamodb/test_races.py
+	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-200} $(BIN)/pytest -p no:xdist --timeout=1800 tests/races/test_revocation.py tests/races/test_over_http.py tests/integration/dynamodb/test_races.py
 
 # Only test-aws may reach for real tables, whatever is set for the other targets.
 unexport KEYBROKER_TEST_TABLES
@@ -114,11 +114,14 @@ format: $(STAMP) ## Format the code
 requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads, from pyproject.toml
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["broker"], sep="\n")' > requirements.txt
 
-schema: $(STAMP) ## Write docs/policy.schema.json from the types that the policy file is read with
-	@$(BIN)/python -c 'import json; from chalicelib import policy; print(json.dumps(policy.json_schema(), indent=2))' > docs/policy.schema.json
+schema: $(STAMP) ## Write the policy file's JSON Schema from the types that it is read with
+	@$(BIN)/python -c 'import json; from chalicelib import policy; print(json.dumps(policy.json_schema(), indent=2))' | tee docs/policy.schema.json > keybroker/cli/policy.schema.json
 
 openapi: $(STAMP) ## Write docs/openapi.json from the tables that describe both doors' routes
 	@$(BIN)/python -c 'from chalicelib import openapi; print(openapi.text(), end="")' > docs/openapi.json
+
+providers: $(STAMP) ## Write docs/providers.md's tables from the presets
+	@$(BIN)/python -m tests.provider_table
 
 clean: ## Remove the environments and caches
 	@rm -rf $(VENV) $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -5,12 +5,21 @@ First what needs no state, then one wave of state access, then a pure decision.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from chalicelib import call_path, call_query, issued_tokens, model_selection, providers, quota, rate_limit, tokens
+from chalicelib import (
+    call_path,
+    call_query,
+    issued_tokens,
+    model_selection,
+    providers,
+    quota,
+    rate_limit,
+    source_address,
+    tokens,
+)
 from chalicelib.call_body import NOT_SHOWN, CallBody
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.grants import Grant
@@ -21,6 +30,9 @@ from chalicelib.revocation import EPOCHS, Standing, Thing, stopped
 from chalicelib.seen_signatures import SeenSignatures
 
 _OF_ALL = "of all callers together"
+_OVER_QUOTA = "quota_calls"
+_TRIES = 8
+"""How often a call is counted at most, when others that were refused as well had taken what was left for it."""
 _URL_LIMIT = 8192
 """Bytes: CloudFront sends on none that is longer."""
 _INVALID = {
@@ -66,8 +78,17 @@ class Wave:
 class Gate(Protocol):
     """The edge's state. Methods raise Unavailable if state is out of reach or anything was left unread."""
 
-    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
-        """Read the six things, and add one to each counter, at once. A counter is never added to twice."""
+    def wave(
+        self,
+        things: Mapping[str, Thing],
+        counters: tuple[Counter, ...],
+        total: tuple[Counter, ...] = (),
+        again: str = "",
+    ) -> Wave:
+        """Read the six things, and add one to each counter, at once. A counter is never added to twice.
+
+        again: the reason for which this very call was counted as refused in these counters; that is taken back.
+        """
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """Add one to each counter and return which number this call is in each window."""
@@ -77,6 +98,9 @@ class Gate(Protocol):
 
         counters: all that were added to for one call, in one wave.
         """
+
+    def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
+        """Return what each counter holds; whatever was given back before this was called is given back in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,34 +151,56 @@ def admit(call: Call, edge: Edge, now: int) -> Admitted:
 def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) -> Admitted:
     if not providers.may_open(_scope(claims), call.method, call.path):
         raise _out_of_scope(call)
-    grant_name, sub, jti = (str(claims[name]) for name in ("grant", "sub", "jti"))
-    things = {
+    things, grant_name, sub = _things(call, claims), str(claims["grant"]), str(claims["sub"])
+    own = quota.counters("calls", grant_name, sub, now)
+    of_all = quota.counters("calls", grant_name, quota.EVERYBODY, now)
+    counted, again = own + of_all if claims.get("total") else own, ""
+    for left in reversed(range(_TRIES)):
+        wave = edge.gate.wave(things, own, counted[len(own) :], again)
+        try:
+            config, grant = decide(call, claims, kid, wave, now)
+            if grant.total_limits and counted == own:
+                # The grant got a `total` after this token was issued. The tokens that follow say so and spare this wave.
+                wave = replace(wave, total=edge.gate.count(of_all))
+                counted = own + of_all
+                _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
+            onward = _own(call, PROVIDERS[str(config["provider"])])
+            key = edge.provider_keys.get(call.key, str(config.get("version", "")))
+        except Refusal as refusal:
+            refusal.headers = rate_limit.headers(_allowances(wave, now))
+            edge.gate.give_back(counted, refusal.reason)
+            if not left or refusal.reason != _OVER_QUOTA or not _has_room(edge.gate, wave, counted):
+                raise
+            again = refusal.reason
+        else:
+            return Admitted(key, sub, grant_name, str(claims["jti"]), onward.path, onward.query)
+    raise AssertionError("the last try returns or raises")
+
+
+def _things(call: Call, claims: tokens.Claims) -> dict[str, Thing]:
+    return {
         "everything": Thing("everything", "*"),
         "issuer": Thing("issuer", str(claims["idp"])),
         "key": Thing("key", call.key),
-        "grant": Thing("grant", grant_name),
-        "principal": Thing("principal", sub),
-        "token": Thing("token", jti),
+        "grant": Thing("grant", str(claims["grant"])),
+        "principal": Thing("principal", str(claims["sub"])),
+        "token": Thing("token", str(claims["jti"])),
     }
-    counters = quota.counters("calls", grant_name, sub, now)
-    total = quota.counters("calls", grant_name, quota.EVERYBODY, now) if claims.get("total") else ()
-    wave = edge.gate.wave(things, counters, total)
-    counted = counters + total
-    try:
-        config, grant = decide(call, claims, kid, wave, now)
-        if grant.total_limits and not total:
-            # The grant got a `total` after this token was issued. The tokens that follow say so and spare this wave.
-            total = quota.counters("calls", grant_name, quota.EVERYBODY, now)
-            wave = replace(wave, total=edge.gate.count(total))
-            counted = counters + total
-            _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
-        own = _own(call, PROVIDERS[str(config["provider"])])
-        key = edge.provider_keys.get(call.key, str(config.get("version", "")))
-    except Refusal as refusal:
-        refusal.headers = rate_limit.headers(_allowances(wave, now))
-        edge.gate.give_back(counted, refusal.reason)
-        raise
-    return Admitted(key, sub, grant_name, jti, own.path, own.query)
+
+
+def _has_room(gate: Gate, wave: Wave, counted: tuple[Counter, ...]) -> bool:
+    """Whether a call that was beyond a limit, and has given back its numbers, would be within all of them by now.
+
+    Two calls can each be the one too many for another limit, and stand in each other's way, though there was room for
+    one of them (docs/adr/0005). Whoever looks last sees what all the others have given back.
+    """
+    grant = Grant.from_json(wave.things["grant"].config or {})
+    if len(grant.call_limits) + len(grant.total_limits) < 2:
+        return False  # by one limit alone, whoever is beyond it came after as many as it admits
+    taken = gate.taken(counted)
+    of_all = {one.window: number for one, number in taken.items() if one.principal == quota.EVERYBODY}
+    own = {one.window: number for one, number in taken.items() if one.principal != quota.EVERYBODY}
+    return quota.has_room(grant.call_limits, own) and (not of_all or quota.has_room(grant.total_limits, of_all))
 
 
 def _allowances(wave: Wave, now: int) -> tuple[Allowance, ...]:
@@ -225,7 +271,7 @@ def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) ->
         raise Refusal("path_closed", "insufficient_scope", 403, "this endpoint is closed for every grant")
     _check_scope(_scope(claims), call)
     _check_scope(grant.scope, call)
-    if grant.source_ips is not None and not _is_within(call.source_ip, grant.source_ips):
+    if grant.source_ips is not None and not source_address.is_within(call.source_ip, grant.source_ips):
         raise Refusal("address_refused", "insufficient_scope", 403, "the grant does not admit your address")
     if grant.models is not None:
         scope = providers.scope_value(call.method, call.path)
@@ -241,23 +287,7 @@ def _check_quota(limits: tuple[Limit, ...], numbers: Mapping[str, int], now: int
     over = quota.exceeded(limits, numbers, now)
     if over:
         text = f"the quota of {over.limit} calls {whose} is used up; the window ends in {over.retry_after} s"
-        raise Refusal("quota_calls", "quota_exceeded", 429, text, retry_after=over.retry_after)
-
-
-def _is_within(address: str, networks: tuple[str, ...]) -> bool:
-    """Whether an address is in one of the networks; an IPv4 address mapped into IPv6 is the IPv4 address.
-
-    One with a zone (`%eth0`) is in none: it says something on one machine's link only.
-    """
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.scope_id is not None:
-            return False
-        found = found.ipv4_mapped or found
-    return any(found in ipaddress.ip_network(network) for network in networks)
+        raise Refusal(_OVER_QUOTA, "quota_exceeded", 429, text, retry_after=over.retry_after)
 
 
 def _epochs(claims: Mapping[str, object]) -> dict[str, int]:

@@ -30,7 +30,8 @@ class CounterItem:
     def refused(self, item: Item, window: str) -> dict[str, int]:
         """Return what the item counts as refused in a window, by reason."""
         mark = f"r{self.names[window]}#"
-        return {name.removeprefix(mark): number(item, name) for name in item if name.startswith(mark)}
+        counted = {name.removeprefix(mark): number(item, name) for name in item if name.startswith(mark)}
+        return {reason: count for reason, count in counted.items() if count > 0}
 
 
 def items(counters: Iterable[Counter], event: Event | None = None) -> tuple[CounterItem, CounterItem]:
@@ -107,9 +108,13 @@ def _update(item: CounterItem, adds: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def add(item: CounterItem) -> dict[str, Any]:
-    """Return the parameters of an update that adds one to every counter of an item."""
-    return _update(item, dict.fromkeys(item.names.values(), 1))
+def add(item: CounterItem, again: str = "") -> dict[str, Any]:
+    """Return the parameters of an update that adds one to every counter of an item.
+
+    again: the reason for which this one was counted as refused there; that is taken back.
+    """
+    steps = dict.fromkeys(item.names.values(), 1)
+    return _update(item, steps | ({f"r{name}#{again}": -1 for name in item.names.values()} if again else {}))
 
 
 def add_refused(item: CounterItem, reason: str) -> dict[str, Any]:

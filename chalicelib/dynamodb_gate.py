@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib import dynamodb_counters, dynamodb_things
 from chalicelib.admission import Wave
-from chalicelib.dynamodb import Tables, answering, at_once, code
+from chalicelib.dynamodb import Tables, answering, at_once, code, read_batch, text
 from chalicelib.dynamodb_counters import CounterItem
 from chalicelib.quota import Counter
 from chalicelib.revocation import Thing
@@ -22,12 +22,18 @@ class DynamoGate:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
+    def wave(
+        self,
+        things: Mapping[str, Thing],
+        counters: tuple[Counter, ...],
+        total: tuple[Counter, ...] = (),
+        again: str = "",
+    ) -> Wave:
         """See `Gate.wave`."""
         copy = dynamodb_things.copy_of(things["token"].id)
         read = functools.partial(dynamodb_things.read, self._tables, things.values(), copy)
         own, of_all = _items(counters), _items(total)
-        found, *counted = at_once(read, *self._additions(own), *self._additions(of_all))
+        found, *counted = at_once(read, *self._additions((*own, *of_all), again))
         numbers = _numbers(own, counted[: len(own)]), _numbers(of_all, counted[len(own) :])
         return Wave({scope: found[thing] for scope, thing in things.items()}, *numbers)
 
@@ -40,13 +46,26 @@ class DynamoGate:
         """See `Gate.give_back`. A number is taken off at most once, and never below none."""
         at_once(*(functools.partial(self._take_off, item, reason) for item in _items(counters)))
 
-    def _additions(self, items: Sequence[CounterItem]) -> list[Callable[[], Any]]:
+    def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
+        """See `Gate.taken`."""
+        groups = [(group, dynamodb_counters.items(group)) for group in dynamodb_counters.subjects(counters)]
+        keys = [item.key for _, items in groups for item in items]
+        [found] = at_once(functools.partial(read_batch, self._tables, {self._tables.counters: keys}))
+        there = {(text(one, "pk"), text(one, "sk")): one for one in found}
+        taken: dict[Counter, int] = {}
+        for group, items in groups:
+            answers = [{"Attributes": there.get((item.key["pk"]["S"], item.key["sk"]["S"]), {})} for item in items]
+            numbers = _numbers(items, answers)
+            taken |= {counter: numbers[counter.window] for counter in group}
+        return taken
+
+    def _additions(self, items: Sequence[CounterItem], again: str = "") -> list[Callable[[], Any]]:
         return [
             functools.partial(
                 self._tables.client.update_item,
                 TableName=self._tables.counters,
                 ReturnValues="UPDATED_NEW",
-                **dynamodb_counters.add(item),
+                **dynamodb_counters.add(item, again),
             )
             for item in items
         ]

@@ -77,6 +77,11 @@ def exceeded(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> E
     return max(beyond, key=lambda one: one.retry_after, default=None)
 
 
+def has_room(limits: Iterable[Limit], taken: Mapping[str, int]) -> bool:
+    """Whether one more is within every limit. taken: for each window, how many were; one that is missing has no room."""
+    return all(taken.get(limit.window, limit.count) < limit.count for limit in limits)
+
+
 def allowances(
     limits: Iterable[Limit], taken: Mapping[str, int], now: int, *, shared: bool = False
 ) -> tuple[Allowance, ...]:

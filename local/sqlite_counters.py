@@ -43,6 +43,23 @@ def add_refused(connection: sqlite3.Connection, counters: tuple[Counter, ...], r
     )
 
 
+def take_off_refused(connection: sqlite3.Connection, counters: Iterable[Counter], reason: str) -> None:
+    """Count one less that was refused for a reason."""
+    connection.executemany(
+        f"UPDATE refusals SET refused = refused - 1 WHERE {_PLACE} AND reason = ?",  # noqa: S608  a constant
+        [(*_place(counter), reason) for counter in counters],
+    )
+
+
+def taken(connection: sqlite3.Connection, counters: Iterable[Counter]) -> dict[Counter, int]:
+    """Return what each counter holds."""
+    found = {}
+    for counter in counters:
+        row = connection.execute(f"SELECT taken FROM counters WHERE {_PLACE}", _place(counter)).fetchone()  # noqa: S608  a constant
+        found[counter] = int(row[0]) if row else 0
+    return found
+
+
 def _add(connection: sqlite3.Connection, counters: tuple[Counter, ...], step: int) -> dict[str, int]:
     """Add to each counter, in one statement: what a statement costs by itself is half of what one counter costs."""
     seen = minute_of(counters)

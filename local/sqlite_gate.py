@@ -17,12 +17,20 @@ class SqliteGate:
     def __init__(self, state: StateFile) -> None:
         self._state = state
 
-    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
+    def wave(
+        self,
+        things: Mapping[str, Thing],
+        counters: tuple[Counter, ...],
+        total: tuple[Counter, ...] = (),
+        again: str = "",
+    ) -> Wave:
         """See `Gate.wave`."""
         with self._state.writing() as connection:
             found = sqlite_things.read(connection, things.values())
             numbers = sqlite_counters.add_one(connection, counters)
             of_all = sqlite_counters.add_one(connection, total) if total else {}
+            if again:
+                sqlite_counters.take_off_refused(connection, counters + total, again)
         return Wave({scope: found[thing] for scope, thing in things.items()}, numbers, of_all)
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
@@ -35,3 +43,8 @@ class SqliteGate:
         with self._state.writing() as connection:
             sqlite_counters.take_off(connection, counters)
             sqlite_counters.add_refused(connection, counters, reason)
+
+    def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
+        """See `Gate.taken`."""
+        with self._state.reading() as connection:
+            return sqlite_counters.taken(connection, counters)

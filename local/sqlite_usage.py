@@ -78,7 +78,8 @@ def _use(connection: sqlite3.Connection, query: UsageQuery, row: tuple[str, str,
     principal, grant, key, name, tokens, calls, seen = row
     refused: dict[str, dict[str, int]] = {"tokens": {}, "calls": {}}
     for what, reason, count in connection.execute(
-        "SELECT what, reason, refused FROM refusals WHERE principal = ? AND grant_name = ? AND window = ? AND start = ?",
+        "SELECT what, reason, refused FROM refusals"
+        " WHERE principal = ? AND grant_name = ? AND window = ? AND start = ? AND refused > 0",
         (principal, grant, query.window, query.start),
     ):
         refused[what][reason] = count

@@ -11,6 +11,9 @@ import pytest
 
 from tests.running import Running, start
 
+pytest.register_assert_rewrite("tests.races")
+from tests.races.summary import pytest_terminal_summary  # noqa: E402, F401  after the line above
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "")  # noqa: S104  to be compared with, not bound
 
 

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from chalicelib import admission, dynamodb, exchange, holder, quota
+import pytest
+
+from chalicelib import admission, dynamodb, dynamodb_things, exchange, holder, quota
 from chalicelib.admission import Call, Edge
 from chalicelib.audit import Query
 from chalicelib.aws_identity import AwsIdentity
@@ -61,12 +63,12 @@ class Stage:
         patiently(self.apply)
         patiently(self.list_signing_keys)
         patiently(lambda: DynamoSigningKeys(tables).publish(keys.broker.public_jwk))
-        self.spare = patiently(self.issued)
-        self.renew()
+        self.token, self.spare = patiently(self.issued), patiently(self.issued)
+        self.capped = patiently(lambda: self.issued("capped", "other"))
+        self.hold()
 
-    def renew(self) -> None:
-        """Have fresh tokens, `token` and (under a total) `capped`, and something to be lifted, `held`."""
-        self.token, self.capped = patiently(self.issued), patiently(lambda: self.issued("capped", "other"))
+    def hold(self) -> None:
+        """Have something to be lifted, `held`."""
         self.held = self.past.revoke(samples.revocation("principal", new_id()), samples.event("revocation.made"))
 
     def version(self) -> int:
@@ -154,7 +156,9 @@ class Stage:
 @contextlib.contextmanager
 def stage(directory: Path) -> Iterator[Stage]:
     """Make a stage over tables of its own."""
-    with door() as opened, tables_behind(opened) as tables:
+    # Four copies of what many share, not sixteen: moto takes some milliseconds for each.
+    with pytest.MonkeyPatch.context() as patch, door() as opened, tables_behind(opened) as tables:
+        patch.setattr(dynamodb_things, "COPIES", "0123")
         yield Stage(opened, tables, Keys(directory))
 
 
@@ -218,6 +222,9 @@ PORTS: Mapping[str, Callable[[Stage], object]] = {
     "take_back": lambda one: holder.take_back(one.spare, one.broker, one.adapters.control, NOW, new_id()),
 }
 """Every method of every port that goes to DynamoDB, and both verbs; each does something that can be done again."""
+
+SOME = "find_named issue record wave revoke apply current exchange admit".split()  # noqa: SIM905  a list of words
+"""One for each way in which DynamoDB is asked."""
 
 TRANSACTING = (
     *("issue", "issue_pinned", "record_refused", "revoke", "revoke_named", "lift", "set_key", "list_signing_keys"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.admission import Call, Wave, admit, decide
+from chalicelib.admission import Call, Gate, Wave, admit, decide
 from chalicelib.call_body import NOT_SHOWN, CallBody
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import Counter, counters
@@ -505,3 +505,64 @@ def test_a_total_is_shared_by_all_callers_of_a_grant(parts: Parts) -> None:
     refusal = refused(lambda: parts.admit(bob))
     assert (refusal.reason, refusal.status) == ("quota_calls", 429)
     assert parts.counted()["day"] == (6, 2), "three calls, each counted for its caller and for all, and both given back"
+
+
+# what stands in each other's way
+
+
+class InTheWay:
+    """A gate where, each time that a call is counted, others have just been that are going to be refused.
+
+    times: how often. then: done once the first of them has given back its numbers.
+    """
+
+    def __init__(self, real: Gate, times: int, then: Callable[[], object] = lambda: None) -> None:
+        self._real, self._left, self._then = real, times, then
+        self._pending = False
+
+    def wave(
+        self,
+        things: Mapping[str, Thing],
+        counters: tuple[Counter, ...],
+        total: tuple[Counter, ...] = (),
+        again: str = "",
+    ) -> Wave:
+        if self._left:
+            self._left, self._pending = self._left - 1, True
+            self.count(counters)
+        return self._real.wave(things, counters, total, again)
+
+    def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
+        return self._real.count(counters)
+
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
+        self._real.give_back(counters, reason)
+        if self._pending:
+            self._pending = False
+            self._real.give_back(counters, "another")
+            self._then()
+
+    def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
+        return self._real.taken(counters)
+
+
+def attempt_in_the_way(parts: Parts, times: int, then: Callable[[], object] = lambda: None) -> None:
+    parts.apply(grant(quota="{tokens: 100/hour, calls: [1/minute, 1/day]}"))
+    call = Call(parts.token(), "openai", "POST", CHAT)
+    admit(call, replace(parts.edge_parts(), gate=InTheWay(parts.gate, times, then)), NOW)
+
+
+def test_what_others_took_and_gave_back_is_given_to_the_call_that_was_beyond_a_limit_by_it(parts: Parts) -> None:
+    attempt_in_the_way(parts, 1)
+    assert set(parts.counted().values()) == {(1, 1)}, "the other one alone was refused"
+
+
+def test_a_call_is_counted_eight_times_at_most(parts: Parts) -> None:
+    assert refused(lambda: attempt_in_the_way(parts, 8)).reason == "quota_calls"
+    assert set(parts.counted().values()) == {(0, 9)}, "eight others, and this one once"
+
+
+def test_what_was_revoked_meanwhile_is_refused_for_that(parts: Parts) -> None:
+    refusal = refused(lambda: attempt_in_the_way(parts, 1, lambda: parts.revoke("principal", SUB)))
+    assert refusal.reason == "revoked_principal"
+    assert set(parts.counted().values()) == {(0, 2)}

@@ -47,12 +47,12 @@ def test_all_principals_of_a_grant_together_get_exactly_its_total(race: Race, li
     quotas.a_total_is_exact(race, limit)
 
 
-def test_the_limits_of_a_minute_an_hour_and_a_day_hold_at_once(race: Race) -> None:
-    quotas.several_limits_hold(race, exactly=True)
+def test_the_limits_of_a_minute_an_hour_and_a_day_are_exact_at_once(race: Race) -> None:
+    quotas.several_limits_are_exact(race)
 
 
-def test_a_limit_of_one_s_own_and_a_total_hold_at_once(race: Race) -> None:
-    quotas.own_limit_and_total_hold(race)
+def test_a_limit_of_one_s_own_and_a_total_are_exact_at_once(race: Race) -> None:
+    quotas.own_limit_and_total_are_exact(race)
 
 
 @pytest.mark.parametrize("limit", [7, 100])

@@ -74,13 +74,16 @@ def check(d: Deployment, heading: str, operations: Operations) -> None:
 
 
 def test_calls_cost_what_the_document_says(d: Deployment) -> None:
-    own, of_total = d.token(), d.token("anthropic")
+    own, of_total, used_up = d.token(), d.token("anthropic"), d.token(repository_id="456781")
+    day = dynamodb_counters.add(dynamodb_counters.items(counters("calls", "app-ci", subject(781), NOW))[1])
+    write(d, d.tables.counters, [{**item_of(day), "d": {"N": "10000"}}])
     operations: Operations = {
         "admission": partial(d.call, own),
         "admission, the grant has a `total`": partial(d.call, of_total, "anthropic"),
         "the same, by a token from before it had": partial(d.call, d.without_total(of_total), "anthropic"),
         "refused admission": partial(d.call, own, ip="192.0.2.1"),
         "refused admission, the grant has a `total`": partial(d.call, of_total, "anthropic", ip="192.0.2.1"),
+        "refused by one of several limits": partial(d.call, used_up),
         "refused before state is read": partial(d.call, own + "A"),
     }
     check(d, "Calls", operations)

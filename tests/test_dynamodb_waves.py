@@ -37,7 +37,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture
 def here(shared: Stage) -> Iterator[Stage]:
     """The stage under its ordinary policy, with fresh tokens."""
-    shared.renew()
+    shared.token, shared.capped = patiently(shared.issued), patiently(lambda: shared.issued("capped", "other"))
     before = shared.version()
     yield shared
     if shared.version() != before:
@@ -162,13 +162,22 @@ class TestAdmission:
         fresh = patiently(here.issued)
         assert _waves(here, lambda: here.admit(fresh), CALL_TOTAL) == [CALL_TOTAL]
 
-    def test_refused_in_that_wave_it_gives_all_four_numbers_back_in_a_third(self, here: Stage) -> None:
+    def test_refused_where_there_are_several_limits_it_looks_once_more_whether_there_is_room(self, here: Stage) -> None:
+        patiently(lambda: here.admit(here.token))
+        taken = here.adapters.counted(calls()[2])[0]
+        patiently(lambda: here.apply(grant(calls=(Limit(taken, "day"), Limit(taken + 9, "hour")))))
+        refused = _refused(lambda: here.admit(here.token), "quota_calls")
+        assert _waves(here, refused, CALL, COUNTED, READ) == [CALL, COUNTED, READ]
+
+    def test_refused_in_that_wave_it_gives_all_four_numbers_back_in_a_third_and_looks_once_more(
+        self, here: Stage
+    ) -> None:
         taken, _ = here.adapters.counted(quota.counters("calls", "ci", quota.EVERYBODY, NOW)[2])
         patiently(lambda: here.apply(replace(grant(), total_limits=(Limit(max(taken, 1), "day"),))))
         while here.adapters.counted(quota.counters("calls", "ci", quota.EVERYBODY, NOW)[2])[0] < max(taken, 1):
             patiently(lambda: here.admit(here.token))
         refused, all_four = _refused(lambda: here.admit(here.token), "quota_calls"), COUNTED + COUNTED
-        assert _waves(here, refused, CALL, COUNTED, all_four) == [CALL, COUNTED, all_four]
+        assert _waves(here, refused, CALL, COUNTED, all_four, READ) == [CALL, COUNTED, all_four, READ]
 
     def test_a_token_that_does_not_verify_or_does_not_open_the_path_takes_none(self, here: Stage) -> None:
         assert _waves(here, _refused(lambda: here.admit(here.token[:-9] + "A" * 9), "signature_wrong")) == []

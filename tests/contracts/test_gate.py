@@ -104,3 +104,26 @@ class TestGiveBack:
             adapters.gate.give_back(calls(), "a_test")
         assert {adapters.counted(counter)[0] for counter in calls()} == {0}
         assert adapters.gate.wave(SIX, calls()).numbers == dict.fromkeys(WINDOWS, 1)
+
+
+class TestAnotherTry:
+    """A call that was refused by a limit looks again, and may be counted once more."""
+
+    def test_what_every_counter_holds_is_told(self, adapters: Adapters) -> None:
+        total = quota.counters("calls", "ci", EVERYBODY, NOW)
+        for _ in range(3):
+            adapters.gate.wave(SIX, calls(), total)
+        adapters.gate.give_back(calls(), "a_test")
+        assert adapters.gate.taken(calls() + total) == dict.fromkeys(calls(), 2) | dict.fromkeys(total, 3)
+
+    def test_a_counter_that_nothing_was_added_to_holds_none(self, adapters: Adapters) -> None:
+        assert adapters.gate.taken(calls()) == dict.fromkeys(calls(), 0)
+
+    def test_a_call_that_is_counted_again_is_no_longer_one_that_was_refused(self, adapters: Adapters) -> None:
+        total = quota.counters("calls", "ci", EVERYBODY, NOW)
+        for _ in range(2):
+            adapters.gate.wave(SIX, calls(), total)
+            adapters.gate.give_back(calls() + total, "quota_calls")
+        wave = adapters.gate.wave(SIX, calls(), total, "quota_calls")
+        assert (wave.numbers, wave.total) == (dict.fromkeys(WINDOWS, 1), dict.fromkeys(WINDOWS, 1))
+        assert {adapters.counted(one) for one in calls() + total} == {(1, 1)}

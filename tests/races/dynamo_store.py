@@ -7,26 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from chalicelib import dynamodb
 from chalicelib.dynamodb import Tables
 from tests.contracts import dynamodb_adapters
 from tests.integration import ministack
 from tests.races.stores import Opened
 
 
-@contextmanager
-def patience(seconds: float = 30.0) -> Iterator[None]:
-    """Give a wave so long meanwhile, in place of the product's time, on a machine that is busy with its own tests."""
-    kept, dynamodb.WAVE_SECONDS = dynamodb.WAVE_SECONDS, seconds
-    try:
-        yield
-    finally:
-        dynamodb.WAVE_SECONDS = kept
-
-
 @dataclass(frozen=True)
 class DynamoStore:
-    """The three tables at ministack. patience: as the function of this name; where counts are exact, nothing may fail."""
+    """The three tables at ministack. patience: seconds that a wave may take; where counts are exact, nothing may fail."""
 
     endpoint: str
     control: str
@@ -44,5 +33,5 @@ class DynamoStore:
         """See `Store.open`."""
         client = ministack.client("dynamodb", self.endpoint)
         tables = Tables(client, self.control, self.counters, self.ledger)
-        with patience(self.patience), contextlib.closing(client):
+        with dynamodb_adapters.patience(self.patience), contextlib.closing(client):
             yield Opened(dynamodb_adapters.over(tables), lambda: None)

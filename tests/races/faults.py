@@ -28,10 +28,16 @@ class FaultyGate:
 
     real: Gate
 
-    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
+    def wave(
+        self,
+        things: Mapping[str, Thing],
+        counters: tuple[Counter, ...],
+        total: tuple[Counter, ...] = (),
+        again: str = "",
+    ) -> Wave:
         """See `Gate.wave`."""
         _may_fail("before_wave")
-        wave = self.real.wave(things, counters, total)
+        wave = self.real.wave(things, counters, total, again)
         _may_fail("after_wave")
         return wave
 
@@ -44,6 +50,10 @@ class FaultyGate:
         _may_fail("before_give_back")
         self.real.give_back(counters, reason)
         _may_fail("after_give_back")
+
+    def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
+        """See `Gate.taken`."""
+        return self.real.taken(counters)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contracts import dynamodb_adapters, tables_template
+from tests.contracts.dynamodb_adapters import patience
 from tests.races import interrupted
-from tests.races.dynamo_store import patience
 from tests.races.interrupted import Interrupted
 
 

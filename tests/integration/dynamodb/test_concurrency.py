@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from chalicelib.dynamodb import Tables
+from chalicelib.quota import Limit
+from tests.integration import ministack
 from tests.races import quotas, winners
+from tests.races.acts import Call
 from tests.races.dynamo_store import DynamoStore
 from tests.races.quotas import Race
 from tests.races.together import Crew, in_threads
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 LIMITS = (1, 7, 1000)
 
@@ -41,17 +48,29 @@ def test_tokens_are_issued_exactly_to_the_limit_and_when_it_is_raised_to_the_new
     quotas.tokens_are_exact(race, limit)
 
 
-@pytest.mark.parametrize("limit", [1, 7, 200])
+@pytest.mark.parametrize("limit", [1, 7, 200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_all_principals_of_a_grant_together_get_exactly_its_total(race: Race, limit: int) -> None:
     quotas.a_total_is_exact(race, limit)
 
 
-def test_the_limits_of_a_minute_an_hour_and_a_day_hold_at_once(race: Race) -> None:
-    quotas.several_limits_hold(race, exactly=False)
+def test_the_limits_of_a_minute_an_hour_and_a_day_are_exact_at_once(race: Race) -> None:
+    quotas.several_limits_are_exact(race)
 
 
-def test_a_limit_of_one_s_own_and_a_total_hold_at_once(race: Race) -> None:
-    quotas.own_limit_and_total_hold(race)
+def test_two_limits_that_are_counted_in_two_items_are_exact_each_time(
+    endpoint: str, dynamodb: DynamoDBClient, tmp_path: Path
+) -> None:
+    admitted = []
+    for _ in range(12):
+        with ministack.fresh_tables(dynamodb) as tables:
+            race = Race(DynamoStore.of(endpoint, tables), tmp_path, in_threads)
+            race.put_in_force(calls=(Limit(7, "minute"), Limit(7, "day")))
+            admitted.append(in_threads(race.store, Call(tmp_path, (race.token(),)), 64)["admitted"])
+    assert admitted == [7] * 12
+
+
+def test_a_limit_of_one_s_own_and_a_total_are_exact_at_once(race: Race) -> None:
+    quotas.own_limit_and_total_are_exact(race)
 
 
 @pytest.mark.parametrize("limit", [7, 100])

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chalicelib.revocation import SCOPES
+from tests.contracts.dynamodb_adapters import patience
 from tests.integration import ministack
 from tests.races import interrupted
-from tests.races.dynamo_store import patience
 from tests.races.interrupted import Interrupted
 
 if TYPE_CHECKING:
