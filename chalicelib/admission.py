@@ -5,13 +5,15 @@ First what needs no state, then one wave of state access, then a pure decision.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple
 
 from chalicelib import (
     call_path,
     call_query,
+    gate,
     issued_tokens,
     model_selection,
     providers,
@@ -22,11 +24,12 @@ from chalicelib import (
 )
 from chalicelib.call_body import NOT_SHOWN, CallBody
 from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.gate import Gate, Wave
 from chalicelib.grants import Grant
 from chalicelib.issued_tokens import SigningKeys
 from chalicelib.providers import PROVIDERS, Provider, ProviderKey, ProviderKeys
-from chalicelib.quota import Allowance, Counter, Limit
-from chalicelib.revocation import EPOCHS, Standing, Thing, stopped
+from chalicelib.quota import Allowance, Limit
+from chalicelib.revocation import EPOCHS, Thing, stopped
 from chalicelib.seen_signatures import SeenSignatures
 
 _OF_ALL = "of all callers together"
@@ -64,46 +67,6 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Wave:
-    """What one wave of state access found: how the six things stand, and which number this call is per window.
-
-    total: which number it is among all callers of its grant; empty if that was not counted.
-    """
-
-    things: Mapping[str, Standing]
-    numbers: Mapping[str, int]
-    total: Mapping[str, int] = field(default_factory=dict)
-
-
-class Gate(Protocol):
-    """The edge's state. Methods raise Unavailable if state is out of reach or anything was left unread."""
-
-    def wave(
-        self,
-        things: Mapping[str, Thing],
-        counters: tuple[Counter, ...],
-        total: tuple[Counter, ...] = (),
-        again: str = "",
-    ) -> Wave:
-        """Read the six things, and add one to each counter, at once. A counter is never added to twice.
-
-        again: the reason for which this very call was counted as refused in these counters; that is taken back.
-        """
-
-    def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
-        """Add one to each counter and return which number this call is in each window."""
-
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
-        """Take one from each counter and count a call refused for `reason` there instead, so that refusals burn no quota.
-
-        counters: all that were added to for one call, in one wave.
-        """
-
-    def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
-        """Return what each counter holds; whatever was given back before this was called is given back in it."""
-
-
-@dataclass(frozen=True, slots=True)
 class Edge:
     """What an admission needs. issuer: the broker's URL, the `iss` of its tokens. url: the edge's own, "" if unknown.
 
@@ -133,6 +96,14 @@ class Admitted:
     query: str = field(default="", repr=False)
 
 
+class Decision(NamedTuple):
+    """A call that may go on. key: its key's config. grant: as it is now. call: in the provider's own form."""
+
+    key: Mapping[str, object]
+    grant: Grant
+    call: Call
+
+
 def admit(call: Call, edge: Edge, now: int) -> Admitted:
     """Return how a call goes on, or raise Refusal. now: epoch seconds.
 
@@ -153,23 +124,22 @@ def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) ->
         raise _out_of_scope(call)
     things, grant_name, sub = _things(call, claims), str(claims["grant"]), str(claims["sub"])
     own = quota.counters("calls", grant_name, sub, now)
-    of_all = quota.counters("calls", grant_name, quota.EVERYBODY, now)
-    counted, again = own + of_all if claims.get("total") else own, ""
+    of_all = functools.partial(quota.counters, "calls", grant_name, quota.EVERYBODY, now)
+    counted, again = own + of_all() if claims.get("total") else own, ""
     for left in reversed(range(_TRIES)):
         wave = edge.gate.wave(things, own, counted[len(own) :], again)
         try:
-            config, grant = decide(call, claims, kid, wave, now)
+            config, grant, onward = decide(call, claims, kid, wave, now)
             if grant.total_limits and counted == own:
                 # The grant got a `total` after this token was issued. The tokens that follow say so and spare this wave.
-                wave = replace(wave, total=edge.gate.count(of_all))
-                counted = own + of_all
+                wave = replace(wave, total=edge.gate.count(of_all()))
+                counted = own + of_all()
                 _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
-            onward = _own(call, PROVIDERS[str(config["provider"])])
             key = edge.provider_keys.get(call.key, str(config.get("version", "")))
         except Refusal as refusal:
             refusal.headers = rate_limit.headers(_allowances(wave, now))
             edge.gate.give_back(counted, refusal.reason)
-            if not left or refusal.reason != _OVER_QUOTA or not _has_room(edge.gate, wave, counted):
+            if not left or refusal.reason != _OVER_QUOTA or not gate.has_room(edge.gate, wave, counted):
                 raise
             again = refusal.reason
         else:
@@ -186,21 +156,6 @@ def _things(call: Call, claims: tokens.Claims) -> dict[str, Thing]:
         "principal": Thing("principal", str(claims["sub"])),
         "token": Thing("token", str(claims["jti"])),
     }
-
-
-def _has_room(gate: Gate, wave: Wave, counted: tuple[Counter, ...]) -> bool:
-    """Whether a call that was beyond a limit, and has given back its numbers, would be within all of them by now.
-
-    Two calls can each be the one too many for another limit, and stand in each other's way, though there was room for
-    one of them (docs/adr/0005). Whoever looks last sees what all the others have given back.
-    """
-    grant = Grant.from_json(wave.things["grant"].config or {})
-    if len(grant.call_limits) + len(grant.total_limits) < 2:
-        return False  # by one limit alone, whoever is beyond it came after as many as it admits
-    taken = gate.taken(counted)
-    of_all = {one.window: number for one, number in taken.items() if one.principal == quota.EVERYBODY}
-    own = {one.window: number for one, number in taken.items() if one.principal != quota.EVERYBODY}
-    return quota.has_room(grant.call_limits, own) and (not of_all or quota.has_room(grant.total_limits, of_all))
 
 
 def _allowances(wave: Wave, now: int) -> tuple[Allowance, ...]:
@@ -248,8 +203,8 @@ def _own(call: Call, provider: Provider) -> Call:
     return replace(call, path=path, query=query)
 
 
-def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) -> tuple[Mapping[str, object], Grant]:
-    """Return the key's config and the grant if the call is admitted, from facts alone; raises Refusal."""
+def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) -> Decision:
+    """Return how the call goes on if it is admitted, from facts alone; raises Refusal."""
     stop = stopped(wave.things, _epochs(claims), now)
     if stop and stop.blocked:
         raise Refusal(f"revoked_{stop.scope}", "revoked", 403, f"access is revoked ({stop.scope})")
@@ -280,7 +235,7 @@ def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) ->
     _check_quota(grant.call_limits, wave.numbers, now, "of yours")
     if wave.total:
         _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
-    return key, grant
+    return Decision(key, grant, call)
 
 
 def _check_quota(limits: tuple[Limit, ...], numbers: Mapping[str, int], now: int, whose: str) -> None:

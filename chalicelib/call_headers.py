@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from chalicelib.errors import Refusal
 
 Headers = dict[str, list[dict[str, str]]]
@@ -52,6 +54,7 @@ def passed_on(headers: Headers) -> Headers:
     return kept
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_dropped(name: str) -> bool:
     taken = name in TOKEN_HEADERS or name in _METHOD_OVERRIDES
     return taken or name in _OF_ONE_HOP or name in _CLAIMS_OF_A_PROXY or name.startswith(_CLAIMED_PREFIXES)

@@ -1,4 +1,4 @@
-"""The edge's state in DynamoDB: `chalicelib.admission.Gate`. One wave: a batch read, and two updates for each subject, at once."""
+"""The edge's state in DynamoDB: `chalicelib.gate.Gate`. One wave: a batch read, and two updates for each subject, at once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import dynamodb_counters, dynamodb_things
-from chalicelib.admission import Wave
 from chalicelib.dynamodb import Tables, answering, at_once, code, read_batch, text
 from chalicelib.dynamodb_counters import CounterItem
+from chalicelib.gate import Wave
 from chalicelib.quota import Counter
 from chalicelib.revocation import Thing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,22 +51,18 @@ def closed(provider: Provider, path: str) -> bool:
     """Whether a path, in the provider's own form, is one that no grant opens: a closed one, or below one."""
     # SECURITY: in any spelling that some server takes for the same: by capitals, or with a verb behind `:`
     # (test_a_closed_path_is_closed_in_every_spelling).
-    found = path.lower().split("/")
-    return any(_begins(found, wanted) for wanted in _segments(provider.closed))
+    return _closed(provider.closed).match(path.lower()) is not None
 
 
 @functools.cache
-def _segments(paths: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(path.lower().split("/")) for path in paths)
+def _closed(paths: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what matches all of these paths and what is below them: one look for all, since every call takes it."""
+    every = ("/".join(_spellings(segment) for segment in path.lower().split("/")) for path in paths)
+    return re.compile(rf"(?:{'|'.join(every)})(?:/|\Z)" if paths else r"(?!)")
 
 
-def _begins(found: list[str], wanted: tuple[str, ...]) -> bool:
-    if len(found) < len(wanted):
-        return False
-    for want, have in zip(wanted, found, strict=False):
-        if want not in ("*", have) and not have.startswith(want + ":"):
-            return False
-    return True
+def _spellings(segment: str) -> str:
+    return "[^/]*" if segment == "*" else re.escape(segment) + "(?::[^/]*)?"
 
 
 def scope_value(method: str, path: str) -> str:

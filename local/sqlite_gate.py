@@ -1,10 +1,10 @@
-"""The edge's state in SQLite: `chalicelib.admission.Gate`."""
+"""The edge's state in SQLite: `chalicelib.gate.Gate`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chalicelib.admission import Wave
+from chalicelib.gate import Wave
 from chalicelib.quota import Counter
 from chalicelib.revocation import Thing
 from local import sqlite_counters, sqlite_things

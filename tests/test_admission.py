@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.admission import Call, Gate, Wave, admit, decide
+from chalicelib.admission import Call, admit, decide
 from chalicelib.call_body import NOT_SHOWN, CallBody
 from chalicelib.errors import Refusal, Unavailable
+from chalicelib.gate import Gate, Wave
 from chalicelib.quota import Counter, counters
 from chalicelib.revocation import SCOPES, Standing, Thing
 from chalicelib.tokens import Claims
@@ -60,7 +61,7 @@ def regranted(wave: Wave, changes: Mapping[str, object]) -> Wave:
 
 def test_decide_returns_the_config_of_the_key_and_its_version(parts: Parts) -> None:
     claims, kid, wave = facts(parts)
-    config, admitting = decide(CALL, claims, kid, wave, NOW)
+    config, admitting, _ = decide(CALL, claims, kid, wave, NOW)
     assert config == {"provider": "openai", "version": parts.versions["openai"]}
     assert admitting.name == "app"
 

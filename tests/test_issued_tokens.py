@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from chalicelib import admission, policy
-from chalicelib.admission import Call, Edge, Wave
+from chalicelib.admission import Call, Edge
 from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.gate import Wave
 from chalicelib.jwk import VerifyingKey, verifying_key
 from chalicelib.providers import ProviderKey
 from chalicelib.quota import Counter
@@ -55,7 +56,10 @@ class State:
 
     things: Mapping[Thing, Standing]
 
-    def wave(self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = ()) -> Wave:
+    def wave(
+        self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = (), again: str = ""
+    ) -> Wave:
+        del again
         return Wave(
             {scope: self.things.get(thing, Standing()) for scope, thing in things.items()},
             {counter.window: 1 for counter in counters},
@@ -67,6 +71,9 @@ class State:
 
     def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
         """Nothing is counted here."""
+
+    def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
+        return dict.fromkeys(counters, 0)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ LAYERS = {
     "tokens issued_tokens quota revocation providers audit jws jwk patterns ledger call_path edge_refusal token_request "
     "revocation_request usage keys rate_limit audit_pages key_request origins provider_presets call_headers "
     "call_query call_token resource_metadata call_body form_body json_body "
-    "model_endpoints model_members model_selection seen_signatures source_address",
+    "model_endpoints model_members model_selection seen_signatures source_address gate",
     "errors": "errors",
 }
 """From the outside in; a module imports its own layer and those below. The doors are above them all."""

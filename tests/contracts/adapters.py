@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from chalicelib.admission import Gate
+from chalicelib.gate import Gate
 from chalicelib.keys import Keys
 from chalicelib.ledger import Ledger, Pins
 from chalicelib.plan import Policies

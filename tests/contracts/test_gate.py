@@ -1,4 +1,4 @@
-"""The rules of `chalicelib.admission.Gate`, whatever it is kept in."""
+"""The rules of `chalicelib.gate.Gate`, whatever it is kept in."""
 
 from __future__ import annotations
 

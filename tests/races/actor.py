@@ -10,9 +10,10 @@ from pathlib import Path
 
 from chalicelib import admission
 from chalicelib import exchange as exchange_verb
-from chalicelib.admission import Call, Edge, Gate
+from chalicelib.admission import Call, Edge
 from chalicelib.errors import Refusal
 from chalicelib.exchange import Broker, TokenRequest
+from chalicelib.gate import Gate
 from chalicelib.ledger import Ledger
 from chalicelib.presets import GENERIC
 from chalicelib.providers import ProviderKey

@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalicelib.admission import Gate, Wave
 from chalicelib.audit import Event, Page, Query
 from chalicelib.errors import Unavailable
+from chalicelib.gate import Gate, Wave
 from chalicelib.ledger import Found, Issuance, Ledger, Wanted
 from chalicelib.quota import Counter
 from chalicelib.revocation import Thing
