@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from chalice.app import Chalice, IAMAuthorizer, MultiDict, Request, Response
 
-from chalicelib import config, public_api
+from chalicelib import broker_on_aws, public_api
 from chalicelib.errors import Refusal
 from chalicelib.http_api import Answer, Arrival, Ports, View, refused
 
@@ -79,6 +79,7 @@ def _public_routes(routes: _Routes) -> None:
     routes.add("GET", "/.well-known/jwks.json", public_api.jwks)
     routes.add("GET", "/.well-known/oauth-authorization-server", public_api.metadata)
     routes.add("GET", "/.well-known/openid-configuration", public_api.metadata)
+    routes.add("GET", "/audience", public_api.audience)
     routes.add("GET", "/healthz", public_api.healthz)
 
 
@@ -135,9 +136,9 @@ def _response(answer: Answer) -> Response:
 
 def _refused(app: Chalice, door: str, refusal: Refusal) -> Response:
     request_id = _request_id(app)
-    # SECURITY: fixed words only; nothing of what the caller sent (test_canary.py).
+    # SECURITY: fixed words, and who was refused once that is verified; nothing else of what was sent (test_canary.py).
     line = {"door": door, "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
-    LOG.info(json.dumps(line))
+    LOG.info(json.dumps({**line, **refusal.about}))
     return _response(refused(refusal, door, request_id))
 
 
@@ -152,5 +153,5 @@ def _request_id(app: Chalice) -> str:
     return str(_request(app).context["requestId"])
 
 
-app = make_app(config.ports_on_aws, os.environ.get("KEYBROKER_DOOR", "public"))
+app = make_app(broker_on_aws.ports_on_aws, os.environ.get("KEYBROKER_DOOR", "public"))
 """What Lambda runs. Its ports are made at the first request."""

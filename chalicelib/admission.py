@@ -15,7 +15,6 @@ from chalicelib import (
     call_query,
     gate,
     issued_tokens,
-    model_selection,
     providers,
     quota,
     rate_limit,
@@ -229,6 +228,8 @@ def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) ->
     if grant.source_ips is not None and not source_address.is_within(call.source_ip, grant.source_ips):
         raise Refusal("address_refused", "insufficient_scope", 403, "the grant does not admit your address")
     if grant.models is not None:
+        from chalicelib import model_selection  # noqa: PLC0415  few grants limit models, and a cold start does without it
+
         scope = providers.scope_value(call.method, call.path)
         found = model_selection.models(key["provider"], scope, call.query, call.body)
         model_selection.check(found, grant.models)

@@ -1,12 +1,12 @@
-"""What an installation on AWS runs with. The broker is not wired to the AWS adapters yet: it refuses every request."""
+"""What an installation on AWS runs with: the broker's environment variables, and what is baked into the edge's zip."""
 
 from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NoReturn
 
 from chalicelib import aws_client, dynamodb
 from chalicelib.admission import Edge
@@ -47,14 +47,58 @@ class EdgeConfig:
             if not isinstance(value, str) or not value:
                 raise ValueError(f"{name} must be text")
         for name in ("issuer", "edge_url"):
-            if not found[name].startswith("https://") or found[name].endswith("/"):
-                raise ValueError(f"{name} must be an https:// URL without a slash at its end")
+            _check_url(name, found[name])
         return cls(**found)
 
 
-def ports_on_aws() -> NoReturn:
-    """Make the broker's ports; raises Unavailable, since this version's broker has state for one machine only."""
-    raise Unavailable("not_configured")
+@dataclass(frozen=True, slots=True)
+class BrokerConfig:
+    """What a function of the broker is told by environment variables: each is `KEYBROKER_` and the name, in capitals.
+
+    door: `public` or `admin`. control, ledger: names of tables. Of the public door alone, else "": url, the `iss` of its
+    tokens; edge_url, where they are used; signing_key, the ARN of the KMS key that signs them. Of the administrators'
+    alone: counters, a table's name; secrets_prefix, of the provider keys' secrets; secrets_key, what encrypts those.
+    region: of all of these (`AWS_REGION`, which Lambda sets).
+    """
+
+    door: str
+    region: str
+    control: str
+    ledger: str
+    url: str = ""
+    edge_url: str = ""
+    signing_key: str = ""
+    counters: str = ""
+    secrets_prefix: str = ""
+    secrets_key: str = ""
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> BrokerConfig:
+        """Read it; raises ValueError that says what is wrong. Nothing is guessed for what is not set."""
+        door = environ.get("KEYBROKER_DOOR", "")
+        if door not in _OF_DOOR:
+            raise ValueError(f"KEYBROKER_DOOR must be one of {', '.join(_OF_DOOR)}")
+        variables = {"region": "AWS_REGION"}
+        variables |= {name: f"KEYBROKER_{name.upper()}" for name in ("control", "ledger", *_OF_DOOR[door])}
+        found = {name: environ.get(variable, "") for name, variable in variables.items()}
+        for name, value in found.items():
+            if not value:
+                raise ValueError(f"{variables[name]} is not set")
+            if name in ("url", "edge_url"):
+                _check_url(variables[name], value)
+        return cls(door=door, **found)
+
+
+_OF_DOOR: Mapping[str, tuple[str, ...]] = {
+    "public": ("url", "edge_url", "signing_key"),
+    "admin": ("counters", "secrets_prefix", "secrets_key"),
+}
+"""What one door is told and the other is not."""
+
+
+def _check_url(name: str, value: str) -> None:
+    if not value.startswith("https://") or value.endswith("/"):
+        raise ValueError(f"{name} must be an https:// URL without a slash at its end")
 
 
 def edge_on_aws(baked: Path = _BAKED) -> Edge:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalicelib.audit import Event
 from chalicelib.dynamodb import Item, number
 from chalicelib.quota import WINDOWS, Counter, Limit, window_ends
 from chalicelib.usage import minute_of, place
+
+if TYPE_CHECKING:
+    from chalicelib.audit import Event  # the edge, which must start quickly, has no audit
 
 KEPT = 3 * 86400
 """Seconds that a counter's item is kept after its window, for usage; then TTL may take it."""

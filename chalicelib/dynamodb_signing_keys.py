@@ -24,8 +24,8 @@ A key has to be published that long before it signs.
 FAILURE_PAUSE = 1
 """The same after a read that failed."""
 
-_KEY = {"pk": {"S": "signing"}, "sk": {"S": "-"}}
-_MARK = "k#"
+KEY = {"pk": {"S": "signing"}, "sk": {"S": "-"}}
+MARK = "k#"
 """The attribute of a key: `k#<kid>`, its public JWK."""
 
 
@@ -61,16 +61,16 @@ class DynamoSigningKeys:
         with answering():
             self._tables.client.update_item(
                 TableName=self._tables.control,
-                Key=_KEY,
+                Key=KEY,
                 UpdateExpression="SET #kid = :jwk",
-                ExpressionAttributeNames={"#kid": _MARK + jwk["kid"]},
+                ExpressionAttributeNames={"#kid": MARK + jwk["kid"]},
                 ExpressionAttributeValues={":jwk": {"S": json.dumps(dict(jwk))}},
             )
 
     def _read(self, now: int) -> None:
         # Until it is known how it went it counts as failed, whatever is raised.
         self._failed, self._next_read = True, now + FAILURE_PAUSE
-        get = functools.partial(self._tables.client.get_item, TableName=self._tables.control, Key=_KEY)
+        get = functools.partial(self._tables.client.get_item, TableName=self._tables.control, Key=KEY)
         answer = at_once(functools.partial(get, ConsistentRead=True))[0]
         self._known = _keys(answer.get("Item", {}))
         self._failed, self._next_read = False, now + UNKNOWN_KID_PAUSE
@@ -78,7 +78,7 @@ class DynamoSigningKeys:
 
 def _keys(item: Item) -> dict[str, VerifyingKey]:
     """Return the keys of an item, by kid, less what is none."""
-    texts = {name.removeprefix(_MARK): value["S"] for name, value in item.items() if name.startswith(_MARK)}
+    texts = {name.removeprefix(MARK): value["S"] for name, value in item.items() if name.startswith(MARK)}
     return {kid: key for kid, text in texts.items() if (key := _key(kid, text)) is not None}
 
 

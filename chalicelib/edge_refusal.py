@@ -14,6 +14,7 @@ _KINDS = {
     403: ("permission_error", "PERMISSION_DENIED"),
     404: ("not_found_error", "NOT_FOUND"),
     405: ("invalid_request_error", "UNIMPLEMENTED"),
+    408: ("invalid_request_error", "DEADLINE_EXCEEDED"),
     413: ("request_too_large", "INVALID_ARGUMENT"),
     415: ("invalid_request_error", "INVALID_ARGUMENT"),
     417: ("invalid_request_error", "INVALID_ARGUMENT"),

@@ -144,6 +144,7 @@ def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], st
         if refusal.status != 503:
             broker.ledger.record(replace(event, reason=refusal.reason, grant=grant.name if grant else ""))
         if grant:
+            refusal.about = {"key": grant.key, "grant": grant.name, "principal": verified.caller.sub}
             refusal.headers = rate_limit.headers(_allowances(verified, grant, refusal=refusal))
         raise
 

@@ -57,6 +57,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Nothing": all_of({}),
     "Jwks": all_of({"keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid"]}}}),
     "Metadata": {"type": "object", "required": ["issuer", "token_endpoint", "jwks_uri"]},
+    "Audience": all_of({"audience": TEXT}),
     "Health": all_of({"status": {"const": "ok"}}),
 }
 """By name."""

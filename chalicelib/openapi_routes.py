@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.admin_query import PAGE_DEFAULT, PAGE_LIMIT, TEXT_LIMIT, TIME_LIMIT
 from chalicelib.audit import FILTERS, KINDS
+from chalicelib.issuers import URL_LIMIT
 from chalicelib.openapi_shapes import TEXT, Schema
 from chalicelib.quota import WINDOWS
 from chalicelib.revocation import SCOPES
@@ -270,5 +271,13 @@ PUBLIC = (
     Route("GET", "/.well-known/jwks.json", "The keys that verify our tokens", {200: "Jwks"}, signed=False),
     Route("GET", "/.well-known/oauth-authorization-server", "RFC 8414's metadata", {200: "Metadata"}, signed=False),
     Route("GET", "/.well-known/openid-configuration", "The same", {200: "Metadata"}, signed=False),
+    Route(
+        "GET",
+        "/audience",
+        "For which audience an issuer's tokens have to be made out",
+        {200: "Audience"},
+        (Parameter("issuer", "its URL", {**TEXT, "minLength": 1, "maxLength": URL_LIMIT}, required=True),),
+        signed=False,
+    ),
     Route("GET", "/healthz", "Whether state can be read", {200: "Health"}, signed=False),
 )

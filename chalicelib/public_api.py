@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from chalicelib import aws_identity, exchange, holder, rate_limit, token_request
+from chalicelib import aws_identity, exchange, holder, issuers, rate_limit, token_request
+from chalicelib.errors import Refusal
 from chalicelib.http_api import Answer, Arrival, Ports
 from chalicelib.ledger import Wanted
-from chalicelib.revocation import EVERYTHING
+from chalicelib.revocation import EVERYTHING, Thing
 from chalicelib.tokens import IssuedToken
 
 _NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 _PUBLIC = {"cache-control": "public, max-age=300"}
+USUAL_AUDIENCE = "keybroker"
+"""What most policies have, and what callers ask their CI for unless they know better."""
 
 
 def token(arrival: Arrival, ports: Ports) -> Answer:
@@ -50,6 +53,7 @@ def metadata(_arrival: Arrival, ports: Ports) -> Answer:
         "issuer": url,
         "token_endpoint": f"{url}/token",
         "revocation_endpoint": f"{url}/revoke",
+        "protected_resources": [ports.broker.edge_url],  # RFC 9728 section 4
         "jwks_uri": f"{url}/.well-known/jwks.json",
         "grant_types_supported": [token_request.TOKEN_EXCHANGE, token_request.JWT_BEARER],
         "token_endpoint_auth_methods_supported": ["none"],
@@ -58,6 +62,20 @@ def metadata(_arrival: Arrival, ports: Ports) -> Answer:
         "id_token_signing_alg_values_supported": ["ES256"],
     }
     return Answer(body, headers=_PUBLIC)
+
+
+def audience(arrival: Arrival, ports: Ports) -> Answer:
+    """Answer for which audience an issuer's tokens have to be made out, for jobs that ask their CI for one."""
+    issuer = issuers.unverified_issuer({"iss": arrival.query.get("issuer")})
+    if issuer is None or arrival.query.keys() != {"issuer"} or arrival.repeated:
+        raise Refusal(
+            "query_malformed", "invalid_request", 400, "ask with ?issuer=<the issuer's URL>, and nothing else"
+        )
+    thing = Thing("issuer", issuer)
+    config = ports.broker.ledger.find(Wanted((thing,), "", "", None, ports.clock())).things[thing].config
+    # SECURITY: an issuer that nobody registered is answered like one with the usual audience, for anybody may ask
+    # (test_whether_an_issuer_is_registered_is_not_told).
+    return Answer({"audience": config["audience"] if config else USUAL_AUDIENCE}, headers=_PUBLIC)
 
 
 def healthz(_arrival: Arrival, ports: Ports) -> Answer:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from chalicelib.audit import Event
+if TYPE_CHECKING:
+    from chalicelib.audit import Event  # the edge, which must start quickly, has no audit
+
 
 SCOPES = ("everything", "issuer", "key", "grant", "principal", "token")
 """What a revocation can name. The first five have an epoch in every token, in this order."""

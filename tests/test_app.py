@@ -15,7 +15,7 @@ import pytest
 from chalice.app import IAMAuthorizer
 
 import app
-from chalicelib import config
+from chalicelib import broker_on_aws
 from chalicelib.admin_query import PAGE_LIMIT
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.http_api import Ports
@@ -69,6 +69,7 @@ def test_the_public_door_has_these_routes_and_no_other(public: Door) -> None:
         ("GET", "/.well-known/jwks.json"),
         ("GET", "/.well-known/oauth-authorization-server"),
         ("GET", "/.well-known/openid-configuration"),
+        ("GET", "/audience"),
         ("GET", "/healthz"),
     }
 
@@ -136,7 +137,7 @@ def test_there_is_no_third_door(parts: Parts) -> None:
 
 
 def test_what_lambda_runs_has_the_public_door_s_routes_and_refuses_without_a_configuration() -> None:
-    door = Door(config.ports_on_aws, "public")
+    door = Door(broker_on_aws.ports_on_aws, "public")
     assert app.app.routes.keys() == door.app.routes.keys()
     answer = door.ask("GET", "/healthz")
     assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (503, "temporarily_unavailable", "1")
@@ -316,6 +317,7 @@ def test_the_metadata_say_where_everything_is(public: Door) -> None:
     found = documents[0].json
     assert (found["issuer"], found["token_endpoint"]) == (BROKER, f"{BROKER}/token")
     assert found["revocation_endpoint"] == f"{BROKER}/revoke"
+    assert found["protected_resources"] == [EDGE]
     assert found["jwks_uri"] == f"{BROKER}/.well-known/jwks.json"
     assert found["grant_types_supported"] == [TOKEN_EXCHANGE, JWT_BEARER]
     assert found["id_token_signing_alg_values_supported"] == ["ES256"]
@@ -328,6 +330,29 @@ def test_the_jwks_holds_the_public_half_of_the_key_that_signs(parts: Parts, publ
     assert key.keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"}
     assert (key["kid"], key["use"], key["alg"]) == (parts.signer.kid(), "sig", "ES256")
     assert answer.headers["cache-control"] == "public, max-age=300"
+
+
+def audience_of(public: Door, issuer: str) -> object:
+    answer = public.ask("GET", "/audience", query={"issuer": issuer})
+    assert (answer.status, answer.headers["cache-control"]) == (200, "public, max-age=300")
+    return answer.json
+
+
+def test_a_job_is_told_for_which_audience_its_issuer_s_tokens_have_to_be(parts: Parts, public: Door) -> None:
+    parts.apply(grant().replace("audience: keybroker", "audience: keybroker.octo-org"))
+    assert audience_of(public, CI) == {"audience": "keybroker.octo-org"}
+
+
+def test_whether_an_issuer_is_registered_is_not_told(public: Door) -> None:
+    assert audience_of(public, CI) == audience_of(public, "https://nobody.example") == {"audience": "keybroker"}
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"issuer": ""}, {"issuer": "https://a.example/" + "a" * 2_000}, {"issuer": CI, "more": "1"}]
+)
+def test_a_question_about_no_one_issuer_is_400(public: Door, query: dict[str, str]) -> None:
+    answer = public.ask("GET", "/audience", query=query)
+    assert (answer.status, answer.json["error"]) == (400, "invalid_request")
 
 
 def test_healthz_is_200_while_the_state_can_be_read_and_503_when_not(parts: Parts, public: Door) -> None:

@@ -57,7 +57,11 @@ class State:
     things: Mapping[Thing, Standing]
 
     def wave(
-        self, things: Mapping[str, Thing], counters: tuple[Counter, ...], total: tuple[Counter, ...] = (), again: str = ""
+        self,
+        things: Mapping[str, Thing],
+        counters: tuple[Counter, ...],
+        total: tuple[Counter, ...] = (),
+        again: str = "",
     ) -> Wave:
         del again
         return Wave(

@@ -37,6 +37,11 @@ def lay_out(folder: Path, baked: str, cache: Path) -> None:
     _write(folder / EDGE_FILE, baked.encode())
     for name, wheel in wheels(what.pins, cache / PYTHON).items():
         _unpack(wheel, folder, {top for top, one in what.others.items() if one == name})
+    byte_compile(folder)
+
+
+def byte_compile(folder: Path) -> None:
+    """Compile all that is in a folder, the same way whenever and wherever it is done."""
     command = [sys.executable, "-P", "-S", "-c", _COMPILE, str(folder)]
     subprocess.run(command, check=True, timeout=300, env={"PYTHONHASHSEED": "0"})  # noqa: S603  our own program
 

@@ -44,26 +44,29 @@ main()
 
 
 @contextlib.contextmanager
-def ministack() -> Iterator[str]:
-    """Start it on this machine alone, on a free port, and end it; gives its URL. Without it, its tests are skipped."""
+def ministack(**environment: str) -> Iterator[str]:
+    """Start it on this machine alone, on a free port, and end it; gives its URL. Without it, its tests are skipped.
+
+    environment: what else it is to know, e.g. `AUTH="true"` to have it verify signatures and enforce policies.
+    """
     if not PYTHON.exists():
         pytest.skip("there is no .venv-ministack: nothing was tried over ministack (make test-dynamodb brings it)")
     with tempfile.TemporaryDirectory() as directory:
-        process, url = _started(Path(directory))
+        process, url = _started(Path(directory), environment)
         try:
             yield url
         finally:
             _end(process)
 
 
-def _started(directory: Path) -> tuple[subprocess.Popen[bytes], str]:
+def _started(directory: Path, more: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], str]:
     log = directory / "log"
     for _ in range(STARTS):
         port = _free_port()
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [PYTHON, "-c", _MAIN],
-                env=_environment(port, directory),
+                env={**_environment(port, directory), **more},
                 cwd=directory,
                 stdin=subprocess.PIPE,
                 stdout=output,

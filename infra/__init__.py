@@ -1,0 +1,1 @@
+"""What is deployed on AWS, and what builds, deploys and prices it."""

@@ -1,0 +1,152 @@
+"""`python -m infra.cost` writes docs/cost.md's tables from list prices: one table, and a test keeps the page in step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.edge.imported import ROOT
+
+PAGE = ROOT / "docs" / "cost.md"
+BEGIN, END = "<!-- computed: python -m infra.cost -->", "<!-- end -->"
+
+PRICES: Mapping[str, tuple[float, str]] = {
+    "API Gateway, REST request": (3.50e-6, "first 333 million a month"),
+    "Lambda, request": (0.20e-6, ""),
+    "Lambda, GB-second": (0.0000166667, "x86_64"),
+    "Lambda@Edge, request": (0.60e-6, ""),
+    "Lambda@Edge, GB-second": (0.00005001, ""),
+    "CloudFront, HTTPS request": (1.00e-6, "US and Europe; others up to 2.2 times"),
+    "CloudFront, GB to the internet": (0.085, "first 10 TB a month, US and Europe"),
+    "DynamoDB, read unit": (0.125e-6, "on demand; strongly consistent, 4 KB"),
+    "DynamoDB, write unit": (0.625e-6, "on demand; 1 KB; two in a transaction"),
+    "DynamoDB, GB-month": (0.25, "beyond the first 25 GB"),
+    "DynamoDB, GB-month of point-in-time recovery": (0.20, ""),
+    "KMS, ECC signature": (15.00e-6, "$0.15 for 10,000: sources differ, see below"),
+    "KMS, key-month": (1.00, ""),
+    "Secrets Manager, secret-month": (0.40, ""),
+    "CloudWatch, GB of log lines": (0.50, "taken in, once"),
+    "CloudWatch, metric-month": (0.30, "first 10,000"),
+}
+"""Dollars for one, of us-east-1, and what is to be known of it."""
+
+MEMORY_GB = 0.5
+EXCHANGE_SECONDS, EDGE_SECONDS = 0.060, 0.020
+"""Billed for a warm exchange (two waves of DynamoDB, KMS beside the second) and a warm call (one wave). Assumed."""
+ANSWER_GB = 10e3 / 1e9
+"""Of a call's answer, assumed."""
+EXCHANGE_LOG_GB = 1.4e3 / 1e9
+"""Two lines of ours and three of Lambda's."""
+EDGE_LOG_GB = 0.3e3 / 1e9
+"""Lambda's own three lines of a call; ours is written for a refusal alone."""
+AUDIT_GB = 1738 / 1e9
+"""Of a token that was issued to GitHub Actions; kept for ever (docs/data-model.md)."""
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What something takes of something that has a price, each time. what: for people."""
+
+    what: str
+    price: str
+    count: float
+
+    def dollars(self) -> float:
+        """Return what a million times cost."""
+        return PRICES[self.price][0] * self.count * MILLION
+
+
+TOKEN = (
+    Term("API Gateway", "API Gateway, REST request", 1),
+    Term("Lambda, request", "Lambda, request", 1),
+    Term("Lambda, 512 MB for 60 ms", "Lambda, GB-second", MEMORY_GB * EXCHANGE_SECONDS),
+    Term("DynamoDB, reads (10 units)", "DynamoDB, read unit", 10),
+    Term("DynamoDB, one transaction (10 units)", "DynamoDB, write unit", 10),
+    Term("KMS, one signature", "KMS, ECC signature", 1),
+    Term("CloudWatch, log lines (1.4 KB)", "CloudWatch, GB of log lines", EXCHANGE_LOG_GB),
+)
+"""One token for an identity token of GitHub Actions, the grant named (docs/data-model.md counts its units)."""
+CALL = (
+    Term("CloudFront, request", "CloudFront, HTTPS request", 1),
+    Term("CloudFront, the answer (10 KB)", "CloudFront, GB to the internet", ANSWER_GB),
+    Term("Lambda@Edge, request", "Lambda@Edge, request", 1),
+    Term("Lambda@Edge, 512 MB for 20 ms", "Lambda@Edge, GB-second", MEMORY_GB * EDGE_SECONDS),
+    Term("DynamoDB, one batch read (6 units)", "DynamoDB, read unit", 6),
+    Term("DynamoDB, two counters (2 units)", "DynamoDB, write unit", 2),
+    Term("CloudWatch, log lines (0.3 KB)", "CloudWatch, GB of log lines", EDGE_LOG_GB),
+)
+"""One call that is admitted; the grant has no `total`."""
+STANDING = (
+    Term("4 KMS keys", "KMS, key-month", 4 / MILLION),
+    Term("2 provider keys", "Secrets Manager, secret-month", 2 / MILLION),
+    Term("20 metrics (5 keys, 4 outcomes)", "CloudWatch, metric-month", 20 / MILLION),
+)
+"""What a month costs though nobody calls."""
+
+
+def total(terms: Iterable[Term]) -> float:
+    """Return what a million times cost, or a month."""
+    return sum(term.dollars() for term in terms)
+
+
+def computed() -> str:
+    """Return the page's tables."""
+    largest = {name: max(terms, key=Term.dollars) for name, terms in (("token", TOKEN), ("call", CALL))}
+    ratios = [
+        f"| {calls:,} | {total(TOKEN) / calls + total(CALL):.2f} | {total(TOKEN) / calls / (total(TOKEN) / calls + total(CALL)):.0%} |"
+        for calls in (1, 10, 100, 1000)
+    ]
+    share = {name: term.dollars() / total(TOKEN if name == "token" else CALL) for name, term in largest.items()}
+    audit = PRICES["DynamoDB, GB-month"][0] + PRICES["DynamoDB, GB-month of point-in-time recovery"][0]
+    parts = (
+        "### A million tokens\n",
+        *_table(TOKEN),
+        f"\nThe largest term is **{largest['token'].what}**, {share['token']:.0%}.\n",
+        "### A million calls\n",
+        *_table(CALL),
+        f"\nThe largest term is **{largest['call'].what}**, {share['call']:.0%}; {_of_dynamodb():.0%} is DynamoDB.\n",
+        "### Both together\n",
+        "| Calls with each token | $ a million calls, their tokens in it | Of that, tokens |\n|---|---|---|",
+        *ratios,
+        "\n### A month without a call\n",
+        *_table(STANDING),
+        f"\nThe audit of a million tokens takes {AUDIT_GB * MILLION:.2f} GB, which is ${AUDIT_GB * MILLION * audit:.2f} more.\n",
+        "### Prices\n",
+        "| | $ | |\n|---|---|---|",
+        *(f"| {name} | {_price(dollars)} | {note} |" for name, (dollars, note) in PRICES.items()),
+    )
+    return "\n".join(parts)
+
+
+def _of_dynamodb() -> float:
+    return sum(term.dollars() for term in CALL if term.price.startswith("DynamoDB")) / total(CALL)
+
+
+def _price(dollars: float) -> str:
+    return f"{dollars:.10f}".rstrip("0").rstrip(".") if dollars >= 1e-5 else f"{dollars * MILLION:.3f} a million"
+
+
+def _table(terms: Sequence[Term]) -> list[str]:
+    rows = [f"| {term.what} | {term.dollars():.2f} |" for term in terms]
+    return ["| | $ |\n|---|---|", *rows, f"| **together** | **{total(terms):.2f}** |"]
+
+
+def written(page: str) -> str:
+    """Return the page with its tables computed anew; raises ValueError if it has no place for them."""
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"the page has no {BEGIN} … {END}")
+    return f"{before}{BEGIN}\n\n{computed()}\n\n{END}{after}"
+
+
+def main() -> int:
+    """Write the page's tables."""
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
