@@ -13,6 +13,15 @@ _DOMAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 # What a resolver may take for an address although no dot, or only some, are in it: 127.1, 2130706433, 0x7f.0.0.1
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _PATH: Final = re.compile(r"(/[!-\"$->@-~]{0,254})?")
+_KINDS: Final = {
+    "protocol": str,
+    "domainName": str,
+    "path": str,
+    "port": int,
+    "readTimeout": int,
+    "keepaliveTimeout": int,
+}
+_MEMBERS: Final = tuple(_KINDS)
 
 
 class UnusableOriginError(ValueError):
@@ -37,33 +46,32 @@ def read(chosen: object) -> Origin:
     if not isinstance(custom, Mapping) or (isinstance(chosen, Mapping) and "s3" in chosen):
         raise UnusableOriginError("origin.custom")
     protocols = custom.get("sslProtocols")
-    if not (isinstance(protocols, list) and protocols and all(isinstance(one, str) for one in protocols)):
+    if type(protocols) is not list or not protocols:
         raise UnusableOriginError("origin.custom.sslProtocols")
-    if not _SSL_PROTOCOLS.issuperset(protocols):
+    members = (*map(custom.get, _MEMBERS), *protocols)
+    try:
+        return _remembered(*members)
+    except TypeError:
+        return _origin(*members)  # one is a list or an object; that says which
+
+
+def _origin(*members: Any) -> Origin:  # noqa: ANN401  that is what is checked
+    values = dict(zip(_MEMBERS, members, strict=False))
+    for member, kind in _KINDS.items():
+        if type(values[member]) is not kind:
+            raise UnusableOriginError(f"origin.custom.{member}")
+    if not all(type(one) is str and one in _SSL_PROTOCOLS for one in members[len(_MEMBERS) :]):
         raise UnusableOriginError("origin.custom.sslProtocols")
-    port = _whole(custom, "port", 1, 65_535)
-    read_timeout = _whole(custom, "readTimeout", 1, MAX_READ_TIMEOUT)
-    _whole(custom, "keepaliveTimeout", 1, _MAX_KEEPALIVE)
-    address, hosts = _address(*(_text(custom, member) for member in ("protocol", "domainName", "path")), port)
-    return Origin(address, hosts, float(read_timeout))
+    for member, most in (("readTimeout", MAX_READ_TIMEOUT), ("keepaliveTimeout", _MAX_KEEPALIVE)):
+        if not 1 <= values[member] <= most:
+            raise UnusableOriginError(f"origin.custom.{member}")
+    address, hosts = _address(*members[:4])
+    return Origin(address, hosts, float(values["readTimeout"]))
 
 
-def _text(custom: Mapping[str, Any], member: str) -> str:
-    value = custom.get(member)
-    if not isinstance(value, str):
-        raise UnusableOriginError(f"origin.custom.{member}")
-    return value
+_remembered = lru_cache(maxsize=256, typed=True)(_origin)  # a key has one origin; typed, for True == 1 == 1.0
 
 
-def _whole(custom: Mapping[str, Any], member: str, least: int, most: int) -> int:
-    value = custom.get(member)
-    # A bool is an int in Python, and neither it nor 443.0 is a number of ports or seconds.
-    if type(value) is not int or not least <= value <= most:
-        raise UnusableOriginError(f"origin.custom.{member}")
-    return value
-
-
-@lru_cache(maxsize=256)
 def _address(protocol: str, domain: str, path: str, port: int) -> tuple[str, frozenset[str]]:
     if protocol not in {"http", "https"}:
         raise UnusableOriginError("origin.custom.protocol")
@@ -71,7 +79,7 @@ def _address(protocol: str, domain: str, path: str, port: int) -> tuple[str, fro
     # (test_an_address_is_no_origin).
     if not _DOMAIN.fullmatch(domain) or _NUMBER.fullmatch(domain.rstrip(".").rpartition(".")[2]):
         raise UnusableOriginError("origin.custom.domainName")
-    if port not in {80, 443} and port < 1024:
+    if port not in {80, 443} and not 1024 <= port <= 65_535:
         raise UnusableOriginError("origin.custom.port")
     if not _PATH.fullmatch(path) or path.endswith("/"):
         raise UnusableOriginError("origin.custom.path")

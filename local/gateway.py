@@ -83,11 +83,16 @@ class CallContext:
 
 
 class _Api:
-    """One app behind the gateway: its routes, and an app object for each thread that calls it."""
+    """One app behind the gateway: its routes, its threads and places, and an app object for each of the threads.
 
-    def __init__(self, name: str, factory: Callable[[], Chalice]) -> None:
+    pool: what calls run in. places: for as many as run, and CALLS_WAITING more.
+    """
+
+    def __init__(self, name: str, factory: Callable[[], Chalice], workers: int) -> None:
         self.name = name
         self.routes = Routes(factory())
+        self.pool = ThreadPoolExecutor(workers, thread_name_prefix=f"gateway-{name}")
+        self.places = threading.BoundedSemaphore(workers + CALLS_WAITING)
         self._factory = factory
         self._here = threading.local()
 
@@ -148,13 +153,11 @@ class Gateway(web.Server):
     body_seconds: float = 29.0
     """How long a body may take to arrive."""
 
-    def __init__(self, apis: tuple[_Api, _Api], authenticate: Authenticate, stage: str, workers: int) -> None:
+    def __init__(self, apis: tuple[_Api, _Api], authenticate: Authenticate, stage: str) -> None:
         super().__init__(self._respond)
         self._public, self._admin = apis
         self._authenticate = authenticate
         self._stage = stage
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="gateway")
-        self._places = threading.BoundedSemaphore(workers + CALLS_WAITING)
 
     def __call__(self) -> web.RequestHandler:
         """One connection's protocol. Bodies stay as sent, compressed or not: that is what was signed."""
@@ -173,7 +176,8 @@ class Gateway(web.Server):
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's signature
         """Ends connections as aiohttp does, then the threads. timeout: seconds for calls under way."""
         await super().shutdown(timeout)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for api in (self._public, self._admin):
+            api.pool.shutdown(wait=False, cancel_futures=True)
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         request_id = str(uuid.uuid4())
@@ -226,12 +230,14 @@ class Gateway(web.Server):
         return bytes(body)
 
     async def _call(self, api: _Api, arrived: Arrived, route: Route) -> Answer:
-        if not self._places.acquire(blocking=False):
+        # SECURITY: each API has threads and places of its own, so that exchanges that wait for an issuer's keys put off
+        # no revocation (test_a_revocation_is_answered_while_every_place_waits_for_an_issuer).
+        if not api.places.acquire(blocking=False):
             raise Refused(503, "too many calls at once", {"Retry-After": "1"})
         deadline = time.monotonic() + self.call_seconds
-        call = self._pool.submit(api.call, arrived, route, self._authenticate, deadline)
+        call = api.pool.submit(api.call, arrived, route, self._authenticate, deadline)
         # A call that is given up keeps its place until its thread is free again: threads are what is scarce.
-        call.add_done_callback(lambda _: self._places.release())
+        call.add_done_callback(lambda _: api.places.release())
         try:
             async with asyncio.timeout(self.call_seconds):
                 return await asyncio.wrap_future(call)
@@ -251,10 +257,10 @@ def make_gateway(
 
     public, admin: make an app; called once here and once in each worker thread. authenticate: who signed a request, at
     seconds since 1970; called in worker threads; raises SignatureRefused, which the caller sees as a 403. workers: how
-    many calls run at once; 128 more wait, others get a 503.
+    many calls of each app run at once; 128 more of each wait, others get a 503.
     Raises ValueError: a route asks for an authorizer that cannot be checked here.
     """
-    return Gateway((_Api("public", public), _Api("admin", admin)), authenticate, stage, workers)
+    return Gateway((_Api("public", public, workers), _Api("admin", admin, workers)), authenticate, stage)
 
 
 def _check_head(request: web.BaseRequest) -> None:
@@ -277,7 +283,7 @@ def _refusal(refused: Refused, request_id: str, *, admin: bool) -> web.Response:
     response = web.Response(
         status=refused.status,
         body=json.dumps(body | {"request_id": request_id}).encode(),
-        headers={**refused.headers, "x-request-id": request_id},
+        headers={**refused.headers, "x-request-id": request_id, "request-id": request_id, "cache-control": "no-store"},
         content_type="application/problem+json" if admin else "application/json",
     )
     if refused.status in {400, 408, 413, 431}:

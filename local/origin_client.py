@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from aiohttp import (
+    AsyncIterablePayload,
     ClientConnectionError,
     ClientHandlerType,
     ClientOSError,
@@ -23,7 +24,7 @@ from local.body_exposure import HELD, invite
 from local.edge_result import HeaderList
 from local.origin_event import HOP_BY_HOP, MAX_HEAD, READ_TIMEOUT, connection_options, text
 
-CHUNK: Final = 65_536  # bytes; at most twice this is held of each body
+CHUNK: Final = 65_536  # bytes of a body in one piece; asyncio brings up to four at once, and two wait to be written
 MAX_HEADERS: Final = 256
 CONNECT_TIMEOUT: Final = 5.0  # seconds
 STALL_TIMEOUT: Final = READ_TIMEOUT + 30.0  # seconds in which not a byte of a body moves, in either direction
@@ -70,15 +71,41 @@ class Upload:
         if self._uninvited:
             self._uninvited = False
             await invite(self._request)
-        chunk = await self._request.content.readany()
+        chunk = await self._request.content.read(CHUNK)
         if not chunk:
             raise StopAsyncIteration
         return chunk
 
 
 def move_on(watch: asyncio.Timeout) -> None:
-    """A piece of a body has moved: the exchange may stand still for the whole stall time from here."""
-    watch.reschedule(asyncio.get_running_loop().time() + STALL_TIMEOUT)
+    """A piece of a body has moved: the exchange may stand still for the stall time from here, or a hundredth less.
+
+    To set a timer is dear beside the little that is done for one event of a stream, so it is not done for each.
+    """
+    now, when = asyncio.get_running_loop().time(), watch.when()
+    if when is None or when < now + 0.99 * STALL_TIMEOUT:
+        watch.reschedule(now + STALL_TIMEOUT)
+
+
+def outgoing(request: web.BaseRequest, watch: asyncio.Timeout) -> AsyncIterablePayload | bytes | None:
+    """What to send as the body of a call: one that is small and there already as it is, any other as it comes."""
+    if not request.body_exists:
+        return None
+    held = request.get(HELD)
+    is_whole = held is not None and len(held) <= CHUNK and request.content.at_eof()
+    if held is not None and is_whole and hdrs.CONTENT_LENGTH in request.headers:  # else it has to go on in chunks
+        move_on(watch)
+        return bytes(held)
+    return AsyncIterablePayload(Upload(request, watch))
+
+
+def of_one_spelling(headers: HeaderList) -> HeaderList:
+    """Return the headers with each name spelled as it was first.
+
+    aiohttp 3.14 takes a name in another case for a new one, and drops what was sent under it before.
+    """
+    first: dict[str, str] = {}
+    return [(first.setdefault(name.lower(), name), value) for name, value in headers]
 
 
 def make_session() -> ClientSession:

@@ -4,9 +4,12 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion10, HttpVersion11
 
 Event = dict[str, Any]
 Headers = Mapping[str, list[dict[str, str]]]
@@ -17,6 +20,7 @@ VIA: Final = f"{DISTRIBUTION_NAME} (CloudFront)"
 READ_TIMEOUT: Final = 120  # seconds; OriginReadTimeout of the real distribution
 MAX_HEAD: Final = 20_480  # bytes: request line, headers and query together
 MAX_URL: Final = 8_192  # bytes
+_VERSIONS: Final = frozenset({HttpVersion10, HttpVersion11})  # aiohttp's parser also takes others
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
 HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"}
@@ -54,9 +58,12 @@ def objection(request: web.BaseRequest) -> str | None:
     """
     target = request.raw_path
     # The line has two spaces, "HTTP/1.1" and a line end; each header a colon, a space and a line end.
-    head = len(request.method) + len(target) + 12 + sum(len(k) + len(v) + 4 for k, v in request.raw_headers)
+    headers = request.raw_headers
+    head = len(request.method) + len(target) + 12 + sum(map(len, chain.from_iterable(headers))) + 4 * len(headers)
     if head > MAX_HEAD or len(target) > MAX_URL:
         return "too_large"
+    if request.version not in _VERSIONS:
+        return "malformed"
     if not _TARGET.fullmatch(target):  # SECURITY: test_a_target_that_would_change_on_the_way_is_refused
         return "target"
     return _not_served(request)
@@ -66,11 +73,14 @@ def _not_served(request: web.BaseRequest) -> str | None:
     headers = request.headers
     if request.method not in METHODS:
         return "method"
-    if hdrs.UPGRADE in headers and "websocket" in headers[hdrs.UPGRADE].lower():
+    if hdrs.UPGRADE in headers and any("websocket" in one.lower() for one in headers.getall(hdrs.UPGRADE)):
         return "upgrade"
     if request.body_exists and request.method in {hdrs.METH_GET, hdrs.METH_HEAD}:
         return "body_not_allowed"
-    if hdrs.EXPECT in headers and headers[hdrs.EXPECT].lower() != "100-continue":
+    # A coding besides chunks (RFC 9112, section 7) would be lost on the way, as its name is of this hop.
+    if hdrs.TRANSFER_ENCODING in headers and headers[hdrs.TRANSFER_ENCODING].strip().lower() != "chunked":
+        return "coding"
+    if hdrs.EXPECT in headers and {one.lower() for one in headers.getall(hdrs.EXPECT)} != {"100-continue"}:
         return "expectation"
     return None
 
@@ -119,9 +129,8 @@ def _event_headers(request: web.BaseRequest, client_ip: str) -> dict[str, list[d
     if hdrs.CONNECTION in request.headers:
         of_this_hop = connection_options(request.headers.getall(hdrs.CONNECTION))
     for raw_key, raw_value in request.raw_headers:  # `headers` has the well-known names in aiohttp's spelling
-        key = raw_key.decode("latin-1")
-        name = key.lower()
-        if name in _NOT_PASSED or name in of_this_hop or name.startswith(_OWN_PREFIXES):
+        key, name, is_passed = _named(raw_key)
+        if not is_passed or name in of_this_hop:
             continue
         entry = {"key": key, "value": text(raw_value)}
         if name in passed:
@@ -133,6 +142,14 @@ def _event_headers(request: web.BaseRequest, client_ip: str) -> dict[str, list[d
     passed["x-forwarded-for"] = [{"key": "X-Forwarded-For", "value": client_ip}]
     passed["host"] = [{"key": "Host", "value": "origin.invalid"}]
     return passed
+
+
+@lru_cache(maxsize=1024)
+def _named(raw_key: bytes) -> tuple[str, str, bool]:
+    """A header's name as it was sent, in lower case, and whether CloudFront passes it."""
+    key = raw_key.decode("latin-1")
+    name = key.lower()
+    return key, name, name not in _NOT_PASSED and not name.startswith(_OWN_PREFIXES)
 
 
 def _default_origin() -> dict[str, Any]:

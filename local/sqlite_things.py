@@ -23,8 +23,8 @@ def read(connection: sqlite3.Connection, things: Iterable[Thing]) -> dict[Thing,
         " SELECT scope, id, epoch, blocks, config FROM wanted CROSS JOIN things ON scope = s AND id = i",
         [part for thing in wanted for part in (thing.scope, thing.id)],
     )
-    found = {Thing(scope, thing_id): standing(epoch, blocks, config) for scope, thing_id, epoch, blocks, config in rows}
-    return {thing: found.get(thing, NEVER_REVOKED) for thing in wanted}
+    found = {(scope, thing_id): standing(epoch, blocks, config) for scope, thing_id, epoch, blocks, config in rows}
+    return {thing: found.get((thing.scope, thing.id), NEVER_REVOKED) for thing in wanted}
 
 
 @lru_cache(maxsize=4096)

@@ -53,8 +53,8 @@ class ViewerResponse(web.StreamResponse):
             headers[hdrs.CONNECTION] = "keep-alive"
         if hdrs.DATE not in headers:
             headers[hdrs.DATE] = formatdate(usegmt=True)
-        version = request.version
-        await out.write_headers(f"HTTP/{version[0]}.{version[1]} {self.status} {self.reason}", headers)
+        minor = 1 if request.version >= HttpVersion11 else 0  # one of 2.0, say, is refused in our own words
+        await out.write_headers(f"HTTP/1.{minor} {self.status} {self.reason}", headers)
         return out
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -93,6 +93,11 @@ DOOR_ERRORS: Final = {
     "target": (400, "malformed_target", "the request's target must be a path of visible ASCII characters, without '#'"),
     "upgrade": (400, "upgrade_not_supported", "WebSocket connections are not served here; use HTTP"),
     "body_not_allowed": (403, "body_not_allowed", "a GET or HEAD request must not have a body"),
+    "coding": (
+        400,
+        "transfer_coding_not_supported",
+        "a body is taken with its Content-Length or in chunks, in no other transfer coding",
+    ),
     "method": (405, "method_not_allowed", "this method is not served here"),
     "slow": (408, "body_timeout", "the request's body did not arrive in time"),
     "too_large": (

@@ -73,6 +73,7 @@ async def _serve(directory: Path) -> None:
     site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
     await site.start()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # as a worker does: memory is measured here
     sys.stdout.write(f"{runner.addresses[0][1]}\n")
     sys.stdout.flush()
     with contextlib.suppress(asyncio.CancelledError):

@@ -9,12 +9,14 @@ from typing import Any
 from aiohttp import web
 
 from local.cloudfront import Handler, make_distribution, make_runner
+from tests.raw_provider import Answer, RawProvider, Seen, raw_provider
 
 Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 RawServe = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CHUNK = b"k" * 65_536
 SHOWN = CHUNK * 17
 """More of a body than the function is shown before anything goes on."""
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @asynccontextmanager
@@ -107,3 +109,30 @@ async def talk(port: int, sent: bytes) -> tuple[list[str], bytes]:
 def code(answer: tuple[list[str], bytes]) -> tuple[str, str]:
     """Status and code of an error of the door itself."""
     return answer[0][0].split(" ")[1], json.loads(answer[1])["error"]["code"]
+
+
+async def ok(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
+    """Answer, as a provider, and stay."""
+    writer.write(OK)
+    return True
+
+
+def through(serve: Callable[[RawProvider, int], Awaitable[None]], answer: Answer = ok) -> RawProvider:
+    """Let something happen between viewers and a provider, with a door that asks nobody; return what the provider saw."""
+
+    async def run() -> RawProvider:
+        async with asyncio.timeout(30), raw_provider(answer) as provider, door(sending_to(provider.port)) as port:
+            await serve(provider, port)
+            return provider
+
+    return asyncio.run(run())
+
+
+async def answers(reader: asyncio.StreamReader, count: int) -> list[bytes]:
+    """The bodies of so many answers, each of two bytes, in the order in which they came."""
+    found = []
+    for _ in range(count):
+        start = await reader.readuntil(b"\r\n\r\n")
+        assert start.startswith(b"HTTP/1.1 200 "), start
+        found.append(await reader.readexactly(2))
+    return found

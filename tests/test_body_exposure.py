@@ -212,3 +212,23 @@ def test_two_requests_on_one_connection_are_each_shown_with_their_own_body() -> 
 
     shown = asyncio.run(run())
     assert [one and base64.b64decode(one["data"]) for one in shown] == [b"ab", b"cde"]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("size", [2, 100_000, EXPOSED, EXPOSED + 1, 3 * EXPOSED])
+def test_a_body_that_came_while_the_call_before_it_was_served_is_shown_up_to_one_mebibyte(
+    size: int, framing: str
+) -> None:
+    async def run() -> tuple[dict[str, Any] | None, bytes]:
+        async with staged() as stage, viewer(stage.port) as (reader, writer):
+            first = head("POST / HTTP/1.1", "Host: edge", f"Content-Length: {EXPOSED + 9}") + LARGE[: EXPOSED + 5]
+            writer.write(first)
+            await stage.begun.wait()
+            writer.write(b"last" + sent(LARGE[:size], framing))
+            await reader.read(-1)
+            return stage.shown[1], stage.got[1]
+
+    shown, got = asyncio.run(run())
+    assert got == LARGE[:size]
+    assert shown is not None
+    assert (base64.b64decode(shown["data"]), shown["inputTruncated"]) == (LARGE[: min(size, EXPOSED)], size > EXPOSED)

@@ -16,6 +16,7 @@ from chalicelib.errors import Refusal, Unavailable
         (403, "permission_error", "PERMISSION_DENIED"),
         (404, "not_found_error", "NOT_FOUND"),
         (405, "invalid_request_error", "UNIMPLEMENTED"),
+        (408, "invalid_request_error", "DEADLINE_EXCEEDED"),
         (415, "invalid_request_error", "INVALID_ARGUMENT"),
         (431, "request_too_large", "INVALID_ARGUMENT"),
         (502, "api_error", "UNAVAILABLE"),

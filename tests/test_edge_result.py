@@ -58,6 +58,10 @@ def test_a_request_is_sent_to_its_origin_byte_for_byte() -> None:
     ]
 
 
+def header(entry: object) -> Change:
+    return lambda request: request["headers"].update({"x": [entry]})
+
+
 @pytest.mark.parametrize(
     ("member", "change"),
     [
@@ -90,6 +94,15 @@ def test_a_request_is_sent_to_its_origin_byte_for_byte() -> None:
         ("headers", lambda r: r["headers"].update({"x y": [{"value": "a"}]})),
         ("headers", lambda r: r["headers"].update({"Content-Length": [{"value": "9"}]})),
         ("headers", lambda r: r["headers"].update({"Host": [{"value": "b"}]})),
+        ("headers", lambda r: r["headers"].update({"x": ({"value": "a"},)})),
+        ("headers", lambda r: r["headers"].update({"": [{"value": "a"}]})),
+        ("headers", lambda r: r["headers"].update({"x" * 257: [{"value": "a"}]})),
+        ("headers", lambda r: r["headers"].update({"x\u212a": [{"value": "a"}]})),
+        ("headers", lambda r: r["headers"].update({"xk": [{"key": "X\u212a", "value": "a"}]})),
+        ("headers", lambda r: r["headers"].update({1: [{"key": "X", "value": "a"}]})),
+        *(("headers", header(entry)) for entry in ("a", None, ["key", "value"], [("value", "a")])),
+        *(("headers", header({"key": key, "value": "a"})) for key in (None, 1, b"x", "", ["x"])),
+        *(("headers", header({"key": "X", "value": value})) for value in (None, 1, b"a", ["a"], {"a": 1}, "\ud800")),
         ("headers.host", lambda r: r["headers"].pop("host")),
         (
             "origin.custom.customHeaders",

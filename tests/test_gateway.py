@@ -180,7 +180,8 @@ class Running:
     async def refusal(self, method: str, target: str, **options: Any) -> tuple[int, dict[str, Any]]:  # noqa: ANN401  as above
         async with self.client.request(method, self.url(target), **options) as response:
             body: dict[str, Any] = await response.json(content_type=None)
-            assert response.headers["x-request-id"] == body["request_id"]
+            assert response.headers["x-request-id"] == response.headers["request-id"] == body["request_id"]
+            assert response.headers["cache-control"] == "no-store"
             kind = "application/problem+json" if target.startswith("/admin") else "application/json"
             assert response.content_type == kind
             return response.status, body
@@ -691,7 +692,7 @@ def test_a_call_that_takes_too_long_is_a_504() -> None:
 
 def test_more_calls_than_there_are_places_is_a_503_until_one_is_free() -> None:
     async def story(gateway: Running) -> None:
-        gateway.server._places = threading.BoundedSemaphore(1)
+        gateway.server._public.places = threading.BoundedSemaphore(1)
         gateway.server.call_seconds = 0.05
         assert (await gateway.refusal("GET", "/stuck"))[0] == 504
         status, body = await gateway.refusal("GET", "/echo")
@@ -742,7 +743,8 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
         status, headers, body = await gateway.raw(head.encode())
         assert status == 413
         assert headers["connection"] == "close"
-        assert json.loads(body)["request_id"] == headers["x-request-id"]
+        assert json.loads(body)["request_id"] == headers["x-request-id"] == headers["request-id"]
+        assert headers["cache-control"] == "no-store"
 
     play(story)
 
@@ -795,7 +797,8 @@ def test_headers_may_take_10240_bytes_and_not_one_more() -> None:
         assert (await gateway.raw(head_of(MAX_HEADER_BYTES)))[0] == 200
         status, headers, body = await gateway.raw(head_of(MAX_HEADER_BYTES + 1))
         assert (status, headers["content-type"]) == (431, "application/json")
-        assert json.loads(body)["request_id"] == headers["x-request-id"]
+        assert json.loads(body)["request_id"] == headers["x-request-id"] == headers["request-id"]
+        assert headers["cache-control"] == "no-store"
 
     play(story)
 
@@ -812,7 +815,8 @@ def test_what_the_parser_finds_too_large_is_a_431_in_the_gateway_s_form(head: by
     async def story(gateway: Running) -> None:
         status, headers, body = await gateway.raw(head)
         assert (status, headers["content-type"]) == (431, "application/json")
-        assert json.loads(body)["request_id"] == headers["x-request-id"]
+        assert json.loads(body)["request_id"] == headers["x-request-id"] == headers["request-id"]
+        assert headers["cache-control"] == "no-store"
 
     play(story)
 
@@ -832,7 +836,8 @@ def test_what_is_not_plain_http_is_a_400_that_repeats_nothing(head: bytes) -> No
         status, headers, body = await gateway.raw(head)
         assert (status, headers["content-type"]) == (400, "application/json")
         assert b"private" not in body
-        assert json.loads(body)["request_id"] == headers["x-request-id"]
+        assert json.loads(body)["request_id"] == headers["x-request-id"] == headers["request-id"]
+        assert headers["cache-control"] == "no-store"
 
     play(story)
 

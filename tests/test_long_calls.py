@@ -189,7 +189,7 @@ def test_slow_readers_are_sent_what_they_take_and_no_more_is_held(parts: Parts) 
 
     held, written = asyncio.run(run())
     print(f"{held / MEGABYTE:.1f} MB were held for {readers} slow readers")  # noqa: T201  shown with pytest -s
-    assert held < readers * MEGABYTE
+    assert held < readers * 0.8 * MEGABYTE
     assert written < readers * pieces * len(CHUNK) / 2, "the provider was not held back"
 
 

@@ -42,6 +42,13 @@ def test_the_origin_gets_no_header_that_neither_viewer_nor_cloudfront_sent() -> 
     ]
 
 
+def test_a_header_that_is_repeated_in_another_case_reaches_the_origin_each_time_in_the_first_one() -> None:
+    sent = ask("POST /", "X-Twice: a", "x-twice: b", "X-TWICE: c", "content-length: 0", "accept: a", "Accept: b")
+    lines = asyncio.run(raw_request(sent))
+    assert lines[2:7] == ["X-Twice: a", "X-Twice: b", "X-Twice: c", "content-length: 0", "accept: a"]
+    assert lines[7] == "accept: b"
+
+
 def test_an_unreachable_origin_is_answered_502() -> None:
     async def run() -> tuple[list[str], bytes]:
         free = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,11 @@ from tests.bench.load import Callers, Done, Load, callers
 from tests.bench.table import Cell, Table
 
 ROUNDS = 7
+MOST_FAILED = 0.02
+"""The part of calls that may get a 503, as very few do with several workers on a busy machine; more is a broken bench."""
+MOST_BUSY = 4
+"""Processes that are busy at once: callers, provider and two workers."""
+_TOO_FEW = ", which are too few to see how workers scale"
 _HEADERS = """\
 Accept: application/json
 Accept-Encoding: gzip, deflate
@@ -58,7 +64,7 @@ CASES = (
     Case("JSON, 1 connection", stream=False, connections=1, calls=200),
     Case("JSON, 32 connections", stream=False, connections=32, calls=1_200),
     Case("SSE, 1 connection", stream=True, connections=1, calls=60),
-    Case("SSE, 32 connections", stream=True, connections=32, calls=320),
+    Case("SSE, 32 connections", stream=True, connections=32, calls=640),
 )
 
 
@@ -102,7 +108,7 @@ def _rounds(source: Callers, there: Sequence[Door]) -> dict[tuple[Case, Door], F
         for case, door in turns[first:] + turns[:first]:
             before, calls = door.cpu(), max(case.calls // door.share, case.connections)
             done = source.run(Load(door.port, case.request(door), case.connections, calls))
-            if done.failed:
+            if done.failed > calls * MOST_FAILED:
                 raise RuntimeError(
                     f"{door.name}, {case.name}: {done.failed} of {calls} calls were not answered with 200"
                 )
@@ -122,22 +128,25 @@ def _table(case: Case, found: Mapping[str, Found], bare: str) -> Table:
     middles = {name: statistics.median(ones) for name, ones in seconds.items()}
     rows: list[tuple[Cell, ...]] = []
     for name, of_door in found.items():
+        failed = sum(one.failed for one in of_door.done) / len(seconds[name])
         rows.append(
             (
                 name,
                 rates[name],
-                rates[name] / rates[bare],
+                rates[name] / rates[bare] * 100,
                 middles[name] * 1e3,
                 seconds[name][len(seconds[name]) * 99 // 100] * 1e3,
-                (middles[name] - middles[bare]) * 1e3,
+                (middles[name] - middles[bare]) * 1e6,
                 statistics.mean(of_door.cpu) * 1e6,
+                f"{failed:.2%}",
             )
         )
     return Table(
         f"A call through each door to the practice provider: {case.name}",
-        ("door", "a second", "x bare", "p50 ms", "p99 ms", "p50 over bare", "its CPU µs a call"),
+        ("door", "a second", "% of bare", "p50 ms", "p99 ms", "p50 over bare µs", "its CPU µs a call", "not 200"),
         rows,
         (
-            f"Median of {ROUNDS} interleaved rounds of {case.calls:,} calls; latencies of all of them. Callers in a process of their own.",
+            f"Median of {ROUNDS} interleaved rounds of {case.calls:,} calls; latencies of all of them. Callers and provider are",
+            f"processes of their own on the same {os.cpu_count()} cores{_TOO_FEW if (os.cpu_count() or 1) < MOST_BUSY else ''}.",
         ),
     )

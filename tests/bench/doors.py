@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -202,7 +203,7 @@ def haproxy(behind: Practice, ours: Door, directory: Path) -> Iterator[Door | No
     config = directory / "haproxy.cfg"
     config.write_text(HAPROXY.format(port=port, public=public, key=behind.key, provider=provider))
     with _started([program, "-db", "-f", str(config)], port) as pid:
-        yield Door("HAProxy, jwt_verify", port, "", ours.key, (pid,))
+        yield Door(f"HAProxy {_version([program, '-v'])}, jwt_verify", port, "", ours.key, (pid,))
 
 
 LITELLM_CONFIG = """\
@@ -236,7 +237,16 @@ def litellm(behind: Practice, directory: Path) -> Iterator[Door | None]:
         "False",
     ]
     with _started(command, port) as pid:
-        yield Door("LiteLLM proxy, master key", port, "", "sk-bench", (pid,), share=10)
+        said = "import importlib.metadata as m; print(m.version('litellm'))"
+        version = _version([str(LITELLM.with_name("python")), "-c", said])
+        yield Door(f"LiteLLM {version} proxy, master key", port, "", "sk-bench", (pid,), share=20)
+
+
+def _version(command: list[str]) -> str:
+    """Return the first number with dots that a program says of itself."""
+    said = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False).stdout
+    found = re.search(r"\d+(\.\d+)+", said)
+    return found[0] if found else "?"
 
 
 @contextlib.contextmanager

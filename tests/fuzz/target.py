@@ -29,8 +29,11 @@ class Target:
     check: Callable[[Any], None]
     tally: Tally = field(default_factory=Tally)
 
-    def attempt(self, first: int, examples: int) -> Callable[[], None]:
-        """Return a Hypothesis test that draws so many values, the same for the same `first`."""
+    def attempt(self, first: int, examples: int, *, shrink: bool = True) -> Callable[[], None]:
+        """Return a Hypothesis test that draws so many values, the same for the same `first`.
+
+        shrink: make what breaks a rule as small as can be, which takes its time.
+        """
 
         @seed(first)
         @settings(
@@ -39,7 +42,7 @@ class Target:
             deadline=None,
             print_blob=True,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, Phase.target, Phase.shrink],
+            phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
         )
         @given(self.values)
         def attempt(value: Any) -> None:  # noqa: ANN401  whatever was drawn
