@@ -9,15 +9,16 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from keybroker.broker_url import checked_broker, checked_url
+from keybroker.connection import connection_to
 from keybroker.errors import Unreachable
 
 ANSWER_LIMIT = 256 * 1024
 """Bytes of an answer at most."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,50 +31,62 @@ class Answer:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:
-    """Send one POST and return what was answered, whatever its status; redirects are not followed.
+    """Send one POST to the broker and return what was answered, whatever its status; redirects are not followed.
 
     timeout: seconds to connect, and again seconds from then until the answer is there whole.
-    Raises Unreachable; ValueError if the URL is none to send a secret to.
+    Raises Unreachable; NotConfigured if the URL is none to send a secret to.
     """
-    where = _checked(url)
+    return _send("POST", checked_broker(url), body, headers, timeout)
+
+
+def get(url: str, headers: Mapping[str, str], timeout: float) -> Answer:
+    """Send one GET, as `post` does its POST; the URL may have a query."""
+    return _send("GET", checked_url(url, "the URL"), None, headers, timeout)
+
+
+def call(  # noqa: PLR0913, PLR0917  what a request is made of
+    method: str, url: str, body: bytes, headers: Mapping[str, str], timeout: float, limit: int
+) -> Answer:
+    """Send one request to the administration, as `post` does; the URL may have a query. limit: bytes of an answer."""
+    return _send(method, checked_url(url, "the administration's URL"), body or None, headers, timeout, limit)
+
+
+def get_in_this_cloud(url: str, headers: Mapping[str, str], timeout: float) -> Answer:
+    """Send one GET to a cloud's metadata server, which speaks plain HTTP: nothing secret may be in the request."""
+    return _send("GET", urlsplit(url), None, headers, timeout)
+
+
+def _send(  # noqa: PLR0913, PLR0917  what a request is made of
+    method: str,
+    where: SplitResult,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    timeout: float,
+    limit: int = ANSWER_LIMIT,
+) -> Answer:
     if timeout <= 0:
         raise ValueError("the timeout must be longer than no time at all")
-    connection = _connection(where, timeout)
+    connection = connection_to(where, timeout)
     try:
         connection.connect()
         ends = time.monotonic() + timeout
         connection.response_class = functools.partial(_PromptResponse, ends=ends)  # type: ignore[assignment]  # it makes one
-        connection.request("POST", where.path, body, dict(headers))
+        connection.request(method, where.path + (f"?{where.query}" if where.query else ""), body, dict(headers))
         with connection.getresponse() as response:
-            content = response.read(ANSWER_LIMIT + 1)
+            content = response.read(limit + 1)
             named = {name.lower(): value for name, value in response.getheaders()}
     except (OSError, HTTPException) as fault:
         raise Unreachable(f"{where.netloc} cannot be reached: {_reason(fault)}") from fault
     finally:
         connection.close()
-    if len(content) > ANSWER_LIMIT:
-        raise Unreachable(f"{where.netloc} answered with more than {ANSWER_LIMIT} bytes")
+    if len(content) > limit:
+        raise Unreachable(f"{where.netloc} answered with more than {limit} bytes")
     return Answer(response.status, named, content)
 
 
-def _checked(url: str) -> SplitResult:
-    where = urlsplit(url)
-    # SECURITY: an identity token crosses no network in the clear (test_plain_http_is_only_for_this_machine).
-    if where.scheme != "https" and not (where.scheme == "http" and where.hostname in _LOOPBACK):
-        raise ValueError("the broker's URL must start with https:// (http:// on this machine only)")
-    if not where.hostname or where.username is not None or where.query or where.fragment:
-        raise ValueError("the broker's URL must be a host and a path, without user, query or fragment")
-    return where
-
-
-def _connection(where: SplitResult, timeout: float) -> HTTPConnection:
-    host = str(where.hostname)
-    if where.scheme == "http":
-        return HTTPConnection(host, where.port, timeout=timeout)
-    return HTTPSConnection(host, where.port, timeout=timeout, context=ssl.create_default_context())
-
-
 def _reason(fault: Exception) -> str:
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({fault.verify_message}); SSL_CERT_FILE names a file of whom to trust"
     return "no answer in time" if isinstance(fault, TimeoutError) else str(fault) or type(fault).__name__
 
 

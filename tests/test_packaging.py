@@ -26,6 +26,7 @@ ROUTES = {
         "/token/iam",
         "/anthropic/v1/oauth/token",
         "/revoke",
+        "/audience",
         "/healthz",
         "/.well-known/jwks.json",
         "/.well-known/oauth-authorization-server",
@@ -123,7 +124,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
 def test_the_client_depends_on_nothing() -> None:
     assert PROJECT["project"]["dependencies"] == []
     for requirement in importlib.metadata.requires("keybroker") or ():
-        assert re.search("; extra == ['\"](broker|local|dev)['\"]$", requirement), requirement
+        assert re.search("; extra == ['\"](aws|broker|cli|dev|local)['\"]$", requirement), requirement
 
 
 def test_the_wheel_holds_the_client_only(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -65,11 +66,14 @@ def test_every_file_that_the_decision_records_name_is_there() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     text = (ROOT / "docs/dependencies.md").read_text()
-    reasons = re.findall(r"^\| ([\w.\[\]-]+) \| [^|]{20,} \| [^|]+ \|$", text, re.MULTILINE)
+    reasons = re.findall(r"^\| ([\w.\[\]@/-]+) \| [^|]{20,} \| [^|]+ \|$", text, re.MULTILINE)
     stated = re.findall(r'^\s+"([\w-]+(?:\[\w+\])?)[><=]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    files = ("tests/integration/ministack.txt", "tests/api/requirements.txt", "tests/bench/lambda.txt")
+    infra = ("tests/integration/infra/requirements.txt", "tests/integration/infra/checkov.txt")
+    files = ("tests/integration/ministack.txt", "tests/api/requirements.txt", "tests/bench/lambda.txt", *infra)
     own = [name for file in files for name in re.findall(r"^([\w-]+)", (ROOT / file).read_text(), re.MULTILINE)]
-    assert sorted(reasons) == sorted([*stated, *own, "hatchling"])
+    clients = {one.read_text().partition(">")[0] for one in (ROOT / "tests/sdks/requirements").glob("*.txt")}
+    clients |= json.loads((ROOT / "tests/sdks/node/package.json").read_text())["dependencies"].keys()
+    assert sorted(reasons) == sorted([*stated, *own, *clients])
 
 
 def test_the_readmes_program_uses_what_the_client_has() -> None:

@@ -1,0 +1,166 @@
+"""One call through the loopback address: the local key off, a token on, both bodies passed as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from keybroker.cli import request_body
+from keybroker.cli.request_body import Body, BodyMalformed
+from keybroker.cli.upstream import PATIENCE, Upstream
+from keybroker.errors import KeybrokerError, Refused
+
+if TYPE_CHECKING:
+    from keybroker.cli.loopback import Server
+
+_CHUNK = 64 * 1024
+_KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+"""Where SDKs put their key."""
+# RFC 9110 section 7.6.1, and what is said anew for each connection.
+_OF_THE_CONNECTION = {
+    *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    *("host", "expect", "content-length"),
+}
+
+
+class LoopbackCall(BaseHTTPRequestHandler):
+    """Passes calls on, one after the other, for as long as the client keeps the connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = PATIENCE
+
+    def _pass_on(self) -> None:
+        name, _, rest = self.path.removeprefix("/").partition("/")
+        upstream = self._server.upstreams.get(name.partition("?")[0])
+        # SECURITY: other programs of this machine's users can reach the address, too (tests/cli/test_loopback.py).
+        if not self._knows_the_key():
+            return self._refuse(401, "invalid_token", "this address wants the key that keybroker gave with it")
+        if upstream is None or not self.path.startswith("/"):
+            known = ", ".join(f"/{one}/…" for one in self._server.upstreams)
+            return self._refuse(404, "not_found", f"there is only {known} here")
+        try:
+            body = request_body.read(self.headers, self.rfile)
+            connection, response = self._answered(upstream, rest, body)
+        except BodyMalformed as fault:
+            return self._refuse(400, "invalid_request", str(fault))
+        except KeybrokerError as fault:
+            return self._refuse(fault.status if isinstance(fault, Refused) else 502, "no_token", str(fault))
+        except (OSError, HTTPException) as fault:
+            text = f"the edge cannot be reached: {str(fault) or type(fault).__name__}"
+            return self._refuse(502, "unreachable", text)
+        return self._finish(upstream, connection, response)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _pass_on  # noqa: N815  as http.server has it
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as http.server has it
+        """Log nothing: a path may hold the key."""
+
+    @property
+    def _server(self) -> Server:
+        return cast("Server", self.server)
+
+    def _knows_the_key(self) -> bool:
+        shown = [self.headers.get(name, "") for name in _KEY_HEADERS]
+        shown += [value for name, value in parse_qsl(urlsplit(self.path).query) if name == "key"]
+        key = self._server.key.encode()
+        return any(hmac.compare_digest(one.rpartition(" ")[2].encode(), key) for one in shown)
+
+    def _answered(self, upstream: Upstream, rest: str, body: Body) -> tuple[HTTPConnection, HTTPResponse]:
+        """Return the edge's answer; after a 401, which says that a fresh token could help, that to a second try."""
+        token = upstream.provider()
+        connection, response = self._ask(upstream, rest, body, token)
+        if response.status == 401 and body.repeats:
+            with contextlib.suppress(KeybrokerError):
+                fresh = upstream.provider.another(token)
+                if fresh != token:
+                    connection.close()
+                    return self._ask(upstream, rest, body, fresh)
+        return connection, response
+
+    def _ask(self, upstream: Upstream, rest: str, body: Body, token: str) -> tuple[HTTPConnection, HTTPResponse]:
+        kept = upstream.take() if body.repeats else None
+        if kept is not None:
+            # The edge may have closed it in the same moment: the call is sent anew, as SDKs themselves do.
+            with contextlib.suppress(ConnectionError):
+                return kept, self._sent(kept, upstream, rest, body, token)
+        connection = upstream.connect()
+        return connection, self._sent(connection, upstream, rest, body, token)
+
+    def _sent(self, connection: HTTPConnection, upstream: Upstream, rest: str, body: Body, token: str) -> HTTPResponse:
+        try:
+            target = f"{urlsplit(upstream.root).path}/{_without_key(rest, self._server.key)}"
+            connection.putrequest(self.command, target, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in (*_OF_THE_CONNECTION, *_KEY_HEADERS):
+                    connection.putheader(name, value)
+            connection.putheader("authorization", f"Bearer {token}")
+            if body.length is None:
+                connection.putheader("transfer-encoding", "chunked")
+            elif body.length >= 0:
+                connection.putheader("content-length", str(body.length))
+            connection.endheaders(iter(body.parts), encode_chunked=body.length is None)
+            return connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+
+    def _finish(self, upstream: Upstream, connection: HTTPConnection, response: HTTPResponse) -> None:
+        try:
+            self._relay(response)
+        except BaseException:
+            connection.close()
+            raise
+        response.close()  # it was read to its end; the connection is of use again once this is said
+        if response.will_close:
+            connection.close()
+        else:
+            upstream.keep(connection)
+
+    def _relay(self, response: HTTPResponse) -> None:
+        self.send_response_only(response.status, response.reason)
+        for name, value in response.getheaders():
+            if name.lower() not in _OF_THE_CONNECTION:
+                self.send_header(name, value)
+        bare = self.command == "HEAD" or response.status in (204, 304)
+        length = response.headers.get("content-length")
+        chunked = length is None and not bare and self.request_version != "HTTP/1.0"
+        if length is not None:
+            self.send_header("content-length", length)
+        elif chunked:
+            self.send_header("transfer-encoding", "chunked")
+        elif not bare:
+            self.close_connection = True
+        self.end_headers()
+        # If the edge breaks off, this raises: the connection closes without a last chunk, and the client sees the break.
+        while chunk := response.read1(_CHUNK):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
+        if chunked:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _refuse(self, status: int, code: str, text: str) -> None:
+        """Answer in the form that every SDK shows the text of."""
+        kind = "authentication_error" if status == 401 else "api_error"
+        error = {"message": text, "type": kind, "param": None, "code": code}
+        body = json.dumps({"type": "error", "error": error}).encode()
+        self.send_response_only(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.send_header("x-should-retry", "false")
+        # Of the request's body nothing may have been read, so the next request cannot be found.
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _without_key(target: str, key: str) -> str:
+    """Return the rest of a target without `key=…`, otherwise as it was sent."""
+    path, mark, query = target.partition("?")
+    mine = {f"key={key}", f"key={quote(key)}"}
+    kept = [pair for pair in query.split("&") if pair not in mine]
+    return f"{path}{mark if any(kept) else ''}{'&'.join(kept)}"

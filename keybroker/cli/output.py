@@ -1,0 +1,105 @@
+"""What a command says: data on stdout, everything for people on stderr, colours on terminals only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
+
+from keybroker.cli import table
+from keybroker.cli.plain_text import plain
+
+_COLOURS = {"error": "31", "warning": "33", "ok": "32"}
+_PATIENCE = 1.0
+"""Seconds after which a command says what it waits for."""
+
+
+def data(text: str) -> None:
+    """Write a line of data."""
+    sys.stdout.write(f"{text}\n")
+
+
+def as_json(value: object) -> None:
+    """Write a JSON document."""
+    data(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Return it as JSON, in ASCII: a terminal is not repainted by what is in it."""
+    return json.dumps(value, indent=2)
+
+
+def json_line(value: object) -> None:
+    """Write a JSON document on one line, at once: whoever reads may be waiting for it."""
+    data(json.dumps(value))
+    sys.stdout.flush()
+
+
+def rows(headings: Sequence[str], found: Sequence[Sequence[object]], none: str = "none") -> None:
+    """Write a table, as wide as the terminal lets it be; if there are no rows, say so on stderr."""
+    if not found:
+        message(none)
+        return
+    for number, line in enumerate(table.table(headings, found, _columns(sys.stdout))):
+        is_head = number == 0 and line.startswith(headings[0].upper())
+        data(f"\033[1m{line}\033[0m" if is_head and coloured(sys.stdout) else line)
+
+
+def members(found: Sequence[tuple[str, object]]) -> None:
+    """Write names and values, one a line."""
+    for line in table.pairs(found):
+        data(line)
+
+
+def message(text: object) -> None:
+    """Say something to whoever sits there."""
+    sys.stderr.write(f"{plain(text)}\n")
+    sys.stderr.flush()
+
+
+def labelled(label: str, text: object) -> None:
+    """Say something after a word in its colour: `error`, `warning` or `ok`."""
+    sys.stderr.write(_labelled(label, text, sys.stderr))
+    sys.stderr.flush()
+
+
+def marked(label: str, text: object) -> None:
+    """Write a line of data after such a word."""
+    sys.stdout.write(_labelled(label, text, sys.stdout))
+
+
+def coloured(stream: TextIO) -> bool:
+    """Return whether colours are welcome: on a terminal, unless NO_COLOR (https://no-color.org) is set."""
+    plain_only = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain_only
+
+
+@contextlib.contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Say what is waited for if it takes longer than a second."""
+    timer = threading.Timer(_PATIENCE, message, (f"{text} …",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def counts(found: Mapping[str, int]) -> str:
+    """Return `3 revoked, 1 quota` for a mapping of reasons to numbers."""
+    return ", ".join(f"{number} {reason}" for reason, number in found.items())
+
+
+def _labelled(label: str, text: object, stream: TextIO) -> str:
+    shown = f"\033[{_COLOURS[label]}m{label}:\033[0m" if coloured(stream) else f"{label}:"
+    return f"{shown} {plain(text)}\n"
+
+
+def _columns(stream: TextIO) -> int | None:
+    return shutil.get_terminal_size().columns if stream.isatty() else None

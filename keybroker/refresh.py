@@ -1,0 +1,33 @@
+"""When is a token worth another one? A pure rule: no clock, no state."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+AHEAD = 1 / 3
+"""The part of a token's life, at its end, in which the next one is fetched ahead."""
+SPREAD = 0.1
+"""The part of that by which programs differ, so that those that started together do not all ask at once."""
+_LAST, _LAST_PART = 15.0, 1 / 20
+"""The last seconds of a token, or the last part of a short one: a call may not arrive in time with it."""
+_ROUNDED = 1.0
+"""Seconds by which a token may die early: the broker dates it in whole seconds, rounded down."""
+
+
+class Due(Enum):
+    """What a token's age asks for."""
+
+    NOTHING = "serve it"
+    AHEAD = "serve it, and fetch the next one meanwhile"
+    NOW = "fetch the next one first; it can still be served if that fails"
+    DEAD = "it is over"
+
+
+def due(age: float, lifetime: float, spread: float) -> Due:
+    """Return what is due. age, lifetime: seconds since, and from, the start of its request. spread: from 0 to 1."""
+    left = lifetime - _ROUNDED - age
+    if left <= 0:
+        return Due.DEAD
+    if left <= min(_LAST, lifetime * _LAST_PART):
+        return Due.NOW
+    return Due.AHEAD if left <= lifetime * AHEAD * (1 - SPREAD * spread) else Due.NOTHING

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keybroker.cli.mask import MASK, Mask
+
+SECRET = b"eyJhbGciOi.eyJpc3Mi.c2ln"
+
+
+def masked(chunks: list[bytes], *secrets: bytes) -> bytes:
+    mask = Mask(secrets)
+    return b"".join(map(mask.feed, chunks)) + mask.end()
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.sampled_from([SECRET, b"e", b"eyJ", b"\n", b"text ", b"\xff", b"ey"])), st.data())
+def test_a_secret_is_masked_wherever_the_stream_is_cut(parts: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(parts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
+    chunks = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    assert masked(chunks, SECRET) == whole.replace(SECRET, MASK)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.binary(max_size=200), st.integers(1, 7))
+def test_what_is_no_secret_goes_through_unchanged(text: bytes, size: int) -> None:
+    assert masked([text[at : at + size] for at in range(0, len(text), size)], SECRET) == text.replace(SECRET, MASK)
+
+
+def test_only_what_may_begin_a_secret_is_held_back() -> None:
+    mask = Mask([SECRET])
+    assert mask.feed(b"Password: ") == b"Password: "
+    assert mask.feed(b"and eyJ") == b"and "
+    assert mask.feed(b"oh") == b"eyJoh"
+    assert mask.feed(SECRET[:-1]) == b""
+    assert mask.end() == SECRET[:-1]
+    assert mask.end() == b""
+
+
+def test_each_of_several_secrets_is_masked_the_longest_first() -> None:
+    assert masked([b"one two twofold"], b"two", b"twofold", b"one") == b"*** *** ***"
+
+
+def test_no_secret_masks_nothing_and_an_empty_one_is_none() -> None:
+    assert masked([b"a", b"b"]) == b"ab"
+    assert masked([b"a", b"b"], b"") == b"ab"

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import io
+from email.message import Message
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keybroker.cli.request_body import KEPT, Body, BodyMalformed, read
+
+
+def body(content: bytes, *headers: tuple[str, str]) -> Body:
+    message = Message()
+    for name, value in headers:
+        message[name] = value
+    return read(message, io.BufferedReader(io.BytesIO(content)))
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=5))
+def test_chunks_are_read_up_to_the_last_one(chunks: list[bytes]) -> None:
+    sent = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(one), one) for one in chunks) + b"0\r\nTrailer: x\r\n\r\nGET / HTTP"
+    found = body(sent, ("Transfer-Encoding", "Chunked"))
+    assert (found.length, found.repeats) == (None, False)
+    assert b"".join(found.parts) == b"".join(chunks)
+
+
+def test_a_small_body_is_kept_and_a_large_one_is_passed_as_it_comes() -> None:
+    small, large = body(b"abcdef", ("content-length", "4")), body(b"a" * (KEPT + 1), ("content-length", str(KEPT + 1)))
+    assert (small.length, b"".join(small.parts), small.repeats) == (4, b"abcd", True)
+    assert (large.length, large.repeats, len(b"".join(large.parts))) == (KEPT + 1, False, KEPT + 1)
+
+
+def test_a_request_without_either_has_no_body() -> None:
+    assert body(b"abc") == Body(-1, ())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("content-length", "3"), ("transfer-encoding", "chunked")],
+        [("content-length", "3"), ("content-length", "3")],
+        [("content-length", "-1")],
+        [("content-length", "+3")],
+        [("content-length", "0x3")],
+        [("content-length", "3, 3")],
+        [("content-length", "9" * 20)],
+        [("transfer-encoding", "gzip, chunked")],
+        [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+    ],
+)
+def test_a_body_that_has_two_ends_or_none_is_refused(headers: list[tuple[str, str]]) -> None:
+    with pytest.raises(BodyMalformed):
+        body(b"abc", *headers)
+
+
+@pytest.mark.parametrize("content", [b"", b"x\r\nabc\r\n", b"-3\r\nabc\r\n", b"4\r\nabc", b"3\r\nabcd\r\n0\r\n\r\n"])
+def test_chunks_that_are_none_are_refused_when_they_are_read(content: bytes) -> None:
+    found = body(content, ("transfer-encoding", "chunked"))
+    with pytest.raises(BodyMalformed):
+        list(found.parts)
+
+
+def test_a_body_that_ends_too_early_is_refused() -> None:
+    with pytest.raises(BodyMalformed, match="too early"):
+        body(b"abc", ("content-length", "4"))

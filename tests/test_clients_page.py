@@ -1,0 +1,141 @@
+"""docs/clients.md is what was observed, of every client that is tried, with the programs that were run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.running import ROOT
+from tests.sdks import page, results
+from tests.sdks.cases import Outcome
+from tests.sdks.clients import CLIENTS, NOTES, Client
+from tests.sdks.conversation import Said
+from tests.sdks.environments import HERE, requirements_of
+from tests.sdks.relay import Seen
+from tests.sdks.rules import broken, cases_of
+
+KEPT = results.read()
+TEXT = page.DOC.read_text(encoding="utf-8")
+FOLDER = {True: "node", False: "python"}
+
+
+def script(client: Client) -> str:
+    node = client.environment == "node"
+    return (HERE / FOLDER[node] / (client.script[0] if node else f"{client.script[0]}.py")).read_text()
+
+
+def test_the_page_is_what_was_kept_of_the_last_trial() -> None:
+    """If not: `python -m tests.sdks.page` writes it."""
+    assert page.written(TEXT, KEPT) == TEXT
+
+
+def test_the_page_has_a_row_and_a_recipe_for_each_client_and_for_no_other() -> None:
+    rows = re.findall(r"^\| (.+?) \| [\d.]+(?:, [\d.]+)? \|", TEXT, re.MULTILINE)
+    assert rows == [client.name for client in CLIENTS]
+    sections = re.findall(r"^### (.+)$", TEXT, re.MULTILINE)
+    assert sorted(sections) == sorted({client.section for client in CLIENTS}) == sorted(NOTES)
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_what_is_kept_of_a_client_breaks_no_rule(client: Client) -> None:
+    assert list(broken(client, KEPT[client.name].cases)) == []
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_the_version_that_was_tried_is_of_the_range_that_is_asked_for(client: Client) -> None:
+    tried = KEPT[client.name].version
+    if client.environment == "node":
+        wanted = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]
+        names = re.findall(r'version\("([^"]+)"\)', script(client))
+        majors = [wanted[name].removeprefix("^").partition(".")[0] for name in names]
+    else:
+        majors = re.findall(r">=(\d+)", requirements_of(client.environment).read_text())
+    assert [one.partition(".")[0] for one in tried.split(", ")] == majors
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_a_client_s_script_has_each_way_in_which_it_is_opened(client: Client) -> None:
+    makers = {"fixed": "fixed", "refreshed": "refreshed", "proxied": "bare", "exchange": "bare"}
+    made = set(re.findall(r"^(?:def|function) (\w+)\(", script(client), re.MULTILINE))
+    assert {makers[way] for way in client.ways} <= made
+
+
+def test_the_python_in_the_page_is_python() -> None:
+    for program in re.findall(r"```python\n(.+?)```", TEXT, re.DOTALL):
+        ast.parse(program)
+
+
+def test_no_token_and_no_address_of_the_trial_is_in_the_page_or_kept() -> None:
+    for text in (TEXT, results.FILE.read_text()):
+        assert not re.search(r"eyJ|127\.0\.0\.1|localhost:|practice-real|sk-practice", text)
+
+
+def test_a_page_without_a_place_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no place for results"):
+        page.written("# Clients\n", KEPT)
+
+
+# Rules can be broken
+
+
+def spoilt(case: str, **changes: Any) -> Mapping[str, results.Record]:  # noqa: ANN401  a record's members
+    cases = KEPT["openai 3"].cases
+    return {**cases, case: replace(cases[case], **changes)}
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "fault"),
+    [
+        ("plain", {"said": "something else"}, "not the answer"),
+        ("proxied", {"is_error": True}, "not the answer"),
+        ("streamed", {"pieces": 1}, "not the answer in pieces"),
+        ("refused", {"said": "Error code: 403"}, "the user does not see 'the token does not open POST '"),
+        ("revoked", {"statuses": (403, 403)}, "not 1 to 1 requests that are answered 403"),
+        ("quota", {"statuses": (429,) * 4}, "not 1 to 3 requests that are answered 429"),
+        ("expired", {"statuses": (200,)}, "not 1 to 1 requests that are answered 401"),
+        ("no_more", {"statuses": (403,)}, "not the broker's refusal, and nothing sent"),
+    ],
+)
+def test_a_client_that_does_otherwise_breaks_a_rule(case: str, changes: dict[str, Any], fault: str) -> None:
+    (told,) = broken(CLIENTS[0], spoilt(case, **changes))
+    assert told.startswith(f"{case}: {fault}")
+
+
+def test_a_case_that_was_left_out_breaks_a_rule() -> None:
+    without = {case: one for case, one in KEPT["openai 3"].cases.items() if case != "revoked"}
+    assert any("played" in told for told in broken(CLIENTS[0], without))
+
+
+def test_a_client_that_cannot_refresh_has_no_case_for_it() -> None:
+    (client,) = (one for one in CLIENTS if one.name == "litellm, gemini")
+    assert set(cases_of(CLIENTS[0])) - set(cases_of(client)) == {"refreshed", "no_more"}
+
+
+# What is kept is the same from run to run
+
+
+def test_what_differs_from_run_to_run_is_not_kept() -> None:
+    request = "5cf1d720d995bf8b9a822d7863b963ba"
+    said = Said(error=f"E: headers: {{'date': 'now', 'a': 'b'}}, status_code: 403: ends in 31 s\n(request {request})")
+    calls = (Seen("POST", "/k/v1/oauth/token", 200, ()), Seen("POST", "/k/v1/messages", 403, ("x-api-key",)))
+    kept = results.record(Outcome(said, calls, 7.0))
+    assert kept.said == "E: headers: {…}, status_code: 403: ends in N s (request REQUEST)"
+    assert (kept.statuses, kept.token_in, kept.wait) == ((403,), ("x-api-key",), "")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(3.0, ""), (6.1, "some seconds"), (120.2, "about 2 min")])
+def test_how_long_several_requests_took_is_told_roughly(seconds: float, told: str) -> None:
+    calls = (Seen("POST", "/openai/v1/responses", 429, ()),) * 3
+    assert results.record(Outcome(Said(error="E"), calls, seconds)).wait == told
+
+
+def test_each_environment_has_its_requirement_and_each_requirement_its_client() -> None:
+    there = {path.stem for path in (HERE / "requirements").glob("*.txt")}
+    assert there == {client.environment for client in CLIENTS} - {"node"}
+    assert (ROOT / "tests/sdks/node/package.json").is_file()

@@ -1,0 +1,215 @@
+"""How deploying goes, without an account: what is said and in which order. It is done for real in tests/integration/infra."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from infra import deploy, destroy, package, signing_keys
+from infra.aws_cli import AwsCli, AwsFailed
+from infra.deploy import Deployment
+from infra.stage import Stage
+
+PROD = Stage("prod", "eu-central-1")
+
+
+def shown(text: str, *words: str) -> list[str]:
+    """Return the commands with these words in them."""
+    return [line for line in text.splitlines() if line.startswith("$ ") and all(word in line for word in words)]
+
+
+def test_everything_is_deployed_in_the_order_in_which_it_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy.main(["prod", "--region", "eu-central-1", "--show"]) == 0
+    said = capsys.readouterr().out
+    stacks = re.findall(r"deploy --stack-name keybroker-prod-(\w+) .*?--region (\S+)", said)
+    home, edge = "eu-central-1", "us-east-1"
+    assert stacks == [
+        ("artefacts", home),
+        ("logs", home),
+        ("artefacts", edge),
+        ("logs", edge),
+        ("tables", home),
+        ("keys", home),
+        ("admin", home),
+        ("public", home),
+        ("edge", edge),
+    ]
+    assert said.index("infra.signing_keys") < said.index("keybroker-prod-public"), "no token before it can be verified"
+    assert len(shown(said, "update-termination-protection", "--enable-termination-protection")) == 2
+
+
+def test_a_home_in_us_east_1_has_one_bucket(capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy.main(["prod", "--region", "us-east-1", "--show"]) == 0
+    assert len(shown(capsys.readouterr().out, "deploy --stack-name keybroker-prod-artefacts")) == 1
+
+
+class _Aws(AwsCli):
+    """An AWS whose stacks answer with these URLs. told: what each stack was told, in turn."""
+
+    def __init__(self, urls: Mapping[str, str]) -> None:
+        super().__init__(shown_only=False)
+        self._urls = urls
+        self._made: dict[str, dict[str, str]] = {}
+        self.told: list[tuple[str, Mapping[str, str]]] = []
+
+    def run(self, *_arguments: str) -> str:
+        return ""
+
+    def stack_outputs(self, stack: str, region: str) -> Mapping[str, str]:  # noqa: ARG002  the real one's
+        return self._made.get(stack, {})
+
+    def deploy(
+        self,
+        stack: str,
+        template: Path,  # noqa: ARG002  the real one's
+        region: str,  # noqa: ARG002  the real one's
+        parameters: Mapping[str, str],
+        bucket: str = "",  # noqa: ARG002  the real one's
+    ) -> Mapping[str, str]:
+        name = stack.rpartition("-")[2]
+        self.told.append((name, parameters))
+        outputs = ("KeyArn", "ControlName", "SigningKeyA", "SigningKeyB", "ProviderKeysKey")
+        self._made[stack] = {"Url": self._urls.get(name, ""), **dict.fromkeys(outputs, "arn")}
+        return self._made[stack]
+
+
+URLS = {
+    "public": "https://abc.execute-api.eu-central-1.amazonaws.com/api",
+    "edge": "https://d1.cloudfront.net",
+    "admin": "https://def.execute-api.eu-central-1.amazonaws.com/api",
+}
+
+
+@pytest.fixture
+def nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """Have nothing built and published; return what is baked into the edge's zip, in turn."""
+    baked: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        package, "build_edge", lambda _out, _wheels, config: baked.append(json.loads(config.read_text()))
+    )
+    monkeypatch.setattr(signing_keys, "main", lambda _arguments: 0)
+    return baked
+
+
+def test_the_first_time_it_goes_round_until_each_knows_the_other_s_url(
+    tmp_path: Path, nothing_is_built: list[dict[str, str]]
+) -> None:
+    aws = _Aws(URLS)
+    urls = Deployment(PROD, aws, tmp_path, ("eu-west-1",)).run()
+    assert urls == {"broker": URLS["public"], "edge": URLS["edge"], "administration": URLS["admin"]}
+    told = [(one["Url"], one["EdgeUrl"]) for name, one in aws.told if name == "public"]
+    assert told == [("", ""), (URLS["public"], URLS["edge"])]
+    assert [one["edge_url"] for one in nothing_is_built] == [URLS["public"], URLS["edge"]]
+    assert {one["issuer"] for one in nothing_is_built} == {URLS["public"]}
+    edge = [one for name, one in aws.told if name == "edge"][-1]
+    assert (edge["BrokerHost"], edge["BrokerPath"]) == ("abc.execute-api.eu-central-1.amazonaws.com", "/api")
+
+
+def test_once_the_urls_are_known_it_goes_round_once(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:
+    aws = _Aws(URLS)
+    Deployment(PROD, aws, tmp_path, ("eu-west-1",)).run()
+    aws.told.clear()
+    nothing_is_built.clear()
+    Deployment(PROD, aws, tmp_path, ("eu-west-1",)).run()
+    assert [name for name, _ in aws.told if name in ("public", "edge")] == ["public", "edge"]
+    assert len(nothing_is_built) == 1
+
+
+def test_what_was_chosen_for_a_stage_reaches_its_stack(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:
+    assert nothing_is_built == []
+    chosen = {"public": {"Signs": "B"}, "edge": {"WebAcl": "arn:acl"}, "logs": {"Days": "365"}}
+    aws = _Aws(URLS)
+    Deployment(Stage("prod", "eu-central-1", chosen), aws, tmp_path, ("eu-west-1",)).run()
+    told = dict(aws.told)
+    assert (told["public"]["Signs"], told["edge"]["WebAcl"], told["logs"]["Days"]) == ("B", "arn:acl", "365")
+
+
+def test_without_published_signing_keys_nothing_is_deployed_that_needs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing_keys, "main", lambda _arguments: 1)
+    aws = _Aws(URLS)
+    with pytest.raises(AwsFailed, match="no token would be admitted"):
+        Deployment(PROD, aws, tmp_path).run()
+    assert "public" not in {name for name, _ in aws.told}
+
+
+# a stage
+
+
+@pytest.mark.parametrize("name", ["", "Prod", "1st", "a_b", "a" * 14])
+def test_a_stage_whose_names_aws_would_not_take_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="a stage starts with a small letter"):
+        Stage.read(name, "eu-central-1", tmp_path)
+    assert deploy.main([name, "--region", "eu-central-1", "--show"]) == 1
+    assert "error: a stage starts" in capsys.readouterr().err
+
+
+def test_the_longest_stage_has_names_that_aws_takes() -> None:
+    stage = Stage("a" * 13, "ap-southeast-2")
+    assert len(stage.prefix) <= 24
+    assert len(stage.bucket("123456789012", stage.region)) <= 63
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[]", "a JSON object"),
+        ('{"tables": {}}', "and no others"),
+        ('{"public": {"Burst": 5}}', "public must be an object of texts"),
+        ("{", "Expecting"),
+    ],
+)
+def test_a_stage_s_file_that_is_no_use_is_refused_and_it_is_said_why(text: str, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "prod.json").write_text(text)
+    with pytest.raises(ValueError, match=fault):
+        Stage.read("prod", "eu-central-1", tmp_path)
+
+
+def test_a_stage_s_file_says_where_home_is(tmp_path: Path) -> None:
+    (tmp_path / "prod.json").write_text('{"region": "eu-west-1", "edge": {"Domain": "keys.example.com"}}')
+    assert Stage.read("prod", "", tmp_path) == Stage("prod", "eu-west-1", {"edge": {"Domain": "keys.example.com"}})
+    with pytest.raises(ValueError, match="no region is chosen"):
+        Stage.read("other", "", tmp_path)
+
+
+def test_without_what_make_package_builds_nothing_is_deployed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deploy.main(["prod", "--region", "eu-central-1", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "error: nothing is built yet: make package\n"
+
+
+def test_without_an_aws_command_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(AwsFailed, match="there is no `aws` command here"):
+        AwsCli().account("eu-central-1")
+
+
+# taking it away
+
+
+def test_nothing_is_destroyed_unless_the_stage_is_named_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    for confirm in ([], ["--confirm", "test"]):
+        assert destroy.main(["prod", "--region", "eu-central-1", *confirm]) == 1
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "say CONFIRM=prod, too" in said.err
+
+
+def test_the_doors_are_taken_away_and_it_is_said_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    assert destroy.main(["prod", "--region", "eu-central-1", "--show"]) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"delete-stack --stack-name keybroker-prod-(\w+)", said) == ["edge", "public", "admin"]
+    for left in (
+        "keybroker-prod-tables",
+        "keybroker-prod-edge --region us-east-1",
+        "/aws/lambda/us-east-1.keybroker-prod-edge",
+    ):
+        assert left in said.partition("What is left")[2]

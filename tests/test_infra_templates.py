@@ -1,0 +1,350 @@
+"""What security rests on in the templates that are deployed. Those of the doors are Chalice's, merged with ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from infra import package
+from tests import cloudformation
+from tests.cloudformation import ACCOUNT, resolved, template
+
+DOORS = ("public", "admin")
+TEMPLATES = ("artefacts", "tables", "keys", "logs", *DOORS, "edge")
+ADDRESS = {"Domain": "keys.example.com", "Certificate": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1"}
+OPEN = {
+    "/token": "post",
+    "/revoke": "post",
+    "/anthropic/v1/oauth/token": "post",
+    "/audience": "get",
+    "/healthz": "get",
+    "/.well-known/jwks.json": "get",
+    "/.well-known/oauth-authorization-server": "get",
+    "/.well-known/openid-configuration": "get",
+}
+"""Routes that are open to everybody, each with its method."""
+
+
+def properties(name: str, resource: str, **parameters: Any) -> Mapping[str, Any]:  # noqa: ANN401  as CloudFormation has them
+    found: Mapping[str, Any] = resolved(template(name), **parameters)[resource]["Properties"]
+    return found
+
+
+def of_type(name: str, kind: str) -> dict[str, Mapping[str, Any]]:
+    return {key: one for key, one in template(name)["Resources"].items() if one["Type"] == kind}
+
+
+def body(door: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = properties(door, "RestAPI")["DefinitionBody"]
+    return found
+
+
+# the edge
+
+
+@pytest.fixture(scope="module", params=[{}, ADDRESS], ids=["cloudfront's own address", "a domain"])
+def distribution(request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = properties("edge", "Distribution", **request.param)["DistributionConfig"]
+    return found
+
+
+def behaviours(distribution: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [distribution["DefaultCacheBehavior"], *distribution["CacheBehaviors"]]
+
+
+def test_nothing_is_cached_and_every_call_arrives_with_its_headers(distribution: Mapping[str, Any]) -> None:
+    for one in behaviours(distribution):
+        assert one["CachePolicyId"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad", "not CachingDisabled"
+        assert one["OriginRequestPolicyId"] == "b689b0a8-53d0-40ab-baf2-68738e2966ac", "not AllViewerExceptHostHeader"
+        assert one["Compress"] is False
+        assert one["ViewerProtocolPolicy"] == "https-only"
+        assert set(one["AllowedMethods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
+
+
+def test_no_error_is_remembered_and_none_is_put_in_another_s_place(distribution: Mapping[str, Any]) -> None:
+    found = distribution["CustomErrorResponses"]
+    assert {one["ErrorCode"] for one in found} == {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
+    assert all(one == {"ErrorCode": one["ErrorCode"], "ErrorCachingMinTTL": 0} for one in found)
+
+
+def test_every_call_but_anthropic_s_for_a_token_goes_through_the_function(distribution: Mapping[str, Any]) -> None:
+    everything, token = behaviours(distribution)
+    assert everything["LambdaFunctionAssociations"] == [
+        {"EventType": "origin-request", "IncludeBody": True, "LambdaFunctionARN": "<Version>"}
+    ]
+    assert (token["PathPattern"], token["TargetOriginId"]) == ("/anthropic/v1/oauth/token", "broker")
+    assert "LambdaFunctionAssociations" not in token
+
+
+def test_the_function_is_associated_by_a_numbered_version() -> None:
+    versions = of_type("edge", "AWS::Lambda::Version")
+    association = template("edge")["Resources"]["Distribution"]["Properties"]["DistributionConfig"][
+        "DefaultCacheBehavior"
+    ]["LambdaFunctionAssociations"][0]
+    assert {association["LambdaFunctionARN"]["Ref"]} == versions.keys()
+    assert not of_type("edge", "AWS::Lambda::Alias")
+
+
+def test_other_code_is_another_version_and_the_same_code_the_same() -> None:
+    texts = [package.edge_template(digest) for digest in ("a" * 64, "b" * 64, "a" * 64)]
+    names = [re.findall(r"Version[0-9a-f]{16}", text) for text in texts]
+    assert names == [[f"Version{'a' * 16}"] * 3, [f"Version{'b' * 16}"] * 3, [f"Version{'a' * 16}"] * 3]
+    assert all("!Ref Version\n" not in text and "  Version:\n" not in text for text in texts)
+
+
+def test_tls_1_2_and_up_to_every_origin_and_from_viewers_of_a_domain() -> None:
+    config = properties("edge", "Distribution", **ADDRESS)["DistributionConfig"]
+    assert config["ViewerCertificate"]["MinimumProtocolVersion"] == "TLSv1.2_2021"
+    assert config["Aliases"] == ["keys.example.com"]
+    for origin in config["Origins"]:
+        assert origin["CustomOriginConfig"]["OriginProtocolPolicy"] == "https-only"
+        assert origin["CustomOriginConfig"]["OriginSSLProtocols"] == ["TLSv1.2"]
+
+
+def test_no_origin_is_anybody_else_s_than_the_broker_s(distribution: Mapping[str, Any]) -> None:
+    assert {one["DomainName"] for one in distribution["Origins"]} == {"<BrokerHost>"}
+    assert not any("OriginCustomHeaders" in one for one in distribution["Origins"])
+    times = {one["Id"]: one["CustomOriginConfig"]["OriginReadTimeout"] for one in distribution["Origins"]}
+    assert times == {"instead-of-the-provider": 120, "broker": 30}
+
+
+def test_the_function_is_what_lambda_at_edge_takes() -> None:
+    function = properties("edge", "Function")
+    assert function["Timeout"] <= 30
+    assert function["Architectures"] == ["x86_64"]
+    assert not function.keys() & {
+        "Environment",
+        "Layers",
+        "VpcConfig",
+        "DeadLetterConfig",
+        "TracingConfig",
+        "KmsKeyArn",
+    }
+    assert {
+        one.get("DeletionPolicy")
+        for name, one in template("edge")["Resources"].items()
+        if name in ("Function", "Version")
+    } == {"RetainExceptOnCreate"}
+
+
+# the broker and the administration
+
+
+def guarded(door: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield every path and method, and whether IAM is asked for."""
+    for path, methods in body(door)["paths"].items():
+        for method, one in methods.items():
+            if method != "options":
+                yield path, method, one.get("security") == [{"sigv4": []}]
+
+
+def test_every_route_of_the_administration_and_the_public_one_for_iam_have_the_iam_authorizer() -> None:
+    assert all(iam for _, _, iam in guarded("admin"))
+    assert {path for path, _, iam in guarded("public") if iam} == {"/token/iam"}
+    assert {(path, method) for path, method, iam in guarded("public") if not iam} == set(OPEN.items())
+    for door in DOORS:
+        assert body(door)["securityDefinitions"]["sigv4"]["x-amazon-apigateway-authtype"] == "awsSigv4"
+
+
+def invocable(door: str, principal: str, path: str, method: str, **parameters: Any) -> bool:  # noqa: ANN401  as CloudFormation has them
+    """Whether the API's own policy lets a principal ("*" for anybody) call a route."""
+    policy = properties(door, "RestAPI", **parameters)["DefinitionBody"]["x-amazon-apigateway-policy"]
+    arn = f"execute-api:/api/{method.upper()}{path}"
+    for one in policy["Statement"]:
+        who = one["Principal"] if one["Principal"] == "*" else one["Principal"]["AWS"]
+        resources = one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]]
+        forms = [re.escape(form).replace(r"\*", ".*") for form in resources]
+        if (
+            one["Effect"] == "Allow"
+            and (who == "*" or principal in who)
+            and any(re.fullmatch(form, arn) for form in forms)
+        ):
+            return True
+    return False
+
+
+def test_the_public_api_s_policy_opens_exactly_the_open_routes() -> None:
+    for path, method, iam in guarded("public"):
+        assert invocable("public", "*", path, method) is not iam
+    assert not invocable("public", "*", "/token", "get")
+    assert not invocable("public", "*", "/admin/policy", "get")
+
+
+def test_callers_of_other_accounts_are_let_in_to_the_route_for_iam_once_they_are_named() -> None:
+    named = {"CallerAccounts": ["210987654321"]}
+    assert not invocable("public", "210987654321", "/token/iam", "post")
+    assert invocable("public", "210987654321", "/token/iam", "post", **named)
+    assert not invocable("public", "333333333333", "/token/iam", "post", **named)
+
+
+def test_the_administration_s_policy_lets_nobody_in_and_keeps_other_accounts_and_networks_out() -> None:
+    network, account = body("admin")["x-amazon-apigateway-policy"]["Statement"]
+    assert {network["Effect"], account["Effect"]} == {"Deny"}
+    for one in (network, account):
+        assert (one["Principal"], one["Action"], one["Resource"]) == ("*", "execute-api:Invoke", "execute-api:/*")
+    assert network["Condition"] == {"NotIpAddress": {"aws:SourceIp": ["0.0.0.0/0", "::/0"]}}
+    assert account["Condition"] == {"StringNotEquals": {"aws:PrincipalAccount": ACCOUNT}}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_answer_of_the_gateway_s_own_is_in_the_door_s_form(door: str) -> None:
+    found = body(door)["x-amazon-apigateway-gateway-responses"]
+    assert {"DEFAULT_4XX", "DEFAULT_5XX", "ACCESS_DENIED", "MISSING_AUTHENTICATION_TOKEN", "THROTTLED"} <= found.keys()
+    for name, one in found.items():
+        ((kind, text),) = one["responseTemplates"].items()
+        told = json.loads(text)
+        assert kind == "application/json"
+        assert told["request_id"] == "$context.requestId", name
+        # SECURITY: nothing of the request, nor of what API Gateway says of it, which quotes what was signed.
+        assert re.findall(r"\$[\w.]+", text) == ["$context.requestId"], name
+        headers = one["responseParameters"]
+        assert headers["gatewayresponse.header.x-request-id"] == "context.requestId"
+        assert headers["gatewayresponse.header.cache-control"] == "'no-store'"
+        if door == "admin":
+            assert headers["gatewayresponse.header.content-type"] == "'application/problem+json'"
+            assert told["status"] == one["statusCode"]
+        else:
+            assert told.keys() == {"error", "error_description", "request_id"}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_is_told_its_names_and_no_secret(door: str) -> None:
+    told = properties(door, "APIHandler")["Environment"]["Variables"]
+    names = {
+        "public": {"DOOR", "CONTROL", "LEDGER", "URL", "EDGE_URL", "SIGNING_KEY"},
+        "admin": {"DOOR", "CONTROL", "COUNTERS", "LEDGER", "SECRETS_PREFIX", "SECRETS_KEY"},
+    }[door]
+    assert told.keys() == {f"KEYBROKER_{name}" for name in names}
+    assert told["KEYBROKER_DOOR"] == door
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_api_is_regional_and_throttled_and_with_a_domain_has_tls_1_2_and_no_other_address(door: str) -> None:
+    api = properties(door, "RestAPI")
+    assert api["EndpointConfiguration"] == "REGIONAL"
+    assert api["MethodSettings"][0]["ThrottlingRateLimit"] > 0
+    assert (api["StageName"], api["OpenApiVersion"], api["AlwaysDeploy"]) == ("api", "2.0", True)
+    assert properties(door, "RestAPI", **ADDRESS)["DisableExecuteApiEndpoint"] is True
+    assert properties(door, "ApiDomain", **ADDRESS)["SecurityPolicy"] == "TLS_1_2"
+    assert "ApiDomain" not in resolved(template(door))
+
+
+def test_which_key_signs_is_a_parameter() -> None:
+    keys = {"SigningKeyA": "arn-a", "SigningKeyB": "arn-b"}
+    for one in "AB":
+        told = properties("public", "APIHandler", **keys, Signs=one)["Environment"]["Variables"]
+        assert told["KEYBROKER_SIGNING_KEY"] == f"arn-{one.lower()}"
+
+
+def test_there_are_policies_for_who_looks_who_revokes_and_who_administers() -> None:
+    found = {
+        name: [
+            arn.partition("/api/")[2]
+            for arn in _listed(one["Properties"]["PolicyDocument"]["Statement"][0]["Resource"])
+        ]
+        for name, one in resolved(template("admin")).items()
+        if one["Type"] == "AWS::IAM::ManagedPolicy"
+    }
+    look = ["GET/admin/*", *(f"POST/admin/policy/{one}" for one in ("validate", "plan", "explain", "replay"))]
+    assert found == {
+        "Viewer": look,
+        "Responder": [*look, "POST/admin/revocations", "DELETE/admin/revocations/*"],
+        "Administrator": ["*/admin/*"],
+    }
+
+
+# what holds of all
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401  one, or a list of them
+    return value if isinstance(value, list) else [value]
+
+
+def statements(name: str) -> Iterator[Mapping[str, Any]]:
+    """Yield every statement of every role and managed policy."""
+    for one in resolved(template(name)).values():
+        documents = [policy["PolicyDocument"] for policy in one["Properties"].get("Policies", [])]
+        if one["Type"] == "AWS::IAM::ManagedPolicy":
+            documents.append(one["Properties"]["PolicyDocument"])
+        yield from (statement for document in documents for statement in document["Statement"])
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_no_identity_may_anything_on_everything(name: str) -> None:
+    for one in statements(name):
+        assert not any(action.endswith("*") for action in _listed(one["Action"])), one
+        for resource in _listed(one["Resource"]):
+            assert resource != "*", one
+            # A name's end is open where what is meant is all of a kind of this installation's: streams, secrets, routes.
+            assert re.fullmatch(r"<\w+>|arn:aws:(logs|secretsmanager|dynamodb|execute-api):.*", resource), resource
+            if resource.startswith("arn:aws:dynamodb"):
+                assert "*" not in resource
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_cannot_be_made_again_outlives_its_stack(name: str) -> None:
+    kinds = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::S3::Bucket")
+    for one in template(name)["Resources"].values():
+        if one["Type"] in kinds:
+            # Where the name is taken by what is left of a deployment that failed, the next one would fail, too.
+            assert one["DeletionPolicy"] in ("Retain", "RetainExceptOnCreate")
+            assert one["UpdateReplacePolicy"] == "Retain"
+
+
+def test_every_function_s_log_is_kept_for_so_long_and_no_longer() -> None:
+    functions = {name: properties(name, "APIHandler")["FunctionName"] for name in DOORS}
+    wanted = {f"/aws/lambda/{one}" for one in functions.values()} | {"/aws/lambda/us-east-1.keybroker-edge"}
+    made = resolved(template("logs"))
+    assert all(one["Properties"]["RetentionInDays"] == 90 for one in made.values())
+    groups = {one["Properties"]["LogGroupName"] for one in made.values()}
+    assert groups == wanted
+    assert properties("edge", "Function")["FunctionName"] == "keybroker-edge"
+    assert resolved(template("logs"), Home="false").keys() == {"Edge"}
+    assert resolved(template("logs"), EdgeFunction="false").keys() == {"Public", "Admin"}
+
+
+def test_two_keys_sign_and_none_of_them_can_leave_kms() -> None:
+    found = of_type("keys", "AWS::KMS::Key")
+    signing = [one["Properties"] for name, one in found.items() if name.startswith("SigningKey")]
+    assert [(one["KeySpec"], one["KeyUsage"]) for one in signing] == [("ECC_NIST_P256", "SIGN_VERIFY")] * 2
+    assert all("Origin" not in one and not one.get("MultiRegion") for one in signing)
+    assert found["ProviderKeysKey"]["Properties"]["EnableKeyRotation"] is True
+    assert {one["Properties"]["PendingWindowInDays"] for one in found.values()} == {30}
+
+
+def test_what_is_deployed_lies_in_a_bucket_of_nobody_else_s() -> None:
+    bucket = properties("artefacts", "Bucket")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    (statement,) = properties("artefacts", "TlsOnly")["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_everything_that_can_be_tagged_says_what_it_belongs_to(name: str) -> None:
+    without = {
+        "AWS::ApiGateway::BasePathMapping",
+        "AWS::IAM::ManagedPolicy",
+        "AWS::Lambda::Permission",
+        "AWS::Lambda::Version",
+        "AWS::S3::BucketPolicy",
+    }
+    for key, one in resolved(template(name), **ADDRESS).items():
+        if one["Type"] not in without:
+            tags = one["Properties"]["Tags"]
+            tags = tags if isinstance(tags, Mapping) else {tag["Key"]: tag["Value"] for tag in tags}
+            assert {"application": "keybroker", "deployment": "keybroker"}.items() <= tags.items(), key
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_has_no_default_is_another_stack_s_output(name: str) -> None:
+    asked = {key for key, one in template(name).get("Parameters", {}).items() if "Default" not in one}
+    given = {"TablesKey", "ProviderKeysKey", "SigningKeyA", "SigningKeyB", "HomeRegion", "BrokerHost"}
+    assert asked <= given
+
+
+def test_the_templates_are_all_that_there_are() -> None:
+    assert {path.stem for path in cloudformation.INFRA.glob("*.yaml")} == set(TEMPLATES)

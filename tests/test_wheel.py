@@ -1,0 +1,96 @@
+"""The wheel as users install it: into an environment with nothing else in it, without a network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, Running
+
+SIZE_LIMIT = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment with the wheel and nothing else."""
+
+    python: Path
+    wheel: Path
+
+    def run(self, program: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program in it, apart from the source tree, with these variables alone."""
+        command = [str(self.python), "-I", "-c", program]
+        return subprocess.run(
+            command,
+            cwd=self.wheel.parent,
+            env=dict(environ or {}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "venv", with_pip=False)
+    python = folder / "venv" / "bin" / "python"
+    install = [*pip, "--python", str(python), "install", "--no-index", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True, timeout=120)
+    return Environment(python, wheel)
+
+
+def test_it_needs_nothing(bare: Environment) -> None:
+    installed = bare.run(
+        "import importlib.metadata as m; print(sorted(one.metadata['Name'] for one in m.distributions()))"
+    )
+    assert installed.stdout.strip() == "['keybroker']"
+    program = "import keybroker; print([getattr(keybroker, name).__module__ for name in keybroker.__all__])"
+    done = bare.run(program)
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_gets_a_token_and_takes_it_back_with_nothing_else_installed(bare: Environment, running: Running) -> None:
+    program = """
+from keybroker import TokenProvider
+provider = TokenProvider("openai", grant="ci")
+print(provider.base_url, provider().count("."))
+provider.revoke()
+"""
+    done = bare.run(program, {"KEYBROKER_URL": running.broker, "KEYBROKER_ID_TOKEN": running.mint("7701")})
+    assert (done.stdout.strip(), done.stderr) == (f"{running.edge}/openai/v1 2", "")
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("provider()", 'pip install "keybroker[aws]"'),
+        ("provider.anthropic()()", "No module named 'anthropic'"),
+        ("provider.httpx_auth()", "No module named 'httpx'"),
+    ],
+)
+def test_what_needs_more_says_what(bare: Environment, call: str, said: str) -> None:
+    program = f"import keybroker; provider = keybroker.TokenProvider('openai', 'https://broker.example.com'); {call}"
+    done = bare.run(program, {"AWS_ACCESS_KEY_ID": "AKIAMADEUP", "KEYBROKER_IDENTITY": "aws-sigv4"})
+    assert done.returncode == 1
+    assert said in done.stderr.strip().splitlines()[-2] + done.stderr.strip().splitlines()[-1]
+
+
+def test_it_is_small_and_typed_and_holds_the_client_alone(bare: Environment) -> None:
+    assert bare.wheel.stat().st_size < SIZE_LIMIT
+    names = zipfile.ZipFile(bare.wheel).namelist()
+    assert "keybroker/py.typed" in names
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"keybroker"}
+    assert not [name for name in names if "__pycache__" in name]
