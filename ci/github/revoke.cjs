@@ -1,0 +1,1 @@
+require("./python.cjs").run("revoke_step.py");

@@ -1,0 +1,1 @@
+require("./python.cjs").run("token_step.py");

@@ -1,0 +1,62 @@
+"""The action's step: the job's identity -> a token, as outputs; or an error and a summary that say what is missing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import runpy
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+runpy.run_path(str(Path(__file__).with_name("repository.py")))  # first: it says where the imports below are
+
+from ci.github import claims_summary, runner  # noqa: E402  found by the line above
+from keybroker import KeybrokerError, Token, TokenProvider, ambient, audience, identity_claims  # noqa: E402
+from keybroker.cli import sdk_variables  # noqa: E402
+
+
+def main() -> int:
+    """Return the step's exit code."""
+    claims: Mapping[str, object] = {}
+    try:
+        url, key = _needed("url"), _needed("key")
+        wanted = runner.given("audience") or None
+        claims = identity_claims.unverified_claims(ambient.find(wanted).unverified_subject_token)
+        if wanted is None:
+            wanted = audience.discover(url, str(claims.get("iss", "")))
+        provider = TokenProvider(
+            key, url, grant=runner.given("grant") or None, scope=runner.given("scope") or None, audience=wanted
+        )
+        _hand_out(url, key, provider.token())
+    except KeybrokerError as fault:
+        runner.error(str(fault))
+        runner.summarize(claims_summary.refused(str(fault), claims))
+        return 1
+    return 0
+
+
+def _needed(name: str) -> str:
+    value = runner.given(name)
+    if not value:
+        raise KeybrokerError(f"the input {name!r} is missing")
+    return value
+
+
+def _hand_out(url: str, key: str, token: Token) -> None:
+    text = token.access_token
+    runner.mask(text)  # SECURITY: before anything else is written (test_the_token_is_masked_before_it_is_written)
+    runner.write("GITHUB_STATE", {"URL": url, "TOKEN": text})
+    ends = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=token.expires_in)
+    expires_at = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+    runner.write("GITHUB_OUTPUT", {"token": text, "base-url": token.base_url, "expires-at": expires_at})
+    if runner.given("export").lower() == "true":
+        variables = sdk_variables.of(key)
+        runner.write("GITHUB_ENV", {variables.key: text, variables.url: token.base_url})
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    runner.say(f"a token for {key} until {expires_at}, taken back when the job ends; its SHA-256 is {digest}")
+    runner.say(f"it opens {token.scope} at {token.base_url}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
