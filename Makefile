@@ -10,9 +10,12 @@ MINISTACK_STAMP := $(MINISTACK)/.installed
 LAMBDA := .venv-lambda
 LAMBDA_STAMP := $(LAMBDA)/.installed
 CONFIG := infra/edge/placeholder.json
+INFRA := .venv-infra
+INFRA_STAMP := $(INFRA)/.installed
+CHECKOV := .venv-checkov
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api fuzz bench edge lint format requirements schema openapi providers clean
+.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements schema openapi providers clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -87,6 +90,9 @@ $(SCHEMATHESIS_STAMP): tests/api/requirements.txt
 	@$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+test-sdks: $(STAMP) ## Try real clients from PyPI and npm, each in an environment of its own, some minutes; SDKS=--write writes docs/clients.md
+	@$(BIN)/python -m tests.sdks $(SDKS)
+
 fuzz: $(STAMP) ## Look for what breaks the rules, FUZZ_SECONDS (60) for each target
 	@$(BIN)/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60}
 
@@ -102,6 +108,28 @@ $(LAMBDA_STAMP): tests/bench/lambda.txt
 
 edge: $(STAMP) ## Build dist/edge.zip, the edge function; CONFIG=FILE is baked into it
 	@$(BIN)/python -m infra.edge dist/edge.zip --config $(CONFIG)
+
+package: $(STAMP) ## Build all that is deployed on AWS into dist/, the same byte for byte; offline once its wheels are there
+	@$(BIN)/python -m infra.package --config $(CONFIG)
+
+deploy: package ## Deploy on AWS: make deploy STAGE=prod; with SHOW=1 the commands are shown and none is run (docs/deploy.md)
+	@$(BIN)/python -m infra.deploy $(if $(SHOW),--show) '$(STAGE)'
+
+destroy: $(STAMP) ## Take the doors of a stage away: make destroy STAGE=prod CONFIRM=prod; tables, keys and logs stay
+	@$(BIN)/python -m infra.destroy $(if $(SHOW),--show) --confirm '$(CONFIRM)' '$(STAGE)'
+
+test-infra: package $(MINISTACK_STAMP) $(INFRA_STAMP) ## Check the templates, deploy them into another's AWS, and have each role try what it must not do
+	@$(BIN)/python -m tests.integration.infra.lint
+	@$(BIN)/pytest -p no:xdist tests/integration/infra
+
+# aws and cfn-lint bring a botocore along, checkov a hundred packages: each has an environment of its own.
+$(INFRA_STAMP): tests/integration/infra/requirements.txt tests/integration/infra/checkov.txt
+	@echo "setting up $(INFRA) and $(CHECKOV) (once, a minute)"
+	@$(PYTHON) -m venv $(INFRA)
+	@$(INFRA)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/integration/infra/requirements.txt
+	@$(PYTHON) -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/integration/infra/checkov.txt
+	@touch $@
 
 lint: $(STAMP) ## Run the linter and the type checker
 	@$(BIN)/ruff check .
@@ -124,5 +152,5 @@ providers: $(STAMP) ## Write docs/providers.md's tables from the presets
 	@$(BIN)/python -m tests.provider_table
 
 clean: ## Remove the environments and caches
-	@rm -rf $(VENV) $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf $(VENV) $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

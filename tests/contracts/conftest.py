@@ -28,7 +28,7 @@ def over_ministack() -> Iterator[Make]:
 
         @contextmanager
         def made() -> Iterator[Adapters]:
-            with ministack.fresh_tables(dynamodb) as tables:
+            with ministack.fresh_tables(dynamodb) as tables, dynamodb_adapters.patience():
                 yield dynamodb_adapters.over(tables)
 
         yield made
