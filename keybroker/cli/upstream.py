@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import time
 from collections import deque
 from http.client import HTTPConnection
@@ -35,13 +36,13 @@ class Upstream:
         return connection_to(urlsplit(self.root), PATIENCE)
 
     def take(self) -> HTTPConnection | None:
-        """Return a connection that was kept, None if there is none; the edge may have closed it meanwhile."""
+        """Return a connection that was kept, None if there is none; the edge may close it in this very moment."""
         while True:
             try:
                 since, connection = self._kept.pop()  # the newest; of two threads each gets another one
             except IndexError:
                 return None
-            if time.monotonic() - since < _IDLE:
+            if time.monotonic() - since < _IDLE and not _has_ended(connection):
                 return connection
             connection.close()
 
@@ -57,3 +58,8 @@ class Upstream:
         while self._kept:
             with contextlib.suppress(IndexError):  # another thread was quicker
                 self._kept.pop()[1].close()
+
+
+def _has_ended(connection: HTTPConnection) -> bool:
+    """Whether the other side has closed a connection on which nothing is waited for, or has said what nobody asked."""
+    return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])

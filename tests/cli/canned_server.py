@@ -43,6 +43,8 @@ class CannedServer:
 
     def _answer(self, connection: socket.socket) -> None:
         self.seen.append(request(connection))
+        if not self.pieces:
+            raise ConnectionError("there is no answer: the connection is closed")
         for number, piece in enumerate(self.pieces):
             if number:
                 self.go_on.wait(SECONDS)

@@ -177,6 +177,18 @@ def test_a_connection_that_the_edge_has_closed_meanwhile_costs_no_call(here: Loo
     assert (edge.connections, len(edge.seen)) == (3, 3)
 
 
+def test_a_call_that_may_have_been_taken_is_not_sent_twice(here: Loopback, edge: CannedServer) -> None:
+    edge.stays = True
+    with connected(here) as connection:
+        for status in (200, 502):
+            connection.request("POST", "/openai/v1/responses", b"{}", headers={"x-api-key": here.key})
+            with connection.getresponse() as response:
+                response.read()
+            assert response.status == status
+            edge.pieces.clear()  # it takes the next call, and closes
+    assert (edge.connections, len(edge.seen)) == (1, 2)
+
+
 def test_a_connection_that_was_idle_for_long_is_not_used_again(
     here: Loopback, edge: CannedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
