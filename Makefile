@@ -10,6 +10,7 @@ MINISTACK_STAMP := $(MINISTACK)/.installed
 LAMBDA := .venv-lambda
 LAMBDA_STAMP := $(LAMBDA)/.installed
 CONFIG := infra/edge/placeholder.json
+DYNAMODB_TESTS := tests/contracts tests/races tests/integration/dynamodb
 INFRA := .venv-infra
 INFRA_STAMP := $(INFRA)/.installed
 CHECKOV := .venv-checkov

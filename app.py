@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from chalice.app import Chalice, IAMAuthorizer, MultiDict, Request, Response
 
 from chalicelib import broker_on_aws, public_api
-from chalicelib.errors import Refusal
+from chalicelib.errors import Refusal, cause
 from chalicelib.http_api import Answer, Arrival, Ports, View, refused
 
 LOG = logging.getLogger("keybroker")
@@ -138,7 +138,7 @@ def _refused(app: Chalice, door: str, refusal: Refusal) -> Response:
     request_id = _request_id(app)
     # SECURITY: fixed words, and who was refused once that is verified; nothing else of what was sent (test_canary.py).
     line = {"door": door, "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
-    LOG.info(json.dumps({**line, **refusal.about}))
+    LOG.info(json.dumps({**line, **refusal.about, **cause(refusal)}))
     return _response(refused(refusal, door, request_id))
 
 

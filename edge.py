@@ -21,7 +21,7 @@ from chalicelib import (
     resource_metadata,
 )
 from chalicelib.admission import Admitted, Call
-from chalicelib.errors import Refusal
+from chalicelib.errors import Refusal, cause
 
 _WELL_KNOWN = "/.well-known/"
 
@@ -111,7 +111,7 @@ def _send_on(request: Mapping[str, Any], admitted: Admitted) -> dict[str, Any]:
 def _refuse(refusal: Refusal, request_id: str, made: Sequence[Ports]) -> dict[str, Any]:
     # SECURITY: fixed words, and who and what was refused once that is verified; nothing else of the call (test_canary.py).
     line = {"door": "edge", "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
-    (made[0].log if made else print)(json.dumps({**line, **refusal.about}))
+    (made[0].log if made else print)(json.dumps({**line, **refusal.about, **cause(refusal)}))
     url = made[0].edge.url if made else ""
     headers = edge_refusal.headers(refusal, request_id, url)
     return _answer(refusal.status, headers, edge_refusal.body(refusal, request_id))

@@ -43,6 +43,17 @@ class Unavailable(Refusal):
         )
 
 
+def cause(refusal: Refusal) -> Mapping[str, str]:
+    """Return for the log by which word AWS refused us, e.g. `AccessDeniedException`; nothing if it was not AWS.
+
+    Never its text, which can quote what was sent.
+    """
+    answer = getattr(refusal.__cause__, "response", None)
+    error = answer.get("Error", {}) if isinstance(answer, Mapping) else {}
+    code = error.get("Code") if isinstance(error, Mapping) else None
+    return {"cause": code} if isinstance(code, str) and code.isalnum() and len(code) <= 64 else {}
+
+
 class TokenInvalid(Exception):  # noqa: N818  named like RFC 6750's invalid_token
     """A token that does not verify. `reason` is a fixed word for the log; callers are told nothing but "invalid"."""
 

@@ -27,7 +27,8 @@ def sign(method: str, url: str, headers: Mapping[str, str], body: bytes, region:
 
     url: absolute, percent-encoded as it is sent, its query sorted. body: b"" for none. region: of the API; if left out,
     what the host name says, then AWS_REGION, AWS_DEFAULT_REGION, the profile's. A signature is good for five minutes.
-    Raises NoIdentity: there are no AWS credentials here. CannotSign.
+    Raises NoIdentity: there are no AWS credentials here. IdentityError: they are no use, or botocore is not installed.
+    NotConfigured: the region is not known.
     """
     try:
         from botocore.auth import SigV4Auth  # noqa: PLC0415  of the extra [aws], and an eighth of a second

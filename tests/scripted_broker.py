@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from keybroker import aws
 from keybroker.sources import google
 
 Script = Callable[["Handler", int], None]
@@ -137,6 +138,7 @@ def bare_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    aws._chain.cache_clear()  # it keeps what it found for whichever test was before
     monkeypatch.setattr(google, "PRODUCT", "/nonexistent")  # the test may run on a machine of Google's
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from chalicelib import cloudwatch
 from chalicelib.cloudwatch import LoggedLedger
-from tests.parts import KEY_VALUE, Parts, mint, parts_in
+from chalicelib.errors import Refusal
+from tests.parts import KEY_VALUE, SUB, Parts, mint, parts_in
 
 LOG = logging.getLogger("keybroker")
 
@@ -118,9 +119,20 @@ def test_a_retry_is_a_line_of_the_token_that_was_issued_before(
 def test_what_was_not_written_is_not_said_to_be_issued(parts: Parts, capsys: pytest.CaptureFixture[str]) -> None:
     subject = mint()
     parts.exchange(subject)
-    with pytest.raises(Exception, match="replayed"):
+    with pytest.raises(Refusal, match="replayed"):
         parts.exchange(subject, ledger=LoggedLedger(parts.ledger))
     assert capsys.readouterr().out == ""
+
+
+def test_a_refusal_says_whose_it_was_once_there_is_a_grant_and_nothing_before(parts: Parts) -> None:
+    subject = mint()
+    parts.exchange(subject)
+    with pytest.raises(Refusal) as replayed:
+        parts.exchange(subject)
+    assert replayed.value.about == {"key": "openai", "grant": "app", "principal": SUB}
+    with pytest.raises(Refusal) as stranger:
+        parts.exchange(mint(repository_owner_id="1"))
+    assert stranger.value.about == {}, "what was asked for is the caller's own text, and would be a metric's dimension"
 
 
 def test_powertools_is_not_imported_before_there_is_something_to_write() -> None:

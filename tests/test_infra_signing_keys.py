@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from chalicelib import aws_client
 from chalicelib.dynamodb import Tables
 from chalicelib.dynamodb_jwks import live_keys
-from chalicelib.kms_signing import public_jwk
+from chalicelib.kms_signing import Client, public_jwk
 from infra import signing_keys
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.tables_template import create_tables
@@ -25,14 +24,14 @@ def tables() -> Iterator[Tables]:
 
 
 @pytest.fixture(scope="module")
-def kms() -> Any:  # noqa: ANN401  a client
+def kms() -> Client:
     locked_moto()
     client = aws_client.make("kms", "us-east-1")
     client.list_keys()  # moto's first answer takes long
     return client
 
 
-def key(kms: Any, spec: str = "ECC_NIST_P256") -> str:  # noqa: ANN401  a client
+def key(kms: Client, spec: str = "ECC_NIST_P256") -> str:
     arn: str = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
     return arn
 
@@ -43,8 +42,8 @@ def run(tables: Tables, *arguments: str) -> int:
 
 def test_the_keys_are_published_and_live_and_it_is_said_which(
     tables: Tables,
-    kms: Any,
-    capsys: pytest.CaptureFixture[str],  # noqa: ANN401  a client
+    kms: Client,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arns = [key(kms), key(kms)]
     kids = [public_jwk(kms, arn)["kid"] for arn in arns]
@@ -55,8 +54,8 @@ def test_the_keys_are_published_and_live_and_it_is_said_which(
 
 def test_one_alone_can_be_listed_and_stays_so(
     tables: Tables,
-    kms: Any,
-    capsys: pytest.CaptureFixture[str],  # noqa: ANN401  a client
+    kms: Client,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arns = [key(kms), key(kms)]
     tainted, good = (public_jwk(kms, arn)["kid"] for arn in arns)
@@ -67,8 +66,8 @@ def test_one_alone_can_be_listed_and_stays_so(
 
 def test_a_kid_of_none_of_the_keys_changes_nothing(
     tables: Tables,
-    kms: Any,
-    capsys: pytest.CaptureFixture[str],  # noqa: ANN401  a client
+    kms: Client,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(tables, "--live", "A" * 43, key(kms)) == 1
     assert capsys.readouterr().err == f"error: none of these keys is {'A' * 43}\n"
@@ -77,15 +76,15 @@ def test_a_kid_of_none_of_the_keys_changes_nothing(
 
 def test_a_key_that_signs_no_es256_is_not_published(
     tables: Tables,
-    kms: Any,
-    capsys: pytest.CaptureFixture[str],  # noqa: ANN401  a client
+    kms: Client,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(tables, key(kms, "RSA_2048")) == 1
     assert capsys.readouterr().err.startswith("error: signing_key_malformed")
     assert live_keys(tables) == []
 
 
-def test_a_listed_key_that_was_never_published_verifies_nothing(tables: Tables, kms: Any) -> None:  # noqa: ANN401  a client
+def test_a_listed_key_that_was_never_published_verifies_nothing(tables: Tables, kms: Client) -> None:
     arns = [key(kms), key(kms)]
     assert run(tables, *arns) == 0
     kids = [public_jwk(kms, arn)["kid"] for arn in arns]

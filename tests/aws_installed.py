@@ -1,0 +1,135 @@
+"""Both doors and the edge as Lambda makes them, over moto, with what each of them asks of AWS noted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import app
+import edge
+from chalicelib import aws_client, broker_on_aws, config, dynamodb_things
+from chalicelib.dynamodb import Tables
+from chalicelib.kms_signing import public_jwk
+from infra import signing_keys
+from tests import aws_story, moto_kms
+from tests.aws_requests import Asked, asked
+from tests.aws_story import Caller
+from tests.contracts.dynamodb_adapters import locked_moto
+from tests.contracts.tables_template import create_tables
+
+URLS = {"KEYBROKER_URL": "https://broker.example.com", "KEYBROKER_EDGE_URL": "https://keys.example.com"}
+
+
+class Recorder:
+    """Notes what each function asks of AWS. door: whose clients are made just now."""
+
+    def __init__(self) -> None:
+        self.door = ""
+        self.asked: dict[str, set[Asked]] = {"public": set(), "admin": set(), "edge": set()}
+        self._real = aws_client.make
+
+    def make(self, service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  as the real one
+        client = self._real(service, region, endpoint)
+        if self.door not in self.asked:
+            return client
+        found = self.asked[self.door]
+
+        def note(params: Any, model: Any, **_: object) -> None:  # noqa: ANN401  botocore's
+            found.update(asked(service, model.name, params))
+
+        client.meta.events.register(f"provide-client-params.{client.meta.service_model.service_id.hyphenize()}", note)
+        return client
+
+    def during(self, door: str, act: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever it returns
+        self.door = door
+        try:
+            return act()
+        finally:
+            self.door = ""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Two functions of the broker and one of the edge, as they are told what they are."""
+
+    tables: Tables
+    public: dict[str, str]
+    admin: dict[str, str]
+    directory: Path
+    recorder: Recorder
+
+    def caller(self, door: str, identity: dict[str, str] | None = None) -> Caller:
+        """Return somebody who calls a function that has just started."""
+        environ = {"public": self.public, "admin": self.admin}[door]
+        function = app.make_app(lambda: broker_on_aws.ports_on_aws(environ), door)
+        return Caller(lambda event: self.recorder.during(door, lambda: function(event, None)), identity)
+
+    def administrator(self) -> Caller:
+        return self.caller("admin", {"userArn": aws_story.ADMINISTRATOR})
+
+    def call(self, token: str) -> dict[str, Any]:
+        """Call the edge, one that has just started."""
+        baked = self.directory / config.EDGE_FILE
+        members = {
+            "region": "us-east-1",
+            "control": self.tables.control,
+            "counters": self.tables.counters,
+            "secrets_region": "us-east-1",
+            "secrets_prefix": self.admin["KEYBROKER_SECRETS_PREFIX"],
+            "issuer": self.public["KEYBROKER_URL"],
+            "edge_url": self.public["KEYBROKER_EDGE_URL"],
+        }
+        baked.write_text(json.dumps(members))
+        handle = edge.make_handler(lambda: edge.Ports(config.edge_on_aws(baked)))
+        for _ in range(4):
+            answer: dict[str, Any] = self.recorder.during("edge", lambda: handle(aws_story.edge_event(token), None))
+            if answer.get("status") != "503":
+                break
+        return answer
+
+
+@contextlib.contextmanager
+def installation(directory: Path, prefix: str) -> Iterator[Installed]:
+    """Install Keybroker, with a policy in force and a key set. prefix: of the tables, nobody else's."""
+    with pytest.MonkeyPatch.context() as patch:
+        tables = create_tables(locked_moto(), prefix)
+        patch.setattr(dynamodb_things, "COPIES", "0123")  # moto takes some milliseconds for each
+        moto_kms.mend(patch)
+        recorder = Recorder()
+        patch.setattr(aws_client, "make", recorder.make)
+        kms = aws_client.make("kms", "us-east-1")
+        keys = [kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"] for _ in range(2)]
+        signing_keys.publish([public_jwk(kms, key) for key in keys], tables)
+        shared = {
+            "AWS_REGION": "us-east-1",
+            "KEYBROKER_CONTROL": tables.control,
+            "KEYBROKER_LEDGER": tables.ledger,
+        }
+        public = {**shared, **URLS, "KEYBROKER_DOOR": "public", "KEYBROKER_SIGNING_KEY": keys[0]}
+        admin = {
+            **shared,
+            "KEYBROKER_DOOR": "admin",
+            "KEYBROKER_COUNTERS": tables.counters,
+            "KEYBROKER_SECRETS_PREFIX": prefix,
+            "KEYBROKER_SECRETS_KEY": "alias/aws/secretsmanager",
+        }
+        one = Installed(tables, public, admin, directory, recorder)
+        assert aws_story.put_in_force(one.administrator(), aws_story.policy()).status == 200
+        stored = one.administrator().ask("PUT", "/admin/keys/{name}", {"value": aws_story.KEY_VALUE}, name="openai")
+        assert stored.status == 200, stored.body
+        yield one
+        for name in (tables.control, tables.counters, tables.ledger):
+            tables.client.delete_table(TableName=name)
+
+
+def issued(installed: Installed) -> str:
+    """Return a token of ours for a fresh identity token."""
+    answer = installed.caller("public").ask("POST", "/token", aws_story.wanted())
+    assert answer.status == 200, answer.body
+    return str(answer.json["access_token"])

@@ -1,0 +1,108 @@
+"""What security rests on in the edge's template: nothing cached, every call through the function, TLS, a numbered version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from infra import package
+from tests.cloudformation import ACCOUNT, resolved, template
+
+ADDRESS = {"Domain": "keys.example.com", "Certificate": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1"}
+
+
+def properties(resource: str, **parameters: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = resolved(template("edge"), **parameters)[resource]["Properties"]
+    return found
+
+
+def of_type(kind: str) -> dict[str, Mapping[str, Any]]:
+    return {key: one for key, one in template("edge")["Resources"].items() if one["Type"] == kind}
+
+
+@pytest.fixture(scope="module", params=[{}, ADDRESS], ids=["cloudfront's own address", "a domain"])
+def distribution(request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = properties("Distribution", **request.param)["DistributionConfig"]
+    return found
+
+
+def behaviours(distribution: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [distribution["DefaultCacheBehavior"], *distribution["CacheBehaviors"]]
+
+
+def test_nothing_is_cached_and_every_call_arrives_with_its_headers(distribution: Mapping[str, Any]) -> None:
+    for one in behaviours(distribution):
+        assert one["CachePolicyId"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad", "not CachingDisabled"
+        assert one["OriginRequestPolicyId"] == "b689b0a8-53d0-40ab-baf2-68738e2966ac", "not AllViewerExceptHostHeader"
+        assert one["Compress"] is False
+        assert one["ViewerProtocolPolicy"] == "https-only"
+        assert set(one["AllowedMethods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
+
+
+def test_no_error_is_remembered_and_none_is_put_in_another_s_place(distribution: Mapping[str, Any]) -> None:
+    found = distribution["CustomErrorResponses"]
+    assert {one["ErrorCode"] for one in found} == {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
+    assert all(one == {"ErrorCode": one["ErrorCode"], "ErrorCachingMinTTL": 0} for one in found)
+
+
+def test_every_call_but_anthropic_s_for_a_token_goes_through_the_function(distribution: Mapping[str, Any]) -> None:
+    everything, token = behaviours(distribution)
+    assert everything["LambdaFunctionAssociations"] == [
+        {"EventType": "origin-request", "IncludeBody": True, "LambdaFunctionARN": "<Version>"}
+    ]
+    assert (token["PathPattern"], token["TargetOriginId"]) == ("/anthropic/v1/oauth/token", "broker")
+    assert "LambdaFunctionAssociations" not in token
+
+
+def test_the_function_is_associated_by_a_numbered_version() -> None:
+    versions = of_type("AWS::Lambda::Version")
+    association = template("edge")["Resources"]["Distribution"]["Properties"]["DistributionConfig"][
+        "DefaultCacheBehavior"
+    ]["LambdaFunctionAssociations"][0]
+    assert {association["LambdaFunctionARN"]["Ref"]} == versions.keys()
+    assert not of_type("AWS::Lambda::Alias")
+
+
+def test_other_code_is_another_version_and_the_same_code_the_same() -> None:
+    texts = [package.edge_template(digest) for digest in ("a" * 64, "b" * 64, "a" * 64)]
+    names = [re.findall(r"Version[0-9a-f]{16}", text) for text in texts]
+    assert names == [[f"Version{'a' * 16}"] * 3, [f"Version{'b' * 16}"] * 3, [f"Version{'a' * 16}"] * 3]
+    assert all("!Ref Version\n" not in text and "  Version:\n" not in text for text in texts)
+
+
+def test_tls_1_2_and_up_to_every_origin_and_from_viewers_of_a_domain() -> None:
+    config = properties("Distribution", **ADDRESS)["DistributionConfig"]
+    assert config["ViewerCertificate"]["MinimumProtocolVersion"] == "TLSv1.2_2021"
+    assert config["Aliases"] == ["keys.example.com"]
+    for origin in config["Origins"]:
+        assert origin["CustomOriginConfig"]["OriginProtocolPolicy"] == "https-only"
+        assert origin["CustomOriginConfig"]["OriginSSLProtocols"] == ["TLSv1.2"]
+
+
+def test_no_origin_is_anybody_else_s_than_the_broker_s(distribution: Mapping[str, Any]) -> None:
+    assert {one["DomainName"] for one in distribution["Origins"]} == {"<BrokerHost>"}
+    assert not any("OriginCustomHeaders" in one for one in distribution["Origins"])
+    times = {one["Id"]: one["CustomOriginConfig"]["OriginReadTimeout"] for one in distribution["Origins"]}
+    assert times == {"instead-of-the-provider": 120, "broker": 30}
+
+
+def test_the_function_is_what_lambda_at_edge_takes() -> None:
+    function = properties("Function")
+    assert function["Timeout"] <= 30
+    assert function["Architectures"] == ["x86_64"]
+    assert not function.keys() & {
+        "Environment",
+        "Layers",
+        "VpcConfig",
+        "DeadLetterConfig",
+        "TracingConfig",
+        "KmsKeyArn",
+    }
+    assert {
+        one.get("DeletionPolicy")
+        for name, one in template("edge")["Resources"].items()
+        if name in ("Function", "Version")
+    } == {"RetainExceptOnCreate"}
