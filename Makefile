@@ -91,7 +91,7 @@ $(SCHEMATHESIS_STAMP): tests/api/requirements.txt
 	@$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-test-sdks: $(STAMP) ## Try real clients from PyPI and npm, each in an environment of its own, some minutes; SDKS=--write writes docs/clients.md
+test-sdks: $(STAMP) ## Try real clients from PyPI and npm, each in an environment of its own, a quarter of an hour; SDKS=--write writes docs/clients.md
 	@$(BIN)/python -m tests.sdks $(SDKS)
 
 fuzz: $(STAMP) ## Look for what breaks the rules, FUZZ_SECONDS (60) for each target
@@ -153,5 +153,5 @@ providers: $(STAMP) ## Write docs/providers.md's tables from the presets
 	@$(BIN)/python -m tests.provider_table
 
 clean: ## Remove the environments and caches
-	@rm -rf $(VENV) $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf $(VENV) .venv-sdk-* tests/sdks/node/node_modules $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

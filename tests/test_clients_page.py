@@ -98,6 +98,7 @@ def spoilt(case: str, **changes: Any) -> Mapping[str, results.Record]:  # noqa: 
         ("refused", {"said": "Error code: 403"}, "the user does not see 'the token does not open POST '"),
         ("revoked", {"statuses": (403, 403)}, "not 1 to 1 requests that are answered 403"),
         ("quota", {"statuses": (429,) * 4}, "not 1 to 3 requests that are answered 429"),
+        ("minute", {"statuses": (429,)}, "neither an answer in the next minute nor"),
         ("expired", {"statuses": (200,)}, "not 1 to 1 requests that are answered 401"),
         ("no_more", {"statuses": (403,)}, "not the broker's refusal, and nothing sent"),
     ],

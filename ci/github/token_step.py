@@ -51,8 +51,7 @@ def _hand_out(url: str, key: str, token: Token) -> None:
     expires_at = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
     runner.write("GITHUB_OUTPUT", {"token": text, "base-url": token.base_url, "expires-at": expires_at})
     if runner.given("export").lower() == "true":
-        variables = sdk_variables.of(key)
-        runner.write("GITHUB_ENV", {variables.key: text, variables.url: token.base_url})
+        runner.write("GITHUB_ENV", sdk_variables.of(key).set_to(text, token.base_url))
     digest = hashlib.sha256(text.encode()).hexdigest()
     runner.say(f"a token for {key} until {expires_at}, taken back when the job ends; its SHA-256 is {digest}")
     runner.say(f"it opens {token.scope} at {token.base_url}")

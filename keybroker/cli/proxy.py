@@ -47,6 +47,6 @@ def _announce(at: Place, here: Loopback) -> None:
         return
     for name in here.upstreams:
         variables = sdk_variables.of(name)
-        for variable, value in ((variables.key, here.key), (variables.url, here.base_url(name))):
+        for variable, value in variables.set_to(here.key, here.base_url(name)).items():
             output.data(f"export {variable}={shlex.quote(value)}")
     sys.stdout.flush()

@@ -13,13 +13,19 @@ from dataclasses import dataclass
 class Variables:
     """Of one SDK or tool. key: holds the token. url: the edge's address, "" if it reads none. unset: those that would win.
 
-    ours: true if `url` is a name of ours that the SDK does not read: the program has to pass it on by itself.
+    ours: true if `url` is a name of ours that the SDK does not read: the program has to pass it on by itself. also: other
+    names for the address, of programs that would call the provider itself with our token if they were not set.
     """
 
     key: str
     url: str
     unset: tuple[str, ...] = ()
     ours: bool = False
+    also: tuple[str, ...] = ()
+
+    def set_to(self, key: str, url: str) -> dict[str, str]:
+        """Return all variables with what they are set to."""
+        return {self.key: key, **dict.fromkeys((self.url, *self.also), url)}
 
 
 _ANTHROPIC = ("ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_PROFILE")
@@ -32,7 +38,7 @@ KNOWN: Mapping[str, Variables] = {
     ),
     "anthropic": Variables("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", ("ANTHROPIC_AUTH_TOKEN", *_ANTHROPIC)),
     "claude-code": Variables("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", ("ANTHROPIC_API_KEY", *_ANTHROPIC)),
-    "gemini": Variables("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL", ("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI")),
+    "gemini": Variables("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL", ("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"), also=("GEMINI_API_BASE",)),  # LiteLLM's
     "mistral": Variables("MISTRAL_API_KEY", "MISTRAL_BASE_URL", ours=True),
     "cohere": Variables("CO_API_KEY", "CO_API_URL", ("COHERE_API_KEY",)),
     "groq": Variables("GROQ_API_KEY", "GROQ_BASE_URL"),
@@ -54,7 +60,7 @@ def child(parent: Mapping[str, str], given: Mapping[str, tuple[str, str]]) -> di
     dropped = {one for variables, _ in made.values() for one in variables.unset}
     environ = {name: value for name, value in parent.items() if name not in dropped}
     for variables, (key, url) in made.values():
-        environ |= {variables.key: key, variables.url: url}
+        environ |= variables.set_to(key, url)
     return environ
 
 

@@ -39,7 +39,7 @@ def _shown(issued: Token, form: str, sdk: str) -> str:
         return f"Authorization: Bearer {issued.access_token}"
     if form == "env":
         variables = sdk_variables.of(sdk)
-        pairs = ((variables.key, issued.access_token), (variables.url, issued.base_url))
+        pairs = variables.set_to(issued.access_token, issued.base_url).items()
         unset = [f"unset {' '.join(variables.unset)}"] if variables.unset else []
         return "\n".join([*unset, *(f"export {name}={shlex.quote(value)}" for name, value in pairs)])
     return issued.access_token

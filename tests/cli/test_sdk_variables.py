@@ -12,9 +12,9 @@ from tests.running import ROOT
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_childs_environment_has_the_token_and_the_address_and_nothing_that_would_win(name: str) -> None:
     variables = KNOWN[name]
-    parent = dict.fromkeys((variables.key, variables.url, *variables.unset), "old") | {"PATH": "/bin"}
+    parent = dict.fromkeys((variables.key, variables.url, *variables.also, *variables.unset), "old") | {"PATH": "/bin"}
     environ = sdk_variables.child(parent, {name: ("token", "https://edge.example/k")})
-    assert environ == {"PATH": "/bin", variables.key: "token", variables.url: "https://edge.example/k"}
+    assert environ == {"PATH": "/bin"} | variables.set_to("token", "https://edge.example/k")
 
 
 def test_several_sdks_are_set_at_once() -> None:
@@ -37,4 +37,4 @@ def test_the_documentation_has_the_same_variables() -> None:
         name: (tuple(re.findall(r"`([A-Z_]+)`", made)), tuple(re.findall(r"`(\w+)`", gone)))
         for name, made, gone in rows
     }
-    assert shown == {name: ((one.key, one.url), one.unset) for name, one in KNOWN.items()}
+    assert shown == {name: ((one.key, one.url, *one.also), one.unset) for name, one in KNOWN.items()}
