@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from google import genai
+from google import genai  # type: ignore[import-untyped, unused-ignore]  # in an environment of its own, and known by its neighbours or not
 from google.genai import types  # type: ignore[import-untyped]  # as above
 
 import keybroker
