@@ -145,10 +145,19 @@ def test_a_token_for_another_audience_than_the_brokers_is_said_to_be(
 
 def test_the_broker_does_not_choose_the_audience() -> None:
     with scripted(refused(400, "invalid_grant")) as broker:
-        broker.audience = "sts.amazonaws.com"
-        with pytest.raises(Refused, match=r"the broker's is 'sts\.amazonaws\.com': set KEYBROKER_AUDIENCE"):
+        broker.audience = "keybroker.octo-org"
+        with pytest.raises(Refused, match=r"the broker's is 'keybroker\.octo-org': set KEYBROKER_AUDIENCE"):
             fetch(Wish(broker.url, "openai"))
     assert [asked.form["subject_token"] for asked in broker.asked] == [SUBJECT]  # nothing was sent but what there was
+
+
+def test_an_audience_that_is_another_services_is_not_even_proposed() -> None:
+    with scripted(refused(400, "invalid_grant")) as broker:
+        broker.audience = "sts.amazonaws.com"
+        with pytest.raises(Refused) as caught:
+            fetch(Wish(broker.url, "openai"))
+    assert "sts.amazonaws.com" not in str(caught.value)
+    assert "was not accepted" in str(caught.value)
 
 
 def test_an_identity_token_that_has_expired_is_said_to_have(monkeypatch: pytest.MonkeyPatch) -> None:
