@@ -75,7 +75,7 @@ def audience(arrival: Arrival, ports: Ports) -> Answer:
     config = ports.broker.ledger.find(Wanted((thing,), "", "", None, ports.clock())).things[thing].config
     # SECURITY: an issuer that nobody registered is answered like one with the usual audience, for anybody may ask
     # (test_whether_an_issuer_is_registered_is_not_told).
-    return Answer({"audience": config["audience"] if config else USUAL_AUDIENCE}, headers=_PUBLIC)
+    return Answer({"audience": (config or {}).get("audience", USUAL_AUDIENCE)}, headers=_PUBLIC)  # AWS itself has none
 
 
 def healthz(_arrival: Arrival, ports: Ports) -> Answer:

@@ -343,8 +343,14 @@ def test_a_job_is_told_for_which_audience_its_issuer_s_tokens_have_to_be(parts: 
     assert audience_of(public, CI) == {"audience": "keybroker.octo-org"}
 
 
-def test_whether_an_issuer_is_registered_is_not_told(public: Door) -> None:
-    assert audience_of(public, CI) == audience_of(public, "https://nobody.example") == {"audience": "keybroker"}
+def test_whether_an_issuer_is_registered_is_not_told(parts: Parts, public: Door) -> None:
+    parts.apply(grant(to='{aws: "arn:aws:iam::123456789012:role/app"}'))
+    assert (
+        audience_of(public, "aws")
+        == audience_of(public, CI)
+        == audience_of(public, "https://nobody.example")
+        == {"audience": "keybroker"}
+    )
 
 
 @pytest.mark.parametrize(
