@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -85,17 +86,17 @@ def _describe(request: Mapping[str, Any], edge: admission.Edge) -> dict[str, Any
 def _send_on(request: Mapping[str, Any], admitted: Admitted) -> dict[str, Any]:
     # SECURITY: where the call goes is the key's own, never the request's; what could carry the token or spoof an
     # address is taken off before the key is put on (test_edge_headers.py).
-    origin = urlsplit(admitted.key.origin)
+    host, protocol, domain, port = _origin(admitted.key.origin)
     headers = call_headers.passed_on(request["headers"])
-    headers["host"] = [{"key": "Host", "value": origin.netloc}]
+    headers["host"] = [{"key": "Host", "value": host}]
     headers[admitted.key.header] = [{"key": admitted.key.header, "value": admitted.key.reveal()}]
     custom: dict[str, Any] = {
         "customHeaders": {},
-        "domainName": origin.hostname,
+        "domainName": domain,
         "keepaliveTimeout": 5,
         "path": "",
-        "port": origin.port or (443 if origin.scheme == "https" else 80),
-        "protocol": origin.scheme,
+        "port": port,
+        "protocol": protocol,
         "readTimeout": 120,
         "sslProtocols": ["TLSv1.2"],
     }
@@ -106,6 +107,13 @@ def _send_on(request: Mapping[str, Any], admitted: Admitted) -> dict[str, Any]:
         "headers": headers,
         "origin": {"custom": custom},
     }
+
+
+@functools.lru_cache(maxsize=256)
+def _origin(url: str) -> tuple[str, str, str | None, int]:
+    """Return what an origin's URL says: host with port, protocol, domain and port."""
+    origin = urlsplit(url)
+    return origin.netloc, origin.scheme, origin.hostname, origin.port or (443 if origin.scheme == "https" else 80)
 
 
 def _refuse(refusal: Refusal, request_id: str, made: Sequence[Ports]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from chalicelib import (
     call_path,
     call_query,
     gate,
+    grants,
     issued_tokens,
     providers,
     quota,
@@ -199,7 +200,7 @@ def _own(call: Call, provider: Provider) -> Call:
     query = call_query.own(call.query, provider.token_parameter, call.unverified_token)
     if len(path) + len(query) >= _URL_LIMIT:
         raise Refusal("url_too_long", "invalid_request", 413, f"the URL is over {_URL_LIMIT} bytes")
-    return replace(call, path=path, query=query)
+    return call if (path, query) == (call.path, call.query) else replace(call, path=path, query=query)
 
 
 def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) -> Decision:
@@ -215,7 +216,7 @@ def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) ->
         raise Refusal("signing_key_gone", "invalid_token", 401, "the token's signing key is no longer valid")
     if key is None or grant_config is None:
         raise Refusal("grant_gone", "revoked", 403, "the grant is no longer there")
-    grant = Grant.from_json(grant_config)
+    grant = grants.read(grant_config)
     if grant.key != call.key or grant.issuer != claims["idp"]:
         raise Refusal("grant_changed", "revoked", 403, "the grant is now for something else")
     provider = PROVIDERS[key["provider"]]

@@ -65,7 +65,7 @@ def of(request: Mapping[str, Any]) -> CallBody:
 
 
 def _values(headers: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    return tuple(header["value"].strip() for header in headers.get(name, ()))
+    return tuple([header["value"].strip() for header in headers[name]]) if name in headers else ()
 
 
 def _not_shown() -> Refusal:

@@ -22,7 +22,9 @@ _TRIMMED = re.compile(r"(?:^|[/:])%20|(?:\.|%20)(?=[/:]|$)")
 def split(uri: str) -> tuple[str, str]:
     """Return the key's name and the path behind it, of `/<key>/<path>`; raises Refusal `path_ambiguous` or `no_key`."""
     segments = uri[1:].removesuffix("/").split("/")
-    if not _PLAIN.fullmatch(uri) or (uri != "/" and "" in segments) or _TRIMMED.search(uri):
+    if not _PLAIN.fullmatch(uri) or (uri != "/" and "" in segments):
+        raise _ambiguous()
+    if ("." in uri or "%" in uri) and _TRIMMED.search(uri):
         raise _ambiguous()
     if "%" in uri and not _has_one_reading(uri):
         raise _ambiguous()

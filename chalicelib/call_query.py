@@ -24,7 +24,7 @@ def check(query: str) -> None:
     """Raise Refusal `method_override` if a parameter says that the method, or a header, is another than it is."""
     # SECURITY: a scope is for a method; what the provider would take for another one is not sent
     # (test_a_method_is_not_overridden).
-    if any(_name(piece).lower() in _OVERRIDES for piece in query.split("&")):
+    if query and any(_name(piece).lower() in _OVERRIDES for piece in query.split("&")):
         text = "the query overrides the method; send the method itself"
         raise Refusal("method_override", "invalid_request", 400, text)
 
@@ -34,6 +34,8 @@ def own(query: str, token_parameter: str, token: str) -> str:
 
     Raises Refusal: `two_tokens` if another token than this one is there, `token_in_query` if this one is where none may be.
     """
+    if not query:
+        return query
     if not token_parameter:
         if any(unquote_plus(piece.partition("=")[2]) == token for piece in query.split("&")):
             text = "the token must be in a header for this API, not in the query"

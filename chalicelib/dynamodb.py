@@ -10,7 +10,6 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +18,7 @@ import botocore.exceptions
 
 from chalicelib import aws_client
 from chalicelib.errors import Unavailable
+from chalicelib.wave_threads import WaveThreads
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,8 +34,8 @@ CONNECTIONS = aws_client.CONNECTIONS
 Item = Mapping[str, Any]
 """An item in DynamoDB's own form: name -> {"S": …} or {"N": …}."""
 
-# Made at import, so that a frozen and thawed Lambda has its threads; each call below is bounded by itself.
-_POOL = ThreadPoolExecutor(max_workers=CONNECTIONS, thread_name_prefix="dynamodb")
+# They outlive a frozen Lambda's sleep; each call that they make is bounded by itself.
+_THREADS = WaveThreads(CONNECTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     """Make several calls as one wave and return what each answered; raises Unavailable past WAVE_SECONDS."""
     ends = time.monotonic() + WAVE_SECONDS
     with answering():
-        started: list[Future[Any]] = [_POOL.submit(call) for call in calls]
-        try:
-            return [future.result(timeout=max(0.0, ends - time.monotonic())) for future in started]
-        finally:
-            for future in started:
-                future.cancel()  # what nobody waits for any more must neither count nor keep the others waiting
+        return _THREADS.answers(calls, ends)
 
 
 def code(error: botocore.exceptions.ClientError) -> str:

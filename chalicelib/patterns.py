@@ -40,7 +40,8 @@ def matches(pattern: str, value: str) -> bool:
 def covered(wanted: Iterable[str], patterns: Iterable[str]) -> bool:
     """Whether each of `wanted` (values, or patterns taken as values) is matched by at least one of `patterns`."""
     known = tuple(patterns)
-    return all(any(matches(pattern, one) for pattern in known) for one in wanted)
+    # A value that is among the patterns has the form of that one.
+    return all(one in known or any(matches(pattern, one) for pattern in known) for one in wanted)
 
 
 _SEPARATOR = re.compile("([/:])")

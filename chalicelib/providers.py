@@ -72,7 +72,7 @@ def scope_value(method: str, path: str) -> str:
 
 def opens(scope: tuple[str, ...], method: str, path: str) -> bool:
     """Whether a scope opens a method and a path in the provider's own form."""
-    return patterns.covered([scope_value(method, path)], scope)
+    return patterns.covered((scope_value(method, path),), scope)
 
 
 def may_open(scope: tuple[str, ...], method: str, path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 WINDOWS: Mapping[str, int] = {"minute": 60, "hour": 3600, "day": 86400}
 """Seconds of each window. Windows start at multiples of their length since the epoch (UTC)."""
@@ -25,8 +26,7 @@ class Limit:
         return f"{self.count}/{self.window}"
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(NamedTuple):
     """What is counted in one window: `calls` or `tokens` of a principal under a grant, from `start` (epoch seconds)."""
 
     what: str
@@ -56,7 +56,7 @@ class Allowance:
 
 def counters(what: str, grant: str, principal: str, now: int) -> tuple[Counter, ...]:
     """Return the three counters, minute, hour and day, that something done at `now` counts in."""
-    return tuple(Counter(what, grant, principal, window, now - now % length) for window, length in WINDOWS.items())
+    return tuple([Counter(what, grant, principal, window, now - now % length) for window, length in WINDOWS.items()])
 
 
 def window_ends(counter: Counter) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from chalicelib.audit import Event  # the edge, which must start quickly, has no audit
@@ -20,8 +20,7 @@ TOKEN_REVOCATION_KEPT = 86400
 """Seconds that the revocation of a token is kept. A token lives an hour at most, and nothing brings its id back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(NamedTuple):
     """Something that can be stopped. id: `*` for everything, a URL, a name, a `sub` or a `jti`."""
 
     scope: str
@@ -45,7 +44,7 @@ class Standing:
 
     def blocked(self, now: int) -> bool:
         """Whether a block is in force at `now`."""
-        return any(until is None or now < until for _, until in self.blocks)
+        return bool(self.blocks) and any(until is None or now < until for _, until in self.blocks)
 
 
 @dataclass(frozen=True, slots=True)

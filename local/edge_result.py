@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from yarl import URL
@@ -74,10 +75,10 @@ class GeneratedResponse:
 
 def fixed_headers(headers: Headers) -> dict[str, list[str]]:
     """The values of the headers that a function must not add or change; taken before the call and compared after."""
-    names = [name for name in headers if name in _FIXED or name.startswith(_DISALLOWED_PREFIXES)]
-    return {name: [entry["value"] for entry in headers[name]] for name in names}
+    return {name: [entry["value"] for entry in found] for name, found in headers.items() if _is_fixed(name)}
 
 
+@lru_cache(maxsize=1024)
 def _is_fixed(name: str) -> bool:
     return name in _FIXED or name.startswith(_DISALLOWED_PREFIXES)
 
@@ -161,15 +162,17 @@ def header_list(headers: object, member: str) -> HeaderList:
     if headers == {}:
         return []
     # Each test looks at all headers at once, for this is done for every call.
-    if not isinstance(headers, Mapping) or {type(entries) for entries in headers.values()} != {list}:
+    if not isinstance(headers, Mapping) or set(map(type, headers.values())) != {list}:
         raise MalformedResultError(member)
     try:
         pairs = [(entry.get("key", name), entry["value"]) for name, found in headers.items() for entry in found]
         is_named = all(headers) and bool(_NAMES.fullmatch("".join(headers))) and max(map(len, headers)) <= _MAX_NAME
         # SECURITY: a key of another name would get past every check by name (test_a_malformed_request_is_refused_naming_the_member_only).
-        is_spelled = [key.lower() for key, _ in pairs] == [name for name, found in headers.items() for _ in found]
-        is_spelled = is_spelled and "".join([key for key, _ in pairs]).isascii()  # the Kelvin sign's lower case is a k
-        is_text = not _NOT_IN_VALUES.search("".join([value for _, value in pairs]))
+        keys = "\n".join([key for key, _ in pairs])  # no name has a line end in it, so no key has that is spelled right
+        is_spelled = keys.lower() == "\n".join([name for name, found in headers.items() for _ in found])
+        is_spelled = is_spelled and keys.isascii()  # the Kelvin sign's lower case is a k
+        values = "".join([value for _, value in pairs])
+        is_text = values.isprintable() or not _NOT_IN_VALUES.search(values)  # the first is quick, and forbids more
     except (AttributeError, KeyError, TypeError):
         raise MalformedResultError(member) from None  # something in it has the wrong type
     if not (is_named and is_spelled and is_text):

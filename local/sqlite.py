@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
@@ -78,6 +77,7 @@ class StateFile:
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.path = path
+        self._name = str(path)
         self._synchronous = "FULL" if durable else "NORMAL"
         self._open = threading.local()
         self._identity: tuple[int, int] | None = None
@@ -106,22 +106,18 @@ class StateFile:
         with self.reading():
             return self
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Give one consistent view of the file; raises Unavailable."""
-        with self._transaction("BEGIN") as connection:
-            yield connection
+        return _Transaction(self, "BEGIN")
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
         """Give one transaction that is committed whole, or not at all if anything is raised; raises Unavailable."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            yield connection
+        return _Transaction(self, "BEGIN IMMEDIATE")
 
     def checkpoint(self) -> None:
         """Move what the write-ahead log holds into the file, as far as nobody is in the way; raises Unavailable."""
         try:
-            self._connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise Unavailable("state_unavailable") from error
@@ -133,24 +129,9 @@ class StateFile:
             connection.close()
             self._open.connection = None
 
-    @contextlib.contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._connection()
-            _begin(connection, begin)
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except (sqlite3.Error, OSError) as error:
-            self.close()  # the next call starts afresh, so recovery needs no hand
-            raise Unavailable("state_unavailable") from error
-
-    def _connection(self) -> sqlite3.Connection:
-        status = os.stat(self.path)  # noqa: PTH116  on the path of every call
+    def connection(self) -> sqlite3.Connection:
+        """Return this thread's connection, opened at its first use; raises Unavailable, OSError or sqlite3.Error."""
+        status = os.stat(self._name)  # noqa: PTH116  on the path of every call
         identity = (status.st_dev, status.st_ino)
         # SECURITY: a file that was removed or replaced is noticed, and neither made anew nor opened: another one has
         # forgotten revocations, and SQLite would mix our write-ahead log into it, or drop the log
@@ -173,6 +154,39 @@ class StateFile:
         connection.execute("PRAGMA busy_timeout = 0")
         self._open.connection, self._identity = connection, identity
         return connection
+
+
+class _Transaction:
+    """A transaction on this thread's connection. A class, for a generator costs a call of the edge twice as much."""
+
+    __slots__ = ("_begin", "_connection", "_state")
+    _connection: sqlite3.Connection
+
+    def __init__(self, state: StateFile, begin: str) -> None:
+        self._state, self._begin = state, begin
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._connection = self._state.connection()
+            _begin(self._connection, self._begin)
+        except (sqlite3.Error, OSError) as error:
+            self._state.close()  # the next call starts afresh, so recovery needs no hand
+            raise Unavailable("state_unavailable") from error
+        return self._connection
+
+    def __exit__(self, _kind: object, raised: BaseException | None, _where: object) -> None:
+        try:
+            try:
+                if raised is None:
+                    self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raised = error
+        if isinstance(raised, sqlite3.Error | OSError):
+            self._state.close()
+            raise Unavailable("state_unavailable") from raised
 
 
 def _begin(connection: sqlite3.Connection, begin: str) -> None:

@@ -14,17 +14,23 @@ NEVER_REVOKED = Standing()
 
 def read(connection: sqlite3.Connection, things: Iterable[Thing]) -> dict[Thing, Standing]:
     """Return how each thing stands; one without a row was never revoked and has no config."""
-    wanted = tuple(dict.fromkeys(things))
-    marks = ",".join(["(?,?)"] * len(wanted))
+    standings = dict.fromkeys(things, NEVER_REVOKED)
+    rows = connection.execute(_query(len(standings)), [part for thing in standings for part in thing])
+    for scope, thing_id, *columns in rows:
+        standings[Thing(scope, thing_id)] = standing(*columns)
+    return standings
+
+
+@lru_cache(maxsize=64)
+def _query(count: int) -> str:
+    """Return what reads so many things."""
     # `(scope, id) IN (VALUES …)` would read the whole table; a cross join is never turned round
     # (test_an_exchange_does_the_same_with_ten_thousand_grants_as_with_one).
-    rows = connection.execute(
+    marks = ",".join(["(?,?)"] * count)
+    return (
         f"WITH wanted (s, i) AS (VALUES {marks})"  # noqa: S608  marks only
-        " SELECT scope, id, epoch, blocks, config FROM wanted CROSS JOIN things ON scope = s AND id = i",
-        [part for thing in wanted for part in (thing.scope, thing.id)],
+        " SELECT scope, id, epoch, blocks, config FROM wanted CROSS JOIN things ON scope = s AND id = i"
     )
-    found = {(scope, thing_id): standing(epoch, blocks, config) for scope, thing_id, epoch, blocks, config in rows}
-    return {thing: found.get((thing.scope, thing.id), NEVER_REVOKED) for thing in wanted}
 
 
 @lru_cache(maxsize=4096)

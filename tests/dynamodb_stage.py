@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -178,7 +179,7 @@ def patiently(act: Callable[[], _Done]) -> _Done:
 def settle() -> None:
     """Wait until nothing is under way any more: what one request of a wave has refused may still have others."""
     together = threading.Barrier(CONNECTIONS)
-    list(dynamodb._POOL.map(lambda _: together.wait(10), range(CONNECTIONS)))
+    dynamodb._THREADS.answers([lambda: together.wait(10)] * CONNECTIONS, time.monotonic() + 10)
 
 
 _TOTAL = quota.counters("calls", "ci", EVERYBODY, NOW)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOORS = ("app", "edge", "local")
 AWS = """aws_client dynamodb dynamodb_audit dynamodb_control dynamodb_copies dynamodb_counters dynamodb_gate dynamodb_ledger
 dynamodb_policies dynamodb_revocations dynamodb_signing_keys dynamodb_things dynamodb_usage provider_key_secrets
-kms_signing dynamodb_jwks cloudwatch"""
+kms_signing dynamodb_jwks cloudwatch wave_threads"""
 LAYERS = {
     "wiring": "broker_on_aws",
     "answers": "http_api public_api admin_api admin_audit admin_keys admin_openapi admin_principals admin_query "

@@ -83,7 +83,7 @@ class Work:
 def work_of(parts: Parts, do: Callable[[], object]) -> Work:
     """Do it once to warm up, and once more under the eyes of SQLite."""
     do()
-    connection, work = parts.state._connection(), Work()
+    connection, work = parts.state.connection(), Work()
 
     def row(_cursor: object, values: tuple[object, ...]) -> tuple[object, ...]:
         work.rows += 1
