@@ -151,7 +151,7 @@ def _born(order: _Order) -> Ended:
 def _live(order: _Order, writing: int) -> None:
     steps = Steps(order.at)
     state = StateFile(order.state)
-    state._connection().set_trace_callback(lambda sql: steps.step(f"sql {' '.join(sql.split()[:3])}"))
+    state.connection().set_trace_callback(lambda sql: steps.step(f"sql {' '.join(sql.split()[:3])}"))
     try:
         answer = order.act(sqlite_adapters.over(state), keys_in(order.keys), steps)
     except Refusal as refusal:
