@@ -163,7 +163,7 @@ def _allowances(wave: Wave, now: int) -> tuple[Allowance, ...]:
     config = wave.things["grant"].config
     if config is None:
         return ()
-    grant = Grant.from_json(config)
+    grant = grants.read(config)
     own, total = ({window: number - 1 for window, number in numbers.items()} for numbers in (wave.numbers, wave.total))
     left = quota.allowances(grant.call_limits, own, now)
     return left + quota.allowances(grant.total_limits if total else (), total, now, shared=True)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chalicelib import quota
-from chalicelib.grants import Grant
+from chalicelib import grants, quota
 from chalicelib.quota import Counter
 from chalicelib.revocation import Standing, Thing
 
@@ -58,7 +57,7 @@ def has_room(gate: Gate, wave: Wave, counted: tuple[Counter, ...]) -> bool:
     Two calls can each be the one too many for another limit, and stand in each other's way, though there was room for
     one of them (docs/adr/0005). Whoever looks last sees what all the others have given back.
     """
-    grant = Grant.from_json(wave.things["grant"].config or {})
+    grant = grants.read(wave.things["grant"].config or {})
     if len(grant.call_limits) + len(grant.total_limits) < 2:
         return False  # by one limit alone, whoever is beyond it came after as many as it admits
     taken = gate.taken(counted)
