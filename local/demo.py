@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
-from local import demo_stage
+from local import demo_stage, interruption
 from local.demo_stage import Stage
 from local.expectation import StepFailed
 from local.narrator import Narrator, Unheard
@@ -34,8 +31,7 @@ def main(serve: Sequence[str] | None = None) -> int:
     serve: a command to start instead of this project's `serve`, keeping the promise of its `--json`; with it, one can
     see that the demo notices servers that do not do what it tells of.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # some shells start background jobs with it ignored
-    signal.signal(signal.SIGTERM, _end)
+    interruption.raise_on_signals()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text file, which no test replaces
     try:
         return _play(serve, Narrator(sys.stdout, os.environ))
@@ -45,6 +41,8 @@ def main(serve: Sequence[str] | None = None) -> int:
     except Unheard:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    finally:
+        interruption.cleaning_up()
 
 
 def _play(serve: Sequence[str] | None, narrator: Narrator) -> int:
@@ -126,7 +124,3 @@ def _shield() -> None:
     for name in [name for name in os.environ if name.startswith("OPENAI_")]:
         del os.environ[name]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
-
-
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(143)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local import interruption
 from local.administrator import Administrator
 from local.expectation import StepFailed
 
@@ -79,6 +80,7 @@ def serving(arguments: Sequence[str], directory: Path, meanwhile: Callable[[], o
             meanwhile()
             yield _stage(_first_line(process, log), log)
         finally:
+            interruption.cleaning_up()
             _stop(process)
 
 

@@ -38,6 +38,11 @@ def start(directory: Path, serve: Sequence[str] | None = None, **environment: st
     """Start the demo. serve: what it starts instead of the real servers. directory: where it keeps its state."""
     program = f"import sys; from local import demo; sys.exit(demo.main({serve!r}))"
     command = [sys.executable, "-c", program] if serve else [sys.executable, "-m", "local", "demo"]
+    return launch(directory, command, **environment)
+
+
+def launch(directory: Path, command: Sequence[str], **environment: str) -> subprocess.Popen[str]:
+    """Start a command that plays the demo, and keeps its state in the directory."""
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
     return subprocess.Popen(
         command,
@@ -134,6 +139,34 @@ def test_an_interrupted_demo_stops_its_servers_and_shows_no_stack(tmp_path: Path
     process.send_signal(number)
     ended, _, complained = finish(process)
     assert (ended, complained.strip()) == (code, "interrupted" if code == 130 else "")
+    assert left_behind(tmp_path) == []
+
+
+LOSES_ITS_EXCEPTION = """
+import os, signal, sys
+from local import demo
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+        while True:  # until the exception comes, which Python drops here
+            pass
+
+class Arguments(list):
+    def __iter__(self):
+        Finalized()
+        return super().__iter__()
+
+sys.exit(demo.main(Arguments([sys.executable, "-c", "import time; time.sleep(60)"])))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_that_python_drops_in_a_finalizer_comes_again(tmp_path: Path, number: int, code: int) -> None:
+    process = launch(tmp_path, [sys.executable, "-c", LOSES_ITS_EXCEPTION.format(number=int(number))])
+    ended, _, complained = finish(process)
+    assert ended == code
+    assert complained.startswith("Exception ignored in: <function Finalized.__del__")
     assert left_behind(tmp_path) == []
 
 
