@@ -6,8 +6,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from chalicelib import (
@@ -27,8 +26,7 @@ from chalicelib.errors import Refusal, cause
 _WELL_KNOWN = "/.well-known/"
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(NamedTuple):
     """What the handler needs. clock: epoch seconds. log: takes one line per refusal."""
 
     edge: admission.Edge

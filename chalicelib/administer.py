@@ -9,7 +9,8 @@ from typing import Any
 from chalicelib import audit_pages, explain, jws, lint, plan, policy, tokens
 from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
 from chalicelib.errors import Refusal, TokenInvalid, Unavailable
-from chalicelib.issuers import KeySource, unverified_issuer
+from chalicelib.issuers import KeySource
+from chalicelib.jws import unverified_issuer
 from chalicelib.plan import Policies
 from chalicelib.policy import Dialect, Policy, PolicyInvalid
 

@@ -81,8 +81,7 @@ class Edge:
     seen: SeenSignatures = field(default_factory=SeenSignatures)
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A call that may go on: where to, with which key. principal, grant, jti: for the log.
 
     path, query: in the provider's own form; they are what was checked, and no others may be sent.
@@ -93,7 +92,11 @@ class Admitted:
     grant: str
     jti: str
     path: str = "/"
-    query: str = field(default="", repr=False)
+    query: str = ""
+
+    def __repr__(self) -> str:
+        # SECURITY: a query may be anything, and the key redacts itself (test_canary.py).
+        return f"Admitted(key={self.key!r}, principal={self.principal!r}, grant={self.grant!r}, path={self.path!r})"
 
 
 class Decision(NamedTuple):
@@ -132,7 +135,7 @@ def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) ->
             config, grant, onward = decide(call, claims, kid, wave, now)
             if grant.total_limits and counted == own:
                 # The grant got a `total` after this token was issued. The tokens that follow say so and spare this wave.
-                wave = replace(wave, total=edge.gate.count(of_all()))
+                wave = wave._replace(total=edge.gate.count(of_all()))
                 counted = own + of_all()
                 _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
             key = edge.provider_keys.get(call.key, str(config.get("version", "")))

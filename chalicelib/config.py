@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from chalicelib import aws_client, dynamodb
 from chalicelib.admission import Edge
@@ -20,8 +20,7 @@ EDGE_FILE = "keybroker-edge.json"
 _BAKED = Path(__file__).resolve().parent.parent / EDGE_FILE
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeConfig:
+class EdgeConfig(NamedTuple):
     """What is baked into the edge's zip. Nothing that must change within seconds: a new zip takes minutes everywhere.
 
     region: of the tables. control, counters: their names. secrets_region, secrets_prefix: where the provider keys are;
@@ -40,9 +39,8 @@ class EdgeConfig:
     def parse(cls, text: str) -> EdgeConfig:
         """Read it; raises ValueError that says what is wrong. Every member has to be there, and no other."""
         found = json.loads(text)
-        names = {one.name for one in fields(cls)}
-        if not isinstance(found, dict) or found.keys() != names:
-            raise ValueError(f"a JSON object with the members {', '.join(sorted(names))} and no others")
+        if not isinstance(found, dict) or found.keys() != set(cls._fields):
+            raise ValueError(f"a JSON object with the members {', '.join(sorted(cls._fields))} and no others")
         for name, value in found.items():
             if not isinstance(value, str) or not value:
                 raise ValueError(f"{name} must be text")
@@ -51,8 +49,7 @@ class EdgeConfig:
         return cls(**found)
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerConfig:
+class BrokerConfig(NamedTuple):
     """What a function of the broker is told by environment variables: each is `KEYBROKER_` and the name, in capitals.
 
     door: `public` or `admin`. control, ledger: names of tables. Of the public door alone, else "": url, the `iss` of its

@@ -11,8 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import botocore.exceptions
 
@@ -38,8 +37,7 @@ Item = Mapping[str, Any]
 _THREADS = WaveThreads(CONNECTIONS)
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(NamedTuple):
     """A client and the names of the tables: `control` is administrators', `counters` the edge's, `ledger` the broker's."""
 
     client: DynamoDBClient

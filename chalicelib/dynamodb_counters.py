@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib.dynamodb import Item, number
-from chalicelib.quota import WINDOWS, Counter, Limit, window_ends
-from chalicelib.usage import minute_of, place
+from chalicelib.quota import WINDOWS, Counter, Limit, minute_of, place, window_ends
 
 if TYPE_CHECKING:
     from chalicelib.audit import Event  # the edge, which must start quickly, has no audit
@@ -18,8 +16,7 @@ KEPT = 3 * 86400
 """Seconds that a counter's item is kept after its window, for usage; then TTL may take it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CounterItem:
+class CounterItem(NamedTuple):
     """One item, `hour` or `day`. names: window -> the attribute that counts it. marks: what else it says."""
 
     key: Mapping[str, Any]

@@ -66,7 +66,7 @@ class DynamoRevocations:
         stored = self.revocation(revocation_id)
         if stored is None or stored.lifted_at is not None:
             return stored
-        lifted = replace(stored, lifted_at=event.at, lifted_by=author)
+        lifted = stored._replace(lifted_at=event.at, lifted_by=author)
         principal = stored.target if stored.scope == "principal" else ""
         full = replace(event, principal=principal, detail=detail(stored))
         thing = Thing(stored.scope, stored.target)

@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from chalicelib import grants, issuers, jws, principal, quota, rate_limit, tokens
+from chalicelib import grants, jws, principal, quota, rate_limit, tokens
 from chalicelib.audit import Event
 from chalicelib.aws_identity import AwsIdentity
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.grants import Grant
 from chalicelib.issued_tokens import SigningKeys
 from chalicelib.issuers import Issuer, KeySource
+from chalicelib.issuing import IssuedToken, Signer
 from chalicelib.ledger import REPLAY_MARGIN, Found, Issuance, Ledger, Lock, Pin, TokensUsedUp, Wanted
 from chalicelib.principal import AWS, Identity, Principal, RefusedValues
 from chalicelib.providers import PROVIDERS
@@ -33,7 +34,7 @@ class Broker:
 
     ledger: Ledger
     keys: KeySource
-    signer: tokens.Signer
+    signer: Signer
     signing_keys: SigningKeys
     url: str
     edge_url: str
@@ -41,7 +42,7 @@ class Broker:
     practice_ttl: int | None = None
 
 
-def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[], str]) -> tokens.IssuedToken:
+def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[], str]) -> IssuedToken:
     """Return an issued token for a subject token, or raise Refusal; a refusal after verification is audited.
 
     now: epoch seconds. new_id: makes an unguessable id. Raises Unavailable: nothing was issued.
@@ -67,7 +68,7 @@ def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[
 
 def exchange_iam(
     request: TokenRequest, identity: AwsIdentity, broker: Broker, now: int, new_id: Callable[[], str]
-) -> tokens.IssuedToken:
+) -> IssuedToken:
     """Return an issued token for a caller that API Gateway authenticated by IAM; else as `exchange`.
 
     The first token binds the ARN to its unique id; another one of the same name is refused `identity_changed`.
@@ -120,7 +121,7 @@ class _Verified:
 
 
 def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now: int) -> tuple[Found, Issuer]:
-    url = issuers.unverified_issuer(unverified.unverified_claims)
+    url = jws.unverified_issuer(unverified.unverified_claims)
     if url is None:  # text that cannot be an issuer's URL is one that nobody registered
         is_text = isinstance(unverified.unverified_claims.get("iss"), str)
         raise TokenInvalid("issuer_unknown" if is_text else "iss_missing")
@@ -133,7 +134,7 @@ def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now
     return found, Issuer.from_json(config)
 
 
-def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], str]) -> tokens.IssuedToken:
+def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], str]) -> IssuedToken:
     event = verified.event(new_id())
     grant = None
     try:
@@ -195,7 +196,7 @@ def _check_blocks(stands: Mapping[str, Standing], now: int) -> None:
 
 def _issue(
     verified: _Verified, grant: Grant, stands: Mapping[str, Standing], broker: Broker, new_id: Callable[[], str]
-) -> tokens.IssuedToken:
+) -> IssuedToken:
     claims = _claims(verified, grant, stands, broker, new_id())
     event = replace(
         verified.event(new_id()),
@@ -216,7 +217,7 @@ def _issue(
     if before is not None:
         claims, pending = before, broker.signer.begin(header, before)
     provider = PROVIDERS[str((stands["key"].config or {})["provider"])]
-    return tokens.IssuedToken(
+    return IssuedToken(
         access_token=pending.result(),
         expires_in=int(str(claims["exp"])) - now,
         scope=str(claims["scope"]),

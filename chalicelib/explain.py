@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib import principal
 from chalicelib.grants import Difference, Grant, differences
-from chalicelib.issuers import unverified_issuer
+from chalicelib.jws import unverified_issuer
 from chalicelib.policy import Policy
 from chalicelib.principal import AWS, RefusedValues
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from chalicelib import grants, quota
 from chalicelib.quota import Counter
 from chalicelib.revocation import Standing, Thing
 
 
-@dataclass(frozen=True, slots=True)
-class Wave:
+class Wave(NamedTuple):
     """What one wave of state access found: how the six things stand, and which number this call is per window.
 
     total: which number it is among all callers of its grant; empty if that was not counted.
@@ -20,7 +19,7 @@ class Wave:
 
     things: Mapping[str, Standing]
     numbers: Mapping[str, int]
-    total: Mapping[str, int] = field(default_factory=dict)
+    total: Mapping[str, int] = MappingProxyType({})
 
 
 class Gate(Protocol):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from chalicelib import patterns
 from chalicelib.errors import Refusal
@@ -17,8 +17,7 @@ CANDIDATES = 100
 Wanted = tuple[str | int | bool, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """One trust rule. claims: path of the claim -> accepted values (any of). ttl: seconds.
 
     scope: `METHOD:/path` patterns. models, source_ips: None for any. token_limits, call_limits: for each principal;
@@ -39,7 +38,8 @@ class Grant:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""
-        return asdict(self)
+        limits = ("token_limits", "call_limits", "total_limits")
+        return {**self._asdict(), **{name: tuple(asdict(one) for one in getattr(self, name)) for name in limits}}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Grant:
@@ -76,8 +76,7 @@ def read(stored: Mapping[str, Any]) -> Grant:
     return grant
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """A claim that a grant wants otherwise. found: what the caller has there, None if it is missing."""
 
     claim: tuple[str, ...]

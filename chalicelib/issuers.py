@@ -9,10 +9,9 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from chalicelib.jwk import VerifyingKey
+from chalicelib.jws import URL_LIMIT
 from chalicelib.principal import Identity, RefusedValues
 
-URL_LIMIT = 255
-SPIFFE = "spiffe://"
 _PLAIN = re.compile(r"[A-Za-z0-9._~/:@\[\]-]*")
 
 
@@ -35,7 +34,7 @@ class Issuer:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""
-        return asdict(self)
+        return {**asdict(self), "identity": self.identity._asdict()}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Issuer:
@@ -55,17 +54,6 @@ class KeySource(Protocol):
 
     def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:
         """Return the key; raises TokenInvalid if the issuer has no such key, Unavailable if that cannot be told."""
-
-
-def unverified_issuer(unverified_claims: Mapping[str, object]) -> str | None:
-    """Return which issuer's token this claims to be: its `iss`, or the trust domain of a SPIFFE id without one.
-
-    JWT-SVIDs need no `iss` (SPIFFE JWT-SVID section 3); their `sub` is `spiffe://<trust domain>/<path>`.
-    """
-    url, subject = unverified_claims.get("iss"), unverified_claims.get("sub")
-    if "iss" not in unverified_claims and isinstance(subject, str) and subject.startswith(SPIFFE):
-        url = SPIFFE + subject.removeprefix(SPIFFE).partition("/")[0]
-    return url if isinstance(url, str) and 0 < len(url) <= URL_LIMIT else None
 
 
 def url_fault(url: str, *, allow_loopback: bool) -> str | None:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import jwt
 
@@ -19,8 +19,7 @@ _CURVES = {"P-256": "ES256", "P-384": "ES384", "Ed25519": "EdDSA"}
 _RSA_BYTES = 2048 // 8
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyingKey:
+class VerifyingKey(NamedTuple):
     """A public key that passed the rules, with the one algorithm it may be used with."""
 
     kid: str

@@ -13,9 +13,12 @@ from chalicelib.errors import TokenInvalid
 
 SIZE_LIMIT = 16 * 1024
 """Bytes of a token at most; Anthropic's SDK has the same limit."""
+URL_LIMIT = 255
+"""Characters of an issuer's URL at most."""
 DEPTH_LIMIT = 16
 """Levels of JSON in a token at most, so that nothing that reads the claims later runs out of stack."""
 
+SPIFFE = "spiffe://"
 _HEADERS = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
 # SECURITY: places that would let the token choose its own key. Refused, never followed (vectors/subject_tokens.json).
 _KEY_CARRIERS = frozenset({"jku", "x5u", "jwk", "x5c"})
@@ -44,6 +47,17 @@ def parse(text: str) -> Unverified:
     if typ is not None and not isinstance(typ, str):
         raise TokenInvalid("typ_malformed")
     return Unverified(text, kid, alg, typ, claims)
+
+
+def unverified_issuer(unverified_claims: Mapping[str, object]) -> str | None:
+    """Return which issuer's token this claims to be: its `iss`, or the trust domain of a SPIFFE id without one.
+
+    JWT-SVIDs need no `iss` (SPIFFE JWT-SVID section 3); their `sub` is `spiffe://<trust domain>/<path>`.
+    """
+    url, subject = unverified_claims.get("iss"), unverified_claims.get("sub")
+    if "iss" not in unverified_claims and isinstance(subject, str) and subject.startswith(SPIFFE):
+        url = SPIFFE + subject.removeprefix(SPIFFE).partition("/")[0]
+    return url if isinstance(url, str) and 0 < len(url) <= URL_LIMIT else None
 
 
 def split(text: str) -> tuple[Mapping[str, object], bytes]:

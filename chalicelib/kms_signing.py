@@ -38,7 +38,7 @@ _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="kms")
 
 
 class KmsSigner:
-    """`tokens.Signer`. client: called at the first use. key: the id or ARN of an ECC_NIST_P256 key."""
+    """`chalicelib.issuing.Signer`. client: called at the first use. key: the id or ARN of an ECC_NIST_P256 key."""
 
     def __init__(self, client: Callable[[], Client], key: str) -> None:
         self._client = functools.cache(client)
@@ -66,7 +66,7 @@ class KmsSigner:
 
 
 class PendingKmsSignature:
-    """A signature that KMS is asked for: `tokens.PendingSignature`."""
+    """A signature that KMS is asked for: `chalicelib.issuing.PendingSignature`."""
 
     def __init__(self, signed: str, signature: Future[bytes]) -> None:
         self._signed, self._signature = signed, signature

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.admin_query import PAGE_DEFAULT, PAGE_LIMIT, TEXT_LIMIT, TIME_LIMIT
 from chalicelib.audit import FILTERS, KINDS
-from chalicelib.issuers import URL_LIMIT
+from chalicelib.jws import URL_LIMIT
 from chalicelib.openapi_shapes import TEXT, Schema
 from chalicelib.quota import WINDOWS
 from chalicelib.revocation import SCOPES

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib import aws_identity, issuers, jwk, patterns, presets, quota, tokens
+from chalicelib import aws_identity, issuers, jwk, jws, patterns, presets, quota, tokens
 from chalicelib.errors import TokenInvalid
 from chalicelib.grants import Grant, Wanted
 from chalicelib.issuers import Issuer
@@ -112,7 +112,7 @@ def _issuer(name: str, entry: IssuerEntry | None, reader: Reader, dialect: Diale
     for where, one in each(algorithms, (*path, "algorithms")):
         reader.check_one_of(one, sorted(jwk.ALGORITHMS), where)
     _check_jwks(entry.jwks, algorithms, reader, (*path, "jwks"))
-    if url and url.startswith(issuers.SPIFFE) and (*path, "jwks") not in reader.lines:
+    if url and url.startswith(jws.SPIFFE) and (*path, "jwks") not in reader.lines:
         reader.fault(path, "a field 'jwks': a trust domain has no discovery", Said("no jwks"))
     lifetime = _duration(entry.max_lifetime, (*path, "max_lifetime"), _LIFETIMES, reader)
     if not reader.sound(path) or preset is None or url is None or audience is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 AWS = "aws"
 """The issuer of callers that API Gateway authenticated by IAM."""
@@ -16,16 +16,14 @@ RefusedValues = tuple[tuple[str, tuple[str | bool, ...]], ...]
 """Claims, each with values that no grant admits unless it lists that very value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Which claims, all of them text, make an issuer's subjects known for good. name: what to call them in a `sub`."""
 
     name: str
     paths: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(NamedTuple):
     """An issuer's URL (or `aws`), a stable id such as `repository_id:1234`, and a name for people to read."""
 
     issuer: str

@@ -8,14 +8,13 @@ docs/providers.md shows it to users and is written from here (`python -m tests.p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PathForms = tuple[tuple[str, str], ...]
 """(as clients write a path's beginning, as the provider itself does); the first that fits is meant, "" fits all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """A cheap request that changes nothing and that only a good key is answered with 200. headers: what it needs.
 
     400 and 401 say that the key is none (Google and xAI answer 400), 403 that it is one which may not do this.
@@ -26,8 +25,7 @@ class Probe:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class Provider(NamedTuple):
     """A preset.
 
     origin: `https://host[:port]`, None where each installation has its own. header, prefix: how the key is sent.

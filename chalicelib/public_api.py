@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from chalicelib import aws_identity, exchange, holder, issuers, rate_limit, token_request
+from chalicelib import aws_identity, exchange, holder, jws, rate_limit, token_request
 from chalicelib.errors import Refusal
 from chalicelib.http_api import Answer, Arrival, Ports
+from chalicelib.issuing import IssuedToken
 from chalicelib.ledger import Wanted
 from chalicelib.revocation import EVERYTHING, Thing
-from chalicelib.tokens import IssuedToken
 
 _NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 _PUBLIC = {"cache-control": "public, max-age=300"}
@@ -66,7 +66,7 @@ def metadata(_arrival: Arrival, ports: Ports) -> Answer:
 
 def audience(arrival: Arrival, ports: Ports) -> Answer:
     """Answer for which audience an issuer's tokens have to be made out, for jobs that ask their CI for one."""
-    issuer = issuers.unverified_issuer({"iss": arrival.query.get("issuer")})
+    issuer = jws.unverified_issuer({"iss": arrival.query.get("issuer")})
     if issuer is None or arrival.query.keys() != {"issuer"} or arrival.repeated:
         raise Refusal(
             "query_malformed", "invalid_request", 400, "ask with ?issuer=<the issuer's URL>, and nothing else"

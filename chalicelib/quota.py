@@ -36,16 +36,14 @@ class Counter(NamedTuple):
     start: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exceeded:
+class Exceeded(NamedTuple):
     """The limit that stops this call, and the seconds until its window ends."""
 
     limit: Limit
     retry_after: int
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """What is left of a limit. left: how many more. resets: seconds until its window ends. shared: among all callers."""
 
     limit: Limit
@@ -62,6 +60,16 @@ def counters(what: str, grant: str, principal: str, now: int) -> tuple[Counter, 
 def window_ends(counter: Counter) -> int:
     """Return when a counter's window ends, in epoch seconds."""
     return counter.start + WINDOWS[counter.window]
+
+
+def minute_of(counters: Iterable[Counter]) -> int:
+    """Return the start of the minute that something is counted in: when its principal was seen last."""
+    return max(counter.start for counter in counters)
+
+
+def place(principal: str, grant: str) -> str:
+    """Return one text for a principal under a grant. No grant's name holds a `#`."""
+    return f"{principal}#{grant}"
 
 
 def exceeded(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> Exceeded | None:

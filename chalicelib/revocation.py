@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ class Thing(NamedTuple):
 EVERYTHING = Thing("everything", "*")
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How a thing stands. blocks: revocation id -> its end in epoch seconds, None for no end. epoch only ever grows.
 
     A thing never revoked stands at epoch 0 without blocks. config is what administrators stored for it, None if
@@ -47,8 +45,7 @@ class Standing:
         return bool(self.blocks) and any(until is None or now < until for _, until in self.blocks)
 
 
-@dataclass(frozen=True, slots=True)
-class Revocation:
+class Revocation(NamedTuple):
     """One act of taking back. at, until, lifted_at: epoch seconds."""
 
     id: str
@@ -63,7 +60,7 @@ class Revocation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""
-        return asdict(self)
+        return self._asdict()
 
     @classmethod
     def by_holder(cls, jti: str, sub: str, now: int) -> Revocation:
@@ -80,8 +77,7 @@ class Revocation:
         return mine == theirs
 
 
-@dataclass(frozen=True, slots=True)
-class RevocationPage:
+class RevocationPage(NamedTuple):
     """Revocations, newest first, and the cursor of the next page ("" at the end)."""
 
     revocations: tuple[Revocation, ...]
@@ -145,8 +141,7 @@ class Revocations(Protocol):
         """Return how a thing stands; raises Unavailable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """What stops a call: a block in force, or an epoch that has moved on since the token was issued."""
 
     scope: str

@@ -1,18 +1,18 @@
-"""Tokens: the one place where a token's text becomes claims, and the claims of the tokens that we issue."""
+"""Tokens: the one place where a token's text becomes claims."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NewType, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NewType
 
 import jwt
 
 from chalicelib.errors import TokenInvalid
-from chalicelib.issuers import Issuer, unverified_issuer
 from chalicelib.jwk import VerifyingKey
-from chalicelib.jws import Unverified
-from chalicelib.quota import Allowance
+from chalicelib.jws import Unverified, unverified_issuer
+
+if TYPE_CHECKING:
+    from chalicelib.issuers import Issuer  # the edge, which must start quickly, knows no issuers
 
 Claims = NewType("Claims", Mapping[str, object])
 """Verified claims. Only this module makes them."""
@@ -28,8 +28,7 @@ ISSUED_TYPE = "at+jwt"
 ISSUED_ALGORITHM = "ES256"
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """What a token of one issuer must be.
 
     issuer: exact, or spiffe://<trust domain>. audience: exact. max_lifetime: seconds, the longest `exp - iat`. types:
@@ -56,40 +55,7 @@ def expected_of(issuer: Issuer) -> Expected:
     return Expected(issuer.url, issuer.audience, issuer.max_lifetime, types, issuer.required)
 
 
-class Signer(Protocol):
-    """Signs issued tokens."""
-
-    def kid(self) -> str:
-        """Return the signing key's id; raises Unavailable if there is no key to sign with."""
-
-    def begin(self, header: Mapping[str, str], claims: Mapping[str, object]) -> PendingSignature:
-        """Start to sign. Signing and the state's transaction run side by side; the result is fetched afterwards."""
-
-
-class PendingSignature(Protocol):
-    """A signature under way."""
-
-    def result(self) -> str:
-        """Return the compact JWS; raises Unavailable if it was not signed in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedToken:
-    """What the token endpoint answers. allowances: what is left of its grant's quota. The text is not in the repr."""
-
-    access_token: str
-    expires_in: int
-    scope: str
-    base_url: str
-    allowances: tuple[Allowance, ...] = ()
-
-    def __repr__(self) -> str:
-        # SECURITY: a token must not reach a log by way of a repr (test_canary.py).
-        return f"IssuedToken(access_token=***, expires_in={self.expires_in}, scope={self.scope!r})"
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """What a token states, its signature verified with `key`, and nothing else of it. Only `signed` makes them."""
 
     typ: str | None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from chalicelib.quota import WINDOWS, Counter
+from chalicelib.quota import WINDOWS, place
 
 PAGE_LIMIT = 200
 RECENT_SECONDS = 3600
@@ -80,11 +80,6 @@ class Usage(Protocol):
         """Return how many calls were admitted in this minute and the 59 before, by (principal, grant)."""
 
 
-def place(principal: str, grant: str) -> str:
-    """Return one text for a principal under a grant. No grant's name holds a `#`."""
-    return f"{principal}#{grant}"
-
-
 def read_place(text: str) -> tuple[str, str]:
     """Return principal and grant of a place, two empty ones for ""; raises ValueError for what is no place."""
     principal, mark, grant = text.rpartition("#")
@@ -96,8 +91,3 @@ def read_place(text: str) -> tuple[str, str]:
 def window_start(window: str, at: int) -> int:
     """Return when the window of a time began, in epoch seconds."""
     return at - at % WINDOWS[window]
-
-
-def minute_of(counters: Iterable[Counter]) -> int:
-    """Return the start of the minute that something is counted in: when its principal was seen last."""
-    return max(counter.start for counter in counters)

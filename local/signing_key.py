@@ -19,7 +19,7 @@ from local import secret_file
 
 
 class SigningKey:
-    """Signs issued tokens (`tokens.Signer`), and gives the key that verifies them (`admission.SigningKeys`)."""
+    """Signs issued tokens (`chalicelib.issuing.Signer`), and gives the key that verifies them (`admission.SigningKeys`)."""
 
     def __init__(self, path: Path) -> None:
         """Read the key; raises Unavailable if the file is missing, open to others, or no P-256 key."""
@@ -65,7 +65,7 @@ class SigningKey:
 
 
 class SignedToken:
-    """A signature that is there already: `tokens.PendingSignature`."""
+    """A signature that is there already: `chalicelib.issuing.PendingSignature`."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from chalicelib.audit import Event
-from chalicelib.quota import Counter
-from chalicelib.usage import minute_of
+from chalicelib.quota import Counter, minute_of
 
 _PLACE = "what = ? AND grant_name = ? AND principal = ? AND window = ? AND start = ?"
 

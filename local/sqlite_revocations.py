@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal
@@ -30,7 +30,7 @@ class SqliteRevocations:
             _check_known(connection, revocation)
             made = connection.execute(
                 f"INSERT OR IGNORE INTO revocations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant
-                astuple(revocation),
+                revocation,
             ).rowcount
             if not made:
                 return _stored(connection, revocation.id) or revocation

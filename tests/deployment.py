@@ -24,12 +24,12 @@ from chalicelib.dynamodb_usage import DynamoUsage
 from chalicelib.errors import Refusal
 from chalicelib.exchange import Broker, TokenRequest
 from chalicelib.issuers import Issuer
+from chalicelib.issuing import IssuedToken
 from chalicelib.jwk import VerifyingKey
 from chalicelib.jws import parse
 from chalicelib.keys import KeyVersion
 from chalicelib.providers import ProviderKey
 from chalicelib.revocation import Revocation, detail
-from chalicelib.tokens import IssuedToken
 from local.signing_key import SigningKey
 
 T = TypeVar("T")

@@ -35,8 +35,8 @@ from tests.contracts.verbs import BROKER, Keys
 from tests.faulty_dynamodb import Door, content, door, tables_behind
 
 ROLE = "arn:aws:iam::123456789012:role/app"
-CAPPED = replace(grant("capped", key="other"), total_limits=(Limit(1000, "day"),))
-BY_ROLE = replace(grant("by-role", issuer=AWS), claims=((("aws",), (ROLE,)),))
+CAPPED = grant("capped", key="other")._replace(total_limits=(Limit(1000, "day"),))
+BY_ROLE = grant("by-role", issuer=AWS)._replace(claims=((("aws",), (ROLE,)),))
 
 
 class _ProviderKeys:
@@ -60,7 +60,7 @@ class Stage:
             identities=frozenset({GENERIC.identity}),
         )
         self.edge = Edge(gate=one.gate, signing_keys=keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
-        self.past, self._capped = over(replace(tables, client=locked_moto())).control, CAPPED
+        self.past, self._capped = over(tables._replace(client=locked_moto())).control, CAPPED
         patiently(self.apply)
         patiently(self.list_signing_keys)
         patiently(lambda: DynamoSigningKeys(tables).publish(keys.broker.public_jwk))
@@ -80,7 +80,7 @@ class Stage:
         """Put a policy in force. ci: that grant, where it is to be another; else it is `capped` that changes."""
         version = self.version()
         if ci is None:
-            self._capped = replace(CAPPED, total_limits=(Limit(1000 + version, "day"),))
+            self._capped = CAPPED._replace(total_limits=(Limit(1000 + version, "day"),))
         grants = (ci or grant(), self._capped, BY_ROLE)
         policy = samples.policy(*grants, keys=("openai", "other"), issuers=(samples.issuer(single_use=True),))
         control = self.adapters.control if version else self.past  # the first one is more than the door waits for

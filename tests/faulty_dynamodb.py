@@ -11,7 +11,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -247,7 +247,7 @@ def tables_behind(door: Door) -> Iterator[Tables]:
     """Make the three tables, behind a door, and remove them."""
     behind = tables_template.create_tables(dynamodb_adapters.locked_moto(), f"faulty{next(_NAMES)}")
     try:
-        yield replace(behind, client=door.client)
+        yield behind._replace(client=door.client)
     finally:
         for name in (behind.control, behind.counters, behind.ledger):
             behind.client.delete_table(TableName=name)

@@ -22,13 +22,13 @@ from chalicelib.admission import Admitted, Call
 from chalicelib.audit import Event, Query
 from chalicelib.exchange import Broker, TokenRequest
 from chalicelib.http_api import Ports
+from chalicelib.issuing import IssuedToken
 from chalicelib.jwks import Jwks
 from chalicelib.keys import KeyVersion
 from chalicelib.ledger import Ledger
 from chalicelib.origins import Origins
 from chalicelib.providers import PROVIDERS, ProviderKey
 from chalicelib.revocation import Revocation
-from chalicelib.tokens import IssuedToken
 from local.provider_key_file import ProviderKeyFile
 from local.signing_key import SigningKey
 from local.sqlite import StateFile

@@ -49,7 +49,7 @@ def facts(parts: Parts) -> tuple[Claims, str, Wave]:
 
 
 def changed(wave: Wave, scope: str, **changes: Any) -> Wave:  # noqa: ANN401  Standing's fields
-    return replace(wave, things={**wave.things, scope: replace(wave.things[scope], **changes)})
+    return wave._replace(things={**wave.things, scope: wave.things[scope]._replace(**changes)})
 
 
 def regranted(wave: Wave, changes: Mapping[str, object]) -> Wave:
@@ -91,7 +91,7 @@ def test_decide_names_a_block_before_an_epoch(parts: Parts) -> None:
 @pytest.mark.parametrize("scope", SCOPES)
 def test_decide_refuses_when_a_thing_was_left_unread(parts: Parts, scope: str) -> None:
     claims, kid, wave = facts(parts)
-    wave = replace(wave, things={name: one for name, one in wave.things.items() if name != scope})
+    wave = wave._replace(things={name: one for name, one in wave.things.items() if name != scope})
     assert refused(lambda: decide(CALL, claims, kid, wave, NOW)).reason == f"revoked_{scope}"
 
 
@@ -149,25 +149,25 @@ def test_decide_refuses_closed_paths_even_where_a_grant_opens_them(parts: Parts,
 
 def test_decide_tells_the_longest_window_that_is_used_up(parts: Parts) -> None:
     claims, kid, wave = facts(parts)
-    wave = replace(wave, numbers={"minute": 101, "hour": 1001, "day": 1001})
+    wave = wave._replace(numbers={"minute": 101, "hour": 1001, "day": 1001})
     refusal = refused(lambda: decide(CALL, claims, kid, wave, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == ("quota_calls", "quota_exceeded", 429)
     assert refusal.retry_after == 57_600
-    minute = refused(lambda: decide(CALL, claims, kid, replace(wave, numbers={"minute": 101, "day": 1000}), NOW + 15))
+    minute = refused(lambda: decide(CALL, claims, kid, wave._replace(numbers={"minute": 101, "day": 1000}), NOW + 15))
     assert minute.retry_after == 45
 
 
 def test_decide_admits_the_last_number_of_a_limit_and_none_after_it(parts: Parts) -> None:
     claims, kid, wave = facts(parts)
-    assert decide(CALL, claims, kid, replace(wave, numbers={"minute": 100, "hour": 1000, "day": 1000}), NOW)
+    assert decide(CALL, claims, kid, wave._replace(numbers={"minute": 100, "hour": 1000, "day": 1000}), NOW)
     for numbers in ({"minute": 101, "day": 1}, {"minute": 1, "day": 1001}, {"minute": 1}):
-        wave = replace(wave, numbers=numbers)
+        wave = wave._replace(numbers=numbers)
         assert refused(lambda: decide(CALL, claims, kid, wave, NOW)).reason == "quota_calls"  # noqa: B023  called at once
 
 
 def test_a_standing_that_was_never_written_is_no_stop_but_a_missing_grant(parts: Parts) -> None:
     claims, kid, wave = facts(parts)
-    wave = replace(wave, things={**wave.things, "grant": Standing()})
+    wave = wave._replace(things={**wave.things, "grant": Standing()})
     assert refused(lambda: decide(CALL, claims, kid, wave, NOW)).reason == "grant_gone"
 
 
@@ -469,7 +469,7 @@ def test_a_body_is_read_only_where_a_grant_limits_models(parts: Parts) -> None:
 
 def test_models_are_looked_at_after_scope_and_address_and_before_quotas(parts: Parts) -> None:
     claims, kid, wave = facts(parts)
-    wrong = regranted(replace(wave, numbers={"minute": 101, "hour": 1, "day": 1}), {"models": ["gpt-5-mini"]})
+    wrong = regranted(wave._replace(numbers={"minute": 101, "hour": 1, "day": 1}), {"models": ["gpt-5-mini"]})
 
     def reason(changed: Wave, model: str = "gpt-5") -> str:
         return refused(lambda: decide(replace(CALL, body=saying(model)), claims, kid, changed, NOW)).reason

@@ -19,8 +19,8 @@ from chalicelib.admission import Admitted, Call
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal, TokenInvalid, Unavailable
 from chalicelib.exchange import TokenRequest
+from chalicelib.issuing import IssuedToken
 from chalicelib.providers import ProviderKey
-from chalicelib.tokens import IssuedToken
 from local.provider_key_file import ProviderKeyFile
 from local.sqlite import StateFile
 from local.sqlite_control import SqliteControl

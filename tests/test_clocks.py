@@ -60,7 +60,7 @@ class Parts:
 
     def apply(self, *calls: Limit) -> None:
         """Put a policy in force with these limits of calls."""
-        made = replace(grant(calls=calls), claims=((("sub",), ("build:*",)),))
+        made = grant(calls=calls)._replace(claims=((("sub",), ("build:*",)),))
         samples.put_in_force(self.adapters.control, made, issuers=(samples.issuer(single_use=True),), at=NOON)
 
     def subject_token(self, now: int = NOON) -> str:

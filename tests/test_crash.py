@@ -25,7 +25,7 @@ from tests.races.last_acts import Call, Exchange, ExchangeIam
 
 KEY = "k" * 32
 ROLE = AwsIdentity("aws", "123456789012", "arn:aws:iam::123456789012:role/app", "AROA1234567890123", "session")
-_AWS_GRANT = replace(grant("role", issuer=AWS), claims=((("aws",), (ROLE.arn,)),))
+_AWS_GRANT = grant("role", issuer=AWS)._replace(claims=((("aws",), (ROLE.arn,)),))
 _ISSUING = ["before ledger.issue", "sql BEGIN IMMEDIATE", "sql COMMIT", "after ledger.issue"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from tests.races.last_acts import Apply, Exchange, Lift, Revoke
 
 _TARGETS = {"everything": EVERYTHING.id, "issuer": ISSUER, "key": "openai", "grant": "ci", "principal": SUB}
 _OLD = (grant(), grant("narrow"))
-_NEW = policy(replace(grant("narrow"), ttl=600), grant("new"), keys=("openai", "internal"))
+_NEW = policy(grant("narrow")._replace(ttl=600), grant("new"), keys=("openai", "internal"))
 WAL_HEADER, FRAME = 32, 24 + 4096
 """Bytes (sqlite.org/fileformat.html section 4)."""
 

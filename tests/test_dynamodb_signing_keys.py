@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,7 +177,7 @@ def test_a_known_key_needs_no_table(opened: Door, tables: Tables, keys: DynamoSi
 
 
 def test_a_key_that_was_not_published_is_told(tables: Tables, keys: DynamoSigningKeys, tmp_path: Path) -> None:
-    nowhere = DynamoSigningKeys(replace(tables, control="no-such-table"))
+    nowhere = DynamoSigningKeys(tables._replace(control="no-such-table"))
     with pytest.raises(Unavailable, match=r"^state_unavailable$"):
         nowhere.publish(new_key(tmp_path))
     assert reason(keys, MADE_UP[0]) == "kid_unknown"

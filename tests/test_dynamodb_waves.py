@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -157,7 +156,7 @@ class TestAdmission:
             assert _waves(here, refused, CALL_TOTAL, COUNTED + COUNTED) == [CALL_TOTAL, COUNTED + COUNTED]
 
     def test_a_token_from_before_its_grant_had_a_total_takes_one_wave_more(self, here: Stage) -> None:
-        patiently(lambda: here.apply(replace(grant(), total_limits=(Limit(1000, "day"),))))
+        patiently(lambda: here.apply(grant()._replace(total_limits=(Limit(1000, "day"),))))
         assert _waves(here, lambda: here.admit(here.token), CALL, COUNTED) == [CALL, COUNTED]
         fresh = patiently(here.issued)
         assert _waves(here, lambda: here.admit(fresh), CALL_TOTAL) == [CALL_TOTAL]
@@ -173,7 +172,7 @@ class TestAdmission:
         self, here: Stage
     ) -> None:
         taken, _ = here.adapters.counted(quota.counters("calls", "ci", quota.EVERYBODY, NOW)[2])
-        patiently(lambda: here.apply(replace(grant(), total_limits=(Limit(max(taken, 1), "day"),))))
+        patiently(lambda: here.apply(grant()._replace(total_limits=(Limit(max(taken, 1), "day"),))))
         while here.adapters.counted(quota.counters("calls", "ci", quota.EVERYBODY, NOW)[2])[0] < max(taken, 1):
             patiently(lambda: here.admit(here.token))
         refused, all_four = _refused(lambda: here.admit(here.token), "quota_calls"), COUNTED + COUNTED

@@ -127,7 +127,7 @@ def test_there_is_no_other_page_of_the_edge_s_own(parts: Parts, door: Door, uri:
 
 
 def test_an_edge_that_does_not_know_its_url_takes_none_from_the_request(parts: Parts) -> None:
-    ports = dataclasses.replace(parts.edge_ports([]), edge=dataclasses.replace(parts.edge_parts(), url=""))
+    ports = parts.edge_ports([])._replace(edge=dataclasses.replace(parts.edge_parts(), url=""))
     handle = edge.make_handler(lambda: ports)
     asked = event(("Host", "evil.example"), uri="/.well-known/oauth-protected-resource", method="GET")
     assert refusal(handle(asked, None)) == ("404", "not_found")

@@ -13,8 +13,8 @@ import pytest
 import app
 from chalicelib import aws_identity, exchange, policy, presets
 from chalicelib.errors import Refusal
+from chalicelib.issuing import IssuedToken
 from chalicelib.token_request import TokenRequest
-from chalicelib.tokens import IssuedToken
 from tests import forge
 from tests.parts import DIALECT, NOW, Parts, claims_of, parts_in
 

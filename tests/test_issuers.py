@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import policy
-from chalicelib.issuers import URL_LIMIT, Issuer, fits, unverified_issuer, url_fault
+from chalicelib.issuers import Issuer, fits, url_fault
+from chalicelib.jws import URL_LIMIT, unverified_issuer
 
 STEADY = settings(derandomize=True, deadline=None)  # the same examples on every machine, however busy
 

@@ -22,7 +22,7 @@ LAYERS = {
     "rim": f"jwks json_fetch config {AWS}",
     "verbs": "exchange admission holder administer completeness impact principals_seen",
     "nouns": "principal issuers grants policy policy_file policy_text policy_yaml presets aws_identity lint explain plan "
-    "tokens issued_tokens quota revocation providers audit jws jwk patterns ledger call_path edge_refusal token_request "
+    "tokens issued_tokens issuing quota revocation providers audit jws jwk patterns ledger call_path edge_refusal token_request "
     "revocation_request usage keys rate_limit audit_pages key_request origins provider_presets call_headers "
     "call_query call_token resource_metadata call_body form_body json_body "
     "model_endpoints model_members model_selection seen_signatures source_address gate",

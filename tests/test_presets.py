@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chalicelib import exchange, grants, issuers, lint, policy, presets, principal, tokens
+from chalicelib import exchange, grants, issuers, jws, lint, policy, presets, principal, tokens
 from chalicelib.errors import Refusal
 from chalicelib.exchange import TokenRequest
 from chalicelib.jwk import ALGORITHMS
@@ -89,7 +89,7 @@ def test_a_real_token_keeps_every_rule_of_its_preset_but_for_reasons(name: str) 
 @pytest.mark.parametrize("name", FIXTURES)
 def test_a_real_issuer_has_the_url_that_its_preset_expects(name: str) -> None:
     kind, preset = preset_of(name)
-    url = issuers.unverified_issuer(FIXTURES[name]["claims"])
+    url = jws.unverified_issuer(FIXTURES[name]["claims"])
     assert url is not None
     assert issuers.url_fault(url, allow_loopback=False) is None
     assert issuers.fits(url, preset.forms), kind
@@ -253,7 +253,7 @@ def _policy(name: str, *, uploaded: bool) -> str:
     """A policy with the fixture's issuer and a grant for its own values."""
     header, claims = FIXTURES[name]["header"], FIXTURES[name]["claims"]
     kind, preset = preset_of(name)
-    url = issuers.unverified_issuer(claims)
+    url = jws.unverified_issuer(claims)
     audiences = [claims["aud"]] if isinstance(claims["aud"], str) else claims["aud"]
     issuer: dict[str, object] = {"audience": "keybroker" if "keybroker" in audiences else audiences[0]}
     issuer |= {"preset": kind} if kind else {}
@@ -283,7 +283,7 @@ def _exchange(parts: Parts, name: str, *, uploaded: bool = False) -> dict[str, A
     parsed = policy.parse(text)
     assert lint.lint(parsed, PRESETS) == ()
     parts.control.apply(parsed, text, parts.control.current().version, parts.event())
-    url = str(issuers.unverified_issuer(FIXTURES[name]["claims"]))
+    url = str(jws.unverified_issuer(FIXTURES[name]["claims"]))
     documents = {
         f"{url.removesuffix('/')}/.well-known/openid-configuration": {
             "issuer": url,
@@ -306,7 +306,7 @@ def _id(name: str) -> str:
 
 @pytest.mark.parametrize("name", sorted(FIXTURES.keys() - REASONS.keys()))
 def test_a_real_token_is_exchanged_for_one_of_ours(parts: Parts, name: str) -> None:
-    url = str(issuers.unverified_issuer(FIXTURES[name]["claims"]))
+    url = str(jws.unverified_issuer(FIXTURES[name]["claims"]))
     issued = _exchange(parts, name, uploaded=url.startswith("spiffe:"))
     assert (issued["sub"], issued["idp"]) == (f"{url}|{_id(name)}", url)
     (event,) = parts.events(request_id=f"req-{name}")
@@ -326,7 +326,7 @@ def test_what_is_refused_is_what_has_a_problem() -> None:
 
 @pytest.mark.parametrize("name", ["kubernetes", "kubernetes-es256", "eks", "spiffe", "spiffe-string-audience"])
 def test_a_cluster_that_cannot_be_reached_has_its_keys_in_the_policy(parts: Parts, name: str) -> None:
-    url = str(issuers.unverified_issuer(FIXTURES[name]["claims"]))
+    url = str(jws.unverified_issuer(FIXTURES[name]["claims"]))
     unreachable = dataclasses.replace(parts.broker(), keys=Jwks(lambda address, _: pytest.fail(address)))
     text = _policy(name, uploaded=True)
     parts.control.apply(policy.parse(text), text, parts.control.current().version, parts.event())

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from chalicelib import jws, tokens
 from chalicelib.errors import TokenInvalid
+from chalicelib.issuing import IssuedToken
 from chalicelib.jwk import VerifyingKey, verifying_key
-from chalicelib.tokens import LEEWAY, Expected, IssuedToken
+from chalicelib.tokens import LEEWAY, Expected
 from tests import forge
 from tests.forge import ALPHABET, Key
 

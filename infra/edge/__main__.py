@@ -52,7 +52,7 @@ def _baked(config: Path) -> str:
     """Return what is to be baked in; raises ValueError if a real one would not be read."""
     text = config.read_text(encoding="utf-8")
     if config.resolve() == PLACEHOLDER:
-        names = ", ".join(EdgeConfig.__dataclass_fields__)
+        names = ", ".join(EdgeConfig._fields)
         sys.stderr.write(_WARNING.format(names=names))
     else:
         EdgeConfig.parse(text)

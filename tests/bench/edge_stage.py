@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import tempfile
 import time
@@ -89,7 +88,7 @@ def stage(url: str, tokens: int) -> Iterator[Stage]:
             edge_url="https://edge.example.com",
         )
         (directory / "content").mkdir()
-        folder.lay_out(directory / "content", json.dumps(dataclasses.asdict(config)), WHEELS)
+        folder.lay_out(directory / "content", json.dumps(config._asdict()), WHEELS)
         archive.pack(directory / "content", directory / "edge.zip")
         with zipfile.ZipFile(directory / "edge.zip") as packed:
             packed.extractall(directory / "task")

@@ -103,7 +103,7 @@ def event(kind: object = "token.issued", **members: object) -> Event:
 def revocation(scope: str, target: str, **members: object) -> Revocation:
     """Return a revocation with an id of its own."""
     made = Revocation(id=new_id(), scope=scope, target=target, reason="a test", author="tester", at=NOW)
-    return replace(made, **members)  # type: ignore[arg-type]  # as above
+    return made._replace(**members)  # type: ignore[arg-type]  # as above
 
 
 def lock(name: str = "subject-1", **members: object) -> Lock:

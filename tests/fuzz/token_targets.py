@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
 
-from chalicelib import issued_tokens, issuers, jws, policy, token_request, tokens
+from chalicelib import issued_tokens, jws, policy, token_request, tokens
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.jwk import VerifyingKey, verifying_key
 from chalicelib.policy import Fault, PolicyInvalid
@@ -105,7 +105,7 @@ def check_issued(text: str) -> None:
 def check_subject(text: str) -> None:
     """A subject token is refused as TokenInvalid, or it is the issuer's, for us, and now."""
     with contextlib.suppress(TokenInvalid):
-        issuers.unverified_issuer(jws.parse(text).unverified_claims)
+        jws.unverified_issuer(jws.parse(text).unverified_claims)
     try:
         claims = tokens.verify(jws.parse(text), _KEY, _EXPECTED, NOW)
     except TokenInvalid:

@@ -25,9 +25,9 @@ from tests.races.actor import Actor, idempotency_key, keys_in
 from tests.races.cut_off import Cut, line
 from tests.races.records import events
 
-_TEAM = replace(grant(calls=(Limit(2, "day"),)), claims=((("team",), ("a",)),))
+_TEAM = grant(calls=(Limit(2, "day"),))._replace(claims=((("team",), ("a",)),))
 _OLD = (_TEAM, grant("narrow"), grant("spare"))
-_NEW = policy(replace(grant("narrow"), ttl=600), grant("new"), keys=("openai", "internal"))
+_NEW = policy(grant("narrow")._replace(ttl=600), grant("new"), keys=("openai", "internal"))
 _OTHER = policy(grant("spare"), grant("other"))
 Act = Callable[[], object]
 

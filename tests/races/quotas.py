@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib import quota
@@ -42,7 +42,7 @@ class Race:
         """Put one grant in force with these limits, in place of what was."""
         made = grant(calls=calls, issued=issued)
         if total is not None:
-            made = replace(made, total_limits=(Limit(total, "day"),))
+            made = made._replace(total_limits=(Limit(total, "day"),))
         with self.open() as adapters:
             adapters.control.list_signing_keys((keys_in(self.directory).broker.kid(),))
             put_in_force(adapters.control, made, issuers=(issuer(single_use=True),))
