@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,13 +11,25 @@ from typing import Any
 
 
 class _Wave:
-    """Calls that belong together. ended: which one it was, what it answered and what it raised, as they come."""
+    """Calls that belong together. answers: of each call. finished: counts those that answered. ended: what one raised, or None."""
 
-    __slots__ = ("ended", "over")
+    __slots__ = ("answers", "ended", "finished", "over")
 
-    def __init__(self) -> None:
-        self.ended: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
+    def __init__(self, calls: int) -> None:
+        self.answers: list[Any] = [None] * calls
+        self.finished = itertools.count(1)
+        self.ended: SimpleQueue[BaseException | None] = SimpleQueue()
         self.over = False
+
+    def make(self, place: int, call: Callable[[], Any]) -> None:
+        """Make one of the calls. Whoever waits is woken once: when the last has answered, or the first has raised."""
+        try:
+            self.answers[place] = call()
+        except BaseException as error:  # noqa: BLE001  it is raised again where the wave is waited for
+            self.ended.put(error)
+        else:
+            if next(self.finished) == len(self.answers):  # one step, for the interpreter: no two threads get one number
+                self.ended.put(None)
 
 
 class WaveThreads:
@@ -36,21 +49,19 @@ class WaveThreads:
 
         What has not begun by then is not made any more; what has runs on, and nobody hears of it.
         """
-        wave = _Wave()
-        found: list[Any] = [None] * len(calls)
+        wave = _Wave(len(calls))
         try:
             for place, call in enumerate(calls):
                 self._have_one_more()
                 self._waiting.put((wave, place, call))
-            for _ in calls:
-                place, found[place], raised = wave.ended.get(timeout=max(0.0, ends - time.monotonic()))
-                if raised is not None:
-                    raise raised
+            raised = wave.ended.get(timeout=max(0.0, ends - time.monotonic())) if calls else None
         except Empty:
             raise TimeoutError from None
         finally:
             wave.over = True  # what nobody waits for any more must neither count nor keep the others waiting
-        return found
+        if raised is not None:
+            raise raised
+        return wave.answers
 
     def _have_one_more(self) -> None:
         """Take an idle thread, or make one; with as many as there may be, the call waits for one."""
@@ -65,13 +76,6 @@ class WaveThreads:
         while True:
             wave, place, call = self._waiting.get()
             if not wave.over:
-                wave.ended.put(_ended(place, call))
+                wave.make(place, call)
             del wave, call  # an idle thread holds nothing of the last call
             self._idle.release()
-
-
-def _ended(place: int, call: Callable[[], Any]) -> tuple[int, Any, BaseException | None]:
-    try:
-        return place, call(), None
-    except BaseException as error:  # noqa: BLE001  it is raised again where the wave is waited for
-        return place, None, error
