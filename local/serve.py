@@ -91,7 +91,7 @@ class _Family:
 
         def start(target: Callable[..., None], *extra: object) -> tuple[BaseProcess, Connection]:
             ready, tell = _SPAWN.Pipe(duplex=False)
-            job = Job(directory, urls, settings.practice_ttl, sockets, theirs, tell)
+            job = Job(directory, urls, settings.practice_ttl, sockets, theirs, tell, settings.workers)
             process = _SPAWN.Process(target=target, args=(job, *extra), daemon=True)
             process.start()
             tell.close()
@@ -161,7 +161,7 @@ def _listen(settings: Settings, stack: contextlib.ExitStack) -> list[socket.sock
         port = settings.port + offset if settings.port else 0
         try:
             one.bind(("127.0.0.1", port))
-            one.listen(1024)
+            one.listen(worker.BACKLOG)
         except OSError as error:
             raise OSError(f"port {port} is taken or not allowed ({error.strerror})") from error
         one.setblocking(False)  # noqa: FBT003  the socket module's own signature

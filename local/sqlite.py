@@ -14,7 +14,7 @@ from chalicelib.errors import Unavailable
 
 WAIT_MS = 50
 """Milliseconds that a transaction waits for another writer before the answer is Unavailable."""
-_PAUSE = (0.0002, 0.001)
+_PAUSE = (0.00002, 0.0003)
 """Seconds between two attempts to begin, at random between these."""
 
 _SCHEMA = """

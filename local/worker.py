@@ -25,13 +25,18 @@ from local.machine import Machine, Urls
 from local.practice_issuer import make_issuer
 from local.practice_provider import make_provider
 
+BACKLOG = 1024
+"""Connections that may wait for somebody to take them."""
 GRACE = 3.0
 """Seconds that calls under way have to end when a process is told to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every process is given. lifeline: closes when the parent dies; ready: told once it answers."""
+    """What every process is given. lifeline: closes when the parent dies; ready: told once it answers.
+
+    workers: how many there are, which share the sockets.
+    """
 
     directory: Path
     urls: Urls
@@ -39,6 +44,7 @@ class Job:
     sockets: Mapping[str, socket.socket]
     lifeline: Connection
     ready: Connection
+    workers: int = 1
 
 
 def work(job: Job) -> None:
@@ -64,9 +70,9 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     broker = web.ServerRunner(gateway, shutdown_timeout=GRACE)
     edge_ports = machine.edge_ports()
     distribution = make_distribution(edge.make_handler(lambda: edge_ports), broker=job.urls.broker)
-    await _mount(stack, broker, job.sockets["broker"])
+    await mount(stack, broker, job.sockets["broker"], job.workers)
     stack.push_async_callback(distribution.close)
-    await _mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"])
+    await mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"], job.workers)
 
 
 async def _serve_practice(job: Job, values: Mapping[str, str], request_token: str, stack: AsyncExitStack) -> None:
@@ -74,13 +80,18 @@ async def _serve_practice(job: Job, values: Mapping[str, str], request_token: st
     issuer = make_issuer(str(job.urls.issuer), request_token=request_token)
     for part, name in ((provider, "provider"), (issuer, "issuer")):
         runner = web.AppRunner(part, shutdown_timeout=0.2, handler_cancellation=True, access_log=None)
-        await _mount(stack, runner, job.sockets[name])
+        await mount(stack, runner, job.sockets[name])
 
 
-async def _mount(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket) -> None:
+async def mount(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket, workers: int = 1) -> None:
+    """Let a part answer at a listening socket, which so many workers share."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listening, backlog=1024).start()
+    # asyncio's backlog is both how many may wait and how many a process takes at once. Among several each takes one after
+    # another, or one of them takes all that come together, and keeps them while the others are idle
+    # (test_of_connections_that_come_together_a_worker_leaves_some_to_the_others).
+    await web.SockSite(runner, listening, backlog=1 if workers > 1 else BACKLOG).start()
+    listening.listen(BACKLOG)
 
 
 async def _until_told(job: Job, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:

@@ -82,7 +82,7 @@ def _listening() -> socket.socket:
     return one
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with _listening() as one:
         return int(one.getsockname()[1])
 
@@ -143,16 +143,18 @@ def keybroker(behind: Practice, directory: Path, workers: int) -> Iterator[Door]
         machine.prepare(None, behind.values)
         theirs, ours = _SPAWN.Pipe(duplex=False)
         stack.callback(ours.close)
-        pids = tuple(stack.enter_context(_worker(machine, urls, sockets, theirs)) for _ in range(workers))
+        pids = tuple(stack.enter_context(_worker(machine, urls, sockets, theirs, workers)) for _ in range(workers))
         name = f"Keybroker, {workers} worker{'s' if workers > 1 else ''}"
         token = _token(urls, behind)
         yield Door(name, sockets["edge"].getsockname()[1], "/openai", token, pids, machine.upkeep())
 
 
 @contextlib.contextmanager
-def _worker(machine: Machine, urls: Urls, sockets: dict[str, socket.socket], lifeline: Connection) -> Iterator[int]:
+def _worker(
+    machine: Machine, urls: Urls, sockets: dict[str, socket.socket], lifeline: Connection, workers: int
+) -> Iterator[int]:
     ready, tell = _SPAWN.Pipe(duplex=False)
-    with _process(worker.work, worker.Job(machine.directory, urls, None, sockets, lifeline, tell)) as pid:
+    with _process(worker.work, worker.Job(machine.directory, urls, None, sockets, lifeline, tell, workers)) as pid:
         if not ready.poll(START_SECONDS):
             raise TimeoutError("a worker did not start")
         ready.recv()
@@ -199,10 +201,10 @@ def haproxy(behind: Practice, ours: Door, directory: Path) -> Iterator[Door | No
     public = directory / "public.pem"
     form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     public.write_bytes(key.public_bytes(*form))  # type: ignore[union-attr]  # a public key, as the document's are
-    port, provider = _free_port(), behind.provider.removeprefix("http://")
+    port, provider = free_port(), behind.provider.removeprefix("http://")
     config = directory / "haproxy.cfg"
     config.write_text(HAPROXY.format(port=port, public=public, key=behind.key, provider=provider))
-    with _started([program, "-db", "-f", str(config)], port) as pid:
+    with started([program, "-db", "-f", str(config)], port) as pid:
         yield Door(f"HAProxy {_version([program, '-v'])}, jwt_verify", port, "", ours.key, (pid,))
 
 
@@ -223,7 +225,7 @@ def litellm(behind: Practice, directory: Path) -> Iterator[Door | None]:
         )
         yield None
         return
-    config, port = directory / "litellm.yaml", _free_port()
+    config, port = directory / "litellm.yaml", free_port()
     config.write_text(LITELLM_CONFIG.format(provider=behind.provider, key=behind.key))
     command = [
         str(LITELLM),
@@ -236,7 +238,7 @@ def litellm(behind: Practice, directory: Path) -> Iterator[Door | None]:
         "--telemetry",
         "False",
     ]
-    with _started(command, port) as pid:
+    with started(command, port) as pid:
         said = "import importlib.metadata as m; print(m.version('litellm'))"
         version = _version([str(LITELLM.with_name("python")), "-c", said])
         yield Door(f"LiteLLM {version} proxy, master key", port, "", "sk-bench", (pid,), share=20)
@@ -250,7 +252,7 @@ def _version(command: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def _started(command: list[str], port: int) -> Iterator[int]:
+def started(command: list[str], port: int) -> Iterator[int]:
     here = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, env=here, stdin=silent, stdout=silent, stderr=silent) as process:

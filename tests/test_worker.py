@@ -1,0 +1,72 @@
+"""How the processes of one machine share what comes in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+from aiohttp import web
+
+from local import worker
+
+TOGETHER = 20
+PASSES = 3
+"""Of a worker's loop: enough for it to see that somebody waits."""
+
+
+async def answer(_request: web.BaseRequest) -> web.Response:
+    return web.Response()
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[socket.socket]:
+    """Give a listening socket at which connections wait that came together."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=worker.BACKLOG))
+        listening.setblocking(False)  # noqa: FBT003  the socket module's own signature
+        for _ in range(TOGETHER):
+            stack.enter_context(socket.create_connection(listening.getsockname()))
+        yield listening
+
+
+def left(listening: socket.socket) -> int:
+    """Take every connection that nobody has taken yet, and return how many they were."""
+    found = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listening.accept()[0].close()
+            found += 1
+    return found
+
+
+@pytest.mark.parametrize(("workers", "least", "most"), [(2, TOGETHER - PASSES - 1, TOGETHER - 1), (1, 0, 0)])
+def test_of_connections_that_come_together_a_worker_leaves_some_to_the_others(
+    workers: int, least: int, most: int
+) -> None:
+    async def take() -> int:
+        async with contextlib.AsyncExitStack() as stack:
+            await worker.mount(stack, web.ServerRunner(web.Server(answer)), listening, workers)
+            for _ in range(PASSES):
+                await asyncio.sleep(0)
+            found = left(listening)
+            await asyncio.sleep(0.05)  # what was taken comes to stand, so that it can be closed
+            return found
+
+    with waiting() as listening:
+        assert least <= asyncio.run(take()) <= most
+
+
+def test_however_few_a_worker_takes_at_once_as_many_may_wait() -> None:
+    async def mounted(listening: socket.socket) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            await worker.mount(stack, web.ServerRunner(web.Server(answer)), listening, 2)
+            # Nobody takes any here, for the loop does not run.
+            for _ in range(TOGETHER):
+                stack.enter_context(socket.create_connection(listening.getsockname(), timeout=0.5))
+
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as listening:
+        listening.setblocking(False)  # noqa: FBT003  the socket module's own signature
+        asyncio.run(mounted(listening))
