@@ -133,7 +133,8 @@ class Distribution(web.Server):
                     # Already back in the pool if read to its end; else (hang-up, fault) this ends the call upstream.
                     upstream.close()
         except (TimeoutError, ClientError, OSError, ValueError) as error:
-            _LOG.warning("request %s: origin %s: %s", request_id, order.url.host, type(error).__name__)
+            if not _is_gone(request):
+                _LOG.warning("request %s: origin %s: %s", request_id, order.url.host, type(error).__name__)
             if response is None:
                 return _unread(request, door_response(_fault(request, error), request_id))
             response.abort(request)
@@ -197,6 +198,11 @@ def _end_after_chunks(request: web.BaseRequest, response: ViewerResponse) -> Non
     # where it could be another caller's, behind a proxy (test_a_trailer_of_one_call_is_no_header_of_the_next).
     if hdrs.TRANSFER_ENCODING in request.headers:
         response.force_close()
+
+
+def _is_gone(request: web.BaseRequest) -> bool:
+    """Whether the viewer has gone away, which fails what is written to it before aiohttp cancels the call."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _fault(request: web.BaseRequest, error: Exception) -> str:

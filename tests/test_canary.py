@@ -273,6 +273,12 @@ def test_what_holds_a_key_or_a_token_redacts_itself(thing: object, secret: str, 
     assert secret not in shown
 
 
+@pytest.mark.parametrize("thing", [thing for thing, _ in _PRINTED], ids=lambda one: type(one).__name__)
+def test_what_holds_a_key_or_a_token_does_not_go_into_json_by_mistake(thing: object) -> None:
+    with pytest.raises(TypeError, match="is not JSON serializable"):
+        json.dumps({"detail": [thing]})
+
+
 def test_exceptions_say_fixed_words_only() -> None:
     with pytest.raises(TokenInvalid) as caught:
         jws.parse(_UNVERIFIED + "=")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -117,6 +119,31 @@ def test_of_pipelined_calls_none_is_made_after_their_viewer_hung_up() -> None:
         await talk(port, NEXT)
 
     assert [one.target for one in through(serve, _hang).seen] == ["/hung-up", "/next"]
+
+
+def test_that_a_viewer_went_away_is_not_said_to_be_the_origin_s_fault(caplog: pytest.LogCaptureFixture) -> None:
+    streams: list[asyncio.StreamWriter] = []
+
+    async def part(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
+        writer.write(head("HTTP/1.1 200 OK", "Content-Length: 9") + b"part")
+        streams.append(writer)
+        return True
+
+    async def serve(provider: RawProvider, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as one:
+            one.setblocking(False)  # noqa: FBT003  the socket module's own signature
+            await loop.sock_connect(one, ("127.0.0.1", port))
+            await loop.sock_sendall(one, NEXT)
+            while b"part" not in await loop.sock_recv(one, 65_536):
+                pass
+            # More of the answer, and at once the hang-up, so that the door learns of both together.
+            streams[-1].write(b"rest!")
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await provider.until(lambda: not provider.open)
+
+    through(serve, part)
+    assert caplog.text == ""
 
 
 # nothing is sent twice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import multiprocessing
 import os
 import re
@@ -130,6 +131,7 @@ def bare(behind: Practice) -> Iterator[Door]:
 
 
 def _serve_bare(listening: socket.socket, provider: str, key: str) -> None:
+    logging.disable()  # wrk goes away in the middle of calls, which aiohttp tells with a stack for each
     asyncio.run(bare_door.serve(listening, provider, key))
 
 
