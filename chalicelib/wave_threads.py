@@ -11,7 +11,10 @@ from typing import Any
 
 
 class _Wave:
-    """Calls that belong together. answers: of each call. finished: counts those that answered. ended: what one raised, or None."""
+    """Calls that belong together. answers: each one's. finished: counts them.
+
+    ended: None once all have answered, or what one raised.
+    """
 
     __slots__ = ("answers", "ended", "finished", "over")
 

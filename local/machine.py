@@ -72,12 +72,14 @@ class Machine:
 
         policy_file: None keeps the policy that is in force, or takes the practice policy. values: provider -> made-up
         key while the practice parts run, else empty.
-        Raises PolicyInvalid; Unavailable if a file is no use, or if the state file is gone while its signing key is not.
+        Raises PolicyInvalid; Unavailable if a file is no use or open to others, or if the state file is gone while its
+        signing key is not.
         """
         sent = _read(policy_file)
         parsed = policy.parse(*sent, self.dialect()) if sent else None
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_state_file()
+        self._check_modes()
         StateFile.create(self._path("state.db"))
         self._check_keys()
         control = self.control()
@@ -200,6 +202,15 @@ class Machine:
             raise Unavailable("state_file_missing") from FileNotFoundError(
                 f"{state} is gone: put it back, or remove the whole directory to start afresh"
             )
+
+    def _check_modes(self) -> None:
+        # SECURITY: whoever may write here lifts revocations, and puts another file in a checked one's place
+        # (test_a_state_that_others_may_change_is_refused).
+        for path, closed in ((self.directory, 0o022), (self._path("state.db"), 0o077)):
+            if path.exists() and (path.stat().st_mode & closed or path.stat().st_uid not in (0, os.geteuid())):
+                raise Unavailable("state_open_to_others") from PermissionError(
+                    f"{path} has to be yours alone: chown it to who runs this, and chmod go-rwx"
+                )
 
     def _provider_keys(self, parsed: Policy, values: Mapping[str, str]) -> dict[str, ProviderKey]:
         origin = self._practice_origin()

@@ -255,6 +255,7 @@ _PROVIDER_KEY = ProviderKey("v1", "https://api.openai.com", "authorization", "Be
 _PRINTED: list[tuple[object, str]] = [
     (_PROVIDER_KEY, KEY),
     (Admitted(_PROVIDER_KEY, "sub", "grant", "jti"), KEY),
+    (Admitted(_PROVIDER_KEY, "sub", "grant", "jti", "/v1/models", f"q={_UNVERIFIED}"), _UNVERIFIED),
     (IssuedToken(_UNVERIFIED, 900, "GET:/v1/models", "https://edge.example/openai/v1"), _UNVERIFIED),
     (TokenRequest(_UNVERIFIED, "openai", "req-1", idempotency_key=RETRY), _UNVERIFIED),
     (TokenRequest("a.b.c", "openai", "req-1", idempotency_key=RETRY), RETRY),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,29 @@ def in_force(machine: Machine) -> str | None:
     """The version of the key that is in force."""
     [key] = machine.control().keys(machine.event("keys.read", {}))
     return key.current.version if key.current else None
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [(".", 0o720), (".", 0o702), (".", 0o1777), ("state.db", 0o620), ("state.db", 0o604)]
+)
+def test_a_state_that_others_may_change_is_refused(tmp_path: Path, policy: Path, name: str, mode: int) -> None:
+    start(tmp_path / "state", REAL, policy)
+    path = tmp_path / "state" / name
+    path.chmod(mode)
+    with pytest.raises(Unavailable, match="state_open_to_others") as caught:
+        start(tmp_path / "state", REAL, policy)
+    assert str(path) in str(caught.value.__cause__)
+    path.chmod(0o755 if name == "." else 0o600)
+    start(tmp_path / "state", REAL, policy)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("name", [".", "state.db"])
+def test_a_state_that_is_somebody_else_s_is_refused(tmp_path: Path, policy: Path, name: str) -> None:
+    start(tmp_path / "state", REAL, policy)
+    os.chown(tmp_path / "state" / name, 12345, -1)
+    with pytest.raises(Unavailable, match="state_open_to_others"):
+        start(tmp_path / "state", REAL, policy)
 
 
 def test_practising_over_real_keys_is_refused_and_they_stay(tmp_path: Path, policy: Path) -> None:

@@ -146,6 +146,7 @@ class TestStart:
         _fails(_serve("--port", "0", "--state", str(tmp_path)), "secret_file_open_to_others")
 
     def test_a_state_file_that_is_no_database_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "state.db").touch(mode=0o600)
         (tmp_path / "state.db").write_text("notes\n" * 1000)
         _fails(_serve("--port", "0", "--state", str(tmp_path)), "state_unavailable")
 
