@@ -16,14 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.bench import doors
-from tests.bench.bench_data_path import CASES
+from tests.bench.bench_data_path import CASES, MOST_FAILED
 from tests.bench.doors import Door, Practice
 from tests.bench.table import Table
 
 ROUNDS, SECONDS = 7, 3
 CONNECTIONS = 64
-MOST_FAILED = 0.02
-"""The part of calls that may get a 503, as very few do with several workers on a busy machine; more is a broken bench."""
 _WORKERS = sorted({1, 2, min(4, os.cpu_count() or 1)})
 _HAPROXY = """\
 global
