@@ -16,14 +16,20 @@ def raise_on_signals() -> None:
 
 
 def cleaning_up() -> None:
-    """Raise nothing again: the exception has arrived where it was going, or there was none."""
+    """Raise nothing again: the exception has arrived where it was going, or there was none. Another signal raises once."""
     signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGINT, _raise)
+    signal.signal(signal.SIGTERM, _raise)
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     # Python drops what is raised while it runs a finalizer, and a signal may come just then.
     signal.signal(signal.SIGALRM, lambda _alarm, frame: _interrupt(number, frame))
     signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+    _raise(number, frame)
+
+
+def _raise(number: int, _frame: FrameType | None) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(143)
