@@ -8,8 +8,8 @@ from typing import Any
 
 from chalicelib.dynamodb import Item, Tables, answering, at_once, number, read_batch, read_partition, text
 from chalicelib.dynamodb_counters import CounterItem, beginning, items, key_of
-from chalicelib.quota import WINDOWS, counters, place
-from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, read_place, window_start
+from chalicelib.quota import WINDOWS, counters, place, read_place
+from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
 
 INDEX = "by_day"
 _DAY = WINDOWS["day"]

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chalicelib.principal import AWS
-from chalicelib.quota import WINDOWS
+from chalicelib.quota import WINDOWS, read_place
 from chalicelib.quota import place as place_of
-from chalicelib.usage import PAGE_LIMIT, Usage, UsageQuery, Use, read_place, window_start
+from chalicelib.usage import PAGE_LIMIT, Usage, UsageQuery, Use, window_start
 
 PAGES = 10
 """Pages of uses of each day that are looked through for one page of principals, and for one principal."""

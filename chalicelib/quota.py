@@ -72,6 +72,14 @@ def place(principal: str, grant: str) -> str:
     return f"{principal}#{grant}"
 
 
+def read_place(text: str) -> tuple[str, str]:
+    """Return principal and grant of a place, two empty ones for ""; raises ValueError for what is no place."""
+    principal, mark, grant = text.rpartition("#")
+    if text and (not mark or len(text) > 1024):
+        raise ValueError("not a cursor of the usage")
+    return principal, grant
+
+
 def exceeded(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> Exceeded | None:
     """Return the limit that this call is beyond, the one that lasts longest, or None.
 

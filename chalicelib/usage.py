@@ -80,14 +80,6 @@ class Usage(Protocol):
         """Return how many calls were admitted in this minute and the 59 before, by (principal, grant)."""
 
 
-def read_place(text: str) -> tuple[str, str]:
-    """Return principal and grant of a place, two empty ones for ""; raises ValueError for what is no place."""
-    principal, mark, grant = text.rpartition("#")
-    if text and (not mark or len(text) > 1024):
-        raise ValueError("not a cursor of the usage")
-    return principal, grant
-
-
 def window_start(window: str, at: int) -> int:
     """Return when the window of a time began, in epoch seconds."""
     return at - at % WINDOWS[window]

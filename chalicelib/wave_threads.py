@@ -39,7 +39,7 @@ class WaveThreads:
     """At most so many threads, each made when all others are busy.
 
     It does what futures of a ThreadPoolExecutor would, with one queue for a wave in place of a lock and a condition for
-    each call: some 30 µs of a wave (docs/performance.md).
+    each call, and wakes whoever waits once (docs/performance.md).
     """
 
     def __init__(self, at_most: int) -> None:

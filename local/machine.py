@@ -207,7 +207,8 @@ class Machine:
         # SECURITY: whoever may write here lifts revocations, and puts another file in a checked one's place
         # (test_a_state_that_others_may_change_is_refused).
         for path, closed in ((self.directory, 0o022), (self._path("state.db"), 0o077)):
-            if path.exists() and (path.stat().st_mode & closed or path.stat().st_uid not in (0, os.geteuid())):
+            status = path.stat() if path.exists() else None
+            if status and (status.st_mode & closed or status.st_uid not in (0, os.geteuid())):
                 raise Unavailable("state_open_to_others") from PermissionError(
                     f"{path} has to be yours alone: chown it to who runs this, and chmod go-rwx"
                 )

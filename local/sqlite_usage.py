@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping
 
-from chalicelib.quota import EVERYBODY
-from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, read_place, window_start
+from chalicelib.quota import EVERYBODY, read_place
+from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
 from local.sqlite import StateFile
 
 _USES = """

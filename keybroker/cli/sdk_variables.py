@@ -42,8 +42,8 @@ KNOWN: Mapping[str, Variables] = {
         "GEMINI_API_KEY",
         "GOOGLE_GEMINI_BASE_URL",
         ("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
-        also=("GEMINI_API_BASE",),
-    ),  # LiteLLM's
+        also=("GEMINI_API_BASE",),  # LiteLLM's
+    ),
     "mistral": Variables("MISTRAL_API_KEY", "MISTRAL_BASE_URL", ours=True),
     "cohere": Variables("CO_API_KEY", "CO_API_URL", ("COHERE_API_KEY",)),
     "groq": Variables("GROQ_API_KEY", "GROQ_BASE_URL"),

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -23,14 +22,7 @@ from tests.bench.table import Table
 ROUNDS, SECONDS = 7, 3
 CONNECTIONS = 64
 _WORKERS = sorted({1, 2, min(4, os.cpu_count() or 1)})
-_HAPROXY = """\
-global
-  nbthread 1
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 150s
-  timeout server 150s
+_ANSWERING = """\
 frontend provider
   bind 127.0.0.1:{port}
   http-request return status 200 content-type application/json lf-string '{answer}'
@@ -41,7 +33,7 @@ _ANSWER = {"id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-5-mini
 def tables() -> Iterator[Table]:
     """Yield the one table, if the programs are here that it takes."""
     for program, package in (("wrk", "wrk"), ("haproxy", "haproxy")):
-        if _find(program) is None:
+        if doors.found(program) is None:
             sys.stderr.write(
                 f"SKIPPED: {program} is not installed here (Debian's package {package}); workers were NOT measured\n"
             )
@@ -54,16 +46,12 @@ def tables() -> Iterator[Table]:
         yield _table(_rounds(there, directory))
 
 
-def _find(program: str) -> str | None:
-    return shutil.which(program) or shutil.which(program, path="/usr/sbin")
-
-
 @contextlib.contextmanager
 def _canned(behind: Practice, directory: Path) -> Iterator[Practice]:
     """Start a provider that answers every call with the same few bytes: HAProxy, in one thread."""
     config, port = directory / "provider.cfg", doors.free_port()
-    config.write_text(_HAPROXY.format(port=port, answer=json.dumps(_ANSWER)))
-    with doors.started([str(_find("haproxy")), "-db", "-f", str(config)], port):
+    config.write_text(doors.HAPROXY + _ANSWERING.format(port=port, answer=json.dumps(_ANSWER)))
+    with doors.started([str(doors.found("haproxy")), "-db", "-f", str(config)], port):
         yield replace(behind, provider=f"http://127.0.0.1:{port}")
 
 
@@ -90,7 +78,7 @@ def _wrk(door: Door, script: Path) -> int:
     script.write_text(
         f"wrk.method = 'POST'\nwrk.path = {json.dumps(line.split(' ')[1])}\nwrk.body = {json.dumps(body)}\n{fields}"
     )
-    command = [str(_find("wrk")), "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script)]
+    command = [str(doors.found("wrk")), "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script)]
     said = subprocess.run(
         [*command, f"http://127.0.0.1:{door.port}"], capture_output=True, text=True, timeout=60, check=True
     ).stdout

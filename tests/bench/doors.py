@@ -178,6 +178,9 @@ defaults
   timeout connect 5s
   timeout client 150s
   timeout server 150s
+"""
+"""How every configuration of HAProxy's begins here."""
+_VERIFYING = """\
 frontend edge
   bind 127.0.0.1:{port}
   http-request set-var(txn.bearer) http_auth_bearer
@@ -190,10 +193,15 @@ backend provider
 """
 
 
+def found(program: str) -> str | None:
+    """Return where one of Debian's programs is, None if it is not installed."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin")
+
+
 @contextlib.contextmanager
 def haproxy(behind: Practice, ours: Door, directory: Path) -> Iterator[Door | None]:
     """Start HAProxy, which verifies the same token's signature, and nothing else of it; None if it is not here."""
-    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    program = found("haproxy")
     if program is None:
         sys.stderr.write("SKIPPED: haproxy is not installed here (Debian's package haproxy)\n")
         yield None
@@ -205,7 +213,7 @@ def haproxy(behind: Practice, ours: Door, directory: Path) -> Iterator[Door | No
     public.write_bytes(key.public_bytes(*form))  # type: ignore[union-attr]  # a public key, as the document's are
     port, provider = free_port(), behind.provider.removeprefix("http://")
     config = directory / "haproxy.cfg"
-    config.write_text(HAPROXY.format(port=port, public=public, key=behind.key, provider=provider))
+    config.write_text(HAPROXY + _VERIFYING.format(port=port, public=public, key=behind.key, provider=provider))
     with started([program, "-db", "-f", str(config)], port) as pid:
         yield Door(f"HAProxy {_version([program, '-v'])}, jwt_verify", port, "", ours.key, (pid,))
 
