@@ -144,10 +144,10 @@ requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["broker"], sep="\n")' > requirements.txt
 
 schema: $(STAMP) ## Write the policy file's JSON Schema from the types that it is read with
-	@$(BIN)/python -c 'import json; from chalicelib import policy; print(json.dumps(policy.json_schema(), indent=2))' | tee docs/policy.schema.json > keybroker/cli/policy.schema.json
+	@$(BIN)/python -c 'import json; from chalicelib.policy import compile; print(json.dumps(compile.json_schema(), indent=2))' | tee docs/policy.schema.json > keybroker/cli/policy.schema.json
 
 openapi: $(STAMP) ## Write docs/openapi.json from the tables that describe both doors' routes
-	@$(BIN)/python -c 'from chalicelib import openapi; print(openapi.text(), end="")' > docs/openapi.json
+	@$(BIN)/python -c 'from chalicelib.openapi import document; print(document.text(), end="")' > docs/openapi.json
 
 providers: $(STAMP) ## Write docs/providers.md's tables from the presets
 	@$(BIN)/python -m tests.provider_table

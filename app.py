@@ -12,9 +12,10 @@ from urllib.parse import unquote
 
 from chalice.app import Chalice, IAMAuthorizer, MultiDict, Request, Response
 
-from chalicelib import broker_on_aws, public_api
+from chalicelib.aws import wiring as broker_on_aws
 from chalicelib.errors import Refusal, cause
-from chalicelib.http_api import Answer, Arrival, Ports, View, refused
+from chalicelib.http import public as public_api
+from chalicelib.http.messages import Answer, Arrival, Ports, View, refused
 
 LOG = logging.getLogger("keybroker")
 LOG.setLevel(logging.INFO)
@@ -85,36 +86,29 @@ def _public_routes(routes: _Routes) -> None:
 
 def _admin_routes(routes: _Routes) -> None:
     # Imported here: the public door's cold start does without the policy's reader.
-    from chalicelib import (  # noqa: PLC0415
-        admin_api,
-        admin_audit,
-        admin_keys,
-        admin_openapi,
-        admin_principals,
-        admin_revocations,
-        admin_usage,
-    )
+    from chalicelib.admin import audit, keys, policy, principals, revocations, usage  # noqa: PLC0415
+    from chalicelib.openapi import view as openapi  # noqa: PLC0415
 
     # SECURITY: every route of this door has the IAM authorizer (test_app.py).
     add = functools.partial(routes.add, iam=True)
-    add("GET", "/admin/revocations", admin_revocations.revocations)
-    add("POST", "/admin/revocations", admin_revocations.revoke)
-    add("DELETE", "/admin/revocations/{revocation_id}", admin_revocations.restore)
-    add("GET", "/admin/principals", admin_principals.principals)
-    add("GET", "/admin/principals/{principal_id}", admin_principals.principal)
-    add("POST", "/admin/principals/{principal_id}/pin", admin_principals.pin)
-    add("GET", "/admin/usage", admin_usage.usage)
-    add("GET", "/admin/audit", admin_audit.audit)
-    add("GET", "/admin/audit/check", admin_audit.check)
-    add("GET", "/admin/keys", admin_keys.keys)
-    add("PUT", "/admin/keys/{name}", admin_keys.set_key)
-    add("GET", "/admin/policy", admin_api.policy)
-    add("PUT", "/admin/policy", admin_api.apply_policy)
-    add("POST", "/admin/policy/validate", admin_api.validate)
-    add("POST", "/admin/policy/plan", admin_api.plan)
-    add("POST", "/admin/policy/explain", admin_api.explain)
-    add("POST", "/admin/policy/replay", admin_api.replay)
-    add("GET", "/admin/openapi.json", admin_openapi.document)
+    add("GET", "/admin/revocations", revocations.revocations)
+    add("POST", "/admin/revocations", revocations.revoke)
+    add("DELETE", "/admin/revocations/{revocation_id}", revocations.restore)
+    add("GET", "/admin/principals", principals.principals)
+    add("GET", "/admin/principals/{principal_id}", principals.principal)
+    add("POST", "/admin/principals/{principal_id}/pin", principals.pin)
+    add("GET", "/admin/usage", usage.usage)
+    add("GET", "/admin/audit", audit.audit)
+    add("GET", "/admin/audit/check", audit.check)
+    add("GET", "/admin/keys", keys.keys)
+    add("PUT", "/admin/keys/{name}", keys.set_key)
+    add("GET", "/admin/policy", policy.policy)
+    add("PUT", "/admin/policy", policy.apply_policy)
+    add("POST", "/admin/policy/validate", policy.validate)
+    add("POST", "/admin/policy/plan", policy.plan)
+    add("POST", "/admin/policy/explain", policy.explain)
+    add("POST", "/admin/policy/replay", policy.replay)
+    add("GET", "/admin/openapi.json", openapi.document)
 
 
 def _arrival(app: Chalice) -> Arrival:

@@ -9,19 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from chalicelib import (
-    admission,
-    call_body,
-    call_headers,
-    call_path,
-    call_query,
-    call_token,
-    config,
-    edge_refusal,
-    resource_metadata,
-)
-from chalicelib.admission import Admitted, Call
+from chalicelib.aws import config
+from chalicelib.edge import admission, resource_metadata
+from chalicelib.edge import headers as call_headers
+from chalicelib.edge import query as call_query
+from chalicelib.edge import refusal as edge_refusal
+from chalicelib.edge import token as call_token
+from chalicelib.edge.admission import Admitted, Call
 from chalicelib.errors import Refusal, cause
+from chalicelib.models import body as call_body
+from chalicelib.providers import paths as call_path
 
 _WELL_KNOWN = "/.well-known/"
 

@@ -3,7 +3,7 @@
 Refusal          a "no" to a caller: audit reason, OAuth code, HTTP status, text that is safe to show
   Unavailable    a "no" because state, keys or audit are out of reach: 503, nothing was admitted
 TokenInvalid     a token that does not verify; the verbs turn it into a bare Refusal
-PolicyInvalid    (policy.py) a policy file with faults
+PolicyInvalid    (policy/compile.py) a policy file with faults
 """
 
 from __future__ import annotations

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chalicelib import aws_client, dynamodb
-from chalicelib.dynamodb_control import DynamoControl
-from chalicelib.dynamodb_revocations import DynamoRevocations
-from chalicelib.dynamodb_signing_keys import DynamoSigningKeys
+from chalicelib.aws import client as aws_client
+from chalicelib.aws import tables as dynamodb
+from chalicelib.aws.control import DynamoControl
+from chalicelib.aws.revocations import DynamoRevocations
+from chalicelib.aws.signing import public_jwk
+from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.errors import Unavailable
-from chalicelib.kms_signing import public_jwk
 from chalicelib.revocation import EVERYTHING
 
 

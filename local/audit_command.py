@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chalicelib import audit_pages, completeness
+from chalicelib.admin import audit_pages, completeness
 from chalicelib.audit import Query
 from chalicelib.errors import Unavailable
 from local.machine import Machine

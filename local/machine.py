@@ -12,29 +12,30 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import edge
-from chalicelib import policy
-from chalicelib.admission import Edge
 from chalicelib.audit import Event
+from chalicelib.edge.admission import Edge
 from chalicelib.errors import Unavailable
-from chalicelib.exchange import Broker
-from chalicelib.http_api import Ports
-from chalicelib.jwks import Jwks, get_json
-from chalicelib.keys import KeyVersion
-from chalicelib.origins import Origins
-from chalicelib.policy import Dialect, Policy
-from chalicelib.presets import GENERIC, PRESETS
-from chalicelib.providers import PROVIDERS, ProviderKey
+from chalicelib.exchange.exchange import Broker
+from chalicelib.http.messages import Ports
+from chalicelib.issuers.jwks import Jwks, get_json
+from chalicelib.issuers.presets import GENERIC, PRESETS
+from chalicelib.policy import compile as policy
+from chalicelib.policy.compile import Dialect, Policy
+from chalicelib.providers.keys import PROVIDERS, ProviderKey
+from chalicelib.providers.origins import Origins
+from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import Thing
-from local import practice, secret_file
-from local.callers import Callers
+from local import secret_file
+from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
-from local.signing_key import SigningKey
-from local.sqlite import StateFile
-from local.sqlite_control import SqliteControl
-from local.sqlite_gate import SqliteGate
-from local.sqlite_ledger import SqliteLedger
-from local.sqlite_usage import SqliteUsage
-from local.upkeep import Upkeep
+from local.signing_key_file import SigningKey
+from local.simulator.callers import Callers
+from local.sqlite.control import SqliteControl
+from local.sqlite.edge_state import SqliteGate
+from local.sqlite.ledger import SqliteLedger
+from local.sqlite.maintenance import Upkeep
+from local.sqlite.state_file import StateFile
+from local.sqlite.usage import SqliteUsage
 
 _IDENTITIES = frozenset(preset.identity for preset in (*PRESETS.values(), GENERIC))
 

@@ -13,13 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chalicelib import administer, lint, policy
-from chalicelib.administer import PolicyRefused, Sent
+from chalicelib.admin import policy_service as administer
+from chalicelib.admin.policy_service import PolicyRefused, Sent
 from chalicelib.errors import Refusal, Unavailable
-from chalicelib.http_api import ADMIN_BODY_LIMIT, read_json
-from chalicelib.jwks import Jwks, get_json
-from local import practice
+from chalicelib.http.messages import ADMIN_BODY_LIMIT, read_json
+from chalicelib.issuers.jwks import Jwks, get_json
+from chalicelib.policy import compile as policy
+from chalicelib.policy import lint
 from local.machine import Machine
+from local.practice import policy as practice
 
 
 def add_to(commands: Any) -> None:  # noqa: ANN401  argparse does not name this type

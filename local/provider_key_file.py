@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
-from chalicelib.providers import ProviderKey
+from chalicelib.providers.keys import ProviderKey
 from local import secret_file
 
 _FIELDS = ("origin", "header", "prefix", "value")
@@ -19,7 +19,7 @@ _Stored = dict[str, dict[str, dict[str, str]]]
 
 
 class ProviderKeyFile:
-    """`chalicelib.providers.ProviderKeys` and `ProviderKeyStore` over a file.
+    """`chalicelib.providers.keys.ProviderKeys` and `ProviderKeyStore` over a file.
 
     A version that was read once is remembered, for it cannot change.
     """

@@ -16,8 +16,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
-from local import practice, worker
+from local import worker
 from local.machine import Machine, Urls
+from local.practice import policy as practice
 from local.worker import Job
 
 START_SECONDS = 30.0

@@ -19,11 +19,11 @@ from aiohttp import web
 
 import app
 import edge
-from local.cloudfront import make_distribution, make_runner
-from local.gateway import make_gateway
 from local.machine import Machine, Urls
-from local.practice_issuer import make_issuer
-from local.practice_provider import make_provider
+from local.practice.issuer import make_issuer
+from local.practice.provider import make_provider
+from local.simulator.api_gateway import make_gateway
+from local.simulator.cloudfront import make_distribution, make_runner
 
 BACKLOG = 1024
 """Connections that may wait for somebody to take them."""

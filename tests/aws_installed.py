@@ -13,9 +13,12 @@ import pytest
 
 import app
 import edge
-from chalicelib import aws_client, broker_on_aws, config, dynamodb_things
-from chalicelib.dynamodb import Tables
-from chalicelib.kms_signing import public_jwk
+from chalicelib.aws import client as aws_client
+from chalicelib.aws import config
+from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws import wiring as broker_on_aws
+from chalicelib.aws.signing import public_jwk
+from chalicelib.aws.tables import Tables
 from infra import signing_keys
 from tests import aws_story, moto_kms
 from tests.aws_requests import Asked, asked

@@ -9,28 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chalicelib import admission, exchange, policy, presets
-from chalicelib.admission import Admitted, Call, Edge
 from chalicelib.audit import Event
-from chalicelib.aws_identity import AwsIdentity
-from chalicelib.dynamodb import Item, Tables
-from chalicelib.dynamodb_control import DynamoControl
-from chalicelib.dynamodb_gate import DynamoGate
-from chalicelib.dynamodb_ledger import DynamoLedger
-from chalicelib.dynamodb_policies import DynamoPolicies
-from chalicelib.dynamodb_revocations import DynamoRevocations
-from chalicelib.dynamodb_signing_keys import DynamoSigningKeys
-from chalicelib.dynamodb_usage import DynamoUsage
+from chalicelib.aws.control import DynamoControl
+from chalicelib.aws.gate import DynamoGate
+from chalicelib.aws.ledger import DynamoLedger
+from chalicelib.aws.policies import DynamoPolicies
+from chalicelib.aws.revocations import DynamoRevocations
+from chalicelib.aws.signing_keys import DynamoSigningKeys
+from chalicelib.aws.tables import Item, Tables
+from chalicelib.aws.usage import DynamoUsage
+from chalicelib.edge import admission
+from chalicelib.edge.admission import Admitted, Call, Edge
 from chalicelib.errors import Refusal
-from chalicelib.exchange import Broker, TokenRequest
-from chalicelib.issuers import Issuer
-from chalicelib.issuing import IssuedToken
-from chalicelib.jwk import VerifyingKey
-from chalicelib.jws import parse
-from chalicelib.keys import KeyVersion
-from chalicelib.providers import ProviderKey
+from chalicelib.exchange import exchange
+from chalicelib.exchange.exchange import Broker, TokenRequest
+from chalicelib.issuers import presets
+from chalicelib.issuers.aws import AwsIdentity
+from chalicelib.issuers.registry import Issuer
+from chalicelib.policy import compile as policy
+from chalicelib.providers.keys import ProviderKey
+from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import Revocation, detail
-from local.signing_key import SigningKey
+from chalicelib.tokens.jwk import VerifyingKey
+from chalicelib.tokens.jws import parse
+from chalicelib.tokens.signer import IssuedToken
+from local.signing_key_file import SigningKey
 
 T = TypeVar("T")
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from aiohttp import web
 
 import edge
-from chalicelib.admission import Edge
-from local.cloudfront import make_distribution, make_runner
+from chalicelib.edge.admission import Edge
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key import SigningKey
-from local.sqlite import StateFile
-from local.sqlite_gate import SqliteGate
+from local.signing_key_file import SigningKey
+from local.simulator.cloudfront import make_distribution, make_runner
+from local.sqlite.edge_state import SqliteGate
+from local.sqlite.state_file import StateFile
 from tests.parts import BROKER, EDGE, NOW, Parts
 
 ROOT = Path(__file__).resolve().parent.parent

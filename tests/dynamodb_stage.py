@@ -12,19 +12,24 @@ from typing import TypeVar
 
 import pytest
 
-from chalicelib import admission, dynamodb, dynamodb_things, exchange, holder, quota
-from chalicelib.admission import Call, Edge
+from chalicelib import quota
 from chalicelib.audit import Query
-from chalicelib.aws_identity import AwsIdentity
-from chalicelib.dynamodb import CONNECTIONS, Tables
-from chalicelib.dynamodb_signing_keys import DynamoSigningKeys
+from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws import tables as dynamodb
+from chalicelib.aws.signing_keys import DynamoSigningKeys
+from chalicelib.aws.tables import CONNECTIONS, Tables
+from chalicelib.edge import admission
+from chalicelib.edge.admission import Call, Edge
 from chalicelib.errors import Refusal, Unavailable
-from chalicelib.exchange import Broker, TokenRequest
-from chalicelib.grants import Grant
-from chalicelib.ledger import Pin
-from chalicelib.presets import GENERIC
+from chalicelib.exchange import exchange
+from chalicelib.exchange import self_revocation as holder
+from chalicelib.exchange.exchange import Broker, TokenRequest
+from chalicelib.exchange.ledger import Pin
+from chalicelib.issuers.aws import AwsIdentity
+from chalicelib.issuers.presets import GENERIC
+from chalicelib.policy.grants import Grant
 from chalicelib.principal import AWS
-from chalicelib.providers import ProviderKey
+from chalicelib.providers.keys import ProviderKey
 from chalicelib.quota import EVERYBODY, Limit
 from chalicelib.revocation import Revocation
 from chalicelib.usage import UsageQuery

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from local.cloudfront import Handler, make_distribution, make_runner
+from local.simulator.cloudfront import Handler, make_distribution, make_runner
 from tests.raw_provider import Answer, RawProvider, Seen, raw_provider
 
 Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from chalicelib.jwk import thumbprint
+from chalicelib.tokens.jwk import thumbprint
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from local.edge_result import GeneratedResponse, OriginRequest, fixed_headers, parse_result
-from local.origin_event import Event
+from local.simulator.function_result import GeneratedResponse, OriginRequest, fixed_headers, parse_result
+from local.simulator.origin_event import Event
 
 EVENTS = Path(__file__).resolve().parent / "events"
 DOCUMENTED = ("documented", "documented_with_body")

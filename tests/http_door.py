@@ -10,7 +10,7 @@ from typing import Any
 from chalice.app import Chalice
 
 import app
-from chalicelib.http_api import Ports
+from chalicelib.http.messages import Ports
 from tests.running import Answer
 
 JSON = "application/json"

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from chalicelib.issuers import Issuer
-from chalicelib.presets import GENERIC
+from chalicelib.issuers.presets import GENERIC
+from chalicelib.issuers.registry import Issuer
 
 DISCOVERY = "/.well-known/openid-configuration"
 

@@ -17,25 +17,28 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 import edge
-from chalicelib import admission, exchange, policy, presets
-from chalicelib.admission import Admitted, Call
 from chalicelib.audit import Event, Query
-from chalicelib.exchange import Broker, TokenRequest
-from chalicelib.http_api import Ports
-from chalicelib.issuing import IssuedToken
-from chalicelib.jwks import Jwks
-from chalicelib.keys import KeyVersion
-from chalicelib.ledger import Ledger
-from chalicelib.origins import Origins
-from chalicelib.providers import PROVIDERS, ProviderKey
+from chalicelib.edge import admission
+from chalicelib.edge.admission import Admitted, Call
+from chalicelib.exchange import exchange
+from chalicelib.exchange.exchange import Broker, TokenRequest
+from chalicelib.exchange.ledger import Ledger
+from chalicelib.http.messages import Ports
+from chalicelib.issuers import presets
+from chalicelib.issuers.jwks import Jwks
+from chalicelib.policy import compile as policy
+from chalicelib.providers.keys import PROVIDERS, ProviderKey
+from chalicelib.providers.origins import Origins
+from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import Revocation
+from chalicelib.tokens.signer import IssuedToken
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key import SigningKey
-from local.sqlite import StateFile
-from local.sqlite_control import SqliteControl
-from local.sqlite_gate import SqliteGate
-from local.sqlite_ledger import SqliteLedger
-from local.sqlite_usage import SqliteUsage
+from local.signing_key_file import SigningKey
+from local.sqlite.control import SqliteControl
+from local.sqlite.edge_state import SqliteGate
+from local.sqlite.ledger import SqliteLedger
+from local.sqlite.state_file import StateFile
+from local.sqlite.usage import SqliteUsage
 
 NOW = 1_800_000_000
 """08:00 UTC: a minute and an hour begin, and the day has 57,600 s left."""

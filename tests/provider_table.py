@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from chalicelib.providers import PROVIDERS, Provider
+from chalicelib.providers.keys import PROVIDERS, Provider
 
 DOC = Path(__file__).resolve().parent.parent / "docs" / "providers.md"
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib import call_path, providers
-from chalicelib.providers import PROVIDERS
+from chalicelib.providers import keys as providers
+from chalicelib.providers import paths as call_path
+from chalicelib.providers.keys import PROVIDERS
+from tests.chalicelib.providers.test_paths import PIECES, is_stable
 from tests.edge_function import Door, event, provide, refusal, values
 from tests.parts import Parts, parts_in
-from tests.test_call_path import PIECES, is_stable
 
 ELSEWHERE = "https://api.internal.example.com"
 """An origin for providers that have none of their own."""

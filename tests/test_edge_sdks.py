@@ -18,8 +18,8 @@ from aiohttp import web
 
 import edge
 from chalicelib.errors import Unavailable
-from local.cloudfront import make_distribution, make_runner
-from local.practice_provider import make_provider
+from local.practice.provider import make_provider
+from local.simulator.cloudfront import make_distribution, make_runner
 from tests.edge_function import policy_for
 from tests.parts import NOW, SUB, Parts, parts_in
 from tests.practice_server import PATIENCE, serving

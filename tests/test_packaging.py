@@ -55,8 +55,8 @@ IMPORT_ALL = """
 import importlib, json, os, pkgutil, sys
 sys.path.insert(0, os.getcwd())
 import app, chalicelib
-for module in pkgutil.iter_modules(chalicelib.__path__):
-    importlib.import_module(f"chalicelib.{module.name}")
+for module in pkgutil.walk_packages(chalicelib.__path__, "chalicelib."):
+    importlib.import_module(module.name)
 event = {"requestContext": {"httpMethod": "GET", "resourcePath": "/healthz", "requestId": "req-1", "identity": {}},
          "multiValueQueryStringParameters": None, "headers": {}, "pathParameters": {}, "body": None,
          "isBase64Encoded": False, "stageVariables": None}
@@ -204,7 +204,7 @@ def test_lambda_gets_the_broker_and_its_requirements_and_they_work_alone(tmp_pat
         names = shipped.namelist()
         shipped.extractall(unpacked)
     ours = {name for name in names if name.startswith("chalicelib/")} | {"app.py"}
-    assert ours == {"app.py", *(f"chalicelib/{path.name}" for path in (ROOT / "chalicelib").glob("*.py"))}
+    assert ours == {"app.py", *(str(path.relative_to(ROOT)) for path in (ROOT / "chalicelib").rglob("*.py"))}
     assert not {name.partition("/")[0] for name in names} & {"local", "tests", "keybroker", "edge.py", "docs", "infra"}
     assert (out / "deployment.zip").stat().st_size < 50 * 1024 * 1024
 

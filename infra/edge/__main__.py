@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from chalicelib.config import EdgeConfig
+from chalicelib.aws.config import EdgeConfig
 from infra.edge import archive, folder
 from infra.edge.imported import ROOT
 from infra.edge.wheels import PYTHON

@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from chalicelib.config import EDGE_FILE
+from chalicelib.aws.config import EDGE_FILE
 from infra.edge import botocore_data
 from infra.edge.imported import ROOT, imported
 from infra.edge.wheels import PYTHON, wheels

@@ -44,7 +44,7 @@ def secret(name: str) -> str:
             mode = stat.S_IMODE(Path(name).stat().st_mode)
         except OSError as fault:
             raise Failure(LOCAL, f"{name}: {fault.strerror or fault}") from None
-        # SECURITY: a key that others on the machine can read is no secret (tests/cli/test_given_file.py).
+        # SECURITY: a key that others on the machine can read is no secret (tests/keybroker/cli/test_given_file.py).
         if mode & 0o077 and Path(name).is_file():
             raise Failure(LOCAL, f"{name}: others on this machine can read it (mode {mode:04o})", f"chmod 600 {name}")
     return text(name)

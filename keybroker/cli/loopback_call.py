@@ -39,7 +39,7 @@ class LoopbackCall(BaseHTTPRequestHandler):
     def _pass_on(self) -> None:
         name, _, rest = self.path.removeprefix("/").partition("/")
         upstream = self._server.upstreams.get(name.partition("?")[0])
-        # SECURITY: other programs of this machine's users can reach the address, too (tests/cli/test_loopback.py).
+        # SECURITY: other programs of this machine's users can reach the address, too (tests/keybroker/cli/test_loopback.py).
         if not self._knows_the_key():
             return self._refuse(401, "invalid_token", "this address wants the key that keybroker gave with it")
         if upstream is None or not self.path.startswith("/"):

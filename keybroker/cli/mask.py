@@ -31,7 +31,7 @@ class Mask:
 
     def _beginning(self, text: bytes) -> int:
         """Return how many bytes at the end of the text are the beginning of a secret."""
-        # SECURITY: a secret that comes in two reads is masked all the same (tests/cli/test_mask.py).
+        # SECURITY: a secret that comes in two reads is masked all the same (tests/keybroker/cli/test_mask.py).
         most = max((len(secret) - 1 for secret in self._secrets), default=0)
         for size in range(min(most, len(text)), 0, -1):
             if any(secret.startswith(text[-size:]) for secret in self._secrets):

@@ -118,7 +118,7 @@ def _failure(fault: Exception) -> Failure:
         return Failure(LOCAL, f"{fault.filename or 'this machine'}: {fault.strerror or fault}")
     if os.environ.get("KEYBROKER_TRACEBACK"):
         raise fault
-    # SECURITY: its text may hold anything, so only its kind is shown (tests/cli/test_program.py).
+    # SECURITY: its text may hold anything, so only its kind is shown (tests/keybroker/cli/test_program.py).
     text = f"a fault in keybroker itself ({type(fault).__name__}); KEYBROKER_TRACEBACK=1 shows where"
     return Failure(LOCAL, text)
 

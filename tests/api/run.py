@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chalicelib import openapi
-from local.callers import ADMIN_ARN
+from chalicelib.openapi import document as openapi
+from local.simulator.callers import ADMIN_ARN
 from tests.running import JWT, POLICY, TOKEN_EXCHANGE, Running, start
 
 HERE = Path(__file__).resolve().parent

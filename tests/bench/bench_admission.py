@@ -13,14 +13,15 @@ from pathlib import Path
 
 import jwt
 
-from chalicelib import admission, quota
-from chalicelib.admission import Call, Edge
+from chalicelib import quota
+from chalicelib.edge import admission
+from chalicelib.edge.admission import Call, Edge
 from chalicelib.errors import Unavailable
 from chalicelib.revocation import EVERYTHING, Thing
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key import SigningKey
-from local.sqlite import WAIT_MS, StateFile
-from local.sqlite_gate import SqliteGate
+from local.signing_key_file import SigningKey
+from local.sqlite.edge_state import SqliteGate
+from local.sqlite.state_file import WAIT_MS, StateFile
 from tests.bench.crowd import Burst, Case, Crowd, gathered
 from tests.bench.table import Cell, Table
 from tests.parts import BROKER, CI, NOW, SUB, grant, parts_in
@@ -78,7 +79,7 @@ def _bursts(crowd: Crowd, states: Sequence[StateFile]) -> dict[tuple[str, int], 
     for number in range(ROUNDS + 1):
         for case, processes in turns[number % len(turns) :] + turns[: number % len(turns)]:
             burst = crowd.burst(case, processes, TIMES // processes)
-            for state in states:  # what local/upkeep.py does every other second
+            for state in states:  # what local/sqlite/maintenance.py does every other second
                 state.checkpoint()
             if number:  # one round more goes ahead
                 found[case, processes].append(burst)
@@ -152,7 +153,7 @@ def _make_bare(directory: Path) -> None:
 
 
 def _upsert(directory: Path, number: int) -> Case:
-    """Count in one row, with the settings of local/sqlite.py."""
+    """Count in one row, with the settings of local/sqlite/state_file.py."""
     connection = sqlite3.connect(directory / "bare.db", isolation_level=None, timeout=WAIT_MS / 1000)
     for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0"):
         connection.execute(f"PRAGMA {setting}")

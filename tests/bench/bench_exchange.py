@@ -14,10 +14,12 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import RSAAlgorithm
 
-from chalicelib import exchange, policy, presets
-from chalicelib.exchange import TokenRequest
-from chalicelib.grants import CANDIDATES
-from chalicelib.jwks import Jwks
+from chalicelib.exchange import exchange
+from chalicelib.exchange.exchange import TokenRequest
+from chalicelib.issuers import presets
+from chalicelib.issuers.jwks import Jwks
+from chalicelib.policy import compile as policy
+from chalicelib.policy.grants import CANDIDATES
 from tests.bench.interleaved import interleaved
 from tests.bench.large_policy import CROWD, large_policy
 from tests.bench.table import Table

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 9
 BARE = "nothing: the interpreter"
 READERS = ("jwt", "yaml", "msgspec", "pydantic", "botocore")
-DOORS = {"public door: chalicelib.public_api": "chalicelib.public_api"}
-DOORS["administrators' door: chalicelib.admin_api"] = "chalicelib.admin_api"
+DOORS = {"public door: chalicelib.http.public": "chalicelib.http.public"}
+DOORS["administrators' door: chalicelib.admin.policy"] = "chalicelib.admin.policy"
 
 
 def tables() -> Iterator[Table]:

@@ -7,7 +7,8 @@ from functools import partial
 
 import yaml
 
-from chalicelib import lint, policy
+from chalicelib.policy import compile as policy
+from chalicelib.policy import lint
 from tests.bench.interleaved import interleaved
 from tests.bench.large_policy import large_policy
 from tests.bench.table import Table

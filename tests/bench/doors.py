@@ -22,11 +22,12 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from jwt.algorithms import ECAlgorithm
 
-from local import practice, worker
+from local import worker
 from local.machine import Machine, Urls
-from local.practice_issuer import make_issuer
-from local.practice_provider import make_provider
-from local.upkeep import Upkeep
+from local.practice import policy as practice
+from local.practice.issuer import make_issuer
+from local.practice.provider import make_provider
+from local.sqlite.maintenance import Upkeep
 from tests.bench import bare_door
 from tests.running import JWT, TOKEN_EXCHANGE, call
 

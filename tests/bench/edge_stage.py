@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chalicelib.config import EdgeConfig
-from chalicelib.dynamodb import Tables
-from chalicelib.dynamodb_signing_keys import DynamoSigningKeys
-from chalicelib.provider_key_secrets import SecretsManagerKeyStore
-from chalicelib.providers import ProviderKey
+from chalicelib.aws.config import EdgeConfig
+from chalicelib.aws.provider_keys import SecretsManagerKeyStore
+from chalicelib.aws.signing_keys import DynamoSigningKeys
+from chalicelib.aws.tables import Tables
+from chalicelib.providers.keys import ProviderKey
 from chalicelib.quota import Limit
 from infra.edge import archive, folder
 from infra.edge.__main__ import WHEELS

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from chalicelib.gate import Gate
-from chalicelib.keys import Keys
-from chalicelib.ledger import Ledger, Pins
-from chalicelib.plan import Policies
+from chalicelib.edge.state import Gate
+from chalicelib.exchange.ledger import Ledger, Pins
+from chalicelib.policy.plan import Policies
+from chalicelib.providers.versions import Keys
 from chalicelib.quota import Counter
 from chalicelib.revocation import Revocations
 from chalicelib.usage import Usage

@@ -13,15 +13,15 @@ import botocore.exceptions
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
-from chalicelib import dynamodb
-from chalicelib.dynamodb import Tables, make_client
-from chalicelib.dynamodb_control import DynamoControl
-from chalicelib.dynamodb_counters import items
-from chalicelib.dynamodb_gate import DynamoGate
-from chalicelib.dynamodb_ledger import DynamoLedger
-from chalicelib.dynamodb_policies import DynamoPolicies
-from chalicelib.dynamodb_revocations import DynamoRevocations
-from chalicelib.dynamodb_usage import DynamoUsage
+from chalicelib.aws import tables as dynamodb
+from chalicelib.aws.control import DynamoControl
+from chalicelib.aws.counters import items
+from chalicelib.aws.gate import DynamoGate
+from chalicelib.aws.ledger import DynamoLedger
+from chalicelib.aws.policies import DynamoPolicies
+from chalicelib.aws.revocations import DynamoRevocations
+from chalicelib.aws.tables import Tables, make_client
+from chalicelib.aws.usage import DynamoUsage
 from chalicelib.quota import Counter, counters
 from tests.contracts.adapters import Adapters
 from tests.contracts.tables_template import create_tables

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 from chalicelib import quota
 from chalicelib.audit import Event
-from chalicelib.grants import Grant
-from chalicelib.issuers import Issuer
-from chalicelib.jws import parse
-from chalicelib.keys import KeyVersion
-from chalicelib.ledger import Issuance, Lock, Wanted
-from chalicelib.plan import Policies, StoredPolicy
-from chalicelib.policy import Policy
-from chalicelib.presets import GENERIC
+from chalicelib.exchange.ledger import Issuance, Lock, Wanted
+from chalicelib.issuers.presets import GENERIC
+from chalicelib.issuers.registry import Issuer
+from chalicelib.policy.compile import Policy
+from chalicelib.policy.grants import Grant
+from chalicelib.policy.plan import Policies, StoredPolicy
+from chalicelib.providers.versions import KeyVersion
 from chalicelib.quota import Counter, Limit
 from chalicelib.revocation import EVERYTHING, Revocation, Thing
+from chalicelib.tokens.jws import parse
 
 NOW = 1_800_000_000 - 1_800_000_000 % 86400
 """A time at which a minute, an hour and a day start."""

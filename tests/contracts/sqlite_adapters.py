@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chalicelib.quota import Counter
-from local.sqlite import StateFile
-from local.sqlite_control import SqliteControl
-from local.sqlite_gate import SqliteGate
-from local.sqlite_ledger import SqliteLedger
-from local.sqlite_usage import SqliteUsage
+from local.sqlite.control import SqliteControl
+from local.sqlite.edge_state import SqliteGate
+from local.sqlite.ledger import SqliteLedger
+from local.sqlite.state_file import StateFile
+from local.sqlite.usage import SqliteUsage
 from tests.contracts.adapters import Adapters
 
 

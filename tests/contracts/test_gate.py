@@ -1,11 +1,11 @@
-"""The rules of `chalicelib.gate.Gate`, whatever it is kept in."""
+"""The rules of `chalicelib.edge.state.Gate`, whatever it is kept in."""
 
 from __future__ import annotations
 
 import pytest
 
 from chalicelib import quota
-from chalicelib.grants import Grant
+from chalicelib.policy.grants import Grant
 from chalicelib.quota import EVERYBODY, WINDOWS
 from chalicelib.revocation import Standing
 from tests.contracts import samples

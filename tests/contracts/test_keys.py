@@ -1,4 +1,4 @@
-"""The rules of `chalicelib.keys.Keys`, whatever it is kept in."""
+"""The rules of `chalicelib.providers.versions.Keys`, whatever it is kept in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
-from chalicelib.keys import KeyInfo
+from chalicelib.providers.versions import KeyInfo
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, SIX, calls, grant, key_version, put_in_force

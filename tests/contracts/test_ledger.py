@@ -1,4 +1,4 @@
-"""The rules of `chalicelib.ledger.Ledger`, whatever it is kept in."""
+"""The rules of `chalicelib.exchange.ledger.Ledger`, whatever it is kept in."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 from chalicelib import quota
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
-from chalicelib.grants import CANDIDATES
-from chalicelib.issuers import Issuer
-from chalicelib.ledger import Issuance
+from chalicelib.exchange.ledger import Issuance
+from chalicelib.issuers.registry import Issuer
+from chalicelib.policy.grants import CANDIDATES
 from chalicelib.quota import WINDOWS, Limit
 from chalicelib.revocation import EVERYTHING, Standing, Thing
 from tests.contracts import samples

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal, Unavailable
-from chalicelib.plan import StoredPolicy
-from chalicelib.policy import Policy
+from chalicelib.policy.compile import Policy
+from chalicelib.policy.plan import StoredPolicy
 from chalicelib.quota import WINDOWS, Limit
 from chalicelib.revocation import EPOCHS, Revocation
 from tests.contracts import dynamodb_adapters, samples, sqlite_adapters

@@ -1,4 +1,4 @@
-"""The rules of `chalicelib.ledger.Pins` and of the pin in an issuance, whatever they are kept in."""
+"""The rules of `chalicelib.exchange.ledger.Pins` and of the pin in an issuance, whatever they are kept in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from chalicelib import quota
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
-from chalicelib.ledger import Issuance, Lock, Pin
+from chalicelib.exchange.ledger import Issuance, Lock, Pin
 from chalicelib.quota import Limit
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters

@@ -1,4 +1,4 @@
-"""The rules of `chalicelib.plan.Policies`, whatever it is kept in."""
+"""The rules of `chalicelib.policy.plan.Policies`, whatever it is kept in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
-from chalicelib.plan import StoredPolicy
+from chalicelib.policy.plan import StoredPolicy
 from chalicelib.principal import AWS
 from chalicelib.revocation import Thing
 from tests.contracts import samples

@@ -6,8 +6,8 @@ import pytest
 
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
-from chalicelib.grants import Grant
-from chalicelib.ledger import Wanted
+from chalicelib.exchange.ledger import Wanted
+from chalicelib.policy.grants import Grant
 from chalicelib.quota import Limit
 from chalicelib.revocation import EVERYTHING, SCOPES, Revocation, Standing
 from tests.contracts import samples

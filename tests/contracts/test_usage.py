@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib import quota
 from chalicelib.errors import Refusal
-from chalicelib.ledger import refused_counters
+from chalicelib.exchange.ledger import refused_counters
 from chalicelib.quota import EVERYBODY, WINDOWS, Limit
 from chalicelib.usage import UsageQuery, Use, window_start
 from tests.contracts import samples

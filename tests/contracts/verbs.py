@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chalicelib import admission, tokens
-from chalicelib import exchange as exchange_verb
-from chalicelib.admission import Call, Edge
+from chalicelib.edge import admission
+from chalicelib.edge.admission import Call, Edge
 from chalicelib.errors import Refusal
-from chalicelib.exchange import Broker, TokenRequest
-from chalicelib.issuers import Issuer
-from chalicelib.jwk import VerifyingKey
-from chalicelib.jws import parse
-from chalicelib.presets import GENERIC
-from chalicelib.providers import ProviderKey
-from local.signing_key import SigningKey
+from chalicelib.exchange import exchange as exchange_verb
+from chalicelib.exchange.exchange import Broker, TokenRequest
+from chalicelib.issuers.presets import GENERIC
+from chalicelib.issuers.registry import Issuer
+from chalicelib.providers.keys import ProviderKey
+from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.jwk import VerifyingKey
+from chalicelib.tokens.jws import parse
+from local.signing_key_file import SigningKey
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER

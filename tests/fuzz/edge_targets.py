@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import edge
-from chalicelib.admission import Edge
-from chalicelib.call_headers import TOKEN_HEADERS
-from local.edge_result import GeneratedResponse, MalformedResultError, OriginRequest, fixed_headers, parse_result
-from local.origin_event import Event
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.headers import TOKEN_HEADERS
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key import SigningKey
-from local.sqlite import StateFile
-from local.sqlite_gate import SqliteGate
+from local.signing_key_file import SigningKey
+from local.simulator.function_result import (
+    GeneratedResponse,
+    MalformedResultError,
+    OriginRequest,
+    fixed_headers,
+    parse_result,
+)
+from local.simulator.origin_event import Event
+from local.sqlite.edge_state import SqliteGate
+from local.sqlite.state_file import StateFile
 from tests.fuzz import edge_events
 from tests.fuzz.edge_events import Tokens
 from tests.fuzz.target import Target

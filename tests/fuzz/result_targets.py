@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from local.edge_result import GeneratedResponse, MalformedResultError, fixed_headers, parse_result
+from local.simulator.function_result import GeneratedResponse, MalformedResultError, fixed_headers, parse_result
 from tests.fuzz.json_values import VALUES, changed
 from tests.fuzz.target import Target
 from tests.golden_events import asked, golden

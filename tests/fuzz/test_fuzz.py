@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.edge_result import MalformedResultError
+from local.simulator.function_result import MalformedResultError
 from tests.fuzz import edge_targets, wire_targets
 from tests.fuzz.edge_targets import KEYS, Stage
 from tests.fuzz.every import everything

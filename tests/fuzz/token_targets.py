@@ -13,11 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
 
-from chalicelib import issued_tokens, jws, policy, token_request, tokens
 from chalicelib.errors import Refusal, TokenInvalid
-from chalicelib.jwk import VerifyingKey, verifying_key
-from chalicelib.policy import Fault, PolicyInvalid
-from chalicelib.token_request import JWT_BEARER, TOKEN_EXCHANGE, Sent, TokenRequest
+from chalicelib.exchange import request as token_request
+from chalicelib.exchange.request import JWT_BEARER, TOKEN_EXCHANGE, Sent, TokenRequest
+from chalicelib.policy import compile as policy
+from chalicelib.policy.compile import Fault, PolicyInvalid
+from chalicelib.tokens import issued as issued_tokens
+from chalicelib.tokens import jws
+from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.jwk import VerifyingKey, verifying_key
 from tests.fuzz.json_values import TEXT, VALUES, changed
 from tests.fuzz.target import Target
 from tests.parts import BROKER, CI, DIALECT, GRANTS, ISSUERS, NOW, SUB

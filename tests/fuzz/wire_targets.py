@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from local.origin_event import HOP_BY_HOP, Event
+from local.simulator.origin_event import HOP_BY_HOP, Event
 from tests.edge_door import door, head, ok, sending_to, viewer
 from tests.fuzz.target import Target
 from tests.raw_provider import RawProvider, Seen, raw_provider
@@ -168,7 +168,7 @@ def _is_of(call: Seen, request: dict[str, Any]) -> bool:
 @contextlib.contextmanager
 def wired() -> Iterator[Wire]:
     """Start the door and the provider on an event loop that runs while something is checked."""
-    log = logging.getLogger("local.cloudfront")  # it tells each refusal
+    log = logging.getLogger("local.simulator.cloudfront")  # it tells each refusal
     level = log.level
     log.setLevel(logging.CRITICAL)
     with asyncio.Runner() as runner:

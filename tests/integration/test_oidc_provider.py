@@ -20,10 +20,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import jwt
 import pytest
 
-from chalicelib import public_api
 from chalicelib.errors import Refusal
-from chalicelib.http_api import Arrival, Ports
-from chalicelib.jwks import UNKNOWN_KID_PAUSE
+from chalicelib.http import public as public_api
+from chalicelib.http.messages import Arrival, Ports
+from chalicelib.issuers.jwks import UNKNOWN_KID_PAUSE
 from local.machine import Machine, Urls
 from tests.running import JWT, TOKEN_EXCHANGE, Answer, Running, call, start
 

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chalicelib import admission
-from chalicelib import exchange as exchange_verb
-from chalicelib.admission import Call, Edge
+from chalicelib.edge import admission
+from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.state import Gate
 from chalicelib.errors import Refusal
-from chalicelib.exchange import Broker, TokenRequest
-from chalicelib.gate import Gate
-from chalicelib.ledger import Ledger
-from chalicelib.presets import GENERIC
-from chalicelib.providers import ProviderKey
+from chalicelib.exchange import exchange as exchange_verb
+from chalicelib.exchange.exchange import Broker, TokenRequest
+from chalicelib.exchange.ledger import Ledger
+from chalicelib.issuers.presets import GENERIC
+from chalicelib.providers.keys import ProviderKey
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER, new_id
 from tests.contracts.verbs import BROKER, Keys

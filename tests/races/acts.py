@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chalicelib.errors import Refusal
-from chalicelib.ledger import Pin
+from chalicelib.exchange.ledger import Pin
 from chalicelib.quota import Limit
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters

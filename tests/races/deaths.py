@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.sqlite import StateFile
+from local.sqlite.state_file import StateFile
 from tests.contracts import sqlite_adapters
 from tests.contracts.adapters import Adapters
 from tests.races.dying import Ended, LastAct, Nursery

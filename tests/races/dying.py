@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chalicelib.errors import Refusal
-from local.sqlite import StateFile
+from local.sqlite.state_file import StateFile
 from tests.contracts import sqlite_adapters
 from tests.contracts.adapters import Adapters
 from tests.contracts.verbs import Keys

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chalicelib.audit import Event, Page, Query
+from chalicelib.edge.state import Gate, Wave
 from chalicelib.errors import Unavailable
-from chalicelib.gate import Gate, Wave
-from chalicelib.ledger import Found, Issuance, Ledger, Wanted
+from chalicelib.exchange.ledger import Found, Issuance, Ledger, Wanted
 from chalicelib.quota import Counter
 from chalicelib.revocation import Thing
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from chalicelib import quota
 from chalicelib.audit import Event
-from chalicelib.dynamodb import Tables, read_batch
-from chalicelib.dynamodb_things import BLOCK, keys
+from chalicelib.aws.items import BLOCK, keys
+from chalicelib.aws.tables import Tables, read_batch
 from chalicelib.errors import Refusal, Unavailable
-from chalicelib.policy import Policy
+from chalicelib.policy.compile import Policy
 from chalicelib.quota import Limit
 from chalicelib.revocation import EVERYTHING, Revocation, Thing
 from tests.contracts import dynamodb_adapters, samples

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from chalicelib import admission
-from chalicelib import exchange as exchange_verb
-from chalicelib.aws_identity import AwsIdentity
-from chalicelib.exchange import Broker
-from chalicelib.policy import Policy
+from chalicelib.edge import admission
+from chalicelib.exchange import exchange as exchange_verb
+from chalicelib.exchange.exchange import Broker
+from chalicelib.exchange.request import TokenRequest
+from chalicelib.issuers.aws import AwsIdentity
+from chalicelib.policy.compile import Policy
 from chalicelib.revocation import Revocation
-from chalicelib.token_request import TokenRequest
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, new_id

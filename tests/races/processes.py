@@ -14,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
-from chalicelib.ledger import Found, Ledger, Wanted
+from chalicelib.exchange.ledger import Found, Ledger, Wanted
 from chalicelib.quota import Limit
 from chalicelib.revocation import EVERYTHING, Revocation
 from tests.contracts import samples

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from local import sqlite
-from local.sqlite import StateFile
-from local.sqlite_gate import SqliteGate
+from local.sqlite import state_file as sqlite
+from local.sqlite.edge_state import SqliteGate
+from local.sqlite.state_file import StateFile
 from tests.contracts import sqlite_adapters
 from tests.contracts.adapters import Adapters
 

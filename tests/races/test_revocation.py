@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chalicelib.revocation import SCOPES
-from local.sqlite import WAIT_MS, StateFile
+from local.sqlite.state_file import WAIT_MS, StateFile
 from tests.races.course import ROUNDS, Course
 from tests.races.processes import course_over
 from tests.races.stores import SqliteStore

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.sqlite import WAIT_MS, StateFile
+from local.sqlite.state_file import WAIT_MS, StateFile
 from tests.races.course import Course, Field, decided
 from tests.races.processes import course_over
 from tests.races.stores import SqliteStore

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.practice_answers import SENTENCE
+from local.practice.completions import SENTENCE
 from tests.sdks.clients import Client
 from tests.sdks.conversation import Conversation, Said
 from tests.sdks.relay import Seen

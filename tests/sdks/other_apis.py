@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from local.practice_answers import SENTENCE
+from local.practice.completions import SENTENCE
 
 KEYS = {"gemini": "practice-real-gemini", "cohere": "practice-real-cohere"}
 _LIMIT = 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from local.practice_answers import SENTENCE
+from local.practice.completions import SENTENCE
 from tests.sdks.clients import Client
 from tests.sdks.python.steps import WORDS
 from tests.sdks.results import Record

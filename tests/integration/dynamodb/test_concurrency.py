@@ -1,4 +1,4 @@
-"""Many at once, threads and processes, on the three tables: the rules of tests/test_concurrency.py."""
+"""Many at once, threads and processes, on the three tables: the rules of tests/system/test_concurrency.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chalicelib.dynamodb import Tables
+from chalicelib.aws.tables import Tables
 from chalicelib.quota import Limit
 from tests.integration import ministack
 from tests.races import quotas, winners

@@ -31,7 +31,7 @@ AWS = ROOT / ".venv-infra" / "bin" / "aws"
 PREFIX = "keybroker-test"
 UNJUDGED = ("dynamodb:LeadingKeys", "kms:SigningAlgorithm", "aws:PrincipalArn")
 """Condition keys that ministack does not know, or not as AWS does (of a role's session it takes the session's own ARN): with
-them it denies what AWS allows. They are judged in tests/test_least_privilege.py."""
+them it denies what AWS allows. They are judged in tests/infra/test_least_privilege.py."""
 _HANDLE = """
 import json, sys
 import start

@@ -26,7 +26,7 @@ _FUNCTION = {
 }
 _DOOR = {
     **_FUNCTION,
-    "CKV_AWS_173": "its variables are names and URLs; there is no secret in them (test_infra_templates.py)",
+    "CKV_AWS_173": "its variables are names and URLs; there is no secret in them (test_templates.py)",
     "CKV_AWS_73": "X-Ray costs half a second of each cold start, and its traces would hold request paths",
     "CKV_AWS_76": "it needs a role set for the whole account and region; each refusal and each token is a log line",
     "CKV_AWS_120": "an answer that was cached would be somebody else's token",

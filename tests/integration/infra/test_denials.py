@@ -1,6 +1,6 @@
 """Each role tries what it must not do, with real requests under its real policy; and what it needs it may do.
 
-What rests on a condition that ministack does not judge is not asked here but in tests/test_least_privilege.py: those are
+What rests on a condition that ministack does not judge is not asked here but in tests/infra/test_least_privilege.py: those are
 told apart by the policy's text, and listed.
 """
 
@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 
 from tests.aws_roles import DENIED, NEEDED, Ask
 from tests.iam_policy import allows
+from tests.infra.test_least_privilege import ARNS, policies
 from tests.integration.infra.installation import ACCOUNT, HOME, PREFIX, Installation, Signer, judged
-from tests.test_least_privilege import ARNS, policies
 
 pytestmark = pytest.mark.usefixtures("administrator")
 

@@ -73,7 +73,7 @@ def test_calls_beyond_the_quota_are_refused_and_say_when_to_come_again(installed
 
 
 def refused_by_the_gateway(answer: Answer) -> None:
-    """In whose form it is refused the emulator decides; ours is in the template (tests/test_infra_templates.py)."""
+    """In whose form it is refused the emulator decides; ours is in the template (tests/infra/test_templates.py)."""
     assert answer.status == 403, answer.body
     assert b"access_token" not in answer.body
 

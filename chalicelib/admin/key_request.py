@@ -1,0 +1,75 @@
+"""Reads what administrators send to set a key's value. Nothing of it is ever quoted: any member may hold the key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from chalicelib.errors import Refusal
+from chalicelib.providers.keys import Provider, ProviderKey
+from chalicelib.providers.origins import Origins
+
+VALUE_LIMIT = 8192
+"""Characters of a key at most."""
+PREFIX_LIMIT = 64
+HEADER_LIMIT = 64
+MEMBERS = ("value", "origin", "header", "prefix")
+
+_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_PREFIX = re.compile(r"(?:[\x21-\x7e][\x20-\x7e]*)?")
+_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2, in lower case
+_TAKEN = frozenset(
+    {"connection", "cookie", "date", "expect", "forwarded", "from", "host", "keep-alive", "max-forwards", "origin"}
+    | {"pragma", "range", "referer", "server", "set-cookie", "te", "trailer", "transfer-encoding", "true-client-ip"}
+    | {"upgrade", "user-agent", "via", "warning", "x-http-method-override", "x-real-ip", "x-request-id"}
+)
+_TAKEN_PREFIXES = (
+    *("accept", "access-control-", "cache-", "cdn-", "cf-", "cloudfront-", "content-", "if-", "proxy-", "sec-"),
+    *("x-accel-", "x-amz-", "x-amzn-", "x-cache", "x-edge-", "x-forwarded-"),
+)
+
+
+def read(fields: object, provider: Provider, origins: Origins, version: str) -> ProviderKey:
+    """Return the key that is to be set, or raise Refusal `invalid_request` that says what a member must be.
+
+    What is not sent is the provider's own; a header of another name has no prefix unless one is sent.
+    """
+    if not isinstance(fields, Mapping) or fields.keys() - set(MEMBERS):
+        raise _malformed(f"the body must be a JSON object; its members are {', '.join(MEMBERS)}")
+    header = _header(fields.get("header", provider.header))
+    prefix = _prefix(fields.get("prefix", provider.prefix if header == provider.header else ""))
+    origin = fields.get("origin")
+    if "origin" in fields and not isinstance(origin, str):
+        raise _malformed("origin must be text")
+    try:
+        chosen = origins.choose(origin, provider)
+    except ValueError as fault:
+        raise _malformed(str(fault)) from None
+    return ProviderKey(version, chosen, header, prefix, _value(fields.get("value"), prefix))
+
+
+def _value(value: object, prefix: str) -> str:
+    if not isinstance(value, str) or len(value) > VALUE_LIMIT or not _VALUE.fullmatch(value):
+        raise _malformed(f"value must be 1 to {VALUE_LIMIT} printable ASCII characters, without spaces at the ends")
+    if prefix.strip() and value.lower().startswith(prefix.lower()):
+        raise _malformed("value must be the key alone: the prefix is put before it")
+    return value
+
+
+def _header(header: object) -> str:
+    # SECURITY: a header that says where a call goes, how long it is or who sent it is no place for a key
+    # (test_a_header_that_means_something_else_is_refused).
+    fits = isinstance(header, str) and len(header) <= HEADER_LIMIT and _HEADER.fullmatch(header)
+    if not isinstance(header, str) or not fits or header in _TAKEN or header.startswith(_TAKEN_PREFIXES):
+        raise _malformed("header must be the name of a header for keys, in lower case, such as x-api-key")
+    return header
+
+
+def _prefix(prefix: object) -> str:
+    if not isinstance(prefix, str) or len(prefix) > PREFIX_LIMIT or not _PREFIX.fullmatch(prefix):
+        raise _malformed(f"prefix must be at most {PREFIX_LIMIT} printable ASCII characters, and begin with no space")
+    return prefix
+
+
+def _malformed(text: str) -> Refusal:
+    return Refusal("malformed_request", "invalid_request", 400, text)

@@ -1,0 +1,146 @@
+"""What administrators do with the policy: look, check, plan, put in force, ask why, ask what if."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.admin import audit_pages
+from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
+from chalicelib.errors import Refusal, TokenInvalid, Unavailable
+from chalicelib.issuers.registry import KeySource
+from chalicelib.policy import compile as policy
+from chalicelib.policy import explain, lint, plan
+from chalicelib.policy.compile import Dialect, Policy, PolicyInvalid
+from chalicelib.policy.plan import Policies
+from chalicelib.tokens import jws
+from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.jws import unverified_issuer
+
+REPLAY_LIMIT = 2000
+"""Audit events that a replay looks at, the newest."""
+
+
+class PolicyRefused(Refusal):
+    """A policy that does not parse, or that lint refuses. errors: faults or findings, as JSON."""
+
+    def __init__(self, reason: str, text: str, errors: Iterable[Mapping[str, object]]) -> None:
+        super().__init__(reason, "policy_invalid", 422, text)
+        self.errors = list(errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A policy file as it was sent. allow: lint rules to pass over."""
+
+    text: str
+    file: str
+    allow: tuple[str, ...]
+
+
+def read(fields: object) -> Sent:
+    """Read `{"text": …, "file": …, "allow": […]}`; raises Refusal `malformed_request`."""
+    body = fields if isinstance(fields, Mapping) else {}
+    text, file, allow = body.get("text"), body.get("file", "keybroker.yaml"), body.get("allow", [])
+    known = isinstance(allow, list) and all(isinstance(rule, str) and rule in lint.RULES for rule in allow)
+    known = known and body.keys() <= {"text", "file", "allow"}
+    if not isinstance(text, str) or not isinstance(file, str) or len(file) > 1024 or not known:
+        rules = ", ".join(lint.RULES)
+        raise Refusal("malformed_request", "invalid_request", 400, f"text, file, allow (a list of {rules})")
+    return Sent(text, file, tuple(allow))
+
+
+def validate(sent: Sent, dialect: Dialect) -> Policy:
+    """Return the policy; raises PolicyRefused with every fault, or with every finding of lint."""
+    parsed = _parsed(sent.text, sent.file, dialect)
+    found = lint.lint(parsed, dialect.presets, sent.allow)
+    if found:
+        raise PolicyRefused("policy_lint", "the policy is unwise", (one.to_json() for one in found))
+    return parsed
+
+
+def planned(sent: Sent, policies: Policies, dialect: Dialect) -> dict[str, Any]:
+    """Say what applying would change, and against which version."""
+    now = policies.current()
+    steps = plan.plan(_in_force(now.text, dialect), validate(sent, dialect))
+    return {"version": now.version, "changes": [one.to_json() for one in steps]}
+
+
+def rehearsed(sent: Sent, expected: int, policies: Policies, dialect: Dialect) -> dict[str, Any]:
+    """Say what applying would change, or raise as `apply` would; changes nothing."""
+    would = planned(sent, policies, dialect)
+    if would["version"] != expected:
+        raise plan.policy_changed(expected, would["version"])
+    return would
+
+
+def apply(sent: Sent, expected: int, policies: Policies, dialect: Dialect, event: Event) -> plan.StoredPolicy:
+    """Put the policy in force in place of version `expected`; raises PolicyRefused, or Refusal `policy_changed`."""
+    return policies.apply(validate(sent, dialect), sent.text, expected, event)
+
+
+def explained(fields: object, policies: Policies, dialect: Dialect, keys: KeySource, now: int) -> dict[str, Any]:
+    """Say which grants admit `{"claims": {…}}` or `{"token": …}` (optionally only those for `key`).
+
+    A token is verified if it can be; if not, the answer says so, and why: its claims may be anybody's invention.
+    """
+    body = fields if isinstance(fields, Mapping) else {}
+    claims, token, key = body.get("claims"), body.get("token"), body.get("key")
+    one = body.keys() - {"key"} in ({"claims"}, {"token"}) and isinstance(key, str | None)
+    if not one or isinstance(claims, Mapping) == isinstance(token, str):
+        raise Refusal("malformed_request", "invalid_request", 400, "claims (an object) or token, optionally key")
+    in_force = _in_force(policies.current().text, dialect)
+    if in_force is None:
+        raise Refusal("no_policy", "not_found", 404, "no policy is in force")
+    doubt = "claims were sent, not a token"
+    if isinstance(token, str):
+        claims, doubt = _claims(token, in_force, keys, now)
+    return {
+        "verified": not doubt,
+        "unverified_because": doubt,
+        **explain.explain(in_force, claims or {}, key).to_json(),
+    }
+
+
+def _claims(token: str, in_force: Policy, keys: KeySource, now: int) -> tuple[Mapping[str, object], str]:
+    """A token's claims, and why they are not verified, or ""."""
+    try:
+        unverified = jws.parse(token)
+    except TokenInvalid as invalid:
+        return {}, invalid.reason
+    url = unverified_issuer(unverified.unverified_claims)
+    issuer = next((one for one in in_force.issuers.values() if one.url == url), None)
+    if issuer is None:
+        return unverified.unverified_claims, "issuer_unknown"
+    try:
+        return tokens.verify(unverified, keys.find(issuer, unverified.kid, now), issuer.expected(), now), ""
+    except (TokenInvalid, Unavailable) as doubt:
+        return unverified.unverified_claims, doubt.reason
+
+
+def replayed(sent: Sent, policies: Policies, dialect: Dialect, audit: Audit) -> dict[str, Any]:
+    """Say what the policy would newly admit or refuse of what the audit has recorded."""
+    after = validate(sent, dialect)
+    before = _in_force(policies.current().text, dialect)
+    if before is None:
+        raise Refusal("no_policy", "not_found", 404, "no policy is in force")
+    return explain.replay(before, after, _recorded(audit)).to_json()
+
+
+def _recorded(audit: Audit) -> Iterable[tuple[str, Mapping[str, object]]]:
+    for page in audit_pages.newest(audit, Query(), REPLAY_LIMIT // PAGE_LIMIT):
+        yield from ((event.key, event.claims) for event in page.events if event.claims)
+
+
+def _in_force(text: str, dialect: Dialect) -> Policy | None:
+    """The policy in force, None if there is none yet. One that no longer parses names what stopped to be known."""
+    return _parsed(text, "the policy in force", dialect) if text else None
+
+
+def _parsed(text: str, file: str, dialect: Dialect) -> Policy:
+    try:
+        return policy.parse(text, file, dialect)
+    except PolicyInvalid as invalid:
+        errors = (one.to_json() for one in invalid.faults)
+        raise PolicyRefused("policy_invalid", "the policy has faults", errors) from None

@@ -1,0 +1,116 @@
+"""The administrators' door's answers about principals: who was seen, one of them, and which unique id it is bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from chalicelib.admin import activity as principals_seen
+from chalicelib.admin import impact
+from chalicelib.admin import query as admin_query
+from chalicelib.audit import Event, Query
+from chalicelib.errors import Refusal
+from chalicelib.exchange.request import BODY_LIMIT
+from chalicelib.http.messages import Answer, Arrival, Ports, malformed
+from chalicelib.issuers import aws as aws_identity
+from chalicelib.quota import WINDOWS
+from chalicelib.revocation import Standing, Thing
+from chalicelib.usage import Usage, Use, window_start
+
+EVENTS = 20
+"""Audit events that are shown of a principal, the newest."""
+SUB_LIMIT = 1024
+"""Bytes of a `sub` at most, so that state can look it up."""
+
+
+def principals(arrival: Arrival, ports: Ports) -> Answer:
+    """Answer who did anything today or yesterday (UTC)."""
+    arrival.administrator()
+    asked = admin_query.read(arrival, "limit", "after")
+    try:
+        page = principals_seen.page(ports.usage, ports.clock(), asked.text("after"), asked.limit())
+    except ValueError:
+        raise malformed("after must be the `next` of a page before") from None
+    return Answer({"items": [one.to_json() for one in page.principals], "next": page.next or None})
+
+
+def principal(arrival: Arrival, ports: Ports, principal_id: str) -> Answer:
+    """Answer how one principal stands, what it did today and this hour, its live tokens and its newest events."""
+    arrival.administrator()
+    admin_query.read(arrival)
+    if not _can_be_looked_up(principal_id):
+        raise _no_such_principal()
+    now, thing = ports.clock(), Thing("principal", principal_id)
+    stands = ports.revocations.standing(thing)
+    today, hour = (_did(ports.usage, principal_id, window, now) for window in ("day", "hour"))
+    events = ports.audit.page(Query({"principal": principal_id}, limit=EVENTS)).events
+    if not events and not today[1] and not stands.epoch and not stands.blocks:
+        raise _no_such_principal()
+    live = impact.live_tokens(thing, ports.audit, now)
+    return Answer(
+        {
+            "principal": principal_id,
+            "name": principals_seen.name_of(today[1]) or _name(events),
+            "issuer": principals_seen.issuer_of(principal_id),
+            "standing": _standing(stands, now),
+            "today": today[0],
+            "hour": hour[0],
+            "live_tokens": [_token(event) for event in live.events],
+            "complete": live.complete,
+            "events": [event.to_json() for event in events],
+        }
+    )
+
+
+def pin(arrival: Arrival, ports: Ports, principal_id: str) -> Answer:
+    """Bind an AWS principal's ARN to another unique id: the role was made again, and that is meant."""
+    arrival.administrator()
+    dry_run = admin_query.read(arrival, "dry_run").flag("dry_run")
+    fields = arrival.json(BODY_LIMIT)
+    unique_id = fields["unique_id"] if isinstance(fields, Mapping) and fields.keys() == {"unique_id"} else None
+    # A role's path is lost in its sessions: bound under an ARN that has it, the role would stay refused.
+    arn = aws_identity.bindable(principal_id)
+    if arn is None:
+        text = "only AWS roles and users, by their ARN, are bound to an id"
+        raise Refusal("no_such_principal", "not_found", 404, text)
+    if not isinstance(unique_id, str) or not aws_identity.is_unique_id(unique_id, arn):
+        raise malformed("unique_id, the only member, must be the role's (AROA…) or the user's (AIDA…)")
+    bound = {"principal": arn, "unique_id": unique_id}
+    if dry_run:
+        return Answer({"dry_run": True, **bound})
+    event = arrival.event(ports, "principal.pinned", unique_id=unique_id)
+    ports.pins.pin(arn, unique_id, replace(event, principal=arn))
+    return Answer(bound)
+
+
+def _can_be_looked_up(text: str) -> bool:
+    try:
+        return len(text.encode()) <= SUB_LIMIT
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+
+
+def _did(usage: Usage, sub: str, window: str, now: int) -> tuple[dict[str, Any], tuple[Use, ...]]:
+    start = window_start(window, now)
+    uses = principals_seen.uses_of(usage, sub, window, start)
+    kept = ("grant", "key", "tokens", "calls", "refused_tokens", "refused_calls", "last_seen")
+    grants = [{name: use.to_json()[name] for name in kept} for use in uses]
+    return {"start": start, "end": start + WINDOWS[window], "grants": grants}, uses
+
+
+def _standing(stands: Standing, now: int) -> dict[str, Any]:
+    blocks = [{"revocation": one, "until": until} for one, until in stands.blocks]
+    return {"epoch": stands.epoch, "blocked": stands.blocked(now), "blocks": blocks}
+
+
+def _token(event: Event) -> dict[str, Any]:
+    return {"jti": event.jti, "grant": event.grant, "key": event.key, "at": event.at, "expires": event.expires}
+
+
+def _name(events: tuple[Event, ...]) -> str:
+    return next((event.principal_name for event in events if event.principal_name), "")
+
+
+def _no_such_principal() -> Refusal:
+    return Refusal("no_such_principal", "not_found", 404, "nobody has ever seen a principal of this id")

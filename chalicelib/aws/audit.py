@@ -1,0 +1,146 @@
+"""The audit in DynamoDB: a partition for each month and shard, so that no single one takes every write."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib.audit import FILTERS, Event, Page, Query
+from chalicelib.aws.tables import Item, Tables, answering, at_once, text
+from chalicelib.errors import Unavailable
+
+SHARDS = 8
+MONTHS = 25
+"""Months that a query without `since` looks back."""
+PAGE_SECONDS = 2.0
+"""Seconds that a page looks for events before it says where to look on."""
+
+
+class DynamoAudit:
+    """`chalicelib.audit.Audit` over the `ledger` table."""
+
+    def __init__(self, tables: Tables, clock: Callable[[], float] = time.time) -> None:
+        self._audit = tables
+        self._clock = clock
+
+    def record(self, event: Event) -> None:
+        """See `Audit.record`."""
+        try:
+            with answering():
+                self._audit.client.put_item(**self.put(event)["Put"])
+        except ClientError as error:
+            raise Unavailable("state_unavailable") from error
+
+    def put(self, event: Event) -> dict[str, Any]:
+        """Return the action that writes an event in a transaction."""
+        filters = {name: {"S": value} for name in FILTERS if (value := event.to_json()[name])}
+        item = {
+            "pk": {"S": _partition(_month(event.at), _shard(event.id))},
+            "sk": {"S": _order(event.at, event.id)},
+            "event": {"S": json.dumps(event.to_json())},
+            **{f"f_{name}": value for name, value in filters.items()},
+        }
+        condition = "attribute_not_exists(pk)"
+        return {"Put": {"TableName": self._audit.ledger, "Item": item, "ConditionExpression": condition}}
+
+    def page(self, query: Query) -> Page:
+        """See `Audit.page`. The cursor is a place, time and id: events before it are still to be looked at.
+
+        Past PAGE_SECONDS the page is what was found by then: filters are looked for among all events of the time.
+        """
+        if not set(query.equals) <= set(FILTERS) or (query.after and not _is_place(query.after)):
+            raise ValueError("not a filter or cursor of the audit")
+        ends = time.monotonic() + PAGE_SECONDS
+        before = query.after or _order(min(query.until, 2**40), "")
+        newest = min(int(before[:13]), int(self._clock()) + 86400)  # a day, for clocks that are ahead of ours
+        found: list[Item] = []
+        for month in _months(newest, query.since):
+            more = True
+            while more:
+                items, frontier = self._look(month, before, query)
+                found += items
+                if len(found) > query.limit:
+                    return _page(found[: query.limit], text(found[query.limit - 1], "sk"))
+                more, before = bool(frontier), frontier or _order(_month_starts(month), "")
+                if time.monotonic() > ends:
+                    return _page(found, before)
+        return _page(found, "")
+
+    def _look(self, month: str, before: str, query: Query) -> tuple[list[Item], str]:
+        """Look once into every shard of a month, below a place: the newest events, and down to where they are all.
+
+        That place is "" when the month has been looked through.
+        """
+        parameters: dict[str, Any] = {
+            "TableName": self._audit.ledger,
+            "KeyConditionExpression": "pk = :pk AND sk BETWEEN :since AND :before",
+            "ExpressionAttributeValues": {
+                ":since": {"S": _order(query.since, "")},
+                ":before": {"S": before},
+                **{f":{name}": {"S": value} for name, value in query.equals.items()},
+            },
+            "ScanIndexForward": False,
+            "ConsistentRead": True,
+        }
+        if query.equals:
+            parameters["FilterExpression"] = " AND ".join(f"f_{name} = :{name}" for name in query.equals)
+        else:
+            parameters["Limit"] = query.limit + 2  # one more than is shown, and one that may be the place itself
+        answers = at_once(*(functools.partial(self._query, parameters, month, shard) for shard in range(SHARDS)))
+        frontier = max(
+            (text(one["LastEvaluatedKey"], "sk") for one in answers if "LastEvaluatedKey" in one), default=""
+        )
+        items = [item for one in answers for item in one["Items"] if frontier <= text(item, "sk") < before]
+        return sorted(items, key=lambda item: text(item, "sk"), reverse=True), frontier
+
+    def _query(self, parameters: Mapping[str, Any], month: str, shard: int) -> Any:  # noqa: ANN401  DynamoDB's answer
+        values = {**parameters["ExpressionAttributeValues"], ":pk": {"S": _partition(month, shard)}}
+        with answering():
+            return self._audit.client.query(**{**parameters, "ExpressionAttributeValues": values})
+
+
+def _page(items: list[Item], after: str) -> Page:
+    return Page(tuple(Event.from_json(json.loads(text(item, "event"))) for item in items), after)
+
+
+def _partition(month: str, shard: int) -> str:
+    return f"audit#{month}#{shard}"
+
+
+def _shard(event_id: str) -> int:
+    return hashlib.sha256(event_id.encode()).digest()[0] % SHARDS
+
+
+def _order(at: int, event_id: str) -> str:
+    return f"{at:013d}#{event_id}"
+
+
+def _is_place(cursor: str) -> bool:
+    return len(cursor) <= 200 and cursor[:13].isascii() and cursor[:13].isdecimal() and cursor[13:14] == "#"
+
+
+def _month(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m")
+
+
+def _month_starts(month: str) -> int:
+    return int(datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).timestamp())
+
+
+def _months(newest: int, since: int) -> Iterator[str]:
+    """Yield the months from one time back to another, newest first, MONTHS at most."""
+    year, month = datetime.fromtimestamp(newest, UTC).timetuple()[:2]
+    least = _month(max(since, 0))
+    for _ in range(MONTHS):
+        name = f"{year:04d}-{month:02d}"
+        if name < least:
+            return
+        yield name
+        year, month = (year, month - 1) if month > 1 else (year - 1, 12)

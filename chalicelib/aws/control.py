@@ -1,0 +1,82 @@
+"""What else administrators write, in DynamoDB: keys' versions, signing keys, bound identities.
+
+Every method is one transaction with its audit event; config, version, block and epoch are attributes of their own.
+"""
+
+from __future__ import annotations
+
+import json
+
+from chalicelib.audit import Event
+from chalicelib.aws import copies as dynamodb_copies
+from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws import policies as dynamodb_policies
+from chalicelib.aws.audit import DynamoAudit
+from chalicelib.aws.tables import Item, Tables, answering, read_batch, text, transact
+from chalicelib.errors import Unavailable
+from chalicelib.providers.versions import KeyInfo, KeyVersion, no_such_key
+from chalicelib.revocation import EVERYTHING, Thing
+
+
+class DynamoControl:
+    """`chalicelib.providers.versions.Keys`, `chalicelib.exchange.ledger.Pins` and the signing keys, over `control` and `ledger`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._audit = DynamoAudit(tables)
+
+    def keys(self, event: Event) -> tuple[KeyInfo, ...]:
+        """See `Keys.keys`."""
+        named = sorted(one.id for one in dynamodb_policies.named(self._tables) if one.scope == "key")
+        wanted = [dynamodb_things.key(Thing("key", name), "0") for name in named]
+        items: list[Item] = []
+        for start in range(0, len(wanted), 100):
+            with answering():
+                items += read_batch(self._tables, {self._tables.control: wanted[start : start + 100]})
+        self._audit.record(event)
+        found = (_info(item) for item in items if "config" in item)
+        return tuple(sorted(found, key=lambda one: one.name))
+
+    def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
+        """See `Keys.set_key`."""
+        thing = Thing("key", name)
+        change = {
+            "UpdateExpression": "SET version = :version, version_set = :set",
+            "ConditionExpression": "attribute_exists(config)",
+            "ExpressionAttributeValues": {
+                ":version": {"S": version.version},
+                ":set": {"S": json.dumps(version.to_json())},
+            },
+        }
+        recorded = self._audit.put(event)
+        if not dynamodb_copies.write(
+            self._tables, thing, lambda item: [*dynamodb_copies.update(self._tables, thing, item, change), recorded]
+        ):
+            raise no_such_key(name)
+
+    def list_signing_keys(self, kids: tuple[str, ...]) -> None:
+        """Say which signing keys are live; a token signed with any other is refused."""
+        change = {
+            "UpdateExpression": "SET config = :config",
+            "ExpressionAttributeValues": {":config": {"S": json.dumps({"signing": list(kids)})}},
+        }
+        dynamodb_copies.write(
+            self._tables, EVERYTHING, lambda item: dynamodb_copies.update(self._tables, EVERYTHING, item, change)
+        )
+
+    def pin(self, principal: str, unique_id: str, event: Event) -> None:
+        """See `Pins.pin`."""
+        update = {
+            "TableName": self._tables.ledger,
+            "Key": {"pk": {"S": f"pin#{principal}"}, "sk": {"S": "-"}},
+            "UpdateExpression": "SET unique_id = :id, bound_at = :now",
+            "ExpressionAttributeValues": {":id": {"S": unique_id}, ":now": {"N": str(event.at)}},
+        }
+        if transact(self._tables, [{"Update": update}, self._audit.put(event)]) is not None:
+            raise Unavailable("state_inconsistent")  # an event of this id is there already
+
+
+def _info(item: Item) -> KeyInfo:
+    name, provider = text(item, "pk").split("#")[1], json.loads(text(item, "config"))["provider"]
+    version = text(item, "version_set")
+    return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)

@@ -1,0 +1,160 @@
+"""Counters in DynamoDB: one item for an hour with its minutes, one for a day, so that a call costs two updates."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chalicelib.aws.tables import Item, number
+from chalicelib.quota import WINDOWS, Counter, Limit, minute_of, place, window_ends
+
+if TYPE_CHECKING:
+    from chalicelib.audit import Event  # the edge, which must start quickly, has no audit
+
+KEPT = 3 * 86400
+"""Seconds that a counter's item is kept after its window, for usage; then TTL may take it."""
+
+
+class CounterItem(NamedTuple):
+    """One item, `hour` or `day`. names: window -> the attribute that counts it. marks: what else it says."""
+
+    key: Mapping[str, Any]
+    names: Mapping[str, str]
+    marks: Mapping[str, Any]
+
+    def numbers(self, item: Item) -> dict[str, int]:
+        """Return what the item counts, by window."""
+        return {window: number(item, name) for window, name in self.names.items()}
+
+    def refused(self, item: Item, window: str) -> dict[str, int]:
+        """Return what the item counts as refused in a window, by reason."""
+        mark = f"r{self.names[window]}#"
+        counted = {name.removeprefix(mark): number(item, name) for name in item if name.startswith(mark)}
+        return {reason: count for reason, count in counted.items() if count > 0}
+
+
+def items(counters: Iterable[Counter], event: Event | None = None) -> tuple[CounterItem, CounterItem]:
+    """Return the two items of one subject's three counters. event: of tokens, says their key and principal's name."""
+    by_window = {counter.window: counter for counter in counters}
+    minute, hour, day = by_window["minute"], by_window["hour"], by_window["day"]
+    in_hour = {"hour": "h", "minute": f"m{(minute.start - hour.start) // 60:02d}"}
+    seen = minute_of(by_window.values())
+    return _item(hour, in_hour, seen, event), _item(day, {"day": "d"}, seen, event)
+
+
+def subjects(counters: Iterable[Counter]) -> list[tuple[Counter, ...]]:
+    """Return counters in groups, one for each subject."""
+    found: dict[tuple[str, str, str], list[Counter]] = {}
+    for counter in counters:
+        found.setdefault((counter.what, counter.grant, counter.principal), []).append(counter)
+    return [tuple(group) for group in found.values()]
+
+
+def key_of(what: str, grant: str, principal: str, window: str, start: int) -> dict[str, Any]:
+    """Return the key of the item of an hour or a day.
+
+    A principal's tokens share a partition, so that an exchange finds them before it knows which grant it is about; its
+    calls have one for each grant, for they may be many.
+    """
+    if what == "tokens":
+        return {"pk": {"S": f"tokens#{principal}"}, "sk": {"S": f"{beginning(window, start)}{grant}"}}
+    return {"pk": {"S": f"calls#{grant}#{principal}"}, "sk": {"S": f"{window}#{start}"}}
+
+
+def beginning(window: str, start: int) -> str:
+    """Return how the sort keys of tokens of an hour or a day begin; the grant's name follows."""
+    return f"{window}#{start}#"
+
+
+def taken(item: Item, minute: int) -> dict[Counter, int]:
+    """Return what an item of tokens counts. minute: the start of the minute that is wanted of an hour's."""
+    window, start, grant = item["sk"]["S"].split("#")
+    principal = item["pk"]["S"].removeprefix("tokens#")
+    found = {Counter("tokens", grant, principal, window, int(start)): number(item, window[0])}
+    if window == "hour":
+        found[Counter("tokens", grant, principal, "minute", minute)] = number(
+            item, f"m{(minute - int(start)) // 60:02d}"
+        )
+    return found
+
+
+def _item(counter: Counter, names: Mapping[str, str], seen: int, event: Event | None) -> CounterItem:
+    marks: dict[str, Any] = {
+        "expires_at": {"N": str(window_ends(counter) + KEPT)},
+        "seen": {"N": str(seen)},
+    }
+    if event is not None:
+        marks |= {"key": {"S": event.key}, "name": {"S": event.principal_name}}
+    if counter.what == "tokens" and counter.window == "day":
+        # The index `by_day` finds whoever did anything that day. They never change, so it is written once an item.
+        where = {"S": place(counter.principal, counter.grant)}
+        marks |= {"listed": {"S": f"day#{counter.start}"}, "place": where}
+    key = key_of(counter.what, counter.grant, counter.principal, counter.window, counter.start)
+    return CounterItem(key, names, marks)
+
+
+def _update(item: CounterItem, adds: Mapping[str, int]) -> dict[str, Any]:
+    """Return the parameters of an update that adds to these attributes of an item, and sets what else it says."""
+    expression, names = _expression(tuple(adds), tuple(item.marks))
+    values: dict[str, Any] = {f":a{index}": {"N": str(step)} for index, step in enumerate(adds.values())}
+    values |= {f":s{index}": value for index, value in enumerate(item.marks.values())}
+    return {
+        "Key": dict(item.key),
+        "UpdateExpression": expression,
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+
+
+@functools.lru_cache(maxsize=256)
+def _expression(adds: tuple[str, ...], marks: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Return an update's expression and names: the same for a minute. Nobody changes them."""
+    adding = ", ".join(f"#{index} :a{index}" for index in range(len(adds)))
+    setting = ", ".join(f"#{len(adds) + index} = :s{index}" for index in range(len(marks)))
+    return f"ADD {adding} SET {setting}", {f"#{index}": name for index, name in enumerate((*adds, *marks))}
+
+
+def add(item: CounterItem, again: str = "") -> dict[str, Any]:
+    """Return the parameters of an update that adds one to every counter of an item.
+
+    again: the reason for which this one was counted as refused there; that is taken back.
+    """
+    steps = dict.fromkeys(item.names.values(), 1)
+    return _update(item, steps | ({f"r{name}#{again}": -1 for name in item.names.values()} if again else {}))
+
+
+def add_refused(item: CounterItem, reason: str) -> dict[str, Any]:
+    """Return the parameters of an update that counts one refused, under its reason, in every window of an item."""
+    return _update(item, {f"r{name}#{reason}": 1 for name in item.names.values()})
+
+
+def give_back(item: CounterItem, reason: str) -> dict[str, Any]:
+    """Return the parameters of an update that counts one refused in place of one taken, unless there is none."""
+    steps = dict.fromkeys(item.names.values(), -1) | {f"r{name}#{reason}": 1 for name in item.names.values()}
+    update = _update(item, steps)
+    by_name = {name: mark for mark, name in update["ExpressionAttributeNames"].items()}
+    update["ConditionExpression"] = " AND ".join(f"{by_name[name]} > :zero" for name in item.names.values())
+    update["ExpressionAttributeValues"][":zero"] = {"N": "0"}
+    return update
+
+
+def add_within(item: CounterItem, limits: Iterable[Limit]) -> dict[str, Any]:
+    """Return the parameters of an update that adds one unless a counter of the item has reached its limit."""
+    update = add(item)
+    by_name = {name: mark for mark, name in update["ExpressionAttributeNames"].items()}
+    conditions = []
+    for limit in limits:
+        if limit.window in item.names:
+            update["ExpressionAttributeValues"][f":{limit.window}"] = {"N": str(limit.count)}
+            mark = by_name[item.names[limit.window]]
+            conditions.append(f"(attribute_not_exists({mark}) OR {mark} < :{limit.window})")
+    if conditions:
+        update["ConditionExpression"] = " AND ".join(conditions)
+        update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    return update
+
+
+def starts(now: int) -> dict[str, int]:
+    """Return when the windows of a time began."""
+    return {window: now - now % length for window, length in WINDOWS.items()}

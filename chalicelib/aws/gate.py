@@ -1,0 +1,92 @@
+"""The edge's state in DynamoDB: `chalicelib.edge.state.Gate`. One wave: a batch read, and two updates for each subject, at once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib.aws import counters as dynamodb_counters
+from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws.counters import CounterItem
+from chalicelib.aws.tables import Tables, answering, at_once, code, read_batch, text
+from chalicelib.edge.state import Wave
+from chalicelib.quota import Counter
+from chalicelib.revocation import Thing
+
+
+class DynamoGate:
+    """Over the `control` table, which it reads, and the `counters` table, which it writes."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def wave(
+        self,
+        things: Mapping[str, Thing],
+        counters: tuple[Counter, ...],
+        total: tuple[Counter, ...] = (),
+        again: str = "",
+    ) -> Wave:
+        """See `Gate.wave`."""
+        copy = dynamodb_things.copy_of(things["token"].id)
+        read = functools.partial(dynamodb_things.read, self._tables, things.values(), copy)
+        own, of_all = _items(counters), _items(total)
+        found, *counted = at_once(read, *self._additions((*own, *of_all), again))
+        numbers = _numbers(own, counted[: len(own)]), _numbers(of_all, counted[len(own) :])
+        return Wave({scope: found[thing] for scope, thing in things.items()}, *numbers)
+
+    def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
+        """See `Gate.count`."""
+        items = _items(counters)
+        return _numbers(items, at_once(*self._additions(items)))
+
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
+        """See `Gate.give_back`. A number is taken off at most once, and never below none."""
+        at_once(*(functools.partial(self._take_off, item, reason) for item in _items(counters)))
+
+    def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
+        """See `Gate.taken`."""
+        groups = [(group, dynamodb_counters.items(group)) for group in dynamodb_counters.subjects(counters)]
+        keys = [item.key for _, items in groups for item in items]
+        [found] = at_once(functools.partial(read_batch, self._tables, {self._tables.counters: keys}))
+        there = {(text(one, "pk"), text(one, "sk")): one for one in found}
+        taken: dict[Counter, int] = {}
+        for group, items in groups:
+            answers = [{"Attributes": there.get((item.key["pk"]["S"], item.key["sk"]["S"]), {})} for item in items]
+            numbers = _numbers(items, answers)
+            taken |= {counter: numbers[counter.window] for counter in group}
+        return taken
+
+    def _additions(self, items: Sequence[CounterItem], again: str = "") -> list[Callable[[], Any]]:
+        return [
+            functools.partial(
+                self._tables.client.update_item,
+                TableName=self._tables.counters,
+                ReturnValues="UPDATED_NEW",
+                **dynamodb_counters.add(item, again),
+            )
+            for item in items
+        ]
+
+    def _take_off(self, item: CounterItem, reason: str) -> None:
+        update = dynamodb_counters.give_back(item, reason)
+        try:
+            with answering():
+                self._tables.client.update_item(TableName=self._tables.counters, **update)
+        except ClientError as error:
+            if code(error) != "ConditionalCheckFailedException":
+                raise
+
+
+def _items(counters: tuple[Counter, ...]) -> list[CounterItem]:
+    return [item for subject in dynamodb_counters.subjects(counters) for item in dynamodb_counters.items(subject)]
+
+
+def _numbers(items: Sequence[CounterItem], answers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for item, answer in zip(items, answers, strict=True):
+        numbers |= item.numbers(answer["Attributes"])
+    return numbers

@@ -1,0 +1,25 @@
+"""The JWKS of our own tokens as DynamoDB has it: what was published and is listed as live."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+
+from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws import signing_keys as dynamodb_signing_keys
+from chalicelib.aws.tables import Tables, at_once, read_batch
+from chalicelib.revocation import EVERYTHING
+
+
+def live_keys(tables: Tables) -> Sequence[Mapping[str, str]]:
+    """Return the public keys that verify tokens now, in the order in which they are listed; raises Unavailable.
+
+    One strongly consistent batch of two items, so that a tainted key is gone from the next answer on.
+    """
+    wanted = [dynamodb_things.key(EVERYTHING, "0"), dynamodb_signing_keys.KEY]
+    (items,) = at_once(functools.partial(read_batch, tables, {tables.control: wanted}))
+    listed = dynamodb_things.standings([EVERYTHING], "0", items)[EVERYTHING].config or {}
+    published = {name: value for item in items for name, value in item.items()}
+    marked = (published.get(f"{dynamodb_signing_keys.MARK}{kid}") for kid in listed.get("signing", ()))
+    return [json.loads(one["S"]) for one in marked if one]

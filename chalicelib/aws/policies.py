@@ -1,0 +1,264 @@
+"""The policy in DynamoDB: `chalicelib.policy.plan.Policies`. Removals and narrowings first, the version last.
+
+One thing is written in one transaction with all its copies, each of which checks that nobody else applies meanwhile.
+An apply that is interrupted leaves the version as it was; repeating it writes what is still missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.audit import Event
+from chalicelib.aws import copies as dynamodb_copies
+from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws.audit import DynamoAudit
+from chalicelib.aws.tables import Item, Tables, answering, number, read_partition, text, transact
+from chalicelib.errors import Unavailable
+from chalicelib.policy.compile import Policy
+from chalicelib.policy.grants import Grant
+from chalicelib.policy.lint import covers
+from chalicelib.policy.plan import StoredPolicy, policy_changed
+from chalicelib.principal import AWS
+from chalicelib.revocation import Thing
+
+CHUNK = 300 * 1024
+"""Bytes of compressed text in one item; an item holds 400 KB."""
+_TRIES = 5
+_HEAD = {"pk": {"S": "policy"}, "sk": {"S": "-"}}
+_LANES = 8
+"""Transactions that an apply has under way at once. Each lane checks an item of its own, or they would conflict."""
+
+Configs = Mapping[Thing, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Apply:
+    """One apply under way, known by what it applies."""
+
+    sha: str
+    expected: int
+
+
+class DynamoPolicies:
+    """Over the `control` table."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._audit = DynamoAudit(tables)
+
+    def current(self) -> StoredPolicy:
+        """See `Policies.current`."""
+        head = dynamodb_copies.read(self._tables, _HEAD)
+        version = number(head, "version")
+        found = zlib.decompress(b"".join(map(_binary, self._chunks(version)))).decode() if version else ""
+        return StoredPolicy(version, found, text(head, "author"), number(head, "at"))
+
+    def _chunks(self, version: int) -> list[Item]:
+        return read_partition(self._tables, self._tables.control, f"policy#{version}")
+
+    def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
+        """See `Policies.apply`."""
+        apply = _Apply(hashlib.sha256(text.encode()).hexdigest(), expected)
+        self._begin(apply)
+        wanted = _configs(policy)
+        known = self._known(expected)
+        self._put_names(f"pending#{expected}", known | set(wanted), apply)
+        in_force = self._in_force(known | set(wanted))
+        for phase in _phases(in_force, wanted):
+            with ThreadPoolExecutor(max_workers=_LANES) as pool:
+                lanes = [pool.submit(self._write_lane, apply, phase, lane, wanted) for lane in range(_LANES)]
+            for lane in lanes:
+                lane.result()
+        self._put_text(expected + 1, text)
+        self._put_names(f"names#{expected + 1}", set(wanted), apply)
+        return self._finish(apply, event, StoredPolicy(expected + 1, text, event.actor, event.at))
+
+    def _begin(self, apply: _Apply) -> None:
+        """Take the lead, from whoever began before us and has not finished: their writes fail from now on."""
+        condition = "version = :expected" if apply.expected else "attribute_not_exists(version)"
+        values = {":sha": {"S": apply.sha}} | ({":expected": {"N": str(apply.expected)}} if apply.expected else {})
+        lead = {
+            "TableName": self._tables.control,
+            "UpdateExpression": "SET pending = :sha",
+            "ExpressionAttributeValues": {":sha": {"S": apply.sha}},
+        }
+        head = {**lead, "Key": _HEAD, "ConditionExpression": condition, "ExpressionAttributeValues": values}
+        leads = [{"Update": {**lead, "Key": _lead(lane)}} for lane in range(_LANES)]
+        self._written([{"Update": head}, *leads], apply)
+
+    def _finish(self, apply: _Apply, event: Event, stored: StoredPolicy) -> StoredPolicy:
+        update = {
+            "TableName": self._tables.control,
+            "Key": _HEAD,
+            "UpdateExpression": "SET version = :version, author = :author, #at = :at REMOVE pending",
+            "ConditionExpression": "pending = :sha",
+            "ExpressionAttributeNames": {"#at": "at"},
+            "ExpressionAttributeValues": {
+                ":version": {"N": str(stored.version)},
+                ":author": {"S": stored.author},
+                ":at": {"N": str(stored.at)},
+                ":sha": {"S": apply.sha},
+            },
+        }
+        if not self._written([{"Update": update}, self._audit.put(event)], apply):
+            raise Unavailable("state_inconsistent")  # an event of this id is there already
+        return stored
+
+    def _write_lane(self, apply: _Apply, phase: Sequence[Thing], lane: int, wanted: Configs) -> None:
+        for thing in phase[lane::_LANES]:
+            self._write(apply, thing, wanted.get(thing), lane)
+
+    def _write(self, apply: _Apply, thing: Thing, config: Mapping[str, Any] | None, lane: int) -> None:
+        """Set or remove one thing's config on all its copies, unless it was revoked or lifted just now: then again."""
+        for _ in range(_TRIES):
+            was = dynamodb_copies.read(self._tables, dynamodb_things.key(thing, "0"))
+            writes = [
+                self._leading(apply, lane),
+                *self._copies(thing, was, config),
+                *self._candidates(thing, was, config),
+            ]
+            if self._written(writes, apply):
+                return
+        raise Unavailable("state_unavailable")
+
+    def _copies(self, thing: Thing, was: Item, config: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        same = "touched = :touched" if "touched" in was else "attribute_not_exists(touched)"
+        values: dict[str, Any] = {":touched": was["touched"]} if "touched" in was else {}
+        if config is not None:
+            values[":config"] = {"S": json.dumps(config)}
+        common = {
+            "TableName": self._tables.control,
+            "UpdateExpression": "REMOVE config" if config is None else "SET config = :config",
+            "ConditionExpression": same,
+            **({"ExpressionAttributeValues": values} if values else {}),
+        }
+        return [{"Update": {**common, "Key": key}} for key in dynamodb_things.keys(thing)]
+
+    def _candidates(self, thing: Thing, was: Item, config: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        """A grant's copy among the candidates of its issuer and key: put anew, and taken away where it was before."""
+        if thing.scope != "grant":
+            return []
+        old = json.loads(was["config"]["S"]) if "config" in was else None
+        before = dynamodb_things.candidate_key(old["issuer"], old["key"], thing.id) if old else None
+        after = dynamodb_things.candidate_key(config["issuer"], config["key"], thing.id) if config else None
+        writes: list[dict[str, Any]] = []
+        if before and before != after:
+            writes.append({"Delete": {"TableName": self._tables.control, "Key": before}})
+        if after:
+            # Attribute by attribute: the copy has the blocks and epochs of the others, which this transaction checks.
+            kept = {name: value for name, value in was.items() if name not in ("pk", "sk", "config")}
+            kept["config"] = {"S": json.dumps(config)}
+            update = {
+                "TableName": self._tables.control,
+                "Key": after,
+                "UpdateExpression": "SET " + ", ".join(f"#{index} = :{index}" for index in range(len(kept))),
+                "ExpressionAttributeNames": {f"#{index}": name for index, name in enumerate(kept)},
+                "ExpressionAttributeValues": {f":{index}": value for index, value in enumerate(kept.values())},
+            }
+            writes.append({"Update": update})
+        return writes
+
+    def _leading(self, apply: _Apply, lane: int) -> dict[str, Any]:
+        check = {
+            "TableName": self._tables.control,
+            "Key": _lead(lane),
+            "ConditionExpression": "pending = :sha",
+            "ExpressionAttributeValues": {":sha": {"S": apply.sha}},
+        }
+        return {"ConditionCheck": check}
+
+    def _written(self, writes: Sequence[Mapping[str, Any]], apply: _Apply) -> bool:
+        """Write all or nothing; False if something was revoked or lifted since it was read. Raises `policy_changed`."""
+        failed = transact(self._tables, writes)
+        if failed and failed[0] is not None:
+            raise policy_changed(apply.expected, number(dynamodb_copies.read(self._tables, _HEAD), "version"))
+        return failed is None
+
+    def _known(self, version: int) -> set[Thing]:
+        """Everything that the version in force, or an apply on top of it that was given up, may have written."""
+        return _names(self._tables, f"names#{version}") | _names(self._tables, f"pending#{version}")
+
+    def _in_force(self, things: Iterable[Thing]) -> dict[Thing, Mapping[str, Any] | None]:
+        wanted = sorted(things, key=lambda thing: (thing.scope, thing.id))
+        found: dict[Thing, Mapping[str, Any] | None] = {}
+        for start in range(0, len(wanted), 100):
+            with answering():
+                standings = dynamodb_things.read(self._tables, wanted[start : start + 100], "0")
+            for thing, standing in standings.items():
+                config = standing.config
+                found[thing] = {k: v for k, v in config.items() if k != "version"} if config is not None else None
+        return found
+
+    def _put_names(self, name: str, things: set[Thing], apply: _Apply) -> None:
+        """Note what may be written, while we lead: whoever comes after us has to find all that may be there."""
+        names = json.dumps([[thing.scope, thing.id] for thing in sorted(things, key=lambda one: (one.scope, one.id))])
+        put = {"TableName": self._tables.control, "Item": _chunk(f"policy#{name}", 0, zlib.compress(names.encode()))}
+        if not self._written([self._leading(apply, 0), {"Put": put}], apply):
+            raise Unavailable("state_unavailable")
+
+    def _put_text(self, version: int, text: str) -> None:
+        packed = zlib.compress(text.encode())
+        for index, start in enumerate(range(0, len(packed), CHUNK)):
+            item = _chunk(f"policy#{version}", index, packed[start : start + CHUNK])
+            with answering():
+                self._tables.client.put_item(TableName=self._tables.control, Item=item)
+
+
+def named(tables: Tables) -> set[Thing]:
+    """Return everything that the policy in force names; raises Unavailable."""
+    return _names(tables, f"names#{number(dynamodb_copies.read(tables, _HEAD), 'version')}")
+
+
+def _names(tables: Tables, name: str) -> set[Thing]:
+    items = read_partition(tables, tables.control, f"policy#{name}")
+    return {Thing(*one) for item in items for one in json.loads(zlib.decompress(_binary(item)))}
+
+
+def _configs(policy: Policy) -> dict[Thing, Mapping[str, Any]]:
+    return {
+        Thing("issuer", AWS): {"name": AWS},
+        **{Thing("key", name): {"provider": provider} for name, provider in policy.keys.items()},
+        **{Thing("issuer", one.url): _plain(one.to_json) for one in policy.issuers.values()},
+        **{Thing("grant", name): _plain(one.to_json) for name, one in policy.grants.items()},
+    }
+
+
+def _plain(to_json: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """As JSON has it, lists for tuples, so that it compares with what was stored."""
+    plain: Mapping[str, Any] = json.loads(json.dumps(to_json()))
+    return plain
+
+
+def _phases(in_force: Mapping[Thing, Mapping[str, Any] | None], wanted: Configs) -> list[list[Thing]]:
+    """Return what has to be written: removals, narrowings, changes, then what is new."""
+    phases: list[list[Thing]] = [[], [], [], []]
+    for thing, was in in_force.items():
+        will = wanted.get(thing)
+        if was == will:
+            continue
+        if will is None:
+            phases[0].append(thing)
+        elif was is None:
+            phases[3].append(thing)
+        else:
+            narrow = thing.scope == "grant" and covers(Grant.from_json(was), Grant.from_json(will))
+            phases[1 if narrow else 2].append(thing)
+    return phases
+
+
+def _lead(lane: int) -> dict[str, Any]:
+    return {"pk": {"S": f"policy#lead#{lane}"}, "sk": {"S": "-"}}
+
+
+def _chunk(partition: str, index: int, packed: bytes) -> dict[str, Any]:
+    return {"pk": {"S": partition}, "sk": {"S": f"{index:04d}"}, "text": {"B": packed}}
+
+
+def _binary(item: Item) -> bytes:
+    return bytes(item["text"]["B"])

@@ -1,0 +1,130 @@
+"""Revocations in DynamoDB: `chalicelib.revocation.Revocations`. Each is one transaction: record, every copy, event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from chalicelib.audit import Event
+from chalicelib.aws import copies as dynamodb_copies
+from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws.audit import DynamoAudit
+from chalicelib.aws.items import BLOCK
+from chalicelib.aws.tables import Item, Tables, read_partition
+from chalicelib.errors import Refusal
+from chalicelib.revocation import (
+    EPOCHS,
+    HOLDER,
+    TOKEN_REVOCATION_KEPT,
+    Revocation,
+    RevocationPage,
+    Standing,
+    Thing,
+    detail,
+    read_cursor,
+)
+
+_NAMED = ("issuer", "key", "grant")
+_ALL, _OF_HOLDERS = "revocations", "revocations#holders"
+"""Partitions of the records. Holders take their tokens back in numbers, and those are looked for apart."""
+
+
+class DynamoRevocations:
+    """Over the `control` table, and `ledger` for the events."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._audit = DynamoAudit(tables)
+
+    def revoke(self, revocation: Revocation, event: Event) -> Revocation:
+        """See `Revocations.revoke`."""
+        thing = Thing(revocation.scope, revocation.target)
+        end = {"NULL": True} if revocation.until is None else {"N": str(revocation.until)}
+        record = self._record(revocation, "attribute_not_exists(pk)")
+        block: dict[str, Any] = {
+            "UpdateExpression": "SET #block = :end ADD epoch :one, touched :one",
+            "ExpressionAttributeNames": {"#block": BLOCK + revocation.id},
+            "ExpressionAttributeValues": {":end": end, ":one": {"N": "1"}},
+        }
+        if revocation.scope == "token":
+            block["UpdateExpression"] = "SET #block = :end, expires_at = :ttl ADD epoch :one, touched :one"
+            block["ExpressionAttributeValues"][":ttl"] = _expires(revocation)
+
+        def actions(item: Item) -> Sequence[Mapping[str, Any]]:
+            if not item and revocation.scope in _NAMED:
+                text = f"there is no {revocation.scope} of this name: {revocation.target[:100]!r}"
+                raise Refusal("no_such_thing", "not_found", 404, text)
+            return [record, *dynamodb_copies.update(self._tables, thing, item, block), self._audit.put(event)]
+
+        if dynamodb_copies.write(self._tables, thing, actions):
+            return revocation
+        return self.revocation(revocation.id) or revocation
+
+    def lift(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
+        """See `Revocations.lift`."""
+        stored = self.revocation(revocation_id)
+        if stored is None or stored.lifted_at is not None:
+            return stored
+        lifted = stored._replace(lifted_at=event.at, lifted_by=author)
+        principal = stored.target if stored.scope == "principal" else ""
+        full = replace(event, principal=principal, detail=detail(stored))
+        thing = Thing(stored.scope, stored.target)
+        record = self._record(lifted, "attribute_not_exists(lifted_at)")
+        unblock = {
+            "UpdateExpression": "REMOVE #block ADD touched :one",
+            "ExpressionAttributeNames": {"#block": BLOCK + stored.id},
+            "ExpressionAttributeValues": {":one": {"N": "1"}},
+        }
+
+        def actions(item: Item) -> Sequence[Mapping[str, Any]]:
+            return [record, *dynamodb_copies.update(self._tables, thing, item, unblock), self._audit.put(full)]
+
+        if not dynamodb_copies.write(self._tables, thing, actions):
+            return self.revocation(revocation_id)  # somebody else was first
+        return lifted
+
+    def revocations(self, scope: str, after: str, limit: int) -> RevocationPage:
+        """See `Revocations.revocations`. They are few, so all are read, and put in order here."""
+        before = read_cursor(after)
+        partitions = (_ALL, _OF_HOLDERS) if scope == "token" else (_ALL,)
+        items = [item for one in partitions for item in read_partition(self._tables, self._tables.control, one)]
+        found = (_read(item) for item in items)
+        scopes = (scope,) if scope else EPOCHS
+        wanted = [one for one in found if one.scope in scopes and (one.at, one.id) < before]
+        return RevocationPage.of(sorted(wanted, key=lambda one: (one.at, one.id), reverse=True)[: limit + 1], limit)
+
+    def revocation(self, revocation_id: str) -> Revocation | None:
+        """See `Revocations.revocation`."""
+        item = dynamodb_copies.read(self._tables, _key(revocation_id))
+        return _read(item) if item else None
+
+    def standing(self, thing: Thing) -> Standing:
+        """See `Revocations.standing`."""
+        item = dynamodb_copies.read(self._tables, dynamodb_things.key(thing, "0"))
+        return dynamodb_things.standing(item) if item else dynamodb_things.NEVER_REVOKED
+
+    def _record(self, revocation: Revocation, condition: str) -> dict[str, Any]:
+        item: dict[str, Any] = {
+            **_key(revocation.id),
+            "record": {"S": json.dumps(revocation.to_json())},
+        }
+        if revocation.scope == "token":
+            item["expires_at"] = _expires(revocation)
+        if revocation.lifted_at is not None:
+            item["lifted_at"] = {"N": str(revocation.lifted_at)}
+        return {"Put": {"TableName": self._tables.control, "Item": item, "ConditionExpression": condition}}
+
+
+def _key(revocation_id: str) -> dict[str, Any]:
+    partition = _OF_HOLDERS if revocation_id.startswith(HOLDER) else _ALL
+    return {"pk": {"S": partition}, "sk": {"S": revocation_id}}
+
+
+def _read(item: Item) -> Revocation:
+    return Revocation(**json.loads(item["record"]["S"]))
+
+
+def _expires(revocation: Revocation) -> dict[str, str]:
+    return {"N": str(revocation.at + TOKEN_REVOCATION_KEPT)}

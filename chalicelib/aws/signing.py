@@ -1,0 +1,121 @@
+"""The broker's signing keys in KMS: ES256 with a key that never leaves it. Signs while the state is written."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import botocore.exceptions
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from chalicelib.aws import client as aws_client
+from chalicelib.errors import Unavailable
+from chalicelib.tokens.jwk import thumbprint
+from chalicelib.tokens.verify import ISSUED_ALGORITHM
+
+KMS_ALGORITHM = "ECDSA_SHA_256"
+"""What KMS calls ES256 (RFC 7518 section 3.4)."""
+_SECONDS = 2 * aws_client.CALL_SECONDS
+"""Seconds that an answer is waited for: to make the client, to connect, and to be answered."""
+_MEMBER_BYTES = 32
+_FAILURES = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, TimeoutError)
+
+_Answer = TypeVar("_Answer")
+
+Client = Any
+"""A client of KMS; there is no package of its types here."""
+
+# Made at import, so that a frozen and thawed Lambda has its thread; each call is bounded by itself.
+_POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="kms")
+
+
+class KmsSigner:
+    """`chalicelib.tokens.signer.Signer`. client: called at the first use. key: the id or ARN of an ECC_NIST_P256 key."""
+
+    def __init__(self, client: Callable[[], Client], key: str) -> None:
+        self._client = functools.cache(client)
+        self._key = key
+        self._kid = ""
+
+    def kid(self) -> str:
+        """See `Signer.kid`. Read from KMS once; a key's public half never changes."""
+        if not self._kid:
+            read = _POOL.submit(lambda: public_jwk(self._client(), self._key)["kid"])
+            self._kid = _waited(read, time.monotonic() + _SECONDS)
+        return self._kid
+
+    def begin(self, header: Mapping[str, str], claims: Mapping[str, object]) -> PendingKmsSignature:
+        """See `Signer.begin`: one request, of a second at most."""
+        signed = f"{_encoded({'alg': ISSUED_ALGORITHM, **header})}.{_encoded(claims)}"
+        return PendingKmsSignature(signed, _POOL.submit(self._sign, hashlib.sha256(signed.encode()).digest()))
+
+    def _sign(self, digest: bytes) -> bytes:
+        # The digest, not the text: KMS takes 4,096 bytes of text at most, and a grant's scope may be longer.
+        answer = self._client().sign(
+            KeyId=self._key, Message=digest, MessageType="DIGEST", SigningAlgorithm=KMS_ALGORITHM
+        )
+        return raw_signature(answer["Signature"])
+
+
+class PendingKmsSignature:
+    """A signature that KMS is asked for: `chalicelib.tokens.signer.PendingSignature`."""
+
+    def __init__(self, signed: str, signature: Future[bytes]) -> None:
+        self._signed, self._signature = signed, signature
+        self._ends = time.monotonic() + _SECONDS
+
+    def result(self) -> str:
+        """See `PendingSignature.result`."""
+        return f"{self._signed}.{_base64url(_waited(self._signature, self._ends))}"
+
+
+def _waited(asked: Future[_Answer], ends: float) -> _Answer:
+    """Return what KMS was asked for, if it is there by then (monotonic); raises Unavailable."""
+    try:
+        return asked.result(timeout=max(0.0, ends - time.monotonic()))
+    except (*_FAILURES, ValueError, KeyError, OverflowError) as error:
+        raise Unavailable("signing_unavailable") from error
+    finally:
+        asked.cancel()  # what nobody waits for any more must not keep others waiting
+
+
+def raw_signature(der: bytes) -> bytes:
+    """Return KMS's DER as JWS has it, r and s of 32 bytes each; raises ValueError or OverflowError if it is none."""
+    r, s = utils.decode_dss_signature(der)
+    return r.to_bytes(_MEMBER_BYTES, "big") + s.to_bytes(_MEMBER_BYTES, "big")
+
+
+def public_jwk(client: Client, key: str) -> Mapping[str, str]:
+    """Return the public half of a key in KMS, its thumbprint as `kid`.
+
+    Raises Unavailable if KMS does not answer, or if the key is none that signs ES256.
+    """
+    try:
+        der = client.get_public_key(KeyId=key)["PublicKey"]
+        public = serialization.load_der_public_key(der)
+    except _FAILURES as error:
+        raise Unavailable("signing_unavailable") from error
+    except (ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
+        raise Unavailable("signing_key_malformed") from error
+    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
+        raise Unavailable("signing_key_malformed")
+    point = public.public_numbers()
+    x, y = (_base64url(one.to_bytes(_MEMBER_BYTES, "big")) for one in (point.x, point.y))
+    members = {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+    return {**members, "kid": thumbprint(members), "use": "sig", "alg": ISSUED_ALGORITHM}
+
+
+def _encoded(part: Mapping[str, object]) -> str:
+    return _base64url(json.dumps(part, separators=(",", ":")).encode())
+
+
+def _base64url(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()

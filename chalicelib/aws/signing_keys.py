@@ -1,0 +1,92 @@
+"""The public keys of our own tokens in DynamoDB: published by administrators, found by whoever verifies a token.
+
+A key is published before it is listed as live, and listed before it signs. Which keys are live is asked anew for every
+call (`admission.decide`); here is only what a kid stands for, which never changes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Mapping
+
+from chalicelib.aws.tables import Item, Tables, answering, at_once
+from chalicelib.errors import TokenInvalid, Unavailable
+from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
+from chalicelib.tokens.verify import ISSUED_ALGORITHM
+
+UNKNOWN_KID_PAUSE = 10
+"""Seconds between reads for kids that are not known, so that made-up ones cost one read in so many seconds.
+
+A key has to be published that long before it signs.
+"""
+FAILURE_PAUSE = 1
+"""The same after a read that failed."""
+
+KEY = {"pk": {"S": "signing"}, "sk": {"S": "-"}}
+MARK = "k#"
+"""The attribute of a key: `k#<kid>`, its public JWK."""
+
+
+class DynamoSigningKeys:
+    """`chalicelib.tokens.issued.SigningKeys`, over the `control` table. What was found is kept."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._known: Mapping[str, VerifyingKey] = {}
+        self._next_read = 0
+        self._failed = False
+        self._reading = threading.Lock()
+
+    def find(self, kid: str, now: int) -> VerifyingKey:
+        """See `SigningKeys.find`. A kid that is not known takes one read of one item, within a wave's time."""
+        key = self._known.get(kid)
+        if key is None:
+            with self._reading:
+                if kid not in self._known and now >= self._next_read:
+                    self._read(now)
+                key, failed = self._known.get(kid), self._failed
+            if key is None and failed:
+                raise Unavailable("signing_keys_unavailable")
+            if key is None:
+                raise TokenInvalid("kid_unknown")
+        return key
+
+    def publish(self, jwk: Mapping[str, str]) -> None:
+        """Let tokens be verified with a public key, once it is listed as live; raises Unavailable.
+
+        jwk: with its thumbprint as `kid`. Publishing again changes nothing.
+        """
+        with answering():
+            self._tables.client.update_item(
+                TableName=self._tables.control,
+                Key=KEY,
+                UpdateExpression="SET #kid = :jwk",
+                ExpressionAttributeNames={"#kid": MARK + jwk["kid"]},
+                ExpressionAttributeValues={":jwk": {"S": json.dumps(dict(jwk))}},
+            )
+
+    def _read(self, now: int) -> None:
+        # Until it is known how it went it counts as failed, whatever is raised.
+        self._failed, self._next_read = True, now + FAILURE_PAUSE
+        get = functools.partial(self._tables.client.get_item, TableName=self._tables.control, Key=KEY)
+        answer = at_once(functools.partial(get, ConsistentRead=True))[0]
+        self._known = _keys(answer.get("Item", {}))
+        self._failed, self._next_read = False, now + UNKNOWN_KID_PAUSE
+
+
+def _keys(item: Item) -> dict[str, VerifyingKey]:
+    """Return the keys of an item, by kid, less what is none."""
+    texts = {name.removeprefix(MARK): value["S"] for name, value in item.items() if name.startswith(MARK)}
+    return {kid: key for kid, text in texts.items() if (key := _key(kid, text)) is not None}
+
+
+def _key(kid: str, text: str) -> VerifyingKey | None:
+    # SECURITY: a kid is its key's thumbprint, so that no other key can be put in its place
+    # (test_a_key_that_is_not_what_its_kid_says_is_not_used).
+    try:
+        jwk = json.loads(text)
+        return verifying_key({**jwk, "kid": kid}, [ISSUED_ALGORITHM]) if thumbprint(jwk) == kid else None
+    except (TokenInvalid, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None

@@ -1,0 +1,175 @@
+"""DynamoDB as both doors use it: the three tables, and what its answers and its errors mean here.
+
+The items are laid out in docs/data-model.md.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import botocore.exceptions
+
+from chalicelib.aws import client as aws_client
+from chalicelib.aws.threads import WaveThreads
+from chalicelib.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+WAVE_SECONDS = aws_client.CALL_SECONDS
+"""Seconds that one wave of state access may take; past it the answer is 503."""
+TRANSACTION_SECONDS = 2.0
+"""Seconds within which a transaction that met another one is tried again."""
+
+CONNECTIONS = aws_client.CONNECTIONS
+"""Requests under way at once at most."""
+
+Item = Mapping[str, Any]
+"""An item in DynamoDB's own form: name -> {"S": …} or {"N": …}."""
+
+# They outlive a frozen Lambda's sleep; each call that they make is bounded by itself.
+_THREADS = WaveThreads(CONNECTIONS)
+
+
+class Tables(NamedTuple):
+    """A client and the names of the tables: `control` is administrators', `counters` the edge's, `ledger` the broker's."""
+
+    client: DynamoDBClient
+    control: str
+    counters: str
+    ledger: str
+
+
+def make_client(region: str, endpoint: str | None = None) -> DynamoDBClient:
+    """Return a client whose every call ends within about a second, and that never retries by itself."""
+    client = aws_client.make("dynamodb", region, endpoint)
+    client.meta.events.register("before-parse.dynamodb", _check_answer)
+    return cast("DynamoDBClient", client)
+
+
+class _NoAnswer(botocore.exceptions.BotoCoreError):
+    fmt = "the answer is not one of DynamoDB's"
+
+
+def _check_answer(response_dict: Mapping[str, Any], **_event: object) -> None:
+    # SECURITY: botocore takes an answer that is no JSON, or ends too early, for an empty one: what was never written
+    # would pass for written, what is blocked for never revoked. And as it must not retry, it passes over a checksum
+    # that is wrong (test_refused_by_the_store_every_port_refuses_changes_nothing_and_works_again_after).
+    body, checksum = response_dict["body"], response_dict["headers"].get("x-amz-crc32")
+    try:
+        readable = isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        readable = False
+    if not readable or (checksum and checksum != str(zlib.crc32(body))):
+        raise _NoAnswer
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn whatever DynamoDB cannot do just now into Unavailable; a failed condition is left to the caller."""
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        if cancelled(error) or code(error) == "ConditionalCheckFailedException":
+            raise
+        raise Unavailable("state_unavailable") from error
+    except (botocore.exceptions.BotoCoreError, TimeoutError) as error:
+        raise Unavailable("state_unavailable") from error
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Make several calls as one wave and return what each answered; raises Unavailable past WAVE_SECONDS."""
+    ends = time.monotonic() + WAVE_SECONDS
+    with answering():
+        return _THREADS.answers(calls, ends)
+
+
+def code(error: botocore.exceptions.ClientError) -> str:
+    """Return an error's code, e.g. `ConditionalCheckFailedException`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def cancelled(error: botocore.exceptions.ClientError) -> Sequence[Mapping[str, Any]]:
+    """Return why each action of a transaction failed: `Code`, and the `Item` that was there; empty for other errors."""
+    reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", [])
+    return reasons if code(error) == "TransactionCanceledException" else []
+
+
+def transact(tables: Tables, actions: Sequence[Mapping[str, Any]], token: str = "") -> Sequence[Item | None] | None:
+    """Write all actions or none; None if they are written.
+
+    Else what failed: for each action the item that was there ({} if it was not asked for, or there was none), None where
+    its condition held. What met another transaction is tried again within TRANSACTION_SECONDS. token: makes a repeated
+    write the same write, for ten minutes. Raises Unavailable.
+    """
+    ends = time.monotonic() + TRANSACTION_SECONDS
+    once: dict[str, Any] = {"ClientRequestToken": token[:36]} if token else {}
+    while True:
+        try:
+            with answering():
+                tables.client.transact_write_items(TransactItems=actions, **once)  # type: ignore[arg-type]  # as dicts
+        except botocore.exceptions.ClientError as error:
+            reasons = cancelled(error)
+            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+                return [_there(reason) for reason in reasons]
+            conflict = any(reason.get("Code") == "TransactionConflict" for reason in reasons)
+            pause = random.uniform(0.01, 0.1)  # noqa: S311  jitter, no secret
+            if not conflict or time.monotonic() + pause > ends:
+                raise Unavailable("state_unavailable") from error
+            time.sleep(pause)
+        else:
+            return None
+
+
+def _there(reason: Mapping[str, Any]) -> Item | None:
+    found: Item = reason.get("Item", {})
+    return found if reason.get("Code") == "ConditionalCheckFailed" else None
+
+
+def read_batch(tables: Tables, keys: Mapping[str, Iterable[Item]]) -> list[Item]:
+    """Read items, at most 100, in one strongly consistent batch; raises Unavailable if any was left unread.
+
+    keys: by table, repeated ones once. An item that is not there is left out.
+    """
+    once = {table: {(key["pk"]["S"], key["sk"]["S"]): key for key in wanted} for table, wanted in keys.items()}
+    request = {table: {"Keys": list(one.values()), "ConsistentRead": True} for table, one in once.items() if one}
+    answer = tables.client.batch_get_item(RequestItems=request)  # type: ignore[arg-type]  # the stubs want literals
+    if answer.get("UnprocessedKeys"):
+        raise Unavailable("state_unread")
+    return [item for items in answer["Responses"].values() for item in items]
+
+
+def read_partition(tables: Tables, table: str, partition: str, beginning: str = "") -> list[Item]:
+    """Read every item of a partition whose sort key begins so, strongly consistent; raises Unavailable."""
+    values: dict[str, Any] = {":pk": {"S": partition}} | ({":sk": {"S": beginning}} if beginning else {})
+    found: list[Item] = []
+    start: dict[str, Any] = {}
+    while True:
+        with answering():
+            answer = tables.client.query(
+                TableName=table,
+                KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)" if beginning else "pk = :pk",
+                ExpressionAttributeValues=values,
+                ConsistentRead=True,
+                **start,
+            )
+        found += answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            return found
+        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+
+def number(item: Item, name: str) -> int:
+    """Return a number of an item, 0 if it is not there."""
+    return int(item[name]["N"]) if name in item else 0
+
+
+def text(item: Item, name: str) -> str:
+    """Return a text of an item, "" if it is not there."""
+    return str(item[name]["S"]) if name in item else ""

@@ -1,0 +1,129 @@
+"""Usage in DynamoDB: `chalicelib.usage.Usage`, from the items that quotas are counted with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from chalicelib.aws.counters import CounterItem, beginning, items, key_of
+from chalicelib.aws.tables import Item, Tables, answering, at_once, number, read_batch, read_partition, text
+from chalicelib.quota import WINDOWS, counters, place, read_place
+from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
+
+INDEX = "by_day"
+_DAY = WINDOWS["day"]
+_Found = Mapping[tuple[str, str], Item]
+"""Items by partition and sort key."""
+
+
+class DynamoUsage:
+    """Over the `ledger` and `counters` tables. Who did anything is found by the index, which may be a second behind."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def uses(self, query: UsageQuery) -> UsagePage:
+        """See `Usage.uses`."""
+        read_place(query.after)
+        listed = self._listed(query)
+        pairs = [read_place(one) for one in listed[: query.limit]]
+        wanted = [(principal, grant) for principal, grant in pairs if query.grant in ("", grant)]
+        found = self._read(_keys(pair, query) for pair in wanted)
+        uses = [use for pair in wanted if (use := _use(pair, query, found)) and query.key in ("", use.key)]
+        return UsagePage(tuple(uses), listed[query.limit - 1] if len(listed) > query.limit else "")
+
+    def recent_calls(self, pairs: Collection[tuple[str, str]], now: int) -> Mapping[tuple[str, str], int]:
+        """See `Usage.recent_calls`."""
+        minutes = range(window_start("minute", now) - RECENT_SECONDS + 60, now + 1, 60)
+        found = self._read([_calls(pair, at).key for at in (minutes[0], now)] for pair in pairs)
+        return {pair: sum(_of_minute(_calls(pair, at), found) for at in minutes) for pair in pairs}
+
+    def _listed(self, query: UsageQuery) -> list[str]:
+        """Return the places of who was issued, or refused, a token that day or the day before, one more than a page."""
+        day = window_start("day", query.start)
+        if query.principal:
+            found = {place(query.principal, grant) for at in (day, day - _DAY) for grant in self._grants(query, at)}
+        else:
+            of_days = at_once(*(functools.partial(self._of_day, at, query) for at in (day, day - _DAY)))
+            found = {one for places in of_days for one in places}
+        return [one for one in sorted(found, key=str.encode) if one.encode() > query.after.encode()][: query.limit + 1]
+
+    def _grants(self, query: UsageQuery, day: int) -> list[str]:
+        mark = beginning("day", day)
+        rows = read_partition(self._tables, self._tables.ledger, f"tokens#{query.principal}", mark)
+        return [text(row, "sk").removeprefix(mark) for row in rows]
+
+    def _of_day(self, day: int, query: UsageQuery) -> list[str]:
+        values: dict[str, Any] = {":day": {"S": f"day#{day}"}}
+        condition = "listed = :day"
+        if query.after:
+            values[":after"] = {"S": query.after}
+            condition += " AND place > :after"
+        with answering():
+            answer = self._tables.client.query(
+                TableName=self._tables.ledger,
+                IndexName=INDEX,
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                Limit=query.limit + 1,
+            )
+        return [text(item, "place") for item in answer["Items"]]
+
+    def _read(self, keys: Iterable[Sequence[Mapping[str, Any]]]) -> _Found:
+        wanted = {(key["pk"]["S"], key["sk"]["S"]): key for group in keys for key in group}
+        batches = [list(wanted.values())[start : start + 100] for start in range(0, len(wanted), 100)]
+        answers = at_once(*(functools.partial(self._batch, batch) for batch in batches))
+        return {(text(item, "pk"), text(item, "sk")): item for found in answers for item in found}
+
+    def _batch(self, keys: Sequence[Mapping[str, Any]]) -> list[Item]:
+        of_tokens = [key for key in keys if key["pk"]["S"].startswith("tokens#")]
+        of_calls = [key for key in keys if key not in of_tokens]
+        return read_batch(self._tables, {self._tables.ledger: of_tokens, self._tables.counters: of_calls})
+
+
+def _keys(pair: tuple[str, str], query: UsageQuery) -> list[Mapping[str, Any]]:
+    """Return what says what a pair did in the window, and what its key and its name were that day or the day before."""
+    return [*(_item(what, pair, query).key for what in ("tokens", "calls")), *_labels(pair, query)]
+
+
+def _labels(pair: tuple[str, str], query: UsageQuery) -> list[Mapping[str, Any]]:
+    day = window_start("day", query.start)
+    return [key_of("tokens", pair[1], pair[0], "day", at) for at in (day, day - _DAY)]
+
+
+def _item(what: str, pair: tuple[str, str], query: UsageQuery) -> CounterItem:
+    hour, day = items(counters(what, pair[1], pair[0], query.start))
+    return day if query.window == "day" else hour
+
+
+def _calls(pair: tuple[str, str], at: int) -> CounterItem:
+    return items(counters("calls", pair[1], pair[0], at))[0]
+
+
+def _at(found: _Found, key: Mapping[str, Any]) -> Item:
+    return found.get((key["pk"]["S"], key["sk"]["S"]), {})
+
+
+def _of_minute(item: CounterItem, found: _Found) -> int:
+    return item.numbers(_at(found, item.key))["minute"]
+
+
+def _use(pair: tuple[str, str], query: UsageQuery, found: _Found) -> Use | None:
+    of_tokens, of_calls = (_item(what, pair, query) for what in ("tokens", "calls"))
+    tokens, calls = _at(found, of_tokens.key), _at(found, of_calls.key)
+    label = next((_at(found, key) for key in _labels(pair, query) if _at(found, key)), {})
+    use = Use(
+        principal=pair[0],
+        grant=pair[1],
+        key=text(label, "key"),
+        name=text(label, "name"),
+        tokens=of_tokens.numbers(tokens)[query.window],
+        calls=of_calls.numbers(calls)[query.window],
+        refused_tokens=of_tokens.refused(tokens, query.window),
+        refused_calls=of_calls.refused(calls, query.window),
+        # An hour's item says when in that hour; in one of its minutes it was no later than that minute.
+        last_seen=min(max(number(tokens, "seen"), number(calls, "seen")), query.start + WINDOWS[query.window] - 60),
+    )
+    did = use.tokens or use.calls or use.refused_tokens or use.refused_calls
+    return use if did else None

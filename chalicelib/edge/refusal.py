@@ -1,0 +1,69 @@
+"""How the edge says no: one body that every SDK shows, with headers that stop useless retries."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from chalicelib.edge import resource_metadata
+from chalicelib.errors import Refusal
+
+_KINDS = {
+    400: ("invalid_request_error", "INVALID_ARGUMENT"),
+    401: ("authentication_error", "UNAUTHENTICATED"),
+    403: ("permission_error", "PERMISSION_DENIED"),
+    404: ("not_found_error", "NOT_FOUND"),
+    405: ("invalid_request_error", "UNIMPLEMENTED"),
+    408: ("invalid_request_error", "DEADLINE_EXCEEDED"),
+    413: ("request_too_large", "INVALID_ARGUMENT"),
+    415: ("invalid_request_error", "INVALID_ARGUMENT"),
+    417: ("invalid_request_error", "INVALID_ARGUMENT"),
+    429: ("insufficient_quota", "RESOURCE_EXHAUSTED"),
+    431: ("request_too_large", "INVALID_ARGUMENT"),
+    502: ("api_error", "UNAVAILABLE"),
+    503: ("api_error", "UNAVAILABLE"),
+    504: ("api_error", "DEADLINE_EXCEEDED"),
+}
+_OURS = ("api_error", "INTERNAL")
+_NOT_QUOTABLE = re.compile(r"[^\x20-\x7e]|\\")
+WORTH_WAITING = 60
+"""Seconds: a quota that opens later than this is not worth a retry by an SDK."""
+
+
+def body(refusal: Refusal, request_id: str) -> str:
+    """Return the JSON that OpenAI's, Anthropic's and Google's SDKs each find their own members in."""
+    kind, status = _KINDS.get(refusal.status, _OURS)
+    error = {
+        "message": f"{refusal.description or refusal.error} (request {request_id})",
+        "type": kind,
+        "param": None,
+        "code": refusal.error,
+        "status": status,
+    }
+    return json.dumps({"type": "error", "error": error, "request_id": request_id})
+
+
+def headers(refusal: Refusal, request_id: str, edge_url: str = "") -> dict[str, str]:
+    """Return the headers that go with it. edge_url: where the edge's metadata is, "" if that is not known.
+
+    WWW-Authenticate is RFC 6750's (section 3) with RFC 9728's (section 5.1) member.
+    """
+    found = {
+        "content-type": "application/json",
+        "cache-control": "no-store",
+        "x-request-id": request_id,
+        "request-id": request_id,
+        **refusal.headers,
+    }
+    if refusal.status in (401, 403):
+        text = _NOT_QUOTABLE.sub("", refusal.description).replace('"', "'")
+        found["www-authenticate"] = f'Bearer realm="keybroker", error="{refusal.error}", error_description="{text}"'
+        if edge_url:
+            found["www-authenticate"] += f', resource_metadata="{resource_metadata.url(edge_url)}"'
+    if refusal.retry_after is not None:
+        found["retry-after"] = str(refusal.retry_after)
+    if refusal.retry_after is None or refusal.retry_after > WORTH_WAITING:
+        found["x-should-retry"] = "false"
+    elif refusal.status == 503:
+        found["x-should-retry"] = "true"
+    return found

@@ -1,0 +1,271 @@
+"""Subject token -> issued token: the first of the two verbs (RFC 8693, RFC 7523)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from chalicelib import principal, quota, rate_limit
+from chalicelib.audit import Event
+from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.exchange.ledger import REPLAY_MARGIN, Found, Issuance, Ledger, Lock, Pin, TokensUsedUp, Wanted
+from chalicelib.exchange.request import TokenRequest
+from chalicelib.issuers.aws import AwsIdentity
+from chalicelib.issuers.registry import Issuer, KeySource
+from chalicelib.policy import grants
+from chalicelib.policy.grants import Grant
+from chalicelib.principal import AWS, Identity, Principal, RefusedValues
+from chalicelib.providers.keys import PROVIDERS
+from chalicelib.quota import Allowance
+from chalicelib.revocation import EPOCHS, EVERYTHING, Standing, Thing
+from chalicelib.tokens import jws
+from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.issued import SigningKeys
+from chalicelib.tokens.signer import IssuedToken, Signer
+
+__all__ = ["Broker", "TokenRequest", "exchange"]
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """What an exchange needs. url: the broker's own, the `iss` of its tokens. edge_url: where calls go.
+
+    identities: how subjects may be known. practice_ttl: seconds, for tests of expiry; None elsewhere.
+    """
+
+    ledger: Ledger
+    keys: KeySource
+    signer: Signer
+    signing_keys: SigningKeys
+    url: str
+    edge_url: str
+    identities: frozenset[Identity]
+    practice_ttl: int | None = None
+
+
+def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[], str]) -> IssuedToken:
+    """Return an issued token for a subject token, or raise Refusal; a refusal after verification is audited.
+
+    now: epoch seconds. new_id: makes an unguessable id. Raises Unavailable: nothing was issued.
+    """
+    try:
+        unverified = jws.parse(request.unverified_subject_token)
+        found, issuer = _find(request, unverified, broker, now)
+        key = broker.keys.find(issuer, unverified.kid, now)
+        claims = tokens.verify(unverified, key, issuer.expected(), now)
+        stable_id = principal.stable_id(issuer.identity, claims)
+        if stable_id is None:
+            raise TokenInvalid("identity_missing")
+    except TokenInvalid as invalid:
+        # SECURITY: until a token is verified, nobody is told what is wrong with it (vectors/subject_tokens.json).
+        raise Refusal(invalid.reason, "invalid_grant", 400) from None
+    caller = Principal(issuer.url, stable_id, str(principal.look_up((issuer.label,), claims) or "")[:256])
+    # A token without `jti` is known by what was signed, never by its whole text: signatures are malleable.
+    subject_id = str(claims.get("jti") or _hash(request.unverified_subject_token.rpartition(".")[0]))
+    once = _Once(subject_id, int(str(claims["exp"])) + tokens.LEEWAY + REPLAY_MARGIN, issuer.single_use)
+    verified = _Verified(request, caller, claims, issuer.refused, once, None, found, now)
+    return _issue_or_audit(verified, broker, new_id)
+
+
+def exchange_iam(
+    request: TokenRequest, identity: AwsIdentity, broker: Broker, now: int, new_id: Callable[[], str]
+) -> IssuedToken:
+    """Return an issued token for a caller that API Gateway authenticated by IAM; else as `exchange`.
+
+    The first token binds the ARN to its unique id; another one of the same name is refused `identity_changed`.
+    """
+    caller = Principal(AWS, identity.arn, identity.arn.rpartition(":")[2])
+    things = (EVERYTHING, Thing("issuer", AWS), Thing("key", request.audience), Thing("principal", caller.sub))
+    found = broker.ledger.find(Wanted(things, AWS, request.audience, request.grant, now))
+    once = _Once(identity.arn, now + tokens.TTL_CEILING, single_use=False)
+    pin = Pin(caller.sub, identity.unique_id)
+    verified = _Verified(request, caller, tokens.iam_claims(identity.claims()), (), once, pin, found, now)
+    return _issue_or_audit(verified, broker, new_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Once:
+    """By what a subject is known when it comes again: its id, until when (epoch seconds), and whether it may."""
+
+    id: str
+    until: int
+    single_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A caller whose identity holds. From here on nobody asks how it was proved."""
+
+    request: TokenRequest
+    caller: Principal
+    claims: tokens.Claims
+    refused: RefusedValues
+    once: _Once
+    pin: Pin | None
+    found: Found
+    now: int
+
+    def event(self, event_id: str) -> Event:
+        """The record of a refusal, until it is replaced by one of an issuance."""
+        return Event(
+            id=event_id,
+            at=self.now,
+            kind="token.refused",
+            request_id=self.request.request_id,
+            principal=self.caller.sub,
+            principal_name=self.caller.name,
+            issuer=self.caller.issuer,
+            key=self.request.audience,
+            claims=dict(self.claims),
+            detail={"unique_id": self.pin.unique_id} if self.pin else {},
+        )
+
+
+def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now: int) -> tuple[Found, Issuer]:
+    url = jws.unverified_issuer(unverified.unverified_claims)
+    if url is None:  # text that cannot be an issuer's URL is one that nobody registered
+        is_text = isinstance(unverified.unverified_claims.get("iss"), str)
+        raise TokenInvalid("issuer_unknown" if is_text else "iss_missing")
+    subs = principal.candidates(url, broker.identities, unverified.unverified_claims)
+    things = (EVERYTHING, Thing("issuer", url), Thing("key", request.audience), *(Thing("principal", s) for s in subs))
+    found = broker.ledger.find(Wanted(things, url, request.audience, request.grant, now))
+    config = found.things[Thing("issuer", url)].config
+    if config is None or url == AWS:
+        raise TokenInvalid("issuer_unknown")
+    return found, Issuer.from_json(config)
+
+
+def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], str]) -> IssuedToken:
+    event = verified.event(new_id())
+    grant = None
+    try:
+        grant, stands = _choose(verified)
+        _check_blocks(stands, verified.now)
+        return _issue(verified, grant, stands, broker, new_id)
+    except Refusal as refusal:
+        if refusal.status != 503:
+            broker.ledger.record(replace(event, reason=refusal.reason, grant=grant.name if grant else ""))
+        if grant:
+            refusal.about = {"key": grant.key, "grant": grant.name, "principal": verified.caller.sub}
+            refusal.headers = rate_limit.headers(_allowances(verified, grant, refusal=refusal))
+        raise
+
+
+def _allowances(
+    verified: _Verified, grant: Grant, *, issued: int = 0, refusal: Refusal | None = None
+) -> tuple[Allowance, ...]:
+    """What is left of a grant's tokens to this caller after `issued` more: by what was read, and what was refused."""
+    now = verified.now
+    counters = quota.counters("tokens", grant.name, verified.caller.sub, now)
+    taken = {one.window: verified.found.taken.get(one, 0) + issued for one in counters}
+    if isinstance(refusal, TokensUsedUp):  # by the transaction, which counts, whatever was read before it
+        taken[refusal.limit.window] = refusal.limit.count
+    return quota.allowances(grant.token_limits, taken, now)
+
+
+def _choose(verified: _Verified) -> tuple[Grant, Mapping[str, Standing]]:
+    request, found = verified.request, verified.found
+    if found.things[Thing("key", request.audience)].config is None:
+        raise Refusal("no_grant", "invalid_target", 400, f"no grant admits this identity for {request.audience!r}")
+    if found.grants is None:
+        raise Refusal("name_the_grant", "invalid_request", 400, "too many grants to try: name the grant as `grant`")
+    fitting = [
+        (grant, standing)
+        for grant, standing in found.grants
+        if (grant.issuer, grant.key) == (verified.caller.issuer, request.audience)
+    ]
+    grant = grants.choose([one for one, _ in fitting], verified.claims, verified.refused, request.audience)
+    return grant, _stands(verified, grant, dict(fitting)[grant])
+
+
+def _stands(verified: _Verified, grant: Grant, standing: Standing) -> dict[str, Standing]:
+    things = verified.found.things
+    return {
+        "everything": things[EVERYTHING],
+        "issuer": things[Thing("issuer", verified.caller.issuer)],
+        "key": things[Thing("key", grant.key)],
+        "grant": standing,
+        "principal": things[Thing("principal", verified.caller.sub)],
+    }
+
+
+def _check_blocks(stands: Mapping[str, Standing], now: int) -> None:
+    for scope, standing in stands.items():
+        if standing.blocked(now):
+            raise Refusal(f"revoked_{scope}", "invalid_grant", 400, f"access is revoked ({scope})")
+
+
+def _issue(
+    verified: _Verified, grant: Grant, stands: Mapping[str, Standing], broker: Broker, new_id: Callable[[], str]
+) -> IssuedToken:
+    claims = _claims(verified, grant, stands, broker, new_id())
+    event = replace(
+        verified.event(new_id()),
+        kind="token.issued",
+        grant=grant.name,
+        jti=str(claims["jti"]),
+        expires=int(str(claims["exp"])),
+    )
+    now = verified.now
+    limits = grant.token_limits
+    counted = tuple((counter, limits) for counter in quota.counters("tokens", grant.name, verified.caller.sub, now))
+    issuance = Issuance(event, counted, _lock(verified, grant, claims), verified.pin)
+    header = {"typ": tokens.ISSUED_TYPE, "kid": broker.signer.kid()}
+    # SECURITY: the signature is made beside the transaction and thrown away unless the transaction holds
+    # (test_nothing_is_issued_without_its_record).
+    pending = broker.signer.begin(header, claims)
+    before = broker.ledger.issue(issuance, now)
+    if before is not None:
+        claims, pending = before, broker.signer.begin(header, before)
+    provider = PROVIDERS[str((stands["key"].config or {})["provider"])]
+    return IssuedToken(
+        access_token=pending.result(),
+        expires_in=int(str(claims["exp"])) - now,
+        scope=str(claims["scope"]),
+        base_url=f"{broker.edge_url}/{grant.key}{provider.base_path}",
+        allowances=_allowances(verified, grant, issued=int(before is None)),
+    )
+
+
+def _claims(
+    verified: _Verified, grant: Grant, stands: Mapping[str, Standing], broker: Broker, jti: str
+) -> Mapping[str, object]:
+    scope = grants.narrow(grant, verified.request.scope)
+    ttl = broker.practice_ttl or min(grant.ttl, tokens.TTL_CEILING)
+    claims = {
+        "iss": broker.url,
+        "sub": verified.caller.sub,
+        "aud": grant.key,
+        "client_id": verified.caller.sub,
+        "scope": " ".join(scope),
+        "grant": grant.name,
+        "idp": verified.caller.issuer,
+        "ep": [stands[name].epoch for name in EPOCHS],
+        "iat": verified.now,
+        "nbf": verified.now,
+        "exp": verified.now + ttl,
+        "jti": jti,
+    }
+    # Tells the edge to count among all callers of the grant, too, in its one wave (docs/adr/0003-one-wave.md).
+    return {**claims, "total": True} if grant.total_limits else claims
+
+
+def _lock(verified: _Verified, grant: Grant, claims: Mapping[str, object]) -> Lock | None:
+    request = verified.request
+    idempotency = _hash(request.idempotency_key) if request.idempotency_key else ""
+    if not verified.once.single_use and not idempotency:
+        return None
+    once = [verified.caller.issuer, verified.once.id, grant.name]
+    return Lock(
+        id=_hash(*once) if verified.once.single_use else _hash(*once, idempotency),
+        expires=verified.once.until,
+        idempotency=idempotency,
+        request=_hash(*once, request.audience, request.grant, sorted(request.scope or ()), request.scope is None),
+        claims=claims,
+    )
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,145 @@
+"""The exchange's state: what is read before a token is issued, and what is written with it, all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from chalicelib import quota
+from chalicelib.audit import Audit, Event
+from chalicelib.errors import Refusal
+from chalicelib.policy.grants import Grant
+from chalicelib.quota import Counter, Exceeded, Limit
+from chalicelib.revocation import Standing, Thing
+from chalicelib.tokens.verify import LEEWAY
+
+REPLAY_MARGIN = LEEWAY
+"""Seconds a replay lock outlives the subject token's expiry and leeway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the first wave reads. things: everything, issuer, key and each `sub` the caller may turn out to have.
+
+    grant: by name, None for all of this issuer and key. now: epoch seconds, whose windows' tokens are told.
+    """
+
+    things: tuple[Thing, ...]
+    issuer: str
+    key: str
+    grant: str | None
+    now: int
+
+    def subs(self) -> tuple[str, ...]:
+        """Return each `sub` the caller may turn out to have."""
+        return tuple(thing.id for thing in self.things if thing.scope == "principal")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the first wave found. grants: the named one, or all of this issuer and key; None if there are too many.
+
+    taken: how many tokens each `sub` has had of these grants; only to be told, for a transaction counts. A counter that
+    is missing holds none.
+    """
+
+    things: Mapping[Thing, Standing]
+    grants: tuple[tuple[Grant, Standing], ...] | None
+    taken: Mapping[Counter, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A replay lock. id: hash of issuer, `jti` and grant. expires: epoch seconds.
+
+    idempotency, request: hashes by which a retry is told from a replay; idempotency is "" for a request without one.
+    """
+
+    id: str
+    expires: int
+    idempotency: str
+    request: str
+    claims: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A principal's unique id, bound at its first use: a role made again under the same name has another."""
+
+    principal: str
+    unique_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issuance:
+    """What the second wave writes, all of it or nothing: counters (each with its limits), lock, pin, event."""
+
+    event: Event
+    counters: tuple[tuple[Counter, tuple[Limit, ...]], ...]
+    lock: Lock | None
+    pin: Pin | None = None
+
+
+class Ledger(Audit, Protocol):
+    """The exchange's state. Every method raises Unavailable if state is out of reach: nothing was changed then."""
+
+    def find(self, wanted: Wanted) -> Found:
+        """Read everything an exchange depends on, in one consistent wave, uncached."""
+
+    def record(self, event: Event) -> None:
+        """See `Audit.record`. A refused token is counted in the same transaction, in the counters of `refused_counters`."""
+
+    def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
+        """Write an issuance in one transaction.
+
+        Returns None when it is written; the claims issued before if it is a retry, and nothing is written then.
+        Raises Refusal `replayed`, `quota_tokens` or `identity_changed`, and nothing is written then.
+        """
+
+
+def retry(stored: Lock, request: Lock, now: int) -> Mapping[str, object]:
+    """Return the claims issued before, if `request` is a retry of the one that took the lock; else raise `replayed`.
+
+    A retry brings the same Idempotency-Key and asks for the same; once the token has expired there is none.
+    """
+    same = stored.idempotency and (stored.idempotency, stored.request) == (request.idempotency, request.request)
+    if same and int(str(stored.claims["exp"])) > now:
+        return stored.claims
+    raise Refusal("replayed", "invalid_grant", 400, "this identity token was used before; get a fresh one")
+
+
+def refused_counters(event: Event) -> tuple[Counter, ...]:
+    """Return where a refused token is counted, under its reason; nowhere for any other event."""
+    if event.kind != "token.refused":
+        return ()
+    return quota.counters("tokens", event.grant, event.principal, event.at)
+
+
+class TokensUsedUp(Refusal):
+    """A token more than a limit has. limit: that limit."""
+
+    def __init__(self, over: Exceeded) -> None:
+        text = f"{over.limit} tokens are used up; the window ends in {over.retry_after} s"
+        super().__init__("quota_tokens", "quota_exceeded", 429, text, retry_after=over.retry_after)
+        self.limit = over.limit
+
+
+def over_quota(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> None:
+    """Raise TokensUsedUp if a token with these numbers is beyond a limit."""
+    over = quota.exceeded(limits, numbers, now)
+    if over:
+        raise TokensUsedUp(over)
+
+
+class Pins(Protocol):
+    """Where unique ids are bound to principals."""
+
+    def pin(self, principal: str, unique_id: str, event: Event) -> None:
+        """Bind a principal to a unique id, whatever it was bound to, with the event; raises Unavailable."""
+
+
+def identity_changed() -> Refusal:
+    """Return the refusal of a principal whose unique id is not the one that it is bound to."""
+    text = "this ARN is bound to another unique id; if the role was made again, an operator has to re-pin it"
+    return Refusal("identity_changed", "invalid_grant", 400, text)

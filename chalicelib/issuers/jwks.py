@@ -1,0 +1,124 @@
+"""Issuers' public keys over HTTPS: discovery and JWKS, cached with a soft and a hard age, asked for once at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from chalicelib.errors import TokenInvalid, Unavailable
+from chalicelib.issuers.fetch import FetchFailed, get_json
+from chalicelib.issuers.registry import Issuer, url_fault
+from chalicelib.tokens.jwk import VerifyingKey, key_set
+
+__all__ = ["FetchFailed", "Jwks", "get_json"]
+
+SOFT_AGE = 3600
+"""Seconds after which a JWKS is fetched again."""
+HARD_AGE = 24 * 3600
+"""Seconds after which an issuer whose JWKS cannot be fetched is refused; a withdrawn key lives no longer."""
+UNKNOWN_KID_PAUSE = 60
+"""Seconds between fetches, whatever comes of them, so that made-up kids cannot hammer an issuer."""
+FAILURE_PAUSE = 5
+"""The same while there are no keys at all to go by, and every caller of the issuer is refused meanwhile."""
+DEADLINE = 5.0
+"""Seconds for an issuer's two documents together, from looking up its name to the last byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of one issuer. failed: the last try to fetch did not succeed, so a key may exist unseen."""
+
+    keys: Mapping[str, VerifyingKey]
+    fetched: int
+    next_try: int
+    failed: bool
+
+
+_NOTHING = _Known({}, -HARD_AGE, 0, failed=False)
+
+
+class Jwks:
+    """Finds issuers' keys: `chalicelib.issuers.registry.KeySource`.
+
+    fetch: gets a JSON document within so many seconds, or raises FetchFailed. loopback: lets issuers on this machine
+    use http. deadline: seconds for an issuer's two documents together.
+    """
+
+    def __init__(
+        self, fetch: Callable[[str, float], object], *, loopback: bool = False, deadline: float = DEADLINE
+    ) -> None:
+        self._fetch = fetch
+        self._loopback = loopback
+        self._deadline = deadline
+        self._known: dict[tuple[str, tuple[str, ...]], _Known] = {}
+        self._locks: dict[tuple[str, tuple[str, ...]], threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:
+        """See `KeySource.find`. Waits for at most one fetch, its own or somebody else's: the deadline and a second."""
+        if issuer.jwks is not None:
+            return _uploaded(issuer, kid)
+        index = (issuer.url, issuer.algorithms)
+        known = self._known.get(index, _NOTHING)
+        key = _usable(known, kid, now)
+        if key and now - known.fetched < SOFT_AGE:
+            return key
+        with self._guard:
+            lock = self._locks.setdefault(index, threading.Lock())
+        if not lock.acquire(timeout=0 if key else self._deadline + 1):
+            if key:
+                return key  # somebody else is fetching; this key is still good
+            raise Unavailable("issuer_keys_unavailable")
+        try:
+            known = self._known.get(index, _NOTHING)
+            if now >= known.next_try:
+                known = self._known[index] = self._refreshed(known, issuer, now)
+        finally:
+            lock.release()
+        key = _usable(known, kid, now)
+        if key:
+            return key
+        if known.failed:
+            raise Unavailable("issuer_keys_unavailable")
+        raise TokenInvalid("kid_unknown")
+
+    def _refreshed(self, known: _Known, issuer: Issuer, now: int) -> _Known:
+        started = time.monotonic()
+        try:
+            keys = key_set(self._key_document(issuer, started + self._deadline), issuer.algorithms)
+        except (FetchFailed, TokenInvalid):
+            pause = UNKNOWN_KID_PAUSE if now - known.fetched < HARD_AGE else FAILURE_PAUSE
+            # Counted from the end: whoever waited for this try must not make the next one.
+            ended = now + int(time.monotonic() - started) + 1
+            return replace(known, next_try=ended + pause, failed=True)
+        return _Known(keys, now, now + UNKNOWN_KID_PAUSE, failed=False)
+
+    def _key_document(self, issuer: Issuer, ends: float) -> object:
+        """Follow the issuer's discovery document (OpenID Connect Discovery 1.0, section 4)."""
+        address = issuer.url.removesuffix("/") + "/.well-known/openid-configuration"
+        document = self._fetch(address, ends - time.monotonic())
+        uri = document.get("jwks_uri") if isinstance(document, dict) else None
+        if not isinstance(document, dict) or document.get("issuer") != issuer.url:
+            raise FetchFailed("discovery_of_another_issuer")
+        if not isinstance(uri, str) or url_fault(uri, allow_loopback=self._loopback):
+            raise FetchFailed("jwks_uri_malformed")
+        # SECURITY: http is for issuers on this machine only, and such an issuer names keys on this machine only
+        # (test_a_jwks_uri_that_is_not_as_safe_as_its_issuer_is_not_followed).
+        if urlsplit(uri).scheme != urlsplit(issuer.url).scheme:
+            raise FetchFailed("jwks_uri_scheme")
+        return self._fetch(uri, ends - time.monotonic())
+
+
+def _uploaded(issuer: Issuer, kid: str) -> VerifyingKey:
+    """Find a key among those that came with the policy, for an issuer that cannot be reached."""
+    key = key_set(issuer.jwks, issuer.algorithms).get(kid)
+    if key is None:
+        raise TokenInvalid("kid_unknown")
+    return key
+
+
+def _usable(known: _Known, kid: str, now: int) -> VerifyingKey | None:
+    return known.keys.get(kid) if now - known.fetched < HARD_AGE else None

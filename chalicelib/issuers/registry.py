@@ -1,0 +1,98 @@
+"""Who vouches for callers: OIDC issuers as the policy registers them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from chalicelib.principal import Identity, RefusedValues
+from chalicelib.tokens.jwk import VerifyingKey
+from chalicelib.tokens.jws import URL_LIMIT
+from chalicelib.tokens.verify import SUBJECT_TYPES, Expected
+
+_PLAIN = re.compile(r"[A-Za-z0-9._~/:@\[\]-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """An issuer. url is matched byte for byte with `iss`; jwks: uploaded keys, None to fetch; the rest as in Preset."""
+
+    name: str
+    url: str
+    preset: str
+    audience: str
+    algorithms: tuple[str, ...]
+    max_lifetime: int
+    single_use: bool
+    identity: Identity
+    label: str
+    required: tuple[str, ...]
+    refused: RefusedValues
+    jwks: Mapping[str, Any] | None = None
+
+    def expected(self) -> Expected:
+        """Return what a subject token of this issuer must be."""
+        # JWT-SVIDs may say JOSE (SPIFFE JWT-SVID section 2.3).
+        types = SUBJECT_TYPES | {"jose"} if self.preset == "spiffe" else SUBJECT_TYPES
+        return Expected(self.url, self.audience, self.max_lifetime, types, self.required)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that state adapters store."""
+        return {**asdict(self), "identity": self.identity._asdict()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Issuer:
+        """Read the stored form back."""
+        identity = stored["identity"]
+        read = {
+            "algorithms": tuple(stored["algorithms"]),
+            "required": tuple(stored["required"]),
+            "refused": tuple((claim, tuple(values)) for claim, values in stored["refused"]),
+            "identity": Identity(identity["name"], tuple(tuple(path) for path in identity["paths"])),
+        }
+        return cls(**{**stored, **read})
+
+
+class KeySource(Protocol):
+    """Finds issuers' public keys."""
+
+    def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:
+        """Return the key; raises TokenInvalid if the issuer has no such key, Unavailable if that cannot be told."""
+
+
+def url_fault(url: str, *, allow_loopback: bool) -> str | None:
+    """Say what an issuer's URL must be if it is not that, or None. allow_loopback: http is let in for this machine's own.
+
+    Compared byte for byte ever after: there is no normal form, so a trailing slash is another issuer.
+    """
+    if len(url) > URL_LIMIT or not _PLAIN.fullmatch(url):
+        return f"a plain URL of at most {URL_LIMIT} ASCII characters, without query, fragment or `%`"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # brackets without an address, a port that is none
+        return "a URL with a proper host and port"
+    own = allow_loopback and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    known = parts.scheme in ("https", "spiffe") or (own and parts.scheme == "http")
+    if not known or not url.startswith(f"{parts.scheme}://"):  # urlsplit takes HTTPS: too
+        return "an https:// URL"
+    if (
+        not parts.hostname
+        or parts.netloc != parts.netloc.lower()
+        or port == 0
+        or "@" in parts.netloc
+        or parts.netloc[-1] == ":"
+    ):
+        return "a URL with a host in lower case and without a user"
+    if {"..", "."} & set(parts.path.split("/")) or "//" in parts.path or (parts.scheme == "spiffe" and parts.path):
+        return "a URL with a plain path, and a trust domain without any"
+    return None
+
+
+def fits(url: str, forms: tuple[str, ...]) -> bool:
+    """Whether a URL has one of a preset's forms; a preset without forms takes any."""
+    patterns = ("[^/]+".join(re.escape(part) for part in form.split("*")) for form in forms)
+    return not forms or any(re.fullmatch(pattern, url) for pattern in patterns)

@@ -1,0 +1,120 @@
+"""The members of a body that name a model, or have the provider run one that they do not name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from chalicelib.errors import Refusal
+from chalicelib.models.json_body import Json
+
+_MEANS_A_MODEL = re.compile("model|fallback|deployment")
+_NOT_PLAIN = re.compile("[^!-~]")
+_STORED = frozenset(
+    {"previous_response_id", "conversation", "conversation_id", "thread", "thread_id", "assistant_id", "agent"}
+    | {"agent_id", "cachedcontent", "cached_content", "preset", "route", "plugins", "user_config"}
+    | {"data_sources", "datasources"}
+)
+"""State at the provider, and settings there, that can carry another model; in lower case."""
+_NESTED = (dict, list)
+_READ = frozenset({"type", "tools", "definition", "input"})
+_FREE = frozenset({"parameters", "arguments", "args", "response", "metadata", "labels", "input_examples", "documents"})
+"""What a caller says freely: arguments and tags mean nothing to the provider. Nor do schemas."""
+_TOOL = re.compile(
+    "function|custom|namespace|programmatic_tool_calling|mcp|mcp_toolset|tool_search.*|web_search.*|web_fetch.*|x_search"
+    "|file_search|code_interpreter|code_execution.*|computer.*|browser.*|bash.*|text_editor.*|memory.*"
+    "|shell|local_shell|apply_patch"
+)
+"""Tools that run no model of their own, with their dated names. `image_generation` and `advisor` do."""
+
+
+def named(body: Json, refused: frozenset[str]) -> tuple[str, ...]:
+    """Return every model that a body names, in itself or in an object in it; raises Refusal.
+
+    refused: members at its top, or `member=value`, that have another model run.
+    """
+    for name, value in body.items():
+        if name != "model" and value is not None:
+            check_member(name, value, refused)
+    objects = list(_objects(body))
+    odd = {name for name in set().union(*objects) if name != "model" and _is_odd(name)}
+    for one in objects if odd else ():
+        for name in odd & one.keys():
+            if one[name] is not None and one[name] is not False:
+                raise elsewhere(name)
+    return tuple(_text(one["model"]) for one in objects if one.get("model") is not None)
+
+
+def check_name(name: str) -> None:
+    """Raise Refusal `model_elsewhere` if a member, field, parameter or header besides `model` speaks of models.
+
+    So does one that is another spelling of a name that is looked at here.
+    """
+    if _is_odd(name):
+        raise elsewhere(name)
+
+
+def check_member(name: str, value: object, refused: frozenset[str]) -> None:
+    """Raise Refusal `model_elsewhere` if a member at the top of a body has another model run."""
+    check_name(name)
+    plain = _plain(name)
+    says = f"{plain}={value.strip().lower()}" if isinstance(value, str) else plain
+    if plain in _STORED or not refused.isdisjoint({plain, says}):
+        raise elsewhere(name)
+
+
+def elsewhere(name: str) -> Refusal:
+    """Say which part of a call can have another model run."""
+    shown = name[:64] if name.isascii() and name.isprintable() else "a member with an odd name"
+    text = f"the grant limits models, so `{shown}` cannot be sent: it can have another model run than `model` says"
+    return Refusal("model_elsewhere", "insufficient_scope", 403, text)
+
+
+def _is_odd(name: str) -> bool:
+    plain = _plain(name)
+    return _MEANS_A_MODEL.search(plain) is not None or (plain in _READ and plain != name)
+
+
+def _plain(name: str) -> str:
+    # SECURITY: Go's parser takes `Model` for `model`, C's ends a name at NUL, others drop half a surrogate pair
+    # (test_the_vectors_have_their_models_or_their_refusal).
+    return _NOT_PLAIN.sub("", name.casefold())
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Refusal("model_no_text", "invalid_request", 400, "the grant limits models, and a `model` is no text")
+    return value
+
+
+def _objects(body: Json) -> Iterator[Json]:
+    """Yield the body and the objects in it, but for what a caller says freely; raises Refusal."""
+    left: list[tuple[str, object]] = [("", body)]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, list):
+            left += [(name, one) for one in value if type(one) in _NESTED]
+        elif isinstance(value, dict):
+            kind = value.get("type")
+            if kind is not None or name == "input":
+                _check_object(name, kind, value)
+            yield value
+            is_use = value is not body and isinstance(kind, str) and kind.endswith("tool_use")
+            left += [
+                (member, held)
+                for member, held in value.items()
+                if type(held) in _NESTED and not _is_free(member) and not (is_use and member == "input")
+            ]
+
+
+def _is_free(name: str) -> bool:
+    return name in _FREE or name.lower().endswith("schema")
+
+
+def _check_object(name: str, kind: object, value: Json) -> None:
+    """Raise Refusal for a tool that runs a model of its own, and for a reference to what is stored."""
+    if name in ("tools", "definition") and not (isinstance(kind, str) and _TOOL.fullmatch(kind)):
+        raise elsewhere(f"{name}: {kind}" if isinstance(kind, str) else name)
+    is_bare = kind is None and value.get("role") is None
+    if kind == "item_reference" or (is_bare and "id" in value):
+        raise elsewhere("item_reference")

@@ -1,0 +1,240 @@
+"""What the administrators' door is sent and answers, as JSON Schema 2020-12: data, for openapi/document.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chalicelib.admin import key_request, revocation_request
+from chalicelib.audit import KINDS
+from chalicelib.openapi.shapes import (
+    BY_REASON,
+    COUNT,
+    TEXT,
+    TEXTS,
+    TIME,
+    TRUE,
+    YES,
+    Schema,
+    all_of,
+    any_of,
+    each,
+    list_of,
+    or_null,
+    ref,
+    some_of,
+)
+from chalicelib.policy.lint import RULES
+from chalicelib.quota import WINDOWS
+from chalicelib.revocation import SCOPES
+
+_ERROR: Schema = some_of(
+    {"file": TEXT, "line": COUNT, "field": TEXT, "found": TEXT, "allowed": TEXT, "rule": TEXT, "text": TEXT},
+    *("file", "line", "field"),
+)
+_SPAN: Mapping[str, Schema] = {"window": {"enum": list(WINDOWS)}, "start": TIME, "end": TIME}
+_POLICY: Schema = some_of(
+    {
+        "text": {**TEXT, "description": "the policy file, YAML"},
+        "file": {**TEXT, "maxLength": 1024, "description": "what to call it in faults"},
+        "allow": {"type": "array", "items": {"enum": list(RULES)}, "description": "lint rules to pass over"},
+    },
+    "text",
+)
+_REASON: Schema = {**TEXT, "minLength": 1, "maxLength": revocation_request.TEXT_LIMIT, "pattern": "\\S"}
+_UNTIL: Schema = {**or_null(TIME), "description": "epoch seconds, to come; null for no end"}
+_REVOCATION: Mapping[str, Schema] = {
+    "id": TEXT,
+    "scope": {"enum": list(SCOPES)},
+    **each(TEXT, "target", "reason", "author"),
+    "at": TIME,
+    **each(or_null(TIME), "until", "lifted_at"),
+    "lifted_by": or_null(TEXT),
+}
+_KEY: Mapping[str, Schema] = each(TEXT, "name", "provider")
+_VERSION: Mapping[str, Schema] = {"version": TEXT, "origin": TEXT, "header": TEXT, "author": TEXT, "at": TIME}
+_PLAN: Mapping[str, Schema] = {"version": COUNT, "changes": {"type": "array", "items": ref("Step")}}
+_GRANT_USE: Mapping[str, Schema] = {
+    **each(TEXT, "grant", "key"),
+    **each(COUNT, "tokens", "calls"),
+    **each(BY_REASON, "refused_tokens", "refused_calls"),
+    "last_seen": TIME,
+}
+_DID: Schema = all_of({"start": TIME, "end": TIME, "grants": {"type": "array", "items": all_of(_GRANT_USE)}})
+_CHANGES: Schema = {
+    "type": "array",
+    "items": all_of({"principal": TEXT, "key": TEXT, "before": TEXTS, "after": TEXTS}),
+}
+SCHEMAS: Mapping[str, Schema] = {
+    "Problem": some_of(
+        {
+            **each(TEXT, "type", "title"),
+            "status": COUNT,
+            **each(TEXT, "detail", "request_id"),
+            "errors": {"type": "array", "items": _ERROR, "description": "what is wrong with a policy"},
+        },
+        *("type", "title", "status", "detail", "request_id"),
+    ),
+    "Revocation": all_of(_REVOCATION),
+    "RevocationListed": all_of({**_REVOCATION, "in_force": YES}),
+    "RevocationList": list_of("RevocationListed"),
+    "RevocationRequest": some_of(
+        {
+            "scope": {"enum": list(SCOPES)},
+            "id": {**_REASON, "description": "URL of an issuer, name of a key or grant, `sub`, or `jti`"},
+            "reason": _REASON,
+            "until": _UNTIL,
+        },
+        *("scope", "reason"),
+    ),
+    "Impact": all_of(
+        {
+            "dry_run": TRUE,
+            "principals": {
+                "type": "array",
+                "items": all_of(
+                    {
+                        **each(TEXT, "principal", "name"),
+                        "grants": TEXTS,
+                        **each(COUNT, "live_tokens", "calls_last_hour"),
+                    }
+                ),
+            },
+            **each(COUNT, "tokens", "calls_last_hour"),
+            "complete": {**YES, "description": "whether every event that matters was looked at"},
+        }
+    ),
+    "RestoreRehearsed": all_of({"dry_run": TRUE, **_REVOCATION, "in_force": YES, "still_blocked": YES}),
+    "RestoreAnswer": any_of("Revocation", "RestoreRehearsed"),
+    "Event": all_of(
+        {
+            "id": TEXT,
+            "at": TIME,
+            "kind": {"enum": list(KINDS)},
+            "request_id": TEXT,
+            **each(TEXT, "principal", "principal_name", "issuer", "key", "grant", "jti"),
+            "expires": COUNT,
+            **each(TEXT, "reason", "actor"),
+            "claims": {"type": "object"},
+            "detail": {"type": "object", "additionalProperties": TEXT},
+        }
+    ),
+    "EventList": list_of("Event"),
+    "Completeness": all_of(
+        {
+            **_SPAN,
+            "complete": YES,
+            **each(COUNT, "issued_events", "counted"),
+            "agree": YES,
+            "differing": {
+                "type": "array",
+                "items": all_of({"principal": TEXT, "grant": TEXT, "events": COUNT, "counted": COUNT}),
+            },
+        }
+    ),
+    "Use": all_of({"principal": TEXT, "name": TEXT, **_GRANT_USE}),
+    "UsageList": list_of("Use", **_SPAN),
+    "Seen": all_of(
+        {
+            **each(TEXT, "principal", "name", "issuer"),
+            "grants": TEXTS,
+            "last_seen": TIME,
+            **each(COUNT, "tokens", "calls", "refused"),
+        }
+    ),
+    "SeenList": list_of("Seen"),
+    "Principal": all_of(
+        {
+            **each(TEXT, "principal", "name", "issuer"),
+            "standing": all_of(
+                {
+                    "epoch": COUNT,
+                    "blocked": YES,
+                    "blocks": {"type": "array", "items": all_of({"revocation": TEXT, "until": or_null(TIME)})},
+                }
+            ),
+            **each(_DID, "today", "hour"),
+            "live_tokens": {
+                "type": "array",
+                "items": all_of({"jti": TEXT, "grant": TEXT, "key": TEXT, "at": TIME, "expires": TIME}),
+            },
+            "complete": {**YES, "description": "whether all live tokens are listed"},
+            "events": {"type": "array", "items": ref("Event")},
+        }
+    ),
+    "PinRequest": some_of({"unique_id": {**TEXT, "pattern": "^(AROA|AIDA)[A-Z0-9]{12,28}$"}}, "unique_id"),
+    "Pinned": some_of({"dry_run": TRUE, "principal": TEXT, "unique_id": TEXT}, "principal", "unique_id"),
+    "KeyListed": all_of({**_KEY, **{name: or_null(one) for name, one in _VERSION.items()}}),
+    "KeyList": list_of("KeyListed"),
+    "KeyRequest": some_of(
+        {
+            "value": {
+                **TEXT,
+                "maxLength": key_request.VALUE_LIMIT,
+                "pattern": "^[!-~]([ -~]*[!-~])?$",
+                "writeOnly": True,
+            },
+            "origin": {
+                **TEXT,
+                "pattern": "^https?://[a-z0-9.-]+(:[0-9]+)?$",
+                "description": "https, a host name, and a port if it is another than 443",
+            },
+            "header": {**TEXT, "maxLength": key_request.HEADER_LIMIT, "pattern": "^[a-z0-9!#$%&'*+.^_`|~-]+$"},
+            "prefix": {**TEXT, "maxLength": key_request.PREFIX_LIMIT, "pattern": "^([!-~][ -~]*)?$"},
+        },
+        "value",
+    ),
+    "KeySet": all_of({**_KEY, **_VERSION}),
+    "KeyRehearsed": all_of({"dry_run": TRUE, **_KEY, "origin": TEXT, "header": TEXT, "replaces": or_null(TEXT)}),
+    "KeyAnswer": any_of("KeySet", "KeyRehearsed"),
+    "PolicySent": _POLICY,
+    "PolicyInForce": all_of({"version": COUNT, "text": TEXT, "author": TEXT, "at": TIME}),
+    "PolicyApplied": all_of({"version": COUNT, "author": TEXT, "at": TIME}),
+    "PolicyRehearsed": all_of({"dry_run": TRUE, **_PLAN}),
+    "PolicyAnswer": any_of("PolicyApplied", "PolicyRehearsed"),
+    "Valid": all_of({"valid": TRUE, "keys": COUNT, "issuers": COUNT, "grants": COUNT}),
+    "Step": all_of(
+        {
+            "what": {"enum": ["key", "issuer", "grant"]},
+            "name": TEXT,
+            "change": {"enum": ["remove", "narrow", "change", "widen", "add"]},
+            "fields": {
+                "type": "object",
+                "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2},
+                "description": "what differs: the old value and the new one",
+            },
+        }
+    ),
+    "Plan": all_of(_PLAN),
+    "ExplainRequest": {
+        **some_of({"claims": {"type": "object"}, "token": TEXT, "key": or_null(TEXT)}),
+        "oneOf": [{"required": ["claims"]}, {"required": ["token"]}],
+    },
+    "Explanation": all_of(
+        {
+            "verified": YES,
+            "unverified_because": TEXT,
+            "issuer": or_null(TEXT),
+            "principal": TEXT,
+            "unusable": TEXT,
+            "admitted": TEXTS,
+            "grants": {
+                "type": "array",
+                "items": all_of(
+                    {
+                        **each(TEXT, "grant", "key"),
+                        "admitted": YES,
+                        "differences": {
+                            "type": "array",
+                            "items": all_of({"claim": TEXTS, "wanted": {"type": "array"}, "found": {}}),
+                        },
+                    }
+                ),
+            },
+        }
+    ),
+    "Replay": all_of(
+        {"tried": COUNT, "newly_admitted": _CHANGES, "newly_refused": _CHANGES, "newly_ambiguous": _CHANGES}
+    ),
+    "OpenApi": {"type": "object", "required": ["openapi", "info", "paths"]},
+}
+"""By name. What is answered has exactly the members that are named; what is sent has none that are not."""

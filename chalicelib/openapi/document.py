@@ -1,0 +1,137 @@
+"""The OpenAPI 3.1 document of both doors, made of tables: openapi/routes.py, openapi/admin_schemas.py, openapi/public_schemas.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.openapi import admin_schemas as openapi_schemas
+from chalicelib.openapi import public_schemas as openapi_public
+from chalicelib.openapi.routes import ADMIN, PUBLIC, Parameter, Route
+from chalicelib.openapi.shapes import TEXT, ref
+
+_FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
+_PROBLEM = "application/problem+json"
+_LINES = "application/jsonl"
+_ROUTES = {True: ADMIN, False: PUBLIC}
+_COMMON = {True: (400, 403, 413, 415, 431, 500, 503), False: (400, 413, 415, 431, 500, 503)}
+"""Refusals that every route can answer. Both: at the administrators' door (True), and at the public one."""
+_WHAT = {
+    400: "the request is malformed",
+    403: "the request is not signed by somebody who may do this",
+    404: "there is no such thing",
+    412: "another version is in force by now",
+    413: "the body is too large",
+    415: "another content type is wanted",
+    422: "what was sent can be read, but not done; see `errors` for a policy's faults",
+    428: "If-Match is missing",
+    429: "a quota is used up; see Retry-After",
+    431: "path, query and headers are over 10,240 bytes together",
+    500: "something went wrong on our side; the log has the request id",
+    503: "nothing was changed or issued; try again",
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in (*_ROUTES[True], *_ROUTES[False]):
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Keybroker",
+            "version": "0.1.0",
+            "description": "The token endpoint, and the administration. The two are deployments of their own.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "{broker}", "variables": {"broker": {"default": "http://127.0.0.1:8080"}}}],
+        "tags": [{"name": "administration"}, {"name": "tokens"}],
+        "paths": paths,
+        "components": {
+            "schemas": {**openapi_schemas.SCHEMAS, **openapi_public.SCHEMAS},
+            "responses": {
+                _named(status, admin=admin): _refusal(status, admin=admin)
+                for admin in (True, False)
+                for status in sorted({*_COMMON[admin], *(one for route in _ROUTES[admin] for one in route.refusals)})
+            },
+            "securitySchemes": {
+                "sigv4": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "AWS Signature Version 4, service execute-api",
+                    "x-amazon-apigateway-authtype": "awsSigv4",
+                }
+            },
+        },
+    }
+
+
+def text() -> str:
+    """Return the document as docs/openapi.json holds it."""
+    return json.dumps(document(), indent=2) + "\n"
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    refusals = sorted({*_COMMON[route.admin], *route.refusals})
+    found: dict[str, Any] = {
+        "operationId": _name(route),
+        "summary": route.text,
+        "tags": ["administration" if route.admin else "tokens"],
+        "security": [{"sigv4": []}] if route.signed else [],
+        "parameters": [_parameter(one) for one in route.parameters],
+        "responses": {
+            **{str(status): _answer(route, schema) for status, schema in sorted(route.answers.items())},
+            **{str(one): {"$ref": f"#/components/responses/{_named(one, admin=route.admin)}"} for one in refusals},
+        },
+    }
+    if route.body:
+        types = (_JSON,) if route.admin else (_JSON, _FORM)
+        content = {kind: {"schema": ref(route.body)} for kind in types}
+        found["requestBody"] = {"required": True, "content": content}
+    return found
+
+
+def _name(route: Route) -> str:
+    words = (word for word in route.path.replace("{", "").replace("}", "").replace(".", "-").split("/") if word)
+    return "-".join((route.method.lower(), *words)).replace("--", "-")
+
+
+def _parameter(one: Parameter) -> Mapping[str, Any]:
+    return {
+        "name": one.name,
+        "in": one.place,
+        "required": one.required,
+        "description": one.text,
+        "schema": dict(one.schema),
+    }
+
+
+def _answer(route: Route, schema: str) -> Mapping[str, Any]:
+    content: dict[str, Any] = {_JSON: {"schema": ref(schema)}}
+    headers = {"x-request-id": {"schema": TEXT}}
+    if route.lines:
+        content[_LINES] = {"schema": {**TEXT, "description": "one Event per line"}}
+        headers["link"] = {"schema": {**TEXT, "description": 'rel="next": the next page, of an answer in lines'}}
+    if route.etag:
+        headers["etag"] = {"schema": {**TEXT, "description": "the policy's version in quotes"}}
+    described = "what would happen; nothing was changed" if schema == "Impact" else "done"
+    return {"description": described, "headers": headers, "content": content}
+
+
+def _refusal(status: int, *, admin: bool) -> Mapping[str, Any]:
+    kind, schema = (_PROBLEM, "Problem") if admin else (_JSON, "OAuthError")
+    headers = {"x-request-id": {"schema": TEXT}}
+    if status in (429, 503):
+        headers["retry-after"] = {"schema": {**TEXT, "pattern": "^[0-9]+$", "description": "seconds"}}
+    content = {kind: {"schema": ref(schema)}}
+    if status == 431:  # past 16 KiB it is answered before the path, and so the door, is known
+        content[_JSON] = {"schema": ref("OAuthError")}
+    return {"description": _WHAT[status], "headers": headers, "content": content}
+
+
+def _named(status: int, *, admin: bool) -> str:
+    return f"{'Problem' if admin else 'OAuthError'}{status}"

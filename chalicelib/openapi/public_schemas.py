@@ -1,0 +1,63 @@
+"""What the public door is sent and answers, as JSON Schema 2020-12: data, for openapi/document.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chalicelib.exchange import request as token_request
+from chalicelib.openapi.shapes import COUNT, TEXT, Schema, all_of, each, or_null, some_of
+
+_FIELD: Schema = {"type": "string", "maxLength": token_request.FIELD_LIMIT}
+_NEEDED: Schema = {**_FIELD, "minLength": 1}
+_EXCHANGE: Mapping[str, Schema] = {
+    "audience": {**_NEEDED, "description": "the name of a key"},
+    "grant": {**or_null(_FIELD), "description": "the name of a grant; needed where several would admit the caller"},
+    "scope": {**or_null(_FIELD), "description": "`METHOD:/path`, separated by spaces; all of the grant's if left out"},
+    "requested_token_type": or_null(_FIELD),
+}
+
+SCHEMAS: Mapping[str, Schema] = {
+    "OAuthError": some_of({"error": TEXT, "error_description": TEXT, "request_id": TEXT}, "error", "request_id"),
+    "ExchangeRequest": {
+        "type": "object",
+        "properties": {
+            "grant_type": {"enum": [token_request.TOKEN_EXCHANGE, token_request.JWT_BEARER]},
+            **each(or_null(TEXT), "subject_token", "subject_token_type", "assertion"),
+            **_EXCHANGE,
+        },
+        "required": ["grant_type", "audience"],
+    },
+    "IamRequest": {
+        "type": "object",
+        "properties": {"grant_type": {"enum": [token_request.TOKEN_EXCHANGE, "", None]}, **_EXCHANGE},
+        "required": ["audience"],
+    },
+    "AnthropicRequest": {
+        "type": "object",
+        "properties": {
+            "grant_type": {"const": token_request.JWT_BEARER},
+            "assertion": TEXT,
+            "federation_rule_id": {**_NEEDED, "description": "the name of a grant"},
+        },
+        "required": ["grant_type", "assertion", "federation_rule_id"],
+    },
+    "TokenAnswer": all_of(
+        {
+            **each(TEXT, "access_token", "issued_token_type"),
+            "token_type": {"const": "Bearer"},
+            "expires_in": COUNT,
+            **each(TEXT, "scope", "base_url"),
+        }
+    ),
+    "RevokeRequest": {
+        "type": "object",
+        "properties": {"token": {**TEXT, "minLength": 1}, "token_type_hint": {"description": "passed over"}},
+        "required": ["token"],
+    },
+    "Nothing": all_of({}),
+    "Jwks": all_of({"keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid"]}}}),
+    "Metadata": {"type": "object", "required": ["issuer", "token_endpoint", "jwks_uri"]},
+    "Audience": all_of({"audience": TEXT}),
+    "Health": all_of({"status": {"const": "ok"}}),
+}
+"""By name."""

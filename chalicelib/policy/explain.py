@@ -1,0 +1,151 @@
+"""Why, and what if: which grant admits these claims, and what a changed policy would newly admit or refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib import principal
+from chalicelib.policy.compile import Policy
+from chalicelib.policy.grants import Difference, Grant, differences
+from chalicelib.principal import AWS, RefusedValues
+from chalicelib.tokens.jws import unverified_issuer
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one grant says to some claims: admitted if nothing differs."""
+
+    grant: str
+    key: str
+    differences: tuple[Difference, ...]
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the grant admits the claims."""
+        return not self.differences
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that the admin API answers, with what the grant wants: it is for administrators."""
+        differing = [
+            {"claim": list(one.claim), "wanted": list(one.wanted), "found": one.found} for one in self.differences
+        ]
+        return {"grant": self.grant, "key": self.key, "admitted": self.admitted, "differences": differing}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a policy says to some claims. issuer: its name in the policy, `aws`, or None if it is not registered.
+
+    unusable: why no grant can admit them whatever it says, or "". verdicts: the admitting ones first, then the nearest.
+    """
+
+    issuer: str | None
+    principal: str
+    unusable: str
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def admitted(self) -> tuple[str, ...]:
+        """The grants that admit the claims."""
+        return () if self.unusable else tuple(one.grant for one in self.verdicts if one.admitted)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that the admin API answers."""
+        return {
+            "issuer": self.issuer,
+            "principal": self.principal,
+            "unusable": self.unusable,
+            "admitted": list(self.admitted),
+            "grants": [one.to_json() for one in self.verdicts],
+        }
+
+
+def explain(policy: Policy, claims: Mapping[str, object], key: str | None = None) -> Explanation:
+    """Say which grants of the policy admit these claims, and what differs for each of the others.
+
+    claims: of a subject token, verified or not, or those that `AwsIdentity.claims` gives. key: only grants for it.
+    """
+    if "aws" in claims and "iss" not in claims:
+        verdicts = _verdicts([one for one in policy.grants.values() if one.issuer == AWS], claims, (), key)
+        return Explanation(AWS, str(claims["aws"]), "", verdicts)
+    url = unverified_issuer(claims)
+    issuer = next((one for one in policy.issuers.values() if one.url == url), None)
+    if issuer is None:
+        return Explanation(None, "", f"issuer {url!r} is not registered", ())
+    stable_id = principal.stable_id(issuer.identity, claims)
+    missing = [name for name in issuer.required if claims.get(name) in (None, "")]
+    unusable = f"claims missing: {', '.join(missing)}" if missing else ""
+    if stable_id is None:
+        unusable = unusable or f"nothing identifies the subject ({issuer.identity.name})"
+    elif claims.get("aud") not in (issuer.audience, [issuer.audience], None):
+        unusable = unusable or f"aud is {claims['aud']!r}, not {issuer.audience!r}"
+    candidates = [one for one in policy.grants.values() if one.issuer == issuer.url]
+    sub = principal.sub(issuer.url, stable_id) if stable_id else ""
+    return Explanation(issuer.name, sub, unusable, _verdicts(candidates, claims, issuer.refused, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a changed policy makes of one recorded claim set: the grants for its key before and after."""
+
+    principal: str
+    key: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that the admin API answers."""
+        return {"principal": self.principal, "key": self.key, "before": list(self.before), "after": list(self.after)}
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What would differ for recorded claim sets. tried: how many there were.
+
+    newly_ambiguous: one grant admitted them and several would, so that callers who name none would be refused.
+    """
+
+    tried: int
+    newly_admitted: tuple[Change, ...]
+    newly_refused: tuple[Change, ...]
+    newly_ambiguous: tuple[Change, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that the admin API answers."""
+        return {
+            "tried": self.tried,
+            "newly_admitted": [one.to_json() for one in self.newly_admitted],
+            "newly_refused": [one.to_json() for one in self.newly_refused],
+            "newly_ambiguous": [one.to_json() for one in self.newly_ambiguous],
+        }
+
+
+def replay(before: Policy, after: Policy, recorded: Iterable[tuple[str, Mapping[str, object]]]) -> Replay:
+    """Compare two policies over recorded claim sets. recorded: key and verified claims, as the audit holds them."""
+    changes: dict[tuple[str, str, tuple[str, ...], tuple[str, ...]], Change] = {}
+    tried = 0
+    for key, claims in recorded:
+        tried += 1
+        old, new = explain(before, claims, key), explain(after, claims, key)
+        sub = new.principal or old.principal
+        changes[sub, key, old.admitted, new.admitted] = Change(sub, key, old.admitted, new.admitted)
+    found = sorted(changes.values(), key=lambda one: (one.principal, one.key))
+    return Replay(
+        tried,
+        newly_admitted=tuple(one for one in found if one.after and not one.before),
+        newly_refused=tuple(one for one in found if one.before and not one.after),
+        newly_ambiguous=tuple(one for one in found if len(one.before) == 1 < len(one.after)),
+    )
+
+
+def _verdicts(
+    grants: Sequence[Grant],
+    claims: Mapping[str, object],
+    refused: RefusedValues,
+    key: str | None,
+) -> tuple[Verdict, ...]:
+    rules = tuple(refused)
+    found = [Verdict(one.name, one.key, differences(one, claims, rules)) for one in grants if key in (None, one.key)]
+    return tuple(sorted(found, key=lambda one: (len(one.differences), one.grant)))

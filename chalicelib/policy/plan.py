@@ -1,0 +1,125 @@
+"""What applying a policy would change, and where the policy in force is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from chalicelib.audit import Event
+from chalicelib.errors import Refusal
+from chalicelib.policy.compile import Policy
+from chalicelib.policy.grants import Grant
+from chalicelib.policy.lint import covers
+from chalicelib.principal import RefusedValues
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPolicy:
+    """The policy in force. version: 0 before the first; text: as it was sent. at: epoch seconds."""
+
+    version: int
+    text: str
+    author: str
+    at: int
+
+
+class Policies(Protocol):
+    """Where the policy is kept."""
+
+    def current(self) -> StoredPolicy:
+        """Return the policy in force; raises Unavailable."""
+
+    def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
+        """Put a policy in force in place of version `expected`, with its event; epochs and blocks stay.
+
+        Raises Refusal `policy_changed` (412) if another version is in force by now, Unavailable if it may be in force
+        in part: repeating the call finishes it.
+        """
+
+
+def policy_changed(expected: int, version: int) -> Refusal:
+    """Return the refusal of whoever lost the race."""
+    text = f"version {version} is in force, not {expected}; look at it and plan again"
+    return Refusal("policy_changed", "policy_changed", 412, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change. what: `key`, `issuer` or `grant`. change: `add`, `remove`, `narrow`, `widen` or `change`.
+
+    fields: what differs, old and new value of each, as JSON.
+    """
+
+    what: str
+    name: str
+    change: str
+    fields: Mapping[str, tuple[Any, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that the admin API answers."""
+        return asdict(self)
+
+
+def plan(before: Policy | None, after: Policy) -> tuple[Step, ...]:
+    """Return what differs, removals and narrowings first: the order in which it is written."""
+    empty: Mapping[str, Any] = {}
+    steps: list[Step] = []
+    parts = (
+        ("grant", before.grants if before else empty, after.grants),
+        ("key", {name: {"provider": one} for name, one in before.keys.items()} if before else empty, _keys(after)),
+        ("issuer", before.issuers if before else empty, after.issuers),
+    )
+    refused = {issuer.url: issuer.refused for issuer in after.issuers.values()}
+    for what, old, new in parts:
+        for name in sorted(old.keys() | new.keys()):
+            step = _step(what, name, old.get(name), new.get(name), refused)
+            if step:
+                steps.append(step)
+    order = {"remove": 0, "narrow": 1, "change": 2, "widen": 3, "add": 4}
+    return tuple(sorted(steps, key=lambda one: (order[one.change], one.what, one.name)))
+
+
+def _keys(policy: Policy) -> Mapping[str, Any]:
+    return {name: {"provider": one} for name, one in policy.keys.items()}
+
+
+def _step(what: str, name: str, old: Any, new: Any, refused: Mapping[str, RefusedValues]) -> Step | None:  # noqa: ANN401  a Grant, an Issuer or a key
+    if old == new:
+        return None
+    was, will = _json(old), _json(new)
+    fields = {
+        field: (was.get(field), will.get(field))
+        for field in sorted(was.keys() | will.keys())
+        if was.get(field) != will.get(field)
+    }
+    if old is None or new is None:
+        return Step(what, name, "add" if old is None else "remove", fields)
+    change = _change(old, new, refused.get(new.issuer, ())) if what == "grant" else "change"
+    return Step(what, name, change, fields)
+
+
+def _change(old: Grant, new: Grant, refused: RefusedValues) -> str:
+    if (old.issuer, old.key) != (new.issuer, new.key):
+        return "change"
+    wider, narrower = _within(new, old, refused), _within(old, new, refused)
+    return "change" if wider == narrower else "widen" if wider else "narrow"
+
+
+def _within(wide: Grant, narrow: Grant, refused: RefusedValues) -> bool:
+    """Whether `narrow` gives nobody anything that `wide` does not give: who, what, for how long and how much."""
+    limits = (
+        (wide.token_limits, narrow.token_limits),
+        (wide.call_limits, narrow.call_limits),
+        (wide.total_limits, narrow.total_limits),
+    )
+    counts = [(most, {one.window: one.count for one in less}) for mosts, less in limits for most in mosts]
+    limited = all(less.get(most.window, most.count + 1) <= most.count for most, less in counts)
+    return limited and narrow.ttl <= wide.ttl and covers(wide, narrow, refused)
+
+
+def _json(one: Any) -> Mapping[str, Any]:  # noqa: ANN401  a Grant, an Issuer or a key
+    if one is None:
+        return {}
+    found: Mapping[str, Any] = one if isinstance(one, dict) else one.to_json()
+    return found

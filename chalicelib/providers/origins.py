@@ -1,0 +1,63 @@
+"""Where a key may be sent: its origin, which is set with its value."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from chalicelib.providers.keys import Provider
+
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+# SECURITY: one way to write it down, so that no two readers can differ about which host it names: no user, path, query,
+# escape or trailing dot. The last label begins with a letter, so it is no address in any notation
+# (test_an_origin_that_names_anything_but_a_host_is_refused).
+_HTTPS = re.compile(
+    rf"https://(?P<host>(?:{_LABEL}\.)+[a-z][a-z0-9-]{{0,61}}[a-z0-9])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
+)
+_LOOPBACK = re.compile(r"http://localhost:(?P<port>[1-9][0-9]{0,4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Which origins a key may have.
+
+    practice: the practice provider's, `http://localhost:port`: while it runs, every key goes there, or elsewhere on
+    this machine, and none to a real provider. None wherever keys are real.
+    """
+
+    practice: str | None = None
+
+    def choose(self, asked: str | None, provider: Provider) -> str:
+        """Return the origin of a key: the one asked for, or the usual one; raises ValueError that says what it may be."""
+        if self.practice is not None:
+            # SECURITY: what is practised with never leaves the machine (test_while_practising_no_key_goes_elsewhere).
+            if asked is not None and not _is_loopback(asked):
+                raise ValueError("origin must be http://localhost:port while the practice parts run; leave it out")
+            return asked or self.practice
+        if asked is None:
+            if provider.origin is None:
+                raise ValueError("origin must be named, for this provider has none of its own")
+            return provider.origin
+        if not _is_https(asked):
+            raise ValueError(
+                "origin must be https://host or https://host:port (443, or 1024 to 65535): a host name in lower case with a"
+                " dot in it, no address, no user, no path, no query, no internationalised name"
+            )
+        return asked
+
+
+def _is_https(origin: str) -> bool:
+    found = _HTTPS.fullmatch(origin)
+    if found is None or len(found["host"]) > 253:
+        return False
+    # SECURITY: a name in punycode looks like another one wherever it is shown decoded; localhost is this machine
+    # (test_an_origin_that_names_anything_but_a_host_is_refused).
+    labels = found["host"].split(".")
+    if labels[-1] in ("localhost", "localdomain") or any(label.startswith("xn--") for label in labels):
+        return False
+    return found["port"] in (None, "443") or 1024 <= int(found["port"]) <= 65535  # those that CloudFront goes to
+
+
+def _is_loopback(origin: str) -> bool:
+    found = _LOOPBACK.fullmatch(origin)
+    return found is not None and 1024 <= int(found["port"]) <= 65535

@@ -1,0 +1,139 @@
+"""Takes a compact JWS apart strictly, before anything in it is believed (RFC 7515, RFC 8725)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chalicelib.errors import TokenInvalid
+
+SIZE_LIMIT = 16 * 1024
+"""Bytes of a token at most; Anthropic's SDK has the same limit."""
+URL_LIMIT = 255
+"""Characters of an issuer's URL at most."""
+DEPTH_LIMIT = 16
+"""Levels of JSON in a token at most, so that nothing that reads the claims later runs out of stack."""
+
+SPIFFE = "spiffe://"
+_HEADERS = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
+# SECURITY: places that would let the token choose its own key. Refused, never followed (vectors/subject_tokens.json).
+_KEY_CARRIERS = frozenset({"jku", "x5u", "jwk", "x5c"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """A token taken apart. Nothing in it may be believed until `tokens.verify` has made `Claims` of it."""
+
+    text: str = field(repr=False)  # SECURITY: a token must not reach a log by way of a repr (test_canary.py)
+    kid: str
+    alg: str
+    typ: str | None
+    unverified_claims: Mapping[str, object]
+
+
+def parse(text: str) -> Unverified:
+    """Take a token apart; raises TokenInvalid with the rule it breaks."""
+    header, payload = split(text)
+    claims = _object(payload, "claims_not_json")
+    kid, alg, typ = header.get("kid"), header.get("alg"), header.get("typ")
+    if not isinstance(kid, str) or not kid or len(kid) > 256:
+        raise TokenInvalid("kid_missing")
+    if not isinstance(alg, str):
+        raise TokenInvalid("alg_missing")
+    if typ is not None and not isinstance(typ, str):
+        raise TokenInvalid("typ_malformed")
+    return Unverified(text, kid, alg, typ, claims)
+
+
+def unverified_issuer(unverified_claims: Mapping[str, object]) -> str | None:
+    """Return which issuer's token this claims to be: its `iss`, or the trust domain of a SPIFFE id without one.
+
+    JWT-SVIDs need no `iss` (SPIFFE JWT-SVID section 3); their `sub` is `spiffe://<trust domain>/<path>`.
+    """
+    url, subject = unverified_claims.get("iss"), unverified_claims.get("sub")
+    if "iss" not in unverified_claims and isinstance(subject, str) and subject.startswith(SPIFFE):
+        url = SPIFFE + subject.removeprefix(SPIFFE).partition("/")[0]
+    return url if isinstance(url, str) and 0 < len(url) <= URL_LIMIT else None
+
+
+def split(text: str) -> tuple[Mapping[str, object], bytes]:
+    """Return the header and the payload's bytes: three canonical base64url segments, a header of known members."""
+    if len(text) > SIZE_LIMIT:
+        raise TokenInvalid("too_large")
+    segments = text.split(".")
+    if len(segments) != 3:
+        raise TokenInvalid("not_three_segments")
+    header_bytes, payload, signature = (_canonical(segment) for segment in segments)
+    header = _object(header_bytes, "header_not_json")
+    if not signature:
+        raise TokenInvalid("signature_missing")
+    if "crit" in header:
+        raise TokenInvalid("crit_refused")
+    if _KEY_CARRIERS & header.keys():
+        raise TokenInvalid("key_in_header")
+    if header.keys() - _HEADERS:
+        raise TokenInvalid("header_unknown")
+    return header, payload
+
+
+def _canonical(segment: str) -> bytes:
+    # SECURITY: base64url has many spellings of the same bytes; only one is let in (test_jws.py, test_verify_wycheproof.py).
+    try:
+        raw = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise TokenInvalid("base64_malformed") from None
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != segment:
+        raise TokenInvalid("base64_not_canonical")
+    return raw
+
+
+def _object(raw: bytes, reason: str) -> Mapping[str, object]:
+    try:
+        value = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
+        )
+    except (ValueError, RecursionError):
+        raise TokenInvalid(reason) from None
+    if not isinstance(value, dict):
+        raise TokenInvalid(reason)
+    if _deep(value):
+        raise TokenInvalid("json_too_deep")
+    if rb"\u" in raw:
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            # SECURITY: half a surrogate pair is no text, and no state could store it (vectors/subject_tokens.json).
+            raise TokenInvalid("json_not_text") from None
+    return value
+
+
+def _deep(value: object) -> bool:
+    level = [value]
+    for _ in range(DEPTH_LIMIT):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
+        level = [one for members in inner for one in members]
+        if not level:
+            return False
+    return True
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise TokenInvalid("json_key_twice")
+    return found
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise TokenInvalid("json_constant")  # 1e999 would be Infinity
+    return number
+
+
+def _no_constant(_name: str) -> object:
+    raise TokenInvalid("json_constant")  # NaN and Infinity are not JSON

@@ -1,0 +1,150 @@
+"""Tokens: the one place where a token's text becomes claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, NewType
+
+import jwt
+
+from chalicelib.errors import TokenInvalid
+from chalicelib.tokens.jwk import VerifyingKey
+from chalicelib.tokens.jws import Unverified, unverified_issuer
+
+Claims = NewType("Claims", Mapping[str, object])
+"""Verified claims. Only this module makes them."""
+
+LEEWAY = 30
+"""Seconds by which an issuer's clock may be off. Replay locks outlive tokens by it."""
+TTL_CEILING = 3600
+"""Seconds an issued token lives at most, whatever a grant says."""
+TTL_DEFAULT = 900
+TTL_LEAST = 300
+"""Seconds: below 240, google-auth would refresh before every call."""
+ISSUED_TYPE = "at+jwt"
+ISSUED_ALGORITHM = "ES256"
+
+
+class Expected(NamedTuple):
+    """What a token of one issuer must be.
+
+    issuer: exact, or spiffe://<trust domain>. audience: exact. max_lifetime: seconds, the longest `exp - iat`. types:
+    the header's `typ`, lower case, None for absent. required: claims that must be there beside iss, aud, iat and exp.
+    grace: seconds that a token is still taken after `exp`.
+    """
+
+    issuer: str
+    audience: str
+    max_lifetime: int
+    types: frozenset[str | None]
+    required: tuple[str, ...] = ()
+    grace: int = LEEWAY
+
+
+SUBJECT_TYPES: frozenset[str | None] = frozenset({None, "jwt", "id_token"})
+"""A `typ` of ours is not among them: an issued token never serves as a subject token."""
+
+
+class Signed(NamedTuple):
+    """What a token states, its signature verified with `key`, and nothing else of it. Only `signed` makes them."""
+
+    typ: str | None
+    claims: Mapping[str, object]
+    key: VerifyingKey
+
+
+def verify(unverified: Unverified, key: VerifyingKey, expected: Expected, now: int) -> Claims:
+    """Return the claims of a token whose signature, issuer, audience, type and times hold at `now` (epoch seconds).
+
+    Raises TokenInvalid with the rule that it breaks; callers get to hear "invalid" only.
+    Rules: RFC 7519 section 4.1, RFC 8725 section 3, RFC 9068 section 4.
+    """
+    _check_type(unverified.typ, expected)
+    return check(signed(unverified, key), expected, now)
+
+
+def signed(unverified: Unverified, key: VerifyingKey) -> Signed:
+    """Return what a token states if its signature holds; raises TokenInvalid."""
+    return Signed(unverified.typ, signed_claims(unverified, key), key)
+
+
+def check(signed: Signed, expected: Expected, now: int) -> Claims:
+    """Return the claims of a token whose issuer, audience, type and times hold at `now`; see `verify`."""
+    _check_type(signed.typ, expected)
+    claims = signed.claims
+    if unverified_issuer(claims) != expected.issuer:
+        raise TokenInvalid("iss_wrong")
+    if claims.get("aud") not in (expected.audience, [expected.audience]):
+        raise TokenInvalid("aud_wrong")
+    _check_times(claims, expected, now)
+    for name in expected.required:
+        if claims.get(name) in (None, ""):
+            raise TokenInvalid(f"{name}_missing")
+    return Claims(claims)
+
+
+def iam_claims(claims: Mapping[str, object]) -> Claims:
+    """Return the claims of a caller whose signature API Gateway's IAM authorizer has verified."""
+    return Claims(claims)
+
+
+def signed_claims(unverified: Unverified, key: VerifyingKey) -> Mapping[str, object]:
+    """Check the signature, with the key's own algorithm and no other, and return what was signed."""
+    # SECURITY: the algorithm is the registry's; a header that names another is refused (vectors/subject_tokens.json).
+    if unverified.alg != key.algorithm:
+        raise TokenInvalid("alg_wrong")
+    if unverified.kid != key.kid:
+        raise TokenInvalid("kid_wrong")
+    # SECURITY: every option is spelled out. Times, issuer and audience are checked by `verify`, with the caller's
+    # clock and stricter than PyJWT does (it takes float and string times, and lists of audiences).
+    try:
+        claims = jwt.decode(
+            unverified.text,
+            key=key.key,
+            algorithms=[key.algorithm],
+            options={
+                "verify_signature": True,
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+                "verify_aud": False,
+                "verify_iss": False,
+                "verify_sub": False,
+                "verify_jti": False,
+                "require": [],
+                "enforce_minimum_key_length": True,
+            },
+        )
+    except jwt.InvalidSignatureError:
+        raise TokenInvalid("signature_wrong") from None
+    except (jwt.PyJWTError, ValueError):
+        raise TokenInvalid("not_a_jwt") from None
+    if claims != unverified.unverified_claims:
+        raise TokenInvalid("claims_ambiguous")
+    return unverified.unverified_claims
+
+
+def _check_type(typ: str | None, expected: Expected) -> None:
+    if (typ.lower() if typ else None) not in expected.types:
+        raise TokenInvalid("typ_wrong")
+
+
+def _check_times(claims: Mapping[str, object], expected: Expected, now: int) -> None:
+    iat, exp = _time(claims, "iat"), _time(claims, "exp")
+    nbf = _time(claims, "nbf") if "nbf" in claims else iat
+    if exp <= now - expected.grace:
+        raise TokenInvalid("exp_past")
+    if iat > now + LEEWAY:
+        raise TokenInvalid("iat_future")
+    if nbf > now + LEEWAY:
+        raise TokenInvalid("nbf_future")
+    if not 0 < exp - iat <= expected.max_lifetime:
+        raise TokenInvalid("lifetime_too_long")
+
+
+def _time(claims: Mapping[str, object], name: str) -> int:
+    value = claims.get(name)
+    # SECURITY: bool is an int in Python, and floats and strings are accepted by PyJWT; none of them is a time here.
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise TokenInvalid(f"{name}_missing" if value is None else f"{name}_malformed")
+    return value

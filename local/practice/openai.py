@@ -1,0 +1,161 @@
+"""OpenAI's API as the practice provider speaks it: completions, responses, embeddings, models and refusals."""
+
+import base64
+import struct
+from collections.abc import Iterator, Mapping
+
+from local.practice.completions import Answer, Json, ServerEvent, UnusableBody, server_event
+
+MODELS = ("gpt-5", "gpt-5-mini", "text-embedding-3-small", "text-embedding-3-large")
+_CREATED = 1_754_500_000  # when the models came out, in Unix seconds; any constant would do
+_MAX_INPUTS = 2048
+_MAX_DIMENSIONS = 3072
+_REFUSALS = {401: ("invalid_request_error", "invalid_api_key"), 404: ("invalid_request_error", "model_not_found")}
+
+
+def refusal(status: int, message: str, request_id: str) -> Json:
+    """Compose the body of an error of this HTTP status; OpenAI puts the request's id in the headers only."""
+    del request_id
+    kind, code = _REFUSALS.get(status, ("invalid_request_error", None))
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def model_list() -> Json:
+    """Compose the answer to `GET /v1/models`."""
+    return {"object": "list", "data": [model(name) for name in MODELS]}
+
+
+def model(name: str) -> Json | None:
+    """Compose the answer to `GET /v1/models/{name}`, or None if there is no such model."""
+    return {"id": name, "object": "model", "created": _CREATED, "owned_by": "openai"} if name in MODELS else None
+
+
+def embeddings(body: Mapping[str, object]) -> Json:
+    """Compose the answer to `POST /v1/embeddings`: for each input the same vector of length 1.
+
+    Raises `UnusableBody` if the model, the inputs or the dimensions are not what the API accepts.
+    """
+    name, given, dimensions = body.get("model"), body.get("input"), body.get("dimensions", 1536)
+    if not isinstance(name, str) or not name:
+        raise UnusableBody("model: a name is required")
+    if not isinstance(given, str | list) or not given:
+        raise UnusableBody("input: a text, or a list of texts or tokens, is required")
+    if not isinstance(dimensions, int) or isinstance(dimensions, bool) or not 1 <= dimensions <= _MAX_DIMENSIONS:
+        raise UnusableBody(f"dimensions: a whole number from 1 to {_MAX_DIMENSIONS} is required")
+    # A bare text and a bare list of token numbers are one input each.
+    count = 1 if isinstance(given, str) or isinstance(given[0], int) else len(given)
+    if count > _MAX_INPUTS:
+        raise UnusableBody(f"input: at most {_MAX_INPUTS} inputs are accepted")
+    vector: list[float] | str = [dimensions**-0.5] * dimensions
+    if body.get("encoding_format") == "base64":  # what the Python SDK asks for unless told otherwise
+        vector = base64.b64encode(struct.pack(f"<{dimensions}f", *vector)).decode()
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index in range(count)]
+    return {"object": "list", "model": name, "data": data, "usage": {"prompt_tokens": count, "total_tokens": count}}
+
+
+def chat(answer: Answer) -> Json:
+    """Compose the answer to `POST /v1/chat/completions`."""
+    message: Json = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
+    choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(answer)}
+    return _chat_shell(answer, "chat.completion") | {"choices": [choice], "usage": _chat_usage(answer)}
+
+
+def chat_events(answer: Answer) -> Iterator[ServerEvent]:
+    """Compose the stream of `POST /v1/chat/completions`: role, words, the reason of the end, usage if asked for."""
+    shell = _chat_shell(answer, "chat.completion.chunk")
+
+    def chunk(delta: Json, finish_reason: str | None = None, *, is_word: bool = False) -> ServerEvent:
+        choice: Json = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return server_event(shell | {"choices": [choice]}, is_word=is_word)
+
+    yield chunk({"role": "assistant", "content": ""})
+    for word in answer.words:
+        yield chunk({"content": word}, is_word=True)
+    yield chunk({}, _finish_reason(answer))
+    if answer.reports_usage:
+        yield server_event(shell | {"choices": [], "usage": _chat_usage(answer)})
+    yield ServerEvent(b"data: [DONE]\n\n")
+
+
+def response(answer: Answer) -> Json:
+    """Compose the answer to `POST /v1/responses`."""
+    status = "incomplete" if answer.is_cut else "completed"
+    usage: Json = {
+        "input_tokens": answer.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": len(answer.words),
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": answer.prompt_tokens + len(answer.words),
+    }
+    return _response_shell(answer, status) | {"output": [_output_message(answer, status)], "usage": usage}
+
+
+def response_events(answer: Answer) -> Iterator[ServerEvent]:
+    """Compose the stream of `POST /v1/responses`, numbered from 0, in the order in which OpenAI sends its events."""
+    for number, (name, fields) in enumerate(_response_steps(answer)):
+        data: Json = {"type": name, "sequence_number": number, **fields}
+        yield server_event(data, name=name, is_word=name.endswith(".delta"))
+
+
+def _response_steps(answer: Answer) -> Iterator[tuple[str, Json]]:
+    finished = response(answer)
+    item_id = f"msg_{answer.id}"
+    item: Json = {"output_index": 0}
+    part: Json = {"item_id": item_id, "output_index": 0, "content_index": 0}
+    empty: Json = {"id": item_id, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+    yield "response.created", {"response": _response_shell(answer, "in_progress")}
+    yield "response.in_progress", {"response": _response_shell(answer, "in_progress")}
+    yield "response.output_item.added", item | {"item": empty}
+    yield "response.content_part.added", part | {"part": _output_text("")}
+    for word in answer.words:
+        yield "response.output_text.delta", part | {"delta": word, "logprobs": []}
+    yield "response.output_text.done", part | {"text": answer.text, "logprobs": []}
+    yield "response.content_part.done", part | {"part": _output_text(answer.text)}
+    yield "response.output_item.done", item | {"item": _output_message(answer, str(finished["status"]))}
+    yield f"response.{finished['status']}", {"response": finished}
+
+
+def _response_shell(answer: Answer, status: str) -> Json:
+    return {
+        "id": f"resp_{answer.id}",
+        "object": "response",
+        "created_at": answer.created,
+        "status": status,
+        "model": answer.model,
+        "error": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        "instructions": None,
+        "metadata": {},
+        "output": [],
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+    }
+
+
+def _output_message(answer: Answer, status: str) -> Json:
+    content = [_output_text(answer.text)]
+    return {"id": f"msg_{answer.id}", "type": "message", "role": "assistant", "status": status, "content": content}
+
+
+def _output_text(text: str) -> Json:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _chat_shell(answer: Answer, kind: str) -> Json:
+    return {"id": f"chatcmpl-{answer.id}", "object": kind, "created": answer.created, "model": answer.model}
+
+
+def _chat_usage(answer: Answer) -> Json:
+    words = len(answer.words)
+    return {
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": words,
+        "total_tokens": answer.prompt_tokens + words,
+    }
+
+
+def _finish_reason(answer: Answer) -> str:
+    return "length" if answer.is_cut else "stop"

@@ -1,0 +1,65 @@
+"""What makes a machine a place to practise: its own issuer under GitHub's rules, a policy, made-up keys."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+
+from chalicelib.issuers import presets
+from chalicelib.issuers.presets import Preset
+from chalicelib.policy.compile import Dialect
+from chalicelib.providers.keys import PROVIDERS, ProviderKey
+
+AUDIENCE = "keybroker"
+
+POLICY = """\
+# What `python -m local serve` serves unless --policy names a file.
+keys:
+  openai:    {provider: openai}
+  anthropic: {provider: anthropic}
+issuers:
+  practice: {preset: practice, audience: keybroker}
+grants:
+  practice-ci:
+    key: openai
+    to: {issuer: practice, claims: {repository_owner_id: "9919", repository_id: "1234"}}
+    scope: ["POST:/v1/chat/completions", "POST:/v1/responses", "POST:/v1/embeddings", "GET:/v1/models", "GET:/v1/models/*"]
+    ttl: 15m
+    quota: {tokens: 100000/hour, calls: [1000000/minute, 100000000/day]}
+  practice-ci-anthropic:
+    key: anthropic
+    to: {issuer: practice, claims: {repository_owner_id: "9919", repository_id: "1234"}}
+    scope: ["POST:/v1/messages", "GET:/v1/models", "GET:/v1/models/*"]
+    ttl: 15m
+    quota: {tokens: 100000/hour, calls: [1000000/minute, 100000000/day]}
+"""
+
+
+def dialect(issuer_url: str | None) -> Dialect:
+    """Return the policy language of one machine: with `preset: practice` while the practice issuer runs."""
+    known: Mapping[str, Preset] = presets.PRESETS
+    if issuer_url is not None:
+        # Claims minted by hand are few; what a grant matches has to be among them all the same.
+        rules = replace(known["github-actions"], url=issuer_url, required=("jti", "repository_id"))
+        known = {**known, "practice": rules}
+    return Dialect(known, loopback_issuers=True)
+
+
+def made_up_values() -> dict[str, str]:
+    """Return a made-up key for each provider."""
+    return {provider: f"sk-practice-{provider}-{secrets.token_hex(12)}" for provider in PROVIDERS}
+
+
+def provider_keys(keys: Mapping[str, str], origin: str, values: Mapping[str, str]) -> dict[str, ProviderKey]:
+    """Return a practice key for each key of the policy. keys: name -> provider."""
+    return {
+        name: ProviderKey(
+            version=f"practice-{secrets.token_hex(4)}",
+            origin=origin,
+            header=PROVIDERS[provider].header,
+            prefix=PROVIDERS[provider].prefix,
+            value=values[provider],
+        )
+        for name, provider in keys.items()
+    }

@@ -1,0 +1,75 @@
+"""The broker's signing key on one machine: an ES256 key in a file of mode 0600."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
+from chalicelib.errors import TokenInvalid, Unavailable
+from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
+from chalicelib.tokens.verify import ISSUED_ALGORITHM
+from local import secret_file
+
+
+class SigningKey:
+    """Signs issued tokens (`chalicelib.tokens.signer.Signer`), and gives the key that verifies them (`admission.SigningKeys`)."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the key; raises Unavailable if the file is missing, open to others, or no P-256 key."""
+        try:
+            key = serialization.load_pem_private_key(secret_file.read(path).encode(), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+            raise Unavailable("signing_key_malformed") from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise Unavailable("signing_key_malformed")
+        self._key = key
+        public: dict[str, str] = json.loads(ECAlgorithm.to_jwk(key.public_key()))
+        members = {name: public[name] for name in ("kty", "crv", "x", "y")}
+        self.public_jwk: Mapping[str, str] = {
+            **members,
+            "kid": thumbprint(members),
+            "use": "sig",
+            "alg": ISSUED_ALGORITHM,
+        }
+        self._verifying = verifying_key(self.public_jwk, [ISSUED_ALGORITHM])
+
+    @staticmethod
+    def create(path: Path) -> SigningKey:
+        """Make the key unless there is one, and read it."""
+        pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        secret_file.write_once(path, pem.decode())
+        return SigningKey(path)
+
+    def kid(self) -> str:
+        """See `Signer.kid`."""
+        return self._verifying.kid
+
+    def begin(self, header: Mapping[str, str], claims: Mapping[str, object]) -> SignedToken:
+        """See `Signer.begin`; on one machine it is done at once."""
+        return SignedToken(jwt.encode(dict(claims), self._key, algorithm=ISSUED_ALGORITHM, headers=dict(header)))
+
+    def find(self, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's; a file does not age
+        """See `SigningKeys.find`."""
+        if kid != self._verifying.kid:
+            raise TokenInvalid("kid_unknown")
+        return self._verifying
+
+
+class SignedToken:
+    """A signature that is there already: `chalicelib.tokens.signer.PendingSignature`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def result(self) -> str:
+        """See `PendingSignature.result`."""
+        return self._text

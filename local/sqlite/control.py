@@ -1,0 +1,118 @@
+"""What administrators write, in SQLite: the policy, bound identities, which keys there are; and revocations."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+
+from chalicelib.audit import Event
+from chalicelib.policy.compile import Policy
+from chalicelib.policy.plan import StoredPolicy, policy_changed
+from chalicelib.principal import AWS
+from chalicelib.providers.versions import KeyInfo, KeyVersion, no_such_key
+from chalicelib.revocation import EVERYTHING
+from local.sqlite.ledger import write_event
+from local.sqlite.revocations import SqliteRevocations
+
+
+class SqliteControl(SqliteRevocations):
+    """Each method is one transaction with its audit event; config, block and epoch are written one by one."""
+
+    def current(self) -> StoredPolicy:
+        """See `Policies.current`."""
+        with self._state.reading() as connection:
+            return _current(connection)
+
+    def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
+        """See `Policies.apply`; here it is one transaction, so it is never in force in part."""
+        with self._state.writing() as connection:
+            version = _current(connection).version
+            if version != expected:
+                raise policy_changed(expected, version)
+            stored = StoredPolicy(version + 1, text, event.actor, event.at)
+            connection.execute(
+                "INSERT INTO policies (version, text, author, at) VALUES (?, ?, ?, ?)",
+                (stored.version, stored.text, stored.author, stored.at),
+            )
+            keep = {
+                "key": {name: {"provider": provider} for name, provider in policy.keys.items()},
+                "issuer": {one.url: one.to_json() for one in policy.issuers.values()} | {AWS: {"name": AWS}},
+                "grant": {name: one.to_json() for name, one in policy.grants.items()},
+            }
+            for scope, configs in keep.items():
+                _set_configs(connection, scope, configs)
+            connection.executemany(
+                "UPDATE things SET issuer = ?, key = ? WHERE scope = 'grant' AND id = ?",
+                [(grant.issuer, grant.key, name) for name, grant in policy.grants.items()],
+            )
+            write_event(connection, event)
+        return stored
+
+    def pin(self, principal: str, unique_id: str, event: Event) -> None:
+        """See `Pins.pin`."""
+        with self._state.writing() as connection:
+            connection.execute(
+                "INSERT INTO pins (principal, unique_id, at) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET unique_id = excluded.unique_id, at = excluded.at",
+                (principal, unique_id, event.at),
+            )
+            write_event(connection, event)
+
+    def keys(self, event: Event) -> tuple[KeyInfo, ...]:
+        """See `Keys.keys`."""
+        with self._state.writing() as connection:
+            rows = connection.execute(
+                "SELECT id, json_extract(config, '$.provider'), key_version FROM things"
+                " WHERE scope = 'key' AND config IS NOT NULL ORDER BY id"
+            ).fetchall()
+            write_event(connection, event)
+        return tuple(
+            KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)
+            for name, provider, version in rows
+        )
+
+    def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
+        """See `Keys.set_key`."""
+        with self._state.writing() as connection:
+            changed = connection.execute(
+                "UPDATE things SET key_version = ?, config = json_set(config, '$.version', ?)"
+                " WHERE scope = 'key' AND id = ? AND config IS NOT NULL",
+                (json.dumps(version.to_json()), version.version, name),
+            ).rowcount
+            if not changed:
+                raise no_such_key(name)
+            write_event(connection, event)
+
+    def list_signing_keys(self, kids: tuple[str, ...]) -> None:
+        """Say which signing keys are live; a token signed with any other is refused."""
+        config = json.dumps({"signing": list(kids)})
+        with self._state.writing() as connection:
+            connection.execute(
+                "INSERT INTO things (scope, id, config) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET config = excluded.config",
+                (EVERYTHING.scope, EVERYTHING.id, config),
+            )
+
+
+def _current(connection: sqlite3.Connection) -> StoredPolicy:
+    row = connection.execute("SELECT version, text, author, at FROM policies ORDER BY version DESC LIMIT 1").fetchone()
+    return StoredPolicy(*row) if row else StoredPolicy(0, "", "", 0)
+
+
+def _set_configs(connection: sqlite3.Connection, scope: str, configs: Mapping[str, object]) -> None:
+    names = json.dumps(list(configs))
+    connection.execute(
+        "UPDATE things SET config = NULL, issuer = NULL, key = NULL"
+        " WHERE scope = ? AND id NOT IN (SELECT value FROM json_each(?))",
+        (scope, names),
+    )
+    for name, config in configs.items():
+        # A key's version is not the policy's: it stays as it was set with the value, though the key went and came back.
+        connection.execute(
+            "INSERT INTO things (scope, id, config) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET config ="
+            " CASE WHEN key_version IS NOT NULL"
+            " THEN json_set(excluded.config, '$.version', json_extract(key_version, '$.version'))"
+            " ELSE excluded.config END",
+            (scope, name, json.dumps(config)),
+        )

@@ -1,0 +1,172 @@
+"""The exchange's state in SQLite: `chalicelib.exchange.ledger.Ledger`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from chalicelib import quota
+from chalicelib.audit import FILTERS, Event, Page, Query
+from chalicelib.exchange.ledger import (
+    Found,
+    Issuance,
+    Lock,
+    Pin,
+    Wanted,
+    identity_changed,
+    over_quota,
+    refused_counters,
+    retry,
+)
+from chalicelib.policy import grants
+from chalicelib.policy.grants import Grant
+from chalicelib.quota import Counter
+from chalicelib.revocation import Standing, Thing
+from local.sqlite import counters as sqlite_counters
+from local.sqlite import targets as sqlite_things
+from local.sqlite.state_file import StateFile
+
+_NO_CURSOR = 2**62
+_COLUMNS = {name: name for name in FILTERS} | {"grant": "grant_name"}
+
+
+class SqliteLedger:
+    """Reads before an issuance, and writes it in one transaction."""
+
+    def __init__(self, state: StateFile) -> None:
+        self._state = state
+
+    def find(self, wanted: Wanted) -> Found:
+        """See `Ledger.find`."""
+        with self._state.reading() as connection:
+            named = () if wanted.grant is None else (Thing("grant", wanted.grant),)
+            things = sqlite_things.read(connection, (*wanted.things, *named))
+            if named:
+                found = _grants([things[named[0]]])
+            else:
+                candidates = _candidates(connection, wanted)
+                if len(candidates) > grants.CANDIDATES:
+                    return Found(things, None)
+                found = _grants(candidates)
+            return Found(things, found, _taken(connection, wanted, found))
+
+    def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
+        """See `Ledger.issue`."""
+        with self._state.writing() as connection:
+            if issuance.pin is not None:
+                _check_pin(connection, issuance.pin, now)
+            if issuance.lock is not None:
+                stored = _take_lock(connection, issuance.lock, now)
+                if stored is not None:
+                    return retry(stored, issuance.lock, now)
+            if issuance.counters:
+                counters = tuple(counter for counter, _ in issuance.counters)
+                over_quota(issuance.counters[0][1], sqlite_counters.add_one(connection, counters), now)
+                sqlite_counters.label(connection, counters, issuance.event)
+            write_event(connection, issuance.event)
+        return None
+
+    def record(self, event: Event) -> None:
+        """See `Ledger.record`."""
+        counters = refused_counters(event)
+        with self._state.writing() as connection:
+            if counters:
+                sqlite_counters.add_refused(connection, counters, event.reason)
+                sqlite_counters.label(connection, counters, event)
+            write_event(connection, event)
+
+    def page(self, query: Query) -> Page:
+        """See `Audit.page`."""
+        if not set(query.equals) <= set(FILTERS):
+            raise ValueError("not a filter of the audit")
+        before = _read_cursor(query.after)
+        where = " AND ".join(f"{_COLUMNS[name]} = ?" for name in query.equals) or "1"
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                f"SELECT seq, event FROM audit WHERE {where} AND at >= ? AND at < ? AND seq < ?"  # noqa: S608  known names
+                " ORDER BY seq DESC LIMIT ?",
+                (*query.equals.values(), query.since, query.until, before, query.limit + 1),
+            ).fetchall()
+        shown = rows[: query.limit]
+        more = len(rows) > query.limit
+        return Page(tuple(Event.from_json(json.loads(event)) for _, event in shown), str(shown[-1][0]) if more else "")
+
+
+def write_event(connection: sqlite3.Connection, event: Event) -> None:
+    """Write an event in a transaction that is under way."""
+    connection.execute(
+        "INSERT INTO audit (at, kind, request_id, principal, grant_name, key, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (event.at, event.kind, event.request_id, event.principal, event.grant, event.key, json.dumps(event.to_json())),
+    )
+
+
+def _read_cursor(cursor: str) -> int:
+    """Return the number that a page's events are below; raises ValueError for a cursor that is not one of ours."""
+    if not cursor:
+        return _NO_CURSOR
+    # SQLite's integers have 63 bits, Python's and a caller's have any number (test_a_malformed_cursor_is_a_value_error).
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise ValueError("not a cursor of the audit")
+    return int(cursor)
+
+
+def _grants(standings: Iterable[Standing]) -> tuple[tuple[Grant, Standing], ...]:
+    return tuple((Grant.from_json(one.config), one) for one in standings if one.config is not None)
+
+
+def _candidates(connection: sqlite3.Connection, wanted: Wanted) -> list[Standing]:
+    rows = connection.execute(
+        "SELECT epoch, blocks, config FROM things WHERE issuer = ? AND key = ? AND config IS NOT NULL LIMIT ?",
+        (wanted.issuer, wanted.key, grants.CANDIDATES + 1),
+    )
+    return [sqlite_things.standing(*row) for row in rows]
+
+
+def _taken(
+    connection: sqlite3.Connection, wanted: Wanted, found: Iterable[tuple[Grant, Standing]]
+) -> dict[Counter, int]:
+    """Return how many tokens each `sub` has had, in the windows of now, of each grant that was found."""
+    every = [
+        counter
+        for grant, _ in found
+        for sub in wanted.subs()
+        for counter in quota.counters("tokens", grant.name, sub, wanted.now)
+    ]
+    if not every:
+        return {}
+    marks = ",".join(["(?,?,?,?)"] * len(every))
+    rows = connection.execute(
+        f"WITH wanted (p, g, w, s) AS (VALUES {marks})"  # noqa: S608  marks only
+        " SELECT g, p, w, s, taken FROM wanted CROSS JOIN counters"
+        " ON principal = p AND grant_name = g AND what = 'tokens' AND window = w AND start = s",
+        [part for one in every for part in (one.principal, one.grant, one.window, one.start)],
+    )
+    return {Counter("tokens", *place): taken for *place, taken in rows}
+
+
+def _take_lock(connection: sqlite3.Connection, lock: Lock, now: int) -> Lock | None:
+    """Take the lock and return None, or return who holds it. A lock that is past its end is taken over."""
+    taken = connection.execute(
+        "INSERT INTO locks (id, expires, idempotency, request, claims) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET expires = excluded.expires, idempotency = excluded.idempotency,"
+        " request = excluded.request, claims = excluded.claims WHERE locks.expires < ?",
+        (lock.id, lock.expires, lock.idempotency, lock.request, json.dumps(lock.claims), now),
+    )
+    if taken.rowcount:
+        return None
+    row = connection.execute(
+        "SELECT expires, idempotency, request, claims FROM locks WHERE id = ?", (lock.id,)
+    ).fetchone()
+    return Lock(lock.id, row[0], row[1], row[2], json.loads(row[3]))
+
+
+def _check_pin(connection: sqlite3.Connection, pin: Pin, now: int) -> None:
+    """Bind the principal at its first use; raises Refusal if it is bound to something else."""
+    connection.execute(
+        "INSERT INTO pins (principal, unique_id, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (pin.principal, pin.unique_id, now),
+    )
+    bound = connection.execute("SELECT unique_id FROM pins WHERE principal = ?", (pin.principal,)).fetchone()
+    if bound != (pin.unique_id,):
+        raise identity_changed()

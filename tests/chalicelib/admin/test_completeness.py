@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from chalicelib.admin import completeness
+from chalicelib.admin.completeness import KEPT, Completeness, Differing, Span
+from chalicelib.audit import Event, Page, Query
+from chalicelib.errors import Refusal, Unavailable
+from local.sqlite.usage import SqliteUsage
+from tests.chalicelib.admin.test_impact import issued, record
+from tests.parts import CI, NOW, SUB, Parts, mint, parts_in
+
+HOUR, DAY = 3600, 86400
+AFTER = NOW + 2 * DAY  # both windows of NOW are over, and kept
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        yield made
+
+
+def check(parts: Parts, window: str = "day", now: int = AFTER, pages: int = 100) -> Completeness:
+    return completeness.check(Span.of(window, NOW, now), parts.ledger, SqliteUsage(parts.state), now, pages)
+
+
+@pytest.mark.parametrize("window", ["hour", "day"])
+def test_each_token_issued_is_one_event_and_is_counted_once(parts: Parts, window: str) -> None:
+    for number in range(3):
+        parts.token()
+        parts.token(repository_id=str(number))
+    with pytest.raises(Refusal, match="no_grant"):
+        parts.exchange(mint(ref="x"))
+    found = check(parts, window)
+    assert found.to_json() == {
+        "window": window,
+        "start": NOW - NOW % {"hour": HOUR, "day": DAY}[window],
+        "end": NOW - NOW % {"hour": HOUR, "day": DAY}[window] + {"hour": HOUR, "day": DAY}[window],
+        "complete": True,
+        "issued_events": 6,
+        "counted": 6,
+        "agree": True,
+        "differing": [],
+    }
+
+
+def test_a_retry_is_neither_an_event_nor_counted(parts: Parts) -> None:
+    subject = mint()
+    for _ in range(3):
+        parts.exchange(subject, idempotency_key="0123456789abcdef0123456789abcdef")
+    found = check(parts)
+    assert (found.issued_events, found.counted, found.agree) == (1, 1, True)
+
+
+def test_what_was_issued_in_another_window_is_not_counted_in_this(parts: Parts) -> None:
+    for at in (NOW - 1, NOW, NOW + HOUR - 1, NOW + HOUR):
+        parts.exchange(mint(now=at), at)
+    found = check(parts, "hour")
+    assert (found.issued_events, found.counted, found.agree) == (2, 2, True)
+
+
+def test_an_event_that_is_gone_is_found(parts: Parts) -> None:
+    parts.token()
+    parts.token()
+    with parts.state.writing() as connection:
+        connection.execute("DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)")
+    found = check(parts)
+    assert (found.agree, found.differing) == (False, (Differing(SUB, "app", 1, 2),))
+
+
+def test_an_event_that_was_never_counted_is_found(parts: Parts) -> None:
+    parts.token()
+    record(parts, issued(9, principal=SUB), issued(10))
+    found = check(parts)
+    assert found.differing == (Differing(f"{CI}|repository_id:10", "app", 1, 0), Differing(SUB, "app", 2, 1))
+    assert (found.complete, found.agree, found.issued_events, found.counted) == (True, False, 3, 1)
+
+
+@pytest.mark.parametrize(("events", "repositories"), [(201, 1), (1, 201)])
+def test_what_was_not_looked_at_whole_is_not_complete_and_says_nothing_differs(
+    parts: Parts, events: int, repositories: int
+) -> None:
+    record(parts, *(issued(number) for number in range(events)))
+    with parts.state.writing() as connection:
+        start = NOW - NOW % DAY
+        connection.executemany(
+            "INSERT INTO counters (what, grant_name, principal, window, start, taken) VALUES ('tokens', 'app', ?, 'day', ?, 1)",
+            [(f"{CI}|repository_id:{number}", start) for number in range(repositories)],
+        )
+    found = check(parts, pages=1)
+    assert (found.complete, found.agree, found.differing) == (False, False, ())
+    assert check(parts, pages=2).complete
+
+
+@dataclass
+class Busy:
+    """The audit, while tokens are issued: one more each time that somebody looks."""
+
+    parts: Parts
+    looks: list[Query] = field(default_factory=list)
+
+    def record(self, event: Event) -> None:
+        self.parts.ledger.record(event)
+
+    def page(self, query: Query) -> Page:
+        self.looks.append(query)
+        self.parts.token()
+        page = self.parts.ledger.page(query)
+        self.parts.token(repository_id="5")
+        return page
+
+
+def test_tokens_that_are_issued_while_it_looks_at_a_running_window_are_no_difference(parts: Parts) -> None:
+    parts.token()
+    busy = Busy(parts)
+    found = completeness.check(Span.of("day", NOW, NOW), busy, SqliteUsage(parts.state), NOW)
+    assert (found.agree, found.issued_events, found.counted, len(busy.looks)) == (True, 2, 3, 1)
+
+
+def test_what_differs_in_a_running_window_is_found_all_the_same(parts: Parts) -> None:
+    record(parts, issued(9))
+    assert check(parts, now=NOW).differing == (Differing(f"{CI}|repository_id:9", "app", 1, 0),)
+
+
+# the window
+
+
+@pytest.mark.parametrize(("window", "length"), [("hour", HOUR), ("day", DAY)])
+def test_without_a_start_it_is_the_newest_window_that_is_over(window: str, length: int) -> None:
+    span = Span.of(window, None, NOW + 5)
+    assert span.end <= NOW + 5 < span.end + length
+    assert span.end - span.start == length
+
+
+def test_any_time_in_a_window_names_it() -> None:
+    assert Span.of("hour", NOW + 59, NOW + 60) == Span.of("hour", NOW, NOW + 60) == Span("hour", NOW)
+
+
+def test_a_window_is_checked_while_its_counters_are_kept_and_not_ahead() -> None:
+    ended = Span("hour", NOW).end
+    assert Span.of("hour", NOW, ended + KEPT - 1) == Span("hour", NOW)
+    for at, now in ((NOW, ended + KEPT), (NOW + HOUR, NOW), (0, NOW), (99_999_999_999, NOW)):
+        with pytest.raises(ValueError, match="start must be neither ahead nor in a window that ended 3 days ago"):
+            Span.of("hour", at, now)
+
+
+def test_state_that_is_away_is_said_and_not_taken_for_agreement(parts: Parts) -> None:
+    (parts.directory / "state.db").rename(parts.directory / "gone.db")
+    with pytest.raises(Unavailable):
+        check(parts)

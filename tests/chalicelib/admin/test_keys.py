@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from chalicelib.errors import Refusal
+from chalicelib.exchange.request import BODY_LIMIT
+from chalicelib.providers.keys import ProviderKey, ProviderKeyStore
+from chalicelib.revocation import Thing
+from local.machine import Machine, Urls
+from tests.http_door import ADA, Door
+from tests.parts import ISSUERS, KEY_VALUE, NOW, Parts, parts_in
+from tests.running import POLICY, Answer, Running, call, start
+
+KEYS = "/admin/keys"
+VALUE = "sk-canary-0123456789abcdef"
+WITH_GENERIC = (
+    ISSUERS.replace("issuers:", "  internal:  {provider: generic}\nissuers:")
+    + """\
+grants:
+  app:
+    key: internal
+    to: {issuer: ci, claims: {repository_owner_id: "9919"}}
+    scope: ["POST:/v1/chat/completions"]
+    quota: {tokens: 100/hour, calls: 100/minute}
+"""
+)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def door(parts: Parts) -> Door:
+    return Door(parts.app_ports, "admin")
+
+
+def put(door: Door, body: object, name: str = "openai", **query: str) -> Answer:
+    resource, parameters = f"{KEYS}/{{name}}", {"name": quote(name.encode("utf-8", "surrogatepass"), safe="")}
+    return door.administer("PUT", f"{KEYS}/x", body, resource=resource, parameters=parameters, query=query)
+
+
+def stored(parts: Parts, name: str = "openai") -> list[str]:
+    """Every value that is stored for a key, the newest last."""
+    text = (parts.directory / "provider-keys.json").read_text()
+    return [one["value"] for one in json.loads(text).get(name, {}).values()]
+
+
+def in_force(parts: Parts, name: str = "openai") -> dict[str, Any]:
+    return dict(parts.control.standing(Thing("key", name)).config or {})
+
+
+def problem(answer: Answer) -> tuple[int, str, str]:
+    assert answer.headers["content-type"] == "application/problem+json", answer
+    return answer.status, answer.json["title"], answer.json["detail"]
+
+
+# the list
+
+
+def test_keys_are_listed_with_all_that_is_known_but_their_values(parts: Parts, door: Door) -> None:
+    parts.apply(WITH_GENERIC)
+    answer = door.administer("GET", KEYS)
+    assert answer.status == 200
+    assert answer.json["next"] is None
+    never = dict.fromkeys(("version", "origin", "header", "author", "at"))
+    openai = {"version": parts.versions["openai"], "origin": "https://api.openai.com", "header": "authorization"}
+    assert {one["name"]: one for one in answer.json["items"]} == {
+        "internal": {"name": "internal", "provider": "generic", **never},
+        "openai": {"name": "openai", "provider": "openai", **openai, "author": "ada", "at": NOW},
+        "anthropic": answer.json["items"][0],
+    }
+    assert answer.json["items"][0]["name"] == "anthropic"
+    assert KEY_VALUE not in answer.body.decode()
+
+
+def test_whoever_looks_is_in_the_audit(parts: Parts, door: Door) -> None:
+    door.administer("GET", KEYS)
+    (event,) = parts.events(kind="keys.read")
+    assert (event.actor, event.request_id, event.at) == (ADA, "request-1", NOW)
+
+
+# a new value
+
+
+def test_a_new_value_is_in_force_from_the_next_call_on(parts: Parts, door: Door) -> None:
+    token = parts.token()
+    assert parts.admit(token).key.value == KEY_VALUE
+    answer = put(door, {"value": VALUE})
+    assert answer.status == 200, answer
+    assert answer.json == {
+        "name": "openai",
+        "provider": "openai",
+        "version": in_force(parts)["version"],
+        "origin": "https://api.openai.com",
+        "header": "authorization",
+        "author": ADA,
+        "at": NOW,
+    }
+    key = parts.admit(token).key
+    assert (key.value, key.version, key.prefix) == (VALUE, answer.json["version"], "Bearer ")
+    (event,) = parts.events(kind="key.set", request_id="request-1")
+    assert (event.actor, event.key) == (ADA, "openai")
+    assert event.detail == {name: answer.json[name] for name in ("version", "origin", "header")}
+
+
+def test_each_setting_is_a_version_of_its_own_and_those_before_stay(parts: Parts, door: Door) -> None:
+    versions = [put(door, {"value": VALUE}).json["version"] for _ in range(3)]
+    assert len(set(versions)) == 3
+    assert stored(parts) == [KEY_VALUE, VALUE, VALUE, VALUE]
+    assert [one["version"] for one in door.administer("GET", KEYS).json["items"] if one["name"] == "openai"] == [
+        versions[-1]
+    ]
+
+
+def test_origin_header_and_prefix_are_set_with_the_value(parts: Parts, door: Door) -> None:
+    parts.apply(WITH_GENERIC)
+    body = {"value": VALUE, "origin": "https://api.example.com:8443", "header": "x-token", "prefix": "Token "}
+    assert put(door, body, "internal").status == 200
+    key = parts.admit(parts.exchange(audience="internal").access_token, key="internal").key
+    assert (key.origin, key.header, key.prefix, key.value) == (
+        *(body[n] for n in ("origin", "header", "prefix")),
+        VALUE,
+    )
+
+
+def test_a_generic_key_has_to_name_its_origin(parts: Parts, door: Door) -> None:
+    parts.apply(WITH_GENERIC)
+    text = "origin must be named, for this provider has none of its own"
+    assert problem(put(door, {"value": VALUE}, "internal")) == (400, "invalid_request", text)
+
+
+def test_a_setting_is_rehearsed_without_being_done(parts: Parts, door: Door) -> None:
+    before = in_force(parts), parts.events(), stored(parts)
+    answer = put(door, {"value": VALUE, "header": "x-api-key"}, dry_run="true")
+    assert (answer.status, answer.json) == (
+        200,
+        {
+            "dry_run": True,
+            "name": "openai",
+            "provider": "openai",
+            "origin": "https://api.openai.com",
+            "header": "x-api-key",
+            "replaces": parts.versions["openai"],
+        },
+    )
+    assert (in_force(parts), parts.events(), stored(parts)) == before
+
+
+@pytest.mark.parametrize("dry_run", ["true", "false"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("nothing", "internal", "OPENAI", "openai ", "", "a/b", "..", "\x00", "openai\x00", "é", "*", "\ud800"),
+        *("x" * 65, "x" * 5000, VALUE),
+    ],
+)
+def test_a_key_that_the_policy_does_not_name_is_a_404_before_anything_is_stored(
+    parts: Parts, door: Door, name: str, dry_run: str
+) -> None:
+    before = (parts.directory / "provider-keys.json").read_bytes()
+    for body in ({"value": VALUE}, {}, "{"):
+        answer = put(door, body, name, dry_run=dry_run)
+        assert problem(answer) == (404, "not_found", "the policy names no such key")
+        assert VALUE not in answer.body.decode()
+    assert (parts.directory / "provider-keys.json").read_bytes() == before
+    assert parts.events(kind="key.set", request_id="request-1") == ()
+
+
+def test_a_key_that_went_with_its_policy_is_a_404_too(parts: Parts, door: Door) -> None:
+    parts.apply(WITH_GENERIC.replace("  anthropic: {provider: anthropic}\n", ""))
+    assert put(door, {"value": VALUE}, "anthropic").status == 404
+
+
+# the value is told to nobody
+
+FAULTY: list[object] = [
+    "{",
+    f'{{"value": "{VALUE}"',
+    f'{{"value": "{VALUE}", "value": "{VALUE}"}}',
+    f'{{"value": "{VALUE}", "{VALUE}": 1}}',
+    f'["{VALUE}"]',
+    f'"{VALUE}"',
+    VALUE,
+    {"value": VALUE + "\n"},
+    {"value": [VALUE]},
+    {"value": f"Bearer {VALUE}"},
+    {"value": VALUE, "origin": VALUE},
+    {"value": VALUE, "origin": f"https://{VALUE}@evil.example"},
+    {"value": VALUE, "header": VALUE.upper()},
+    {"value": VALUE, "prefix": VALUE + "\n"},
+    {"value": VALUE, VALUE: VALUE},
+    {VALUE: VALUE},
+    {"value": VALUE * 1000},
+    b'{"value": "' + VALUE.encode() + b'\xff"}',
+    '{"value": "' + VALUE + '", "n": NaN}',
+    "[" * 20_000 + VALUE,
+    " " * BODY_LIMIT + VALUE,
+]
+
+
+def test_no_answer_no_log_line_and_no_event_holds_the_value(
+    parts: Parts, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for body in FAULTY:
+        for dry_run in ("true", "false"):
+            answer = put(door, body, dry_run=dry_run)
+            assert answer.status in (400, 413), (body, answer)
+            assert VALUE not in answer.body.decode() + json.dumps(dict(answer.headers))
+    assert stored(parts) == [KEY_VALUE]
+    good = [put(door, {"value": VALUE}, dry_run=one) for one in ("true", "false")]
+    later = [door.administer("GET", path) for path in (KEYS, "/admin/audit", "/admin/policy", "/admin/usage")]
+    assert {one.status for one in (*good, *later)} == {200}
+    assert not any(VALUE in one.body.decode() for one in (*good, *later))
+    assert VALUE not in caplog.text
+    assert VALUE not in json.dumps([one.to_json() for one in parts.events()])
+    assert stored(parts)[-1] == VALUE
+    found = [path.name for path in parts.directory.iterdir() if VALUE.encode() in path.read_bytes()]
+    assert found == ["provider-keys.json"]
+
+
+@dataclass
+class Meanwhile:
+    """A `ProviderKeyStore`, and what happens while a value is being stored."""
+
+    store: ProviderKeyStore
+    act: Callable[[], object]
+
+    def put(self, name: str, key: ProviderKey) -> None:
+        self.store.put(name, key)
+        self.act()
+
+
+def meanwhile(parts: Parts, act: Callable[[], object]) -> Door:
+    ports = replace(parts.app_ports(), key_store=Meanwhile(parts.provider_keys, act))
+    return Door(lambda: ports, "admin")
+
+
+def test_a_value_that_is_stored_but_could_not_be_put_in_force_is_a_503_that_says_so(parts: Parts) -> None:
+    token, before = parts.token(), in_force(parts)
+    other = sqlite3.connect(parts.directory / "state.db", isolation_level=None)
+    with contextlib.closing(other):
+        answer = put(meanwhile(parts, lambda: other.execute("BEGIN IMMEDIATE")), {"value": VALUE})
+        other.execute("ROLLBACK")
+    text = "the value was stored but is not in force, and nothing has changed; send it again"
+    assert problem(answer) == (503, "temporarily_unavailable", text)
+    assert answer.headers["retry-after"] == "1"
+    assert (in_force(parts), stored(parts)) == (before, [KEY_VALUE, VALUE])
+    assert parts.admit(token).key.value == KEY_VALUE
+    assert parts.events(kind="key.set", request_id="request-1") == ()
+
+
+def test_a_key_that_the_policy_loses_meanwhile_is_a_404(parts: Parts) -> None:
+    without = WITH_GENERIC.replace("  anthropic: {provider: anthropic}\n", "")
+    door = meanwhile(parts, lambda: parts.apply(without))
+    assert problem(put(door, {"value": VALUE}, "anthropic"))[:2] == (404, "not_found")
+
+
+def test_a_value_that_could_not_be_stored_is_never_put_in_force(parts: Parts, door: Door) -> None:
+    before = in_force(parts)
+    (parts.directory / "provider-keys.json").write_text("{")
+    answer = put(door, {"value": VALUE})
+    assert (answer.status, answer.json["title"]) == (503, "temporarily_unavailable")
+    assert in_force(parts) == before
+    assert parts.events(kind="key.set", request_id="request-1") == ()
+
+
+# on one machine
+
+
+def test_while_practising_a_key_that_is_set_goes_to_the_practice_provider(running: Running) -> None:
+    real = json.loads((running.state / "provider-keys.json").read_text())["anthropic"]
+    value = next(iter(real.values()))["value"]
+    answer = running.administer("PUT", f"{KEYS}/anthropic", {"value": value})
+    assert answer.status == 200
+    assert answer.json["origin"] == running.provider.replace("127.0.0.1", "localhost")
+    token = running.token("8301", "anthropic")
+    assert running.complete(token, "/anthropic/v1/messages").status == 200
+    refused = running.administer("PUT", f"{KEYS}/anthropic", {"value": value, "origin": "https://api.anthropic.com"})
+    assert (refused.status, refused.json["title"]) == (400, "invalid_request")
+
+
+def test_a_value_that_is_set_reaches_the_provider_at_the_very_next_call_of_every_process(tmp_path: Path) -> None:
+    with start("--workers", "2", directory=tmp_path) as running:
+        token = running.token("8302")
+        assert {running.complete(token).status for _ in range(6)} == {200}
+        assert running.administer("PUT", f"{KEYS}/openai", {"value": VALUE}).status == 200
+        assert {running.complete(token).status for _ in range(6)} == {401}  # the practice provider knows another one
+        seen = call("GET", f"{running.provider}/_seen").json["seen"]
+        assert [one["headers"]["authorization"] for one in seen][-6:] == [f"Bearer {VALUE}"] * 6
+        assert running.administer("PUT", f"{KEYS}/openai", {"value": VALUE, "origin": VALUE}).status == 400
+        assert VALUE not in running.log.read_text()
+
+
+@pytest.mark.parametrize("path", ["%00", "a%2Fb", "..%2Fopenai", "openai%20", "x" * 300, quote(VALUE)])
+def test_an_odd_name_over_http_is_a_404(running: Running, path: str) -> None:
+    answer = running.administer("PUT", f"{KEYS}/{path}", {"value": VALUE})
+    assert (answer.status, answer.json["detail"]) == (404, "the policy names no such key")
+
+
+def test_with_real_keys_a_machine_sends_them_to_https_alone(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(POLICY.replace("preset: practice", "preset: github-actions"))
+    machine = Machine(tmp_path / "state", Urls("http://127.0.0.1:9", "http://127.0.0.1:9", None, None))
+    machine.prepare(tmp_path / "p.yaml", {})
+    ports = machine.broker_ports()
+    door = Door(lambda: ports, "admin")
+    assert put(door, {"value": VALUE, "origin": "http://localhost:9000"}).status == 400
+    assert put(door, {"value": VALUE}).json["origin"] == "https://api.openai.com"
+    assert machine.control().standing(Thing("key", "openai")).config is not None
+    with pytest.raises(Refusal, match="provider_key_missing"):
+        machine.edge_ports().edge.provider_keys.get("anthropic", "x")
+    Machine.of(tmp_path / "state").prepare(None, {})
+    kept = json.loads((tmp_path / "state" / "provider-keys.json").read_text())
+    assert [one["value"] for one in kept["openai"].values()] == [VALUE]  # a restart forgets no key that was set

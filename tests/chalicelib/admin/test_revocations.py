@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from chalicelib.admin import revocations as admin_revocations
+from chalicelib.revocation import SCOPES, Thing
+from tests.http_door import ADA, Door
+from tests.parts import CI, NOW, SUB, Parts, parts_in
+from tests.running import Answer, Running
+
+REVOCATIONS = "/admin/revocations"
+KEY = "0123456789abcdef0123456789abcdef"
+BOB = "arn:aws:iam::123456789012:user/bob"
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def door(parts: Parts) -> Door:
+    return Door(parts.app_ports, "admin")
+
+
+def asked(**changes: object) -> dict[str, object]:
+    return {"scope": "principal", "id": SUB, "reason": "left the company", **changes}
+
+
+def revoke(door: Door, key: str | None = None, by: str = ADA, **changes: object) -> Answer:
+    headers = {} if key is None else {"idempotency-key": key}
+    return door.administer_as(by, "POST", REVOCATIONS, asked(**changes), headers=headers)
+
+
+def delete(door: Door, revocation_id: str, **query: str) -> Answer:
+    resource, parameters = f"{REVOCATIONS}/{{revocation_id}}", {"revocation_id": revocation_id}
+    return door.administer("DELETE", f"{REVOCATIONS}/x", resource=resource, parameters=parameters, query=query)
+
+
+def listed(door: Door, **query: str) -> list[dict[str, Any]]:
+    answer = door.administer("GET", REVOCATIONS, query=query)
+    assert answer.status == 200, answer
+    return list(answer.json["items"])
+
+
+def problem(answer: Answer) -> tuple[int, str, str]:
+    assert answer.headers["content-type"] == "application/problem+json", answer
+    return answer.status, answer.json["title"], answer.json["detail"]
+
+
+# the list
+
+
+def test_revocations_are_listed_newest_first_each_with_whether_it_is_in_force(parts: Parts, door: Door) -> None:
+    ids = [revoke(door, scope=scope, id=id_).json["id"] for scope, id_ in (("key", "openai"), ("grant", "app"))]
+    ended = parts.revoke("issuer", CI, until=NOW - 1)
+    delete(door, ids[0])
+    answer = door.administer("GET", REVOCATIONS)
+    assert answer.json.keys() == {"items", "next"}
+    found = {one["id"]: one for one in answer.json["items"]}
+    assert {one: found[one]["in_force"] for one in found} == {ids[0]: False, ids[1]: True, ended: False}
+    assert found[ids[0]]["lifted_by"] == ADA
+    assert found[ids[1]].keys() == {
+        *("id", "scope", "target", "reason", "author", "at", "until", "lifted_at", "lifted_by", "in_force")
+    }
+
+
+def test_they_are_filtered_by_scope_and_by_whether_they_are_in_force(parts: Parts, door: Door) -> None:
+    made = {
+        scope: parts.revoke(scope, "openai" if scope == "key" else "app") for scope in ("key", "grant", "principal")
+    }
+    parts.lift(made["grant"])
+    assert [one["id"] for one in listed(door, scope="key")] == [made["key"]]
+    assert {one["id"] for one in listed(door, in_force="true")} == {made["key"], made["principal"]}
+    assert [one["id"] for one in listed(door, in_force="false")] == [made["grant"]]
+    assert listed(door, scope="grant", in_force="true") == []
+
+
+def test_those_of_single_tokens_are_listed_only_where_they_are_asked_for(parts: Parts, door: Door) -> None:
+    made = parts.revoke("token", "a-jti")
+    assert listed(door) == []
+    assert [one["id"] for one in listed(door, scope="token")] == [made]
+
+
+@pytest.mark.parametrize("in_force", ["true", "false", None])
+def test_they_are_paged_without_gap_or_repetition(
+    parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch, in_force: str | None
+) -> None:
+    monkeypatch.setattr(admin_revocations, "PAGE_LIMIT", 3)  # so that one page is made of several, too
+    made = [parts.revoke("principal", f"p-{number}") for number in range(14)]
+    for number in (0, 3, 4, 5, 6, 7, 8, 13):
+        parts.lift(made[number])
+    wanted = {one["id"] for one in listed(door, limit="200", **({"in_force": in_force} if in_force else {}))}
+    assert len(wanted) == {"true": 6, "false": 8, None: 14}[in_force]
+    seen: list[str] = []
+    query = {"limit": "2"} | ({"in_force": in_force} if in_force else {})
+    for _ in range(20):
+        page = door.administer("GET", REVOCATIONS, query=query).json
+        assert len(page["items"]) <= 2
+        seen += [one["id"] for one in page["items"]]
+        if page["next"] is None:
+            break
+        query["after"] = page["next"]
+    assert len(seen) == len(set(seen))
+    assert set(seen) == wanted
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ({"scope": "user"}, "scope must be one of everything, issuer, key, grant, principal, token"),
+        ({"scope": ""}, "scope must be one of everything, issuer, key, grant, principal, token"),
+        ({"in_force": "1"}, "in_force must be one of true, false"),
+        ({"limit": "201"}, "limit must be a whole number from 1 to 200"),
+        ({"limit": "9" * 1000}, "limit must be a whole number from 1 to 200"),
+        ({"limit": "9" * 5000}, "limit must be text of at most 1024 characters"),
+        ({"limit": "٣"}, "limit must be a whole number from 1 to 200"),
+        ({"after": "garbage"}, "after must be the `next` of a page before"),
+        ({"after": "1#"}, "after must be the `next` of a page before"),
+        ({"after": "-1#x"}, "after must be the `next` of a page before"),
+        ({"after": "9" * 17 + "#x"}, "after must be the `next` of a page before"),
+        ({"after": "1#\x00"}, None),
+        ({"after": "\ud800"}, "after must be text of at most 1024 characters"),
+        ({"Scope": "key"}, "unknown or repeated query parameters: there are scope, in_force, limit, after, each once"),
+        (
+            {"scope": ["key", "grant"]},
+            "unknown or repeated query parameters: there are scope, in_force, limit, after, each once",
+        ),
+    ],
+)
+def test_a_filter_or_cursor_that_is_none_is_said(door: Door, query: dict[str, Any], detail: str | None) -> None:
+    answer = door.administer("GET", REVOCATIONS, query=query)
+    if detail is None:
+        assert (answer.status, answer.json["items"]) == (200, [])
+    else:
+        assert problem(answer) == (400, "invalid_request", detail)
+
+
+# once, however often
+
+
+def test_a_repeated_request_with_its_key_is_answered_the_same_and_changes_nothing(parts: Parts, door: Door) -> None:
+    first = revoke(door, KEY, until=NOW + 60)
+    later = Door(lambda: replace(parts.app_ports(), clock=lambda: NOW + 30), "admin")
+    again = [revoke(one, KEY, until=NOW + 60) for one in (door, later, later)]
+    assert [(one.status, one.json) for one in again] == [(201, first.json)] * 3
+    assert first.json["at"] == NOW
+    assert len(parts.events(kind="revocation.made")) == 1
+    stands = parts.control.standing(Thing("principal", SUB))
+    assert (stands.epoch, stands.blocks) == (1, ((first.json["id"], NOW + 60),))
+
+
+def test_without_a_key_each_request_is_a_revocation_of_its_own(parts: Parts, door: Door) -> None:
+    assert revoke(door).json["id"] != revoke(door).json["id"]
+    assert parts.control.standing(Thing("principal", SUB)).epoch == 2
+
+
+@pytest.mark.parametrize(
+    "other", [{"reason": "another"}, {"id": "p-2"}, {"scope": "grant", "id": "app"}, {"until": NOW + 60}]
+)
+def test_a_key_with_another_request_is_a_422_and_changes_nothing(
+    parts: Parts, door: Door, other: dict[str, Any]
+) -> None:
+    first = revoke(door, KEY)
+    assert problem(revoke(door, KEY, **other)) == (
+        422,
+        "idempotency_key_reused",
+        "this Idempotency-Key was sent with another request before; use one key for one request",
+    )
+    assert len(parts.events(kind="revocation.made")) == 1
+    assert [one["id"] for one in listed(door)] == [first.json["id"]]
+    assert parts.control.standing(Thing("grant", "app")).epoch == 0
+
+
+def test_the_same_key_of_another_author_is_another_revocation(parts: Parts, door: Door) -> None:
+    mine, theirs = revoke(door, KEY), revoke(door, KEY, by=BOB)
+    assert (mine.status, theirs.status) == (201, 201)
+    assert mine.json["id"] != theirs.json["id"]
+    assert (mine.json["author"], theirs.json["author"]) == (ADA, BOB)
+    assert len(parts.events(kind="revocation.made")) == 2
+
+
+def test_the_key_is_not_found_in_what_it_becomes(door: Door) -> None:
+    answer = revoke(door, KEY)
+    assert answer.json["id"].startswith("retry-")
+    assert KEY not in answer.body.decode()
+
+
+def test_a_repeated_request_after_the_lifting_does_not_revoke_again(parts: Parts, door: Door) -> None:
+    made = revoke(door, KEY).json["id"]
+    delete(door, made)
+    again = revoke(door, KEY)
+    assert (again.status, again.json["id"], again.json["lifted_at"]) == (201, made, NOW)
+    parts.admit(parts.token())
+
+
+@pytest.mark.parametrize("key", ["", "x" * 21, "x" * 257, "é" * 30, "\t" * 30])
+def test_a_key_that_is_none_is_a_400_as_at_the_token_endpoint(parts: Parts, door: Door, key: str) -> None:
+    text = "Idempotency-Key must have 22 to 256 printable characters, with 128 random bits"
+    assert problem(revoke(door, key)) == (400, "invalid_request", text)
+    assert parts.events(kind="revocation.made") == ()
+
+
+def test_of_many_requests_at_once_with_one_key_one_is_made(running: Running) -> None:
+    body = {"scope": "principal", "id": running.sub("8101"), "reason": "at once"}
+
+    def ask(_: int) -> Answer:
+        return running.administer("POST", REVOCATIONS, body, {"idempotency-key": KEY + "-at-once"})
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(24)))
+    assert {one.status for one in answers} <= {201, 503}  # 503: the state file was busy, and nothing was changed
+    assert len({one.body for one in answers if one.status == 201}) == 1
+    path = f"/admin/audit?kind=revocation.made&principal={quote(running.sub('8101'), safe='')}"
+    assert len(running.administer("GET", path).json["items"]) == 1
+
+
+# rehearsed
+
+
+def test_a_dry_run_says_who_would_be_cut_off_and_changes_nothing(parts: Parts, door: Door) -> None:
+    token = parts.token()
+    parts.admit(token)
+    before = parts.events()
+    answer = door.administer("POST", REVOCATIONS, asked(), query={"dry_run": "true"})
+    assert (answer.status, answer.json) == (
+        200,
+        {
+            "dry_run": True,
+            "principals": [
+                {"principal": SUB, "name": "octo-org/app", "grants": ["app"], "live_tokens": 1, "calls_last_hour": 1}
+            ],
+            "tokens": 1,
+            "calls_last_hour": 1,
+            "complete": True,
+        },
+    )
+    assert parts.events() == before
+    assert listed(door) == []
+    parts.admit(token)
+
+
+def test_dry_run_false_does_it(parts: Parts, door: Door) -> None:
+    assert door.administer("POST", REVOCATIONS, asked(), query={"dry_run": "false"}).status == 201
+    assert parts.control.standing(Thing("principal", SUB)).blocked(NOW)
+
+
+def test_a_misspelt_dry_run_changes_nothing(parts: Parts, door: Door) -> None:
+    made = revoke(door).json["id"]
+    queries: list[dict[str, Any]] = [{"dry-run": "true"}, {"DRY_RUN": "true"}, {"dryRun": ""}]
+    queries += [{"dry_run": value} for value in ("", "1", "True", "yes", "true ", ["true", "false"], ["false", "true"])]
+    for query in queries:
+        assert problem(door.administer("POST", REVOCATIONS, asked(), query=query))[:2] == (400, "invalid_request")
+        assert problem(delete(door, made, **query))[:2] == (400, "invalid_request")
+    assert parts.control.standing(Thing("principal", SUB)).epoch == 1
+    assert [one["in_force"] for one in listed(door)] == [True]
+
+
+@pytest.mark.parametrize("scope", ["issuer", "key", "grant"])
+def test_a_dry_run_of_what_nobody_knows_is_the_same_404_as_the_real_thing(door: Door, scope: str) -> None:
+    body = asked(scope=scope, id="no-such")
+    real, rehearsed = (door.administer("POST", REVOCATIONS, body, query={"dry_run": one}) for one in ("false", "true"))
+    assert problem(real) == problem(rehearsed) == (404, "not_found", f"there is no {scope} of this name: 'no-such'")
+
+
+@pytest.mark.parametrize("body", ["{", {}, asked(until=NOW), asked(scope="user")])
+def test_a_dry_run_of_a_faulty_request_is_the_same_400_as_the_real_thing(door: Door, body: object) -> None:
+    real, rehearsed = (door.administer("POST", REVOCATIONS, body, query={"dry_run": one}) for one in ("false", "true"))
+    assert problem(real) == problem(rehearsed)
+    assert real.status == 400
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_lifting_is_rehearsed_with_whether_something_else_still_blocks(parts: Parts, door: Door, scope: str) -> None:
+    ids = {"everything": "*", "issuer": CI, "key": "openai", "grant": "app", "principal": SUB, "token": "a-jti"}
+    first, second = (parts.revoke(scope, ids[scope]) for _ in range(2))
+    answer = delete(door, first, dry_run="true")
+    assert answer.status == 200
+    assert (answer.json["dry_run"], answer.json["id"], answer.json["lifted_at"]) == (True, first, None)
+    assert (answer.json["in_force"], answer.json["still_blocked"]) == (True, True)
+    assert parts.events(kind="revocation.lifted") == ()
+    delete(door, second)
+    assert delete(door, first, dry_run="true").json["still_blocked"] is False
+    assert parts.control.standing(Thing(scope, ids[scope])).blocked(NOW)
+
+
+@pytest.mark.parametrize(
+    "revocation_id",
+    ["nothing", "a/b", "\x00", "é", "../x", "x" * 201, "x" * 5000, "", " ", '"; DROP TABLE revocations; --', "\ud800"],
+)
+@pytest.mark.parametrize("dry_run", ["true", "false"])
+def test_an_id_of_no_revocation_is_a_404(door: Door, revocation_id: str, dry_run: str) -> None:
+    revoke(door)
+    answer = delete(door, quote(revocation_id.encode("utf-8", "surrogatepass"), safe=""), dry_run=dry_run)
+    assert problem(answer) == (404, "not_found", "there is no such revocation")
+    assert [one["in_force"] for one in listed(door)] == [True]
+
+
+@pytest.mark.parametrize("path", ["a%2Fb", "%00", "..%2F..", "x" * 500, "%C3%A9", "%FF"])
+def test_an_odd_id_over_http_is_a_404_too(running: Running, path: str) -> None:
+    for query in ("", "?dry_run=true"):
+        answer = running.administer("DELETE", f"{REVOCATIONS}/{path}{query}")
+        assert (answer.status, answer.json["title"]) == (404, "not_found")
+
+
+def test_what_is_rehearsed_needs_an_identity_too(parts: Parts, door: Door) -> None:
+    ask: list[Callable[[], Answer]] = [
+        lambda: door.ask("POST", REVOCATIONS, asked(), query={"dry_run": "true"}),
+        lambda: door.ask("GET", REVOCATIONS, identity={}),
+    ]
+    parts.token()
+    assert [problem(one())[:2] for one in ask] == [(403, "forbidden")] * 2

@@ -1,0 +1,185 @@
+"""What is baked into the edge's zip, and the edge that is made of it: over DynamoDB behind a door, and moto's secrets."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edge
+from chalicelib.aws import client as aws_client
+from chalicelib.aws import config
+from chalicelib.aws.config import EdgeConfig
+from chalicelib.aws.provider_keys import SecretsManagerKeyStore
+from chalicelib.aws.signing_keys import DynamoSigningKeys
+from chalicelib.edge import admission
+from chalicelib.edge.admission import Call, Edge
+from chalicelib.errors import Refusal, Unavailable
+from chalicelib.providers.keys import ProviderKey
+from tests.contracts import samples
+from tests.contracts.samples import NOW
+from tests.contracts.verbs import BROKER
+from tests.dynamodb_stage import Stage, stage
+
+BAKED = {
+    "region": "eu-central-1",
+    "control": "keybroker-control",
+    "counters": "keybroker-counters",
+    "secrets_region": "eu-west-1",
+    "secrets_prefix": "keybroker",
+    "issuer": BROKER,
+    "edge_url": "https://keys.example.com",
+}
+KEY = ProviderKey("A" * 22, "https://api.openai.com", "authorization", "Bearer ", "sk-made-up")
+WAVE = Counter({"BatchGetItem": 1, "UpdateItem": 2})
+
+
+def bake(directory: Path, **changes: object) -> Path:
+    path = directory / config.EDGE_FILE
+    path.write_text(json.dumps({**BAKED, **changes}))
+    return path
+
+
+# What is baked
+
+
+def test_every_member_is_read() -> None:
+    read = EdgeConfig.parse(json.dumps(BAKED))
+    assert read._asdict() == BAKED
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "Expecting value"),
+        ("[]", "a JSON object with the members"),
+        ("{}", "a JSON object with the members control, counters, edge_url, issuer"),
+        (json.dumps({**BAKED, "revoked": []}), "and no others"),
+        (json.dumps({**BAKED, "region": ""}), "region must be text"),
+        (json.dumps({**BAKED, "control": 1}), "control must be text"),
+        (json.dumps({**BAKED, "issuer": "http://broker.example.com"}), "issuer must be an https:// URL"),
+        (json.dumps({**BAKED, "edge_url": "https://keys.example.com/"}), "without a slash at its end"),
+        *(
+            (json.dumps({one: value for one, value in BAKED.items() if one != name}), "with the members")
+            for name in BAKED
+        ),
+    ],
+)
+def test_what_is_not_whole_is_refused_and_it_is_said_why(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        EdgeConfig.parse(text)
+    baked = tmp_path / config.EDGE_FILE
+    baked.write_text(text)
+    with pytest.raises(Unavailable, match=r"^not_configured$"):
+        config.edge_on_aws(baked)
+
+
+def test_without_a_baked_file_every_call_is_put_off(capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"Records": [{"cf": {"config": {"requestId": "request-1"}, "request": {}}}]}
+    assert edge.handler(event, None)["status"] == "503"
+    assert json.loads(capsys.readouterr().out)["reason"] == "not_configured"
+
+
+def test_it_lies_beside_the_door() -> None:
+    assert Path(edge.__file__).with_name("keybroker-edge.json") == config._BAKED
+
+
+def test_the_tables_region_is_the_baked_one_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "ap-southeast-2")  # Lambda@Edge runs wherever the caller is
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made-up")
+    made: Any = config.edge_on_aws(bake(tmp_path))
+    tables = made.gate._tables
+    assert tables.client.meta.region_name == "eu-central-1"
+    assert (tables.control, tables.counters, made.issuer, made.url) == (
+        "keybroker-control",
+        "keybroker-counters",
+        BROKER,
+        "https://keys.example.com",
+    )
+    assert made.provider_keys._client().meta.region_name == "eu-west-1"
+
+
+# What is made of it
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """An edge as Lambda@Edge makes it. stage: what is behind it. asked: what Secrets Manager is asked for."""
+
+    edge: Edge
+    stage: Stage
+    asked: list[str]
+
+    def call(self) -> Counter[str]:
+        """Make a call; return what DynamoDB was asked for."""
+        self.stage.door.arrived.clear()
+        admission.admit(Call(self.stage.token, "openai", "POST", "/v1/chat/completions"), self.edge, NOW)
+        return Counter(self.stage.door.arrived)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage(tmp_path_factory.mktemp("keys")) as one:
+        one.adapters.control.set_key("openai", samples.key_version(KEY.version), samples.event("key.set"))
+        secrets = SecretsManagerKeyStore(lambda: aws_client.make("secretsmanager", "eu-west-1"), "deployed", "alias/kb")
+        secrets.put("openai", KEY)
+        yield one
+
+
+@pytest.fixture
+def deployed(shared: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployed:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", shared.door.client.meta.endpoint_url)
+    names = {"control": shared.tables.control, "counters": shared.tables.counters}
+    asked: list[str] = []
+    real = aws_client.make
+
+    def make(service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  as the real one
+        client = real(service, region, endpoint)
+        client.meta.events.register("before-call.secrets-manager", lambda model, **_: asked.append(model.name))
+        return client
+
+    monkeypatch.setattr(aws_client, "make", make)
+    made = config.edge_on_aws(bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names))
+    return Deployed(made, shared, asked)
+
+
+def test_a_cold_call_reads_its_signing_key_and_the_provider_key_once_and_a_warm_one_neither(
+    deployed: Deployed, shared: Stage
+) -> None:
+    DynamoSigningKeys(shared.tables).publish(shared._keys.broker.public_jwk)
+    assert deployed.call() == WAVE + Counter(["GetItem"])
+    assert deployed.asked == ["GetSecretValue"]
+    assert (deployed.call(), deployed.call()) == (WAVE, WAVE)
+    assert deployed.asked == ["GetSecretValue"]
+
+
+def test_a_rotated_key_is_read_in_the_next_call(deployed: Deployed, shared: Stage) -> None:
+    DynamoSigningKeys(shared.tables).publish(shared._keys.broker.public_jwk)
+    deployed.call()
+    secrets = SecretsManagerKeyStore(lambda: aws_client.make("secretsmanager", "eu-west-1"), "deployed", "alias/kb")
+    secrets.put("openai", ProviderKey("B" * 22, KEY.origin, KEY.header, KEY.prefix, "sk-rotated"))
+    deployed.call()
+    assert deployed.asked.count("GetSecretValue") == 1
+    shared.adapters.control.set_key("openai", samples.key_version("B" * 22), samples.event("key.set"))
+    assert (deployed.call(), deployed.asked.count("GetSecretValue")) == (WAVE, 2)
+    shared.adapters.control.set_key("openai", samples.key_version(KEY.version), samples.event("key.set"))
+
+
+def test_a_token_of_a_made_up_kid_takes_no_wave(deployed: Deployed, shared: Stage) -> None:
+    header = {"typ": "at+jwt", "kid": "A" * 43}
+    forged = shared._keys.issuer.begin(header, {"iss": BROKER, "aud": "openai"}).result()
+    shared.door.arrived.clear()
+    for _ in range(3):
+        with pytest.raises(Refusal) as caught:
+            admission.admit(Call(forged, "openai", "POST", "/v1/chat/completions"), deployed.edge, NOW)
+        assert (caught.value.reason, caught.value.status) == ("kid_unknown", 401)
+    assert shared.door.arrived == ["GetItem"]

@@ -1,0 +1,238 @@
+"""Provider keys in Secrets Manager: moto's, and a door that goes wrong."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chalicelib.aws import client as aws_client
+from chalicelib.aws.provider_keys import SecretsManagerKeyStore, SecretsManagerProviderKeys
+from chalicelib.errors import Unavailable
+from chalicelib.providers.keys import ProviderKey
+from tests.contracts.dynamodb_adapters import locked_moto
+from tests.faulty_dynamodb import Door, Fault, answers, door, error, hangs
+
+VALUE = "sk-real-0123456789abcdef"
+KEY = ProviderKey("A" * 22, "https://api.openai.com", "authorization", "Bearer ", VALUE)
+OTHER = replace(KEY, version="B" * 22, value="sk-real-another")
+_PREFIXES = (f"kb{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def client() -> Any:  # noqa: ANN401  botocore makes its classes as it goes
+    """Moto's Secrets Manager."""
+    locked_moto()
+    return aws_client.make("secretsmanager", "us-east-1")
+
+
+@pytest.fixture
+def prefix() -> str:
+    return next(_PREFIXES)
+
+
+@pytest.fixture
+def store(client: Any, prefix: str) -> SecretsManagerKeyStore:  # noqa: ANN401  as above
+    return SecretsManagerKeyStore(lambda: client, prefix, "alias/keybroker")
+
+
+@pytest.fixture
+def keys(client: Any, prefix: str) -> SecretsManagerProviderKeys:  # noqa: ANN401  as above
+    return SecretsManagerProviderKeys(lambda: client, prefix)
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Door]:
+    with door() as one:
+        yield one
+
+
+def at(opened: Door) -> Any:  # noqa: ANN401  as above
+    """A client of what is behind the door."""
+    return aws_client.make("secretsmanager", "us-east-1", opened.client.meta.endpoint_url)
+
+
+def refused(act: Callable[[], object]) -> Unavailable:
+    with pytest.raises(Unavailable) as caught:
+        act()
+    return caught.value
+
+
+# What is stored
+
+
+def test_what_was_put_is_read_whole_with_origin_and_header(
+    store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys
+) -> None:
+    store.put("openai", KEY)
+    assert keys.get("openai", KEY.version) == KEY
+
+
+def test_a_value_that_starts_like_its_prefix_is_kept(
+    store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys
+) -> None:
+    odd = replace(KEY, value="Bearer Bearer x")
+    store.put("odd", odd)
+    assert keys.get("odd", odd.version) == odd
+
+
+def test_a_version_that_was_put_later_leaves_the_one_in_force_as_it_is(
+    store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys
+) -> None:
+    store.put("openai", KEY)
+    store.put("openai", OTHER)
+    assert [keys.get("openai", one.version) for one in (KEY, OTHER, KEY)] == [KEY, OTHER, KEY]
+
+
+def test_putting_the_same_again_changes_nothing(
+    store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys
+) -> None:
+    store.put("openai", KEY)
+    store.put("openai", KEY)
+    assert keys.get("openai", KEY.version) == KEY
+
+
+def test_a_version_never_gets_another_value(store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys) -> None:
+    store.put("openai", KEY)
+    fault = refused(lambda: store.put("openai", replace(KEY, value="sk-another")))
+    assert (fault.reason, keys.get("openai", KEY.version)) == ("provider_keys_unwritable", KEY)
+
+
+def test_a_new_secret_is_encrypted_with_the_given_key(
+    store: SecretsManagerKeyStore,
+    client: Any,  # noqa: ANN401  as above
+    prefix: str,
+) -> None:
+    store.put("openai", KEY)
+    assert client.describe_secret(SecretId=f"{prefix}/openai")["KmsKeyId"] == "alias/keybroker"
+
+
+def test_cloudtrail_names_a_version_as_the_audit_does(
+    store: SecretsManagerKeyStore,
+    client: Any,  # noqa: ANN401  as above
+    prefix: str,
+) -> None:
+    store.put("openai", KEY)
+    found = client.list_secret_version_ids(SecretId=f"{prefix}/openai", IncludeDeprecated=True)["Versions"]
+    assert f"keybroker-{KEY.version}" in {one["VersionId"] for one in found}
+
+
+# What is read
+
+
+def test_each_version_is_asked_for_once_and_no_client_is_made_before(
+    store: SecretsManagerKeyStore,
+    client: Any,  # noqa: ANN401  as above
+    prefix: str,
+) -> None:
+    for one in (KEY, OTHER):
+        store.put("openai", one)
+    made: list[str] = []
+    asked: list[str] = []
+    client.meta.events.register("before-call.secretsmanager", lambda model, **_: asked.append(model.name))
+
+    def make() -> Any:  # noqa: ANN401  as above
+        made.append("client")
+        return client
+
+    keys = SecretsManagerProviderKeys(make, prefix)
+    assert made == []
+    for one in (KEY, KEY, KEY, OTHER, OTHER):
+        assert keys.get("openai", one.version) == one
+    assert (made, asked) == (["client"], ["GetSecretValue"] * 2)
+
+
+def test_a_key_that_was_never_set_is_refused_unasked(prefix: str) -> None:
+    keys = SecretsManagerProviderKeys(lambda: pytest.fail("a client was made"), prefix)
+    assert refused(lambda: keys.get("openai", "")).reason == "provider_key_version"
+
+
+def test_what_is_not_there_is_refused_and_is_no_other_version(
+    store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys
+) -> None:
+    store.put("openai", KEY)
+    for name, version in (("openai", OTHER.version), ("openai", KEY.version.lower()), ("anthropic", KEY.version)):
+        assert refused(lambda name=name, version=version: keys.get(name, version)).reason == "provider_key_unavailable"  # type: ignore[misc]  # mypy cannot infer a lambda's defaults
+
+
+_STORED = {"version": KEY.version, "origin": KEY.origin, "header": KEY.header, "prefix": KEY.prefix, "value": VALUE}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{VALUE}, no JSON",
+        f'"{VALUE}"',
+        json.dumps([VALUE]),
+        json.dumps({**_STORED, "version": OTHER.version}),
+        *(json.dumps({**_STORED, name: None}) for name in _STORED),
+        *(json.dumps({one: value for one, value in _STORED.items() if one != name}) for name in _STORED),
+        "[" * 5000,
+    ],
+)
+def test_what_cannot_be_read_is_never_quoted(
+    client: Any,  # noqa: ANN401  as above
+    keys: SecretsManagerProviderKeys,
+    prefix: str,
+    text: str,
+) -> None:
+    client.create_secret(Name=f"{prefix}/openai", ClientRequestToken=f"keybroker-{KEY.version}", SecretString=text)
+    fault = refused(lambda: keys.get("openai", KEY.version))
+    assert fault.reason == "provider_key_unavailable"
+    assert VALUE not in "".join(traceback.format_exception(fault))
+
+
+# What goes wrong
+
+_FAULTS: dict[str, Fault] = {
+    "denied": error("AccessDeniedException"),
+    "throttled": error("ThrottlingException"),
+    "decryption": error("DecryptionFailure"),
+    "500": error("InternalServiceError", 500),
+    "no JSON": answers(200, f"<html>{VALUE}</html>"),
+    "empty": answers(200, ""),
+    "no value": answers(200, "{}"),
+    "hangs": hangs,
+}
+
+
+@pytest.mark.parametrize("fault", _FAULTS)
+def test_a_key_that_cannot_be_had_in_time_is_asked_for_once_and_refused(opened: Door, fault: str) -> None:
+    keys = SecretsManagerProviderKeys(lambda: at(opened), "kb")
+    started = time.monotonic()
+    with opened.failing(_FAULTS[fault]) as arrived:
+        assert refused(lambda: keys.get("openai", KEY.version)).reason == "provider_key_unavailable"
+    assert arrived == ["GetSecretValue"]
+    assert time.monotonic() - started < 3
+
+
+def test_what_failed_is_asked_for_again(opened: Door) -> None:
+    keys = SecretsManagerProviderKeys(lambda: at(opened), "kb")
+    with opened.failing(_FAULTS["500"]):
+        refused(lambda: keys.get("openai", KEY.version))
+    with opened.failing(answers(200, json.dumps({"SecretString": json.dumps(_STORED)}))):
+        assert keys.get("openai", KEY.version) == KEY
+
+
+def test_a_key_that_is_kept_needs_no_secrets_manager(opened: Door) -> None:
+    keys = SecretsManagerProviderKeys(lambda: at(opened), "kb")
+    with opened.failing(answers(200, json.dumps({"SecretString": json.dumps(_STORED)}))):
+        keys.get("openai", KEY.version)
+    with opened.failing(hangs) as arrived:
+        assert keys.get("openai", KEY.version) == KEY
+    assert arrived == []
+
+
+@pytest.mark.parametrize("fault", _FAULTS)
+def test_what_cannot_be_written_is_never_quoted(opened: Door, fault: str) -> None:
+    store = SecretsManagerKeyStore(lambda: at(opened), "kb", "alias/keybroker")
+    with opened.failing(_FAULTS[fault]) as arrived:
+        refusal = refused(lambda: store.put("openai", KEY))
+    assert (refusal.reason, arrived) == ("provider_keys_unwritable", ["PutSecretValue"])
+    assert VALUE not in "".join(traceback.format_exception(refusal))

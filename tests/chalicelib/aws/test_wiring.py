@@ -1,0 +1,137 @@
+"""Both doors and the edge as Lambda makes them, over moto: from nothing to a call, a refusal and what is recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib.aws import cloudwatch
+from chalicelib.aws import wiring as broker_on_aws
+from chalicelib.aws.control import DynamoControl
+from chalicelib.errors import Unavailable
+from infra import signing_keys
+from tests import aws_story
+from tests.aws_installed import Installed, installation, issued
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    with installation(tmp_path_factory.mktemp("aws"), "kbaws") as one:
+        yield one
+
+
+def test_a_token_is_issued_and_the_edge_swaps_it_for_the_key(installed: Installed) -> None:
+    answer = installed.caller("public").ask("POST", "/token", aws_story.wanted())
+    assert (answer.status, answer.json["base_url"]) == (200, "https://keys.example.com/openai/v1")
+    sent_on = installed.call(answer.json["access_token"])
+    assert sent_on["headers"]["authorization"][0]["value"] == f"Bearer {aws_story.KEY_VALUE}"
+    assert sent_on["origin"]["custom"]["domainName"] == "api.openai.com"
+
+
+def test_a_call_beyond_the_quota_is_refused(installed: Installed) -> None:
+    answer = installed.caller("public").ask("POST", "/token", aws_story.wanted(aws_story.subject_token("build-2")))
+    results = [installed.call(answer.json["access_token"]).get("status", "") for _ in range(5)]
+    assert results[:2] == ["", ""]
+    assert "429" in results
+
+
+def test_who_signs_by_iam_gets_a_token_too_and_who_does_not_gets_none(installed: Installed) -> None:
+    sent = {"audience": "openai"}
+    signed = installed.caller("public", aws_story.ROLE).ask("POST", "/token/iam", sent)
+    unsigned = installed.caller("public").ask("POST", "/token/iam", sent)
+    assert (signed.status, unsigned.status) == (200, 403)
+    assert "status" not in installed.call(signed.json["access_token"])
+
+
+def test_a_token_that_its_holder_took_back_is_refused_in_the_next_call(installed: Installed) -> None:
+    token = issued(installed)
+    assert "status" not in installed.call(token)
+    assert installed.caller("public").ask("POST", "/revoke", {"token": token}).status == 200
+    refused = installed.call(token)
+    assert (refused["status"], json.loads(refused["body"])["error"]["code"]) == ("403", "revoked")
+
+
+def test_what_an_administrator_revokes_is_refused_in_the_next_call(installed: Installed) -> None:
+    token = issued(installed)
+    sent = {"scope": "principal", "id": f"{aws_story.ISSUER}|sub:build-1", "reason": "left the company"}
+    made = installed.administrator().ask("POST", "/admin/revocations", sent)
+    assert made.status == 201, made.body
+    assert installed.call(token)["status"] == "403"
+    restored = installed.administrator().ask(
+        "DELETE", "/admin/revocations/{revocation_id}", revocation_id=made.json["id"]
+    )
+    assert restored.status == 200, restored.body
+    assert installed.call(token)["status"] == "401"  # dead for good; a fresh one is not
+    assert "status" not in installed.call(issued(installed))
+
+
+def test_the_jwks_has_the_live_keys_and_a_tainted_one_is_gone_from_the_next_answer(installed: Installed) -> None:
+    ask = installed.caller("public").ask
+    before = ask("GET", "/.well-known/jwks.json").json["keys"]
+    kids = [one["kid"] for one in before]
+    assert len(kids) == 2
+    control = DynamoControl(installed.tables)
+    try:
+        assert signing_keys.publish(before, installed.tables, [kids[1]]) == (kids[1],)
+        assert ask("GET", "/.well-known/jwks.json").json["keys"] == before[1:]
+        live = signing_keys.publish(before, installed.tables)
+        assert live == (kids[1],), "deploying again must not bring a tainted key back"
+    finally:
+        control.list_signing_keys(tuple(kids))
+
+
+def test_an_administrator_sees_what_was_done(installed: Installed) -> None:
+    issued(installed)
+    administrator = installed.administrator()
+    audit = administrator.ask("GET", "/admin/audit")
+    assert "token.issued" in {one["kind"] for one in audit.json["items"]}
+    for path in ("/admin/keys", "/admin/principals", "/admin/usage", "/admin/revocations", "/admin/policy"):
+        assert administrator.ask("GET", path).status == 200, path
+    explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_story.subject_token()})
+    assert (explained.status, explained.json["verified"]) == (200, True)
+
+
+# what a door does not have
+
+
+@pytest.mark.parametrize("port", ["policies", "pins", "usage", "keys", "key_store", "origins", "dialect"])
+def test_the_public_door_has_no_port_of_the_administrators(installed: Installed, port: str) -> None:
+    ports = broker_on_aws.ports_on_aws(installed.public)
+    with pytest.raises(Unavailable, match=r"^not_at_this_door$"):
+        _ = getattr(ports, port).anything
+
+
+def test_the_administrators_door_signs_nothing(installed: Installed) -> None:
+    ports = broker_on_aws.ports_on_aws(installed.admin)
+    with pytest.raises(Unavailable, match=r"^not_at_this_door$"):
+        ports.broker.signer.kid()
+    with pytest.raises(Unavailable, match=r"^not_at_this_door$"):
+        ports.jwks()
+
+
+# what the environment does not say
+
+
+@pytest.mark.parametrize("door", ["public", "admin"])
+def test_a_function_that_is_not_told_all_that_it_needs_refuses_everything(installed: Installed, door: str) -> None:
+    whole = {"public": installed.public, "admin": installed.admin}[door]
+    for name in whole:
+        with pytest.raises(Unavailable, match=r"^not_configured$") as caught:
+            broker_on_aws.ports_on_aws({**whole, name: ""})
+        assert name in str(caught.value.__cause__)
+
+
+def test_a_door_that_there_is_not_is_not_opened() -> None:
+    with pytest.raises(Unavailable, match=r"^not_configured$"):
+        broker_on_aws.ports_on_aws({"KEYBROKER_DOOR": "both"})
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """Take CloudWatch's handler off again: other tests read the log in another way."""
+    log = cloudwatch._LOG
+    before = list(log.handlers), log.propagate
+    yield
+    log.handlers, log.propagate = before

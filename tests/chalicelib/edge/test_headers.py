@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.edge.headers import TOKEN_HEADERS, Headers, check, passed_on
+from chalicelib.errors import Refusal
+
+OAUTH = "oauth-2025-04-20"
+NEVER = {
+    *TOKEN_HEADERS,
+    *(
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "upgrade",
+        "proxy-authorization",
+        "proxy-connection",
+        "proxy-anything",
+    ),
+    *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-anything", "x-real-ip"),
+    *("true-client-ip", "client-ip", "x-client-ip", "x-cluster-client-ip", "x-remote-ip", "x-remote-addr"),
+    *("cf-connecting-ip", "fastly-client-ip", "x-original-forwarded-for", "x-envoy-external-address"),
+    *("x-azure-clientip", "x-azure-socketip", "x-host", "x-original-host", "x-original-url", "x-rewrite-url"),
+    *("cloudfront-viewer-address", "cloudfront-is-mobile-viewer", "x-amzn-trace-id", "x-amzn-anything"),
+    *("x-http-method-override", "x-http-method", "x-method-override"),
+}
+ALWAYS = ("accept", "cookie", "content-length", "via", "transfer-encoding", "accept-encoding", "openai-organization")
+ALMOST = (
+    "x-authorization",
+    "authorizationx",
+    "x-api-key-hint",
+    "xx-forwarded-for",
+    "x-forwarded",
+    "cloudfront",
+    "via2",
+)
+
+_NAMES = st.sampled_from([*NEVER, *ALWAYS, *ALMOST, "anthropic-beta"]) | st.text("abcxyz-", min_size=1, max_size=8)
+_FLAGS = st.lists(st.sampled_from([OAUTH, f" {OAUTH}", "a-1", " b-2 ", "", OAUTH + "-x"]), min_size=1).map(",".join)
+_VALUES = st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=12)
+_SPELLINGS = st.sampled_from([str.lower, str.upper, str.title])
+
+
+@st.composite
+def header_sets(draw: st.DrawFn) -> Headers:
+    """Headers in CloudFront's form: a few names, each with some values, in any spelling and order."""
+    found: Headers = {}
+    for name in draw(st.lists(_NAMES.filter(lambda one: one != "connection"), max_size=12)):
+        value = draw(_FLAGS if name == "anthropic-beta" else _VALUES | _FLAGS)
+        found.setdefault(name, []).append({"key": draw(_SPELLINGS)(name), "value": value})
+    return found
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(header_sets())
+def test_all_but_what_must_not_goes_on_as_it_was_in_its_order(headers: Headers) -> None:
+    before = {name: [dict(one) for one in values] for name, values in headers.items()}
+    found = passed_on(headers)
+    assert headers == before, "what came in is left alone"
+    assert not found.keys() & NEVER
+    kept = {name: values for name, values in headers.items() if name not in NEVER}
+    assert [name for name in kept if name in found] == list(found)
+    assert {name: found[name] for name in kept if name != "anthropic-beta"} == {
+        name: values for name, values in kept.items() if name != "anthropic-beta"
+    }
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(header_sets())
+def test_the_beta_flags_go_on_in_their_order_but_for_one(headers: Headers) -> None:
+    def flags(of: Headers) -> list[str]:
+        return [flag.strip() for one in of.get("anthropic-beta", ()) for flag in one["value"].split(",")]
+
+    left = [flag for flag in flags(headers) if flag != OAUTH]
+    found = flags(passed_on(headers))
+    assert OAUTH not in found
+    assert [flag for flag in found if flag] == [flag for flag in left if flag]
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(header_sets())
+def test_what_was_passed_on_would_be_passed_on_again_unchanged(headers: Headers) -> None:
+    once = passed_on(headers)
+    assert passed_on(once) == once
+
+
+def test_what_connection_names_is_of_this_hop_but_for_what_cloudfront_forbids_to_take_away() -> None:
+    headers = {
+        name: [{"key": name, "value": value}]
+        for name, value in {"connection": "close, X-Hop ,via,content-length", "x-hop": "1", "x-other": "2"}.items()
+    }
+    headers |= {name: [{"key": name, "value": "3"}] for name in ("via", "content-length")}
+    assert list(passed_on(headers)) == ["x-other", "via", "content-length"]
+
+
+@pytest.mark.parametrize("name", ["x-http-method-override", "x-http-method", "x-method-override"])
+def test_a_method_is_not_overridden(name: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        check({name: [{"key": name, "value": "POST"}, {"key": name, "value": "DELETE"}]}, "POST")
+    assert (caught.value.reason, caught.value.error, caught.value.status) == ("method_override", "invalid_request", 400)
+    check({name: [{"key": name, "value": " post "}]}, "POST")

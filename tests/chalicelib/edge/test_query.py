@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.edge.query import check, own, values, without
+from chalicelib.errors import Refusal
+
+TOKEN = "eyJh.eyJp.c2ln-_"
+_PIECES = st.sampled_from(
+    ["a=1", "a=1", "b", "", "=", "keys=1", "key.x=2", "Key=3", "%6bey2=4", "q=%2e%2e", "x;key=5", "é"]
+)
+_TOKENS = st.sampled_from([f"key={TOKEN}", f"%6Bey={TOKEN}", f"k%65y={quote(TOKEN, safe='')}", "key=", "key"])
+
+
+def refused(query: str, token_parameter: str) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        own(query, token_parameter, TOKEN)
+    return caught.value
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.lists(st.tuples(st.booleans(), _PIECES, _TOKENS)))
+def test_the_token_is_taken_out_and_the_rest_is_as_it_was(found: list[tuple[bool, str, str]]) -> None:
+    query = "&".join(token if is_token else other for is_token, other, token in found)
+    left = "&".join(other for is_token, other, _ in found if not is_token)
+    assert own(query, "key", TOKEN) == left
+    assert TOKEN not in left
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.lists(_PIECES).map("&".join))
+def test_where_no_token_may_be_the_query_is_untouched(query: str) -> None:
+    assert own(query, "", TOKEN) == query
+
+
+@pytest.mark.parametrize("query", ["key=AIza", f"key={TOKEN}&key=AIza", "a=1&%6bey=AIza"])
+def test_another_key_beside_the_token_is_two_tokens(query: str) -> None:
+    refusal = refused(query, "key")
+    assert (refusal.reason, refusal.error, refusal.status) == ("two_tokens", "invalid_request", 400)
+
+
+@pytest.mark.parametrize("query", [f"key={TOKEN}", f"a=1&any={TOKEN}", f"k={quote(TOKEN).replace('.', '%2E')}"])
+def test_a_token_does_not_go_on_to_a_provider_in_the_query(query: str) -> None:
+    refusal = refused(query, "")
+    assert (refusal.reason, refusal.error, refusal.status) == ("token_in_query", "invalid_request", 400)
+    assert TOKEN not in refusal.description
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "_method=DELETE",
+        "a=1&_METHOD=put",
+        "$httpMethod=DELETE",
+        "%24httpMethod=GET",
+        "%24httpHeaders=X-A:b",
+        "%5fmethod=",
+    ],
+)
+def test_a_method_is_not_overridden(query: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        check(query)
+    assert (caught.value.reason, caught.value.error, caught.value.status) == ("method_override", "invalid_request", 400)
+
+
+@pytest.mark.parametrize("query", ["", "method=DELETE", "q=_method", "a_method=1", "$alt=sse", "%24fields=a"])
+def test_what_only_looks_like_an_override_is_none(query: str) -> None:
+    check(query)
+
+
+def test_values_are_decoded_and_in_order() -> None:
+    assert values("key=a%2Eb&x=1&key=c+d&key", "key") == ["a.b", "c d", ""]
+    assert without("key=a&x=%2E&key=c&&key", "key") == "x=%2E&"
+    assert not re.search("key", without("key=a&%6Bey=b&ke%79", "key"))

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from chalicelib.exchange.request import BODY_LIMIT
+from tests.parts import claims_of
+from tests.running import Answer, Running, call, start, wait_until
+
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+
+
+def take_back(running: Running, token: str, kind: str = FORM, **more: str) -> Answer:
+    fields = {"token": token, **more}
+    body = urlencode(fields).encode() if kind == FORM else json.dumps(fields).encode()
+    return call("POST", f"{running.broker}/revoke", body, {"content-type": kind})
+
+
+def revocations(running: Running, repository_id: str) -> list[dict[str, object]]:
+    """The audit's events of this principal's tokens taken back."""
+    path = f"/admin/audit?kind=revocation.made&principal={quote(running.sub(repository_id), safe='')}"
+    return list(running.administer("GET", path).json["items"])
+
+
+@pytest.mark.parametrize(("kind", "repository_id"), [(FORM, "7401"), (JSON, "7402")])
+def test_a_token_taken_back_is_dead_at_the_very_next_call(running: Running, kind: str, repository_id: str) -> None:
+    token = running.token(repository_id)
+    assert running.complete(token).status == 200
+    answer = take_back(running, token, kind)
+    assert (answer.status, answer.json, answer.headers["cache-control"]) == (200, {}, "no-store")
+    refused = running.complete(token)
+    assert (refused.status, refused.json["error"]["code"]) == (403, "revoked")
+
+
+def test_it_is_one_event_and_one_revocation_however_often(running: Running) -> None:
+    token = running.token("7403")
+    answers = [take_back(running, token, kind) for kind in (FORM, JSON, FORM, FORM)]
+    assert [one.status for one in answers] == [200] * 4
+    [event] = revocations(running, "7403")
+    claims = claims_of(token)
+    assert (event["request_id"], event["jti"]) == (answers[0].headers["x-request-id"], claims["jti"])
+    assert (event["principal"], event["actor"]) == (running.sub("7403"), running.sub("7403"))
+    assert (event["key"], event["grant"]) == ("openai", "ci")
+    assert event["detail"] == {
+        "revocation": f"holder-{claims['jti']}",
+        "scope": "token",
+        "target": claims["jti"],
+        "why": "taken back by its holder",
+    }
+
+
+def test_other_tokens_of_the_principal_live_on_and_fresh_ones_are_issued(running: Running) -> None:
+    taken, other = running.token("7404"), running.token("7404")
+    assert take_back(running, taken).status == 200
+    assert running.complete(other).status == 200
+    assert running.complete(running.token("7404")).status == 200
+    assert running.complete(taken).status == 403
+
+
+def test_it_works_for_each_key(running: Running) -> None:
+    token = running.token("7405", "anthropic")
+    path = "/anthropic/v1/messages"
+    assert running.complete(token, path).status == 200
+    assert take_back(running, token).status == 200
+    assert running.complete(token, path).status == 403
+
+
+def test_the_hint_of_its_type_is_passed_over(running: Running) -> None:
+    token = running.token("7406")
+    assert take_back(running, token, token_type_hint="refresh_token").status == 200
+    assert running.complete(token).status == 403
+
+
+def test_an_administrator_can_end_the_block_and_the_token_stays_dead(running: Running) -> None:
+    token = running.token("7407")
+    take_back(running, token)
+    assert running.administer("DELETE", f"/admin/revocations/holder-{claims_of(token)['jti']}").status == 200
+    assert running.complete(token).status == 401
+
+
+@pytest.mark.parametrize("kind", [FORM, JSON])
+@pytest.mark.parametrize(
+    "token", ["x", "a.b.c", "..", "not a token", "ключ", "a" * 17_000, "{}", "Bearer x"], ids=lambda text: text[:12]
+)
+def test_what_is_no_token_needs_no_taking_back(running: Running, token: str, kind: str) -> None:
+    answer = take_back(running, token, kind)
+    assert (answer.status, answer.json) == (200, {})
+
+
+def test_a_foreign_token_is_passed_over(running: Running) -> None:
+    subject = running.mint("7408")
+    assert (take_back(running, subject).status, revocations(running, "7408")) == (200, [])
+    assert running.exchange(subject).status == 200
+
+
+def test_a_forged_token_takes_nothing_back(running: Running) -> None:
+    token = running.token("7409")
+    head, payload, signature = token.split(".")
+    assert take_back(running, f"{head}.{payload}.{signature[::-1]}").status == 200
+    assert take_back(running, f"{head}.{payload}.").status == 200
+    assert running.complete(token).status == 200
+    assert revocations(running, "7409") == []
+
+
+def test_the_token_of_another_broker_is_passed_over(running: Running, tmp_path: Path) -> None:
+    with start("--practice-ttl", "1", directory=tmp_path) as other:
+        theirs = other.token("7410")
+        assert take_back(running, theirs).status == 200
+        assert revocations(running, "7410") == []
+        wait_until(lambda: other.complete(theirs).status == 401)
+        expired = take_back(other, theirs)
+        assert (expired.status, expired.json) == (200, {})
+        assert revocations(other, "7410") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "text"),
+    [
+        (FORM, b"", 400, "token is missing"),
+        (FORM, b"token", 400, "the body is no form"),
+        (FORM, b"token=", 400, "token is missing"),
+        (FORM, b"token_type_hint=access_token", 400, "token is missing"),
+        (FORM, b"token=a&token=b", 400, "a parameter was sent twice"),
+        (JSON, b"", 400, "the body is no JSON object"),
+        (JSON, b"[]", 400, "the body is no JSON object"),
+        (JSON, b"{}", 400, "token is missing"),
+        (JSON, b'{"token": null}', 400, "token is missing"),
+        (JSON, b'{"token": 1}', 400, "token must be text of at most 4096 characters"),
+        (JSON, b'{"token": "a", "token": "b"}', 400, "a parameter was sent twice"),
+        (FORM, b"token=" + b"a" * BODY_LIMIT, 413, f"the body is over {BODY_LIMIT} bytes"),
+    ],
+)
+def test_what_cannot_be_read_is_said(running: Running, kind: str, body: bytes, status: int, text: str) -> None:
+    answer = call("POST", f"{running.broker}/revoke", body, {"content-type": kind})
+    assert (answer.status, answer.json["error"], answer.json["error_description"]) == (status, "invalid_request", text)
+
+
+def test_it_is_a_post_of_a_form_or_json(running: Running) -> None:
+    assert call("GET", f"{running.broker}/revoke").status == 405
+    assert call("POST", f"{running.broker}/revoke", b"token=a", {"content-type": "text/plain"}).status == 415

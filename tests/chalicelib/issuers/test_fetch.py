@@ -1,0 +1,197 @@
+"""One JSON document over HTTP, from servers that are slow, large, elsewhere or not who they say they are."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import gzip
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from chalicelib.issuers.fetch import DOCUMENT_LIMIT, FetchFailed, get_json
+from tests.issuer_site import HEADERS, SLOW, Answer, Handler, Site, fetches_end, raw, sending, serving
+
+BRIEF = 0.15
+"""Seconds within which the slow ones do not answer."""
+AMPLE = 5.0
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as one:
+        yield one
+
+
+@pytest.mark.parametrize("how", SLOW)
+def test_whoever_is_slow_is_given_up_in_time_and_cut(site: Site, how: str) -> None:
+    site.answers["/slow"] = SLOW[how]
+    started = time.monotonic()
+    with pytest.raises(FetchFailed, match="too_slow"):
+        get_json(f"{site.url}/slow", BRIEF)
+    assert time.monotonic() - started < BRIEF + 0.5
+    assert fetches_end()
+
+
+def test_nobody_there_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(FetchFailed, match="unreachable"):
+        get_json(url, AMPLE)
+
+
+def test_a_look_up_of_a_name_that_hangs_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = threading.Event()
+
+    def hang(*_: object, **__: object) -> list[object]:
+        looked_up.wait(5)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    started = time.monotonic()
+    with pytest.raises(FetchFailed, match="too_slow"):
+        get_json("https://issuer.test/", BRIEF)
+    assert time.monotonic() - started < BRIEF + 0.5
+    looked_up.set()
+    assert fetches_end()
+
+
+@pytest.mark.parametrize("drip", [b"", b"\x16"], ids=["silent", "dripping"])
+def test_a_tls_handshake_that_hangs_counts_too_and_is_cut(drip: bytes) -> None:
+    # A record's head that promises 16 KiB, of which one byte comes at a time.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = threading.Event()
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"\x16\x03\x03\x40\x00" if drip else b"")
+                while not closed.wait(0.02):
+                    connection.sendall(drip)
+
+        greeter = threading.Thread(target=greet)
+        greeter.start()
+        started = time.monotonic()
+        with pytest.raises(FetchFailed, match="too_slow"):
+            get_json(f"https://127.0.0.1:{listener.getsockname()[1]}/", BRIEF)
+        assert time.monotonic() - started < BRIEF + 0.5
+        assert fetches_end()
+        closed.set()
+        greeter.join()
+
+
+def test_no_time_left_asks_nobody(site: Site) -> None:
+    with pytest.raises(FetchFailed, match="too_slow"):
+        get_json(f"{site.url}/keys", 0)
+    assert site.asked == []
+
+
+# Large
+
+
+@pytest.mark.parametrize("framing", ["content-length", "close", "chunked"])
+def test_a_document_may_have_100_kib_and_not_a_byte_more(site: Site, framing: str) -> None:
+    def padded(size: int) -> Answer:
+        body = b'{"keys": []}'.ljust(size)
+        if framing == "chunked":
+            chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body)
+            return sending(HEADERS, b"transfer-encoding: chunked\r\n\r\n", chunks)
+        return raw(body) if framing == "content-length" else sending(HEADERS, b"\r\n", body)
+
+    site.answers["/fits"], site.answers["/large"] = padded(DOCUMENT_LIMIT), padded(DOCUMENT_LIMIT + 1)
+    assert get_json(f"{site.url}/fits", AMPLE) == {"keys": []}
+    with pytest.raises(FetchFailed, match="too_large"):
+        get_json(f"{site.url}/large", AMPLE)
+
+
+def test_a_document_without_end_is_left_at_the_limit(site: Site) -> None:
+    sent = []
+
+    def pour(handler: Handler) -> None:
+        handler.wfile.write(HEADERS + b"\r\n")
+        while not handler.site.closing.is_set():
+            sent.append(handler.wfile.write(b" " * 65536))
+
+    site.answers["/pour"] = pour
+    with pytest.raises(FetchFailed, match="too_large"):
+        get_json(f"{site.url}/pour", AMPLE)
+    assert fetches_end()
+    assert sum(sent) < 32 * 1024 * 1024  # what the kernel's buffers took, and no more
+
+
+def test_compression_is_neither_asked_for_nor_undone(site: Site) -> None:
+    bomb = gzip.compress(b'{"keys": []}'.ljust(50 * 1024 * 1024))
+    assert len(bomb) < DOCUMENT_LIMIT
+    site.answers["/bomb"] = raw(bomb, content_encoding="gzip")
+    with pytest.raises(FetchFailed, match="malformed"):
+        get_json(f"{site.url}/bomb", AMPLE)
+    assert site.accepted == ["identity"]
+
+
+# TLS
+
+
+def certificate(folder: Path, name: str) -> Path:
+    """Make a certificate for `name` that vouches for itself; return the file with it and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    today = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(today - dt.timedelta(days=1))
+        .not_valid_after(today + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file = folder / f"{name}.pem"
+    file.write_bytes(key.private_bytes(*plain) + made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+@contextlib.contextmanager
+def serving_tls(file: Path) -> Iterator[int]:
+    """Answer one connection with TLS under this certificate; yields the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            plain, _ = listener.accept()
+            with plain, context.wrap_socket(plain, server_side=True) as connection:
+                connection.recv(65536)
+                connection.sendall(HEADERS + b"content-length: 12\r\n\r\n" + b'{"keys": []}')
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+def test_https_is_answered_for_by_the_systems_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = certificate(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with serving_tls(file) as port:
+        assert get_json(f"https://localhost:{port}/keys", AMPLE) == {"keys": []}
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    with serving_tls(certificate(tmp_path, "localhost")) as port, pytest.raises(FetchFailed, match="unreachable"):
+        get_json(f"https://localhost:{port}/keys", AMPLE)
+
+
+def test_a_certificate_for_another_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = certificate(tmp_path, "issuer.test")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with serving_tls(file) as port, pytest.raises(FetchFailed, match="unreachable"):
+        get_json(f"https://localhost:{port}/keys", AMPLE)

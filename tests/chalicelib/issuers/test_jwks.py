@@ -1,0 +1,394 @@
+"""Issuers' keys, fetched from real servers on this machine: good ones, slow ones and hostile ones."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from chalicelib.errors import TokenInvalid, Unavailable
+from chalicelib.issuers.jwks import FAILURE_PAUSE, HARD_AGE, SOFT_AGE, UNKNOWN_KID_PAUSE, Jwks, get_json
+from chalicelib.issuers.registry import Issuer
+from chalicelib.tokens.jwk import VerifyingKey
+from tests.issuer_site import (
+    DISCOVERY,
+    HEADERS,
+    SLOW,
+    Answer,
+    Handler,
+    Site,
+    document,
+    fetches_end,
+    jwk,
+    oidc_issuer,
+    raw,
+    sending,
+    serving,
+    silent,
+    status,
+)
+
+NOW = 1_800_000_000
+BRIEF = 0.2
+"""Seconds of a deadline in these tests."""
+UNKNOWN = "TokenInvalid kid_unknown"
+UNAVAILABLE = "Unavailable issuer_keys_unavailable"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as one:
+        yield one
+
+
+def keys_of(*, deadline: float = 5.0) -> Jwks:
+    return Jwks(get_json, loopback=True, deadline=deadline)
+
+
+def refused(keys: Jwks, issuer: Issuer, kid: str = "a", now: int = NOW) -> str:
+    """Return the kind and reason of the refusal to find a key."""
+    try:
+        keys.find(issuer, kid, now)
+    except (TokenInvalid, Unavailable) as no:
+        return f"{type(no).__name__} {no.reason}"
+    return "found"
+
+
+def at_once(count: int, work: Callable[[int], object]) -> list[object]:
+    """Run `work` on so many threads, all let go at the same moment; return what each returned."""
+    results: list[object] = [None] * count
+    gate = threading.Barrier(count)
+
+    def run(index: int) -> None:
+        gate.wait()
+        results[index] = work(index)
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+# Finding
+
+
+def test_a_key_is_found_and_its_issuer_asked_once(site: Site) -> None:
+    keys = keys_of()
+    assert keys.find(site.issuer(), "a", NOW).kid == "a"
+    assert keys.find(site.issuer(), "a", NOW + SOFT_AGE - 1).algorithm == "ES256"
+    assert site.asked == [DISCOVERY, "/keys"]
+
+
+def test_issuers_keys_are_never_mixed_even_under_one_kid(site: Site) -> None:
+    with serving() as other:
+        other.publish(jwk("a", owner="other"))
+        keys = keys_of()
+        found = [keys.find(one.issuer(), "a", NOW).key.key.public_numbers() for one in (site, other)]
+        assert found[0] != found[1]
+
+
+def test_one_issuer_registered_with_other_algorithms_finds_only_keys_for_those(site: Site) -> None:
+    site.publish(jwk("a"), jwk("b", "P-384"))
+    keys = keys_of()
+    assert keys.find(site.issuer(), "a", NOW).algorithm == "ES256"
+    assert refused(keys, site.issuer(), "b") == UNKNOWN
+    other = site.issuer(algorithms=("ES384",))
+    assert keys.find(other, "b", NOW).algorithm == "ES384"
+    assert refused(keys, other, "a") == UNKNOWN
+
+
+def test_a_trailing_slash_of_the_issuer_is_not_doubled_in_the_address_and_not_ignored_in_the_answer(site: Site) -> None:
+    assert refused(keys_of(), site.issuer(url=f"{site.url}/")) == UNAVAILABLE
+    assert site.asked == [DISCOVERY]
+
+
+# Ages
+
+
+def test_an_unknown_kid_is_asked_for_at_most_once_a_minute(site: Site) -> None:
+    keys = keys_of()
+    keys.find(site.issuer(), "a", NOW)
+    for second in range(0, UNKNOWN_KID_PAUSE, 7):
+        assert refused(keys, site.issuer(), f"made-up-{second}", NOW + second) == UNKNOWN
+    assert site.asked.count("/keys") == 1
+    site.publish(jwk("a"), jwk("b"))
+    assert keys.find(site.issuer(), "b", NOW + UNKNOWN_KID_PAUSE).kid == "b"
+    assert refused(keys, site.issuer(), "c", NOW + UNKNOWN_KID_PAUSE + 59) == UNKNOWN
+    assert site.asked.count("/keys") == 2
+
+
+def test_a_failing_issuer_is_not_asked_more_often_for_unknown_kids(site: Site) -> None:
+    keys = keys_of()
+    keys.find(site.issuer(), "a", NOW)
+    site.answers["/keys"] = status(500)
+    for second in range(60, 120):
+        assert refused(keys, site.issuer(), "made-up", NOW + second) == UNAVAILABLE
+        assert keys.find(site.issuer(), "a", NOW + second).kid == "a"
+    assert site.asked.count("/keys") == 2
+
+
+def test_a_withdrawn_key_is_gone_with_the_soft_age(site: Site) -> None:
+    keys = keys_of()
+    site.publish(jwk("a"), jwk("b"))
+    keys.find(site.issuer(), "b", NOW)
+    site.publish(jwk("a"))
+    assert keys.find(site.issuer(), "b", NOW + SOFT_AGE - 1).kid == "b"
+    assert refused(keys, site.issuer(), "b", NOW + SOFT_AGE) == UNKNOWN
+    assert keys.find(site.issuer(), "a", NOW + SOFT_AGE).kid == "a"
+
+
+def test_a_key_that_changes_under_its_kid_is_the_new_one_from_the_soft_age_on(site: Site) -> None:
+    keys = keys_of()
+    before = keys.find(site.issuer(), "a", NOW)
+    site.publish(jwk("a", owner="new"))
+    after = keys.find(site.issuer(), "a", NOW + SOFT_AGE)
+    assert before.key.key.public_numbers() != after.key.key.public_numbers()
+
+
+def test_an_issuer_that_is_gone_is_served_from_memory_for_a_day_and_then_refused(site: Site) -> None:
+    keys = keys_of()
+    keys.find(site.issuer(), "a", NOW)
+    site.answers.clear()
+    for age in (SOFT_AGE, HARD_AGE // 2, HARD_AGE - 1):
+        assert keys.find(site.issuer(), "a", NOW + age).kid == "a"
+    for age in (HARD_AGE, 10 * HARD_AGE):
+        assert refused(keys, site.issuer(), "a", NOW + age) == UNAVAILABLE
+    site.publish(jwk("a"))
+    assert keys.find(site.issuer(), "a", NOW + 11 * HARD_AGE).kid == "a"
+
+
+def test_an_issuer_that_was_never_reached_is_asked_again_after_seconds(site: Site) -> None:
+    keys = keys_of()
+    site.answers["/keys"] = status(503)
+    assert [refused(keys, site.issuer(), "a", NOW + second) for second in range(FAILURE_PAUSE)] == [UNAVAILABLE] * 5
+    assert site.asked == [DISCOVERY, "/keys"]
+    site.publish(jwk("a"))
+    assert keys.find(site.issuer(), "a", NOW + FAILURE_PAUSE + 1).kid == "a"
+
+
+def test_a_clock_that_goes_back_a_minute_neither_refuses_nor_asks(site: Site) -> None:
+    keys = keys_of()
+    keys.find(site.issuer(), "a", NOW)
+    assert keys.find(site.issuer(), "a", NOW - 60).kid == "a"
+    assert refused(keys, site.issuer(), "made-up", NOW - 60) == UNKNOWN
+    assert site.asked == [DISCOVERY, "/keys"]
+
+
+# At once
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_two_hundred_unknown_kids_at_once_are_asked_for_once(site: Site, *, warm: bool) -> None:
+    keys = keys_of()
+    if warm:
+        keys.find(site.issuer(), "a", NOW - SOFT_AGE // 2)
+        site.asked.clear()
+    answers = at_once(200, lambda index: refused(keys, site.issuer(), f"made-up-{index}"))
+    assert set(answers) == {UNKNOWN}
+    assert site.asked == [DISCOVERY, "/keys"]
+
+
+def test_two_hundred_callers_of_a_new_issuer_all_get_its_key_from_one_fetch(site: Site) -> None:
+    keys = keys_of()
+    answers = at_once(200, lambda _: keys.find(site.issuer(), "a", NOW).kid)
+    assert set(answers) == {"a"}
+    assert site.asked == [DISCOVERY, "/keys"]
+
+
+def test_while_keys_are_refreshed_callers_with_a_known_key_do_not_wait(site: Site) -> None:
+    keys, go_on, arrived = keys_of(), threading.Event(), threading.Event()
+    keys.find(site.issuer(), "a", NOW)
+    serve = site.answers["/keys"]
+
+    def held(handler: Handler) -> None:
+        arrived.set()
+        go_on.wait(5)
+        serve(handler)
+
+    site.answers["/keys"] = held
+    first: list[VerifyingKey] = []
+    refreshing = threading.Thread(target=lambda: first.append(keys.find(site.issuer(), "a", NOW + SOFT_AGE)))
+    refreshing.start()
+    assert arrived.wait(5)
+    for _ in range(100):
+        assert keys.find(site.issuer(), "a", NOW + SOFT_AGE).kid == "a"
+    assert refreshing.is_alive()
+    go_on.set()
+    refreshing.join()
+    assert first[0].kid == "a"
+    assert site.asked.count("/keys") == 2
+
+
+def test_callers_who_waited_for_a_fetch_that_failed_do_not_try_one_after_another(site: Site) -> None:
+    keys = keys_of(deadline=BRIEF)
+    site.answers["/keys"] = silent
+    started = time.monotonic()
+    # The later ones bring a later time, as callers who arrive during the fetch do.
+    answers = at_once(60, lambda index: refused(keys, site.issuer(), "a", NOW + index // 40))
+    assert set(answers) == {UNAVAILABLE}
+    assert time.monotonic() - started < BRIEF + 1
+    assert site.asked == [DISCOVERY, "/keys"]
+
+
+def test_one_issuers_slowness_does_not_hold_up_another(site: Site) -> None:
+    keys, arrived = keys_of(deadline=2.0), threading.Event()
+
+    def arrive(handler: Handler) -> None:
+        arrived.set()
+        silent(handler)
+
+    with serving() as slow:
+        slow.answers[DISCOVERY] = arrive
+        waiting = threading.Thread(target=lambda: refused(keys, slow.issuer()))
+        waiting.start()
+        assert arrived.wait(5)
+        assert keys.find(site.issuer(), "a", NOW).kid == "a"
+        assert waiting.is_alive()
+        slow.closing.set()
+        waiting.join()
+
+
+# Slow
+
+
+@pytest.mark.parametrize("path", [DISCOVERY, "/keys"])
+@pytest.mark.parametrize("how", ["silent", "headers drip", "body drips"])
+def test_a_slow_issuer_is_given_up_within_the_deadline(site: Site, how: str, path: str) -> None:
+    site.answers[path] = SLOW[how]
+    started = time.monotonic()
+    assert refused(keys_of(deadline=BRIEF), site.issuer()) == UNAVAILABLE
+    assert time.monotonic() - started < BRIEF + 0.5
+    assert fetches_end()
+
+
+def test_both_documents_share_one_deadline(site: Site) -> None:
+    def late(handler: Handler) -> None:
+        handler.site.closing.wait(0.3)
+        document({"issuer": site.url, "jwks_uri": f"{site.url}/keys"})(handler)
+
+    site.answers[DISCOVERY] = late
+    site.answers["/keys"] = silent
+    started = time.monotonic()
+    assert refused(keys_of(deadline=0.6), site.issuer()) == UNAVAILABLE
+    assert time.monotonic() - started < 0.85
+    assert site.asked == [DISCOVERY, "/keys"]
+
+
+# Elsewhere
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("path", [DISCOVERY, "/keys"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"], ids=["same host", "other host"])
+def test_redirects_are_not_followed(site: Site, path: str, host: str, code: int) -> None:
+    site.answers["/moved"] = site.answers[path]
+    site.answers[path] = status(code, location=f"http://{host}:{site.port}/moved")
+    assert refused(keys_of(), site.issuer()) == UNAVAILABLE
+    assert "/moved" not in site.asked
+
+
+@pytest.mark.parametrize(
+    "claimed", ["https://issuer.test", "{url}/", "{url} ", "{URL}", "", None, 1, ["{url}"]], ids=str
+)
+def test_a_discovery_document_of_another_issuer_is_not_followed(site: Site, claimed: object) -> None:
+    text = claimed.format(url=site.url, URL=site.url.upper()) if isinstance(claimed, str) else claimed
+    site.answers[DISCOVERY] = document({"issuer": text, "jwks_uri": f"{site.url}/keys"})
+    assert refused(keys_of(), site.issuer()) == UNAVAILABLE
+    assert site.asked == [DISCOVERY]
+
+
+UNSAFE = [
+    "http://issuer.test/keys",
+    "http://127.0.0.1/keys",
+    "https://user@issuer.test/keys",
+    "https://user:password@issuer.test/keys",
+    "https://issuer.test/../keys",
+    "https://issuer.test/keys?kid=a",
+    "https://issuer.test/keys#a",
+    "https://issuer.test/%6beys",
+    "https://issuer.test/ke ys",
+    "https://issuer.test/keys\n",
+    "https://\u0131ssuer.test/keys",
+    "https:///keys",
+    "https://[::1/keys",
+    "https://issuer.test:port/keys",
+    "https://issuer.test:99999/keys",
+    "//issuer.test/keys",
+    "/keys",
+    "file:///etc/hostname",
+    "https://issuer.test/" + "k" * 300,
+    "",
+    None,
+    7,
+]
+
+
+@pytest.mark.parametrize("uri", UNSAFE, ids=str)
+def test_a_jwks_uri_that_is_not_as_safe_as_its_issuer_is_not_followed(uri: object) -> None:
+    asked: list[str] = []
+
+    def fetch(url: str, _within: float) -> object:
+        asked.append(url)
+        return {"issuer": "https://issuer.test", "jwks_uri": uri}
+
+    assert refused(Jwks(fetch, loopback=True), oidc_issuer("https://issuer.test")) == UNAVAILABLE
+    assert asked == [f"https://issuer.test{DISCOVERY}"]
+
+
+# Wrong
+
+WRONG: Mapping[str, Answer] = {
+    "404": status(404),
+    "500": status(500),
+    "401": status(401),
+    "203": status(203),
+    "206": status(206),
+    "204": sending(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "HTML": raw(b"<html>Sign in to the Wi-Fi</html>", content_type="text/html"),
+    "nothing": raw(b""),
+    "half": raw(b'{"keys": ['),
+    "less than promised": raw(b'{"keys": []}', content_length="100"),
+    "not UTF-8": raw(b'{"keys": "\xff"}'),
+    "UTF-16": raw(json.dumps({"keys": []}).encode("utf-16")),
+    "too deep": raw(b"[" * 100_000),
+    "a list": document([]),
+    "a word": document("keys"),
+    "no keys": document({}),
+    "keys that are no list": document({"keys": {"a": jwk("a")}}),
+    "a key that is no object": document({"keys": [jwk("a"), "b"]}),
+    "a symmetric key": document({"keys": [jwk("a"), {"kty": "oct", "kid": "b", "k": "c2VjcmV0"}]}),
+    "one kid twice": document({"keys": [jwk("a"), jwk("a", owner="other")]}),
+    "no HTTP": sending(b"220 mail.test ESMTP\r\n"),
+    "no status": sending(b"HTTP/1.1 \r\n\r\n"),
+    "a header line of 1 MiB": sending(HEADERS, b"x: ", b"x" * 2**20),
+    "a wrong chunk": sending(HEADERS, b"transfer-encoding: chunked\r\n\r\nnot hex\r\n"),
+    "hangs up": sending(),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_no_key_set_leaves_the_issuer_unavailable(site: Site, what: str) -> None:
+    site.answers["/keys"] = WRONG[what]
+    assert refused(keys_of(), site.issuer()) == UNAVAILABLE
+    assert site.asked == [DISCOVERY, "/keys"]
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_key_that_is_known_outlives_a_refresh_that_goes_wrong(site: Site, what: str) -> None:
+    keys = keys_of()
+    keys.find(site.issuer(), "a", NOW)
+    site.answers["/keys"] = WRONG[what]
+    assert keys.find(site.issuer(), "a", NOW + SOFT_AGE).kid == "a"
+    assert site.asked.count("/keys") == 2
+
+
+def test_a_key_that_cannot_be_used_is_as_good_as_none(site: Site) -> None:
+    site.publish({**jwk("a"), "use": "enc"}, jwk("b"))
+    keys = keys_of()
+    assert keys.find(site.issuer(), "b", NOW).kid == "b"
+    assert refused(keys, site.issuer(), "a") == UNKNOWN

@@ -1,0 +1,417 @@
+"""What models a call runs: by vectors, and beside parsers that read as leniently as anyone's might.
+
+Each entry of `vectors/models.json` is a call under a grant that limits models, and has either `models`, all that are
+found and allowed, or `reason`. What it leaves out is a plain chat completion at OpenAI:
+provider, scope, query, headers    the call; `headers` are names
+types, encodings                   the values of Content-Type and Content-Encoding
+body or hex; fill, times, end      the body as text or bytes; `fill` is repeated behind it, `end` follows
+encoded, truncated                 the body as the edge is shown it, if it is no good
+allowed                            the grant's `models`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import email.parser
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import urllib3
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chalicelib.errors import Refusal
+from chalicelib.models import selection as model_selection
+from chalicelib.models.body import CallBody, of
+from chalicelib.models.endpoints import FORM, JSON, MODEL_ENDPOINTS
+from chalicelib.patterns import model_matches
+from chalicelib.providers import keys as providers
+from chalicelib.providers import paths as call_path
+from chalicelib.providers.keys import PROVIDERS
+from tests.forge import vectors
+
+VECTORS = vectors("models.json")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "grants.md").read_text()
+ALLOWED = ("gpt-5-mini", "text-embedding-3-*")
+CHAT, TRANSCRIPTIONS = "POST:/v1/chat/completions", "POST:/v1/audio/transcriptions"
+STEADY = settings(derandomize=True, deadline=None, max_examples=500)  # the same examples on every machine
+STATUSES = {
+    "body_no_json": (400, "invalid_request"),
+    "body_no_form": (400, "invalid_request"),
+    "body_twice": (400, "invalid_request"),
+    "model_missing": (400, "invalid_request"),
+    "model_no_text": (400, "invalid_request"),
+    "model_unclear": (400, "invalid_request"),
+    "model_elsewhere": (403, "insufficient_scope"),
+    "model_endpoint_closed": (403, "insufficient_scope"),
+    "models_unknown": (403, "insufficient_scope"),
+    "model_not_allowed": (403, "model_not_allowed"),
+    "body_cut": (413, "invalid_request"),
+    "body_media_type": (415, "invalid_request"),
+    "body_encoded": (415, "invalid_request"),
+    "body_not_shown": (503, "temporarily_unavailable"),
+}
+
+
+def shown(content: bytes, *types: str, **more: Any) -> CallBody:  # noqa: ANN401  CallBody's fields
+    return CallBody(base64.b64encode(content).decode(), truncated=False, content_types=types, **more)
+
+
+def body_of(entry: Mapping[str, Any]) -> CallBody:
+    content = bytes.fromhex(entry["hex"]) if "hex" in entry else entry.get("body", "").encode()
+    content += entry.get("fill", "").encode() * entry.get("times", 0) + entry.get("end", "").encode()
+    encoded = base64.b64encode(content).decode() if {"hex", "body"} & entry.keys() else entry.get("encoded")
+    return CallBody(
+        encoded=encoded,
+        truncated=entry.get("truncated", False),
+        content_types=tuple(entry.get("types", ["application/json"])),
+        content_encodings=tuple(entry.get("encodings", ())),
+        header_names=tuple(entry.get("headers", ())),
+    )
+
+
+def admitted(provider: str, scope: str, query: str, body: CallBody, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the models of a call that a grant allows; raises Refusal."""
+    found = model_selection.models(provider, scope, query, body)
+    model_selection.check(found, allowed)
+    return found
+
+
+def refused(attempt: Callable[[], object]) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        attempt()
+    return caught.value
+
+
+@pytest.mark.parametrize("entry", VECTORS, ids=lambda entry: entry["name"])
+def test_the_vectors_have_their_models_or_their_refusal(entry: Mapping[str, Any]) -> None:
+    def attempt() -> tuple[str, ...]:
+        scope, query = entry.get("scope", CHAT), entry.get("query", "")
+        allowed = tuple(entry.get("allowed", ALLOWED))
+        return admitted(entry.get("provider", "openai"), scope, query, body_of(entry), allowed)
+
+    if "models" in entry:
+        assert list(attempt()) == entry["models"]
+        return
+    refusal = refused(attempt)
+    assert refusal.reason == entry["reason"]
+    assert (refusal.status, refusal.error) == STATUSES[refusal.reason]
+    assert refusal.description.isascii()
+    assert refusal.description.isprintable()
+    assert len(refusal.description) <= 400
+
+
+def test_every_refusal_has_a_vector() -> None:
+    assert {entry["reason"] for entry in VECTORS if "reason" in entry} == STATUSES.keys()
+
+
+def test_a_model_that_is_not_allowed_is_named_and_nothing_of_the_grant_is() -> None:
+    body = shown(b'{"model": "gpt-5"}', "application/json")
+    text = refused(lambda: admitted("openai", CHAT, "", body, ALLOWED)).description
+    assert text == "the grant does not allow the model 'gpt-5'"
+
+
+def test_a_member_that_is_refused_is_named() -> None:
+    body = shown(b'{"model": "gpt-5-mini", "previous_response_id": "resp_1"}', "application/json")
+    text = refused(lambda: admitted("openai", "POST:/v1/responses", "", body, ALLOWED)).description
+    assert "`previous_response_id`" in text
+    assert "resp_1" not in text
+
+
+@pytest.mark.parametrize("provider", MODEL_ENDPOINTS)
+def test_every_endpoint_is_written_as_its_provider_writes_it_and_is_not_closed(provider: str) -> None:
+    for endpoint in MODEL_ENDPOINTS[provider]:
+        path = endpoint.scope.partition(":")[2].replace("{model}", "gpt-5-mini")
+        assert call_path.own(path, PROVIDERS[provider].paths) == path
+        assert not providers.closed(PROVIDERS[provider], path)
+
+
+def test_a_grant_that_limits_models_opens_nothing_of_a_generic_key() -> None:
+    assert PROVIDERS.keys() - MODEL_ENDPOINTS.keys() == {"generic", "github", "stripe"}
+
+
+# docs/grants.md
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the page's table under this heading."""
+    lines = PAGE.partition(heading + "\n")[2].partition("\n\n")[0].splitlines()[1:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_page_s_endpoints_are_those_that_a_grant_can_open() -> None:
+    told = set()
+    for provider, bases, names in rows("| Provider | Base | Endpoints |"):
+        for base in re.findall("`([^`]+)`", bases):
+            for name, form in re.findall(r"`([^`]+)`(?: \(([^)]+)\))?", names):
+                listed = re.fullmatch(r"models(/\{model\})?", name)
+                kinds = {"": JSON, "form": FORM, "form or JSON": FORM + JSON}[form]
+                scope = f"{'GET' if listed else 'POST'}:{base.rstrip('/')}/{name}"
+                told.add((provider.strip("`"), scope, "" if listed else kinds))
+    assert told == {
+        (provider, one.scope, "".join(one.bodies))
+        for provider, all_of_it in MODEL_ENDPOINTS.items()
+        for one in all_of_it
+    }
+
+
+def test_the_page_s_refusals_are_those_that_there_are() -> None:
+    told = {reason.strip("`"): int(status) for _, status, reason in rows("| What | Answer | In the log |")}
+    assert told == {reason: status for reason, (status, _) in STATUSES.items()}
+
+
+def test_what_the_page_calls_stored_or_speaking_of_models_is_refused() -> None:
+    stored, speaking = (
+        set(re.findall("`([^`]+)`", PAGE.partition(start)[2].partition(";\n")[0].replace("\n", " ")))
+        for start in ("- what is stored at the provider:", "- members, fields, query parameters and headers")
+    )
+    assert len(stored) >= 10
+    for name in (stored | speaking) - {"item_reference"}:
+        body = shown(json.dumps({"model": "gpt-5-mini", name: {}}).encode(), "application/json")
+        if name != "model":
+            attempt = partial(admitted, "openai", "POST:/v1/responses", "", body, ALLOWED)
+            assert refused(attempt).reason == "model_elsewhere", name
+
+
+# what the edge is shown
+
+
+def shown_by_cloudfront(**body: object) -> CallBody:
+    headers = {"Content-Type": "application/json", "X-Twice": "a"}
+    grouped = {name.lower(): [{"key": name, "value": value}] for name, value in headers.items()}
+    request: dict[str, Any] = {"headers": grouped}
+    if body:
+        request["body"] = {"action": "read-only", "encoding": "base64", "data": "e30=", "inputTruncated": False, **body}
+    return of(request)
+
+
+def test_a_body_is_read_from_cloudfront_s_event() -> None:
+    found = shown_by_cloudfront(data="e30=")
+    assert found == CallBody("e30=", False, ("application/json",), (), ("content-type", "x-twice"))  # noqa: FBT003  as it is declared
+    assert found.content() == b"{}"
+
+
+@pytest.mark.parametrize("truncated", [True, None, 0, "false"])
+def test_a_body_that_is_cut_is_413(truncated: object) -> None:
+    refusal = refused(shown_by_cloudfront(inputTruncated=truncated).content)
+    assert (refusal.reason, refusal.status) == ("body_cut", 413)
+    assert "1 MiB" in refusal.description
+
+
+@pytest.mark.parametrize("body", [{}, {"encoding": "text"}, {"data": None}, {"data": "e30"}, {"data": "e3 0="}])
+def test_a_body_that_was_not_shown_is_the_edge_s_fault(body: dict[str, object]) -> None:
+    refusal = refused(shown_by_cloudfront(**body).content)
+    assert (refusal.reason, refusal.status) == ("body_not_shown", 503)
+
+
+def test_a_body_is_not_printed() -> None:
+    body = shown(b"what is said to a model", "text/plain")
+    assert repr(body) == "CallBody(about 24 bytes, truncated=False, content_types=('text/plain',))"
+    assert str(body.encoded) not in f"{body} {[body]}"
+
+
+# forms as clients write them
+
+
+def urllib3_form() -> tuple[bytes, str]:
+    file = ("ä b.mp3", b"\x00\r\n", "audio/mpeg")
+    return urllib3.encode_multipart_formdata({"model": "whisper-1", "file": file, "prompt": "model"})
+
+
+def aiohttp_form() -> tuple[bytes, str]:
+    form = aiohttp.FormData()
+    form.add_field("file", b"\x00\r\n", filename="ä.mp3", content_type="audio/mpeg")
+    form.add_field("model", "whisper-1")
+    writer = form()
+    return asyncio.run(writer.as_bytes()), writer.headers["content-type"]
+
+
+def curl_form() -> tuple[bytes, str]:
+    """As curl and browsers write it: a boundary that begins with dashes."""
+    mark = "------------------------d74496d66958873e"
+    parts = ('name="model"\r\n\r\nwhisper-1', 'name="file"; filename="ä.mp3"\r\nContent-Type: audio/mpeg\r\n\r\n\0')
+    text = "".join(f"--{mark}\r\nContent-Disposition: form-data; {part}\r\n" for part in parts) + f"--{mark}--\r\n"
+    return text.encode(), f"multipart/form-data; boundary={mark}"
+
+
+@pytest.mark.parametrize("form", [urllib3_form, aiohttp_form, curl_form])
+def test_the_forms_of_real_clients_are_read(form: Callable[[], tuple[bytes, str]]) -> None:
+    content, media_type = form()
+    assert admitted("openai", TRANSCRIPTIONS, "", shown(content, media_type), ("whisper-1",)) == ("whisper-1",)
+
+
+# whoever reads it
+
+
+def read_as(content: bytes, pick: int) -> object:
+    """The `model` for a parser that takes the first or the last of several, in any case and any encoding of Unicode."""
+
+    def hook(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        return {name.casefold(): value for name, value in (pairs if pick else pairs[::-1])}
+
+    found = json.loads(content, object_pairs_hook=hook)
+    return found["model"]
+
+
+def is_allowed(model: object) -> bool:
+    return isinstance(model, str) and any(model_matches(pattern, model) for pattern in ALLOWED)
+
+
+def outcome(scope: str, body: CallBody) -> tuple[str, ...] | str:
+    """The models, or the reason of the refusal; any other exception is a fault."""
+    try:
+        return admitted("openai", scope, "", body, ALLOWED)
+    except Refusal as refusal:
+        return refusal.reason
+
+
+def check_json(content: bytes) -> bool:
+    found = outcome(CHAT, shown(content, "application/json"))
+    if isinstance(found, str):
+        assert found in STATUSES
+        return False
+    assert found[0] == read_as(content, 0) == read_as(content, 1)
+    assert is_allowed(found[0])
+    return True
+
+
+MEMBERS = st.sampled_from(
+    [
+        '"model"',
+        '"mod\\u0065l"',
+        '"Model"',
+        '"models"',
+        '"messages"',
+        '"tools"',
+        '"type"',
+        '"input"',
+        '"metadata"',
+        '"a"',
+    ]
+)
+
+
+def written(pairs: list[tuple[str, str]]) -> str:
+    """An object of these members, however often each."""
+    return f"{{{','.join(f'{name}:{value}' for name, value in pairs)}}}"
+
+
+TEXTS = [
+    '"gpt-5-mini"',
+    '"gpt-5"',
+    '"text-embedding-3-x"',
+    '""',
+    "null",
+    "true",
+    "false",
+    "1",
+    "1e9",
+    "NaN",
+    '"\\ud800"',
+]
+VALUES = st.recursive(
+    st.sampled_from(TEXTS),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda values: f"[{','.join(values)}]"),
+        st.lists(st.tuples(MEMBERS, inner), max_size=3).map(written),
+    ),
+    max_leaves=8,
+)
+OBJECTS = st.lists(st.tuples(MEMBERS, VALUES), max_size=4).map(written)
+
+
+@STEADY
+@given(st.binary(max_size=200))
+@example(b'{"model": false}')
+@example(b'\xef\xbb\xbf{"model": "gpt-5-mini"}')
+@example('{"model": "gpt-5-mini"}'.encode("utf-16"))
+def test_no_bytes_are_more_than_refused(content: bytes) -> None:
+    check_json(content)
+
+
+@STEADY
+@given(OBJECTS, st.sampled_from(["", " ", "\ufeff", "//"]), st.sampled_from(["", "\n", "{}", "\0"]))
+@example('{"model":"gpt-5-mini","mod\\u0065l":"gpt-5"}', "", "")
+@example('{"model":"gpt-5-mini","metadata":{"model":"gpt-5"}}', "", "\n")
+@example('{"model":false}', "", "")
+def test_what_is_admitted_has_one_model_whoever_reads_it(text: str, before: str, behind: str) -> None:
+    check_json((before + text + behind).encode())
+
+
+def test_the_search_finds_what_is_admitted() -> None:
+    assert check_json(b'{"model":"gpt-5-mini","metadata":{"model":"gpt-5"}}\n')
+
+
+def lenient_fields(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """What parsers that look the other way make of a form with the boundary `b`."""
+    for piece in re.split(rb"(?:^|\r?\n)--b(?:--)?[ \t]*(?:\r?\n|$)", content):
+        head, _, value = re.sub(rb"\r\n", b"\n", piece).partition(b"\n\n")
+        for name in re.findall(rb"\bname\*?=(?:utf-8'')?\"?([^\";\r\n]*)", head, re.IGNORECASE):
+            yield name.decode("latin-1"), value
+    whole = b'Content-Type: multipart/form-data; boundary="b"\r\n\r\n' + content
+    for part in email.parser.BytesParser().parsebytes(whole).walk():
+        name = part.get_param("name", header="content-disposition")
+        if isinstance(name, str) and not part.is_multipart():
+            payload = part.get_payload(decode=True)
+            yield name, payload if isinstance(payload, bytes) else b""
+
+
+PIECES = st.sampled_from(
+    [
+        b"--b",
+        b"--b--",
+        b"--",
+        b"\r\n",
+        b"\n",
+        b"\r\n\r\n",
+        b" ",
+        b'Content-Disposition: form-data; name="model"\r\n\r\ngpt-5-mini',
+        b'Content-Disposition: form-data; name="model"\r\n\r\ngpt-5',
+        b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\nx',
+        b'\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ngpt-5\r\n',
+        b'\r\n--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n',
+        b"Content-Transfer-Encoding: base64\r\n",
+        b"Content-Type: multipart/mixed; boundary=c\r\n",
+        b'; name="model"',
+        b"x",
+    ]
+)
+WELL_FORMED = (
+    b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ngpt-5-mini',
+    b'\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n',
+)
+
+
+def check_form(content: bytes) -> bool:
+    found = outcome(TRANSCRIPTIONS, shown(content, "multipart/form-data; boundary=b"))
+    if isinstance(found, str):
+        assert found in STATUSES
+        return False
+    read = {value.strip().decode("latin-1") for name, value in lenient_fields(content) if name.lower() == "model"}
+    assert read == set(found)
+    assert all(is_allowed(model) for model in read)
+    return True
+
+
+@STEADY
+@given(st.lists(PIECES, max_size=12).map(b"".join))
+def test_no_form_is_more_than_refused(content: bytes) -> None:
+    check_form(content)
+
+
+@STEADY
+@given(st.lists(PIECES, max_size=3).map(b"".join), st.integers(0, 200), st.integers(0, 3))
+def test_a_form_that_is_admitted_has_one_model_whoever_reads_it(insert: bytes, at: int, cut: int) -> None:
+    whole = b"".join(WELL_FORMED)
+    check_form(whole[:at] + insert + whole[at + cut :])
+
+
+def test_the_search_finds_a_form_that_is_admitted() -> None:
+    assert check_form(b"".join(WELL_FORMED))

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+import pytest
+from chalice.app import IAMAuthorizer
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
+
+from chalicelib.admin.activity import Seen
+from chalicelib.audit import Event
+from chalicelib.openapi import document as openapi
+from chalicelib.policy.plan import StoredPolicy
+from chalicelib.providers.versions import KeyVersion
+from chalicelib.revocation import Revocation
+from chalicelib.usage import Use
+from tests.http_door import Door
+from tests.parts import CI, NOW, SUB, Parts, grant, mint, parts_in
+from tests.running import JWT, ROOT, TOKEN_EXCHANGE, Answer
+
+DOCUMENT: dict[str, Any] = json.loads(openapi.text())
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        yield made
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+# the document
+
+
+def test_the_published_document_is_what_the_tables_say() -> None:
+    assert (ROOT / "docs/openapi.json").read_text() == openapi.text(), "run `make openapi`"
+
+
+def test_it_describes_the_routes_of_both_doors_and_no_other(parts: Parts) -> None:
+    there = {
+        (method, path)
+        for name in ("public", "admin")
+        for path, methods in Door(parts.app_ports, name).app.routes.items()
+        for method in methods
+    }
+    assert {(method, path) for method, path, _ in operations()} == there
+
+
+def test_it_says_of_each_route_whether_it_has_to_be_signed(parts: Parts) -> None:
+    for name in ("public", "admin"):
+        for path, methods in Door(parts.app_ports, name).app.routes.items():
+            for method, entry in methods.items():
+                signed = isinstance(entry.authorizer, IAMAuthorizer)
+                assert DOCUMENT["paths"][path][method.lower()]["security"] == ([{"sigv4": []}] if signed else [])
+
+
+def test_it_says_what_each_route_is_sent(parts: Parts) -> None:
+    for name in ("public", "admin"):
+        for path, methods in Door(parts.app_ports, name).app.routes.items():
+            for method, entry in methods.items():
+                operation = DOCUMENT["paths"][path][method.lower()]
+                if method in ("POST", "PUT"):
+                    assert set(operation["requestBody"]["content"]) == set(entry.content_types), path
+                else:
+                    assert "requestBody" not in operation, path
+
+
+def test_each_path_s_names_are_its_parameters() -> None:
+    for _, path, operation in operations():
+        named = {part[1:-1] for part in path.split("/") if part.startswith("{")}
+        assert {one["name"] for one in operation["parameters"] if one["in"] == "path"} == named
+
+
+def test_each_operation_has_an_id_of_its_own_and_says_what_it_does() -> None:
+    ids = [operation["operationId"] for _, _, operation in operations()]
+    assert len(set(ids)) == len(ids)
+    assert all(operation["summary"] for _, _, operation in operations())
+
+
+def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
+    for schema in SCHEMAS.values():
+        Draft202012Validator.check_schema(schema)
+    text = json.dumps(DOCUMENT)
+    for kind in ("schemas", "responses"):
+        there = DOCUMENT["components"][kind]
+        used = {one.partition('"')[0] for one in text.split(f"#/components/{kind}/")[1:]}
+        assert used == set(there), f"{kind}: {used ^ set(there)}"
+
+
+def test_every_refusal_is_a_problem_at_the_administrators_door_and_an_oauth_error_at_the_public_one() -> None:
+    for _, path, operation in operations():
+        kind = "Problem" if path.startswith("/admin/") else "OAuthError"
+        refusals = {status: one for status, one in operation["responses"].items() if status[0] in "45"}
+        assert {one["$ref"] for one in refusals.values()} == {f"#/components/responses/{kind}{n}" for n in refusals}
+        assert {"400", "413", "415", "500", "503"} <= refusals.keys()
+
+
+def test_its_version_is_the_project_s() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert DOCUMENT["info"]["version"] == project["version"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Event", Event),
+        ("Revocation", Revocation),
+        ("Use", Use),
+        ("Seen", Seen),
+        ("PolicyInForce", StoredPolicy),
+    ],
+)
+def test_what_is_answered_whole_has_the_members_of_its_type(name: str, kind: type) -> None:
+    assert SCHEMAS[name]["required"] == list(SCHEMAS[name]["properties"])
+    assert set(SCHEMAS[name]["required"]) == set(kind.__annotations__)
+
+
+def test_a_key_has_the_members_of_its_version() -> None:
+    members = {"name", "provider"} | {one.name for one in dataclasses.fields(KeyVersion)}
+    assert set(SCHEMAS["KeySet"]["required"]) == set(SCHEMAS["KeyListed"]["required"]) == members
+
+
+def test_a_key_s_value_is_in_no_answer() -> None:
+    answered = {name: schema for name, schema in SCHEMAS.items() if not name.endswith("Request")}
+    assert not any("value" in schema.get("properties", {}) for schema in answered.values())
+    assert SCHEMAS["KeyRequest"]["properties"]["value"]["writeOnly"] is True
+
+
+# what is answered fits it
+
+
+def fits(answer: Answer, method: str, path: str) -> None:
+    """Check an answer's status, content type and body against the document."""
+    response = DOCUMENT["paths"][path][method.lower()]["responses"][str(answer.status)]
+    if "$ref" in response:
+        response = DOCUMENT["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    kind = answer.headers.get("content-type", "application/json")  # API Gateway's own, where there is none
+    schema = {**response["content"][kind]["schema"], "components": DOCUMENT["components"]}
+    if kind != "application/jsonl":
+        Draft202012Validator(schema).validate(answer.json)
+
+
+DONE: Mapping[str, tuple[object, dict[str, str]]] = {
+    "GET /admin/revocations": (None, {}),
+    "POST /admin/revocations": ({"scope": "grant", "id": "app", "reason": "r", "until": NOW + 60}, {}),
+    "POST /admin/revocations?dry_run=true": ({"scope": "everything", "reason": "r"}, {}),
+    "DELETE /admin/revocations/{revocation_id}?dry_run=true": (None, {"revocation_id": "made"}),
+    "DELETE /admin/revocations/{revocation_id}": (None, {"revocation_id": "made"}),
+    "GET /admin/principals": (None, {}),
+    "GET /admin/principals/{principal_id}": (None, {"principal_id": SUB}),
+    "POST /admin/principals/{principal_id}/pin": (
+        {"unique_id": "AROAEXAMPLE123456789"},
+        {"principal_id": "arn:aws:iam::123456789012:role/app"},
+    ),
+    "POST /admin/principals/{principal_id}/pin?dry_run=true": (
+        {"unique_id": "AROAEXAMPLE123456789"},
+        {"principal_id": "arn:aws:iam::123456789012:role/app"},
+    ),
+    "GET /admin/usage": (None, {}),
+    "GET /admin/audit": (None, {}),
+    "GET /admin/audit?limit=1": (None, {}),
+    "GET /admin/audit/check?window=hour&start=1800000000": (None, {}),
+    "GET /admin/keys": (None, {}),
+    "PUT /admin/keys/{name}": ({"value": "sk-new"}, {"name": "openai"}),
+    "PUT /admin/keys/{name}?dry_run=true": ({"value": "sk-new"}, {"name": "openai"}),
+    "GET /admin/policy": (None, {}),
+    "PUT /admin/policy?dry_run=true": ({"text": grant(ttl="10m")}, {}),
+    "POST /admin/policy/validate": ({"text": grant()}, {}),
+    "POST /admin/policy/plan": ({"text": grant(ttl="10m")}, {}),
+    "POST /admin/policy/explain": ({"claims": {"iss": CI, "repository_id": "1", "x": [{}]}}, {}),
+    "POST /admin/policy/replay": ({"text": grant(ttl="10m")}, {}),
+    "PUT /admin/policy": ({"text": grant(ttl="10m")}, {}),
+    "GET /admin/openapi.json": (None, {}),
+}
+
+
+def test_every_administrators_answer_fits_the_document(parts: Parts) -> None:
+    door = Door(parts.app_ports, "admin")
+    parts.apply(grant())
+    parts.admit(parts.token())
+    parts.exchange(mint(repository_id="5"))
+    made = parts.revoke("principal", SUB)
+    if_match = {"if-match": f'"{parts.control.current().version}"'}
+    routes = {route.partition("?")[0] for route in DONE}
+    assert routes == {f"{method} {path}" for method, path, _ in operations() if path.startswith("/admin/")}
+    for route, (body, parameters) in DONE.items():
+        method, _, target = route.partition(" ")
+        path, _, query = target.partition("?")
+        named = {name: quote(made if value == "made" else value, safe="") for name, value in parameters.items()}
+        pairs: dict[str, Any] = dict(parse_qsl(query))
+        done = door.administer(method, path, body, parameters=named, headers=if_match, query=pairs)
+        assert done.status in (200, 201), (route, done)
+        fits(done, method, path)
+        for refused in (
+            door.ask(method, path, body, parameters=named),
+            door.administer(method, path, body, parameters=named, query={"x": "y"}),
+            door.administer(method, path, "{", parameters=named, headers={"content-type": "text/plain"}),
+        ):
+            assert refused.status in (400, 403, 415)
+            fits(refused, method, path)
+
+
+def test_every_other_refusal_fits_the_document(parts: Parts) -> None:
+    door = Door(parts.app_ports, "admin")
+    policy, revocations, keys = "/admin/policy", "/admin/revocations", "/admin/keys/{name}"
+    old, new = {"if-match": '"9"'}, {"if-match": f'"{parts.control.current().version}"'}
+    retry = {"idempotency-key": "0123456789abcdef0123456789abcdef"}
+    asked = {"scope": "grant", "id": "app", "reason": "r"}
+    door.administer("POST", revocations, asked, headers=retry)
+    refusals = [
+        (428, "PUT", policy, {"text": grant()}, {}),
+        (412, "PUT", policy, {"text": grant()}, old),
+        (422, "PUT", policy, {"text": "x"}, new),
+        (422, "POST", f"{policy}/validate", {"text": grant(to="{issuer: ci, claims: {ref: x}}")}, {}),
+        (422, "POST", revocations, {**asked, "id": "pods"}, retry),
+        (404, "POST", revocations, {**asked, "id": "none"}, {}),
+        (413, "POST", revocations, " " * 70_000, {}),
+    ]
+    for status, method, path, body, headers in refusals:
+        answer = door.administer(method, path, body, headers=headers)
+        assert answer.status == status, answer
+        fits(answer, method, path)
+    (parts.directory / "state.db").rename(parts.directory / "gone.db")
+    answer = door.administer("PUT", keys, {"value": "x"}, parameters={"name": "openai"})
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    fits(answer, "PUT", keys)
+
+
+def test_every_public_answer_fits_the_document(parts: Parts) -> None:
+    door = Door(parts.app_ports, "public")
+    exchange = {"grant_type": TOKEN_EXCHANGE, "audience": "openai", "subject_token": mint(), "subject_token_type": JWT}
+    issued = door.ask("POST", "/token", exchange)
+    answers = {("POST", "/token"): issued, ("POST", "/revoke"): door.ask("POST", "/revoke", {"token": "x"})}
+    gets = [path for method, path, _ in operations() if method == "GET" and not path.startswith("/admin/")]
+    queries = {"/audience": {"issuer": CI}}
+    answers |= {("GET", path): door.ask("GET", path, query=queries.get(path)) for path in gets}
+    assert {one.status for one in answers.values()} == {200}
+    for (method, path), answer in answers.items():
+        fits(answer, method, path)
+    for path in ("/token", "/token/iam", "/anthropic/v1/oauth/token", "/revoke"):
+        for refused in (
+            door.ask("POST", path, "{"),
+            door.ask("POST", path, "x", headers={"content-type": "text/plain"}),
+        ):
+            assert refused.status in (400, 403, 415)
+            fits(refused, "POST", path)
+
+
+def test_whoever_asks_the_administrators_door_gets_the_document(parts: Parts) -> None:
+    answer = Door(parts.app_ports, "admin").administer("GET", "/admin/openapi.json")
+    assert (answer.status, answer.json) == (200, DOCUMENT)

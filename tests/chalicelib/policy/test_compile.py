@@ -1,0 +1,420 @@
+"""The policy file as a whole, by vectors, and by texts that nobody would write.
+
+`vectors/policy/valid/*.yaml` parse. `vectors/policy/invalid/*.yaml` have exactly the faults that their last lines state:
+`#? [line, field, found, allowed]`, then `#schema` with what the JSON Schema says (test_schema.py).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chalicelib.issuers.presets import PRESETS
+from chalicelib.issuers.registry import Issuer
+from chalicelib.policy import compile as policy
+from chalicelib.policy.compile import Dialect, Policy, PolicyInvalid
+from chalicelib.policy.grants import Grant
+from chalicelib.quota import Limit
+
+VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "policy"
+VALID = {one.stem: one.read_text() for one in sorted((VECTORS / "valid").glob("*.yaml"))}
+INVALID = {one.stem: one.read_text() for one in sorted((VECTORS / "invalid").glob("*.yaml"))}
+STEADY = settings(derandomize=True, deadline=None)  # the same examples on every machine, however busy
+
+ONE = """\
+keys: {openai: {provider: openai}}
+issuers: {github: {preset: github-actions, audience: keybroker}}
+grants:
+  app:
+    key: openai
+    to: {issuer: github, claims: {repository_id: "1"}}
+    scope: ["POST:/v1/responses"]
+    quota: {tokens: 1/hour, calls: 1/minute}
+"""
+
+
+def faults(text: str, dialect: Dialect = policy.DEPLOYED) -> list[list[object]]:
+    """Read a policy that is refused; return line, field, found and allowed of each fault."""
+    with pytest.raises(PolicyInvalid) as caught:
+        policy.parse(text, "k.yaml", dialect)
+    assert {one.file for one in caught.value.faults} == {"k.yaml"}
+    return [[one.line, one.field, one.found, one.allowed] for one in caught.value.faults]
+
+
+def grant_of(name: str, vector: str) -> Grant:
+    return policy.parse(VALID[vector]).grants[name]
+
+
+def wanted(name: str, vector: str) -> dict[tuple[str, ...], object]:
+    return dict(grant_of(name, vector).claims)
+
+
+# Vectors
+
+
+def test_the_vectors_are_there() -> None:
+    assert {"design", "least", "aws", "claims", "bounds"} <= VALID.keys()
+    assert len(INVALID) >= 35
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_a_valid_file_parses_and_all_of_it_is_there(name: str) -> None:
+    found = policy.parse(VALID[name])
+    written = re.findall(r"^  ([\w-]+):", VALID[name].split("grants:")[1], re.MULTILINE)
+    assert list(found.grants) == written
+    assert all(Grant.from_json(json.loads(json.dumps(one.to_json()))) == one for one in found.grants.values())
+    assert all(Issuer.from_json(json.loads(json.dumps(one.to_json()))) == one for one in found.issuers.values())
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_file_has_exactly_these_faults(name: str) -> None:
+    expected = [json.loads(line) for line in re.findall(r"^#\? (.*)$", INVALID[name], re.MULTILINE)]
+    assert expected
+    assert faults(INVALID[name]) == expected
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_faults_come_by_line_and_each_once(name: str) -> None:
+    found = faults(INVALID[name])
+    assert [one[0] for one in found] == sorted(int(str(one[0])) for one in found)
+    assert len({json.dumps(one) for one in found}) == len(found)
+
+
+def test_a_fault_reads_as_editors_and_people_want_it() -> None:
+    with pytest.raises(PolicyInvalid) as caught:
+        policy.parse(ONE.replace("1/hour", "1/week"), "team/keybroker.yaml")
+    allowed = "a limit: N/minute, N/hour or N/day"
+    text = f"team/keybroker.yaml:8: grants.app.quota.tokens: found '1/week', allowed: {allowed}"
+    assert str(caught.value) == text
+    (fault,) = caught.value.faults
+    assert fault.to_json() == {
+        "file": "team/keybroker.yaml",
+        "line": 8,
+        "field": "grants.app.quota.tokens",
+        "found": "'1/week'",
+        "allowed": allowed,
+    }
+
+
+# What a file means
+
+
+def test_a_grant_is_what_the_file_says() -> None:
+    assert grant_of("app-ci", "design") == Grant(
+        name="app-ci",
+        key="openai",
+        issuer="https://token.actions.githubusercontent.com",
+        claims=(
+            (("repository_owner_id",), ("9919",)),
+            (("repository_id",), ("1234",)),
+            (("ref",), ("refs/heads/main", "refs/tags/*")),
+        ),
+        scope=("POST:/v1/chat/completions", "POST:/v1/responses", "GET:/v1/models", "GET:/v1/models/*"),
+        ttl=900,
+        token_limits=(Limit(30, "hour"),),
+        call_limits=(Limit(120, "minute"), Limit(10_000, "day")),
+        total_limits=(Limit(100_000, "day"),),
+        models=("gpt-5-mini", "text-embedding-3-*"),
+        source_ips=("198.51.100.0/24",),
+    )
+
+
+def test_an_issuer_without_preset_is_what_the_file_says() -> None:
+    one = policy.parse(VALID["design"]).issuers["cluster"]
+    assert (one.url, one.audience, one.algorithms) == ("https://k8s.example.com", "keybroker", ("RS256",))
+    assert (one.max_lifetime, one.single_use, one.identity.paths) == (86_400, False, (("sub",),))
+    assert one.jwks is not None
+    assert one.jwks["keys"][0]["kid"] == "cluster-1"
+
+
+def test_an_issuer_with_a_preset_has_what_the_file_leaves_out_from_it() -> None:
+    found = policy.parse(VALID["design"]).issuers
+    assert (found["github"].url, found["github"].single_use) == ("https://token.actions.githubusercontent.com", True)
+    assert (found["gitlab"].url, found["gitlab"].single_use) == ("https://gitlab.example.com", False)
+
+
+@pytest.mark.parametrize("written", ["single_use: false", "max_lifetime: 60s", "algorithms: [ES256]"])
+def test_what_the_file_says_wins_over_the_preset(written: str) -> None:
+    one = policy.parse(ONE.replace("audience: keybroker", f"audience: keybroker, {written}")).issuers["github"]
+    expected = {"single_use": False, "max_lifetime": 60, "algorithms": ("ES256",)}
+    name = written.partition(":")[0]
+    assert getattr(one, name) == expected[name] != getattr(PRESETS["github-actions"], name)
+
+
+def test_what_a_preset_refuses_and_requires_cannot_be_turned_off() -> None:
+    for field in ("required: []", "refused: []", "identity: sub"):
+        name = field.partition(":")[0]
+        (fault,) = faults(ONE.replace("audience: keybroker", f"audience: keybroker, {field}"))
+        assert fault[1:3] == [f"issuers.github.{name}", f"an unknown field {name!r}"]
+
+
+def test_without_models_and_addresses_any_are_meant_and_a_token_lives_a_quarter_of_an_hour() -> None:
+    one = policy.parse(ONE).grants["app"]
+    assert (one.models, one.source_ips, one.total_limits, one.ttl) == (None, None, (), 900)
+
+
+@pytest.mark.parametrize(
+    ("name", "arn"),
+    [
+        ("role", "arn:aws:iam::123456789012:role/billing"),
+        ("role-with-path", "arn:aws:iam::123456789012:role/billing"),  # sessions do not carry the path
+        ("china", "arn:aws-cn:iam::123456789012:role/billing"),
+        ("government", "arn:aws-us-gov:iam::123456789012:role/billing"),
+        ("user", "arn:aws:iam::123456789012:user/ada"),
+        ("user-with-path", "arn:aws:iam::123456789012:user/team/ada"),
+        ("federated", "arn:aws:sts::123456789012:federated-user/ada"),
+        ("every-role", "arn:aws:iam::123456789012:role/*"),
+    ],
+)
+def test_an_aws_principal_is_matched_by_account_and_by_arn(name: str, arn: str) -> None:
+    assert grant_of(name, "aws").issuer == "aws"
+    assert wanted(name, "aws") == {("aws_account",): ("123456789012",), ("aws",): (arn,)}
+
+
+@pytest.mark.parametrize("name", ["web-identity", "web-identity-with-path"])
+def test_via_web_identity_is_matched_by_the_issuers_own_claims(name: str) -> None:
+    arn = "arn:aws:iam::123456789012:role/" + ("service/billing" if "path" in name else "billing")
+    assert grant_of(name, "aws").issuer.endswith(".tokens.sts.global.api.aws")
+    assert wanted(name, "aws") == {
+        ("https://sts.amazonaws.com/", "aws_account"): ("123456789012",),
+        ("sub",): (arn,),
+    }
+
+
+def test_values_keep_the_type_that_they_are_written_with() -> None:
+    found = {path[0]: values for path, values in wanted("values", "claims").items()}
+    types = {name: [(type(one), one) for one in values] for name, values in found.items() if isinstance(values, tuple)}
+    assert types["text"] == [(str, "true")]
+    assert types["truth"] == [(bool, True)]
+    assert types["number"] == [(int, 1)]
+    assert types["digits"] == [(str, "1")]
+    assert types["negative"] == [(int, -5)]
+    assert types["mixed"] == [(int, 1), (bool, True), (str, "1"), (str, "true")]
+    assert types["quoted"] == [(str, one) for one in ("yes", "null", "010", "2026-07-15", "1.0", "~")]
+    assert types["case"] == [(str, "Main")]
+    assert types["blank"] == [(str, " ")]
+    assert {"1", "null", "agent_tag:queue", "oidc.circleci.com/project-id"} <= found.keys()
+
+
+def test_nested_claims_are_lists_of_names_in_yaml_and_in_json() -> None:
+    assert list(wanted("paths", "claims")) == [
+        ("kubernetes.io", "namespace"),
+        ("kubernetes.io", "serviceaccount", "name"),
+        ("https://sts.amazonaws.com/", "principal_tags", "team"),
+        ("sub",),
+        ("[",),
+    ]
+
+
+def test_the_bounds_are_within() -> None:
+    found = policy.parse(VALID["bounds"])
+    ttls = {name: one.ttl for name, one in found.grants.items() if name.startswith(("least", "most"))}
+    assert ttls == {"least": 300, "least-seconds": 300, "most": 3600, "most-seconds": 3600, "most-minutes": 3600}
+    assert {name: one.max_lifetime for name, one in found.issuers.items()} == {"a": 60, "b": 7 * 86_400}
+    assert found.grants["limits"].call_limits == (Limit(1_000_000_000, "day"),)
+
+
+@pytest.mark.parametrize("text", ["90s", "15m", "1h", "7d"])
+def test_a_duration_is_read_and_spelled_the_same(text: str) -> None:
+    assert {"90s": 90, "15m": 900, "1h": 3600, "7d": 604_800}[text] == policy.seconds(text)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("field", "most", "written"),
+    [
+        ("scope", 100, '"GET:/{}"'),
+        ("models", 100, "m{}"),
+        ("source_ips", 100, "10.0.{}.0/24"),
+        ("to.claims.repository_id", 100, '"{}"'),
+    ],
+)
+def test_a_list_has_at_most_so_many_values(field: str, most: int, written: str) -> None:
+    def text(count: int) -> str:
+        values = f"[{', '.join(written.format(number) for number in range(count))}]"
+        if field.startswith("to"):
+            return ONE.replace('repository_id: "1"', f"repository_id: {values}")
+        if field == "scope":
+            return ONE.replace('["POST:/v1/responses"]', values)
+        return f"{ONE}    {field}: {values}\n"
+
+    policy.parse(text(most))
+    assert [one[1:] for one in faults(text(most + 1))] == [[f"grants.app.{field}", str(most + 1), f"at most {most}"]]
+
+
+def test_a_grant_matches_at_most_fifty_claims() -> None:
+    def text(count: int) -> str:
+        return ONE.replace('repository_id: "1"', ", ".join(f"c{number}: x" for number in range(count)))
+
+    policy.parse(text(50))
+    assert [one[1:] for one in faults(text(51))] == [["grants.app.to.claims", "51", "at most 50"]]
+
+
+@pytest.mark.parametrize("length", [1024, 1025])
+def test_a_text_has_at_most_1024_characters(length: int) -> None:
+    text = ONE.replace('repository_id: "1"', f"repository_id: {'x' * length}")
+    if length == 1024:
+        assert policy.parse(text).grants["app"].claims[0][1] == ("x" * 1024,)
+    else:
+        (fault,) = faults(text)
+        assert fault[1] == "grants.app.to.claims.repository_id"
+        assert len(str(fault[2])) == 200
+
+
+# Line breaks, which `$` of a regular expression lets pass
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("  app:", '  "app\\n":'),
+        ("{openai:", '{"openai\\n":'),
+        ("1/hour", '"1/hour\\n"'),
+        ('"POST:/v1/responses"', '"POST:/v1/responses\\n"'),
+        ("    key: openai", '    key: "openai\\n"'),
+        ("    key: openai", '    ttl: "15m\\n"\n    key: openai'),
+        ("issuer: github,", 'issuer: "github\\n",'),
+    ],
+)
+def test_a_line_break_at_the_end_is_no_part_of_anything(before: str, after: str) -> None:
+    assert before in ONE
+    assert any(str(one[2]).endswith("\\n'") for one in faults(ONE.replace(before, after)))
+
+
+# What one machine lets in besides
+
+LOOPBACK = Dialect(PRESETS, loopback_issuers=True)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8003", "http://localhost:8003", "http://[::1]:8003"])
+def test_an_issuer_on_this_machine_may_use_http_only_where_that_is_let_in(url: str) -> None:
+    text = ONE.replace("preset: github-actions", f'preset: github-actions, url: "{url}"')
+    assert policy.parse(text, dialect=LOOPBACK).issuers["github"].url == url
+    assert [one[1:] for one in faults(text)] == [["issuers.github.url", repr(url), "an https:// URL"]]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1.example.com", "http://127.0.0.2", "http://localhost.example.com"])
+def test_an_issuer_elsewhere_never_uses_http(url: str) -> None:
+    text = ONE.replace("preset: github-actions", f'preset: github-actions, url: "{url}"')
+    assert [one[3] for one in faults(text, LOOPBACK)] == ["an https:// URL"]
+
+
+# Anything at all
+
+
+def read_or_refused(text: str) -> Policy | None:
+    """Read a text. Whatever it is, nothing but PolicyInvalid comes out, with faults that can be shown."""
+    try:
+        return policy.parse(text)
+    except PolicyInvalid as invalid:
+        found = invalid.faults
+    lines = 1 + sum(text.count(mark) for mark in "\n\r\x85\u2028\u2029")
+    assert found
+    for fault in found:
+        assert 1 <= fault.line <= lines + 1
+        assert fault.found
+        assert fault.allowed
+        assert len(fault.found) <= 200
+        json.dumps(fault.to_json(), ensure_ascii=False).encode()
+    return None
+
+
+@STEADY
+@given(
+    st.text(st.characters(codec=None), max_size=60) | st.text("agk:-?[]{},&*!|>'\"%@` #\n\t~<1\ufeff\x85\u2028\ud800")
+)
+@example("keys: {? {a: 1} : {}}")
+@example("grants: {a: {to: {claims: {'[\"a\"': x}}}}")
+@example("issuers: {a: {jwks: {? [a]: b}}}")
+def test_any_text_at_all_is_read_or_refused_with_faults(text: str) -> None:
+    read_or_refused(text)
+
+
+_PIECES = re.compile(r"\w+|[^\w\s]|\s+")
+_ODD = [
+    "*",
+    "null",
+    "~",
+    "yes",
+    "1",
+    "1.5",
+    "[]",
+    "{}",
+    "[a]",
+    "{a: b}",
+    '""',
+    "'[\"'",
+    "x",
+    "\n",
+    "  ",
+    ":",
+    ",",
+    "0",
+    "é",
+]
+_ODD += [
+    "- ",
+    "? ",
+    "aws",
+    "via",
+    "claims",
+    "http://a",
+    "::/0",
+    "9" * 30,
+    "2026-01-01",
+    "15m\\n",
+    "<<",
+    "!a",
+    "&a",
+    "|",
+    "\x00",
+]
+
+
+@STEADY
+@given(st.sampled_from(sorted(VALID)), st.randoms(use_true_random=False), st.integers(1, 4))
+def test_a_good_policy_with_a_few_pieces_changed_is_read_or_refused(
+    name: str, chance: random.Random, times: int
+) -> None:
+    pieces = _PIECES.findall(VALID[name])
+    for _ in range(times):
+        at = chance.randrange(len(pieces))
+        pieces[at] = chance.choice(["", chance.choice(_ODD), pieces[at] * 2, chance.choice(pieces)])
+    read = read_or_refused("".join(pieces))
+    if read is not None:
+        assert all(one.claims and one.scope and one.call_limits and one.token_limits for one in read.grants.values())
+
+
+def _values() -> st.SearchStrategy[object]:
+    leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(_ODD)
+    return st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+
+
+_FIELDS = {
+    "keys": ["openai"],
+    "issuers": ["preset", "url", "audience", "algorithms", "jwks", "max_lifetime", "single_use"],
+    "grants": ["key", "to", "scope", "quota", "models", "source_ips", "ttl", "total"],
+}
+
+
+@STEADY
+@given(st.data())
+def test_any_values_in_the_places_of_good_ones_are_read_or_refused(data: st.DataObject) -> None:
+    def entry(fields: list[str]) -> dict[str, object]:
+        return data.draw(st.dictionaries(st.sampled_from(fields), _values(), max_size=4))
+
+    to = data.draw(st.dictionaries(st.sampled_from(["issuer", "claims", "aws", "via"]), _values()))
+    whole = {
+        "keys": {"openai": data.draw(st.just({"provider": "openai"}) | _values())},
+        "issuers": {"a": entry(_FIELDS["issuers"])},
+        "grants": {"a": {**entry(_FIELDS["grants"]), "to": to}},
+    }
+    read_or_refused(json.dumps(whole))

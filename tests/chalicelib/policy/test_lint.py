@@ -1,0 +1,303 @@
+"""Lint: each rule finds what it is for, at its line, and nothing else; and ten thousand grants take seconds."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chalicelib.issuers.presets import PRESETS
+from chalicelib.policy import compile as policy
+from chalicelib.policy import lint
+from chalicelib.policy.compile import Policy
+from chalicelib.policy.grants import Grant
+from chalicelib.policy.lint import RULES, Finding
+from chalicelib.quota import Limit
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "grants.md"
+ISSUERS = """\
+keys: {openai: {provider: openai}, internal: {provider: generic}}
+issuers:
+  github: {preset: github-actions, audience: keybroker}
+  ghes: {preset: github-actions, url: https://github.example.com/_services/token, audience: keybroker}
+  gitlab: {preset: gitlab, audience: keybroker}
+  circleci: {preset: circleci, url: https://oidc.circleci.com, audience: keybroker}
+  buildkite: {preset: buildkite, audience: keybroker}
+  bitbucket: {preset: bitbucket, url: https://api.bitbucket.org/2.0/workspaces/a/pipelines-config/identity/oidc, audience: x}
+  entra: {preset: azure-devops-entra, url: https://login.microsoftonline.com/t/v2.0}
+  terraform: {preset: hcp-terraform, audience: keybroker}
+  k8s: {preset: kubernetes, url: https://k8s.example.com, audience: keybroker}
+  google: {preset: google, audience: keybroker}
+  azure: {preset: azure-managed-identity, url: https://sts.windows.net/t/, audience: keybroker}
+  vercel: {preset: vercel, url: https://oidc.vercel.com, audience: keybroker}
+  aws: {preset: aws-web-identity, url: https://u.tokens.sts.global.api.aws, audience: keybroker}
+  own: {url: https://idp.example.com, audience: keybroker}
+grants:
+"""
+TO_LINE = len(ISSUERS.splitlines()) + 3
+ROLE = "arn:aws:iam::123456789012:role"
+
+
+def grant(to: str, name: str = "app", **changes: str) -> str:
+    """Write a grant; `to` is on its third line."""
+    fields = {
+        "key": "openai",
+        "to": to,
+        "scope": '["POST:/v1/responses", "GET:/v1/models/*"]',
+        "quota": "{tokens: 30/hour, calls: 60/minute}",
+        **changes,
+    }
+    return f"  {name}:\n" + "".join(f"    {field}: {value}\n" for field, value in fields.items())
+
+
+def found(*grants: str, allowed: tuple[str, ...] = ()) -> list[tuple[str, int, str]]:
+    """Lint some grants; return rule, line and field of each finding."""
+    parsed = policy.parse(ISSUERS + "".join(grants), "k.yaml")
+    return [(one.rule, one.line, one.field) for one in lint.lint(parsed, PRESETS, allowed)]
+
+
+def claims(issuer: str, written: str) -> str:
+    return f"{{issuer: {issuer}, claims: {{{written}}}}}"
+
+
+# unpinned
+
+
+@pytest.mark.parametrize(
+    ("issuer", "names", "ids"),
+    [
+        ("github", "repository: octo-org/app, ref: refs/heads/main", 'repository_id: "1"'),
+        ("github", "repository_owner: octo-org", 'repository_owner_id: "9919"'),
+        ("ghes", "repository: octo-org/app", 'repository_id: "1"'),
+        ("gitlab", "ref_path: refs/heads/main", 'project_id: "20"'),
+        ("gitlab", 'ref_protected: "true"', 'namespace_id: "72"'),
+        ("circleci", "oidc.circleci.com/vcs-origin: github.com/o/r", "oidc.circleci.com/org-id: a64b0a19"),
+        ("buildkite", "build_branch: main", "pipeline_id: 0184990a"),
+        ("bitbucket", "branchName: main", 'repositoryUuid: "{2e9e429c}"'),
+        ("entra", "tid: ff882432", "sub: /eid1/c/pub"),
+        ("terraform", "terraform_run_phase: apply", "terraform_workspace_id: ws-1"),
+        ("k8s", "aud: keybroker", "[kubernetes.io, namespace]: prod"),
+        ("k8s", '"kubernetes.io.namespace": prod', "sub: system:serviceaccount:prod:api"),
+        ("google", "azp: x", 'sub: "112179062720391305885"'),
+        ("azure", "idtyp: app", "oid: 644d9b8a"),
+        ("vercel", "environment: production", "project_id: prj_1"),
+    ],
+)
+def test_a_grant_pins_an_id_of_its_issuer_that_is_never_recycled(issuer: str, names: str, ids: str) -> None:
+    assert found(grant(claims(issuer, names))) == [("unpinned", TO_LINE, "grants.app.to.claims")]
+    assert found(grant(claims(issuer, f"{names}, {ids}"))) == []
+
+
+def test_a_pattern_pins_nothing() -> None:
+    assert found(grant(claims("k8s", "sub: system:serviceaccount:prod:*")))[0][0] == "unpinned"
+    assert found(grant(claims("k8s", "sub: [system:serviceaccount:prod:api, system:serviceaccount:prod:*]"))) != []
+    assert found(grant(claims("k8s", "sub: [system:serviceaccount:prod:api, system:serviceaccount:prod:web]"))) == []
+
+
+def test_an_issuer_without_preset_has_nothing_that_is_known_to_be_pinned() -> None:
+    assert found(grant(claims("own", "azp: nightly-report"))) == []
+
+
+# github-sub and unwise-claim
+
+
+@pytest.mark.parametrize("issuer", ["github", "ghes"])
+def test_github_s_sub_is_not_matched(issuer: str) -> None:
+    to = claims(issuer, 'repository_id: "1", sub: "repo:octo-org/app:ref:refs/heads/main"')
+    assert found(grant(to)) == [("github-sub", TO_LINE, "grants.app.to.claims.sub")]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "written", "claim"),
+    [
+        ("gitlab", 'project_id: "20", sub: x', "sub"),
+        ("gitlab", 'project_id: "20", project_path: g/p', "project_path"),
+        ("gitlab", 'project_id: "20", namespace_path: g', "namespace_path"),
+        ("circleci", "oidc.circleci.com/project-id: x, sub: y", "sub"),
+        ("buildkite", "pipeline_id: x, pipeline_slug: y", "pipeline_slug"),
+        ("bitbucket", "repositoryUuid: x, sub: y", "sub"),
+        ("entra", "sub: x, oid: y", "oid"),
+        ("terraform", "terraform_workspace_id: x, terraform_workspace_name: y", "terraform_workspace_name"),
+        ("google", "sub: x, email: y", "email"),
+        ("azure", "oid: x, sub: y", "sub"),
+        ("vercel", "project_id: x, sub: y", "sub"),
+    ],
+)
+def test_claims_of_names_or_of_parts_that_change_are_not_matched(issuer: str, written: str, claim: str) -> None:
+    assert found(grant(claims(issuer, written))) == [("unwise-claim", TO_LINE, f"grants.app.to.claims.{claim}")]
+
+
+def test_a_nested_claim_of_that_name_is_another_claim() -> None:
+    assert found(grant(claims("github", 'repository_id: "1", [a, sub]: x'))) == []
+    assert found(grant(claims("github", 'repository_id: "1", [sub]: x')))[0][0] == "github-sub"
+
+
+# any-role
+
+
+@pytest.mark.parametrize("name", ["role/*", "user/*", "user/team/*"])
+def test_every_role_of_an_account_is_named_as_such(name: str) -> None:
+    arn = f"arn:aws:iam::123456789012:{name}"
+    assert found(grant(f'{{aws: "{arn}"}}')) == [("any-role", TO_LINE, "grants.app.to.aws")]
+
+
+def test_every_role_of_an_account_by_web_identity_is_the_same() -> None:
+    to = f'{{issuer: aws, aws: "{ROLE}/*", via: web-identity}}'
+    assert found(grant(to)) == [("any-role", TO_LINE, "grants.app.to.aws")]
+
+
+def test_one_role_is_fine_by_either_way() -> None:
+    to = f'{{issuer: aws, aws: "{ROLE}/billing", via: web-identity}}'
+    assert found(grant(f'{{aws: "{ROLE}/billing"}}'), grant(to, "web")) == []
+
+
+def test_a_star_in_another_issuer_s_claim_named_aws_is_no_role() -> None:
+    assert found(grant(claims("own", "aws: x/*"))) == []
+
+
+# covered
+
+PINNED = claims("github", 'repository_id: "1"')
+
+
+@pytest.mark.parametrize(
+    ("to", "fields"),
+    [
+        (PINNED, {}),
+        (claims("github", 'repository_id: "1", ref: refs/heads/main'), {}),
+        (PINNED, {"scope": '["POST:/v1/responses"]'}),
+        (PINNED, {"scope": '["GET:/v1/models/gpt-5-mini"]'}),
+        (PINNED, {"models": "[gpt-5-mini]"}),
+        (PINNED, {"source_ips": "[198.51.100.0/24]"}),
+        (PINNED, {"ttl": "1h", "quota": "{tokens: 1/day, calls: 1/day}"}),
+    ],
+)
+def test_a_grant_that_another_one_covers_is_found(to: str, fields: dict[str, str]) -> None:
+    covered = found(grant(to, **fields), grant(PINNED, "wide"))
+    assert ("covered", TO_LINE - 2, "grants.app") in covered
+
+
+@pytest.mark.parametrize(
+    ("to", "fields"),
+    [
+        (claims("github", 'repository_id: "2"'), {}),
+        (claims("github", 'repository_id: ["1", "2"]'), {}),
+        (claims("github", 'repository_owner_id: "1"'), {}),
+        (claims("ghes", 'repository_id: "1"'), {}),
+        (claims("github", 'repository_id: "1", event_name: [push, workflow_run]'), {}),
+        (PINNED, {"key": "internal"}),
+        (PINNED, {"scope": '["DELETE:/v1/files/*"]'}),
+    ],
+)
+def test_a_grant_that_adds_something_is_not_covered(to: str, fields: dict[str, str]) -> None:
+    wide = grant(PINNED, "wide", models="[gpt-5-mini]")
+    assert "grants.app" not in {one[2] for one in found(grant(to, **fields), wide)}
+
+
+def test_a_grant_with_a_claim_less_is_not_covered() -> None:
+    assert found(grant(claims("github", 'repository_id: "1", actor_id: "5"'), "wide", scope='["GET:/x"]')) == []
+    narrow = grant(claims("github", 'repository_id: "1", actor_id: "5"'), "narrow")
+    assert [one[2] for one in found(narrow, grant(PINNED))] == ["grants.narrow"]
+
+
+def test_of_two_equal_grants_each_is_covered_by_the_other() -> None:
+    assert [one[2] for one in found(grant(PINNED), grant(PINNED, "again"))] == ["grants.app", "grants.again"]
+
+
+def test_a_finding_names_the_grant_that_covers() -> None:
+    parsed = policy.parse(ISSUERS + grant(PINNED) + grant(PINNED, "wide", models="[gpt-5-mini]"))
+    (one,) = lint.lint(parsed, PRESETS)
+    assert (one.field, one.text) == ("grants.wide", "grant 'app' admits whatever this one admits")
+
+
+def slowly(group: list[Grant]) -> set[str]:
+    """Compare each with each."""
+    return {narrow.name for wide, narrow in itertools.permutations(group, 2) if lint.covers(wide, narrow)}
+
+
+def test_the_quick_search_finds_what_the_slow_one_finds() -> None:
+    base = policy.parse(ISSUERS + grant(PINNED)).grants["app"]
+    values = [("a",), ("b",), ("a", "b"), ("a/b",), ("a/*",), ("a/*", "b"), ("*/b",), (True,), (1,), ("1",), ("a/b/c",)]
+    paths = [("x",), ("y",)]
+    some = [tuple(zip(paths, pair, strict=True)) for pair in itertools.product(values, values)]
+    some += [((path, one),) for path in paths for one in values]
+    scopes = [("GET:/a",), ("GET:/*",), ("GET:/a", "POST:/b")]
+    for scope_of in (lambda _: scopes[0], lambda number: scopes[number % 3]):
+        group = [
+            base._replace(name=f"g{number}", claims=one, scope=scope_of(number), models=[None, ("m",)][number % 2])
+            for number, one in enumerate(some)
+        ]
+        parsed = Policy({}, {}, {one.name: one for one in group}, "k.yaml", {})
+        assert {one.field.removeprefix("grants.") for one in lint.lint(parsed, PRESETS)} == slowly(group)
+
+
+# Rules and what is told
+
+
+def test_every_rule_has_its_reason_its_test_and_its_place_in_the_documentation() -> None:
+    source = Path(__file__).read_text()
+    headings = re.findall(r"^### (.+)$", DOCS.read_text(), re.MULTILINE)
+    for rule, reason in RULES.items():
+        assert len(reason) > 30
+        assert f'"{rule}"' in source
+        assert rule in headings
+
+
+def test_a_rule_can_be_allowed_by_name_and_only_that_one() -> None:
+    grants = (grant(claims("github", "sub: x, ref: y")),)
+    assert {one[0] for one in found(*grants)} == {"unpinned", "github-sub"}
+    assert {one[0] for one in found(*grants, allowed=("unpinned",))} == {"github-sub"}
+    assert found(*grants, allowed=("unpinned", "github-sub")) == []
+    with pytest.raises(KeyError):
+        found(*grants, allowed=("everything",))
+
+
+def test_findings_come_by_line() -> None:
+    grants = [grant(claims("github", "ref: x"), f"g{number}") for number in (3, 1, 2)]
+    lines = [one[1] for one in found(*grants)]
+    assert lines == sorted(lines)
+    assert len(lines) >= 3
+
+
+def test_a_finding_reads_as_editors_and_people_want_it() -> None:
+    one = Finding("unpinned", "k.yaml", 7, "grants.app.to.claims", "pin repository_id")
+    assert str(one) == "k.yaml:7: grants.app.to.claims: pin repository_id [unpinned]"
+    assert one.to_json()["rule"] == "unpinned"
+
+
+def test_the_text_names_the_ids_to_pin() -> None:
+    parsed = policy.parse(ISSUERS + grant(claims("github", "ref: x")))
+    (one,) = lint.lint(parsed, PRESETS)
+    assert one.text.startswith("pin repository_id or repository_owner_id;")
+
+
+# Ten thousand
+
+Shape = Callable[[int], dict[str, object]]
+SHAPES: dict[str, Shape] = {
+    "one repository each": lambda n: {"claims": ((("owner",), ("9919",)), (("id",), (f"{n}",)))},
+    "one branch each": lambda n: {"claims": ((("owner",), ("9919",)), (("ref",), (f"refs/heads/b{n}", "refs/tags/*")))},
+    "a pattern each": lambda n: {"claims": ((("sub",), (f"system:serviceaccount:ns{n}:*",)),)},
+    "one model each": lambda n: {"claims": ((("owner",), ("9919",)),), "models": (f"m{n}",)},
+    "one scope each": lambda n: {"claims": ((("owner",), ("9919",)),), "scope": (f"GET:/v1/files/{n}",)},
+    "all the same": lambda _: {"claims": ((("owner",), ("9919",)),)},
+    "true and numbers": lambda n: {"claims": ((("n",), (n, True)), (("owner",), ("9919",)))},
+    "one wide, all others narrow": lambda n: {
+        "claims": ((("owner",), ("9919",)), *(((("id",), (f"{n}",)),) if n else ()))
+    },
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_ten_thousand_grants_of_one_issuer_and_key_take_seconds(name: str) -> None:
+    base = Grant("g", "openai", "https://idp.example.com", (), ("GET:/x",), 900, (Limit(1, "day"),), ())
+    grants = {f"g{n}": base._replace(name=f"g{n}", **SHAPES[name](n)) for n in range(10_000)}  # type: ignore[arg-type]  # Grant's fields
+    started = time.process_time()
+    told = lint.lint(Policy({"openai": "openai"}, {}, grants, "k.yaml", {}), PRESETS)
+    assert time.process_time() - started < 5
+    expected = {"all the same": 10_000, "one wide, all others narrow": 9_999}
+    assert len(told) == expected.get(name, 0)

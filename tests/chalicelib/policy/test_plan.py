@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from chalicelib.policy import compile as policy
+from chalicelib.policy import plan
+from chalicelib.policy.compile import Policy
+from chalicelib.policy.plan import Step
+from tests.parts import DIALECT, GRANTS, ISSUERS, grant
+
+
+def parsed(text: str) -> Policy:
+    return policy.parse(text, dialect=DIALECT)
+
+
+def change(before: str, after: str) -> Step:
+    """The one step from one policy to another."""
+    [step] = plan.plan(parsed(before), parsed(after))
+    return step
+
+
+def test_the_same_policy_changes_nothing_however_it_is_written() -> None:
+    text = ISSUERS + GRANTS
+    assert plan.plan(parsed(text), parsed("# a comment\n" + text.replace('"9919"', "'9919'"))) == ()
+
+
+def test_the_first_policy_adds_everything() -> None:
+    steps = plan.plan(None, parsed(ISSUERS + GRANTS))
+    assert [(one.what, one.name, one.change) for one in steps] == [
+        ("grant", "app", "add"),
+        ("grant", "pods", "add"),
+        ("issuer", "ci", "add"),
+        ("issuer", "cluster", "add"),
+        ("key", "anthropic", "add"),
+        ("key", "openai", "add"),
+    ]
+    assert steps[0].fields["key"] == (None, "openai")
+
+
+def test_what_goes_away_is_a_removal_with_its_old_values() -> None:
+    before = ISSUERS + GRANTS
+    after = ISSUERS + GRANTS[: GRANTS.index("  pods:")]
+    step = change(before, after)
+    assert (step.what, step.name, step.change) == ("grant", "pods", "remove")
+    assert step.fields["key"] == ("openai", None)
+
+
+FULL = {
+    "models": "[gpt-5, gpt-5-mini]",
+    "source_ips": "[198.51.100.0/24, 203.0.113.0/24]",
+    "ttl": "15m",
+    "total": "{calls: 1000/day}",
+}
+
+
+@pytest.mark.parametrize(
+    ("less", "field"),
+    [
+        ({"to": '{issuer: ci, claims: {repository_owner_id: "9919", ref: refs/heads/main}}'}, "claims"),
+        ({"to": '{issuer: ci, claims: {repository_owner_id: "9919", event_name: push}}'}, "claims"),
+        ({"scope": '["GET:/v1/models"]'}, "scope"),
+        ({"scope": '["POST:/v1/chat/completions", "GET:/v1/models", "GET:/v1/models/gpt-5"]'}, "scope"),
+        ({"models": "[gpt-5]"}, "models"),
+        ({"source_ips": "[198.51.100.0/24]"}, "source_ips"),
+        ({"ttl": "10m"}, "ttl"),
+        ({"quota": "{tokens: 99/hour, calls: [100/minute, 1000/day]}"}, "token_limits"),
+        ({"quota": "{tokens: [100/hour, 200/day], calls: [100/minute, 1000/day]}"}, "token_limits"),
+        ({"quota": "{tokens: 100/hour, calls: [100/minute, 999/day]}"}, "call_limits"),
+        ({"total": "{calls: 999/day}"}, "total_limits"),
+        ({"total": "{calls: [1000/day, 5/minute]}"}, "total_limits"),
+    ],
+)
+def test_less_of_one_field_is_a_narrowing_and_the_way_back_a_widening(less: dict[str, str], field: str) -> None:
+    more, narrower = grant(**FULL), grant(**{**FULL, **less})
+    step = change(more, narrower)
+    assert (step.change, set(step.fields)) == ("narrow", {field})
+    assert change(narrower, more).change == "widen"
+
+
+@pytest.mark.parametrize("field", ["models", "source_ips", "total"])
+def test_a_limit_that_was_not_there_before_is_a_narrowing(field: str) -> None:
+    without = grant(**{name: value for name, value in FULL.items() if name != field})
+    assert change(without, grant(**FULL)).change == "narrow"
+    assert change(grant(**FULL), without).change == "widen"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"to": '{issuer: ci, claims: {repository_owner_id: "9918"}}'},
+        {"to": '{issuer: cluster, claims: {sub: "system:serviceaccount:prod:web"}}'},
+        {"key": "anthropic"},
+        {"scope": '["GET:/v1/models"]', "ttl": "20m"},
+        {"scope": '["GET:/v1/models", "POST:/v1/embeddings"]'},
+        {"quota": "{tokens: 99/hour, calls: [101/minute, 1000/day]}"},
+        {"quota": "{tokens: 100/day, calls: [100/minute, 1000/day]}"},
+        {"models": "[gpt-5, o9]"},
+        # Listed, it is admitted, and before it was not.
+        {"to": '{issuer: ci, claims: {repository_owner_id: "9919", event_name: pull_request_target}}'},
+    ],
+)
+def test_what_is_more_here_and_less_there_is_a_change(other: dict[str, str]) -> None:
+    assert change(grant(**FULL), grant(**{**FULL, **other})).change == "change"
+
+
+def test_the_same_in_another_order_is_neither_more_nor_less() -> None:
+    scope = '["GET:/v1/models/*", "GET:/v1/models", "POST:/v1/chat/completions"]'
+    assert change(grant(**FULL), grant(**{**FULL, "scope": scope})).change == "change"
+
+
+def test_removals_and_narrowings_come_first() -> None:
+    def named(name: str, **fields: str) -> str:
+        return grant(**fields).split("grants:\n")[1].replace("app:", f"{name}:")
+
+    wide, small = {"ttl": "15m"}, {"ttl": "10m"}
+    before = "".join((named("w", **small), named("n", **wide), named("c", **wide), named("r")))
+    after = "".join((named("a"), named("c", key="anthropic"), named("n", **small), named("w", **wide)))
+    head = ISSUERS + "grants:\n"
+    keys = ISSUERS.replace("  anthropic: {provider: anthropic}", "  anthropic: {provider: generic}")
+    steps = plan.plan(parsed(head + before), parsed(keys + "grants:\n" + after))
+    assert [(one.what, one.name, one.change) for one in steps] == [
+        ("grant", "r", "remove"),
+        ("grant", "n", "narrow"),
+        ("grant", "c", "change"),
+        ("key", "anthropic", "change"),
+        ("grant", "w", "widen"),
+        ("grant", "a", "add"),
+    ]
+
+
+def test_an_issuer_s_change_names_its_fields() -> None:
+    step = change(
+        ISSUERS + GRANTS, (ISSUERS + GRANTS).replace("preset: ci, audience: keybroker", "preset: ci, audience: kb")
+    )
+    assert (step.what, step.name, step.change) == ("issuer", "ci", "change")
+    assert dict(step.fields) == {"audience": ("keybroker", "kb")}
+
+
+def test_a_step_is_json() -> None:
+    step = change(grant(**FULL), grant(**{**FULL, "ttl": "10m"}))
+    assert json.loads(json.dumps(step.to_json())) == {
+        "what": "grant",
+        "name": "app",
+        "change": "narrow",
+        "fields": {"ttl": [900, 600]},
+    }
+
+
+def test_whoever_lost_the_race_is_told_which_version_is_in_force() -> None:
+    refusal = plan.policy_changed(3, 5)
+    assert (refusal.reason, refusal.error, refusal.status) == ("policy_changed", "policy_changed", 412)
+    assert refusal.description == "version 5 is in force, not 3; look at it and plan again"

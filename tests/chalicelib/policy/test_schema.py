@@ -1,0 +1,174 @@
+"""The types of the policy file, and the JSON Schema that is made of them: the two say the same about a file's shape."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # it ships no type information
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.issuers.presets import PRESETS
+from chalicelib.policy import compile as policy
+from chalicelib.policy import schema as policy_file
+from chalicelib.policy.yaml_nodes import PolicyInvalid, parse_yaml, plain
+from chalicelib.providers.keys import PROVIDERS
+from chalicelib.tokens.jwk import ALGORITHMS
+
+ROOT = Path(__file__).resolve().parents[3]
+VECTORS = ROOT / "tests" / "vectors" / "policy"
+SCHEMA = policy.json_schema()
+CHECK = jsonschema.Draft202012Validator(SCHEMA)
+STEADY = settings(derandomize=True, deadline=None)  # the same examples on every machine, however busy
+INVALID = {one.stem: one.read_text() for one in sorted((VECTORS / "invalid").glob("*.yaml"))}
+SAYS = {None: "cannot read it", True: "accepts it", False: "refuses it"}
+
+
+def accepts(text: str) -> bool | None:
+    """Say whether the schema accepts a file, as an editor reads it; None if that is no YAML of ours."""
+    try:
+        node = parse_yaml(text, "k.yaml")
+    except PolicyInvalid:
+        return None
+    return bool(CHECK.is_valid(plain(node)))
+
+
+def test_the_published_schema_is_the_generated_one() -> None:
+    published = (ROOT / "docs" / "policy.schema.json").read_text()
+    assert json.loads(published) == SCHEMA, "run `make schema`"
+    assert published == json.dumps(SCHEMA, indent=2) + "\n", "run `make schema`"
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.mark.parametrize("file", sorted((VECTORS / "valid").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_schema_accepts_every_valid_file(file: Path) -> None:
+    faults = [f"{one.json_path}: {one.message}" for one in CHECK.iter_errors(plain(parse_yaml(file.read_text(), "k")))]
+    assert faults == []
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_the_schema_refuses_an_invalid_file_where_its_shape_is_wrong(name: str) -> None:
+    assert SAYS[accepts(INVALID[name])] == re.findall(r"^#schema (.*)$", INVALID[name], re.MULTILINE)[0]
+
+
+def test_the_schema_misses_only_what_no_schema_could_see() -> None:
+    missed = {name for name, text in INVALID.items() if accepts(text)}
+    assert missed == {"issuer-forms", "same-claim-twice"}  # forms of presets' URLs, and one name in two spellings
+
+
+def test_the_schema_knows_this_installation_s_names() -> None:
+    types = SCHEMA["$defs"]
+    issuer = types["IssuerEntry"]["properties"]
+    assert types["KeyEntry"]["properties"]["provider"]["enum"] == list(PROVIDERS)
+    assert issuer["preset"]["enum"] == list(PRESETS)
+    assert issuer["algorithms"]["items"]["enum"] == sorted(ALGORITHMS)
+
+
+def test_every_field_says_what_it_is_for() -> None:
+    for name, kind in SCHEMA["$defs"].items():
+        assert kind["description"], name
+        assert kind["additionalProperties"] is False, name
+
+
+def test_nothing_may_be_null_and_no_list_may_be_empty_or_hold_a_value_twice() -> None:
+    def walk(one: Any) -> None:  # noqa: ANN401  JSON
+        if isinstance(one, dict):
+            assert one.get("type") != "null"
+            if one.get("type") == "array":
+                assert one["minItems"] == 1
+                assert one["uniqueItems"] is True
+            for inner in one.values():
+                walk(inner)
+        elif isinstance(one, list):
+            for inner in one:
+                walk(inner)
+
+    walk(SCHEMA)
+
+
+def test_every_pattern_of_the_schema_is_one_of_javascript_too() -> None:
+    patterns = re.findall(r'"pattern": "((?:[^"\\]|\\.)*)"', json.dumps(SCHEMA))
+    assert len(patterns) > 5
+    for one in patterns:
+        text = json.loads(f'"{one}"')
+        assert text.startswith("^")
+        assert not re.search(r"\(\?P|\\[AZzhH]|\(\?[a-zA-Z]|\\u", text)
+
+
+_PLACES = ["keys", "issuers", "grants", "openai", "provider", "github", "preset", "audience", "app", "key", "to"]
+_PLACES += ["issuer", "claims", "aws", "via", "scope", "quota", "tokens", "calls", "ttl", "models", "total", "url"]
+_LEAVES = [
+    "openai",
+    "github",
+    "github-actions",
+    "keybroker",
+    "1/hour",
+    "15m",
+    "GET:/v1",
+    "arn:aws:iam::123456789012:role/a",
+]
+_LEAVES += ["https://a.example", "web-identity", "", "x", "*"]
+
+
+@STEADY
+@given(st.data())
+def test_what_parses_the_schema_accepts(data: st.DataObject) -> None:
+    """Change one place of a good file at random: whatever still parses, editors must not mark."""
+    file = json.loads(json.dumps(plain(parse_yaml((VECTORS / "valid" / "design.yaml").read_text(), "k"))))
+    at = file
+    for _ in range(data.draw(st.integers(0, 4))):
+        inner = [one for one in at.values() if isinstance(one, dict)]
+        at = data.draw(st.sampled_from(inner)) if inner else at
+    leaf = st.sampled_from(_LEAVES) | st.booleans() | st.integers(-5, 5) | st.none()
+    value = data.draw(leaf | st.lists(leaf, max_size=2) | st.dictionaries(st.sampled_from(_PLACES), leaf, max_size=2))
+    at[data.draw(st.sampled_from([*at, *_PLACES]))] = value
+    try:
+        policy.parse(json.dumps(file))
+    except PolicyInvalid:
+        return
+    assert CHECK.is_valid(file)
+
+
+@pytest.mark.parametrize(
+    ("duration", "spelled"), [(60, "1m"), (300, "5m"), (3600, "1h"), (604_800, "7d"), (90, "90s"), (86_400, "1d")]
+)
+def test_a_duration_is_spelled_in_the_largest_unit_that_divides_it(duration: int, spelled: str) -> None:
+    assert policy_file.spelled(duration) == spelled
+    assert policy_file.seconds(spelled) == duration
+
+
+@pytest.mark.parametrize(
+    "network", ["198.51.100.0/24", "198.51.100.7/32", "0.0.0.0/0", "2001:db8::/32", "2001:DB8::/32", "::/0", "::1/128"]
+)
+def test_a_network_is_whole_and_canonical(network: str) -> None:
+    assert policy_file.network_fault(network) is None
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        "198.51.100.1/24",
+        "198.51.100.7",
+        "::ffff:198.51.100.0/120",
+        "::ffff:0:0/96",
+        "fe80::%1/64",
+        "2001:0db8::/32",
+        "",
+        "x",
+        "198.51.100.0/24\n",
+        "198.51.100.0/33",
+        "10/8",
+        "198.51.100.0/0.0.0.255",
+        "\uff11.0.0.0/8",
+    ],
+)
+def test_anything_else_is_no_network(network: str) -> None:
+    assert policy_file.network_fault(network) is not None

@@ -1,0 +1,222 @@
+"""Forged tokens of our own (vectors/issued_tokens.json), against the pure admission and against a running edge."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from chalicelib.edge import admission
+from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.state import Wave
+from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.policy import compile as policy
+from chalicelib.providers.keys import ProviderKey
+from chalicelib.quota import Counter
+from chalicelib.revocation import Standing, Thing
+from chalicelib.tokens.jwk import VerifyingKey, verifying_key
+from tests import forge
+from tests.forge import Base, Key
+from tests.running import POLICY, Answer, Running, call
+
+ENTRIES = forge.vectors("issued_tokens.json")
+REFUSED = [entry for entry in ENTRIES if "reason" in entry]
+ACCEPTED = [entry for entry in ENTRIES if "accepted" in entry]
+NOW = 1_800_000_000
+REPOSITORY = "2101"
+COMPLETIONS = "/v1/chat/completions"
+ISSUER = "https://issuer.example"
+SUB = f"{ISSUER}|repository_id:{REPOSITORY}"
+
+
+def named(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"])
+
+
+def base(broker: Key, claims: Mapping[str, Any], now: int) -> Base:
+    """A good token of this broker; every token is from now, whenever the one was issued that lent its claims."""
+    fresh = {**claims, "iat": now, "nbf": now, "exp": now + 900}
+    keys = {"broker": broker, "stranger": forge.ec_key("stranger-ec"), "rsa": forge.rsa_key("rsa-1")}
+    return Base(keys, "broker", fresh, now, {"typ": "at+jwt"})
+
+
+def make(entry: Mapping[str, Any], spoiled: Base) -> str:
+    header = {
+        name: spoiled.keys["broker"].kid if one == "@ours" else one for name, one in entry.get("header", {}).items()
+    }
+    return forge.make({**entry, "header": header}, spoiled)
+
+
+@dataclass(frozen=True)
+class State:
+    """An edge's state in memory, where one principal was revoked once."""
+
+    things: Mapping[Thing, Standing]
+
+    def wave(
+        self,
+        things: Mapping[str, Thing],
+        counters: tuple[Counter, ...],
+        total: tuple[Counter, ...] = (),
+        again: str = "",
+    ) -> Wave:
+        del again
+        return Wave(
+            {scope: self.things.get(thing, Standing()) for scope, thing in things.items()},
+            {counter.window: 1 for counter in counters},
+            {counter.window: 1 for counter in total},
+        )
+
+    def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
+        return {counter.window: 1 for counter in counters}
+
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
+        """Nothing is counted here."""
+
+    def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
+        return dict.fromkeys(counters, 0)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """One signing key, and a provider key for whatever is asked."""
+
+    signing: VerifyingKey
+
+    def find(self, kid: str, now: int) -> VerifyingKey:
+        del now
+        if kid != self.signing.kid:
+            raise TokenInvalid("kid_unknown")
+        return self.signing
+
+    def get(self, name: str, version: str) -> ProviderKey:
+        del name
+        return ProviderKey(version, "https://api.example", "authorization", "Bearer ", "sk-real")
+
+
+def admit(text: str, path: str = COMPLETIONS) -> admission.Admitted:
+    broker = forge.ec_key("broker")
+    grants = policy.parse(
+        POLICY.replace("preset: practice", f'url: "{ISSUER}"').replace("repository_owner_id", "sub")
+    ).grants
+    things = {
+        Thing("everything", "*"): Standing(config={"signing": [broker.kid]}),
+        Thing("key", "openai"): Standing(config={"provider": "openai", "version": "1"}),
+        Thing("principal", SUB): Standing(epoch=1),
+        **{Thing("grant", name): Standing(config=grant.to_json()) for name, grant in grants.items()},
+    }
+    keys = Keys(verifying_key(broker.jwk, ["ES256"]))
+    edge = Edge(State(things), keys, keys, "https://broker.example")
+    return admission.admit(Call(text, "openai", "POST", path), edge, NOW)
+
+
+def in_memory() -> Base:
+    claims = {
+        "iss": "https://broker.example",
+        "sub": SUB,
+        "aud": "openai",
+        "client_id": SUB,
+        "scope": f"POST:{COMPLETIONS} POST:/v1/embeddings",
+        "grant": "ci",
+        "idp": ISSUER,
+        "ep": [0, 0, 0, 0, 1],
+        "jti": "the-only-one",
+    }
+    return base(forge.ec_key("broker"), claims, NOW)
+
+
+@pytest.mark.parametrize("entry", REFUSED, ids=named)
+def test_admission_refuses_what_is_forged(entry: dict[str, Any]) -> None:
+    text = make(entry, in_memory())
+    with pytest.raises(Refusal) as refused:
+        admit(text, entry.get("path", COMPLETIONS))
+    found = (refused.value.reason, refused.value.status, refused.value.error)
+    assert found == (entry["reason"], entry["status"], entry["code"])
+
+
+@pytest.mark.parametrize("entry", ACCEPTED, ids=named)
+def test_admission_accepts_what_the_broker_signs(entry: dict[str, Any]) -> None:
+    admitted = admit(make(entry, in_memory()))
+    assert (admitted.principal, admitted.grant, admitted.jti) == (SUB, "ci", "the-only-one")
+
+
+@pytest.fixture
+def genuine(running: Running) -> Base:
+    """A token issued just now, to a principal that was revoked and let in again, and the key that signed it."""
+    first = forge.claims_of(running.token(REPOSITORY))
+    if first["ep"][4] == 0:
+        revocation = running.revoke("principal", running.sub(REPOSITORY))
+        assert running.administer("DELETE", f"/admin/revocations/{revocation}").status == 200
+        first = forge.claims_of(running.token(REPOSITORY))
+    assert first["ep"][4] == 1
+    return base(forge.signing_key(running.state / "signing-key.pem"), first, int(time.time()))
+
+
+def reason_in_log(running: Running, answer: Answer) -> str:
+    request_id = answer.headers["x-request-id"]
+    (line,) = [line for line in running.log.read_text().splitlines() if request_id in line]
+    return str(json.loads(line)["reason"])
+
+
+@pytest.mark.parametrize("entry", REFUSED, ids=named)
+def test_the_edge_refuses_what_is_forged(running: Running, genuine: Base, entry: dict[str, Any]) -> None:
+    answer = running.complete(make(entry, genuine), "/openai" + entry.get("path", COMPLETIONS))
+    assert (answer.status, answer.json["error"]["code"]) == (entry["status"], entry["code"])
+    assert reason_in_log(running, answer) == entry["reason"]
+    assert f'error="{entry["code"]}"' in answer.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("entry", ACCEPTED, ids=named)
+def test_the_edge_accepts_what_the_broker_signs(running: Running, genuine: Base, entry: dict[str, Any]) -> None:
+    assert running.complete(make(entry, genuine)).status == 200
+
+
+def test_an_expired_token_and_one_for_another_key_are_told_so_and_any_other_fault_is_not(
+    running: Running, genuine: Base
+) -> None:
+    told = {
+        name: running.complete(make(entry, genuine)).json["error"]["message"].partition(" (request")[0]
+        for name, entry in {named(one): one for one in REFUSED}.items()
+        if name in ("expired", "aud another key", "another key under our kid", "ep too short")
+    }
+    assert told.pop("expired") == "the token has expired; get a fresh one"
+    assert told.pop("aud another key").startswith("the token is for another key than this path's")
+    assert set(told.values()) == {"not a valid token for this"}
+
+
+def test_two_different_tokens_are_refused_even_if_both_are_good(running: Running, genuine: Base) -> None:
+    one, other = make({}, genuine), make({"claims": {"jti": "another"}}, genuine)
+    answer = running.complete(one, **{"x-api-key": other})
+    assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_request")
+    assert reason_in_log(running, answer) == "two_tokens"
+    assert running.complete(one, **{"x-api-key": one}).status == 200
+
+
+def test_two_spellings_of_one_token_are_two_tokens(running: Running, genuine: Base) -> None:
+    one = make({}, genuine)
+    assert running.complete(one, **{"x-api-key": forge.twin(one)}).status == 400
+
+
+def test_a_subject_token_opens_nothing_at_the_edge(running: Running) -> None:
+    answer = running.complete(running.mint(REPOSITORY))
+    assert (answer.status, answer.json["error"]["code"]) == (401, "invalid_token")
+
+
+def test_white_space_around_a_token_is_the_headers_and_no_part_of_it(running: Running, genuine: Base) -> None:
+    token = make({}, genuine)
+    body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}]}
+    for name, value in (("authorization", f"bearer   {token}  "), ("x-api-key", f" {token} ")):
+        assert call("POST", f"{running.edge}/openai{COMPLETIONS}", body, {name: value}).status == 200
+
+
+def test_a_revoked_token_is_dead_in_every_spelling(running: Running, genuine: Base) -> None:
+    token = make({"claims": {"jti": "to-be-revoked-2101"}}, genuine)
+    other = forge.twin(token)
+    assert [running.complete(one).status for one in (token, other)] == [200, 200]
+    running.revoke("token", "to-be-revoked-2101")
+    refused = [running.complete(one) for one in (token, other)]
+    assert [(one.status, one.json["error"]["code"]) for one in refused] == [(403, "revoked")] * 2

@@ -1,0 +1,182 @@
+"""A signature that was verified is remembered, and nothing else of the call."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chalicelib.edge import admission
+from chalicelib.edge.admission import Call, Edge
+from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.tokens import jws
+from chalicelib.tokens import seen as seen_signatures
+from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.jwk import VerifyingKey
+from chalicelib.tokens.seen import SeenSignatures
+from local.signing_key_file import SigningKey
+from tests.parts import NOW, SUB, Parts, claims_of, grant, parts_in
+
+Admit = Callable[..., None]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def edge(parts: Parts) -> Edge:
+    """One edge for all calls of a test."""
+    return parts.edge_parts()
+
+
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts whose signatures are verified from now on."""
+    texts: list[str] = []
+    real = tokens.signed_claims
+
+    def counting(unverified: jws.Unverified, key: VerifyingKey) -> object:
+        texts.append(unverified.text)
+        return real(unverified, key)
+
+    monkeypatch.setattr(tokens, "signed_claims", counting)
+    return texts
+
+
+def admit(edge: Edge, token: str, now: int = NOW, key: str = "openai") -> None:
+    admission.admit(Call(token, key, "POST", "/v1/chat/completions"), edge, now)
+
+
+def reason(edge: Edge, token: str, now: int = NOW, key: str = "openai") -> str:
+    with pytest.raises(Refusal) as caught:
+        admit(edge, token, now, key)
+    return caught.value.reason
+
+
+def test_a_signature_is_verified_once_for_one_text(parts: Parts, edge: Edge, verified: list[str]) -> None:
+    token, other = parts.token(), parts.token()
+    verified.clear()  # the exchanges'
+    for text in (token, token, other, token, other):
+        admit(edge, text)
+    assert verified == [token, other]
+
+
+def test_a_revoked_token_is_refused_though_its_signature_is_known(parts: Parts, edge: Edge) -> None:
+    token = parts.token()
+    admit(edge, token)
+    made = parts.revoke("token", str(claims_of(token)["jti"]))
+    assert reason(edge, token) == "revoked_token"
+    parts.lift(made)
+    assert reason(edge, token) == "stale_token"
+
+
+def test_whatever_else_can_be_taken_back_is_looked_at_anew(parts: Parts, edge: Edge) -> None:
+    token = parts.token()
+    admit(edge, token)
+    parts.revoke("principal", SUB)
+    assert reason(edge, token) == "revoked_principal"
+
+
+def test_a_tainted_signing_key_s_tokens_are_refused_though_they_were_verified(parts: Parts, edge: Edge) -> None:
+    token = parts.token()
+    admit(edge, token)
+    parts.control.list_signing_keys(("another",))
+    assert reason(edge, token) == "signing_key_gone"
+
+
+def test_a_signature_is_not_taken_for_verified_once_its_key_is_gone(parts: Parts, edge: Edge, tmp_path: Path) -> None:
+    token = parts.token()
+    admit(edge, token)
+    (tmp_path / "other").mkdir()
+    stranger = SigningKey.create(tmp_path / "other" / "key.pem")
+    assert reason(replace(edge, signing_keys=stranger), token) == "kid_unknown"
+
+
+def test_a_signature_is_verified_anew_under_another_key_of_its_kid(
+    parts: Parts, edge: Edge, verified: list[str]
+) -> None:
+    token = parts.token()
+    admit(edge, token)
+    verified.clear()
+    again = SigningKey(parts.directory / "signing-key.pem")
+    admit(replace(edge, signing_keys=again), token)
+    assert verified == [token]
+
+
+def test_a_token_runs_out_though_its_signature_is_known(parts: Parts, edge: Edge) -> None:
+    token = parts.token()
+    ends = int(claims_of(token)["exp"])
+    admit(edge, token, ends - 1)
+    assert reason(edge, token, ends) == "exp_past"
+
+
+def test_a_token_is_for_its_own_key_though_its_signature_is_known(parts: Parts, edge: Edge) -> None:
+    token = parts.token()
+    admit(edge, token)
+    assert reason(edge, token, key="anthropic") == "aud_wrong"
+
+
+def test_what_its_grant_no_longer_opens_is_refused(parts: Parts, edge: Edge) -> None:
+    token = parts.token()
+    admit(edge, token)
+    parts.apply(grant(scope='["GET:/v1/models"]'))
+    assert reason(edge, token) == "out_of_scope"
+
+
+def test_another_text_that_states_the_same_is_not_taken_for_it(parts: Parts, edge: Edge) -> None:
+    token = parts.token()
+    admit(edge, token)
+    head, payload, signature = token.split(".")
+    other = signature[:-4] + ("AAAA" if signature[-4:] != "AAAA" else "BAAA")
+    for text, why in (
+        (f"{head}.{payload}.{other}", "signature_wrong"),
+        (f"{head}.{payload}.", "signature_missing"),
+        (f"{head}.{payload}", "not_three_segments"),
+        (token + "A", "signature_wrong"),
+        (token + "=", "base64_not_canonical"),
+        (" " + token, "base64_malformed"),
+        ("\ud800" + token, "base64_malformed"),
+    ):
+        assert reason(edge, text) == why
+
+
+def test_what_was_refused_is_not_remembered(parts: Parts, edge: Edge) -> None:
+    forged = parts.token()[:-8] + "AAAAAAAA"
+    for _ in range(2):
+        assert reason(edge, forged) == "signature_wrong"
+    assert edge.seen.find(forged) is None
+
+
+def test_only_so_many_are_remembered_and_the_first_goes_first(
+    parts: Parts, edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen_signatures, "LIMIT", 2)
+    texts = [parts.token() for _ in range(3)]
+    for text in texts:
+        admit(edge, text)
+    assert [edge.seen.find(text) is not None for text in texts] == [False, True, True]
+
+
+def test_no_token_s_text_is_kept(parts: Parts) -> None:
+    seen, text = SeenSignatures(), parts.token()
+    unverified = jws.parse(text)
+    seen.add(text, tokens.signed(unverified, parts.signer.find(unverified.kid, NOW)))
+    held, waiting = set(), [seen]
+    while waiting:
+        one: object = waiting.pop()
+        if id(one) not in held and not isinstance(one, type):
+            held.add(id(one))
+            waiting += gc.get_referents(one)
+            assert not (isinstance(one, str) and text.rpartition(".")[2] in one)
+
+
+def test_signed_makes_nothing_of_a_signature_that_is_wrong(parts: Parts) -> None:
+    unverified = jws.parse(parts.token()[:-8] + "AAAAAAAA")
+    with pytest.raises(TokenInvalid, match=r"^signature_wrong$"):
+        tokens.signed(unverified, parts.signer.find(unverified.kid, NOW))

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chalicelib.errors import TokenInvalid
+from chalicelib.tokens import jws
+from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.jwk import VerifyingKey, verifying_key
+from chalicelib.tokens.signer import IssuedToken
+from chalicelib.tokens.verify import LEEWAY, Expected
+from tests import forge
+from tests.forge import ALPHABET, Key
+
+NOW = 1_800_000_000
+LIFETIME = 3600
+EXPECTED = Expected("https://issuer.example", "keybroker", LIFETIME, tokens.SUBJECT_TYPES)
+CLAIMS = {"iss": "https://issuer.example", "aud": "keybroker", "sub": "s", "iat": NOW, "exp": NOW + 300}
+
+REPRODUCIBLE = settings(derandomize=True, deadline=None)
+
+
+def rsa_key() -> Key:
+    return forge.rsa_key("rsa-1")
+
+
+def ec_key() -> Key:
+    return forge.ec_key("ec-1")
+
+
+def verifying(key: Key) -> VerifyingKey:
+    return verifying_key(key.jwk, [key.algorithm])
+
+
+def verify(text: str, key: Key, expected: Expected = EXPECTED, now: int = NOW) -> tokens.Claims:
+    return tokens.verify(jws.parse(text), verifying(key), expected, now)
+
+
+def outcome(claims: dict[str, Any], now: int = NOW, expected: Expected = EXPECTED) -> str:
+    """Return "accepted" or the reason."""
+    try:
+        verify(forge.token(ec_key(), claims), ec_key(), expected, now)
+    except TokenInvalid as invalid:
+        return invalid.reason
+    return "accepted"
+
+
+def test_a_good_token_gives_its_claims() -> None:
+    for key in (rsa_key(), ec_key()):
+        assert verify(forge.token(key, CLAIMS), key) == CLAIMS
+
+
+def test_a_token_lives_until_the_leeway_after_exp_is_over() -> None:
+    ends = NOW + 300 + LEEWAY
+    assert [outcome(CLAIMS, now) for now in (ends - 1, ends, ends + 1)] == ["accepted", "exp_past", "exp_past"]
+
+
+@pytest.mark.parametrize("name", ["iat", "nbf"])
+def test_a_token_lives_from_the_leeway_before_iat_and_nbf_on(name: str) -> None:
+    claims = {**CLAIMS, "nbf": NOW, name: NOW + 100}
+    begins = NOW + 100 - LEEWAY
+    assert [outcome(claims, now) for now in (begins - 1, begins)] == [f"{name}_future", "accepted"]
+
+
+def test_the_longest_lifetime_is_accepted_and_one_second_more_is_not() -> None:
+    lifetimes = {seconds: outcome({**CLAIMS, "exp": NOW + seconds}) for seconds in (-1, 0, 1, LIFETIME, LIFETIME + 1)}
+    assert lifetimes == {
+        -1: "lifetime_too_long",
+        0: "lifetime_too_long",
+        1: "accepted",
+        LIFETIME: "accepted",
+        LIFETIME + 1: "lifetime_too_long",
+    }
+
+
+SECONDS = st.integers(-2 * LIFETIME, 2 * LIFETIME)
+
+
+@REPRODUCIBLE
+@given(iat=SECONDS, nbf=st.none() | SECONDS, exp=SECONDS)
+@example(iat=LEEWAY, nbf=LEEWAY, exp=LEEWAY + LIFETIME)
+@example(iat=-LIFETIME - LEEWAY + 1, nbf=None, exp=-LEEWAY + 1)
+def test_a_token_is_accepted_exactly_within_its_window(iat: int, nbf: int | None, exp: int) -> None:
+    claims = {**CLAIMS, "iat": NOW + iat, "exp": NOW + exp} | ({} if nbf is None else {"nbf": NOW + nbf})
+    begun = iat <= LEEWAY and (nbf is None or nbf <= LEEWAY)
+    assert (outcome(claims) == "accepted") == (begun and exp > -LEEWAY and 0 < exp - iat <= LIFETIME)
+
+
+@REPRODUCIBLE
+@given(
+    st.sampled_from(["iat", "exp", "nbf"]), st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | st.text()
+)
+@example("exp", float(NOW + 300))
+@example("exp", str(NOW + 300))
+def test_a_time_is_an_integer_and_nothing_else(name: str, value: object) -> None:
+    assert outcome({**CLAIMS, name: value}) == f"{name}_malformed"
+
+
+@REPRODUCIBLE
+@given(
+    st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()) | st.dictionaries(st.text(), st.text())
+)
+@example(["keybroker", "keybroker"])
+@example("keybroker\n")
+def test_no_other_audience_is_ours(audience: object) -> None:
+    assert outcome({**CLAIMS, "aud": audience}) == "aud_wrong"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_required_claim_that_is_missing_empty_or_null_is_missing(value: object) -> None:
+    expected = Expected("https://issuer.example", "keybroker", LIFETIME, tokens.SUBJECT_TYPES, ("jti",))
+    assert outcome(CLAIMS, expected=expected) == "jti_missing"
+    assert outcome({**CLAIMS, "jti": value}, expected=expected) == "jti_missing"
+    assert outcome({**CLAIMS, "jti": "1"}, expected=expected) == "accepted"
+
+
+def test_an_issued_type_is_no_subject_type() -> None:
+    assert tokens.ISSUED_TYPE not in tokens.SUBJECT_TYPES
+    assert None in tokens.SUBJECT_TYPES
+
+
+def test_another_key_of_the_same_algorithm_and_kid_does_not_verify() -> None:
+    other = Key("ec-1", "ES256", forge.ec_key("stranger-ec").private)
+    with pytest.raises(TokenInvalid, match="signature_wrong"):
+        verify(forge.token(other, CLAIMS), ec_key())
+
+
+def test_a_key_is_never_used_for_a_token_that_names_another() -> None:
+    with pytest.raises(TokenInvalid, match="kid_wrong"):
+        verify(forge.token(ec_key(), CLAIMS, kid="ec-2"), ec_key())
+
+
+def test_signed_bytes_that_are_no_claims_are_no_jwt() -> None:
+    text = forge.seal(b'{"alg":"ES256","kid":"ec-1"}', b"foo", ec_key())
+    unverified = jws.Unverified(text, "ec-1", "ES256", None, {})
+    with pytest.raises(TokenInvalid, match="not_a_jwt"):
+        tokens.signed_claims(unverified, verifying(ec_key()))
+
+
+def test_claims_that_are_not_those_that_were_signed_are_refused() -> None:
+    text = forge.token(ec_key(), CLAIMS)
+    unverified = jws.Unverified(text, "ec-1", "ES256", None, {**CLAIMS, "sub": "somebody else"})
+    with pytest.raises(TokenInvalid, match="claims_ambiguous"):
+        tokens.signed_claims(unverified, verifying(ec_key()))
+
+
+GOOD = {key.kid: forge.token(key, CLAIMS) for key in (rsa_key(), ec_key())}
+CHARACTERS = st.sampled_from(ALPHABET + ".=+/ \n\r\t\0é") | st.characters()
+
+
+@REPRODUCIBLE
+@given(st.sampled_from([rsa_key(), ec_key()]), st.data())
+def test_no_other_text_within_one_character_is_accepted(key: Key, data: st.DataObject) -> None:
+    good = GOOD[key.kid]
+    at = data.draw(st.integers(0, len(good)), "at")
+    character = data.draw(CHARACTERS, "character")
+    changed = data.draw(
+        st.sampled_from(
+            [good[:at] + character + good[at + 1 :], good[:at] + character + good[at:], good[:at] + good[at + 1 :]]
+        )
+    )
+    if changed == good:
+        assert verify(changed, key) == CLAIMS
+    else:
+        with pytest.raises(TokenInvalid):
+            verify(changed, key)
+
+
+@pytest.mark.parametrize("kid", ["rsa-1", "ec-1"])
+def test_every_other_last_character_is_refused(kid: str) -> None:
+    key = {"rsa-1": rsa_key(), "ec-1": ec_key()}[kid]
+    for last in ALPHABET.replace(GOOD[kid][-1], ""):
+        with pytest.raises(TokenInvalid):
+            verify(GOOD[kid][:-1] + last, key)
+
+
+def test_the_other_es256_signature_verifies_so_no_state_may_be_keyed_by_a_tokens_text() -> None:
+    other = forge.twin(GOOD["ec-1"])
+    assert other != GOOD["ec-1"]
+    assert verify(other, ec_key()) == CLAIMS
+
+
+def test_an_issued_token_shows_no_token_in_its_repr() -> None:
+    assert "eyJ" not in repr(IssuedToken("eyJ.eyJ.sig", 900, "GET:/v1/models", "https://edge.example/openai/v1"))
+
+
+class TestPyJWTBackstop:
+    """What we assume of PyJWT: the faults that it lets through alone. One that fails here is no longer ours to catch."""
+
+    def decode(self, text: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401  as jwt.decode has it
+        claims: dict[str, Any] = jwt.decode(text, ec_key().private.public_key(), ["ES256"], **more)
+        return claims
+
+    def sealed(self, header: str, payload: str) -> str:
+        return forge.seal(header.encode(), payload.encode(), ec_key())
+
+    @pytest.mark.parametrize("exp", ["99999999999", 99999999999.5, True])
+    def test_it_takes_times_that_are_no_integers(self, exp: object) -> None:
+        text = forge.token(ec_key(), {"exp": exp})
+        assert self.decode(text, leeway=10**11) == {"exp": exp}
+
+    def test_it_takes_a_token_without_exp(self) -> None:
+        assert self.decode(forge.token(ec_key(), {"sub": "s"})) == {"sub": "s"}
+
+    def test_it_takes_any_lifetime(self) -> None:
+        assert self.decode(forge.token(ec_key(), {"iat": 0, "exp": 99999999999}))["iat"] == 0
+
+    def test_it_takes_a_list_of_audiences_with_ours_among_them(self) -> None:
+        text = forge.token(ec_key(), {"aud": ["other", "keybroker"]})
+        assert self.decode(text, audience="keybroker")["aud"] == ["other", "keybroker"]
+
+    def test_it_takes_the_last_of_two_claims_of_one_name(self) -> None:
+        assert self.decode(self.sealed('{"alg":"ES256"}', '{"sub":"a","sub":"b"}')) == {"sub": "b"}
+
+    def test_it_takes_the_last_of_two_header_members_of_one_name(self) -> None:
+        assert self.decode(self.sealed('{"alg":"none","alg":"ES256"}', "{}")) == {}
+
+    def test_it_takes_any_typ_and_any_header_member(self) -> None:
+        assert self.decode(forge.token(ec_key(), {}, typ="at+jwt", jku="https://attacker.example", foo=1)) == {}
+
+    def test_it_takes_nan(self) -> None:
+        assert str(self.decode(self.sealed('{"alg":"ES256"}', '{"n":NaN}'))) == "{'n': nan}"
+
+    def test_it_takes_padding_and_refuses_other_spellings(self) -> None:
+        options = {"verify_aud": False, "verify_exp": False, "verify_iat": False}
+        head, _, signature = GOOD["ec-1"].rpartition(".")
+        assert self.decode(f"{head}.{signature}==", options=options) == CLAIMS
+        with pytest.raises(jwt.DecodeError):
+            self.decode(f"{head}.{forge.respell(signature)}", options=options)
+
+    def test_it_refuses_an_algorithm_that_is_not_allowed(self) -> None:
+        for header in ({"alg": "none"}, {"alg": "HS256"}, {"alg": "ES384"}):
+            text = self.sealed(json.dumps({**header, "kid": "ec-1"}), json.dumps(CLAIMS))
+            with pytest.raises(jwt.InvalidAlgorithmError):
+                self.decode(text)
+
+    def test_it_refuses_crit(self) -> None:
+        with pytest.raises(jwt.InvalidTokenError):
+            self.decode(forge.token(ec_key(), {}, crit=["foo"], foo=1))
+
+    @pytest.mark.parametrize("change", [{"use": "enc"}, {"key_ops": ["encrypt"]}])
+    def test_it_verifies_with_a_key_that_is_not_for_signatures(self, change: dict[str, object]) -> None:
+        key = jwt.PyJWK({**ec_key().jwk, **change})
+        assert jwt.decode(forge.token(ec_key(), {"sub": "s"}), key, ["ES256"]) == {"sub": "s"}

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.admin import impact
+from chalicelib.audit import Query
+from chalicelib.aws import audit as dynamodb_audit
+from chalicelib.aws import counters as dynamodb_counters
+from chalicelib.aws import tables as dynamodb
+from chalicelib.aws.tables import Item
+from chalicelib.errors import Refusal
+from chalicelib.exchange.ledger import Wanted
+from chalicelib.quota import counters
+from chalicelib.revocation import EVERYTHING, Thing
+from chalicelib.usage import UsageQuery, window_start
+from tests.contracts import dynamodb_adapters, tables_template
+from tests.deployment import CLAIMS, GITHUB, NOW, POLICY, ROLE, SUB, Deployment
+from tests.dynamodb_units import WRU, index_entry, metered, size_of
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "data-model.md"
+HOUR, DAY = window_start("hour", NOW), window_start("day", NOW)
+MONTH = 1_793_491_200
+"""1 November 2026."""
+EVENTS, USES = 200, 50
+"""What there is for administrators to look at: events of this month, and principals with their calls."""
+REASONS = ("quota_calls", "address_refused", "revoked_principal", "stale_principal")
+"""Why a call may be refused, again and again."""
+
+Operations = Mapping[str, Callable[[], object]]
+Rows = Mapping[str, list[str]]
+"""A table: the cells behind the first, by the first."""
+
+
+@pytest.fixture
+def d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    # What is counted here does not depend on how long moto takes.
+    monkeypatch.setattr(dynamodb, "WAVE_SECONDS", 60.0)
+    monkeypatch.setattr(dynamodb_audit, "PAGE_SECONDS", 60.0)
+    tables = tables_template.create_tables(dynamodb_adapters.locked_moto(), "kb-data-model")
+    try:
+        yield Deployment(tables, tmp_path)
+    finally:
+        for name in (tables.control, tables.counters, tables.ledger):
+            tables.client.delete_table(TableName=name)
+
+
+def documented(heading: str) -> Rows:
+    """Return the table below a heading of the document."""
+    below = re.split(rf"^#+ {re.escape(heading)}$", DOCUMENT.read_text("utf-8"), flags=re.MULTILINE)[1]
+    lines = [line for line in re.split("^#", below, flags=re.MULTILINE)[0].splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    return {first: rest for first, *rest in rows}
+
+
+def compare(found: Rows, said: Rows) -> None:
+    """Fail unless both are the same, and show the table as it ought to be."""
+    assert found == said, "\n".join(f"| {name} | {' | '.join(cells)} |" for name, cells in found.items())
+
+
+def check(d: Deployment, heading: str, operations: Operations) -> None:
+    """Do each, count what it asks of DynamoDB, and compare that with a table of the document, but for its waves."""
+    found = {}
+    for name, do in operations.items():
+        with metered(d.tables.client) as bill:
+            did = do()
+        assert isinstance(did, Refusal) == name.startswith("refused"), (name, did)
+        found[name] = [bill.text(), f"{bill.reads():g}", f"{bill.writes()}", f"{bill.dollars()}"]
+    compare(found, {name: [requests, *units] for name, (requests, _waves, *units) in documented(heading).items()})
+
+
+def test_calls_cost_what_the_document_says(d: Deployment) -> None:
+    own, of_total, used_up = d.token(), d.token("anthropic"), d.token(repository_id="456781")
+    day = dynamodb_counters.add(dynamodb_counters.items(counters("calls", "app-ci", subject(781), NOW))[1])
+    write(d, d.tables.counters, [{**item_of(day), "d": {"N": "10000"}}])
+    operations: Operations = {
+        "admission": partial(d.call, own),
+        "admission, the grant has a `total`": partial(d.call, of_total, "anthropic"),
+        "the same, by a token from before it had": partial(d.call, d.without_total(of_total), "anthropic"),
+        "refused admission": partial(d.call, own, ip="192.0.2.1"),
+        "refused admission, the grant has a `total`": partial(d.call, of_total, "anthropic", ip="192.0.2.1"),
+        "refused by one of several limits": partial(d.call, used_up),
+        "refused before state is read": partial(d.call, own + "A"),
+    }
+    check(d, "Calls", operations)
+
+
+def test_tokens_cost_what_the_document_says(d: Deployment) -> None:
+    once, twice, spent = d.subject_token(), d.subject_token(), d.subject_token(repository_id="456781")
+    retried, named = partial(d.exchange, once, idempotency_key="k" * 32), partial(d.exchange, grant="app-ci")
+    hour, day = map(dynamodb_counters.add, dynamodb_counters.items(counters("tokens", "app-ci", subject(781), NOW)))
+    retried()
+    d.exchange(twice)
+    d.exchange(d.subject_token(ref="refs/heads/other"))
+    write(d, d.tables.ledger, [{**item_of(hour), "h": {"N": "30"}}, item_of(day)])
+    operations: Operations = {
+        "exchange, grant named": named,
+        "exchange, grant not named": d.exchange,
+        "exchange, grant named, the day's first": partial(named, d.subject_token(repository_id="456780")),
+        "retry with `Idempotency-Key`, not named": retried,
+        "exchange by IAM, named, its first use": d.exchange_iam,
+        "exchange by IAM, named": d.exchange_iam,
+        "refused, no grant admits, not named": partial(d.exchange, d.subject_token(ref="refs/heads/other")),
+        "refused, quota used up, named": partial(named, spent),
+        "refused, replayed, named": partial(named, twice),
+        "refused before it is verified, named": partial(named, twice + "A"),
+        "`GET /healthz`": partial(d.ledger.find, Wanted((EVERYTHING,), "", "", None, NOW)),
+    }
+    check(d, "Tokens", operations)
+
+
+def test_taking_back_costs_what_the_document_says(d: Deployment) -> None:
+    d.token("anthropic", repository_id="456780")
+    targets = {"everything": "*", "issuer": GITHUB, "key": "openai", "grant": "app-ci", "principal": SUB, "token": "t"}
+    made = {scope: d.revoke(scope, target) for scope, target in targets.items()}
+    look = partial(impact.of, Thing("key", "anthropic"), d.revocations, d.ledger, d.usage, NOW)
+    operations: Operations = {
+        **{f"revoking, {scope}": partial(d.revoke, scope, target) for scope, target in targets.items()},
+        "lifting, everything, an issuer or a key": partial(d.lift, made["everything"]),
+        "lifting, a grant": partial(d.lift, made["grant"]),
+        "lifting, a principal or a token": partial(d.lift, made["principal"]),
+        "10 revocations listed": partial(d.revocations.revocations, "", "", 50),
+        "dry run, 1 live token": look,
+    }
+    check(d, "Taking back", operations)
+
+
+def test_the_policy_and_the_keys_cost_what_the_document_says(d: Deployment) -> None:
+    other_grant = POLICY.replace("30/hour", "31/hour")
+    other_key = other_grant.replace("{provider: anthropic}", "{provider: generic}")
+    operations: Operations = {
+        "a policy of 7 things, again": partial(d.apply, POLICY),
+        "the same, 1 grant differs": partial(d.apply, other_grant),
+        "the same, 1 key differs": partial(d.apply, other_key),
+        "the policy read": d.policies.current,
+        "a key set": partial(d.set_key, "openai"),
+        "2 keys listed": partial(d.control.keys, d.event("keys.read")),
+        "signing keys listed as live": d.list_signing_keys,
+        "a signing key published": d.publish_signing_key,
+        "a signing key that is not known yet, looked for": d.find_signing_key,
+        "a principal bound anew": partial(d.control.pin, ROLE, "AROAEXAMPLEEXAMPLEEX2", d.event("principal.pinned")),
+    }
+    check(d, "The policy and the keys", operations)
+
+
+def test_looking_costs_what_the_document_says(d: Deployment) -> None:
+    fill(d)
+    operations: Operations = {
+        "50 events, of 200 this month": partial(d.ledger.page, Query(since=MONTH)),
+        "the same, filtered": partial(d.ledger.page, Query({"request_id": "none"}, since=MONTH)),
+        "the same, and in the month before, where nothing is": partial(
+            d.ledger.page, Query({"request_id": "none"}, since=MONTH - 1)
+        ),
+        "usage of 50 in an hour": partial(d.usage.uses, UsageQuery("hour", HOUR)),
+        "usage of 50 in a day": partial(d.usage.uses, UsageQuery("day", DAY)),
+        "usage of one principal in an hour": partial(d.usage.uses, UsageQuery("hour", HOUR, principal=subject(0))),
+    }
+    check(d, "Looking", operations)
+
+
+def subject(number: int) -> str:
+    return f"{GITHUB}|repository_id:{456000 + number}"
+
+
+def fill(d: Deployment) -> None:
+    """Write what there is to look at, as the adapters would, at once."""
+    event = d.event("token.issued", key="openai", principal_name="octo-org/octo-repo", claims=CLAIMS)
+    events = (replace(event, id=d.new_id()) for _ in range(EVENTS))
+    write(d, d.tables.ledger, [d.ledger.put(one)["Put"]["Item"] for one in events])
+    for what, table in (("tokens", d.tables.ledger), ("calls", d.tables.counters)):
+        places = (counters(what, "app-ci", subject(number), NOW) for number in range(USES))
+        made = (dynamodb_counters.items(one, event) for one in places)
+        write(d, table, [item_of(dynamodb_counters.add(one)) for pair in made for one in pair])
+
+
+def write(d: Deployment, table: str, items: Sequence[Item]) -> None:
+    for start in range(0, len(items), 25):
+        puts: Any = [{"PutRequest": {"Item": item}} for item in items[start : start + 25]]
+        d.tables.client.batch_write_item(RequestItems={table: puts})
+
+
+def item_of(update: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the item that an update makes of nothing: its names and its values are in one order."""
+    names, values = update["ExpressionAttributeNames"], update["ExpressionAttributeValues"]
+    return {**update["Key"], **dict(zip(names.values(), values.values(), strict=True))}
+
+
+def test_items_are_as_large_as_the_document_says(d: Deployment) -> None:
+    d.call(d.token())
+    d.exchange_iam()
+    d.exchange(d.subject_token(ref="refs/heads/other"))
+    d.revoke("token", "t" * 22)
+    revoked = d.revoke("principal", SUB)
+    event = d.event("token.issued", claims={**CLAIMS, "more": "x" * 11_000})
+    hour, day = (f"{window}#{start}" for window, start in (("hour", HOUR), ("day", DAY)))
+    once = size_of(d.item("control", f"principal#{SUB}", "-"))
+    d.revoke("principal", SUB)
+    sizes = {
+        "everything, 2 signing keys": size_of(d.item("control", "everything#*#0", "-")),
+        "an issuer, GitHub": size_of(d.item("control", f"issuer#{GITHUB}#0", "-")),
+        "a key with a value": size_of(d.item("control", "key#openai#0", "-")),
+        "a grant": size_of(d.item("control", "grant#app-ci#0", "-")),
+        "the same, among its candidates": size_of(d.item("control", f"grants#{GITHUB}#openai", "app-ci")),
+        "a principal that was revoked": once,
+        "each further block": size_of(d.item("control", f"principal#{SUB}", "-")) - once,
+        "a token that was revoked": size_of(d.item("control", f"token#{'t' * 22}", "-")),
+        "the record of a revocation": size_of(d.item("control", "revocations", revoked.id)),
+        "an hour's calls, at the first": size_of(d.item("counters", f"calls#app-ci#{SUB}", hour)),
+        "a day's calls": size_of(d.item("counters", f"calls#app-ci#{SUB}", day)),
+        "an hour's tokens, at the first": size_of(d.item("ledger", f"tokens#{SUB}", f"{hour}#app-ci")),
+        "a day's tokens": size_of(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci")),
+        "the same, in the index": size_of(index_entry(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci"))),
+        "a bound identity": size_of(d.item("ledger", f"pin#{ROLE}", "-")),
+        "a replay lock": max(map(size_of, d.beginning("ledger", "lock#"))),
+        "an event, a token issued to GitHub Actions": max(map(size_of, d.beginning("ledger", "audit#"))),
+        "an event, a revocation": size_of(d.ledger.put(d.revoked_event(revoked))["Put"]["Item"]),
+        "an event, an identity token of 16 KiB": size_of(d.ledger.put(event)["Put"]["Item"]),
+    }
+    compare({name: [f"{size:,}"] for name, size in sizes.items()}, documented("Sizes"))
+
+
+def test_an_hour_s_calls_grow_as_the_document_says() -> None:
+    found = {}
+    for reasons in (0, 1, 2, 4):
+        sizes = [size_of(item) for item in hour_of(REASONS[:reasons])]
+        passes = next((str(minute) for minute, size in enumerate(sizes, 1) if size > WRU), "never")
+        found[str(reasons)] = [f"{sizes[-1]:,}", passes, str(math.ceil(sizes[-1] / WRU))]
+    compare(found, documented("An hour's calls"))
+
+
+def hour_of(reasons: tuple[str, ...]) -> Iterator[Item]:
+    """Yield an hour's item after each of its minutes, in which one was taken and one was refused for each reason."""
+    item: dict[str, object] = {}
+    for minute in range(60):
+        hour, _ = dynamodb_counters.items(counters("calls", "app-ci", SUB, HOUR + 60 * minute))
+        for update in (dynamodb_counters.add(hour), *(dynamodb_counters.add_refused(hour, one) for one in reasons)):
+            item |= item_of(update)
+        yield item

@@ -1,0 +1,140 @@
+"""docs/grants.md keeps its promises: each example parses and lints as it says, and claims have the answer that it gives."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from chalicelib.issuers.presets import GENERIC, PRESETS, Preset
+from chalicelib.policy import compile as policy
+from chalicelib.policy import explain, lint
+from chalicelib.policy.compile import Policy, PolicyInvalid
+from chalicelib.policy.lint import RULES
+from chalicelib.policy.schema import spelled
+from local import policy_command
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "grants.md").read_text()
+KEYS = "keys: {openai: {provider: openai}}\n"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A fenced block. before: the paragraph above it. policy: the YAML block above it, or itself."""
+
+    section: str
+    before: str
+    language: str
+    body: str
+    policy: str
+
+
+def _examples() -> list[Example]:
+    found: list[Example] = []
+    section = text = policy_text = ""
+    for piece in re.split(r"^(```\w+\n.*?^```)$", PAGE, flags=re.MULTILINE | re.DOTALL):
+        if not piece.startswith("```"):
+            section = (re.findall(r"^#+ (.+)$", piece, re.MULTILINE) or [section])[-1]
+            text = re.sub(r"\s+", " ", piece.strip().rpartition("\n\n")[2])
+            continue
+        language, _, body = piece[3:-3].partition("\n")
+        policy_text = body if language == "yaml" else policy_text
+        found.append(Example(section, text, language, body, policy_text))
+        text = ""
+    return found
+
+
+EXAMPLES = _examples()
+POLICIES = [one for one in EXAMPLES if one.language == "yaml" and "does not parse" not in one.before]
+CLAIMS = [one for one in EXAMPLES if one.language == "json" and "Version" not in one.body]
+
+
+def _name(one: Example) -> str:
+    return f"{one.section}: {one.before[-40:]}"
+
+
+def _parsed(text: str) -> Policy:
+    return policy.parse(text if "keys:" in text else KEYS + text)
+
+
+def test_the_examples_are_found() -> None:
+    assert len(POLICIES) >= 25
+    assert len(CLAIMS) >= 15
+    assert {one.language for one in EXAMPLES} == {"yaml", "json", "text"}
+
+
+@pytest.mark.parametrize("one", POLICIES, ids=_name)
+def test_a_policy_of_the_page_parses_and_lints_as_it_says(one: Example) -> None:
+    told = {finding.rule for finding in lint.lint(_parsed(one.body), PRESETS)}
+    assert told == set(re.findall(r"Lints as `([\w-]+)`", one.before))
+
+
+@pytest.mark.parametrize("one", CLAIMS, ids=_name)
+def test_claims_of_the_page_have_the_answer_that_it_gives(one: Example) -> None:
+    told = explain.explain(_parsed(one.policy), json.loads(one.body))
+    last = re.split(r"(?=Admitted by|Refused, for|Unusable, for)", one.before)[-1]
+    names = re.findall(r"`([^`]+)`", last)
+    assert names
+    if last.startswith("Admitted"):
+        assert list(told.admitted) == names
+    elif last.startswith("Refused"):
+        assert (told.unusable, told.admitted) == ("", ())
+        nearest = min(told.verdicts, key=lambda verdict: len(verdict.differences))
+        assert {".".join(each.claim) for each in nearest.differences} == set(names)
+    else:
+        assert last.startswith("Unusable")
+        assert names[0] in told.unusable
+        assert told.admitted == ()
+
+
+def test_the_faults_of_the_page_are_the_faults_of_its_policy() -> None:
+    (wrong,) = [one for one in EXAMPLES if "does not parse" in one.before]
+    (told,) = [one for one in EXAMPLES if one.language == "text"]
+    with pytest.raises(PolicyInvalid) as caught:
+        policy.parse(wrong.body)
+    assert str(caught.value) == told.body.strip()
+
+
+def test_every_preset_is_in_the_table_with_what_it_does() -> None:
+    rows = re.findall(r"^\| (`?[\w-]+`?) \| (.+?) \| (\w+) \| (yes|no) \|$", PAGE, re.MULTILINE)
+    table = {name.strip("`"): (known, life, once) for name, known, life, once in rows}
+
+    def row(preset: Preset) -> tuple[str, str, str]:
+        kubernetes = "namespace, service account and its uid"
+        known = kubernetes if len(preset.identity.paths) > 1 else f"`{preset.identity.name}`"
+        return known, spelled(preset.max_lifetime), "yes" if preset.single_use else "no"
+
+    assert table == {**{name: row(one) for name, one in PRESETS.items()}, "none": row(GENERIC)}
+
+
+def test_every_preset_has_an_example_grant() -> None:
+    shown = {issuer.preset for one in POLICIES for issuer in _parsed(one.body).issuers.values()}
+    assert shown == {*PRESETS, ""}
+
+
+def test_every_refused_value_is_named() -> None:
+    for preset in PRESETS.values():
+        for claim, values in preset.refused:
+            for value in values:
+                assert f"`{value}`" in PAGE or f"{claim}: {value}" in PAGE or claim.rpartition("/")[2] in PAGE
+
+
+def test_every_lint_rule_has_its_heading_and_an_example_that_breaks_it() -> None:
+    for rule in RULES:
+        (first, *_) = [one for one in POLICIES if one.section == rule]
+        assert f"Lints as `{rule}`" in first.before
+
+
+def test_the_commands_of_the_page_are_there() -> None:
+    source = Path(policy_command.__file__).read_text()
+    for verb in set(re.findall(r"python -m local policy (\w+)", PAGE)):
+        assert f'"{verb}"' in source
+
+
+def test_the_iam_condition_is_json() -> None:
+    (one,) = [each for each in EXAMPLES if "Version" in each.body]
+    (statement,) = json.loads(one.body)["Statement"]
+    assert statement["Condition"]["ForAllValues:StringEquals"] == {"sts:IdentityTokenAudience": ["keybroker"]}

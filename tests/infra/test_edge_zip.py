@@ -1,0 +1,287 @@
+"""The edge function's zip: what is in it and what is not, that it is the same each time, and that it runs by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.edge import __main__ as command
+from infra.edge import wheels
+from infra.edge.imported import ROOT
+
+pytestmark = pytest.mark.slow  # it is built, with all its wheels
+
+BAKED = {
+    "region": "eu-central-1",
+    "control": "keybroker-control",
+    "counters": "keybroker-counters",
+    "secrets_region": "eu-central-1",
+    "secrets_prefix": "keybroker",
+    "issuer": "https://broker.example.com",
+    "edge_url": "https://keys.example.com",
+}
+DATA = "botocore/data/"
+NEVER = """aws_lambda_powertools boto3 chalice aiohttp yaml msgspec certifi s3transfer requests local keybroker tests
+infra""".split()  # noqa: SIM905  a list of words
+MADE = re.compile(
+    r"(?P<path>\S+): (?P<size>[\d,]+) bytes, \d+ files, for Lambda's python3\.\d+\nsha256 (?P<sha>\w{64})\n"
+)
+
+
+def build(folder: Path, archive: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Build a zip of the project in a folder, as `make edge` does."""
+    run = [sys.executable, "-m", "infra.edge", str(archive), "--wheels", str(command.WHEELS), *arguments]
+    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    if "pip" in done.stderr and done.returncode:
+        pytest.skip(f"pip reaches no index: the edge function's zip was NOT built and NOT checked\n{done.stderr}")
+    return done
+
+
+def run(task: Path, program: str, **environment: str) -> Any:  # noqa: ANN401  what the program prints, as JSON
+    """Run a program with nothing but an unpacked zip and the standard library."""
+    found = subprocess.run(
+        [sys.executable, "-S", "-P", "-B", "-c", program],
+        env={"PYTHONPATH": str(task), "PATH": os.defpath, **environment},
+        cwd=task,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip with a real file baked in."""
+    folder = tmp_path_factory.mktemp("packed")
+    (folder / "baked.json").write_text(json.dumps(BAKED))
+    done = build(ROOT, folder / "edge.zip", "--config", str(folder / "baked.json"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert MADE.fullmatch(done.stdout), done.stdout
+    return folder / "edge.zip"
+
+
+@pytest.fixture(scope="module")
+def content(packed: Path) -> Mapping[str, zipfile.ZipInfo]:
+    """What is in it, by name."""
+    with zipfile.ZipFile(packed) as one:
+        return {entry.filename: entry for entry in one.infolist()}
+
+
+@pytest.fixture(scope="module")
+def task(packed: Path) -> Iterator[Path]:
+    """Its content, unpacked where nobody can write."""
+    folder = packed.parent / "task"
+    with zipfile.ZipFile(packed) as one:
+        one.extractall(folder)
+    everything = [folder, *folder.rglob("*")]
+    for path in everything:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield folder
+    for path in everything:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+# What is in it
+
+
+def test_it_is_small_and_made_of_plain_files(packed: Path, content: Mapping[str, zipfile.ZipInfo]) -> None:
+    assert packed.stat().st_size < 10 * 1024 * 1024
+    for entry in content.values():
+        assert stat.S_IMODE(entry.external_attr >> 16) == 0o644
+        assert entry.date_time == (1980, 1, 1, 0, 0, 0)
+    assert list(content) == sorted(content, key=lambda name: name.split("/"))
+
+
+def test_of_ours_it_holds_what_the_edge_imports_and_nothing_else(content: Mapping[str, zipfile.ZipInfo]) -> None:
+    ours = {name for name in content if name.startswith("chalicelib/") and name.endswith(".py")}
+    assert {"chalicelib/edge/admission.py", "chalicelib/aws/config.py", "chalicelib/aws/gate.py"} <= ours
+    others = r"admin|policy|exchange|openapi|http_api|dynamodb_(ledger|policies|revocations|control)|explain|plan|lint"
+    others += "|usage|issuers|issuing"
+    assert [name for name in ours if re.match(rf"chalicelib/({others})", name)] == []
+    assert {name for name in content if "/" not in name and not name.startswith("_cffi")} == {
+        *("edge.py", "start.py", "keybroker-edge.json", "six.py")
+    }
+
+
+def test_of_others_it_holds_what_the_edge_imports_and_nothing_else(content: Mapping[str, zipfile.ZipInfo]) -> None:
+    tops = {re.split(r"[/.]", name)[0] for name in content if ".dist-info/" not in name}
+    assert tops - {"edge", "start", "keybroker-edge", "chalicelib", "__pycache__"} == {
+        *("jwt", "cryptography", "_cffi_backend", "botocore", "urllib3", "jmespath", "dateutil", "six")
+    }
+    assert not tops & set(NEVER)
+    assert [name for name in content if name.endswith((".pyi", "/py.typed"))] == []
+
+
+def test_of_botocore_s_data_it_holds_two_services(content: Mapping[str, zipfile.ZipInfo]) -> None:
+    data = {name.removeprefix(DATA) for name in content if name.startswith(DATA)}
+    assert {name.partition("/")[0] for name in data if "/" in name} == {"dynamodb", "secretsmanager"}
+    assert {name.partition("/")[2].partition("/")[0] for name in data if "/" in name} == {"2012-08-10", "2017-10-17"}
+    assert not [name for name in data if re.search("paginators|waiters|examples", name)]
+
+
+def test_it_says_which_versions_are_in_it_and_they_are_those_installed_here(
+    packed: Path, content: Mapping[str, zipfile.ZipInfo]
+) -> None:
+    told = {}
+    with zipfile.ZipFile(packed) as one:
+        for text in (one.read(name).decode() for name in content if name.endswith(".dist-info/METADATA")):
+            fields = dict(re.findall(r"^(Name|Version): (\S+)$", text, re.MULTILINE))
+            told[fields["Name"]] = fields["Version"]
+    assert told == {name: importlib.metadata.version(name) for name in told}
+    assert {"PyJWT", "cryptography", "botocore", "urllib3"} <= told.keys()
+
+
+def test_what_is_compiled_can_be_loaded_by_lambda_s_runtime_of_this_python(
+    packed: Path, content: Mapping[str, zipfile.ZipInfo]
+) -> None:
+    minor = sys.version_info.minor
+    with zipfile.ZipFile(packed) as one:
+        texts = {name: one.read(name).decode() for name in content if name.endswith(".dist-info/WHEEL")}
+    tags = {name: re.findall(r"^Tag: (\S+)-(\S+)-(\S+)$", text, re.MULTILINE) for name, text in texts.items()}
+    assert sum(all(platform != "any" for *_, platform in found) for found in tags.values()) == 2  # cryptography, cffi
+    for name, found in tags.items():
+        assert any(_fits(python, abi, platform, minor) for python, abi, platform in found), (name, found)
+    libraries = [name for name in content if name.endswith(".so")]
+    assert libraries
+    assert all(re.search(rf"cpython-3{minor}-x86_64-linux-gnu\.so|abi3\.so", name) for name in libraries), libraries
+
+
+def _fits(python: str, abi: str, platform: str, minor: int) -> bool:
+    if platform == "any":
+        return python in ("py3", "py2.py3", f"cp3{minor}")
+    oldest = int(python.removeprefix("cp3"))
+    stable = abi == "abi3" and oldest <= minor
+    return (stable or (oldest == minor and abi == f"cp3{minor}")) and platform in wheels.platforms(minor)
+
+
+# How it is compiled
+
+
+def test_every_source_is_compiled_and_its_source_is_never_looked_at(
+    packed: Path, content: Mapping[str, zipfile.ZipInfo]
+) -> None:
+    sources = [name for name in content if name.endswith(".py")]
+    with zipfile.ZipFile(packed) as one:
+        for name in sources:
+            compiled = one.read(importlib.util.cache_from_source(name))
+            assert compiled[:4] == importlib.util.MAGIC_NUMBER
+            assert int.from_bytes(compiled[4:8], "little") == 0b01, f"{name} is not `unchecked-hash`"
+            assert f"/var/task/{name}".encode() in compiled
+
+
+def test_what_is_compiled_is_what_runs(packed: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(packed) as one:
+        one.extractall(tmp_path)
+    for source in tmp_path.rglob("*.py"):
+        source.write_text("raise SystemExit('the source was read')")
+    assert run(tmp_path, "import json, start; print(json.dumps(start.handler.__module__))") == "edge"
+
+
+# That it runs by itself
+
+
+def test_both_clients_are_made_of_what_is_left_of_botocore(task: Path) -> None:
+    program = """
+import json, start
+from chalicelib import config
+edge = config.edge_on_aws()
+clients = edge.gate._tables.client, edge.provider_keys._client()
+print(json.dumps([[one.meta.service_model.service_name, one.meta.endpoint_url] for one in clients]))
+"""
+    assert run(task, program, AWS_REGION="us-east-1") == [
+        ["dynamodb", "https://dynamodb.eu-central-1.amazonaws.com"],
+        ["secretsmanager", "https://secretsmanager.eu-central-1.amazonaws.com"],
+    ]
+
+
+def test_a_call_without_a_token_is_refused_and_one_without_state_is_put_off(task: Path) -> None:
+    program = """
+import json, start
+request = {"uri": "/openai/v1/models", "method": "GET", "clientIp": "192.0.2.1", "headers": {}, "querystring": ""}
+event = {"Records": [{"cf": {"config": {"requestId": "r"}, "request": request}}]}
+print(json.dumps(start.handler(event, None)["status"]))
+"""
+    assert run(task, program) == "401"
+
+
+def test_nothing_is_loaded_but_what_is_in_it(task: Path) -> None:
+    program = """
+import json, sys, start
+from chalicelib import config
+config.edge_on_aws().provider_keys._client()
+files = [getattr(one, "__file__", None) or "" for one in sys.modules.values()]
+print(json.dumps([one for one in files if "site-packages" in one]))
+"""
+    assert run(task, program) == []
+
+
+def test_garbage_is_looked_for_again_once_everything_is_imported(task: Path) -> None:
+    program = "import gc, json, start; print(json.dumps([gc.isenabled(), gc.get_freeze_count() > 10_000]))"
+    assert run(task, program) == [True, True]
+
+
+def test_its_values_are_tuples_but_for_those_that_must_not_get_into_json_by_mistake(task: Path) -> None:
+    # To make a dataclass takes 0.4 ms of a cold start, and to make a NamedTuple a fifth of that (docs/performance.md).
+    program = """
+import dataclasses, json, sys, start
+ours = [one for name, one in sys.modules.items() if name == "edge" or name.startswith("chalicelib.")]
+classes = {one for module in ours for one in vars(module).values() if isinstance(one, type) and dataclasses.is_dataclass(one)}
+print(json.dumps(sorted(one.__name__ for one in classes)))
+"""
+    hold_a_token_a_key_or_a_body = {"Call", "CallBody", "ProviderKey", "Unverified"}
+    others = {"Edge", "Limit"}  # an object of its own for each; a member whose name is a method of tuples
+    assert set(run(task, program)) == hold_a_token_a_key_or_a_body | others
+
+
+# What is baked in
+
+
+def test_what_was_given_is_baked_in(packed: Path) -> None:
+    with zipfile.ZipFile(packed) as one:
+        assert json.loads(one.read("keybroker-edge.json")) == BAKED
+
+
+def test_without_a_file_it_is_said_loudly_and_every_call_is_put_off(tmp_path: Path) -> None:
+    done = build(ROOT, tmp_path / "edge.zip")
+    assert done.returncode == 0
+    assert done.stderr.startswith("WARNING: nothing is baked into this zip: deployed, it answers every call with 503.")
+    with zipfile.ZipFile(tmp_path / "edge.zip") as one:
+        one.extractall(tmp_path / "task")
+    program = """
+import json, start
+print(json.dumps(start.handler({"Records": [{"cf": {"config": {"requestId": "r"}, "request": {}}}]}, None)["status"]))
+"""
+    assert run(tmp_path / "task", program) == "503"
+
+
+# That it is the same each time
+
+
+def test_from_another_folder_at_another_time_it_is_the_same_byte_for_byte(packed: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / "project"
+    for name in ("chalicelib", "infra"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "edge.py", copy)
+    done = build(copy, tmp_path / "edge.zip", "--config", str(packed.parent / "baked.json"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "edge.zip").read_bytes() == packed.read_bytes()
+    made = MADE.fullmatch(done.stdout)
+    assert made
+    assert made["sha"] == hashlib.sha256(packed.read_bytes()).hexdigest()

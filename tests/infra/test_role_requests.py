@@ -1,0 +1,101 @@
+"""What the functions really ask of AWS, against what their roles may: everything asked is granted, everything granted asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from chalicelib.aws import cloudwatch
+from tests import aws_story
+from tests.aws_installed import Installed, installation, issued
+from tests.aws_requests import Asked
+from tests.aws_roles import DOORS
+from tests.iam_policy import allows
+from tests.infra.test_least_privilege import ARNS, policies
+
+PREFIX = "kbasked"
+ARN = "arn:aws:iam::000000000000:role/billing"
+
+
+@pytest.fixture(scope="module")
+def requests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, set[Asked]]]:
+    """Do all that can be done with an installation; return what each function asked of AWS."""
+    log = list(cloudwatch._LOG.handlers), cloudwatch._LOG.propagate
+    with installation(tmp_path_factory.mktemp("aws"), PREFIX) as one:
+        _ask_for_tokens(one)
+        _administer(one)
+        yield one.recorder.asked
+    cloudwatch._LOG.handlers, cloudwatch._LOG.propagate = log
+
+
+def _ask_for_tokens(one: Installed) -> None:
+    ask = one.caller("public").ask
+    token = issued(one)
+    assert "status" not in one.call(token)
+    assert ask("POST", "/token", aws_story.wanted(aws_story.subject_token("stranger"))).status == 400
+    assert ask("POST", "/token", {**aws_story.wanted(), "grant": "app"}).status == 200
+    assert one.caller("public", aws_story.ROLE).ask("POST", "/token/iam", {"audience": "openai"}).status == 200
+    for path in ("/.well-known/jwks.json", "/healthz"):
+        assert ask("GET", path).status == 200
+    assert ask("POST", "/revoke", {"token": token}).status == 200
+    assert one.call(token)["status"] == "403"
+    small = ask("POST", "/token", aws_story.wanted(aws_story.subject_token("build-2"))).json["access_token"]
+    assert "429" in [one.call(small).get("status") for _ in range(5)]
+
+
+def _administer(one: Installed) -> None:
+    administrator = one.administrator()
+    tag = administrator.ask("GET", "/admin/policy").headers["etag"]
+    for text in (aws_story.policy().replace("  billing:", "  invoices:"), aws_story.policy()):
+        answer = administrator.ask("PUT", "/admin/policy", {"text": text}, if_match=tag)
+        assert answer.status == 200, answer.body
+        tag = answer.headers["etag"]
+    for scope, name in (("grant", "app"), ("principal", "somebody"), ("token", "a-token"), ("key", "openai")):
+        sent = {"scope": scope, "id": name, "reason": "a test"}
+        made = administrator.ask("POST", "/admin/revocations", sent)
+        assert made.status == 201, made.body
+        path = "/admin/revocations/{revocation_id}"
+        assert administrator.ask("DELETE", path, revocation_id=made.json["id"]).status == 200
+    pin = "/admin/principals/{principal_id}/pin"
+    bound = administrator.ask("POST", pin, {"unique_id": "AROAEXAMPLEEXAMPLEEX1"}, principal_id=ARN)
+    assert bound.status == 200, bound.body
+    put = administrator.ask("PUT", "/admin/keys/{name}", {"value": aws_story.KEY_VALUE}, name="openai")
+    assert put.status == 200, put.body
+    for path in ("audit", "audit/check", "keys", "principals", "usage", "revocations"):
+        assert administrator.ask("GET", f"/admin/{path}").status == 200, path
+    assert administrator.ask("GET", "/admin/principals/{principal_id}", principal_id=ARN).status == 200
+    explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_story.subject_token()})
+    assert explained.status == 200
+
+
+def _arn(one: Asked) -> str:
+    if one.action.startswith("kms:"):
+        return ARNS["signing"]
+    name = one.on.removeprefix(f"{PREFIX}-").removeprefix(f"{PREFIX}/")
+    return ARNS[{"ledger/index/by_day": "index", "openai": "secret"}.get(name, name)]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_whatever_a_function_asks_its_role_may_do(requests: Mapping[str, set[Asked]], door: str) -> None:
+    """With the request's own keys and algorithm, as IAM would look at it."""
+    assert len(requests[door]) > 4
+    for one in sorted(requests[door], key=str):
+        assert allows(policies(door), one.action, _arn(one), one.conditions()), one
+
+
+_BY_OTHERS = ("WriteItsLog", "UseTheTablesKey", "EncryptProviderKeys", "DecryptProviderKeys")
+"""Statements of what Lambda, DynamoDB and Secrets Manager do for a function, which it does not ask for by itself."""
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_whatever_a_role_may_do_its_function_asks(requests: Mapping[str, set[Asked]], door: str) -> None:
+    for policy in policies(door):
+        for statement in policy["Statement"]:
+            if statement["Sid"] in _BY_OTHERS or statement["Effect"] == "Deny":
+                continue
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            for action in actions:
+                alone = [{"Statement": [{**statement, "Action": action}]}]
+                used = [one for one in requests[door] if allows(alone, one.action, _arn(one), one.conditions())]
+                assert used, f"{statement['Sid']}: {action}: nothing asks for it"

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+
+import pytest
+
+from keybroker import aws
+from keybroker.cli import administration
+from keybroker.cli.administration import Administration, segment
+from keybroker.cli.failure import LOCAL, QUOTA, REFUSED, REMOTE, Failure
+from tests.keybroker.cli.canned_server import SECONDS, request, serving
+from tests.keybroker.cli.keybroker_command import administrator, run
+from tests.running import Running
+
+
+@pytest.fixture
+def there(running: Running, monkeypatch: pytest.MonkeyPatch) -> Administration:
+    for name, value in administrator(running).items():
+        monkeypatch.setenv(name, value)
+    aws._chain.cache_clear()
+    return Administration(running.broker)
+
+
+def test_a_list_is_read_over_all_its_pages(
+    there: Administration, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        running.token("3001")
+    query = {"principal": running.sub("3001"), "kind": "token.issued"}
+    whole = list(there.items("/admin/audit", query))
+    assert len(whole) == 5
+    monkeypatch.setattr(administration, "_PAGE", 2)
+    assert list(there.items("/admin/audit", query)) == whole
+    assert list(there.items("/admin/audit", query, 3)) == whole[:3]
+
+
+def test_odd_ids_and_values_are_signed_as_they_are_sent(there: Administration) -> None:
+    for odd in ("https://ci.example|a:b c/ä", "a+b&c=d%2F", "~-_."):
+        assert list(there.items("/admin/audit", {"principal": odd})) == []
+        with pytest.raises(Failure, match="not_found"):
+            there.get(f"/admin/principals/{segment(odd)}")
+
+
+PROBLEM = "HTTP/1.1 {} X\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "line"),
+    [
+        (400, {"title": "invalid_request", "detail": "no", "request_id": "r1"}, REFUSED, "invalid_request: no (request r1)"),
+        (403, {"message": "Forbidden"}, REFUSED, "Forbidden"),
+        (412, {"title": "policy_changed"}, REFUSED, "policy_changed"),
+        (429, {"message": "Too Many Requests"}, QUOTA, "Too Many Requests"),
+        (500, {}, REMOTE, "HTTP 500"),
+        (503, {"title": "temporarily_unavailable", "detail": ""}, REMOTE, "temporarily_unavailable"),
+        (422, {"errors": [{"file": "f", "line": 3, "field": "a.b", "found": "'x'", "allowed": "y"}]}, LOCAL, "f:3: a.b: found 'x', allowed: y"),
+        (422, {"errors": [{"file": "f", "line": 3, "field": "", "text": "unwise", "rule": "covered"}]}, LOCAL, "f:3: file: unwise [--allow covered]"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("there")
+def test_each_refusal_has_its_line_and_its_exit_code(
+    status: int, body: dict[str, object], code: int, line: str
+) -> None:
+    text = json.dumps(body)
+    with serving(PROBLEM.format(status, len(text), text).encode()) as server, pytest.raises(Failure) as caught:
+        Administration(server.url).get("/admin/keys")
+    assert (caught.value.code, caught.value.lines[0]) == (code, line)
+
+
+@pytest.mark.parametrize("body", ["<html>", "", "[" * 100_000])
+@pytest.mark.usefixtures("there")
+def test_what_is_no_json_is_no_broker(body: str) -> None:
+    with serving(PROBLEM.format(200, len(body), body).encode()) as server, pytest.raises(Failure) as caught:
+        Administration(server.url).get("/admin/keys")
+    assert (caught.value.code, "no broker is there" in caught.value.lines[0]) == (REMOTE, True)
+
+
+def test_a_revocation_whose_answer_was_lost_is_made_once(running: Running) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as relay:
+        threading.Thread(target=_lose_the_first_answer, args=(relay, running.broker), daemon=True).start()
+        environ = {**administrator(running), "KEYBROKER_URL": f"http://127.0.0.1:{relay.getsockname()[1]}"}
+        done = run("revoke", "principal", running.sub("3002"), "--reason", "a test", environ=environ)
+    assert (done.code, "no answer; once more" in done.err) == (0, True), done
+    found = running.administer("GET", "/admin/revocations?scope=principal").json["items"]
+    assert [one["id"] for one in found if one["target"] == running.sub("3002")] == [done.out.strip()]
+
+
+def _lose_the_first_answer(relay: socket.socket, broker: str) -> None:
+    host, _, port = broker.removeprefix("http://").partition(":")
+    for number in range(2):
+        connection, _ = relay.accept()
+        with connection, socket.create_connection((host, int(port)), SECONDS) as upstream:
+            upstream.sendall(request(connection))
+            answer = request(upstream)
+            if number:
+                connection.sendall(answer)

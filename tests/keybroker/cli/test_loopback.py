@@ -1,0 +1,217 @@
+"""The loopback address: what goes through it, byte for byte and as it comes, and who may use it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from keybroker.cli import loopback, upstream
+from keybroker.cli.loopback import Loopback
+from keybroker.cli.upstream import Upstream
+from keybroker.token_provider import TokenProvider
+from tests.keybroker.cli.canned_server import SECONDS, CannedServer, serving
+from tests.keybroker.cli.keybroker_command import job
+from tests.running import Running
+
+
+@pytest.fixture
+def edge() -> Iterator[CannedServer]:
+    with serving(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-request-id: r1\r\n\r\nok") as one:
+        yield one
+
+
+@pytest.fixture
+def provider(running: Running, edge: CannedServer, monkeypatch: pytest.MonkeyPatch) -> TokenProvider:
+    """A provider of real tokens, for an edge that is this test's own."""
+    for name, value in job(running).items():
+        monkeypatch.setenv(name, value)
+    return TokenProvider("openai", running.broker, base_url=f"{edge.url}/prefix/openai/v1")
+
+
+@pytest.fixture
+def here(provider: TokenProvider) -> Iterator[Loopback]:
+    with loopback.serve({"openai": Upstream("openai", provider)}) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def connected(here: Loopback) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", here.port, timeout=SECONDS)
+    yield connection
+    connection.close()
+
+
+def ask(here: Loopback, target: str = "/openai/v1/models", **headers: str) -> tuple[int, bytes]:
+    with connected(here) as connection:
+        connection.request("GET", target, headers={name.replace("_", "-"): one for name, one in headers.items()})
+        with connection.getresponse() as response:
+            return response.status, response.read()
+
+
+def test_a_base_url_is_the_edges_with_this_machines_address(here: Loopback) -> None:
+    assert here.base_url("openai") == f"http://127.0.0.1:{here.port}/openai/v1"
+
+
+def test_a_call_goes_on_as_it_came_but_for_the_key(here: Loopback, edge: CannedServer, provider: TokenProvider) -> None:
+    with connected(here) as connection:
+        connection.putrequest("POST", "/openai/v1/chat?a=1&a=%2F", skip_accept_encoding=True)
+        for name, value in (
+            ("Authorization", f"Bearer {here.key}"),
+            ("X-Odd", "one"),
+            ("X-Odd", "two"),
+            ("Content-Length", "3"),
+            ("Connection", "keep-alive"),
+        ):
+            connection.putheader(name, value)
+        connection.endheaders(b"a\0b")
+        with connection.getresponse() as response:
+            assert (response.status, response.read()) == (200, b"ok")
+            assert response.headers["x-request-id"] == "r1"
+    head, _, body = edge.seen[0].partition(b"\r\n\r\n")
+    line, *headers = head.decode().split("\r\n")
+    assert line == "POST /prefix/openai/v1/chat?a=1&a=%2F HTTP/1.1"
+    assert [one for one in headers if one.lower().startswith("x-odd")] == ["X-Odd: one", "X-Odd: two"]
+    assert f"authorization: Bearer {provider()}" in headers
+    assert f"Host: {edge.url.removeprefix('http://')}" in headers
+    assert here.key not in head.decode()
+    assert not [one for one in headers if one.lower().startswith("connection")]
+    assert body == b"a\0b"
+
+
+def test_a_stream_is_passed_as_it_comes(here: Loopback, edge: CannedServer) -> None:
+    edge.pieces[:] = [
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+        b"6\r\nsecond\r\n0\r\n\r\n",
+    ]
+    with connected(here) as connection:
+        connection.request("GET", "/openai/v1/x", headers={"x-api-key": here.key})
+        with connection.getresponse() as response:
+            assert response.read1() == b"first"  # the edge sends no more until this has arrived
+            edge.go_on.set()
+            assert response.read() == b"second"
+
+
+def test_an_answer_that_breaks_off_is_seen_to_break_off(here: Loopback, edge: CannedServer) -> None:
+    edge.pieces[:] = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n"]
+    with connected(here) as connection:
+        connection.request("GET", "/openai/v1/x", headers={"x-api-key": here.key})
+        with connection.getresponse() as response, pytest.raises(http.client.IncompleteRead):
+            response.read()
+
+
+def test_a_body_in_chunks_is_passed_on_in_chunks(here: Loopback, edge: CannedServer) -> None:
+    with connected(here) as connection:
+        headers = {"x-goog-api-key": here.key, "transfer-encoding": "chunked"}
+        connection.request("POST", "/openai/v1/x", iter([b"one", b"two"]), headers, encode_chunked=True)
+        connection.getresponse().read()
+    assert edge.seen[0].endswith(b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("name", ["authorization", "x_api_key", "x_goog_api_key", "api_key"])
+def test_the_key_is_taken_where_sdks_put_it(here: Loopback, name: str) -> None:
+    assert ask(here, **{name: f"Bearer {here.key}" if name == "authorization" else here.key})[0] == 200
+
+
+def test_the_key_in_the_query_is_taken_off(here: Loopback, edge: CannedServer) -> None:
+    assert ask(here, f"/openai/v1/models?a=b&key={here.key}&c")[0] == 200
+    assert edge.seen[0].startswith(b"GET /prefix/openai/v1/models?a=b&c HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "Bearer wrong", "Bearer", "kb-local-é"])
+def test_whoever_does_not_know_the_key_is_refused_and_nothing_goes_on(
+    here: Loopback, edge: CannedServer, key: str
+) -> None:
+    status, body = ask(here, authorization=key.encode().decode("latin-1"))
+    assert (status, json.loads(body)["error"]["code"]) == (401, "invalid_token")
+    assert edge.seen == []
+
+
+def test_other_paths_are_none(here: Loopback, edge: CannedServer) -> None:
+    for target in ("/", "/anthropic/v1", "/openaix/v1", "http://127.0.0.1/openai/v1"):
+        assert ask(here, target, x_api_key=here.key)[0] == 404
+    assert edge.seen == []
+
+
+def test_a_body_with_two_ends_is_refused(here: Loopback, edge: CannedServer) -> None:
+    with connected(here) as connection:
+        connection.putrequest("POST", "/openai/v1/x")
+        for name, value in (("x-api-key", here.key), ("content-length", "3"), ("transfer-encoding", "chunked")):
+            connection.putheader(name, value)
+        connection.endheaders(b"3\r\nabc\r\n0\r\n\r\n")
+        assert connection.getresponse().status == 400
+    assert edge.seen == []
+
+
+def test_after_a_401_a_call_is_sent_once_more_with_another_token(here: Loopback, edge: CannedServer) -> None:
+    edge.pieces[:] = [b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"]
+    assert ask(here, x_api_key=here.key)[0] == 401
+    sent = [line for seen in edge.seen for line in seen.split(b"\r\n") if line.startswith(b"authorization")]
+    assert (len(sent), len(set(sent))) == (2, 2)
+
+
+def ask_often(here: Loopback, times: int) -> list[int]:
+    """Ask over one connection, so that each call is over before the next one."""
+    statuses = []
+    with connected(here) as connection:
+        for _ in range(times):
+            connection.request("GET", "/openai/v1/models", headers={"x-api-key": here.key})
+            with connection.getresponse() as response:
+                response.read()
+            statuses.append(response.status)
+    return statuses
+
+
+def test_a_connection_to_the_edge_is_kept_for_the_next_call(here: Loopback, edge: CannedServer) -> None:
+    edge.stays = True
+    assert ask_often(here, 3) == [200] * 3
+    assert (edge.connections, len(edge.seen)) == (1, 3)
+
+
+def test_a_connection_that_the_edge_has_closed_meanwhile_costs_no_call(here: Loopback, edge: CannedServer) -> None:
+    assert ask_often(here, 3) == [200] * 3
+    assert (edge.connections, len(edge.seen)) == (3, 3)
+
+
+def test_a_call_that_may_have_been_taken_is_not_sent_twice(here: Loopback, edge: CannedServer) -> None:
+    edge.stays = True
+    with connected(here) as connection:
+        for status in (200, 502):
+            connection.request("POST", "/openai/v1/responses", b"{}", headers={"x-api-key": here.key})
+            with connection.getresponse() as response:
+                response.read()
+            assert response.status == status
+            edge.pieces.clear()  # it takes the next call, and closes
+    assert (edge.connections, len(edge.seen)) == (1, 2)
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    here: Loopback, edge: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "_IDLE", 0.0)
+    edge.pieces[:] = [b"HTTP/1.1 204 No Content\r\n\r\n"]
+    assert ask_often(here, 2) == [204] * 2
+    assert edge.connections == 2
+
+
+def test_an_edge_that_is_away_is_an_error_that_sdks_show(here: Loopback, edge: CannedServer) -> None:
+    edge.server.shutdown(socket.SHUT_RDWR)
+    edge.server.close()
+    status, body = ask(here, x_api_key=here.key)
+    assert (status, json.loads(body)["error"]["code"]) == (502, "unreachable")
+
+
+def test_the_address_is_this_machines_alone_and_ends_with_the_block(provider: TokenProvider) -> None:
+    with loopback.serve({"openai": Upstream("openai", provider)}) as one:
+        assert loopback.HOST == "127.0.0.1"
+        assert ask(one)[0] == 401
+    with pytest.raises(ConnectionRefusedError):
+        ask(one)
+
+
+def test_the_key_is_in_no_repr(here: Loopback) -> None:
+    assert here.key not in repr(here)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+
+import pytest
+
+from tests.keybroker.cli.keybroker_command import COMMAND, SECONDS, bare, job, run, without_waiting
+from tests.running import Running, call
+
+
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_the_variables_serves_and_ends_when_it_is_told_to(running: Running, name: int) -> None:
+    command = [*COMMAND, "proxy", "--key", "openai"]
+    environ = {**bare(), **job(running)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = process.stdout.readline(), process.stdout.readline()
+        key, url = (re.fullmatch(r"export (?:OPENAI_API_KEY|OPENAI_BASE_URL)=(\S+)\n", line) for line in lines)
+        assert key is not None
+        assert url is not None
+        assert call("GET", f"{url[1]}/models", headers={"authorization": f"Bearer {key[1]}"}).status == 200
+        process.send_signal(name)
+        _, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, without_waiting(err)) == (0, "serving; Ctrl-C ends it\n")
+
+
+def test_for_programs_it_prints_one_line_of_json(running: Running) -> None:
+    command = [*COMMAND, "proxy", "--key", "openai", "--key", "anthropic", "--output", "json"]
+    with subprocess.Popen(command, env={**bare(), **job(running)}, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())
+        process.terminate()
+    assert said["key"].startswith("kb-local-")
+    assert set(said["base_urls"]) == {"openai", "anthropic"}
+
+
+def test_a_port_that_is_taken_is_said(running: Running) -> None:
+    port = running.broker.rpartition(":")[2]
+    done = run("proxy", "--key", "openai", "--port", port, environ=job(running))
+    assert (done.code, "Address already in use" in done.err) == (1, True)

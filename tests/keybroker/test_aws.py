@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from keybroker import aws
+from keybroker.errors import IdentityError, NoIdentity, NotConfigured
+from local.simulator.sigv4 import Caller, Credential, SignatureRefused, SignedRequest, verify
+
+CALLER = Caller("AKIDUSER", "123456789012", "arn:aws:iam::123456789012:user/ada", "AIDAADA")
+SECRET = "practice-secret"
+KNOWN = {"AKIDUSER": Credential(SECRET, CALLER)}
+URL = "http://127.0.0.1:8080/admin/audit?kind=key.set&principal=https%3A%2F%2Fci.example%7Crepository_id%3A1"
+API = "https://abc123.execute-api.eu-west-1.amazonaws.com/api/token/iam"
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """An environment in which the AWS chain finds what a test puts there, and nothing else."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    aws._chain.cache_clear()
+    yield
+    aws._chain.cache_clear()
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDUSER")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+
+def arrived(method: str, url: str, headers: dict[str, str], body: bytes) -> SignedRequest:
+    where = urlsplit(url)
+    target = where.path + (f"?{where.query}" if where.query else "")
+    return SignedRequest(method, target, (("Host", where.netloc), *headers.items()), body)
+
+
+def now() -> int:
+    return int(datetime.now(UTC).timestamp())
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(("method", "body"), [("GET", b""), ("POST", b'{"a": 1}'), ("PUT", b"\0\xff"), ("DELETE", b"")])
+def test_a_signature_is_one_that_aws_accepts(method: str, body: bytes) -> None:
+    signed = aws.sign(method, URL, {"content-type": "application/json"}, body, "us-east-1")
+    assert signed["content-type"] == "application/json"
+    assert verify(arrived(method, URL, signed, body), KNOWN, region="us-east-1", now=now()) == CALLER
+    with pytest.raises(SignatureRefused):
+        verify(arrived(method, URL, signed, body + b"x"), KNOWN, region="us-east-1", now=now())
+
+
+@pytest.mark.usefixtures("keys")
+def test_temporary_credentials_send_their_session_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "practice/token==")
+    signed = aws.sign("POST", API, {}, b"")
+    assert signed["X-Amz-Security-Token"] == "practice/token=="
+    assert SECRET not in str(signed)
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("abc.execute-api.eu-west-1.amazonaws.com", "eu-west-1"),
+        ("abc-vpce-01.execute-api.eu-west-1.vpce.amazonaws.com", "eu-west-1"),
+        ("abc.execute-api.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("broker.example", "ap-south-1"),
+    ],
+)
+def test_the_region_is_the_apis_own_and_else_the_environments(
+    monkeypatch: pytest.MonkeyPatch, host: str, region: str
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "ap-south-1")
+    signed = aws.sign("GET", f"https://{host}/x", {}, b"")
+    assert f"/{region}/execute-api/aws4_request" in signed["Authorization"]
+    given = aws.sign("GET", f"https://{host}/x", {}, b"", "us-west-2")
+    assert "/us-west-2/execute-api/aws4_request" in given["Authorization"]
+
+
+@pytest.mark.usefixtures("keys")
+def test_the_region_may_be_the_default_one_or_a_profiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[default]\nregion = eu-north-1\n")
+    assert "/eu-north-1/" in aws.sign("GET", "https://broker.example/x", {}, b"")["Authorization"]
+    aws._chain.cache_clear()
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+    assert "/eu-west-3/" in aws.sign("GET", "https://broker.example/x", {}, b"")["Authorization"]
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_region_that_nobody_names_is_said() -> None:
+    with pytest.raises(NotConfigured, match="set AWS_REGION"):
+        aws.sign("GET", "https://broker.example/x", {}, b"")
+
+
+def test_a_profiles_keys_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = f"[work]\naws_access_key_id = AKIDUSER\naws_secret_access_key = {SECRET}\n"
+    (tmp_path / "credentials").write_text(text)
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    assert "Credential=AKIDUSER/" in aws.sign("GET", API, {}, b"")["Authorization"]
+
+
+def test_no_credentials_are_no_identity() -> None:
+    with pytest.raises(NoIdentity, match="set AWS_PROFILE"):
+        aws.sign("GET", API, {}, b"")
+
+
+def test_credentials_that_are_no_use_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nowhere")
+    with pytest.raises(IdentityError, match="nowhere"):
+        aws.sign("GET", API, {}, b"")
+
+
+def test_without_botocore_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "botocore.auth", None)
+    with pytest.raises(IdentityError, match=r"pip install 'keybroker\[aws\]'"):
+        aws.sign("GET", API, {}, b"")

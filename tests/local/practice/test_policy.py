@@ -1,0 +1,66 @@
+"""While one practises, a key of every preset goes to the practice provider, which takes it at that provider's own paths."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from chalicelib.providers import paths as call_path
+from chalicelib.providers.keys import PROVIDERS
+from tests.running import Running, call, start
+
+CHAT = {
+    "openai": "/v1/chat/completions",
+    "mistral": "/v1/chat/completions",
+    "groq": "/openai/v1/chat/completions",
+    "openrouter": "/api/v1/chat/completions",
+    "together": "/v1/chat/completions",
+    "deepseek": "/chat/completions",
+    "xai": "/v1/chat/completions",
+}
+"""Where those that copy OpenAI's API have a completion."""
+
+
+def anything(name: str) -> str:
+    """A path of no meaning, as this provider itself would write it."""
+    return call_path.own("/any/thing", PROVIDERS[name].paths)
+
+
+@pytest.fixture(scope="module")
+def practising() -> Iterator[Running]:
+    lines = "".join(f"  {name}: {{provider: {name}}}\n" for name in PROVIDERS)
+    grants = "".join(
+        f"""\
+  of-{name}:
+    key: {name}
+    to: {{issuer: practice, claims: {{repository_owner_id: "9919"}}}}
+    scope: {json.dumps([f"POST:{CHAT.get(name, '/x')}", f"POST:{anything(name)}"])}
+    quota: {{tokens: 1000/hour, calls: [1000/minute]}}
+"""
+        for name in PROVIDERS
+    )
+    policy = f"keys:\n{lines}issuers:\n  practice: {{preset: practice, audience: keybroker}}\ngrants:\n{grants}"
+    with start(policy=policy) as one:
+        yield one
+
+
+@pytest.mark.parametrize("name", CHAT)
+def test_openai_s_sdk_needs_nothing_but_the_base_url_that_came_with_the_token(practising: Running, name: str) -> None:
+    issued = practising.exchange(practising.mint(), audience=name).json
+    with openai.OpenAI(base_url=issued["base_url"], api_key=issued["access_token"], max_retries=0) as client:
+        done = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+    assert (done.choices[0].message.content or "").startswith("A key that lives for minutes")
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_key_of_every_preset_is_taken_and_the_token_never_arrives(practising: Running, name: str) -> None:
+    token = practising.token(audience=name)
+    call("DELETE", f"{practising.provider}/_seen")
+    answer = practising.complete(token, f"/{name}/any/thing")
+    assert (answer.status, answer.json["path"]) == (200, anything(name))
+    (seen,) = call("GET", f"{practising.provider}/_seen").json["seen"]
+    assert token not in json.dumps(seen)
+    assert seen["headers"][PROVIDERS[name].header].startswith(f"{PROVIDERS[name].prefix}sk-practice-{name}-")

@@ -1,0 +1,87 @@
+"""What calls of one API cannot do to calls of the other: over the broker's real parts, with an issuer that hangs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, TCPConnector, web
+
+import app
+from chalicelib.http.messages import Ports
+from chalicelib.issuers.jwks import Jwks, get_json
+from local.simulator.api_gateway import CALLS_WAITING, make_gateway
+from local.simulator.sigv4 import Caller
+from tests import issuer_site
+from tests.issuer_site import Site
+from tests.parts import SUB, mint, parts_in
+from tests.running import JWT, TOKEN_EXCHANGE
+
+WORKERS = 4
+PLACES = WORKERS + CALLS_WAITING
+ADA = Caller("AKIDUSER", "123456789012", "arn:aws:iam::123456789012:user/ada", "AIDAADA")
+EXCHANGE = {"grant_type": TOKEN_EXCHANGE, "subject_token_type": JWT, "audience": "openai"}
+REVOCATION = {"scope": "principal", "id": SUB, "reason": "left the company"}
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """An issuer that takes a request and says nothing until it is closed."""
+    with issuer_site.serving() as one:
+        one.answers[issuer_site.DISCOVERY] = issuer_site.silent
+        yield one
+
+
+@pytest.fixture
+def ports(tmp_path: Path, site: Site) -> Iterator[Ports]:
+    """The broker's parts; whoever asks for an issuer's keys asks that one, and would wait for a minute."""
+    silent = site.url + issuer_site.DISCOVERY
+    keys = Jwks(lambda _url, within: get_json(silent, within), deadline=60)
+    with parts_in(tmp_path) as parts:
+        made = parts.app_ports()
+        yield replace(made, broker=replace(made.broker, keys=keys))
+
+
+@asynccontextmanager
+async def gateway(ports: Ports) -> AsyncIterator[ClientSession]:
+    """A client of the gateway before both doors of the broker, with as many connections as it is asked for."""
+    server = make_gateway(
+        lambda: app.make_app(lambda: ports, "public"),
+        lambda: app.make_app(lambda: ports, "admin"),
+        lambda _request, _now: ADA,
+        workers=WORKERS,
+    )
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=512).start()
+        port = runner.addresses[0][1]
+        async with ClientSession(f"http://127.0.0.1:{port}", connector=TCPConnector(limit=0)) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+async def ask(client: ClientSession, path: str, body: dict[str, str]) -> int:
+    """The status of a POST."""
+    async with client.post(path, json=body) as response:
+        return response.status
+
+
+def test_a_revocation_is_answered_while_every_place_waits_for_an_issuer(ports: Ports, site: Site) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(50), gateway(ports) as client:
+            asked = [{**EXCHANGE, "subject_token": mint()} for _ in range(PLACES + 1)]
+            calls = [asyncio.create_task(ask(client, "/token", one)) for one in asked]
+            done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            assert [call.result() for call in done] == [503]  # the one for which there is no place any more
+            assert await ask(client, "/admin/revocations", REVOCATION) == 201
+            assert not [call for call in waiting if call.done()], "they did not wait"
+            site.closing.set()
+            assert await asyncio.gather(*waiting) == [503] * PLACES
+
+    asyncio.run(run())

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from chalicelib.errors import Unavailable
+from chalicelib.issuers import aws as aws_identity
+from local import secret_file
+from local.simulator.callers import ADMIN_ARN, REGION, Callers
+from local.simulator.sigv4 import Caller, SignatureRefused, SignedRequest
+
+SIGNED_AT = 1_800_000_000
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    Callers(tmp_path).create()
+    return tmp_path
+
+
+def entries(directory: Path) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads((directory / "aws-callers.json").read_text())
+    return found
+
+
+def signed(keys: dict[str, str], path: str = "/token/iam") -> SignedRequest:
+    """A request signed with these keys at SIGNED_AT."""
+    request = AWSRequest("POST", f"http://broker.example{path}", data=b"{}", headers={"host": "broker.example"})
+    credentials = Credentials(keys["access_key_id"], keys["secret_access_key"], keys.get("session_token"))
+    signer: Any = SigV4Auth(credentials, "execute-api", REGION)  # its steps, to sign at a time of ours
+    request.context["timestamp"] = "20270115T080000Z"
+    signer._modify_request_before_signing(request)
+    request.headers.replace_header("X-Amz-Date", "20270115T080000Z")
+    signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    signer._inject_signature_to_request(request, signature)
+    return SignedRequest("POST", path, tuple(request.headers.items()), b"{}")
+
+
+def refusal(directory: Path, request: SignedRequest) -> str:
+    with pytest.raises(SignatureRefused) as caught:
+        Callers(directory).authenticate(request, SIGNED_AT)
+    return str(caught.value)
+
+
+def test_both_files_are_their_owner_s_alone(directory: Path) -> None:
+    assert {one.name: one.stat().st_mode & 0o777 for one in directory.iterdir()} == {
+        "admin.json": 0o600,
+        "aws-callers.json": 0o600,
+    }
+
+
+def test_what_is_there_is_kept(directory: Path) -> None:
+    before = [one.read_text() for one in sorted(directory.iterdir())]
+    Callers(directory).create()
+    assert [one.read_text() for one in sorted(directory.iterdir())] == before
+
+
+def test_each_machine_has_keys_of_its_own(tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Callers(tmp_path / name).create()
+        made.append({**Callers(tmp_path / name).admin(), **entries(tmp_path / name)[0]})
+    assert made[0].keys() == made[1].keys()
+    secrets = ("access_key_id", "secret_access_key", "session_token")
+    assert all(made[0][name] != made[1][name] for name in secrets)
+
+
+def test_the_practice_caller_is_a_session_of_the_practice_role(directory: Path) -> None:
+    one = entries(directory)[0]
+    found = Callers(directory).authenticate(signed(one), SIGNED_AT)
+    assert found == Caller(one["access_key_id"], one["account"], one["arn"], one["user_id"])
+    said = {"userArn": found.arn, "accountId": found.account, "caller": found.user_id, "user": found.user_id}
+    assert aws_identity.from_context(said).arn == "arn:aws:iam::000000000000:role/practice-role"
+
+
+def test_the_administrator_may_administer_and_ask(directory: Path) -> None:
+    callers = Callers(directory)
+    for path in ("/admin/policy", "/token/iam"):
+        assert callers.authenticate(signed(callers.admin(), path), SIGNED_AT).arn == ADMIN_ARN
+
+
+@pytest.mark.parametrize("path", ["/admin/policy", "/admin/audit?kind=x", "/admin", "/admin/keys/openai"])
+def test_a_practice_caller_may_not_administer(directory: Path, path: str) -> None:
+    assert refusal(directory, signed(entries(directory)[0], path)) == "this caller may not administer"
+
+
+def test_the_file_is_read_anew_for_each_request(directory: Path) -> None:
+    callers, file = Callers(directory), directory / "aws-callers.json"
+    another = {**entries(directory)[0], "access_key_id": "AKIAANOTHER", "session_token": None}
+    request = signed({name: str(value) for name, value in another.items() if value is not None})
+    assert refusal(directory, request) == "the access key is unknown"
+    secret_file.write(file, json.dumps([another]))
+    assert callers.authenticate(request, SIGNED_AT).access_key_id == "AKIAANOTHER"
+    secret_file.write(file, "[]")
+    assert refusal(directory, request) == "the access key is unknown"
+
+
+def test_nobody_becomes_the_administrator_by_an_entry_of_the_same_key(directory: Path) -> None:
+    admin = Callers(directory).admin()
+    mine = {**entries(directory)[0], "access_key_id": admin["access_key_id"], "secret_access_key": "mine"}
+    secret_file.write(directory / "aws-callers.json", json.dumps([mine]))
+    assert refusal(directory, signed({**mine, "session_token": ""}, "/admin/policy")) == (
+        "the signature does not match the request"
+    )
+
+
+BROKEN = ["", "{", "null", "1", '["x"]', "[{}]", '[{"access_key_id": 1}]', "[null]"]
+
+
+@pytest.mark.parametrize("text", [*BROKEN, "changed"])
+def test_a_file_that_is_not_what_it_should_be_lets_nobody_in(directory: Path, text: str) -> None:
+    one = entries(directory)[0]
+    broken = json.dumps([{**one, "arn": None}]) if text == "changed" else text
+    secret_file.write(directory / "aws-callers.json", broken)
+    with pytest.raises(Unavailable) as caught:
+        Callers(directory).authenticate(signed(one), SIGNED_AT)
+    assert caught.value.reason == "aws_callers_malformed"
+    assert one["secret_access_key"] not in repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_the_administrator_gets_in_all_the_same(directory: Path, text: str) -> None:
+    secret_file.write(directory / "aws-callers.json", text)
+    callers = Callers(directory)
+    assert callers.authenticate(signed(callers.admin(), "/admin/revocations"), SIGNED_AT).arn == ADMIN_ARN
+
+
+def test_a_file_that_others_can_read_lets_nobody_in(directory: Path) -> None:
+    one = entries(directory)[0]
+    (directory / "aws-callers.json").chmod(0o640)
+    with pytest.raises(Unavailable) as caught:
+        Callers(directory).authenticate(signed(one), SIGNED_AT)
+    assert caught.value.reason == "secret_file_open_to_others"
+
+
+def test_a_missing_file_lets_nobody_in(directory: Path) -> None:
+    admin = Callers(directory).admin()
+    (directory / "admin.json").unlink()
+    with pytest.raises(Unavailable) as caught:
+        Callers(directory).authenticate(signed(admin), SIGNED_AT)
+    assert caught.value.reason == "secret_file_unreadable"
+
+
+@pytest.mark.parametrize("later", [-301, 301])
+def test_a_request_is_replayed_within_the_window_only(directory: Path, later: int) -> None:
+    with pytest.raises(SignatureRefused) as caught:
+        Callers(directory).authenticate(signed(entries(directory)[0]), SIGNED_AT + later)
+    assert str(caught.value) == "x-amz-date is too far from now"

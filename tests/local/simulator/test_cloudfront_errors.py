@@ -1,0 +1,43 @@
+"""What the distribution itself answers, before or after the edge function."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from local.simulator.origin_event import METHODS
+from local.simulator.viewer_response import DOOR_ERRORS, ViewerResponse, door_response
+
+
+def shown(response: ViewerResponse) -> dict[str, str]:
+    """The error of a response's body."""
+    error: dict[str, str] = json.loads(response._whole_body)["error"]
+    return error
+
+
+@pytest.mark.parametrize("name", DOOR_ERRORS)
+def test_an_error_of_the_door_has_the_form_of_the_edge_s_own_refusals(name: str) -> None:
+    status, code, text = DOOR_ERRORS[name]
+    response = door_response(name, "request-1")
+    assert (response.status, shown(response)["code"]) == (status, code)
+    assert shown(response)["message"] == f"{text} (request request-1)"
+    assert response.headers["x-request-id"] == response.headers["request-id"] == "request-1"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert int(response.headers["Content-Length"]) == len(response._whole_body)
+
+
+@pytest.mark.parametrize("name", DOOR_ERRORS)
+def test_no_other_token_would_help_so_none_is_asked_for(name: str) -> None:
+    assert "www-authenticate" not in door_response(name, "request-1").headers
+
+
+@pytest.mark.parametrize("name", DOOR_ERRORS)
+def test_a_retry_is_stopped_where_it_would_fail_again_and_left_to_the_sdk_elsewhere(name: str) -> None:
+    found = door_response(name, "request-1").headers.get("x-should-retry")
+    assert found == ("false" if DOOR_ERRORS[name][0] < 500 else None)
+
+
+def test_a_405_says_which_methods_there_are() -> None:
+    assert door_response("method", "request-1").headers["allow"] == ", ".join(sorted(METHODS))
+    assert "allow" not in door_response("target", "request-1").headers

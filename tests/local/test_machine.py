@@ -1,0 +1,126 @@
+"""What a start does with the keys that are there already."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from chalicelib.errors import Unavailable
+from chalicelib.providers.keys import ProviderKey
+from chalicelib.providers.versions import KeyVersion
+from local.machine import Machine, Urls
+from local.practice import policy as practice
+from local.provider_key_file import ProviderKeyFile
+
+PRACTISING = Urls("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4")
+REAL = Urls("http://127.0.0.1:1", "http://127.0.0.1:2", None, None)
+POLICY = """\
+keys:
+  openai: {provider: openai}
+issuers:
+  ci: {preset: github-actions, audience: keybroker}
+grants:
+  app:
+    key: openai
+    to: {issuer: ci, claims: {repository_owner_id: "9919"}}
+    scope: ["POST:/v1/chat/completions"]
+    quota: {tokens: 30/hour, calls: 60/minute}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy file without practice parts."""
+    path = tmp_path / "keybroker.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+def start(directory: Path, urls: Urls, policy: Path | None) -> Machine:
+    """Prepare a state directory as `serve` does."""
+    machine = Machine(directory, urls)
+    machine.prepare(policy, practice.made_up_values() if urls.provider else {})
+    return machine
+
+
+def set_real_key(machine: Machine) -> ProviderKeyFile:
+    """Set a real key as the administration does."""
+    file = ProviderKeyFile(machine.directory / "provider-keys.json")
+    file.put("openai", ProviderKey("real-1", "https://api.openai.com", "authorization", "Bearer ", "sk-real"))
+    event = machine.event("key.set", {})
+    machine.control().set_key(
+        "openai", KeyVersion("real-1", "https://api.openai.com", "authorization", "ada", 1), event
+    )
+    return file
+
+
+def in_force(machine: Machine) -> str | None:
+    """The version of the key that is in force."""
+    [key] = machine.control().keys(machine.event("keys.read", {}))
+    return key.current.version if key.current else None
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [(".", 0o720), (".", 0o702), (".", 0o1777), ("state.db", 0o620), ("state.db", 0o604)]
+)
+def test_a_state_that_others_may_change_is_refused(tmp_path: Path, policy: Path, name: str, mode: int) -> None:
+    start(tmp_path / "state", REAL, policy)
+    path = tmp_path / "state" / name
+    path.chmod(mode)
+    with pytest.raises(Unavailable, match="state_open_to_others") as caught:
+        start(tmp_path / "state", REAL, policy)
+    assert str(path) in str(caught.value.__cause__)
+    path.chmod(0o755 if name == "." else 0o600)
+    start(tmp_path / "state", REAL, policy)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("name", [".", "state.db"])
+def test_a_state_that_is_somebody_else_s_is_refused(tmp_path: Path, policy: Path, name: str) -> None:
+    start(tmp_path / "state", REAL, policy)
+    os.chown(tmp_path / "state" / name, 12345, -1)
+    with pytest.raises(Unavailable, match="state_open_to_others"):
+        start(tmp_path / "state", REAL, policy)
+
+
+def test_practising_over_real_keys_is_refused_and_they_stay(tmp_path: Path, policy: Path) -> None:
+    machine = start(tmp_path / "state", REAL, policy)
+    set_real_key(machine)
+    for urls_policy in (policy, None):
+        with pytest.raises(Unavailable, match="real_keys_here") as caught:
+            start(tmp_path / "state", PRACTISING, urls_policy)
+        assert "--no-practice" in str(caught.value.__cause__)
+    file = ProviderKeyFile(tmp_path / "state" / "provider-keys.json")
+    assert (in_force(machine), file.get("openai", "real-1").value) == ("real-1", "sk-real")
+
+
+def test_practice_keys_are_no_real_ones(tmp_path: Path, policy: Path) -> None:
+    practised = start(tmp_path / "state", PRACTISING, policy)
+    version = in_force(practised)
+    start(tmp_path / "state", REAL, policy)
+    with pytest.raises(Unavailable, match="provider_key_version"):
+        ProviderKeyFile(tmp_path / "state" / "provider-keys.json").get("openai", str(version))
+
+
+def test_a_real_key_outlives_a_start_and_superseded_versions_do_not(tmp_path: Path, policy: Path) -> None:
+    machine = start(tmp_path / "state", REAL, policy)
+    file = set_real_key(machine)
+    file.put("openai", ProviderKey("never-in-force", "https://api.openai.com", "authorization", "Bearer ", "sk-other"))
+    start(tmp_path / "state", REAL, policy)
+    fresh = ProviderKeyFile(tmp_path / "state" / "provider-keys.json")
+    assert fresh.get("openai", "real-1").value == "sk-real"
+    with pytest.raises(Unavailable, match="provider_key_version"):
+        fresh.get("openai", "never-in-force")
+
+
+def test_a_key_that_is_not_in_the_policy_is_left_alone(tmp_path: Path, policy: Path) -> None:
+    machine = start(tmp_path / "state", REAL, policy)
+    set_real_key(machine)
+    policy.write_text(POLICY.replace("openai:", "other:").replace("key: openai", "key: other"))
+    start(tmp_path / "state", REAL, policy)
+    policy.write_text(POLICY)
+    again = start(tmp_path / "state", REAL, policy)
+    assert in_force(again) == "real-1"
+    assert ProviderKeyFile(tmp_path / "state" / "provider-keys.json").get("openai", "real-1").value == "sk-real"

@@ -1,0 +1,301 @@
+"""The processes of one machine: how they start, what they say, how they die and what outlives that."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from local.machine import Machine, Urls
+from local.practice import policy as practice
+from tests.contracts.samples import jti_of
+from tests.running import POLICY, ROOT, Running, start, wait_until
+
+_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads who is whose child from /proc")
+_PARTS = ("broker", "edge", "provider", "issuer")
+
+
+def _free_ports() -> int:
+    """Return a port with three more behind it that are free, below those that systems give out by themselves."""
+    for first in range(20_000 + os.getpid() % 1000 * 8, 32_000, 4):
+        if all(_is_free(first + offset) for offset in range(4)):
+            return first
+    raise OSError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _port(url: str) -> int:
+    return int(urlsplit(url).port or 0)
+
+
+def _children(pid: int) -> list[int]:
+    """Return a process's children and theirs, oldest first."""
+    found = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return found + [one for child in found for one in _children(child)]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _workers(pid: int) -> list[int]:
+    """Return the children that serve; multiprocessing has another of its own."""
+    return [one for one in _children(pid) if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def _serve(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a `serve` that is expected to give up by itself."""
+    command = [sys.executable, "-m", "local", "serve", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+
+def _audited(running: Running, kind: str, repository_id: str) -> list[str]:
+    found: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        filters = f"kind={kind}&principal={quote(running.sub(repository_id), safe='')}&limit=200"
+        page = running.administer("GET", f"/admin/audit?{filters}" + (f"&after={after}" if after else "")).json
+        found += [str(one["jti"]) for one in page["items"]]
+        after = page["next"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Keybroker on a port and in a directory that were named."""
+    with start("--port", str(_free_ports()), directory=tmp_path_factory.mktemp("named")) as one:
+        yield one
+
+
+def _prepare(directory: Path) -> None:
+    """Make a state directory as an earlier start would have left it."""
+    urls = Urls("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4")
+    Machine(directory, urls).prepare(None, practice.made_up_values())
+
+
+class TestStart:
+    """What `serve` says when it starts, or does not."""
+
+    def test_json_says_where_everything_is(self, named: Running) -> None:
+        assert all(urlsplit(getattr(named, name)).hostname == "127.0.0.1" for name in _PARTS)
+        assert set(named.admin) == {"access_key_id", "secret_access_key", "region"}
+        assert named.state.parent == named.log.parent
+
+    def test_the_ports_follow_one_another_from_the_one_named(self, named: Running) -> None:
+        first = _port(named.broker)
+        assert first in range(20_000, 32_000)
+        assert [_port(getattr(named, name)) for name in _PARTS] == [first, first + 1, first + 2, first + 3]
+
+    def test_only_its_owner_can_read_what_it_keeps(self, named: Running) -> None:
+        kept = [named.state, *named.state.iterdir()]
+        open_to_others = {path.name for path in kept if stat.S_IMODE(path.stat().st_mode) & 0o077}
+        assert {"state.db", "signing-key.pem", "admin.json", "provider-keys.json"} <= {path.name for path in kept}
+        assert open_to_others == set()
+
+    def test_a_taken_port_is_one_line_that_names_it(self) -> None:
+        with closing(socket.socket()) as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            _fails(_serve("--port", str(port)), f"error: port {port} is taken")
+
+    def test_a_policy_that_cannot_be_read_is_one_line_that_names_it(self, tmp_path: Path) -> None:
+        _fails(_serve("--port", "0", "--policy", str(tmp_path / "none.yaml")), "policy_unreadable", "none.yaml")
+
+    def test_each_fault_of_a_policy_is_one_line_with_its_place(self, tmp_path: Path) -> None:
+        policy = tmp_path / "keybroker.yaml"
+        faulty = POLICY.replace("{provider: anthropic}", "{provider: nobody}").replace('"POST:/v1/messages"', "7")
+        policy.write_text(faulty.replace("3/day", "3/year"))
+        state = tmp_path / "state"
+        done = _serve("--port", "0", "--policy", str(policy), "--state", str(state))
+        lines = done.stderr.splitlines()
+        assert (done.returncode, done.stdout, len(lines)) == (1, "", 3)
+        assert all(line.startswith("error: ") and "keybroker.yaml:" in line for line in lines)
+        assert not state.exists()
+
+    @pytest.mark.parametrize("name", ["signing-key.pem", "admin.json"])
+    def test_a_key_file_that_others_can_read_is_refused(self, tmp_path: Path, name: str) -> None:
+        _prepare(tmp_path)
+        (tmp_path / name).chmod(0o640)
+        _fails(_serve("--port", "0", "--state", str(tmp_path)), "secret_file_open_to_others")
+
+    def test_a_state_file_that_is_no_database_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "state.db").touch(mode=0o600)
+        (tmp_path / "state.db").write_text("notes\n" * 1000)
+        _fails(_serve("--port", "0", "--state", str(tmp_path)), "state_unavailable")
+
+    @pytest.mark.parametrize("left", [None, b""], ids=["missing", "empty"])
+    def test_a_state_file_that_is_gone_is_not_made_anew_beside_its_signing_key(
+        self, tmp_path: Path, left: bytes | None
+    ) -> None:
+        _prepare(tmp_path)
+        path = tmp_path / "state.db"
+        path.unlink()
+        if left is not None:
+            path.write_bytes(left)
+        _fails(_serve("--port", "0", "--state", str(tmp_path)), "state_file_missing")
+        assert path.exists() is (left is not None)
+
+    def test_a_state_directory_that_is_a_file_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "state").touch()
+        _fails(_serve("--port", "0", "--state", str(tmp_path / "state")), "state")
+
+
+def _fails(done: subprocess.CompletedProcess[str], *texts: str) -> None:
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert all(text in line for text in texts), line
+
+
+class TestEnd:
+    """How it ends."""
+
+    @_PROC
+    @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+    def test_a_signal_ends_everybody_with_code_0_and_nothing_more_is_said(self, number: signal.Signals) -> None:
+        with start("--workers", "2") as one:
+            family = _children(one.process.pid)
+            one.process.send_signal(number)
+            assert one.process.communicate(timeout=10)[0] == ""
+            assert one.process.returncode == 0
+            wait_until(lambda: not any(_is_alive(pid) for pid in family), 5)
+            assert "Traceback" not in one.log.read_text()
+            assert all(_is_free(_port(getattr(one, name))) for name in _PARTS)
+
+    def test_a_state_directory_that_was_not_named_is_thrown_away(self) -> None:
+        command = [sys.executable, "-m", "local", "serve", "--port", "0", "--json"]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdout is not None
+            state = Path(json.loads(process.stdout.readline())["state"])
+            assert (state / "state.db").exists()
+            process.terminate()
+            assert process.wait(10) == 0
+        assert not state.exists()
+
+    @_PROC
+    def test_killed_with_signal_9_the_whole_family_is_gone_within_seconds(self) -> None:
+        with start("--workers", "2") as one:
+            family = _children(one.process.pid)
+            assert len(_workers(one.process.pid)) == 3
+            one.process.kill()
+            one.process.wait(10)
+            wait_until(lambda: not any(_is_alive(pid) for pid in family), 8)
+            assert all(_is_free(_port(getattr(one, name))) for name in _PARTS)
+
+
+@_PROC
+class TestSurvival:
+    """What is acknowledged outlives `kill -9`."""
+
+    def test_tokens_revocations_quota_and_audit_outlive_kill_9(self, tmp_path: Path) -> None:
+        first, arguments = _free_ports(), ("--workers", "2")
+        with start("--port", str(first), *arguments, directory=tmp_path) as one:
+            kept, taken, small = one.token("7501"), one.token("7502"), one.token("7503", owner="7")
+            one.revoke("principal", one.sub("7502"))
+            assert [one.complete(small).status for _ in range(4)] == [200] * 4
+            family = _children(one.process.pid)
+            one.process.kill()
+            one.process.wait(10)
+        wait_until(lambda: not any(_is_alive(pid) for pid in family), 8)
+        with start("--port", str(first), *arguments, directory=tmp_path) as one:
+            assert one.complete(kept).status == 200
+            assert one.complete(taken).status == 403
+            assert one.exchange(one.mint("7502")).json["error"] == "invalid_grant"
+            assert [one.complete(small).status for _ in range(2)] == [200, 429]
+            assert _audited(one, "token.issued", "7502") == [jti_of(taken)]
+            assert len(_audited(one, "revocation.made", "7502")) == 1
+        assert _integrity(tmp_path) == "ok"
+
+    @pytest.mark.slow
+    def test_killed_under_load_every_answered_token_is_in_the_audit(self, tmp_path: Path) -> None:
+        first, answered = _free_ports(), []
+        for _ in range(3):
+            with start("--port", str(first), "--workers", "2", directory=tmp_path) as one:
+                waiting = [one.mint("7504") for _ in range(120)]
+                family = [one.process.pid, *_children(one.process.pid)]
+                with ThreadPoolExecutor(4) as pool:
+                    asked = [pool.submit(_token_or_none, one, subject_token) for subject_token in waiting]
+                    wait_until(lambda asked=asked: sum(one.done() for one in asked) > 30)
+                    _kill(family)
+                answered += [token for token in (one.result() for one in asked) if token]
+                one.process.wait(10)
+            wait_until(lambda family=family: not any(_is_alive(pid) for pid in family), 8)
+        assert len(answered) > 60, "there was no load to be killed under"
+        with start("--port", str(first), directory=tmp_path) as one:
+            assert {jti_of(token) for token in answered} <= set(_audited(one, "token.issued", "7504"))
+        assert _integrity(tmp_path) == "ok"
+
+    def test_a_worker_that_was_killed_is_replaced_and_service_goes_on(self) -> None:
+        with start("--workers", "2") as one:
+            token = one.token("7505")
+            before = _workers(one.process.pid)
+            os.kill(before[0], signal.SIGKILL)
+            wait_until(lambda: before[0] not in _workers(one.process.pid) and len(_workers(one.process.pid)) == 3)
+            wait_until(lambda: _completes(one, token))
+            assert [one.complete(token).status for _ in range(8)] == [200] * 8
+            assert one.exchange(one.mint("7505")).status == 200
+            one.process.terminate()
+            assert one.process.wait(10) == 0
+
+    def test_practice_parts_that_were_killed_are_replaced_and_know_their_keys(self) -> None:
+        with start() as one:
+            token = one.token("7506")
+            os.kill(_workers(one.process.pid)[-1], signal.SIGKILL)
+            wait_until(lambda: _completes(one, token))
+
+
+def _kill(family: list[int]) -> None:
+    """Kill all of them at once, the parent first, so that nobody is replaced."""
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _token_or_none(running: Running, subject_token: str) -> str | None:
+    """Return a token that was answered; None if nobody answers any more."""
+    try:
+        answer = running.exchange(subject_token)
+    except (OSError, HTTPException):
+        return None
+    return str(answer.json["access_token"]) if answer.status == 200 else None
+
+
+def _completes(running: Running, token: str) -> bool:
+    try:
+        return running.complete(token).status == 200
+    except (OSError, HTTPException):
+        return False
+
+
+def _integrity(directory: Path) -> str:
+    with closing(sqlite3.connect(directory / "state" / "state.db")) as connection:
+        return str(connection.execute("PRAGMA integrity_check").fetchone()[0])

@@ -1,0 +1,142 @@
+"""That our function does what CloudFront acts on, and holds nothing that a revocation would have to reach."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edge
+from chalicelib.edge.admission import Edge
+from local.provider_key_file import ProviderKeyFile
+from local.signing_key_file import SigningKey
+from local.simulator.function_result import GeneratedResponse, OriginRequest
+from local.simulator.origin_event import Event
+from local.sqlite.edge_state import SqliteGate
+from local.sqlite.state_file import StateFile
+from tests.edge_door import ask, door, talk
+from tests.golden_events import DOCUMENTED, asked, golden, kept
+from tests.parts import BROKER, KEY_VALUE, NOW, SUB, Parts, parts_in
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_a_documented_event_is_answered_with_what_cloudfront_acts_on(parts: Parts, name: str) -> None:
+    handle, log = _handler(parts.directory)
+    event = golden(name, parts.token())
+    order = kept(event, handle(event, None))
+    assert isinstance(order, OriginRequest)
+    assert (order.url.scheme, order.url.host, order.url.port) == ("https", "api.openai.com", 443)
+    assert dict(order.headers)["authorization"] == f"Bearer {KEY_VALUE}"
+    refusal = kept(event, handle(golden(name), None))
+    assert isinstance(refusal, GeneratedResponse)
+    assert (refusal.status, len(log)) == (401, 1)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_custom_headers_of_the_distribution_never_reach_the_provider(parts: Parts, name: str) -> None:
+    # SECURITY: they are the distribution's own configuration, and may hold what opens its default origin.
+    handle, _ = _handler(parts.directory)
+    event = golden(name, parts.token())
+    secret = {"x-origin-secret": [{"key": "X-Origin-Secret", "value": "of-the-distribution"}]}
+    asked(event)["origin"]["custom"]["customHeaders"] = secret
+    result = handle(event, None)
+    assert result["origin"]["custom"]["customHeaders"] == {}
+    assert "of-the-distribution" not in json.dumps(result)
+
+
+def test_an_event_of_one_machine_has_the_members_and_types_of_a_documented_one() -> None:
+    seen: list[Event] = []
+
+    def handler(event: Event, _context: object) -> dict[str, Any]:
+        seen.append(event)
+        return {"status": "204"}
+
+    async def run() -> None:
+        async with door(handler) as port:
+            await talk(port, ask("GET /openai/v1/models", "User-Agent: curl/8.5.0", "Authorization: Bearer TOKEN"))
+
+    asyncio.run(run())
+    assert _shape(seen[0]) == _shape(golden("documented"))
+
+
+def _shape(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _shape(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_shape(value[0])] if value else []
+    return type(value).__name__
+
+
+def test_one_revocation_is_seen_by_all_handlers_over_one_store_at_their_next_call(parts: Parts) -> None:
+    # SECURITY: a handler remembers nothing that a revocation has to reach: there are hundreds of them, and no way to tell.
+    token = parts.token()
+    handlers = [_handler(parts.directory)[0] for _ in range(3)]
+    assert [_status(handle(golden("documented", token), None)) for handle in handlers] == ["on"] * 3
+    revocation = parts.revoke("principal", SUB)
+    assert [_status(handle(golden("documented", token), None)) for handle in handlers] == ["403"] * 3
+    parts.lift(revocation)
+    assert [_status(handle(golden("documented", token), None)) for handle in handlers] == ["401"] * 3
+    fresh = parts.token()
+    assert [_status(handle(golden("documented", fresh), None)) for handle in handlers] == ["on"] * 3
+
+
+def test_a_provider_key_that_was_rotated_is_the_one_that_all_handlers_send_next(parts: Parts) -> None:
+    token = parts.token()
+    handlers = [_handler(parts.directory)[0] for _ in range(2)]
+    for value in (KEY_VALUE, "sk-the-next", "sk-the-one-after"):
+        parts.set_key("openai", value)
+        sent = [handle(golden("documented", token), None)["headers"]["authorization"] for handle in handlers]
+        assert [one[0]["value"] for one in sent] == [f"Bearer {value}"] * 2
+
+
+def _status(result: dict[str, Any]) -> str:
+    return str(result.get("status", "on"))
+
+
+def _handler(directory: Path) -> tuple[Callable[[Event, object], dict[str, Any]], list[str]]:
+    """A handler with everything of its own, as in a process of its own, over a directory; and its log."""
+    log: list[str] = []
+    gate = SqliteGate(StateFile(directory / "state.db").bind())
+    signing, keys = SigningKey(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
+    ports = edge.Ports(Edge(gate, signing, keys, BROKER), lambda: NOW, log.append)
+    return edge.make_handler(lambda: ports), log
+
+
+WITHOUT_ENVIRONMENT = """
+import json, os, sys
+from pathlib import Path
+from tests.golden_events import golden
+from tests.test_edge_rules import _handler
+
+class Nothing(dict):
+    def __getitem__(self, name): raise AssertionError(f"{name} was read")
+    def get(self, name, default=None): raise AssertionError(f"{name} was read")
+    def __contains__(self, name): raise AssertionError(f"{name} was asked for")
+    def __iter__(self): raise AssertionError("all were read")
+
+assert set(os.environ) <= {"LC_CTYPE"}, set(os.environ)
+handle, log = _handler(Path(sys.argv[1]))
+os.environ = os.environb = Nothing()
+found = [handle(golden("documented", token), None) for token in (sys.argv[2], "made-up")]
+print(json.dumps([found[0]["headers"]["authorization"][0]["value"], found[1]["status"], len(log)]))
+"""
+
+
+def test_the_function_reads_no_environment(parts: Parts) -> None:
+    # Lambda@Edge has no environment variables: one that is read would be missing there, and there alone.
+    command = [sys.executable, "-c", WITHOUT_ENVIRONMENT, str(parts.directory), parts.token()]
+    done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [f"Bearer {KEY_VALUE}", "401", 1]
