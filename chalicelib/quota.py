@@ -67,12 +67,12 @@ def minute_of(counters: Iterable[Counter]) -> int:
     return max(counter.start for counter in counters)
 
 
-def place(principal: str, grant: str) -> str:
+def cursor_key(principal: str, grant: str) -> str:
     """Return one text for a principal under a grant. No grant's name holds a `#`."""
     return f"{principal}#{grant}"
 
 
-def read_place(text: str) -> tuple[str, str]:
+def read_cursor_key(text: str) -> tuple[str, str]:
     """Return principal and grant of a place, two empty ones for ""; raises ValueError for what is no place."""
     principal, mark, grant = text.rpartition("#")
     if text and (not mark or len(text) > 1024):

@@ -19,17 +19,17 @@ TOKEN_REVOCATION_KEPT = 86400
 """Seconds that the revocation of a token is kept. A token lives an hour at most, and nothing brings its id back."""
 
 
-class Thing(NamedTuple):
+class RevocationTarget(NamedTuple):
     """Something that can be stopped. id: `*` for everything, a URL, a name, a `sub` or a `jti`."""
 
     scope: str
     id: str
 
 
-EVERYTHING = Thing("everything", "*")
+EVERYTHING = RevocationTarget("everything", "*")
 
 
-class Standing(NamedTuple):
+class RevocationState(NamedTuple):
     """How a thing stands. blocks: revocation id -> its end in epoch seconds, None for no end. epoch only ever grows.
 
     A thing never revoked stands at epoch 0 without blocks. config is what administrators stored for it, None if
@@ -121,7 +121,7 @@ class Revocations(Protocol):
         force, repeat it.
         """
 
-    def lift(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
+    def restore(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
         """End one revocation's block and keep the epoch, with the audit event, in one transaction; None if unknown.
 
         The event's time is the time of lifting; what was revoked is added to it. Lifting twice changes nothing. Raises Unavailable: nothing was lifted.
@@ -137,7 +137,7 @@ class Revocations(Protocol):
     def revocation(self, revocation_id: str) -> Revocation | None:
         """Return the revocation of this id, None if there is none; raises Unavailable."""
 
-    def standing(self, thing: Thing) -> Standing:
+    def revocation_state(self, target: RevocationTarget) -> RevocationState:
         """Return how a thing stands; raises Unavailable."""
 
 
@@ -148,15 +148,15 @@ class Stop(NamedTuple):
     blocked: bool
 
 
-def stopped(things: Mapping[str, Standing], epochs: Mapping[str, int], now: int) -> Stop | None:
+def stopped(targets: Mapping[str, RevocationState], epochs: Mapping[str, int], now: int) -> Stop | None:
     """Return what stops a call at `now`, blocks before epochs, or None.
 
     things: the standing of each scope's thing. epochs: what the token carries for them; a token itself is at 0.
     """
     for scope in SCOPES:
-        if scope not in things or things[scope].blocked(now):
+        if scope not in targets or targets[scope].blocked(now):
             return Stop(scope, blocked=True)
     for scope in SCOPES:
-        if things[scope].epoch != epochs.get(scope, -1):
+        if targets[scope].epoch != epochs.get(scope, -1):
             return Stop(scope, blocked=False)
     return None

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from chalicelib.quota import WINDOWS, place
+from chalicelib.quota import WINDOWS, cursor_key
 
 PAGE_LIMIT = 200
 RECENT_SECONDS = 3600
@@ -31,9 +31,9 @@ class Use:
     refused_calls: Mapping[str, int] = field(default_factory=dict)
     last_seen: int = 0
 
-    def place(self) -> str:
+    def cursor_key(self) -> str:
         """Return where it stands among the others: a cursor."""
-        return place(self.principal, self.grant)
+        return cursor_key(self.principal, self.grant)
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""

@@ -30,7 +30,7 @@ def publish(jwks: Sequence[Mapping[str, str]], tables: dynamodb.Tables, live: Se
     published = DynamoSigningKeys(tables)
     for jwk in jwks:
         published.publish(jwk)
-    listed = (DynamoRevocations(tables).standing(EVERYTHING).config or {}).get("signing", ())
+    listed = (DynamoRevocations(tables).revocation_state(EVERYTHING).config or {}).get("signing", ())
     if live or not listed:
         listed = live or [jwk["kid"] for jwk in jwks]
         DynamoControl(tables).list_signing_keys(tuple(listed))

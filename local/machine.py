@@ -20,18 +20,18 @@ from chalicelib.http.messages import Ports
 from chalicelib.issuers.jwks import Jwks, get_json
 from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
-from chalicelib.policy.compile import Dialect, Policy
+from chalicelib.policy.compile import InstallationRules, Policy
 from chalicelib.providers.keys import PROVIDERS, ProviderKey
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.versions import KeyVersion
-from chalicelib.revocation import Thing
+from chalicelib.revocation import RevocationTarget
 from local import secret_file
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
 from local.signing_key_file import SigningKey
 from local.simulator.callers import Callers
 from local.sqlite.control import SqliteControl
-from local.sqlite.edge_state import SqliteGate
+from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.maintenance import Upkeep
 from local.sqlite.state_file import StateFile
@@ -77,7 +77,7 @@ class Machine:
         signing key is not.
         """
         sent = _read(policy_file)
-        parsed = policy.parse(*sent, self.dialect()) if sent else None
+        parsed = policy.parse(*sent, self.rules()) if sent else None
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_state_file()
         self._check_modes()
@@ -87,7 +87,7 @@ class Machine:
         if parsed is None or sent is None:
             in_force = control.current().text
             sent = (in_force, "the policy in force") if in_force else (practice.POLICY, "the practice policy")
-            parsed = policy.parse(*sent, self.dialect())
+            parsed = policy.parse(*sent, self.rules())
         key = SigningKey.create(self._path("signing-key.pem"))
         self.callers.create()
         secret_file.write(self._path("urls.json"), json.dumps(asdict(self._urls)))
@@ -95,9 +95,9 @@ class Machine:
         control.list_signing_keys((key.kid(),))
         self._set_keys(control, parsed.keys, self._provider_keys(parsed, values))
 
-    def dialect(self) -> Dialect:
+    def rules(self) -> InstallationRules:
         """Return the policy language that holds here."""
-        return practice.dialect(self._urls.issuer)
+        return practice.rules(self._urls.issuer)
 
     def control(self) -> SqliteControl:
         """Return what administrators write."""
@@ -145,7 +145,7 @@ class Machine:
             keys=control,
             key_store=self._provider_key_file(),
             origins=Origins(self._practice_origin()),
-            dialect=self.dialect(),
+            rules=self.rules(),
             jwks=lambda: [key.public_jwk],
             clock=lambda: int(time.time()),
             new_id=lambda: secrets.token_urlsafe(16),
@@ -157,7 +157,7 @@ class Machine:
         state = self._state(durable=False)
         return edge.Ports(
             Edge(
-                gate=SqliteGate(state),
+                state=SqliteEdgeState(state),
                 signing_keys=SigningKey(self._path("signing-key.pem")),
                 provider_keys=self._provider_key_file(),
                 issuer=self._urls.broker,
@@ -181,7 +181,10 @@ class Machine:
             event = self.event("key.set", {"key": name, "version": key.version})
             version = KeyVersion(key.version, key.origin, key.header, event.actor, event.at)
             control.set_key(name, version, replace(event, key=name))
-        in_force = {name: str((control.standing(Thing("key", name)).config or {}).get("version", "")) for name in names}
+        in_force = {
+            name: str((control.revocation_state(RevocationTarget("key", name)).config or {}).get("version", ""))
+            for name in names
+        }
         # SECURITY: a practice key that is left over goes, for anybody on this machine could be its provider by now
         # (test_practice_keys_are_no_real_ones).
         file.keep_only(in_force, practice=self._urls.provider is not None)

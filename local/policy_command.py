@@ -80,14 +80,14 @@ def _run(asked: argparse.Namespace) -> object:
     if asked.verb == "schema":
         return policy.json_schema()
     if asked.verb == "validate":
-        parsed = administer.validate(_sent(asked), practice.dialect("http://127.0.0.1"))
+        parsed = administer.validate(_sent(asked), practice.rules("http://127.0.0.1"))
         return {"keys": len(parsed.keys), "issuers": len(parsed.issuers), "grants": len(parsed.grants)}
     here = Machine.of(asked.state)
-    control, dialect = here.control(), here.dialect()
+    control, rules = here.control(), here.rules()
     if asked.verb == "plan":
-        return administer.planned(_sent(asked), control, dialect)
+        return administer.planned(_sent(asked), control, rules)
     if asked.verb == "replay":
-        return administer.replayed(_sent(asked), control, dialect, here.ledger())
+        return administer.replayed(_sent(asked), control, rules, here.ledger())
     if asked.verb == "explain":
         fields: dict[str, object] = {"key": asked.key}
         if asked.token:
@@ -95,9 +95,9 @@ def _run(asked: argparse.Namespace) -> object:
         else:
             fields["claims"] = _claims(asked.claims)
         keys = Jwks(get_json, loopback=True)
-        return administer.explained(fields, control, dialect, keys, int(time.time()))
+        return administer.explained(fields, control, rules, keys, int(time.time()))
     event = here.event("policy.applied", {"file": str(asked.file)})
-    stored = administer.apply(_sent(asked), control.current().version, control, dialect, event)
+    stored = administer.apply(_sent(asked), control.current().version, control, rules, event)
     return {"version": stored.version}
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from chalicelib.audit import Event
 from chalicelib.aws.control import DynamoControl
-from chalicelib.aws.gate import DynamoGate
+from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.revocations import DynamoRevocations
@@ -112,7 +112,7 @@ class Deployment:
             edge_url="https://keys.example.com",
             identities=frozenset(one.identity for one in (*presets.PRESETS.values(), presets.GENERIC)),
         )
-        self._edge = Edge(DynamoGate(tables), self._signer, _ProviderKeys(), self._broker.url)
+        self._edge = Edge(DynamoEdgeState(tables), self._signer, _ProviderKeys(), self._broker.url)
         self.list_signing_keys()
         self.apply(POLICY)
         for key in ("openai", "anthropic"):
@@ -195,10 +195,10 @@ class Deployment:
         principal = made.target if made.scope == "principal" else ""
         return self.event("revocation.made", principal=principal, detail=detail(made))
 
-    def lift(self, revocation: Revocation) -> None:
+    def restore(self, revocation: Revocation) -> None:
         """End its block."""
         event = self.event("revocation.lifted", detail={"revocation": revocation.id})
-        assert self.revocations.lift(revocation.id, ADA, event)
+        assert self.revocations.restore(revocation.id, ADA, event)
 
     def item(self, table: str, partition: str, sort: str) -> Item:
         """Return an item of one of the tables."""

@@ -22,7 +22,7 @@ from chalicelib.edge.admission import Edge
 from local.provider_key_file import ProviderKeyFile
 from local.signing_key_file import SigningKey
 from local.simulator.cloudfront import make_distribution, make_runner
-from local.sqlite.edge_state import SqliteGate
+from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import StateFile
 from tests.parts import BROKER, EDGE, NOW, Parts
 
@@ -64,9 +64,9 @@ def door_process(parts: Parts) -> Iterator[DoorProcess]:
 
 
 async def _serve(directory: Path) -> None:
-    gate = SqliteGate(StateFile(directory / "state.db", durable=False).bind())
+    edge_state = SqliteEdgeState(StateFile(directory / "state.db", durable=False).bind())
     signing, keys = SigningKey(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
-    ports = edge.Ports(Edge(gate, signing, keys, BROKER, EDGE), lambda: NOW, lambda _line: None)
+    ports = edge.Ports(Edge(edge_state, signing, keys, BROKER, EDGE), lambda: NOW, lambda _line: None)
     distribution = make_distribution(edge.make_handler(lambda: ports))
     runner = make_runner(distribution, grace=0.1)
     await runner.setup()

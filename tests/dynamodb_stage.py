@@ -64,7 +64,7 @@ class Stage:
             edge_url="https://edge.example.com",
             identities=frozenset({GENERIC.identity}),
         )
-        self.edge = Edge(gate=one.gate, signing_keys=keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
+        self.edge = Edge(state=one.edge_state, signing_keys=keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
         self.past, self._capped = over(tables._replace(client=locked_moto())).control, CAPPED
         patiently(self.apply)
         patiently(self.list_signing_keys)
@@ -143,16 +143,16 @@ class Stage:
         made = samples.revocation(scope, target or new_id(), until=until)
         return self.adapters.control.revoke(made, samples.event("revocation.made"))
 
-    def lift(self, made: Revocation) -> Revocation | None:
+    def restore(self, made: Revocation) -> Revocation | None:
         """End a revocation."""
-        return self.adapters.control.lift(made.id, "tester", samples.event("revocation.lifted"))
+        return self.adapters.control.restore(made.id, "tester", samples.event("revocation.lifted"))
 
     @contextlib.contextmanager
     def blocked(self, scope: str, target: str) -> Iterator[None]:
         """Have something revoked meanwhile; past the door, whatever is wrong there."""
         made = self.past.revoke(samples.revocation(scope, target), samples.event("revocation.made"))
         yield
-        self.past.lift(made.id, "tester", samples.event("revocation.lifted"))
+        self.past.restore(made.id, "tester", samples.event("revocation.lifted"))
 
     def content(self, *names: str) -> list[str]:
         """Return all that is in these tables, or in all three."""
@@ -198,16 +198,16 @@ PORTS: Mapping[str, Callable[[Stage], object]] = {
     "record": lambda one: one.adapters.ledger.record(samples.event()),
     "record_refused": lambda one: one.adapters.ledger.record(samples.event("token.refused", principal=SUB, reason="x")),
     "page": lambda one: one.adapters.ledger.page(Query(since=NOW - 1, until=NOW + 1)),
-    "wave": lambda one: one.adapters.gate.wave(SIX, calls()),
-    "wave_total": lambda one: one.adapters.gate.wave(SIX, calls(), _TOTAL),
-    "count": lambda one: one.adapters.gate.count(calls()),
-    "give_back": lambda one: one.adapters.gate.give_back(calls(), "a_test"),
+    "read_and_count": lambda one: one.adapters.edge_state.read_and_count(SIX, calls()),
+    "read_and_count_total": lambda one: one.adapters.edge_state.read_and_count(SIX, calls(), _TOTAL),
+    "count": lambda one: one.adapters.edge_state.count(calls()),
+    "give_back": lambda one: one.adapters.edge_state.give_back(calls(), "a_test"),
     "revoke": Stage.revoke,
     "revoke_named": lambda one: one.revoke("grant", "by-role", NOW),
-    "lift": lambda one: one.lift(one.held),
+    "restore": lambda one: one.restore(one.held),
     "revocations": lambda one: one.adapters.control.revocations("", "", 50),
     "revocation": lambda one: one.adapters.control.revocation(one.held.id),
-    "standing": lambda one: one.adapters.control.standing(SIX["grant"]),
+    "revocation_state": lambda one: one.adapters.control.revocation_state(SIX["grant"]),
     "current": lambda one: one.adapters.control.current(),
     "apply": Stage.apply,
     "keys": lambda one: one.adapters.control.keys(samples.event("keys.read")),
@@ -225,15 +225,15 @@ PORTS: Mapping[str, Callable[[Stage], object]] = {
     "refuse": Stage.refuse,
     "admit": lambda one: one.admit(one.token),
     "admit_total": lambda one: one.admit(one.capped, "other"),
-    "take_back": lambda one: holder.take_back(one.spare, one.broker, one.adapters.control, NOW, new_id()),
+    "revoke_own_token": lambda one: holder.revoke_own_token(one.spare, one.broker, one.adapters.control, NOW, new_id()),
 }
 """Every method of every port that goes to DynamoDB, and both verbs; each does something that can be done again."""
 
-SOME = "find_named issue record wave revoke apply current exchange admit".split()  # noqa: SIM905  a list of words
+SOME = "find_named issue record read_and_count revoke apply current exchange admit".split()  # noqa: SIM905  a list of words
 """One for each way in which DynamoDB is asked."""
 
 TRANSACTING = (
-    *("issue", "issue_pinned", "record_refused", "revoke", "revoke_named", "lift", "set_key", "list_signing_keys"),
-    *("pin", "exchange", "exchange_unnamed", "exchange_iam", "refuse", "take_back"),
+    *("issue", "issue_pinned", "record_refused", "revoke", "revoke_named", "restore", "set_key", "list_signing_keys"),
+    *("pin", "exchange", "exchange_unnamed", "exchange_iam", "refuse", "revoke_own_token"),
 )
 """Those that end in one transaction."""

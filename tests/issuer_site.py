@@ -124,7 +124,7 @@ def raw(body: bytes, code: int = 200, **headers: str) -> Answer:
     """Answer with this body; an underscore in a header's name is a hyphen."""
     fields = {"content_type": "application/json", "content_length": str(len(body)), **headers}
     head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
-    return sending(f"HTTP/1.1 {code} Said\r\n{head}\r\n".encode(), body)
+    return sending(f"HTTP/1.1 {code} Description\r\n{head}\r\n".encode(), body)
 
 
 def document(content: object) -> Answer:

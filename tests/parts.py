@@ -35,7 +35,7 @@ from chalicelib.tokens.signer import IssuedToken
 from local.provider_key_file import ProviderKeyFile
 from local.signing_key_file import SigningKey
 from local.sqlite.control import SqliteControl
-from local.sqlite.edge_state import SqliteGate
+from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
@@ -47,7 +47,7 @@ EDGE = "https://edge.example"
 CI = "https://ci.example"
 CLUSTER = "https://cluster.example"
 SUB = f"{CI}|repository_id:1234"
-DIALECT = policy.Dialect({"ci": replace(presets.PRESETS["github-actions"], url=CI, algorithms=("ES256",))})
+DIALECT = policy.InstallationRules({"ci": replace(presets.PRESETS["github-actions"], url=CI, algorithms=("ES256",))})
 KEY_VALUE = "sk-real-0123456789abcdef"
 
 ISSUERS = """\
@@ -91,10 +91,10 @@ class Parts:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.state = StateFile.create(directory / "state.db")
-        self.control, self.ledger, self.gate = (
+        self.control, self.ledger, self.edge_state = (
             SqliteControl(self.state),
             SqliteLedger(self.state),
-            SqliteGate(self.state),
+            SqliteEdgeState(self.state),
         )
         self.signer = SigningKey.create(directory / "signing-key.pem")
         self.provider_keys = ProviderKeyFile(directory / "provider-keys.json")
@@ -115,7 +115,7 @@ class Parts:
 
     def apply(self, text: str) -> None:
         """Put a policy in force."""
-        parsed = policy.parse(text, dialect=DIALECT)
+        parsed = policy.parse(text, rules=DIALECT)
         self.control.apply(parsed, text, self.control.current().version, self.event())
 
     def set_key(self, name: str, value: str, *, in_force: bool = True, origin: str | None = None) -> str:
@@ -139,9 +139,9 @@ class Parts:
         self.control.revoke(made, self.event("revocation.made"))
         return made.id
 
-    def lift(self, revocation_id: str) -> None:
+    def restore(self, revocation_id: str) -> None:
         """End a revocation's block."""
-        assert self.control.lift(revocation_id, "arn:aws:iam::1:user/ada", self.event("revocation.lifted"))
+        assert self.control.restore(revocation_id, "arn:aws:iam::1:user/ada", self.event("revocation.lifted"))
 
     def broker(self, ledger: Ledger | None = None, practice_ttl: int | None = None) -> Broker:
         """What an exchange needs."""
@@ -158,7 +158,7 @@ class Parts:
 
     def edge_parts(self) -> admission.Edge:
         """What an admission needs; keeps what it remembers of provider keys from call to call."""
-        return admission.Edge(self.gate, self.signer, self.provider_keys, BROKER, EDGE)
+        return admission.Edge(self.edge_state, self.signer, self.provider_keys, BROKER, EDGE)
 
     def app_ports(self) -> Ports:
         """What the routes need."""
@@ -172,7 +172,7 @@ class Parts:
             keys=self.control,
             key_store=self.provider_keys,
             origins=Origins(),
-            dialect=DIALECT,
+            rules=DIALECT,
             jwks=lambda: [self.signer.public_jwk],
             clock=lambda: NOW,
             new_id=self.new_id,

@@ -82,7 +82,7 @@ def test_whatever_goes_on_is_what_the_scope_opens_and_has_one_reading(tmp_path: 
             path = result["uri"]
             assert providers.opens(BROAD, "POST", path)
             assert not providers.closed(PROVIDERS[provider], path)
-            assert call_path.own(path, PROVIDERS[provider].paths) == path
+            assert call_path.to_provider_form(path, PROVIDERS[provider].paths) == path
             assert is_stable(path)
 
         check()
@@ -139,7 +139,7 @@ def test_a_token_that_asked_for_less_than_its_grant_opens_no_more_by_another_pro
     ],
 )
 def test_a_closed_path_is_closed_however_a_client_writes_it(parts: Parts, door: Door, provider: str, uri: str) -> None:
-    path = call_path.own(uri.removeprefix(f"/{provider}"), PROVIDERS[provider].paths)
+    path = call_path.to_provider_form(uri.removeprefix(f"/{provider}"), PROVIDERS[provider].paths)
     token = provide(parts, provider, f"POST:{path}")
     assert refusal(door.send(("Authorization", f"Bearer {token}"), uri=uri)) == ("403", "insufficient_scope")
     assert door.line["reason"] == "path_closed"

@@ -16,7 +16,7 @@ from local.provider_key_file import ProviderKeyFile
 from local.signing_key_file import SigningKey
 from local.simulator.function_result import GeneratedResponse, OriginRequest
 from local.simulator.origin_event import Event
-from local.sqlite.edge_state import SqliteGate
+from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import StateFile
 from tests.edge_door import ask, door, talk
 from tests.golden_events import DOCUMENTED, asked, golden, kept
@@ -86,7 +86,7 @@ def test_one_revocation_is_seen_by_all_handlers_over_one_store_at_their_next_cal
     assert [_status(handle(golden("documented", token), None)) for handle in handlers] == ["on"] * 3
     revocation = parts.revoke("principal", SUB)
     assert [_status(handle(golden("documented", token), None)) for handle in handlers] == ["403"] * 3
-    parts.lift(revocation)
+    parts.restore(revocation)
     assert [_status(handle(golden("documented", token), None)) for handle in handlers] == ["401"] * 3
     fresh = parts.token()
     assert [_status(handle(golden("documented", fresh), None)) for handle in handlers] == ["on"] * 3
@@ -108,9 +108,9 @@ def _status(result: dict[str, Any]) -> str:
 def _handler(directory: Path) -> tuple[Callable[[Event, object], dict[str, Any]], list[str]]:
     """A handler with everything of its own, as in a process of its own, over a directory; and its log."""
     log: list[str] = []
-    gate = SqliteGate(StateFile(directory / "state.db").bind())
+    edge_state = SqliteEdgeState(StateFile(directory / "state.db").bind())
     signing, keys = SigningKey(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
-    ports = edge.Ports(Edge(gate, signing, keys, BROKER), lambda: NOW, log.append)
+    ports = edge.Ports(Edge(edge_state, signing, keys, BROKER), lambda: NOW, log.append)
     return edge.make_handler(lambda: ports), log
 
 

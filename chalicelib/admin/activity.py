@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chalicelib.principal import AWS
-from chalicelib.quota import WINDOWS, read_place
-from chalicelib.quota import place as place_of
+from chalicelib.quota import WINDOWS, cursor_key, read_cursor_key
 from chalicelib.usage import PAGE_LIMIT, Usage, UsageQuery, Use, window_start
 
 PAGES = 10
@@ -51,10 +50,10 @@ def page(usage: Usage, now: int, after: str, limit: int) -> SeenPage:
 
     Yesterday's come first, for no more of them join while somebody turns pages; then those of today alone.
     """
-    last, start, place, shown = _read_cursor(after, now)
+    last, start, position, shown = _read_cursor(after, now)
     found: list[Seen] = []
     while start <= last:
-        yesterday, today = (_Day(usage, one, place) for one in (last - _DAY, last))
+        yesterday, today = (_Day(usage, one, position) for one in (last - _DAY, last))
         walk = today if start == last else yesterday
         met = {shown}
         for principal in walk.principals():
@@ -68,8 +67,8 @@ def page(usage: Usage, now: int, after: str, limit: int) -> SeenPage:
             if walk is yesterday or not before:
                 found.append(_seen(principal, (*before, *today.of(principal))))
         if not walk.ended:
-            return SeenPage(tuple(found), _cursor(last, start, walk.place, met))
-        start, place, shown = start + _DAY, "", ""
+            return SeenPage(tuple(found), _cursor(last, start, walk.position, met))
+        start, position, shown = start + _DAY, "", ""
     return SeenPage(tuple(found), "")
 
 
@@ -104,11 +103,11 @@ class _Day:
     before: for each principal, the place behind which its first use stands. place: behind which nothing was read yet.
     """
 
-    def __init__(self, usage: Usage, start: int, place: str) -> None:
-        self.place = place
+    def __init__(self, usage: Usage, start: int, position: str) -> None:
+        self.position = position
         self.ended = False
         self.before: dict[str, str] = {}
-        self._usage, self._start, self._from = usage, start, place
+        self._usage, self._start, self._from = usage, start, position
         self._pages = PAGES
         self._uses: dict[str, list[Use]] = {}
         self._last = ""
@@ -133,26 +132,26 @@ class _Day:
 
         By place they can stand so; then this principal was met before the place, too.
         """
-        if not self._from.startswith(place_of(principal, "")) or read_place(self._from)[0] == principal:
+        if not self._from.startswith(cursor_key(principal, "")) or read_cursor_key(self._from)[0] == principal:
             return False
         first = uses_of(self._usage, principal, "day", self._start)[:1]
-        return any(use.place() <= self._from for use in first)
+        return any(use.cursor_key() <= self._from for use in first)
 
     def _read(self) -> bool:
         if self.ended or not self._pages:
             return False
-        some = self._usage.uses(UsageQuery("day", self._start, after=self.place, limit=PAGE_LIMIT))
-        behind = self.place
+        some = self._usage.uses(UsageQuery("day", self._start, after=self.position, limit=PAGE_LIMIT))
+        behind = self.position
         for use in some.uses:
             self.before.setdefault(use.principal, behind)
             self._uses.setdefault(use.principal, []).append(use)
-            self._last, behind = use.principal, use.place()
-        self.place, self.ended, self._pages = some.next, not some.next, self._pages - 1
+            self._last, behind = use.principal, use.cursor_key()
+        self.position, self.ended, self._pages = some.next, not some.next, self._pages - 1
         return True
 
     def _is_past(self, principal: str) -> bool:
         """Whether no more uses of a principal can come, be they in order by principal and grant or by place."""
-        return principal < self._last and place_of(principal, "~") < place_of(self._last, "")
+        return principal < self._last and cursor_key(principal, "~") < cursor_key(self._last, "")
 
 
 def _seen(principal: str, uses: tuple[Use, ...]) -> Seen:
@@ -168,9 +167,9 @@ def _seen(principal: str, uses: tuple[Use, ...]) -> Seen:
     )
 
 
-def _cursor(last: int, start: int, place: str, met: Container[str]) -> str:
+def _cursor(last: int, start: int, position: str, met: Container[str]) -> str:
     """Say how far somebody has come: on which day it began, in which day it is, where, and whether whom that names was met."""
-    return f"{last}:{start}:{'=' if place and read_place(place)[0] in met else '-'}{place}"
+    return f"{last}:{start}:{'=' if position and read_cursor_key(position)[0] in met else '-'}{position}"
 
 
 def _read_cursor(cursor: str, now: int) -> tuple[int, int, str, str]:
@@ -181,8 +180,8 @@ def _read_cursor(cursor: str, now: int) -> tuple[int, int, str, str]:
     # Whoever began yesterday goes on with yesterday's days.
     began, _, rest = cursor.partition(":")
     start, _, rest = rest.partition(":")
-    mark, place = rest[:1], rest[1:]
+    mark, position = rest[:1], rest[1:]
     days = {str(one): one for one in (today, today - _DAY, today - 2 * _DAY)}
     if began not in days or start not in days or days[began] - days[start] not in (0, _DAY) or mark not in ("-", "="):
         raise ValueError("not a cursor of the principals")
-    return days[began], days[start], place, read_place(place)[0] if mark == "=" else ""
+    return days[began], days[start], position, read_cursor_key(position)[0] if mark == "=" else ""

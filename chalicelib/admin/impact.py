@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.admin import audit_pages
 from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
 from chalicelib.errors import Refusal
-from chalicelib.revocation import Revocations, Thing
+from chalicelib.revocation import Revocations, RevocationTarget
 from chalicelib.tokens.verify import TTL_CEILING
 from chalicelib.usage import Usage
 
@@ -59,16 +59,21 @@ class Impact:
         }
 
 
-def of(thing: Thing, revocations: Revocations, audit: Audit, usage: Usage, now: int) -> Impact:
+def of(target: RevocationTarget, revocations: Revocations, audit: Audit, usage: Usage, now: int) -> Impact:
     """Say whom revoking a thing at `now` would cut off; changes nothing.
 
     Raises Refusal `no_such_thing` for an issuer, key or grant that never was, as revoking it would; Unavailable.
     """
-    standing = revocations.standing(thing)
-    if thing.scope in _NAMED and standing.config is None and not standing.epoch and not standing.blocks:
-        text = f"there is no {thing.scope} of this name: {thing.id[:100]!r}"
+    revocation_state = revocations.revocation_state(target)
+    if (
+        target.scope in _NAMED
+        and revocation_state.config is None
+        and not revocation_state.epoch
+        and not revocation_state.blocks
+    ):
+        text = f"there is no {target.scope} of this name: {target.id[:100]!r}"
         raise Refusal("no_such_thing", "not_found", 404, text)
-    live = live_tokens(thing, audit, now)
+    live = live_tokens(target, audit, now)
     pairs = {(event.principal, event.grant) for event in live.events}
     calls = usage.recent_calls(pairs, now) if pairs else {}
     by_principal: dict[str, list[Event]] = {}
@@ -82,27 +87,27 @@ def of(thing: Thing, revocations: Revocations, audit: Audit, usage: Usage, now: 
     return Impact(tuple(sorted(cut_off, key=lambda one: (-one.calls_last_hour, one.principal))), live.complete)
 
 
-def live_tokens(thing: Thing, audit: Audit, now: int) -> Live:
+def live_tokens(target: RevocationTarget, audit: Audit, now: int) -> Live:
     """Return the tokens issued for a thing that have not expired at `now`; raises Unavailable."""
-    equals = {"kind": "token.issued"} | ({thing.scope: thing.id} if thing.scope in _FILTERED else {})
+    equals = {"kind": "token.issued"} | ({target.scope: target.id} if target.scope in _FILTERED else {})
     found: list[Event] = []
     complete = False
     for page in audit_pages.newest(audit, Query(equals, since=max(now - TTL_CEILING, 0)), PAGES):
-        found += [event for event in page.events if event.expires > now and _concerns(thing, event)]
+        found += [event for event in page.events if event.expires > now and _concerns(target, event)]
         complete = not page.next
     return Live(tuple(found), complete)
 
 
-def _concerns(thing: Thing, event: Event) -> bool:
+def _concerns(target: RevocationTarget, event: Event) -> bool:
     ids = {
-        "everything": thing.id,
+        "everything": target.id,
         "issuer": event.issuer,
         "key": event.key,
         "grant": event.grant,
         "principal": event.principal,
         "token": event.jti,
     }
-    return ids[thing.scope] == thing.id
+    return ids[target.scope] == target.id
 
 
 def _name(events: Iterable[Event]) -> str:

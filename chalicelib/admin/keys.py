@@ -14,7 +14,7 @@ from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Answer, Arrival, Ports
 from chalicelib.providers.keys import PROVIDERS, ProviderKey
 from chalicelib.providers.versions import KeyVersion
-from chalicelib.revocation import Thing
+from chalicelib.revocation import RevocationTarget
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it
 _NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "author", "at"))
@@ -36,7 +36,9 @@ def set_key(arrival: Arrival, ports: Ports, name: str) -> Answer:
     """Store a key's value with its origin and header, then put it in force; the value is never answered."""
     author = arrival.administrator()
     dry_run = admin_query.read(arrival, "dry_run").flag("dry_run")
-    config = (ports.revocations.standing(Thing("key", name)).config if _NAME.fullmatch(name) else None) or {}
+    config = (
+        ports.revocations.revocation_state(RevocationTarget("key", name)).config if _NAME.fullmatch(name) else None
+    ) or {}
     if "provider" not in config:
         # SECURITY: the name is not quoted, for who mixes up name and value sends the value (test_keys.py).
         raise Refusal("no_such_key", "not_found", 404, "the policy names no such key")

@@ -30,10 +30,10 @@ def apply_policy(arrival: Arrival, ports: Ports) -> Answer:
         raise Refusal("if_match_missing", "precondition_required", 428, text)
     sent, expected = administer.read(arrival.json(ADMIN_BODY_LIMIT)), int(match[1])
     if dry_run:
-        planned = administer.rehearsed(sent, expected, ports.policies, ports.dialect)
+        planned = administer.rehearsed(sent, expected, ports.policies, ports.rules)
         return Answer({"dry_run": True, **planned}, headers={"etag": f'"{expected}"'})
     event = arrival.event(ports, "policy.applied", file=sent.file[:200], replaces=match[1])
-    stored = administer.apply(sent, expected, ports.policies, ports.dialect, event)
+    stored = administer.apply(sent, expected, ports.policies, ports.rules, event)
     body = {"version": stored.version, "author": author, "at": stored.at}
     return Answer(body, headers={"etag": f'"{stored.version}"'})
 
@@ -42,7 +42,7 @@ def validate(arrival: Arrival, ports: Ports) -> Answer:
     """Say whether a policy parses and passes lint."""
     arrival.administrator()
     admin_query.read(arrival)
-    parsed = administer.validate(administer.read(arrival.json(ADMIN_BODY_LIMIT)), ports.dialect)
+    parsed = administer.validate(administer.read(arrival.json(ADMIN_BODY_LIMIT)), ports.rules)
     counts = {"keys": len(parsed.keys), "issuers": len(parsed.issuers), "grants": len(parsed.grants)}
     return Answer({"valid": True, **counts})
 
@@ -52,7 +52,7 @@ def plan(arrival: Arrival, ports: Ports) -> Answer:
     arrival.administrator()
     admin_query.read(arrival)
     sent = administer.read(arrival.json(ADMIN_BODY_LIMIT))
-    planned = administer.planned(sent, ports.policies, ports.dialect)
+    planned = administer.planned(sent, ports.policies, ports.rules)
     return Answer(planned, headers={"etag": f'"{planned["version"]}"'})
 
 
@@ -61,7 +61,7 @@ def explain(arrival: Arrival, ports: Ports) -> Answer:
     arrival.administrator()
     admin_query.read(arrival)
     fields = arrival.json(BODY_LIMIT)
-    return Answer(administer.explained(fields, ports.policies, ports.dialect, ports.broker.keys, ports.clock()))
+    return Answer(administer.explained(fields, ports.policies, ports.rules, ports.broker.keys, ports.clock()))
 
 
 def replay(arrival: Arrival, ports: Ports) -> Answer:
@@ -69,4 +69,4 @@ def replay(arrival: Arrival, ports: Ports) -> Answer:
     arrival.administrator()
     admin_query.read(arrival)
     sent = administer.read(arrival.json(ADMIN_BODY_LIMIT))
-    return Answer(administer.replayed(sent, ports.policies, ports.dialect, ports.audit))
+    return Answer(administer.replayed(sent, ports.policies, ports.rules, ports.audit))

@@ -12,7 +12,7 @@ from chalicelib.errors import Refusal, TokenInvalid, Unavailable
 from chalicelib.issuers.registry import KeySource
 from chalicelib.policy import compile as policy
 from chalicelib.policy import explain, lint, plan
-from chalicelib.policy.compile import Dialect, Policy, PolicyInvalid
+from chalicelib.policy.compile import InstallationRules, Policy, PolicyInvalid
 from chalicelib.policy.plan import Policies
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
@@ -51,36 +51,38 @@ def read(fields: object) -> Sent:
     return Sent(text, file, tuple(allow))
 
 
-def validate(sent: Sent, dialect: Dialect) -> Policy:
+def validate(sent: Sent, rules: InstallationRules) -> Policy:
     """Return the policy; raises PolicyRefused with every fault, or with every finding of lint."""
-    parsed = _parsed(sent.text, sent.file, dialect)
-    found = lint.lint(parsed, dialect.presets, sent.allow)
+    parsed = _parsed(sent.text, sent.file, rules)
+    found = lint.lint(parsed, rules.presets, sent.allow)
     if found:
         raise PolicyRefused("policy_lint", "the policy is unwise", (one.to_json() for one in found))
     return parsed
 
 
-def planned(sent: Sent, policies: Policies, dialect: Dialect) -> dict[str, Any]:
+def planned(sent: Sent, policies: Policies, rules: InstallationRules) -> dict[str, Any]:
     """Say what applying would change, and against which version."""
     now = policies.current()
-    steps = plan.plan(_in_force(now.text, dialect), validate(sent, dialect))
+    steps = plan.plan(_in_force(now.text, rules), validate(sent, rules))
     return {"version": now.version, "changes": [one.to_json() for one in steps]}
 
 
-def rehearsed(sent: Sent, expected: int, policies: Policies, dialect: Dialect) -> dict[str, Any]:
+def rehearsed(sent: Sent, expected: int, policies: Policies, rules: InstallationRules) -> dict[str, Any]:
     """Say what applying would change, or raise as `apply` would; changes nothing."""
-    would = planned(sent, policies, dialect)
+    would = planned(sent, policies, rules)
     if would["version"] != expected:
         raise plan.policy_changed(expected, would["version"])
     return would
 
 
-def apply(sent: Sent, expected: int, policies: Policies, dialect: Dialect, event: Event) -> plan.StoredPolicy:
+def apply(sent: Sent, expected: int, policies: Policies, rules: InstallationRules, event: Event) -> plan.StoredPolicy:
     """Put the policy in force in place of version `expected`; raises PolicyRefused, or Refusal `policy_changed`."""
-    return policies.apply(validate(sent, dialect), sent.text, expected, event)
+    return policies.apply(validate(sent, rules), sent.text, expected, event)
 
 
-def explained(fields: object, policies: Policies, dialect: Dialect, keys: KeySource, now: int) -> dict[str, Any]:
+def explained(
+    fields: object, policies: Policies, rules: InstallationRules, keys: KeySource, now: int
+) -> dict[str, Any]:
     """Say which grants admit `{"claims": {…}}` or `{"token": …}` (optionally only those for `key`).
 
     A token is verified if it can be; if not, the answer says so, and why: its claims may be anybody's invention.
@@ -90,7 +92,7 @@ def explained(fields: object, policies: Policies, dialect: Dialect, keys: KeySou
     one = body.keys() - {"key"} in ({"claims"}, {"token"}) and isinstance(key, str | None)
     if not one or isinstance(claims, Mapping) == isinstance(token, str):
         raise Refusal("malformed_request", "invalid_request", 400, "claims (an object) or token, optionally key")
-    in_force = _in_force(policies.current().text, dialect)
+    in_force = _in_force(policies.current().text, rules)
     if in_force is None:
         raise Refusal("no_policy", "not_found", 404, "no policy is in force")
     doubt = "claims were sent, not a token"
@@ -119,10 +121,10 @@ def _claims(token: str, in_force: Policy, keys: KeySource, now: int) -> tuple[Ma
         return unverified.unverified_claims, doubt.reason
 
 
-def replayed(sent: Sent, policies: Policies, dialect: Dialect, audit: Audit) -> dict[str, Any]:
+def replayed(sent: Sent, policies: Policies, rules: InstallationRules, audit: Audit) -> dict[str, Any]:
     """Say what the policy would newly admit or refuse of what the audit has recorded."""
-    after = validate(sent, dialect)
-    before = _in_force(policies.current().text, dialect)
+    after = validate(sent, rules)
+    before = _in_force(policies.current().text, rules)
     if before is None:
         raise Refusal("no_policy", "not_found", 404, "no policy is in force")
     return explain.replay(before, after, _recorded(audit)).to_json()
@@ -133,14 +135,14 @@ def _recorded(audit: Audit) -> Iterable[tuple[str, Mapping[str, object]]]:
         yield from ((event.key, event.claims) for event in page.events if event.claims)
 
 
-def _in_force(text: str, dialect: Dialect) -> Policy | None:
+def _in_force(text: str, rules: InstallationRules) -> Policy | None:
     """The policy in force, None if there is none yet. One that no longer parses names what stopped to be known."""
-    return _parsed(text, "the policy in force", dialect) if text else None
+    return _parsed(text, "the policy in force", rules) if text else None
 
 
-def _parsed(text: str, file: str, dialect: Dialect) -> Policy:
+def _parsed(text: str, file: str, rules: InstallationRules) -> Policy:
     try:
-        return policy.parse(text, file, dialect)
+        return policy.parse(text, file, rules)
     except PolicyInvalid as invalid:
         errors = (one.to_json() for one in invalid.faults)
         raise PolicyRefused("policy_invalid", "the policy has faults", errors) from None

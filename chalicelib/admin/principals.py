@@ -15,7 +15,7 @@ from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Answer, Arrival, Ports, malformed
 from chalicelib.issuers import aws as aws_identity
 from chalicelib.quota import WINDOWS
-from chalicelib.revocation import Standing, Thing
+from chalicelib.revocation import RevocationState, RevocationTarget
 from chalicelib.usage import Usage, Use, window_start
 
 EVENTS = 20
@@ -41,19 +41,19 @@ def principal(arrival: Arrival, ports: Ports, principal_id: str) -> Answer:
     admin_query.read(arrival)
     if not _can_be_looked_up(principal_id):
         raise _no_such_principal()
-    now, thing = ports.clock(), Thing("principal", principal_id)
-    stands = ports.revocations.standing(thing)
+    now, target = ports.clock(), RevocationTarget("principal", principal_id)
+    revocation_states = ports.revocations.revocation_state(target)
     today, hour = (_did(ports.usage, principal_id, window, now) for window in ("day", "hour"))
     events = ports.audit.page(Query({"principal": principal_id}, limit=EVENTS)).events
-    if not events and not today[1] and not stands.epoch and not stands.blocks:
+    if not events and not today[1] and not revocation_states.epoch and not revocation_states.blocks:
         raise _no_such_principal()
-    live = impact.live_tokens(thing, ports.audit, now)
+    live = impact.live_tokens(target, ports.audit, now)
     return Answer(
         {
             "principal": principal_id,
             "name": principals_seen.name_of(today[1]) or _name(events),
             "issuer": principals_seen.issuer_of(principal_id),
-            "standing": _standing(stands, now),
+            "standing": _standing(revocation_states, now),
             "today": today[0],
             "hour": hour[0],
             "live_tokens": [_token(event) for event in live.events],
@@ -99,9 +99,9 @@ def _did(usage: Usage, sub: str, window: str, now: int) -> tuple[dict[str, Any],
     return {"start": start, "end": start + WINDOWS[window], "grants": grants}, uses
 
 
-def _standing(stands: Standing, now: int) -> dict[str, Any]:
-    blocks = [{"revocation": one, "until": until} for one, until in stands.blocks]
-    return {"epoch": stands.epoch, "blocked": stands.blocked(now), "blocks": blocks}
+def _standing(revocation_states: RevocationState, now: int) -> dict[str, Any]:
+    blocks = [{"revocation": one, "until": until} for one, until in revocation_states.blocks]
+    return {"epoch": revocation_states.epoch, "blocked": revocation_states.blocked(now), "blocks": blocks}
 
 
 def _token(event: Event) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from chalicelib.errors import Refusal
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Answer, Arrival, Ports, malformed
-from chalicelib.revocation import SCOPES, Revocation, RevocationPage, Revocations, Thing, detail
+from chalicelib.revocation import SCOPES, Revocation, RevocationPage, Revocations, RevocationTarget, detail
 
 PAGES = 5
 """Pages of revocations that are looked through for one that is answered."""
@@ -27,8 +27,8 @@ def revoke(arrival: Arrival, ports: Ports) -> Answer:
     revocation_id = ports.new_id() if key is None else revocation_request.id_of(author, key)
     asked = revocation_request.read(arrival.json(BODY_LIMIT), revocation_id, author, ports.clock())
     if dry_run:
-        thing = Thing(asked.scope, asked.target)
-        return Answer(impact.of(thing, ports.revocations, ports.audit, ports.usage, asked.at).to_json())
+        target = RevocationTarget(asked.scope, asked.target)
+        return Answer(impact.of(target, ports.revocations, ports.audit, ports.usage, asked.at).to_json())
     event = arrival.event(ports, "revocation.made", **detail(asked))
     named = replace(event, principal=asked.target if asked.scope == "principal" else "")
     stored = ports.revocations.revoke(asked, named)
@@ -47,7 +47,7 @@ def restore(arrival: Arrival, ports: Ports, revocation_id: str) -> Answer:
     if dry_run:
         return _would_restore(ports, revocation_id)
     event = arrival.event(ports, "revocation.lifted", revocation=revocation_id)
-    lifted = ports.revocations.lift(revocation_id, author, event)
+    lifted = ports.revocations.restore(revocation_id, author, event)
     if lifted is None:
         raise _no_such_revocation()
     return Answer(lifted.to_json())
@@ -89,7 +89,7 @@ def _would_restore(ports: Ports, revocation_id: str) -> Answer:
     now, found = ports.clock(), ports.revocations.revocation(revocation_id)
     if found is None:
         raise _no_such_revocation()
-    blocks = ports.revocations.standing(Thing(found.scope, found.target)).blocks
+    blocks = ports.revocations.revocation_state(RevocationTarget(found.scope, found.target)).blocks
     others = any(one != revocation_id and (until is None or now < until) for one, until in blocks)
     return Answer({"dry_run": True, **found.to_json(), "in_force": found.in_force(now), "still_blocked": others})
 

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.audit import FILTERS, Event, Page, Query
-from chalicelib.aws.tables import Item, Tables, answering, at_once, text
+from chalicelib.aws.tables import Item, Tables, as_unavailable, run_parallel, text
 from chalicelib.errors import Unavailable
 
 SHARDS = 8
@@ -33,7 +33,7 @@ class DynamoAudit:
     def record(self, event: Event) -> None:
         """See `Audit.record`."""
         try:
-            with answering():
+            with as_unavailable():
                 self._audit.client.put_item(**self.put(event)["Put"])
         except ClientError as error:
             raise Unavailable("state_unavailable") from error
@@ -93,7 +93,7 @@ class DynamoAudit:
             parameters["FilterExpression"] = " AND ".join(f"f_{name} = :{name}" for name in query.equals)
         else:
             parameters["Limit"] = query.limit + 2  # one more than is shown, and one that may be the place itself
-        answers = at_once(*(functools.partial(self._query, parameters, month, shard) for shard in range(SHARDS)))
+        answers = run_parallel(*(functools.partial(self._query, parameters, month, shard) for shard in range(SHARDS)))
         frontier = max(
             (text(one["LastEvaluatedKey"], "sk") for one in answers if "LastEvaluatedKey" in one), default=""
         )
@@ -102,7 +102,7 @@ class DynamoAudit:
 
     def _query(self, parameters: Mapping[str, Any], month: str, shard: int) -> Any:  # noqa: ANN401  DynamoDB's answer
         values = {**parameters["ExpressionAttributeValues"], ":pk": {"S": _partition(month, shard)}}
-        with answering():
+        with as_unavailable():
             return self._audit.client.query(**{**parameters, "ExpressionAttributeValues": values})
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.exchange.ledger import Found, Issuance, Ledger, Wanted
+from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
 
 if TYPE_CHECKING:
     from chalicelib.audit import Event, Page, Query
@@ -77,7 +77,7 @@ class LoggedLedger:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def find(self, wanted: Wanted) -> Found:
+    def find(self, wanted: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
         return self._ledger.find(wanted)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from chalicelib.aws import client as aws_client
 from chalicelib.aws import tables as dynamodb
-from chalicelib.aws.gate import DynamoGate
+from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.provider_keys import SecretsManagerProviderKeys
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.edge.admission import Edge
@@ -109,7 +109,7 @@ def edge_on_aws(baked: Path = _BAKED) -> Edge:
     tables = dynamodb.Tables(client, config.control, config.counters, ledger="")  # none of the edge's business
     secrets = functools.partial(aws_client.make, "secretsmanager", config.secrets_region)
     return Edge(
-        gate=DynamoGate(tables),
+        state=DynamoEdgeState(tables),
         signing_keys=DynamoSigningKeys(tables),
         provider_keys=SecretsManagerProviderKeys(secrets, config.secrets_prefix),
         issuer=config.issuer,

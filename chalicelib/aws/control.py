@@ -12,10 +12,10 @@ from chalicelib.aws import copies as dynamodb_copies
 from chalicelib.aws import items as dynamodb_things
 from chalicelib.aws import policies as dynamodb_policies
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.tables import Item, Tables, answering, read_batch, text, transact
+from chalicelib.aws.tables import Item, Tables, as_unavailable, read_batch, text, transact
 from chalicelib.errors import Unavailable
 from chalicelib.providers.versions import KeyInfo, KeyVersion, no_such_key
-from chalicelib.revocation import EVERYTHING, Thing
+from chalicelib.revocation import EVERYTHING, RevocationTarget
 
 
 class DynamoControl:
@@ -28,10 +28,10 @@ class DynamoControl:
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
         """See `Keys.keys`."""
         named = sorted(one.id for one in dynamodb_policies.named(self._tables) if one.scope == "key")
-        wanted = [dynamodb_things.key(Thing("key", name), "0") for name in named]
+        wanted = [dynamodb_things.key(RevocationTarget("key", name), "0") for name in named]
         items: list[Item] = []
         for start in range(0, len(wanted), 100):
-            with answering():
+            with as_unavailable():
                 items += read_batch(self._tables, {self._tables.control: wanted[start : start + 100]})
         self._audit.record(event)
         found = (_info(item) for item in items if "config" in item)
@@ -39,7 +39,7 @@ class DynamoControl:
 
     def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
         """See `Keys.set_key`."""
-        thing = Thing("key", name)
+        target = RevocationTarget("key", name)
         change = {
             "UpdateExpression": "SET version = :version, version_set = :set",
             "ConditionExpression": "attribute_exists(config)",
@@ -50,7 +50,7 @@ class DynamoControl:
         }
         recorded = self._audit.put(event)
         if not dynamodb_copies.write(
-            self._tables, thing, lambda item: [*dynamodb_copies.update(self._tables, thing, item, change), recorded]
+            self._tables, target, lambda item: [*dynamodb_copies.update(self._tables, target, item, change), recorded]
         ):
             raise no_such_key(name)
 

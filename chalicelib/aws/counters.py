@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib.aws.tables import Item, number
-from chalicelib.quota import WINDOWS, Counter, Limit, minute_of, place, window_ends
+from chalicelib.quota import WINDOWS, Counter, Limit, cursor_key, minute_of, window_ends
 
 if TYPE_CHECKING:
     from chalicelib.audit import Event  # the edge, which must start quickly, has no audit
@@ -88,7 +88,7 @@ def _item(counter: Counter, names: Mapping[str, str], seen: int, event: Event | 
         marks |= {"key": {"S": event.key}, "name": {"S": event.principal_name}}
     if counter.what == "tokens" and counter.window == "day":
         # The index `by_day` finds whoever did anything that day. They never change, so it is written once an item.
-        where = {"S": place(counter.principal, counter.grant)}
+        where = {"S": cursor_key(counter.principal, counter.grant)}
         marks |= {"listed": {"S": f"day#{counter.start}"}, "place": where}
     key = key_of(counter.what, counter.grant, counter.principal, counter.window, counter.start)
     return CounterItem(key, names, marks)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chalicelib.aws.tables import Item, Tables, number, read_batch
-from chalicelib.revocation import Standing, Thing
+from chalicelib.revocation import RevocationState, RevocationTarget
 
 COPIES = "0123456789abcdef"
 SHARED = ("everything", "issuer", "key", "grant")
@@ -17,19 +17,19 @@ SHARED = ("everything", "issuer", "key", "grant")
 BLOCK = "b#"
 """The attribute of a block: `b#<revocation id>`, a number (its end) or null (no end)."""
 
-NEVER_REVOKED = Standing()
+NEVER_REVOKED = RevocationState()
 _ONE = {"S": "-"}
 """The sort key of a thing, which is alone in its partition."""
 
 
-def key(thing: Thing, copy: str) -> dict[str, Any]:
+def key(target: RevocationTarget, copy: str) -> dict[str, Any]:
     """Return the key of a thing's item."""
-    return {"pk": {"S": _partition(thing, copy)}, "sk": _ONE}
+    return {"pk": {"S": _partition(target, copy)}, "sk": _ONE}
 
 
-def keys(thing: Thing) -> list[dict[str, Any]]:
+def keys(target: RevocationTarget) -> list[dict[str, Any]]:
     """Return the keys of all copies."""
-    return [key(thing, copy) for copy in (COPIES if thing.scope in SHARED else "-")]
+    return [key(target, copy) for copy in (COPIES if target.scope in SHARED else "-")]
 
 
 def candidate_key(issuer: str, key_name: str, grant: str) -> dict[str, Any]:
@@ -42,13 +42,13 @@ def copy_of(seed: str) -> str:
     return COPIES[hashlib.sha256(seed.encode()).digest()[0] % len(COPIES)]
 
 
-def _partition(thing: Thing, copy: str) -> str:
+def _partition(target: RevocationTarget, copy: str) -> str:
     # The copy is a part of the partition's key: sixteen partitions, and not one that has to be split first.
-    mark = f"#{copy}" if thing.scope in SHARED else ""
-    return f"{thing.scope}#{thing.id}{mark}"
+    mark = f"#{copy}" if target.scope in SHARED else ""
+    return f"{target.scope}#{target.id}{mark}"
 
 
-def standing(item: Item) -> Standing:
+def revocation_state(item: Item) -> RevocationState:
     """Make a standing of an item. A key's version is an attribute of its own: it is not the policy's."""
     blocks = tuple(
         (name.removeprefix(BLOCK), int(value["N"]) if "N" in value else None)
@@ -58,7 +58,7 @@ def standing(item: Item) -> Standing:
     config = _parsed(item["config"]["S"]) if "config" in item else None
     if config is not None and "version" in item:
         config = {**config, "version": item["version"]["S"]}
-    return Standing(number(item, "epoch"), blocks, config)
+    return RevocationState(number(item, "epoch"), blocks, config)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -68,13 +68,17 @@ def _parsed(config: str) -> Mapping[str, Any]:
     return parsed
 
 
-def read(tables: Tables, things: Iterable[Thing], copy: str) -> dict[Thing, Standing]:
+def read(tables: Tables, targets: Iterable[RevocationTarget], copy: str) -> dict[RevocationTarget, RevocationState]:
     """Read things in one strongly consistent batch; raises Unavailable if any was left unread."""
-    wanted = tuple(things)
-    return standings(wanted, copy, read_batch(tables, {tables.control: [key(thing, copy) for thing in wanted]}))
+    wanted = tuple(targets)
+    return revocation_states(
+        wanted, copy, read_batch(tables, {tables.control: [key(target, copy) for target in wanted]})
+    )
 
 
-def standings(things: Iterable[Thing], copy: str, items: Iterable[Item]) -> dict[Thing, Standing]:
+def revocation_states(
+    targets: Iterable[RevocationTarget], copy: str, items: Iterable[Item]
+) -> dict[RevocationTarget, RevocationState]:
     """Find each thing among the items of a batch; one without an item was never revoked and has no config."""
-    found = {item["pk"]["S"]: standing(item) for item in items if item["sk"] == _ONE}
-    return {thing: found.get(_partition(thing, copy), NEVER_REVOKED) for thing in things}
+    found = {item["pk"]["S"]: revocation_state(item) for item in items if item["sk"] == _ONE}
+    return {target: found.get(_partition(target, copy), NEVER_REVOKED) for target in targets}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from chalicelib.aws import items as dynamodb_things
 from chalicelib.aws import signing_keys as dynamodb_signing_keys
-from chalicelib.aws.tables import Tables, at_once, read_batch
+from chalicelib.aws.tables import Tables, read_batch, run_parallel
 from chalicelib.revocation import EVERYTHING
 
 
@@ -18,8 +18,8 @@ def live_keys(tables: Tables) -> Sequence[Mapping[str, str]]:
     One strongly consistent batch of two items, so that a tainted key is gone from the next answer on.
     """
     wanted = [dynamodb_things.key(EVERYTHING, "0"), dynamodb_signing_keys.KEY]
-    (items,) = at_once(functools.partial(read_batch, tables, {tables.control: wanted}))
-    listed = dynamodb_things.standings([EVERYTHING], "0", items)[EVERYTHING].config or {}
+    (items,) = run_parallel(functools.partial(read_batch, tables, {tables.control: wanted}))
+    listed = dynamodb_things.revocation_states([EVERYTHING], "0", items)[EVERYTHING].config or {}
     published = {name: value for item in items for name, value in item.items()}
     marked = (published.get(f"{dynamodb_signing_keys.MARK}{kid}") for kid in listed.get("signing", ()))
     return [json.loads(one["S"]) for one in marked if one]

@@ -13,14 +13,14 @@ from chalicelib.aws import counters as dynamodb_counters
 from chalicelib.aws import items as dynamodb_things
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.counters import CounterItem
-from chalicelib.aws.tables import Item, Tables, at_once, number, read_batch, read_partition, text, transact
+from chalicelib.aws.tables import Item, Tables, number, read_batch, read_partition, run_parallel, text, transact
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.ledger import (
-    Found,
+    ExchangeState,
     Issuance,
     Lock,
     Pin,
-    Wanted,
+    StateQuery,
     identity_changed,
     over_quota,
     refused_counters,
@@ -29,7 +29,7 @@ from chalicelib.exchange.ledger import (
 from chalicelib.policy import grants
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Counter, Limit
-from chalicelib.revocation import Standing, Thing
+from chalicelib.revocation import RevocationState, RevocationTarget
 
 LOCK_KEPT = 86400
 """Seconds that a replay lock's item is kept after it has run out; then TTL may take it."""
@@ -50,23 +50,23 @@ class DynamoLedger(DynamoAudit):
         super().__init__(tables, clock)
         self._tables = tables
 
-    def find(self, wanted: Wanted) -> Found:
+    def find(self, wanted: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
-        copy = dynamodb_things.copy_of(wanted.things[-1].id)
+        copy = dynamodb_things.copy_of(wanted.targets[-1].id)
         if wanted.grant is not None:
-            return self._find_named(wanted, Thing("grant", wanted.grant), copy)
-        things, items, *taken = at_once(
-            functools.partial(dynamodb_things.read, self._tables, wanted.things, copy),
+            return self._find_named(wanted, RevocationTarget("grant", wanted.grant), copy)
+        targets, items, *taken = run_parallel(
+            functools.partial(dynamodb_things.read, self._tables, wanted.targets, copy),
             functools.partial(self._candidates, wanted.issuer, wanted.key),
             *self._queries_of_tokens(wanted),
         )
         if len(items) > grants.CANDIDATES:
-            return Found(things, None)
-        candidates = _grants([dynamodb_things.standing(item) for item in items])
-        return Found(things, candidates, _taken((item for found in taken for item in found), wanted.now))
+            return ExchangeState(targets, None)
+        candidates = _grants([dynamodb_things.revocation_state(item) for item in items])
+        return ExchangeState(targets, candidates, _taken((item for found in taken for item in found), wanted.now))
 
-    def _find_named(self, wanted: Wanted, named: Thing, copy: str) -> Found:
-        things = (*wanted.things, named)
+    def _find_named(self, wanted: StateQuery, named: RevocationTarget, copy: str) -> ExchangeState:
+        targets = (*wanted.targets, named)
         counted = [
             dynamodb_counters.key_of("tokens", named.id, sub, window, start)
             for sub in wanted.subs()
@@ -74,15 +74,15 @@ class DynamoLedger(DynamoAudit):
             if window != "minute"
         ]
         keys = {
-            self._tables.control: [dynamodb_things.key(thing, copy) for thing in things],
+            self._tables.control: [dynamodb_things.key(target, copy) for target in targets],
             self._tables.ledger: counted,
         }
-        (items,) = at_once(functools.partial(read_batch, self._tables, keys))
-        stands = dynamodb_things.standings(things, copy, items)
+        (items,) = run_parallel(functools.partial(read_batch, self._tables, keys))
+        revocation_states = dynamodb_things.revocation_states(targets, copy, items)
         taken = _taken((item for item in items if text(item, "pk").startswith("tokens#")), wanted.now)
-        return Found(stands, _grants([stands[named]]), taken)
+        return ExchangeState(revocation_states, _grants([revocation_states[named]]), taken)
 
-    def _queries_of_tokens(self, wanted: Wanted) -> list[Callable[[], list[Item]]]:
+    def _queries_of_tokens(self, wanted: StateQuery) -> list[Callable[[], list[Item]]]:
         """One for each `sub` and window: which of its grants it is about is not known yet."""
         starts = dynamodb_counters.starts(wanted.now)
         return [
@@ -161,8 +161,8 @@ def _taken(items: Iterable[Item], now: int) -> dict[Counter, int]:
     return {counter: count for item in items for counter, count in dynamodb_counters.taken(item, minute).items()}
 
 
-def _grants(standings: Sequence[Standing]) -> tuple[tuple[Grant, Standing], ...]:
-    return tuple((Grant.from_json(one.config), one) for one in standings if one.config is not None)
+def _grants(revocation_states: Sequence[RevocationState]) -> tuple[tuple[Grant, RevocationState], ...]:
+    return tuple((Grant.from_json(one.config), one) for one in revocation_states if one.config is not None)
 
 
 def _bind(table: str, pin: Pin, now: int) -> _Step:

@@ -18,14 +18,14 @@ from chalicelib.audit import Event
 from chalicelib.aws import copies as dynamodb_copies
 from chalicelib.aws import items as dynamodb_things
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.tables import Item, Tables, answering, number, read_partition, text, transact
+from chalicelib.aws.tables import Item, Tables, as_unavailable, number, read_partition, text, transact
 from chalicelib.errors import Unavailable
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.grants import Grant
 from chalicelib.policy.lint import covers
 from chalicelib.policy.plan import StoredPolicy, policy_changed
 from chalicelib.principal import AWS
-from chalicelib.revocation import Thing
+from chalicelib.revocation import RevocationTarget
 
 CHUNK = 300 * 1024
 """Bytes of compressed text in one item; an item holds 400 KB."""
@@ -34,7 +34,7 @@ _HEAD = {"pk": {"S": "policy"}, "sk": {"S": "-"}}
 _LANES = 8
 """Transactions that an apply has under way at once. Each lane checks an item of its own, or they would conflict."""
 
-Configs = Mapping[Thing, Mapping[str, Any]]
+Configs = Mapping[RevocationTarget, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +110,24 @@ class DynamoPolicies:
             raise Unavailable("state_inconsistent")  # an event of this id is there already
         return stored
 
-    def _write_lane(self, apply: _Apply, phase: Sequence[Thing], lane: int, wanted: Configs) -> None:
-        for thing in phase[lane::_LANES]:
-            self._write(apply, thing, wanted.get(thing), lane)
+    def _write_lane(self, apply: _Apply, phase: Sequence[RevocationTarget], lane: int, wanted: Configs) -> None:
+        for target in phase[lane::_LANES]:
+            self._write(apply, target, wanted.get(target), lane)
 
-    def _write(self, apply: _Apply, thing: Thing, config: Mapping[str, Any] | None, lane: int) -> None:
+    def _write(self, apply: _Apply, target: RevocationTarget, config: Mapping[str, Any] | None, lane: int) -> None:
         """Set or remove one thing's config on all its copies, unless it was revoked or lifted just now: then again."""
         for _ in range(_TRIES):
-            was = dynamodb_copies.read(self._tables, dynamodb_things.key(thing, "0"))
+            was = dynamodb_copies.read(self._tables, dynamodb_things.key(target, "0"))
             writes = [
                 self._leading(apply, lane),
-                *self._copies(thing, was, config),
-                *self._candidates(thing, was, config),
+                *self._copies(target, was, config),
+                *self._candidates(target, was, config),
             ]
             if self._written(writes, apply):
                 return
         raise Unavailable("state_unavailable")
 
-    def _copies(self, thing: Thing, was: Item, config: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    def _copies(self, target: RevocationTarget, was: Item, config: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         same = "touched = :touched" if "touched" in was else "attribute_not_exists(touched)"
         values: dict[str, Any] = {":touched": was["touched"]} if "touched" in was else {}
         if config is not None:
@@ -138,15 +138,17 @@ class DynamoPolicies:
             "ConditionExpression": same,
             **({"ExpressionAttributeValues": values} if values else {}),
         }
-        return [{"Update": {**common, "Key": key}} for key in dynamodb_things.keys(thing)]
+        return [{"Update": {**common, "Key": key}} for key in dynamodb_things.keys(target)]
 
-    def _candidates(self, thing: Thing, was: Item, config: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    def _candidates(
+        self, target: RevocationTarget, was: Item, config: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
         """A grant's copy among the candidates of its issuer and key: put anew, and taken away where it was before."""
-        if thing.scope != "grant":
+        if target.scope != "grant":
             return []
         old = json.loads(was["config"]["S"]) if "config" in was else None
-        before = dynamodb_things.candidate_key(old["issuer"], old["key"], thing.id) if old else None
-        after = dynamodb_things.candidate_key(config["issuer"], config["key"], thing.id) if config else None
+        before = dynamodb_things.candidate_key(old["issuer"], old["key"], target.id) if old else None
+        after = dynamodb_things.candidate_key(config["issuer"], config["key"], target.id) if config else None
         writes: list[dict[str, Any]] = []
         if before and before != after:
             writes.append({"Delete": {"TableName": self._tables.control, "Key": before}})
@@ -180,24 +182,26 @@ class DynamoPolicies:
             raise policy_changed(apply.expected, number(dynamodb_copies.read(self._tables, _HEAD), "version"))
         return failed is None
 
-    def _known(self, version: int) -> set[Thing]:
+    def _known(self, version: int) -> set[RevocationTarget]:
         """Everything that the version in force, or an apply on top of it that was given up, may have written."""
         return _names(self._tables, f"names#{version}") | _names(self._tables, f"pending#{version}")
 
-    def _in_force(self, things: Iterable[Thing]) -> dict[Thing, Mapping[str, Any] | None]:
-        wanted = sorted(things, key=lambda thing: (thing.scope, thing.id))
-        found: dict[Thing, Mapping[str, Any] | None] = {}
+    def _in_force(self, targets: Iterable[RevocationTarget]) -> dict[RevocationTarget, Mapping[str, Any] | None]:
+        wanted = sorted(targets, key=lambda target: (target.scope, target.id))
+        found: dict[RevocationTarget, Mapping[str, Any] | None] = {}
         for start in range(0, len(wanted), 100):
-            with answering():
-                standings = dynamodb_things.read(self._tables, wanted[start : start + 100], "0")
-            for thing, standing in standings.items():
-                config = standing.config
-                found[thing] = {k: v for k, v in config.items() if k != "version"} if config is not None else None
+            with as_unavailable():
+                revocation_states = dynamodb_things.read(self._tables, wanted[start : start + 100], "0")
+            for target, revocation_state in revocation_states.items():
+                config = revocation_state.config
+                found[target] = {k: v for k, v in config.items() if k != "version"} if config is not None else None
         return found
 
-    def _put_names(self, name: str, things: set[Thing], apply: _Apply) -> None:
+    def _put_names(self, name: str, targets: set[RevocationTarget], apply: _Apply) -> None:
         """Note what may be written, while we lead: whoever comes after us has to find all that may be there."""
-        names = json.dumps([[thing.scope, thing.id] for thing in sorted(things, key=lambda one: (one.scope, one.id))])
+        names = json.dumps(
+            [[target.scope, target.id] for target in sorted(targets, key=lambda one: (one.scope, one.id))]
+        )
         put = {"TableName": self._tables.control, "Item": _chunk(f"policy#{name}", 0, zlib.compress(names.encode()))}
         if not self._written([self._leading(apply, 0), {"Put": put}], apply):
             raise Unavailable("state_unavailable")
@@ -206,26 +210,26 @@ class DynamoPolicies:
         packed = zlib.compress(text.encode())
         for index, start in enumerate(range(0, len(packed), CHUNK)):
             item = _chunk(f"policy#{version}", index, packed[start : start + CHUNK])
-            with answering():
+            with as_unavailable():
                 self._tables.client.put_item(TableName=self._tables.control, Item=item)
 
 
-def named(tables: Tables) -> set[Thing]:
+def named(tables: Tables) -> set[RevocationTarget]:
     """Return everything that the policy in force names; raises Unavailable."""
     return _names(tables, f"names#{number(dynamodb_copies.read(tables, _HEAD), 'version')}")
 
 
-def _names(tables: Tables, name: str) -> set[Thing]:
+def _names(tables: Tables, name: str) -> set[RevocationTarget]:
     items = read_partition(tables, tables.control, f"policy#{name}")
-    return {Thing(*one) for item in items for one in json.loads(zlib.decompress(_binary(item)))}
+    return {RevocationTarget(*one) for item in items for one in json.loads(zlib.decompress(_binary(item)))}
 
 
-def _configs(policy: Policy) -> dict[Thing, Mapping[str, Any]]:
+def _configs(policy: Policy) -> dict[RevocationTarget, Mapping[str, Any]]:
     return {
-        Thing("issuer", AWS): {"name": AWS},
-        **{Thing("key", name): {"provider": provider} for name, provider in policy.keys.items()},
-        **{Thing("issuer", one.url): _plain(one.to_json) for one in policy.issuers.values()},
-        **{Thing("grant", name): _plain(one.to_json) for name, one in policy.grants.items()},
+        RevocationTarget("issuer", AWS): {"name": AWS},
+        **{RevocationTarget("key", name): {"provider": provider} for name, provider in policy.keys.items()},
+        **{RevocationTarget("issuer", one.url): _plain(one.to_json) for one in policy.issuers.values()},
+        **{RevocationTarget("grant", name): _plain(one.to_json) for name, one in policy.grants.items()},
     }
 
 
@@ -235,20 +239,22 @@ def _plain(to_json: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
     return plain
 
 
-def _phases(in_force: Mapping[Thing, Mapping[str, Any] | None], wanted: Configs) -> list[list[Thing]]:
+def _phases(
+    in_force: Mapping[RevocationTarget, Mapping[str, Any] | None], wanted: Configs
+) -> list[list[RevocationTarget]]:
     """Return what has to be written: removals, narrowings, changes, then what is new."""
-    phases: list[list[Thing]] = [[], [], [], []]
-    for thing, was in in_force.items():
-        will = wanted.get(thing)
+    phases: list[list[RevocationTarget]] = [[], [], [], []]
+    for target, was in in_force.items():
+        will = wanted.get(target)
         if was == will:
             continue
         if will is None:
-            phases[0].append(thing)
+            phases[0].append(target)
         elif was is None:
-            phases[3].append(thing)
+            phases[3].append(target)
         else:
-            narrow = thing.scope == "grant" and covers(Grant.from_json(was), Grant.from_json(will))
-            phases[1 if narrow else 2].append(thing)
+            narrow = target.scope == "grant" and covers(Grant.from_json(was), Grant.from_json(will))
+            phases[1 if narrow else 2].append(target)
     return phases
 
 

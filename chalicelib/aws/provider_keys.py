@@ -10,7 +10,7 @@ from typing import Any
 
 import botocore.exceptions
 
-from chalicelib.aws.tables import at_once
+from chalicelib.aws.tables import run_parallel
 from chalicelib.errors import Unavailable
 from chalicelib.providers.keys import ProviderKey
 
@@ -47,7 +47,7 @@ class SecretsManagerProviderKeys:
             raise Unavailable("provider_key_version")  # it was never set
         wanted = {"SecretId": f"{self._prefix}/{name}", "VersionId": _version_id(version)}
         try:
-            answer = at_once(functools.partial(self._client().get_secret_value, **wanted))[0]
+            answer = run_parallel(functools.partial(self._client().get_secret_value, **wanted))[0]
             return _key(json.loads(answer["SecretString"]), version)
         except (Unavailable, *_FAILURES, ValueError, KeyError, TypeError, RecursionError):
             # SECURITY: no cause, for a JSON error holds the whole text (test_what_cannot_be_read_is_never_quoted).

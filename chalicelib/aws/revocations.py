@@ -20,8 +20,8 @@ from chalicelib.revocation import (
     TOKEN_REVOCATION_KEPT,
     Revocation,
     RevocationPage,
-    Standing,
-    Thing,
+    RevocationState,
+    RevocationTarget,
     detail,
     read_cursor,
 )
@@ -40,7 +40,7 @@ class DynamoRevocations:
 
     def revoke(self, revocation: Revocation, event: Event) -> Revocation:
         """See `Revocations.revoke`."""
-        thing = Thing(revocation.scope, revocation.target)
+        target = RevocationTarget(revocation.scope, revocation.target)
         end = {"NULL": True} if revocation.until is None else {"N": str(revocation.until)}
         record = self._record(revocation, "attribute_not_exists(pk)")
         block: dict[str, Any] = {
@@ -56,21 +56,21 @@ class DynamoRevocations:
             if not item and revocation.scope in _NAMED:
                 text = f"there is no {revocation.scope} of this name: {revocation.target[:100]!r}"
                 raise Refusal("no_such_thing", "not_found", 404, text)
-            return [record, *dynamodb_copies.update(self._tables, thing, item, block), self._audit.put(event)]
+            return [record, *dynamodb_copies.update(self._tables, target, item, block), self._audit.put(event)]
 
-        if dynamodb_copies.write(self._tables, thing, actions):
+        if dynamodb_copies.write(self._tables, target, actions):
             return revocation
         return self.revocation(revocation.id) or revocation
 
-    def lift(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
-        """See `Revocations.lift`."""
+    def restore(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
+        """See `Revocations.restore`."""
         stored = self.revocation(revocation_id)
         if stored is None or stored.lifted_at is not None:
             return stored
         lifted = stored._replace(lifted_at=event.at, lifted_by=author)
         principal = stored.target if stored.scope == "principal" else ""
         full = replace(event, principal=principal, detail=detail(stored))
-        thing = Thing(stored.scope, stored.target)
+        target = RevocationTarget(stored.scope, stored.target)
         record = self._record(lifted, "attribute_not_exists(lifted_at)")
         unblock = {
             "UpdateExpression": "REMOVE #block ADD touched :one",
@@ -79,9 +79,9 @@ class DynamoRevocations:
         }
 
         def actions(item: Item) -> Sequence[Mapping[str, Any]]:
-            return [record, *dynamodb_copies.update(self._tables, thing, item, unblock), self._audit.put(full)]
+            return [record, *dynamodb_copies.update(self._tables, target, item, unblock), self._audit.put(full)]
 
-        if not dynamodb_copies.write(self._tables, thing, actions):
+        if not dynamodb_copies.write(self._tables, target, actions):
             return self.revocation(revocation_id)  # somebody else was first
         return lifted
 
@@ -100,10 +100,10 @@ class DynamoRevocations:
         item = dynamodb_copies.read(self._tables, _key(revocation_id))
         return _read(item) if item else None
 
-    def standing(self, thing: Thing) -> Standing:
-        """See `Revocations.standing`."""
-        item = dynamodb_copies.read(self._tables, dynamodb_things.key(thing, "0"))
-        return dynamodb_things.standing(item) if item else dynamodb_things.NEVER_REVOKED
+    def revocation_state(self, target: RevocationTarget) -> RevocationState:
+        """See `Revocations.revocation_state`."""
+        item = dynamodb_copies.read(self._tables, dynamodb_things.key(target, "0"))
+        return dynamodb_things.revocation_state(item) if item else dynamodb_things.NEVER_REVOKED
 
     def _record(self, revocation: Revocation, condition: str) -> dict[str, Any]:
         item: dict[str, Any] = {

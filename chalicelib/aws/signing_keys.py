@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Mapping
 
-from chalicelib.aws.tables import Item, Tables, answering, at_once
+from chalicelib.aws.tables import Item, Tables, as_unavailable, run_parallel
 from chalicelib.errors import TokenInvalid, Unavailable
 from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
@@ -58,7 +58,7 @@ class DynamoSigningKeys:
 
         jwk: with its thumbprint as `kid`. Publishing again changes nothing.
         """
-        with answering():
+        with as_unavailable():
             self._tables.client.update_item(
                 TableName=self._tables.control,
                 Key=KEY,
@@ -71,7 +71,7 @@ class DynamoSigningKeys:
         # Until it is known how it went it counts as failed, whatever is raised.
         self._failed, self._next_read = True, now + FAILURE_PAUSE
         get = functools.partial(self._tables.client.get_item, TableName=self._tables.control, Key=KEY)
-        answer = at_once(functools.partial(get, ConsistentRead=True))[0]
+        answer = run_parallel(functools.partial(get, ConsistentRead=True))[0]
         self._known = _keys(answer.get("Item", {}))
         self._failed, self._next_read = False, now + UNKNOWN_KID_PAUSE
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import botocore.exceptions
 
 from chalicelib.aws import client as aws_client
-from chalicelib.aws.threads import WaveThreads
+from chalicelib.aws.threads import RequestThreads
 from chalicelib.errors import Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-WAVE_SECONDS = aws_client.CALL_SECONDS
+ROUND_TRIP_SECONDS = aws_client.CALL_SECONDS
 """Seconds that one wave of state access may take; past it the answer is 503."""
 TRANSACTION_SECONDS = 2.0
 """Seconds within which a transaction that met another one is tried again."""
@@ -34,7 +34,7 @@ Item = Mapping[str, Any]
 """An item in DynamoDB's own form: name -> {"S": …} or {"N": …}."""
 
 # They outlive a frozen Lambda's sleep; each call that they make is bounded by itself.
-_THREADS = WaveThreads(CONNECTIONS)
+_THREADS = RequestThreads(CONNECTIONS)
 
 
 class Tables(NamedTuple):
@@ -71,7 +71,7 @@ def _check_answer(response_dict: Mapping[str, Any], **_event: object) -> None:
 
 
 @contextmanager
-def answering() -> Iterator[None]:
+def as_unavailable() -> Iterator[None]:
     """Turn whatever DynamoDB cannot do just now into Unavailable; a failed condition is left to the caller."""
     try:
         yield
@@ -83,10 +83,10 @@ def answering() -> Iterator[None]:
         raise Unavailable("state_unavailable") from error
 
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Make several calls as one wave and return what each answered; raises Unavailable past WAVE_SECONDS."""
-    ends = time.monotonic() + WAVE_SECONDS
-    with answering():
+def run_parallel(*calls: Callable[[], Any]) -> list[Any]:
+    """Make several calls as one wave and return what each answered; raises Unavailable past ROUND_TRIP_SECONDS."""
+    ends = time.monotonic() + ROUND_TRIP_SECONDS
+    with as_unavailable():
         return _THREADS.answers(calls, ends)
 
 
@@ -112,7 +112,7 @@ def transact(tables: Tables, actions: Sequence[Mapping[str, Any]], token: str = 
     once: dict[str, Any] = {"ClientRequestToken": token[:36]} if token else {}
     while True:
         try:
-            with answering():
+            with as_unavailable():
                 tables.client.transact_write_items(TransactItems=actions, **once)  # type: ignore[arg-type]  # as dicts
         except botocore.exceptions.ClientError as error:
             reasons = cancelled(error)
@@ -151,7 +151,7 @@ def read_partition(tables: Tables, table: str, partition: str, beginning: str = 
     found: list[Item] = []
     start: dict[str, Any] = {}
     while True:
-        with answering():
+        with as_unavailable():
             answer = tables.client.query(
                 TableName=table,
                 KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)" if beginning else "pk = :pk",

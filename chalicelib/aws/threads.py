@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 
-class _Wave:
+class _Batch:
     """Calls that belong together. answers: each one's. finished: counts them.
 
     ended: None once all have answered, or what one raised.
@@ -35,7 +35,7 @@ class _Wave:
                 self.ended.put(None)
 
 
-class WaveThreads:
+class RequestThreads:
     """At most so many threads, each made when all others are busy.
 
     It does what futures of a ThreadPoolExecutor would, with one queue for a wave in place of a lock and a condition for
@@ -45,26 +45,26 @@ class WaveThreads:
     def __init__(self, at_most: int) -> None:
         self._at_most, self._made, self._making = at_most, 0, threading.Lock()
         self._idle = threading.Semaphore(0)
-        self._waiting: SimpleQueue[tuple[_Wave, int, Callable[[], Any]]] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[_Batch, int, Callable[[], Any]]] = SimpleQueue()
 
     def answers(self, calls: Sequence[Callable[[], Any]], ends: float) -> list[Any]:
         """Return what each call answered; raises what the first raised that did, TimeoutError past `ends` (monotonic).
 
         What has not begun by then is not made any more; what has runs on, and nobody hears of it.
         """
-        wave = _Wave(len(calls))
+        batch = _Batch(len(calls))
         try:
             for place, call in enumerate(calls):
                 self._have_one_more()
-                self._waiting.put((wave, place, call))
-            raised = wave.ended.get(timeout=max(0.0, ends - time.monotonic())) if calls else None
+                self._waiting.put((batch, place, call))
+            raised = batch.ended.get(timeout=max(0.0, ends - time.monotonic())) if calls else None
         except Empty:
             raise TimeoutError from None
         finally:
-            wave.over = True  # what nobody waits for any more must neither count nor keep the others waiting
+            batch.over = True  # what nobody waits for any more must neither count nor keep the others waiting
         if raised is not None:
             raise raised
-        return wave.answers
+        return batch.answers
 
     def _have_one_more(self) -> None:
         """Take an idle thread, or make one; with as many as there may be, the call waits for one."""
@@ -77,8 +77,8 @@ class WaveThreads:
 
     def _work(self) -> None:
         while True:
-            wave, place, call = self._waiting.get()
-            if not wave.over:
-                wave.make(place, call)
-            del wave, call  # an idle thread holds nothing of the last call
+            batch, place, call = self._waiting.get()
+            if not batch.over:
+                batch.make(place, call)
+            del batch, call  # an idle thread holds nothing of the last call
             self._idle.release()

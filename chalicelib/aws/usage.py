@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.aws.counters import CounterItem, beginning, items, key_of
-from chalicelib.aws.tables import Item, Tables, answering, at_once, number, read_batch, read_partition, text
-from chalicelib.quota import WINDOWS, counters, place, read_place
+from chalicelib.aws.tables import Item, Tables, as_unavailable, number, read_batch, read_partition, run_parallel, text
+from chalicelib.quota import WINDOWS, counters, cursor_key, read_cursor_key
 from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
 
 INDEX = "by_day"
@@ -25,9 +25,9 @@ class DynamoUsage:
 
     def uses(self, query: UsageQuery) -> UsagePage:
         """See `Usage.uses`."""
-        read_place(query.after)
+        read_cursor_key(query.after)
         listed = self._listed(query)
-        pairs = [read_place(one) for one in listed[: query.limit]]
+        pairs = [read_cursor_key(one) for one in listed[: query.limit]]
         wanted = [(principal, grant) for principal, grant in pairs if query.grant in ("", grant)]
         found = self._read(_keys(pair, query) for pair in wanted)
         uses = [use for pair in wanted if (use := _use(pair, query, found)) and query.key in ("", use.key)]
@@ -43,9 +43,11 @@ class DynamoUsage:
         """Return the places of who was issued, or refused, a token that day or the day before, one more than a page."""
         day = window_start("day", query.start)
         if query.principal:
-            found = {place(query.principal, grant) for at in (day, day - _DAY) for grant in self._grants(query, at)}
+            found = {
+                cursor_key(query.principal, grant) for at in (day, day - _DAY) for grant in self._grants(query, at)
+            }
         else:
-            of_days = at_once(*(functools.partial(self._of_day, at, query) for at in (day, day - _DAY)))
+            of_days = run_parallel(*(functools.partial(self._of_day, at, query) for at in (day, day - _DAY)))
             found = {one for places in of_days for one in places}
         return [one for one in sorted(found, key=str.encode) if one.encode() > query.after.encode()][: query.limit + 1]
 
@@ -60,7 +62,7 @@ class DynamoUsage:
         if query.after:
             values[":after"] = {"S": query.after}
             condition += " AND place > :after"
-        with answering():
+        with as_unavailable():
             answer = self._tables.client.query(
                 TableName=self._tables.ledger,
                 IndexName=INDEX,
@@ -73,7 +75,7 @@ class DynamoUsage:
     def _read(self, keys: Iterable[Sequence[Mapping[str, Any]]]) -> _Found:
         wanted = {(key["pk"]["S"], key["sk"]["S"]): key for group in keys for key in group}
         batches = [list(wanted.values())[start : start + 100] for start in range(0, len(wanted), 100)]
-        answers = at_once(*(functools.partial(self._batch, batch) for batch in batches))
+        answers = run_parallel(*(functools.partial(self._batch, batch) for batch in batches))
         return {(text(item, "pk"), text(item, "sk")): item for found in answers for item in found}
 
     def _batch(self, keys: Sequence[Mapping[str, Any]]) -> list[Item]:

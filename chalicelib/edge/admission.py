@@ -13,8 +13,8 @@ from typing import NamedTuple
 from chalicelib import quota, rate_limit
 from chalicelib.edge import addresses as source_address
 from chalicelib.edge import query as call_query
-from chalicelib.edge import state as gate
-from chalicelib.edge.state import Gate, Wave
+from chalicelib.edge import state as edge_state
+from chalicelib.edge.state import EdgeState, Snapshot
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.models.body import NOT_SHOWN, CallBody
 from chalicelib.policy import grants
@@ -23,7 +23,7 @@ from chalicelib.providers import keys as providers
 from chalicelib.providers import paths as call_path
 from chalicelib.providers.keys import PROVIDERS, Provider, ProviderKey, ProviderKeys
 from chalicelib.quota import Allowance, Limit
-from chalicelib.revocation import EPOCHS, Thing, stopped
+from chalicelib.revocation import EPOCHS, RevocationTarget, stopped
 from chalicelib.tokens import issued as issued_tokens
 from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.issued import SigningKeys
@@ -37,7 +37,7 @@ _URL_LIMIT = 8192
 """Bytes: CloudFront sends on none that is longer."""
 _INVALID = {
     "exp_past": "the token has expired; get a fresh one",
-    # Said of tokens that we signed only, and of no key whether it is there (test_edge.py).
+    # Description of tokens that we signed only, and of no key whether it is there (test_edge.py).
     "aud_wrong": "the token is for another key than this path's; use the base_url that came with the token",
 }
 """What a caller is told of a token that does not verify, where that helps."""
@@ -70,7 +70,7 @@ class Edge:
     seen: remembers signatures from call to call, and nothing else.
     """
 
-    gate: Gate
+    state: EdgeState
     signing_keys: SigningKeys
     provider_keys: ProviderKeys
     issuer: str
@@ -122,24 +122,24 @@ def admit(call: Call, edge: Edge, now: int) -> Admitted:
 def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) -> Admitted:
     if not providers.may_open(_scope(claims), call.method, call.path):
         raise _out_of_scope(call)
-    things, grant_name, sub = _things(call, claims), str(claims["grant"]), str(claims["sub"])
+    targets, grant_name, sub = _things(call, claims), str(claims["grant"]), str(claims["sub"])
     own = quota.counters("calls", grant_name, sub, now)
     of_all = functools.partial(quota.counters, "calls", grant_name, quota.EVERYBODY, now)
     counted, again = own + of_all() if claims.get("total") else own, ""
     for left in reversed(range(_TRIES)):
-        wave = edge.gate.wave(things, own, counted[len(own) :], again)
+        snapshot = edge.state.read_and_count(targets, own, counted[len(own) :], again)
         try:
-            config, grant, onward = decide(call, claims, kid, wave, now)
+            config, grant, onward = decide(call, claims, kid, snapshot, now)
             if grant.total_limits and counted == own:
                 # The grant got a `total` after this token was issued. The tokens that follow say so and spare this wave.
-                wave = wave._replace(total=edge.gate.count(of_all()))
+                snapshot = snapshot._replace(total=edge.state.count(of_all()))
                 counted = own + of_all()
-                _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
+                _check_quota(grant.total_limits, snapshot.total, now, _OF_ALL)
             key = edge.provider_keys.get(call.key, str(config.get("version", "")))
         except Refusal as refusal:
-            refusal.headers = rate_limit.headers(_allowances(wave, now))
-            edge.gate.give_back(counted, refusal.reason)
-            if not left or refusal.reason != _OVER_QUOTA or not gate.has_room(edge.gate, wave, counted):
+            refusal.headers = rate_limit.headers(_allowances(snapshot, now))
+            edge.state.give_back(counted, refusal.reason)
+            if not left or refusal.reason != _OVER_QUOTA or not edge_state.has_room(edge.state, snapshot, counted):
                 raise
             again = refusal.reason
         else:
@@ -147,24 +147,26 @@ def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) ->
     raise AssertionError("the last try returns or raises")
 
 
-def _things(call: Call, claims: tokens.Claims) -> dict[str, Thing]:
+def _things(call: Call, claims: tokens.Claims) -> dict[str, RevocationTarget]:
     return {
-        "everything": Thing("everything", "*"),
-        "issuer": Thing("issuer", str(claims["idp"])),
-        "key": Thing("key", call.key),
-        "grant": Thing("grant", str(claims["grant"])),
-        "principal": Thing("principal", str(claims["sub"])),
-        "token": Thing("token", str(claims["jti"])),
+        "everything": RevocationTarget("everything", "*"),
+        "issuer": RevocationTarget("issuer", str(claims["idp"])),
+        "key": RevocationTarget("key", call.key),
+        "grant": RevocationTarget("grant", str(claims["grant"])),
+        "principal": RevocationTarget("principal", str(claims["sub"])),
+        "token": RevocationTarget("token", str(claims["jti"])),
     }
 
 
-def _allowances(wave: Wave, now: int) -> tuple[Allowance, ...]:
+def _allowances(snapshot: Snapshot, now: int) -> tuple[Allowance, ...]:
     """What is left to a caller whose call is refused, for a refused call takes nothing."""
-    config = wave.things["grant"].config
+    config = snapshot.targets["grant"].config
     if config is None:
         return ()
     grant = grants.read(config)
-    own, total = ({window: number - 1 for window, number in numbers.items()} for numbers in (wave.numbers, wave.total))
+    own, total = (
+        {window: number - 1 for window, number in numbers.items()} for numbers in (snapshot.numbers, snapshot.total)
+    )
     left = quota.allowances(grant.call_limits, own, now)
     return left + quota.allowances(grant.total_limits if total else (), total, now, shared=True)
 
@@ -196,22 +198,22 @@ def _out_of_scope(call: Call) -> Refusal:
 
 def _own(call: Call, provider: Provider) -> Call:
     """Return the call as it goes on to its provider; raises Refusal if it has no such form."""
-    path = call_path.own(call.path, provider.paths)
-    query = call_query.own(call.query, provider.token_parameter, call.unverified_token)
+    path = call_path.to_provider_form(call.path, provider.paths)
+    query = call_query.to_provider_form(call.query, provider.token_parameter, call.unverified_token)
     if len(path) + len(query) >= _URL_LIMIT:
         raise Refusal("url_too_long", "invalid_request", 413, f"the URL is over {_URL_LIMIT} bytes")
     return call if (path, query) == (call.path, call.query) else replace(call, path=path, query=query)
 
 
-def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) -> Decision:
+def decide(call: Call, claims: tokens.Claims, kid: str, snapshot: Snapshot, now: int) -> Decision:
     """Return how the call goes on if it is admitted, from facts alone; raises Refusal."""
-    stop = stopped(wave.things, _epochs(claims), now)
+    stop = stopped(snapshot.targets, _epochs(claims), now)
     if stop and stop.blocked:
         raise Refusal(f"revoked_{stop.scope}", "revoked", 403, f"access is revoked ({stop.scope})")
     if stop:
         text = f"the token was issued before a revocation ({stop.scope}); get a fresh one"
         raise Refusal(f"stale_{stop.scope}", "invalid_token", 401, text)
-    everything, key, grant_config = (wave.things[name].config for name in ("everything", "key", "grant"))
+    everything, key, grant_config = (snapshot.targets[name].config for name in ("everything", "key", "grant"))
     if kid not in (everything or {}).get("signing", ()):
         raise Refusal("signing_key_gone", "invalid_token", 401, "the token's signing key is no longer valid")
     if key is None or grant_config is None:
@@ -234,9 +236,9 @@ def decide(call: Call, claims: tokens.Claims, kid: str, wave: Wave, now: int) ->
         scope = providers.scope_value(call.method, call.path)
         found = model_selection.models(key["provider"], scope, call.query, call.body)
         model_selection.check(found, grant.models)
-    _check_quota(grant.call_limits, wave.numbers, now, "of yours")
-    if wave.total:
-        _check_quota(grant.total_limits, wave.total, now, _OF_ALL)
+    _check_quota(grant.call_limits, snapshot.numbers, now, "of yours")
+    if snapshot.total:
+        _check_quota(grant.total_limits, snapshot.total, now, _OF_ALL)
     return Decision(key, grant, call)
 
 

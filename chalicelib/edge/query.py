@@ -29,7 +29,7 @@ def check(query: str) -> None:
         raise Refusal("method_override", "invalid_request", 400, text)
 
 
-def own(query: str, token_parameter: str, token: str) -> str:
+def to_provider_form(query: str, token_parameter: str, token: str) -> str:
     """Return the query that goes on to a provider. token_parameter: where its token may be, "" for nowhere.
 
     Raises Refusal: `two_tokens` if another token than this one is there, `token_in_query` if this one is where none may be.

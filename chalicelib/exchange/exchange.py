@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 from chalicelib import principal, quota, rate_limit
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal, TokenInvalid
-from chalicelib.exchange.ledger import REPLAY_MARGIN, Found, Issuance, Ledger, Lock, Pin, TokensUsedUp, Wanted
+from chalicelib.exchange.ledger import (
+    REPLAY_MARGIN,
+    ExchangeState,
+    Issuance,
+    Ledger,
+    Lock,
+    Pin,
+    StateQuery,
+    TokensUsedUp,
+)
 from chalicelib.exchange.request import TokenRequest
 from chalicelib.issuers.aws import AwsIdentity
 from chalicelib.issuers.registry import Issuer, KeySource
@@ -19,7 +28,7 @@ from chalicelib.policy.grants import Grant
 from chalicelib.principal import AWS, Identity, Principal, RefusedValues
 from chalicelib.providers.keys import PROVIDERS
 from chalicelib.quota import Allowance
-from chalicelib.revocation import EPOCHS, EVERYTHING, Standing, Thing
+from chalicelib.revocation import EPOCHS, EVERYTHING, RevocationState, RevocationTarget
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.issued import SigningKeys
@@ -64,7 +73,7 @@ def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[
     caller = Principal(issuer.url, stable_id, str(principal.look_up((issuer.label,), claims) or "")[:256])
     # A token without `jti` is known by what was signed, never by its whole text: signatures are malleable.
     subject_id = str(claims.get("jti") or _hash(request.unverified_subject_token.rpartition(".")[0]))
-    once = _Once(subject_id, int(str(claims["exp"])) + tokens.LEEWAY + REPLAY_MARGIN, issuer.single_use)
+    once = _ReplayKey(subject_id, int(str(claims["exp"])) + tokens.LEEWAY + REPLAY_MARGIN, issuer.single_use)
     verified = _Verified(request, caller, claims, issuer.refused, once, None, found, now)
     return _issue_or_audit(verified, broker, new_id)
 
@@ -77,16 +86,21 @@ def exchange_iam(
     The first token binds the ARN to its unique id; another one of the same name is refused `identity_changed`.
     """
     caller = Principal(AWS, identity.arn, identity.arn.rpartition(":")[2])
-    things = (EVERYTHING, Thing("issuer", AWS), Thing("key", request.audience), Thing("principal", caller.sub))
-    found = broker.ledger.find(Wanted(things, AWS, request.audience, request.grant, now))
-    once = _Once(identity.arn, now + tokens.TTL_CEILING, single_use=False)
+    targets = (
+        EVERYTHING,
+        RevocationTarget("issuer", AWS),
+        RevocationTarget("key", request.audience),
+        RevocationTarget("principal", caller.sub),
+    )
+    found = broker.ledger.find(StateQuery(targets, AWS, request.audience, request.grant, now))
+    once = _ReplayKey(identity.arn, now + tokens.TTL_CEILING, single_use=False)
     pin = Pin(caller.sub, identity.unique_id)
     verified = _Verified(request, caller, tokens.iam_claims(identity.claims()), (), once, pin, found, now)
     return _issue_or_audit(verified, broker, new_id)
 
 
 @dataclass(frozen=True, slots=True)
-class _Once:
+class _ReplayKey:
     """By what a subject is known when it comes again: its id, until when (epoch seconds), and whether it may."""
 
     id: str
@@ -102,9 +116,9 @@ class _Verified:
     caller: Principal
     claims: tokens.Claims
     refused: RefusedValues
-    once: _Once
+    once: _ReplayKey
     pin: Pin | None
-    found: Found
+    found: ExchangeState
     now: int
 
     def event(self, event_id: str) -> Event:
@@ -123,15 +137,20 @@ class _Verified:
         )
 
 
-def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now: int) -> tuple[Found, Issuer]:
+def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now: int) -> tuple[ExchangeState, Issuer]:
     url = jws.unverified_issuer(unverified.unverified_claims)
     if url is None:  # text that cannot be an issuer's URL is one that nobody registered
         is_text = isinstance(unverified.unverified_claims.get("iss"), str)
         raise TokenInvalid("issuer_unknown" if is_text else "iss_missing")
     subs = principal.candidates(url, broker.identities, unverified.unverified_claims)
-    things = (EVERYTHING, Thing("issuer", url), Thing("key", request.audience), *(Thing("principal", s) for s in subs))
-    found = broker.ledger.find(Wanted(things, url, request.audience, request.grant, now))
-    config = found.things[Thing("issuer", url)].config
+    targets = (
+        EVERYTHING,
+        RevocationTarget("issuer", url),
+        RevocationTarget("key", request.audience),
+        *(RevocationTarget("principal", s) for s in subs),
+    )
+    found = broker.ledger.find(StateQuery(targets, url, request.audience, request.grant, now))
+    config = found.targets[RevocationTarget("issuer", url)].config
     if config is None or url == AWS:
         raise TokenInvalid("issuer_unknown")
     return found, Issuer.from_json(config)
@@ -141,9 +160,9 @@ def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], st
     event = verified.event(new_id())
     grant = None
     try:
-        grant, stands = _choose(verified)
-        _check_blocks(stands, verified.now)
-        return _issue(verified, grant, stands, broker, new_id)
+        grant, revocation_states = _choose(verified)
+        _check_blocks(revocation_states, verified.now)
+        return _issue(verified, grant, revocation_states, broker, new_id)
     except Refusal as refusal:
         if refusal.status != 503:
             broker.ledger.record(replace(event, reason=refusal.reason, grant=grant.name if grant else ""))
@@ -165,42 +184,46 @@ def _allowances(
     return quota.allowances(grant.token_limits, taken, now)
 
 
-def _choose(verified: _Verified) -> tuple[Grant, Mapping[str, Standing]]:
+def _choose(verified: _Verified) -> tuple[Grant, Mapping[str, RevocationState]]:
     request, found = verified.request, verified.found
-    if found.things[Thing("key", request.audience)].config is None:
+    if found.targets[RevocationTarget("key", request.audience)].config is None:
         raise Refusal("no_grant", "invalid_target", 400, f"no grant admits this identity for {request.audience!r}")
     if found.grants is None:
         raise Refusal("name_the_grant", "invalid_request", 400, "too many grants to try: name the grant as `grant`")
     fitting = [
-        (grant, standing)
-        for grant, standing in found.grants
+        (grant, revocation_state)
+        for grant, revocation_state in found.grants
         if (grant.issuer, grant.key) == (verified.caller.issuer, request.audience)
     ]
     grant = grants.choose([one for one, _ in fitting], verified.claims, verified.refused, request.audience)
     return grant, _stands(verified, grant, dict(fitting)[grant])
 
 
-def _stands(verified: _Verified, grant: Grant, standing: Standing) -> dict[str, Standing]:
-    things = verified.found.things
+def _stands(verified: _Verified, grant: Grant, revocation_state: RevocationState) -> dict[str, RevocationState]:
+    targets = verified.found.targets
     return {
-        "everything": things[EVERYTHING],
-        "issuer": things[Thing("issuer", verified.caller.issuer)],
-        "key": things[Thing("key", grant.key)],
-        "grant": standing,
-        "principal": things[Thing("principal", verified.caller.sub)],
+        "everything": targets[EVERYTHING],
+        "issuer": targets[RevocationTarget("issuer", verified.caller.issuer)],
+        "key": targets[RevocationTarget("key", grant.key)],
+        "grant": revocation_state,
+        "principal": targets[RevocationTarget("principal", verified.caller.sub)],
     }
 
 
-def _check_blocks(stands: Mapping[str, Standing], now: int) -> None:
-    for scope, standing in stands.items():
-        if standing.blocked(now):
+def _check_blocks(revocation_states: Mapping[str, RevocationState], now: int) -> None:
+    for scope, revocation_state in revocation_states.items():
+        if revocation_state.blocked(now):
             raise Refusal(f"revoked_{scope}", "invalid_grant", 400, f"access is revoked ({scope})")
 
 
 def _issue(
-    verified: _Verified, grant: Grant, stands: Mapping[str, Standing], broker: Broker, new_id: Callable[[], str]
+    verified: _Verified,
+    grant: Grant,
+    revocation_states: Mapping[str, RevocationState],
+    broker: Broker,
+    new_id: Callable[[], str],
 ) -> IssuedToken:
-    claims = _claims(verified, grant, stands, broker, new_id())
+    claims = _claims(verified, grant, revocation_states, broker, new_id())
     event = replace(
         verified.event(new_id()),
         kind="token.issued",
@@ -219,7 +242,7 @@ def _issue(
     before = broker.ledger.issue(issuance, now)
     if before is not None:
         claims, pending = before, broker.signer.begin(header, before)
-    provider = PROVIDERS[str((stands["key"].config or {})["provider"])]
+    provider = PROVIDERS[str((revocation_states["key"].config or {})["provider"])]
     return IssuedToken(
         access_token=pending.result(),
         expires_in=int(str(claims["exp"])) - now,
@@ -230,7 +253,7 @@ def _issue(
 
 
 def _claims(
-    verified: _Verified, grant: Grant, stands: Mapping[str, Standing], broker: Broker, jti: str
+    verified: _Verified, grant: Grant, revocation_states: Mapping[str, RevocationState], broker: Broker, jti: str
 ) -> Mapping[str, object]:
     scope = grants.narrow(grant, verified.request.scope)
     ttl = broker.practice_ttl or min(grant.ttl, tokens.TTL_CEILING)
@@ -242,7 +265,7 @@ def _claims(
         "scope": " ".join(scope),
         "grant": grant.name,
         "idp": verified.caller.issuer,
-        "ep": [stands[name].epoch for name in EPOCHS],
+        "ep": [revocation_states[name].epoch for name in EPOCHS],
         "iat": verified.now,
         "nbf": verified.now,
         "exp": verified.now + ttl,

@@ -11,7 +11,7 @@ from chalicelib.audit import Audit, Event
 from chalicelib.errors import Refusal
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Counter, Exceeded, Limit
-from chalicelib.revocation import Standing, Thing
+from chalicelib.revocation import RevocationState, RevocationTarget
 from chalicelib.tokens.verify import LEEWAY
 
 REPLAY_MARGIN = LEEWAY
@@ -19,13 +19,13 @@ REPLAY_MARGIN = LEEWAY
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class StateQuery:
     """What the first wave reads. things: everything, issuer, key and each `sub` the caller may turn out to have.
 
     grant: by name, None for all of this issuer and key. now: epoch seconds, whose windows' tokens are told.
     """
 
-    things: tuple[Thing, ...]
+    targets: tuple[RevocationTarget, ...]
     issuer: str
     key: str
     grant: str | None
@@ -33,19 +33,19 @@ class Wanted:
 
     def subs(self) -> tuple[str, ...]:
         """Return each `sub` the caller may turn out to have."""
-        return tuple(thing.id for thing in self.things if thing.scope == "principal")
+        return tuple(target.id for target in self.targets if target.scope == "principal")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ExchangeState:
     """What the first wave found. grants: the named one, or all of this issuer and key; None if there are too many.
 
     taken: how many tokens each `sub` has had of these grants; only to be told, for a transaction counts. A counter that
     is missing holds none.
     """
 
-    things: Mapping[Thing, Standing]
-    grants: tuple[tuple[Grant, Standing], ...] | None
+    targets: Mapping[RevocationTarget, RevocationState]
+    grants: tuple[tuple[Grant, RevocationState], ...] | None
     taken: Mapping[Counter, int] = field(default_factory=dict)
 
 
@@ -84,7 +84,7 @@ class Issuance:
 class Ledger(Audit, Protocol):
     """The exchange's state. Every method raises Unavailable if state is out of reach: nothing was changed then."""
 
-    def find(self, wanted: Wanted) -> Found:
+    def find(self, wanted: StateQuery) -> ExchangeState:
         """Read everything an exchange depends on, in one consistent wave, uncached."""
 
     def record(self, event: Event) -> None:

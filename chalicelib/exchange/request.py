@@ -126,12 +126,12 @@ def _form(body: bytes) -> Mapping[str, object]:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=32)
     except ValueError:
         raise _malformed("the body is no form") from None
-    return once(pairs)
+    return reject_duplicates(pairs)
 
 
 def _json(body: bytes) -> Mapping[str, object]:
     try:
-        fields = json.loads(body.decode("utf-8"), object_pairs_hook=once)
+        fields = json.loads(body.decode("utf-8"), object_pairs_hook=reject_duplicates)
     except (ValueError, RecursionError):
         raise _malformed("the body is no JSON object") from None
     if not isinstance(fields, dict):
@@ -139,7 +139,7 @@ def _json(body: bytes) -> Mapping[str, object]:
     return fields
 
 
-def once(pairs: list[tuple[str, object]] | list[tuple[str, str]]) -> Mapping[str, object]:
+def reject_duplicates(pairs: list[tuple[str, object]] | list[tuple[str, str]]) -> Mapping[str, object]:
     """Return the members of an object or a form; raises Refusal `invalid_request` if one was sent twice."""
     fields = dict(pairs)
     if len(fields) != len(pairs):  # RFC 6749 section 3.2

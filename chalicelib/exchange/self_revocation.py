@@ -9,7 +9,9 @@ from chalicelib.revocation import Revocation, Revocations, detail
 from chalicelib.tokens import issued as issued_tokens
 
 
-def take_back(unverified_token: str, broker: Broker, revocations: Revocations, now: int, request_id: str) -> None:
+def revoke_own_token(
+    unverified_token: str, broker: Broker, revocations: Revocations, now: int, request_id: str
+) -> None:
     """Revoke a token of ours for good; anything else is passed over, as is a token that has expired.
 
     Raises Unavailable: it may still work, repeat the call. Taking back twice changes nothing.

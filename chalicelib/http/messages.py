@@ -15,7 +15,7 @@ from chalicelib.exchange.ledger import Pins
 from chalicelib.revocation import Revocations
 
 if TYPE_CHECKING:  # the public door starts without what only administrators need, the policy's reader above all
-    from chalicelib.policy.compile import Dialect
+    from chalicelib.policy.compile import InstallationRules
     from chalicelib.policy.plan import Policies
     from chalicelib.providers.keys import ProviderKeyStore
     from chalicelib.providers.origins import Origins
@@ -42,7 +42,7 @@ class Ports:
     keys: Keys
     key_store: ProviderKeyStore
     origins: Origins
-    dialect: Dialect
+    rules: InstallationRules
     jwks: Callable[[], Sequence[Mapping[str, str]]]
     clock: Callable[[], int]
     new_id: Callable[[], str]
@@ -127,7 +127,7 @@ def refused(refusal: Refusal, door: str, request_id: str) -> Answer:
 
 def read_json(text: str) -> object:
     """Return JSON; raises ValueError or RecursionError if it is none, Refusal if an object has a member twice."""
-    return json.loads(text, object_pairs_hook=token_request.once, parse_constant=_no_number)
+    return json.loads(text, object_pairs_hook=token_request.reject_duplicates, parse_constant=_no_number)
 
 
 def _no_number(name: str) -> NoReturn:

@@ -7,10 +7,10 @@ from chalicelib.errors import Refusal
 from chalicelib.exchange import exchange
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange import self_revocation as holder
-from chalicelib.exchange.ledger import Wanted
+from chalicelib.exchange.ledger import StateQuery
 from chalicelib.http.messages import Answer, Arrival, Ports
 from chalicelib.issuers import aws as aws_identity
-from chalicelib.revocation import EVERYTHING, Thing
+from chalicelib.revocation import EVERYTHING, RevocationTarget
 from chalicelib.tokens import jws
 from chalicelib.tokens.signer import IssuedToken
 
@@ -42,7 +42,7 @@ def token_iam(arrival: Arrival, ports: Ports) -> Answer:
 def revoke(arrival: Arrival, ports: Ports) -> Answer:
     """Take back a token that the caller holds (RFC 7009): what is no token of ours needs no taking back."""
     held = token_request.read_revocation(_sent(arrival))
-    holder.take_back(held, ports.broker, ports.revocations, ports.clock(), arrival.request_id)
+    holder.revoke_own_token(held, ports.broker, ports.revocations, ports.clock(), arrival.request_id)
     return Answer({}, headers=_NO_STORE)
 
 
@@ -76,8 +76,8 @@ def audience(arrival: Arrival, ports: Ports) -> Answer:
         raise Refusal(
             "query_malformed", "invalid_request", 400, "ask with ?issuer=<the issuer's URL>, and nothing else"
         )
-    thing = Thing("issuer", issuer)
-    config = ports.broker.ledger.find(Wanted((thing,), "", "", None, ports.clock())).things[thing].config
+    target = RevocationTarget("issuer", issuer)
+    config = ports.broker.ledger.find(StateQuery((target,), "", "", None, ports.clock())).targets[target].config
     # SECURITY: an issuer that nobody registered is answered like one with the usual audience, for anybody may ask
     # (test_whether_an_issuer_is_registered_is_not_told).
     return Answer({"audience": (config or {}).get("audience", USUAL_AUDIENCE)}, headers=_PUBLIC)  # AWS itself has none
@@ -85,7 +85,7 @@ def audience(arrival: Arrival, ports: Ports) -> Answer:
 
 def healthz(_arrival: Arrival, ports: Ports) -> Answer:
     """Answer whether state can be read."""
-    ports.broker.ledger.find(Wanted((EVERYTHING,), "", "", None, ports.clock()))
+    ports.broker.ledger.find(StateQuery((EVERYTHING,), "", "", None, ports.clock()))
     return Answer({"status": "ok"})
 
 

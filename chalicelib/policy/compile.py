@@ -8,9 +8,9 @@ from typing import Any
 
 from chalicelib import patterns, quota
 from chalicelib.errors import TokenInvalid
-from chalicelib.issuers import aws, presets, registry
-from chalicelib.issuers.presets import PRESETS, Preset
-from chalicelib.policy.grants import Grant, Wanted
+from chalicelib.issuers import aws, registry
+from chalicelib.issuers.presets import GENERIC, PRESETS, Preset
+from chalicelib.policy.grants import AcceptedValues, Grant
 from chalicelib.policy.reader import Path, Reader, each, path_of
 from chalicelib.policy.schema import (
     GrantEntry,
@@ -26,16 +26,14 @@ from chalicelib.policy.schema import (
     seconds,
     spelled,
 )
-from chalicelib.policy.yaml_nodes import Fault, PolicyInvalid, Said, parse_yaml
+from chalicelib.policy.yaml_nodes import Description, Fault, PolicyInvalid, parse_yaml
 from chalicelib.principal import AWS
 from chalicelib.providers.keys import PROVIDERS
-from chalicelib.quota import Limit
 from chalicelib.tokens import jwk, jws, verify
 
-__all__ = ["Dialect", "Fault", "Policy", "PolicyInvalid", "json_schema", "parse", "seconds"]
+__all__ = ["Fault", "InstallationRules", "Policy", "PolicyInvalid", "json_schema", "parse", "seconds"]
 
 WEB_IDENTITY = "aws-web-identity"
-_LIFETIMES = (60, 7 * 86400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +48,17 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class InstallationRules:
     """What differs between installations: the presets known, and whether http:// issuers on this machine are let in."""
 
     presets: Mapping[str, Preset]
     loopback_issuers: bool = False
 
 
-DEPLOYED = Dialect(PRESETS)
+DEPLOYED = InstallationRules(PRESETS)
 
 
-def parse(text: str, file: str = "keybroker.yaml", dialect: Dialect = DEPLOYED) -> Policy:
+def parse(text: str, file: str = "keybroker.yaml", rules: InstallationRules = DEPLOYED) -> Policy:
     """Read a policy file; raises PolicyInvalid with every fault of it."""
     reader = Reader(file)
     read = reader.members(parse_yaml(text, file), PolicyFile, ())
@@ -68,9 +66,9 @@ def parse(text: str, file: str = "keybroker.yaml", dialect: Dialect = DEPLOYED) 
     keys, entries, wanted = (read.get(part) or {} for part in ("keys", "issuers", "grants"))
     for name, entry in keys.items():
         reader.check_one_of(entry and entry.provider, PROVIDERS, ("keys", name, "provider"))
-    known = {name: _issuer(name, entry, reader, dialect) for name, entry in entries.items()}
-    _check_urls_once(entries, dialect, reader)
-    around = _Around(reader, keys, known)
+    known = {name: _issuer(name, entry, reader, rules) for name, entry in entries.items()}
+    _check_urls_once(entries, rules, reader)
+    around = _Context(reader, keys, known)
     grants = {name: _grant(name, entry, around) for name, entry in wanted.items()}
     reader.raise_faults()
     return Policy(
@@ -82,13 +80,13 @@ def parse(text: str, file: str = "keybroker.yaml", dialect: Dialect = DEPLOYED) 
     )
 
 
-def json_schema(dialect: Dialect = DEPLOYED) -> dict[str, Any]:
+def json_schema(rules: InstallationRules = DEPLOYED) -> dict[str, Any]:
     """Return the file's JSON Schema, generated from the types that `parse` reads it with."""
-    return schema(tuple(PROVIDERS), tuple(dialect.presets), tuple(sorted(jwk.ALGORITHMS)))
+    return schema(tuple(PROVIDERS), tuple(rules.presets), tuple(sorted(jwk.ALGORITHMS)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Around:
+class _Context:
     """What a grant is read with. keys, issuers: by name; an issuer with a fault is None."""
 
     reader: Reader
@@ -99,23 +97,23 @@ class _Around:
 # From here on, `| None` in a parameter of what a file says is: not there, or there with a fault that is noted already.
 
 
-def _issuer(name: str, entry: IssuerEntry | None, reader: Reader, dialect: Dialect) -> registry.Issuer | None:
+def _issuer(name: str, entry: IssuerEntry | None, reader: Reader, rules: InstallationRules) -> registry.Issuer | None:
     path = ("issuers", name)
     if entry is None:
         return None
-    preset = _preset(entry, dialect, reader, path)
+    preset = _preset(entry, rules, reader, path)
     url = entry.url or (preset.url if preset else None)
-    _check_url(url, preset, dialect, reader, path)
+    _check_url(url, preset, rules, reader, path)
     audience = entry.audience or (preset.audience if preset else None)
     if audience is None and preset and (*path, "audience") not in reader.lines:
-        reader.fault(path, "a field 'audience'", Said("no audience"))
+        reader.fault(path, "a field 'audience'", Description("no audience"))
     algorithms = tuple(entry.algorithms or (preset.algorithms if preset else ()))
     for where, one in each(algorithms, (*path, "algorithms")):
         reader.check_one_of(one, sorted(jwk.ALGORITHMS), where)
     _check_jwks(entry.jwks, algorithms, reader, (*path, "jwks"))
     if url and url.startswith(jws.SPIFFE) and (*path, "jwks") not in reader.lines:
-        reader.fault(path, "a field 'jwks': a trust domain has no discovery", Said("no jwks"))
-    lifetime = _duration(entry.max_lifetime, (*path, "max_lifetime"), _LIFETIMES, reader)
+        reader.fault(path, "a field 'jwks': a trust domain has no discovery", Description("no jwks"))
+    lifetime = _duration(entry.max_lifetime, (*path, "max_lifetime"), (60, 7 * 86400), reader)
     if not reader.sound(path) or preset is None or url is None or audience is None:
         return None
     return registry.Issuer(
@@ -134,28 +132,28 @@ def _issuer(name: str, entry: IssuerEntry | None, reader: Reader, dialect: Diale
     )
 
 
-def _preset(entry: IssuerEntry, dialect: Dialect, reader: Reader, path: Path) -> Preset | None:
+def _preset(entry: IssuerEntry, rules: InstallationRules, reader: Reader, path: Path) -> Preset | None:
     if entry.preset is None:
-        return None if (*path, "preset") in reader.lines else presets.GENERIC
-    reader.check_one_of(entry.preset, dialect.presets, (*path, "preset"))
-    return dialect.presets.get(entry.preset)
+        return None if (*path, "preset") in reader.lines else GENERIC
+    reader.check_one_of(entry.preset, rules.presets, (*path, "preset"))
+    return rules.presets.get(entry.preset)
 
 
-def _check_url(url: str | None, preset: Preset | None, dialect: Dialect, reader: Reader, path: Path) -> None:
+def _check_url(url: str | None, preset: Preset | None, rules: InstallationRules, reader: Reader, path: Path) -> None:
     forms = preset.forms if preset else ()
     if url is None:
         if preset and (*path, "url") not in reader.lines:
-            reader.fault(path, "a field 'url'" + (f" like {forms[0]}" if forms else ""), Said("no url"))
-    elif fault := registry.url_fault(url, allow_loopback=dialect.loopback_issuers):
+            reader.fault(path, "a field 'url'" + (f" like {forms[0]}" if forms else ""), Description("no url"))
+    elif fault := registry.url_fault(url, allow_loopback=rules.loopback_issuers):
         reader.fault((*path, "url"), fault, url)
     elif not registry.fits(url, forms):
         reader.fault((*path, "url"), f"a URL like {' or '.join(forms)}", url)
 
 
-def _check_urls_once(entries: Mapping[str, IssuerEntry | None], dialect: Dialect, reader: Reader) -> None:
+def _check_urls_once(entries: Mapping[str, IssuerEntry | None], rules: InstallationRules, reader: Reader) -> None:
     seen: dict[str, str] = {}
     for name, entry in entries.items():
-        preset = dialect.presets.get(entry.preset) if entry and entry.preset else None
+        preset = rules.presets.get(entry.preset) if entry and entry.preset else None
         url = entry and (entry.url or (preset.url if preset else None))
         if url and url in seen:
             reader.fault(("issuers", name), f"an issuer's URL once ({seen[url]} has it)", url)
@@ -168,17 +166,17 @@ def _check_jwks(jwks: Mapping[str, Any] | None, algorithms: Iterable[str], reade
         return
     members = jwks.get("keys")
     if isinstance(members, list) and any(isinstance(one, dict) and {"d", "k"} & one.keys() for one in members):
-        found = Said("a key that is private or shared: replace it, it is known by now")
+        found = Description("a key that is private or shared: replace it, it is known by now")
         reader.fault(path, "a JWKS of public keys", found)
         return
     try:
         if not jwk.key_set(jwks, algorithms):
-            reader.fault(path, f"a JWKS with a key for {', '.join(algorithms)}", Said("none"))
+            reader.fault(path, f"a JWKS with a key for {', '.join(algorithms)}", Description("none"))
     except TokenInvalid as invalid:
-        reader.fault(path, "a JWKS of public keys, each kid once", Said(invalid.reason))
+        reader.fault(path, "a JWKS of public keys, each kid once", Description(invalid.reason))
 
 
-def _grant(name: str, entry: GrantEntry | None, around: _Around) -> Grant | None:
+def _grant(name: str, entry: GrantEntry | None, around: _Context) -> Grant | None:
     reader, path = around.reader, ("grants", name)
     if entry is None:
         return None
@@ -207,10 +205,10 @@ def _grant(name: str, entry: GrantEntry | None, around: _Around) -> Grant | None
     )
 
 
-Claims = tuple[tuple[Path, Wanted], ...]
+Claims = tuple[tuple[Path, AcceptedValues], ...]
 
 
-def _to(to: To | None, around: _Around, path: Path) -> tuple[str, Claims]:
+def _to(to: To | None, around: _Context, path: Path) -> tuple[str, Claims]:
     """The issuer's URL (or `aws`) and the claims that a grant wants of it; with a fault, whatever could be read."""
     reader = around.reader
     given = {field for field in ("issuer", "claims", "aws", "via") if (*path, field) in reader.lines}
@@ -219,18 +217,18 @@ def _to(to: To | None, around: _Around, path: Path) -> tuple[str, Claims]:
     if "aws" in given:
         return _to_aws(to, given, around, path)
     if given != {"issuer", "claims"}:
-        reader.fault(path, "`issuer` and `claims`, or `aws`", Said(", ".join(sorted(given)) or "none of them"))
+        reader.fault(path, "`issuer` and `claims`, or `aws`", Description(", ".join(sorted(given)) or "none of them"))
     issuer = _known(to.issuer, around, path)
     if "claims" in given and issuer and issuer.preset == WEB_IDENTITY:
         text = "`aws` with `via: web-identity`: the account is pinned then, and the role is written as AWS writes it"
-        reader.fault(path, text, Said("claims"))
+        reader.fault(path, text, Description("claims"))
     return issuer.url if issuer else "", _claims(to.claims, reader, (*path, "claims"))
 
 
-def _to_aws(to: To, given: Container[str], around: _Around, path: Path) -> tuple[str, Claims]:
+def _to_aws(to: To, given: Container[str], around: _Context, path: Path) -> tuple[str, Claims]:
     reader = around.reader
     if "claims" in given:
-        reader.fault((*path, "claims"), "`aws` alone", Said("claims beside it"))
+        reader.fault((*path, "claims"), "`aws` alone", Description("claims beside it"))
     fault = aws.grant_arn_fault(to.aws) if to.aws else None
     if to.aws and fault:
         reader.fault((*path, "aws"), fault, to.aws)
@@ -239,7 +237,9 @@ def _to_aws(to: To, given: Container[str], around: _Around, path: Path) -> tuple
         reader.fault((*path, "issuer"), "`aws` alone, or `via: web-identity`", to.issuer)
     if "via" in given and ("issuer" not in given or (issuer and issuer.preset != WEB_IDENTITY)):
         reader.fault(
-            path, f"an `issuer` of preset {WEB_IDENTITY} beside `via: web-identity`", to.issuer or Said("no issuer")
+            path,
+            f"an `issuer` of preset {WEB_IDENTITY} beside `via: web-identity`",
+            to.issuer or Description("no issuer"),
         )
     if to.aws is None or not reader.sound(path):
         return "", ()
@@ -250,7 +250,7 @@ def _to_aws(to: To, given: Container[str], around: _Around, path: Path) -> tuple
 
 
 def _claims(claims: Mapping[str, Any] | None, reader: Reader, path: Path) -> Claims:
-    found: dict[Path, Wanted] = {}
+    found: dict[Path, AcceptedValues] = {}
     for claim, value in (claims or {}).items():
         here, names = (*path, claim), path_of(claim)
         if names is None:
@@ -266,19 +266,19 @@ def _claims(claims: Mapping[str, Any] | None, reader: Reader, path: Path) -> Cla
     return tuple(found.items())
 
 
-def _known(name: str | None, around: _Around, path: Path) -> registry.Issuer | None:
+def _known(name: str | None, around: _Context, path: Path) -> registry.Issuer | None:
     around.reader.check_one_of(name, around.issuers, (*path, "issuer"))
     return around.issuers.get(name) if name else None
 
 
-def _quota(entry: TokenQuota | TotalQuota | None, reader: Reader, path: Path) -> tuple[tuple[Limit, ...], ...]:
+def _quota(entry: TokenQuota | TotalQuota | None, reader: Reader, path: Path) -> tuple[tuple[quota.Limit, ...], ...]:
     """The limits of tokens and of calls."""
     found = (getattr(entry, what, None) for what in ("tokens", "calls"))
     return tuple(_limits(one, (*path, what), reader) for what, one in zip(("tokens", "calls"), found, strict=True))
 
 
-def _limits(texts: Limits | None, path: Path, reader: Reader) -> tuple[Limit, ...]:
-    limits: dict[str, Limit] = {}
+def _limits(texts: Limits | None, path: Path, reader: Reader) -> tuple[quota.Limit, ...]:
+    limits: dict[str, quota.Limit] = {}
     listed = isinstance(texts, list)
     for where, text in each(texts if isinstance(texts, list) else [texts], path):
         limit = quota.parse(text)

@@ -14,7 +14,7 @@ from chalicelib.quota import Limit
 CANDIDATES = 100
 """Grants of one issuer and key that are tried unnamed; with more, the caller has to name the grant."""
 
-Wanted = tuple[str | int | bool, ...]
+AcceptedValues = tuple[str | int | bool, ...]
 
 
 class Grant(NamedTuple):
@@ -27,7 +27,7 @@ class Grant(NamedTuple):
     name: str
     key: str
     issuer: str
-    claims: tuple[tuple[tuple[str, ...], Wanted], ...]
+    claims: tuple[tuple[tuple[str, ...], AcceptedValues], ...]
     scope: tuple[str, ...]
     ttl: int
     token_limits: tuple[Limit, ...]
@@ -80,7 +80,7 @@ class Difference(NamedTuple):
     """A claim that a grant wants otherwise. found: what the caller has there, None if it is missing."""
 
     claim: tuple[str, ...]
-    wanted: Wanted
+    wanted: AcceptedValues
     found: object
 
     def for_caller(self) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, Union
 import msgspec
 import yaml
 
-from chalicelib.policy.yaml_nodes import Fault, PolicyInvalid, Said, described, is_text, key_of, line_of, plain
+from chalicelib.policy.yaml_nodes import Description, Fault, PolicyInvalid, described, is_text, key_of, line_of, plain
 
 Path = tuple[str, ...]
 _Value = TypeVar("_Value")
@@ -31,12 +31,12 @@ class Reader:
     def fault(self, path: Path, allowed: str, found: object, line: int | None = None) -> None:
         """Note a fault at a line; unless given, the field's, or that of the nearest one above it in the file.
 
-        found: quoted, unless it is Said.
+        found: quoted, unless it is Description.
         """
         at = path
         while at and at not in self.lines:
             at = at[:-1]
-        text = str(found) if isinstance(found, Said) else repr(found)
+        text = str(found) if isinstance(found, Description) else repr(found)
         self.faults.append(
             Fault(self.file, line or self.lines.get(at, 1), ".".join(path)[:300], text[:200], allowed[:500])
         )
@@ -96,10 +96,10 @@ class Reader:
             return {}
         fields = _fields(kind)
         for name in entries.keys() - fields.keys():
-            self.fault((*path, name), f"the fields {', '.join(fields)}", Said(f"an unknown field {name!r}"))
+            self.fault((*path, name), f"the fields {', '.join(fields)}", Description(f"an unknown field {name!r}"))
         for name, field in fields.items():
             if name not in entries and field.required:
-                self.fault(path, f"a field {name!r}", Said(f"no {name}"))
+                self.fault(path, f"a field {name!r}", Description(f"no {name}"))
         known = [name for name in fields if name in entries]
         return {name: self.read(entries[name], fields[name].type, (*path, name)) for name in known}
 

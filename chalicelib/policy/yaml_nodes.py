@@ -45,7 +45,7 @@ class Fault:
         return asdict(self)
 
 
-class Said(str):
+class Description(str):
     """Words about what was found, as against a quotation of it."""
 
     __slots__ = ()
@@ -112,16 +112,16 @@ def line_of(node: yaml.Node) -> int:
     return _line(node.start_mark)
 
 
-def described(node: yaml.Node) -> Said:
+def described(node: yaml.Node) -> Description:
     """What a node is, in words."""
     if isinstance(node, yaml.MappingNode):
-        return Said("a mapping" if node.value else "an empty mapping")
+        return Description("a mapping" if node.value else "an empty mapping")
     if isinstance(node, yaml.SequenceNode):
-        return Said("a list" if node.value else "an empty list")
+        return Description("a list" if node.value else "an empty list")
     kind = node.tag.rpartition(":")[2]
     word = _SCALARS.get(kind, "a sign of YAML's")
     text = repr(node.value[:100]) if kind == "str" else node.value[:100]
-    return Said(word if kind == "null" or not node.value else f"{word} ({text})")
+    return Description(word if kind == "null" or not node.value else f"{word} ({text})")
 
 
 def _check_events(text: str, file: str) -> None:

@@ -88,7 +88,7 @@ def _readings(path: str) -> set[str]:
     found = set()
     for forms in _ALL_FORMS:
         try:
-            found.add(call_path.own(path, forms))
+            found.add(call_path.to_provider_form(path, forms))
         except Refusal:
             continue  # no path of that provider
     return found

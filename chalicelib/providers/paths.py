@@ -47,7 +47,7 @@ def _has_one_reading(uri: str) -> bool:
     return text.isprintable() and unicodedata.normalize("NFKC", text) == text
 
 
-def own(path: str, forms: PathForms) -> str:
+def to_provider_form(path: str, forms: PathForms) -> str:
     """Return a path as the provider itself writes it; raises Refusal `path_ambiguous` if that could be taken further."""
     found = _mapped(path, forms)
     # SECURITY: of two spellings of one path only one may be left, or a closed path would be open under the other

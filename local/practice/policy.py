@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chalicelib.issuers import presets
 from chalicelib.issuers.presets import Preset
-from chalicelib.policy.compile import Dialect
+from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.keys import PROVIDERS, ProviderKey
 
 AUDIENCE = "keybroker"
@@ -36,14 +36,14 @@ grants:
 """
 
 
-def dialect(issuer_url: str | None) -> Dialect:
+def rules(issuer_url: str | None) -> InstallationRules:
     """Return the policy language of one machine: with `preset: practice` while the practice issuer runs."""
     known: Mapping[str, Preset] = presets.PRESETS
     if issuer_url is not None:
         # Claims minted by hand are few; what a grant matches has to be among them all the same.
         rules = replace(known["github-actions"], url=issuer_url, required=("jti", "repository_id"))
         known = {**known, "practice": rules}
-    return Dialect(known, loopback_issuers=True)
+    return InstallationRules(known, loopback_issuers=True)
 
 
 def made_up_values() -> dict[str, str]:

@@ -36,7 +36,7 @@ _REFUSALS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
         400: ("invalid_request", "Bad Request"),
         403: ("access_denied", "Forbidden"),
-        404: ("invalid_request", "Not Found"),
+        404: ("invalid_request", "Not ExchangeState"),
         405: ("invalid_request", "Method Not Allowed"),
         408: ("invalid_request", "Request Timeout"),
         413: ("invalid_request", "Content Too Large"),

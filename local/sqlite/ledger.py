@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from chalicelib import quota
 from chalicelib.audit import FILTERS, Event, Page, Query
 from chalicelib.exchange.ledger import (
-    Found,
+    ExchangeState,
     Issuance,
     Lock,
     Pin,
-    Wanted,
+    StateQuery,
     identity_changed,
     over_quota,
     refused_counters,
@@ -22,7 +22,7 @@ from chalicelib.exchange.ledger import (
 from chalicelib.policy import grants
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Counter
-from chalicelib.revocation import Standing, Thing
+from chalicelib.revocation import RevocationState, RevocationTarget
 from local.sqlite import counters as sqlite_counters
 from local.sqlite import targets as sqlite_things
 from local.sqlite.state_file import StateFile
@@ -37,19 +37,19 @@ class SqliteLedger:
     def __init__(self, state: StateFile) -> None:
         self._state = state
 
-    def find(self, wanted: Wanted) -> Found:
+    def find(self, wanted: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
         with self._state.reading() as connection:
-            named = () if wanted.grant is None else (Thing("grant", wanted.grant),)
-            things = sqlite_things.read(connection, (*wanted.things, *named))
+            named = () if wanted.grant is None else (RevocationTarget("grant", wanted.grant),)
+            targets = sqlite_things.read(connection, (*wanted.targets, *named))
             if named:
-                found = _grants([things[named[0]]])
+                found = _grants([targets[named[0]]])
             else:
                 candidates = _candidates(connection, wanted)
                 if len(candidates) > grants.CANDIDATES:
-                    return Found(things, None)
+                    return ExchangeState(targets, None)
                 found = _grants(candidates)
-            return Found(things, found, _taken(connection, wanted, found))
+            return ExchangeState(targets, found, _taken(connection, wanted, found))
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """See `Ledger.issue`."""
@@ -111,20 +111,20 @@ def _read_cursor(cursor: str) -> int:
     return int(cursor)
 
 
-def _grants(standings: Iterable[Standing]) -> tuple[tuple[Grant, Standing], ...]:
-    return tuple((Grant.from_json(one.config), one) for one in standings if one.config is not None)
+def _grants(revocation_states: Iterable[RevocationState]) -> tuple[tuple[Grant, RevocationState], ...]:
+    return tuple((Grant.from_json(one.config), one) for one in revocation_states if one.config is not None)
 
 
-def _candidates(connection: sqlite3.Connection, wanted: Wanted) -> list[Standing]:
+def _candidates(connection: sqlite3.Connection, wanted: StateQuery) -> list[RevocationState]:
     rows = connection.execute(
         "SELECT epoch, blocks, config FROM things WHERE issuer = ? AND key = ? AND config IS NOT NULL LIMIT ?",
         (wanted.issuer, wanted.key, grants.CANDIDATES + 1),
     )
-    return [sqlite_things.standing(*row) for row in rows]
+    return [sqlite_things.revocation_state(*row) for row in rows]
 
 
 def _taken(
-    connection: sqlite3.Connection, wanted: Wanted, found: Iterable[tuple[Grant, Standing]]
+    connection: sqlite3.Connection, wanted: StateQuery, found: Iterable[tuple[Grant, RevocationState]]
 ) -> dict[Counter, int]:
     """Return how many tokens each `sub` has had, in the windows of now, of each grant that was found."""
     every = [

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal
-from chalicelib.revocation import Revocation, RevocationPage, Standing, Thing, detail, read_cursor
+from chalicelib.revocation import Revocation, RevocationPage, RevocationState, RevocationTarget, detail, read_cursor
 from local.sqlite import targets as sqlite_things
 from local.sqlite.ledger import write_event
 from local.sqlite.state_file import StateFile
@@ -44,8 +44,8 @@ class SqliteRevocations:
             write_event(connection, event)
         return revocation
 
-    def lift(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
-        """See `Revocations.lift`."""
+    def restore(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
+        """See `Revocations.restore`."""
         with self._state.writing() as connection:
             changed = connection.execute(
                 "UPDATE revocations SET lifted_at = ?, lifted_by = ? WHERE id = ? AND lifted_at IS NULL",
@@ -79,10 +79,10 @@ class SqliteRevocations:
         with self._state.reading() as connection:
             return _stored(connection, revocation_id)
 
-    def standing(self, thing: Thing) -> Standing:
-        """See `Revocations.standing`."""
+    def revocation_state(self, target: RevocationTarget) -> RevocationState:
+        """See `Revocations.revocation_state`."""
         with self._state.reading() as connection:
-            return sqlite_things.read(connection, [thing])[thing]
+            return sqlite_things.read(connection, [target])[target]
 
 
 def _stored(connection: sqlite3.Connection, revocation_id: str) -> Revocation | None:

@@ -7,18 +7,20 @@ import sqlite3
 from collections.abc import Iterable
 from functools import lru_cache
 
-from chalicelib.revocation import Standing, Thing
+from chalicelib.revocation import RevocationState, RevocationTarget
 
-NEVER_REVOKED = Standing()
+NEVER_REVOKED = RevocationState()
 
 
-def read(connection: sqlite3.Connection, things: Iterable[Thing]) -> dict[Thing, Standing]:
+def read(
+    connection: sqlite3.Connection, targets: Iterable[RevocationTarget]
+) -> dict[RevocationTarget, RevocationState]:
     """Return how each thing stands; one without a row was never revoked and has no config."""
-    standings = dict.fromkeys(things, NEVER_REVOKED)
-    rows = connection.execute(_query(len(standings)), [part for thing in standings for part in thing])
+    revocation_states = dict.fromkeys(targets, NEVER_REVOKED)
+    rows = connection.execute(_query(len(revocation_states)), [part for target in revocation_states for part in target])
     for scope, thing_id, *columns in rows:
-        standings[Thing(scope, thing_id)] = standing(*columns)
-    return standings
+        revocation_states[RevocationTarget(scope, thing_id)] = revocation_state(*columns)
+    return revocation_states
 
 
 @lru_cache(maxsize=64)
@@ -34,7 +36,7 @@ def _query(count: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def standing(epoch: int, blocks: str, config: str | None) -> Standing:
+def revocation_state(epoch: int, blocks: str, config: str | None) -> RevocationState:
     """Make a standing of a row's columns. The same columns make the same standing, so that is done once."""
     ends = tuple(json.loads(blocks).items()) if blocks != "{}" else ()
-    return Standing(epoch, ends, json.loads(config) if config is not None else None)
+    return RevocationState(epoch, ends, json.loads(config) if config is not None else None)

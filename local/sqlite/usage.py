@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping
 
-from chalicelib.quota import EVERYBODY, read_place
+from chalicelib.quota import EVERYBODY, read_cursor_key
 from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
 from local.sqlite.state_file import StateFile
 
@@ -38,7 +38,7 @@ class SqliteUsage:
 
     def uses(self, query: UsageQuery) -> UsagePage:
         """See `Usage.uses`."""
-        after_principal, after_grant = read_place(query.after)
+        after_principal, after_grant = read_cursor_key(query.after)
         wanted = {
             "window": query.window,
             "start": query.start,
@@ -53,7 +53,7 @@ class SqliteUsage:
         with self._state.reading() as connection:
             rows = connection.execute(_USES.format(of_principal=_of_principal(query)), wanted).fetchall()
             found = [_use(connection, query, row) for row in rows[: query.limit]]
-        return UsagePage(tuple(found), found[-1].place() if len(rows) > query.limit else "")
+        return UsagePage(tuple(found), found[-1].cursor_key() if len(rows) > query.limit else "")
 
     def recent_calls(self, pairs: Collection[tuple[str, str]], now: int) -> Mapping[tuple[str, str], int]:
         """See `Usage.recent_calls`."""

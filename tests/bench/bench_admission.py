@@ -17,10 +17,10 @@ from chalicelib import quota
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Call, Edge
 from chalicelib.errors import Unavailable
-from chalicelib.revocation import EVERYTHING, Thing
+from chalicelib.revocation import EVERYTHING, RevocationTarget
 from local.provider_key_file import ProviderKeyFile
 from local.signing_key_file import SigningKey
-from local.sqlite.edge_state import SqliteGate
+from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import WAIT_MS, StateFile
 from tests.bench.crowd import Burst, Case, Crowd, gathered
 from tests.bench.table import Cell, Table
@@ -114,9 +114,9 @@ def _cases(stage: Stage, number: int) -> dict[str, Case]:
 
 def _admission(directory: Path, tokens: Sequence[str]) -> Case:
     # As Machine.edge_ports (local/machine.py) puts it together.
-    gate = SqliteGate(StateFile(directory / "state.db", durable=False).bind())
+    edge_state = SqliteEdgeState(StateFile(directory / "state.db", durable=False).bind())
     signing, provider = SigningKey(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
-    edge, turns = Edge(gate, signing, provider, BROKER), itertools.cycle(tokens)
+    edge, turns = Edge(edge_state, signing, provider, BROKER), itertools.cycle(tokens)
 
     def admit() -> bool:
         try:
@@ -130,19 +130,19 @@ def _admission(directory: Path, tokens: Sequence[str]) -> Case:
 
 def _wave(directory: Path) -> Case:
     """Do nothing but the wave, so that nearly all the time somebody writes: the most that the file has to bear."""
-    gate = SqliteGate(StateFile(directory / "state.db", durable=False).bind())
+    edge_state = SqliteEdgeState(StateFile(directory / "state.db", durable=False).bind())
     named = {"issuer": CI, "key": "openai", "grant": "app", "principal": SUB, "token": "token-1"}
-    things = {"everything": EVERYTHING, **{scope: Thing(scope, one) for scope, one in named.items()}}
+    targets = {"everything": EVERYTHING, **{scope: RevocationTarget(scope, one) for scope, one in named.items()}}
     counters = quota.counters("calls", "app", SUB, NOW)
 
-    def wave() -> bool:
+    def read_and_count() -> bool:
         try:
-            gate.wave(things, counters)
+            edge_state.read_and_count(targets, counters)
         except Unavailable:
             return False
         return True
 
-    return wave
+    return read_and_count
 
 
 def _make_bare(directory: Path) -> None:

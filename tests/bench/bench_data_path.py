@@ -69,7 +69,7 @@ CASES = (
 
 
 @dataclass(slots=True)
-class Found:
+class ExchangeState:
     """What the rounds found of one case at one door."""
 
     done: list[Done]
@@ -99,10 +99,10 @@ def tables() -> Iterator[Table]:
         yield _table(case, of_case, bare.name)
 
 
-def _rounds(source: Callers, there: Sequence[Door]) -> dict[tuple[Case, Door], Found]:
+def _rounds(source: Callers, there: Sequence[Door]) -> dict[tuple[Case, Door], ExchangeState]:
     """Do every case at every door in turn, each round beginning with another; one round more goes ahead."""
     turns = [(case, door) for case in CASES for door in there]
-    found = {turn: Found([], []) for turn in turns}
+    found = {turn: ExchangeState([], []) for turn in turns}
     for number in range(ROUNDS + 1):
         first = number * 5 % len(turns)
         for case, door in turns[first:] + turns[:first]:
@@ -120,7 +120,7 @@ def _rounds(source: Callers, there: Sequence[Door]) -> dict[tuple[Case, Door], F
     return found
 
 
-def _table(case: Case, found: Mapping[str, Found], bare: str) -> Table:
+def _table(case: Case, found: Mapping[str, ExchangeState], bare: str) -> Table:
     rates = {name: statistics.median(one.rate() for one in of_door.done) for name, of_door in found.items()}
     seconds = {
         name: sorted(chain.from_iterable(one.seconds for one in of_door.done)) for name, of_door in found.items()

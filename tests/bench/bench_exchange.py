@@ -26,7 +26,7 @@ from tests.bench.table import Table
 from tests.parts import CI, NOW, claims_of, mint, parts_in
 
 ROUNDS, EACH = 40, 5
-DIALECT = policy.Dialect({"ci": replace(presets.PRESETS["github-actions"], url=CI)})
+DIALECT = policy.InstallationRules({"ci": replace(presets.PRESETS["github-actions"], url=CI)})
 _ISSUER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 _JWK = {**RSAAlgorithm.to_jwk(_ISSUER_KEY.public_key(), as_dict=True), "kid": "issuer-1", "alg": "RS256", "use": "sig"}
 _DOCUMENTS: dict[str, object] = {
@@ -67,7 +67,7 @@ def tables() -> Iterator[Table]:
 def _exchanges(text: str) -> Iterator[Callable[[str, str | None], Callable[[], object]]]:
     """Put a policy in force; give what makes cases of it, by key and grant. Subject tokens are minted ahead."""
     with tempfile.TemporaryDirectory() as directory, parts_in(Path(directory)) as parts:
-        parsed = policy.parse(text, dialect=DIALECT)
+        parsed = policy.parse(text, rules=DIALECT)
         parts.control.apply(parsed, text, parts.control.current().version, parts.event())
         broker = replace(parts.broker(), keys=Jwks(lambda url, *_: _DOCUMENTS[url]))
 

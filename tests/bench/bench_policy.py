@@ -24,9 +24,9 @@ def tables() -> Iterator[Table]:
     texts = {size: large_policy(size, issuers=min(size, 200)) for size in SIZES}
     cases: dict[str, Callable[[], object]] = {}
     for size, text in texts.items():
-        cases[f"parse {size}"] = partial(policy.parse, text, dialect=DIALECT)
+        cases[f"parse {size}"] = partial(policy.parse, text, rules=DIALECT)
         cases[f"yaml {size}"] = partial(yaml.compose, text, _LOADER)
-        cases[f"lint {size}"] = partial(lint.lint, policy.parse(text, dialect=DIALECT), DIALECT.presets)
+        cases[f"lint {size}"] = partial(lint.lint, policy.parse(text, rules=DIALECT), DIALECT.presets)
     found = interleaved(cases, ROUNDS)
     rows = [
         (

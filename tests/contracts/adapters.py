@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from chalicelib.edge.state import Gate
+from chalicelib.edge.state import EdgeState
 from chalicelib.exchange.ledger import Ledger, Pins
 from chalicelib.policy.plan import Policies
 from chalicelib.providers.versions import Keys
@@ -32,7 +32,7 @@ class Adapters:
     """
 
     ledger: Ledger
-    gate: Gate
+    edge_state: EdgeState
     control: Control
     usage: Usage
     counted: Callable[[Counter], tuple[int, int]]

@@ -16,7 +16,7 @@ from moto.dynamodb.models import DynamoDBBackend
 from chalicelib.aws import tables as dynamodb
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.counters import items
-from chalicelib.aws.gate import DynamoGate
+from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.revocations import DynamoRevocations
@@ -51,7 +51,11 @@ class Control:
     def __init__(self, tables: Tables) -> None:
         policies, control, revocations = DynamoPolicies(tables), DynamoControl(tables), DynamoRevocations(tables)
         self.current, self.apply = policies.current, policies.apply
-        self.revoke, self.lift, self.standing = revocations.revoke, revocations.lift, revocations.standing
+        self.revoke, self.restore, self.revocation_state = (
+            revocations.revoke,
+            revocations.restore,
+            revocations.revocation_state,
+        )
         self.revocations, self.revocation = revocations.revocations, revocations.revocation
         self.pin, self.keys, self.set_key = control.pin, control.keys, control.set_key
         self.list_signing_keys = control.list_signing_keys
@@ -71,11 +75,11 @@ def locked_moto() -> DynamoDBClient:
 @contextmanager
 def patience(seconds: float = 30.0) -> Iterator[None]:
     """Give a wave so long meanwhile, in place of the product's time, on a machine that is busy with its own tests."""
-    kept, dynamodb.WAVE_SECONDS = dynamodb.WAVE_SECONDS, seconds
+    kept, dynamodb.ROUND_TRIP_SECONDS = dynamodb.ROUND_TRIP_SECONDS, seconds
     try:
         yield
     finally:
-        dynamodb.WAVE_SECONDS = kept
+        dynamodb.ROUND_TRIP_SECONDS = kept
 
 
 @contextmanager
@@ -114,8 +118,8 @@ def over(tables: Tables) -> Adapters:
         finally:
             tables.client.meta.events.unregister("before-send.dynamodb", send)
 
-    ledger, gate = DynamoLedger(tables, lambda: AHEAD), DynamoGate(tables)
-    return Adapters(ledger, gate, Control(tables), DynamoUsage(tables), counted, lambda: over(tables), cut)
+    ledger, edge_state = DynamoLedger(tables, lambda: AHEAD), DynamoEdgeState(tables)
+    return Adapters(ledger, edge_state, Control(tables), DynamoUsage(tables), counted, lambda: over(tables), cut)
 
 
 def _behind_the_lock(real: Callable[..., Any]) -> Callable[..., Any]:

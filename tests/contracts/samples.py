@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chalicelib import quota
 from chalicelib.audit import Event
-from chalicelib.exchange.ledger import Issuance, Lock, Wanted
+from chalicelib.exchange.ledger import Issuance, Lock, StateQuery
 from chalicelib.issuers.presets import GENERIC
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy.compile import Policy
@@ -16,7 +16,7 @@ from chalicelib.policy.grants import Grant
 from chalicelib.policy.plan import Policies, StoredPolicy
 from chalicelib.providers.versions import KeyVersion
 from chalicelib.quota import Counter, Limit
-from chalicelib.revocation import EVERYTHING, Revocation, Thing
+from chalicelib.revocation import EVERYTHING, Revocation, RevocationTarget
 from chalicelib.tokens.jws import parse
 
 NOW = 1_800_000_000 - 1_800_000_000 % 86400
@@ -25,11 +25,11 @@ ISSUER = "https://ci.example.com"
 SUB = f"{ISSUER}|sub:build-1"
 SIX = {
     "everything": EVERYTHING,
-    "issuer": Thing("issuer", ISSUER),
-    "key": Thing("key", "openai"),
-    "grant": Thing("grant", "ci"),
-    "principal": Thing("principal", SUB),
-    "token": Thing("token", "token-1"),
+    "issuer": RevocationTarget("issuer", ISSUER),
+    "key": RevocationTarget("key", "openai"),
+    "grant": RevocationTarget("grant", "ci"),
+    "principal": RevocationTarget("principal", SUB),
+    "token": RevocationTarget("token", "token-1"),
 }
 """What a call reads, by scope."""
 
@@ -124,9 +124,9 @@ def calls(now: int = NOW, name: str = "ci") -> tuple[Counter, ...]:
     return quota.counters("calls", name, SUB, now)
 
 
-def wanted(*things: Thing, grant: str | None = None, now: int = NOW) -> Wanted:
+def wanted(*targets: RevocationTarget, grant: str | None = None, now: int = NOW) -> StateQuery:
     """Return what an exchange of ISSUER for `openai` reads."""
-    return Wanted(things or tuple(SIX.values()), ISSUER, "openai", grant, now)
+    return StateQuery(targets or tuple(SIX.values()), ISSUER, "openai", grant, now)
 
 
 def key_version(version: str, at: int = NOW) -> KeyVersion:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from chalicelib.quota import Counter
 from local.sqlite.control import SqliteControl
-from local.sqlite.edge_state import SqliteGate
+from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
@@ -36,11 +36,11 @@ def over(state: StateFile) -> Adapters:
     """Make the adapters of a state file that exists."""
 
     def counted(counter: Counter) -> tuple[int, int]:
-        place = (counter.what, counter.grant, counter.principal, counter.window, counter.start)
+        row_key = (counter.what, counter.grant, counter.principal, counter.window, counter.start)
         where = "what = ? AND grant_name = ? AND principal = ? AND window = ? AND start = ?"
         with state.reading() as connection:
-            taken = connection.execute(f"SELECT sum(taken) FROM counters WHERE {where}", place).fetchone()  # noqa: S608  a constant
-            refused = connection.execute(f"SELECT sum(refused) FROM refusals WHERE {where}", place).fetchone()  # noqa: S608  a constant
+            taken = connection.execute(f"SELECT sum(taken) FROM counters WHERE {where}", row_key).fetchone()  # noqa: S608  a constant
+            refused = connection.execute(f"SELECT sum(refused) FROM refusals WHERE {where}", row_key).fetchone()  # noqa: S608  a constant
         return int(taken[0] or 0), int(refused[0] or 0)
 
     def again() -> Adapters:
@@ -59,5 +59,5 @@ def over(state: StateFile) -> Adapters:
             with contextlib.suppress(sqlite3.ProgrammingError):  # it was closed when it was cut off
                 connection.set_progress_handler(None, 0)
 
-    ledger, gate, control = SqliteLedger(state), SqliteGate(state), SqliteControl(state)
-    return Adapters(ledger, gate, control, SqliteUsage(state), counted, again, cut)
+    ledger, edge_state, control = SqliteLedger(state), SqliteEdgeState(state), SqliteControl(state)
+    return Adapters(ledger, edge_state, control, SqliteUsage(state), counted, again, cut)

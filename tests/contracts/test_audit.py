@@ -90,7 +90,7 @@ class TestPage:
 
     @pytest.mark.parametrize("name", FILTERS)
     def test_each_filter_takes_exact_values_only(self, adapters: Adapters, name: str) -> None:
-        values = ("token.refused", "token.issued") if name == "kind" else ("Wanted", "wanted")
+        values = ("token.refused", "token.issued") if name == "kind" else ("StateQuery", "wanted")
         hit, other = (samples.event(**{"kind": "key.set", name: value}) for value in values)
         _fill(adapters, hit, other)
         assert _all(adapters, Query({name: values[0]}, limit=1)) == [hit]

@@ -21,7 +21,7 @@ def _set(adapters: Adapters, name: str, version: str) -> None:
 
 
 def _in_force(adapters: Adapters) -> object:
-    return (adapters.gate.wave(SIX, calls()).things["key"].config or {}).get("version")
+    return (adapters.edge_state.read_and_count(SIX, calls()).targets["key"].config or {}).get("version")
 
 
 def _events(adapters: Adapters, kind: str) -> int:
@@ -84,8 +84,8 @@ def test_setting_a_key_keeps_its_block_and_its_epoch(filled: Adapters) -> None:
     made = samples.revocation("key", "openai")
     filled.control.revoke(made, samples.event("revocation.made"))
     _set(filled, "openai", "v1")
-    stands = filled.gate.wave(SIX, calls()).things["key"]
-    assert (stands.epoch, stands.blocks, stands.config) == (
+    revocation_states = filled.edge_state.read_and_count(SIX, calls()).targets["key"]
+    assert (revocation_states.epoch, revocation_states.blocks, revocation_states.config) == (
         1,
         ((made.id, None),),
         {"provider": "openai", "version": "v1"},

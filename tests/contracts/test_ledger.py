@@ -11,7 +11,7 @@ from chalicelib.exchange.ledger import Issuance
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy.grants import CANDIDATES
 from chalicelib.quota import WINDOWS, Limit
-from chalicelib.revocation import EVERYTHING, Standing, Thing
+from chalicelib.revocation import EVERYTHING, RevocationState, RevocationTarget
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER, NOW, SIX, SUB, grant, issuance, issuer, lock, put_in_force, wanted
@@ -38,19 +38,19 @@ class TestFind:
 
     def test_a_thing_never_revoked_stands_at_epoch_0_without_blocks_and_config(self, adapters: Adapters) -> None:
         found = adapters.ledger.find(wanted(*SIX.values()))
-        assert found.things == dict.fromkeys(SIX.values(), Standing())
+        assert found.targets == dict.fromkeys(SIX.values(), RevocationState())
         assert found.grants == ()
 
     def test_the_issuer_and_the_key_bring_what_the_policy_says_of_them(self, adapters: Adapters) -> None:
         put_in_force(adapters.control)
         found = adapters.ledger.find(wanted())
-        config = found.things[Thing("issuer", ISSUER)].config
+        config = found.targets[RevocationTarget("issuer", ISSUER)].config
         assert config is not None
         assert Issuer.from_json(config) == issuer()
-        assert found.things[Thing("key", "openai")].config == {"provider": "openai"}
+        assert found.targets[RevocationTarget("key", "openai")].config == {"provider": "openai"}
 
     def test_a_thing_asked_for_twice_is_found_once(self, adapters: Adapters) -> None:
-        assert adapters.ledger.find(wanted(EVERYTHING, EVERYTHING)).things == {EVERYTHING: Standing()}
+        assert adapters.ledger.find(wanted(EVERYTHING, EVERYTHING)).targets == {EVERYTHING: RevocationState()}
 
     def test_unnamed_the_candidates_are_all_grants_of_this_issuer_and_key(self, adapters: Adapters) -> None:
         elsewhere = "https://other.example.com"
@@ -65,7 +65,7 @@ class TestFind:
         )
         found = adapters.ledger.find(wanted()).grants
         assert found is not None
-        assert sorted((one.name, stands.epoch) for one, stands in found) == [("a", 0), ("b", 0)]
+        assert sorted((one.name, revocation_states.epoch) for one, revocation_states in found) == [("a", 0), ("b", 0)]
         assert {one.name: one for one, _ in found} == {name: grant(name) for name in ("a", "b")}
 
     def test_a_named_grant_is_the_only_candidate(self, adapters: Adapters) -> None:
@@ -113,7 +113,7 @@ class TestTaken:
     def test_whoever_has_had_none_is_told_of_none(self, adapters: Adapters, named: str | None) -> None:
         put_in_force(adapters.control, grant())
         adapters.ledger.issue(issuance(), NOW)
-        other = Thing("principal", f"{SUB}-2")
+        other = RevocationTarget("principal", f"{SUB}-2")
         found = adapters.ledger.find(wanted(EVERYTHING, other, grant=named)).taken
         assert [one for one, count in found.items() if count] == []
 

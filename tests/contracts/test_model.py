@@ -48,7 +48,7 @@ class Token:
     """What the model knows of an issued token. texts: as each store issued it. things: by scope."""
 
     texts: list[str]
-    things: dict[str, str]
+    targets: dict[str, str]
     epochs: list[int]
     expires: int
 
@@ -64,15 +64,15 @@ class Model:
     blocks: dict[str, tuple[tuple[str, str], int | None]] = field(default_factory=dict)
     counted: Counter[tuple[object, ...]] = field(default_factory=Counter)
 
-    def blocked(self, things: dict[str, str], now: int) -> bool:
+    def blocked(self, targets: dict[str, str], now: int) -> bool:
         """Whether anything blocks one of these things."""
-        blocked = {thing for thing, until in self.blocks.values() if until is None or now < until}
-        return bool(blocked & set(things.items()))
+        blocked = {target for target, until in self.blocks.values() if until is None or now < until}
+        return bool(blocked & set(targets.items()))
 
-    def count(self, what: str, things: dict[str, str], now: int) -> bool:
+    def count(self, what: str, targets: dict[str, str], now: int) -> bool:
         """Count one more and say so, unless that is beyond the limit."""
-        limit = self.grants[things["grant"]][what == "calls"]
-        of = (what, things["grant"], things["principal"])
+        limit = self.grants[targets["grant"]][what == "calls"]
+        of = (what, targets["grant"], targets["principal"])
         if self.counted[*of, limit.window, now // WINDOWS[limit.window]] >= limit.count:
             return False
         for window, seconds in WINDOWS.items():
@@ -194,11 +194,11 @@ class _Beside(RuleBasedStateMachine):
     @rule(subject=_WHO, name=_NAME, cut_after=_CUT)
     def issue(self, subject: str, name: str, cut_after: int) -> None:
         """A fresh identity token is exchanged."""
-        subject_token, things = self._stores[0].verbs.subject_token(subject, self._now), _things(subject, name)
+        subject_token, targets = self._stores[0].verbs.subject_token(subject, self._now), _things(subject, name)
         expected = (
             name in self._model.grants
-            and not self._model.blocked(things, self._now)
-            and self._model.count("tokens", things, self._now)
+            and not self._model.blocked(targets, self._now)
+            and self._model.count("tokens", targets, self._now)
         )
         key, texts = samples.new_id() * 2, []
         for store in self._stores:
@@ -211,9 +211,9 @@ class _Beside(RuleBasedStateMachine):
         if not expected:
             return
         self._spent.append((subject_token, name))
-        epochs = [self._model.epochs[scope, things[scope]] for scope in EPOCHS]
+        epochs = [self._model.epochs[scope, targets[scope]] for scope in EPOCHS]
         assert [claims_of(one)["ep"] for one in texts] == [epochs] * len(texts)
-        self._tokens.append(Token(texts, things, epochs, self._now + 900))
+        self._tokens.append(Token(texts, targets, epochs, self._now + 900))
 
     @precondition(lambda self: self._spent)
     @rule(data=st.data())
@@ -240,14 +240,14 @@ class _Beside(RuleBasedStateMachine):
             self._call(token)
 
     def _call(self, token: Token) -> None:
-        epochs = [self._model.epochs[scope, token.things[scope]] for scope in EPOCHS]
+        epochs = [self._model.epochs[scope, token.targets[scope]] for scope in EPOCHS]
         expected = (
             self._now < token.expires
-            and not self._model.blocked(token.things, self._now)
+            and not self._model.blocked(token.targets, self._now)
             and epochs == token.epochs
             and not any(self._model.epochs["token", jti_of(text)] for text in token.texts)
-            and token.things["grant"] in self._model.grants
-            and self._model.count("calls", token.things, self._now)
+            and token.targets["grant"] in self._model.grants
+            and self._model.count("calls", token.targets, self._now)
         )
         for store, text in zip(self._stores, token.texts, strict=True):
             refusal = store.verbs.call(text, self._now)
@@ -289,7 +289,7 @@ class _Beside(RuleBasedStateMachine):
 
     @precondition(lambda self: self._model.blocks or self._lifted)
     @rule(data=st.data(), cut_after=_CUT)
-    def lift(self, data: Any, cut_after: int) -> None:  # noqa: ANN401  as above
+    def restore(self, data: Any, cut_after: int) -> None:  # noqa: ANN401  as above
         """A revocation is lifted, for the first time or again."""
         self._lift(data.draw(st.sampled_from([*self._model.blocks, *self._lifted])), cut_after)
 
@@ -304,7 +304,7 @@ class _Beside(RuleBasedStateMachine):
         for store in self._stores:
             event = samples.event("revocation.lifted", at=self._now)
             lifted = store.until_done(
-                lambda store=store, event=event: store.adapters.control.lift(made, "tester", event),  # type: ignore[misc]
+                lambda store=store, event=event: store.adapters.control.restore(made, "tester", event),  # type: ignore[misc]
                 cut_after,
             )
             assert lifted is not None

@@ -8,7 +8,7 @@ from chalicelib.audit import Query
 from chalicelib.errors import Refusal
 from chalicelib.policy.plan import StoredPolicy
 from chalicelib.principal import AWS
-from chalicelib.revocation import Thing
+from chalicelib.revocation import RevocationTarget
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER, NOW, SIX, calls, grant, issuer, policy, put_in_force, wanted
@@ -80,15 +80,19 @@ class TestApply:
     def test_a_lost_race_changes_nothing(self, adapters: Adapters, expected: int) -> None:
         first = put_in_force(adapters.control, grant(), issuers=(issuer(), issuer("https://gone.example.com")))
         adapters.control.set_key("openai", samples.key_version("v1"), samples.event("key.set"))
-        before, found = adapters.gate.wave(SIX, calls()).things, adapters.ledger.find(wanted())
+        before, found = adapters.edge_state.read_and_count(SIX, calls()).targets, adapters.ledger.find(wanted())
         other = policy(grant("other", key="new"), keys=("new",), issuers=(issuer("https://new.example.com"),))
         with pytest.raises(Refusal, match="policy_changed"):
             adapters.control.apply(other, "another text", expected, samples.event("policy.applied"))
         assert adapters.control.current() == first
-        assert adapters.gate.wave(SIX, calls()).things == before
+        assert adapters.edge_state.read_and_count(SIX, calls()).targets == before
         assert adapters.ledger.find(wanted()) == found
-        for thing in (Thing("grant", "other"), Thing("key", "new"), Thing("issuer", "https://new.example.com")):
-            assert adapters.ledger.find(wanted(thing)).things[thing].config is None
+        for target in (
+            RevocationTarget("grant", "other"),
+            RevocationTarget("key", "new"),
+            RevocationTarget("issuer", "https://new.example.com"),
+        ):
+            assert adapters.ledger.find(wanted(target)).targets[target].config is None
         assert _events(adapters) == 1
 
     def test_whoever_lost_the_race_can_win_the_next_one(self, adapters: Adapters) -> None:
@@ -100,6 +104,6 @@ class TestApply:
 
     @pytest.mark.parametrize("known", [(), (ISSUER,)], ids=["alone", "beside another issuer"])
     def test_aws_is_an_issuer_of_every_policy(self, adapters: Adapters, known: tuple[str, ...]) -> None:
-        thing = Thing("issuer", AWS)
+        target = RevocationTarget("issuer", AWS)
         put_in_force(adapters.control, issuers=tuple(issuer(url) for url in known))
-        assert adapters.ledger.find(wanted(thing)).things[thing].config is not None
+        assert adapters.ledger.find(wanted(target)).targets[target].config is not None

@@ -6,10 +6,10 @@ import pytest
 
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
-from chalicelib.exchange.ledger import Wanted
+from chalicelib.exchange.ledger import StateQuery
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Limit
-from chalicelib.revocation import EVERYTHING, SCOPES, Revocation, Standing
+from chalicelib.revocation import EVERYTHING, SCOPES, Revocation, RevocationState
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, SIX, calls, grant, put_in_force
@@ -23,8 +23,8 @@ def filled(adapters: Adapters) -> Adapters:
     return adapters
 
 
-def _stands(adapters: Adapters, scope: str) -> Standing:
-    return adapters.gate.wave(SIX, calls()).things[scope]
+def _stands(adapters: Adapters, scope: str) -> RevocationState:
+    return adapters.edge_state.read_and_count(SIX, calls()).targets[scope]
 
 
 def _revoke(adapters: Adapters, scope: str, **members: object) -> Revocation:
@@ -34,7 +34,7 @@ def _revoke(adapters: Adapters, scope: str, **members: object) -> Revocation:
 
 
 def _lift(adapters: Adapters, made: Revocation, at: int = NOW) -> Revocation | None:
-    return adapters.control.lift(made.id, "lifter", samples.event("revocation.lifted", at=at))
+    return adapters.control.restore(made.id, "lifter", samples.event("revocation.lifted", at=at))
 
 
 def _events(adapters: Adapters, kind: str) -> int:
@@ -49,8 +49,12 @@ class TestRevoke:
         self, filled: Adapters, scope: str
     ) -> None:
         made = _revoke(filled, scope)
-        stands = _stands(filled, scope)
-        assert (stands.blocked(NOW), stands.epoch, stands.blocks) == (True, 1, ((made.id, None),))
+        revocation_states = _stands(filled, scope)
+        assert (revocation_states.blocked(NOW), revocation_states.epoch, revocation_states.blocks) == (
+            True,
+            1,
+            ((made.id, None),),
+        )
         assert _events(filled, "revocation.made") == 1
 
     @pytest.mark.parametrize("scope", ["issuer", "key", "grant"])
@@ -67,8 +71,8 @@ class TestRevoke:
         with pytest.raises(Refusal, match="no_such_thing"):
             filled.control.revoke(samples.revocation("grant", "later"), samples.event("revocation.made"))
         put_in_force(filled.control, grant("later"))
-        [(_, stands)] = filled.ledger.find(samples.wanted(grant="later")).grants or ()
-        assert (stands.epoch, stands.blocks) == (0, ())
+        [(_, revocation_states)] = filled.ledger.find(samples.wanted(grant="later")).grants or ()
+        assert (revocation_states.epoch, revocation_states.blocks) == (0, ())
 
     @pytest.mark.parametrize("scope", ["everything", "principal", "token"])
     def test_everything_principals_and_tokens_are_revoked_unseen(self, adapters: Adapters, scope: str) -> None:
@@ -82,9 +86,9 @@ class TestRevoke:
 
     def test_a_revocation_with_an_end_blocks_until_then_and_its_epoch_stays(self, filled: Adapters) -> None:
         _revoke(filled, "principal", until=NOW + 60)
-        stands = _stands(filled, "principal")
-        assert [stands.blocked(now) for now in (NOW, NOW + 59, NOW + 60)] == [True, True, False]
-        assert stands.epoch == 1
+        revocation_states = _stands(filled, "principal")
+        assert [revocation_states.blocked(now) for now in (NOW, NOW + 59, NOW + 60)] == [True, True, False]
+        assert revocation_states.epoch == 1
 
     def test_a_revocation_keeps_what_is_stored_for_its_thing(self, filled: Adapters) -> None:
         _revoke(filled, "grant")
@@ -118,7 +122,7 @@ class TestRepeat:
         _lift(filled, made, NOW + 5)
         stored = filled.control.revoke(made, samples.event("revocation.made"))
         assert (stored.lifted_at, stored.in_force(NOW + 6)) == (NOW + 5, False)
-        assert _stands(filled, "principal") == Standing(epoch=1)
+        assert _stands(filled, "principal") == RevocationState(epoch=1)
 
 
 class TestRevocations:
@@ -152,7 +156,7 @@ class TestRevocations:
         made = _revoke(filled, "principal")
         again = samples.revocation("token", "token-1", id=made.id)
         assert filled.control.revoke(again, samples.event("revocation.made")) == made
-        assert _stands(filled, "token") == Standing()
+        assert _stands(filled, "token") == RevocationState()
 
     def test_those_of_holders_are_among_the_tokens(self, filled: Adapters) -> None:
         held = Revocation.by_holder("token-1", "sub-1", NOW - 1)
@@ -175,9 +179,9 @@ class TestRevocations:
 
     @pytest.mark.parametrize("scope", SCOPES)
     def test_how_a_thing_stands_can_be_looked_at(self, filled: Adapters, scope: str) -> None:
-        before = filled.control.standing(SIX[scope])
+        before = filled.control.revocation_state(SIX[scope])
         made = _revoke(filled, scope)
-        after = filled.control.standing(SIX[scope])
+        after = filled.control.revocation_state(SIX[scope])
         assert (before.epoch, after.epoch, after.blocks) == (0, 1, ((made.id, None),))
         assert after.config == before.config
 
@@ -195,7 +199,7 @@ class TestLift:
             NOW + 5,
             "lifter",
         )
-        assert _stands(filled, "principal") == Standing(epoch=1)
+        assert _stands(filled, "principal") == RevocationState(epoch=1)
         assert _events(filled, "revocation.lifted") == 1
 
     @pytest.mark.parametrize("scope", SCOPES)
@@ -209,8 +213,12 @@ class TestLift:
     def test_of_two_revocations_of_one_thing_lifting_one_leaves_the_other_in_force(self, filled: Adapters) -> None:
         first, second = _revoke(filled, "grant"), _revoke(filled, "grant", until=NOW + 60)
         _lift(filled, first)
-        stands = _stands(filled, "grant")
-        assert (stands.blocked(NOW), stands.blocked(NOW + 60), stands.epoch) == (True, False, 2)
+        revocation_states = _stands(filled, "grant")
+        assert (revocation_states.blocked(NOW), revocation_states.blocked(NOW + 60), revocation_states.epoch) == (
+            True,
+            False,
+            2,
+        )
         _lift(filled, second)
         assert not _stands(filled, "grant").blocked(NOW)
 
@@ -238,11 +246,11 @@ class TestApply:
     def test_applying_a_policy_keeps_blocks_and_epochs(self, filled: Adapters) -> None:
         made = {scope: _revoke(filled, scope) for scope in SCOPES}
         put_in_force(filled.control, grant(calls=(Limit(7, "day"),)))
-        things = filled.gate.wave(SIX, calls()).things
-        assert {scope: (one.epoch, one.blocks) for scope, one in things.items()} == {
+        targets = filled.edge_state.read_and_count(SIX, calls()).targets
+        assert {scope: (one.epoch, one.blocks) for scope, one in targets.items()} == {
             scope: (1, ((one.id, None),)) for scope, one in made.items()
         }
-        assert (things["grant"].config or {})["call_limits"] == [{"count": 7, "window": "day"}]
+        assert (targets["grant"].config or {})["call_limits"] == [{"count": 7, "window": "day"}]
 
     def test_applying_a_policy_keeps_a_key_s_version(self, filled: Adapters) -> None:
         filled.control.set_key("openai", samples.key_version("v7"), samples.event("key.set"))
@@ -262,7 +270,7 @@ class TestApply:
     def test_a_grant_removed_has_no_config_and_keeps_its_epoch_for_when_it_comes_back(self, filled: Adapters) -> None:
         _lift(filled, _revoke(filled, "grant"))
         put_in_force(filled.control)
-        assert _stands(filled, "grant") == Standing(epoch=1)
+        assert _stands(filled, "grant") == RevocationState(epoch=1)
         assert filled.ledger.find(samples.wanted()).grants == ()
         assert filled.ledger.find(samples.wanted(grant="ci")).grants == ()
         put_in_force(filled.control, grant())
@@ -276,7 +284,7 @@ class TestApply:
     def test_a_grant_that_moved_to_another_key_is_no_candidate_for_the_old_one(self, filled: Adapters) -> None:
         put_in_force(filled.control, grant(key="other"), keys=("openai", "other"))
         assert filled.ledger.find(samples.wanted()).grants == ()
-        found = filled.ledger.find(Wanted((EVERYTHING,), samples.ISSUER, "other", None, NOW)).grants
+        found = filled.ledger.find(StateQuery((EVERYTHING,), samples.ISSUER, "other", None, NOW)).grants
         assert [one for one, _ in found or ()] == [grant(key="other")]
 
     def test_applying_a_policy_writes_one_event(self, filled: Adapters) -> None:

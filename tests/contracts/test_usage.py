@@ -27,9 +27,9 @@ def _issue(adapters: Adapters, sub: str = SUB, grant: str = "ci", now: int = NOW
 
 def _call(adapters: Adapters, sub: str = SUB, grant: str = "ci", now: int = NOW, refused: str = "") -> None:
     counters = quota.counters("calls", grant, sub, now)
-    adapters.gate.wave(SIX, counters)
+    adapters.edge_state.read_and_count(SIX, counters)
     if refused:
-        adapters.gate.give_back(counters, refused)
+        adapters.edge_state.give_back(counters, refused)
 
 
 def _refuse(adapters: Adapters, reason: str, grant: str = "ci", now: int = NOW) -> None:
@@ -114,7 +114,7 @@ class TestUses:
 
     def test_the_calls_of_all_callers_together_are_nobodys(self, adapters: Adapters) -> None:
         _issue(adapters)
-        adapters.gate.wave(SIX, calls(), quota.counters("calls", "ci", EVERYBODY, NOW))
+        adapters.edge_state.read_and_count(SIX, calls(), quota.counters("calls", "ci", EVERYBODY, NOW))
         assert [(one.principal, one.calls) for one in _uses(adapters)] == [(SUB, 1)]
 
     def test_last_seen_is_the_minute_of_the_last_token_or_call(self, adapters: Adapters) -> None:

@@ -57,7 +57,9 @@ class Verbs:
             edge_url="https://edge.example.com",
             identities=frozenset({GENERIC.identity}),
         )
-        self._edge = Edge(gate=adapters.gate, signing_keys=keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
+        self._edge = Edge(
+            state=adapters.edge_state, signing_keys=keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER
+        )
 
     def list_signing_keys(self) -> None:
         """Put the broker's key in force."""

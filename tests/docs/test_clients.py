@@ -15,7 +15,7 @@ from tests.running import ROOT
 from tests.sdks import page, results
 from tests.sdks.cases import Outcome
 from tests.sdks.clients import CLIENTS, NOTES, Client
-from tests.sdks.conversation import Said
+from tests.sdks.conversation import Description
 from tests.sdks.environments import HERE, requirements_of
 from tests.sdks.relay import Seen
 from tests.sdks.rules import broken, cases_of
@@ -123,7 +123,9 @@ def test_a_client_that_cannot_refresh_has_no_case_for_it() -> None:
 
 def test_what_differs_from_run_to_run_is_not_kept() -> None:
     request = "5cf1d720d995bf8b9a822d7863b963ba"
-    said = Said(error=f"E: headers: {{'date': 'now', 'a': 'b'}}, status_code: 403: ends in 31 s\n(request {request})")
+    said = Description(
+        error=f"E: headers: {{'date': 'now', 'a': 'b'}}, status_code: 403: ends in 31 s\n(request {request})"
+    )
     calls = (Seen("POST", "/k/v1/oauth/token", 200, ()), Seen("POST", "/k/v1/messages", 403, ("x-api-key",)))
     kept = results.record(Outcome(said, calls, 7.0))
     assert kept.said == "E: headers: {…}, status_code: 403: ends in N s (request REQUEST)"
@@ -133,7 +135,7 @@ def test_what_differs_from_run_to_run_is_not_kept() -> None:
 @pytest.mark.parametrize(("seconds", "told"), [(3.0, ""), (6.1, "some seconds"), (120.2, "about 2 min")])
 def test_how_long_several_requests_took_is_told_roughly(seconds: float, told: str) -> None:
     calls = (Seen("POST", "/openai/v1/responses", 429, ()),) * 3
-    assert results.record(Outcome(Said(error="E"), calls, seconds)).wait == told
+    assert results.record(Outcome(Description(error="E"), calls, seconds)).wait == told
 
 
 def test_each_environment_has_its_requirement_and_each_requirement_its_client() -> None:

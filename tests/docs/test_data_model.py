@@ -17,9 +17,9 @@ from chalicelib.aws import counters as dynamodb_counters
 from chalicelib.aws import tables as dynamodb
 from chalicelib.aws.tables import Item
 from chalicelib.errors import Refusal
-from chalicelib.exchange.ledger import Wanted
+from chalicelib.exchange.ledger import StateQuery
 from chalicelib.quota import counters
-from chalicelib.revocation import EVERYTHING, Thing
+from chalicelib.revocation import EVERYTHING, RevocationTarget
 from chalicelib.usage import UsageQuery, window_start
 from tests.contracts import dynamodb_adapters, tables_template
 from tests.deployment import CLAIMS, GITHUB, NOW, POLICY, ROLE, SUB, Deployment
@@ -42,7 +42,7 @@ Rows = Mapping[str, list[str]]
 @pytest.fixture
 def d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
     # What is counted here does not depend on how long moto takes.
-    monkeypatch.setattr(dynamodb, "WAVE_SECONDS", 60.0)
+    monkeypatch.setattr(dynamodb, "ROUND_TRIP_SECONDS", 60.0)
     monkeypatch.setattr(dynamodb_audit, "PAGE_SECONDS", 60.0)
     tables = tables_template.create_tables(dynamodb_adapters.locked_moto(), "kb-data-model")
     try:
@@ -111,7 +111,7 @@ def test_tokens_cost_what_the_document_says(d: Deployment) -> None:
         "refused, quota used up, named": partial(named, spent),
         "refused, replayed, named": partial(named, twice),
         "refused before it is verified, named": partial(named, twice + "A"),
-        "`GET /healthz`": partial(d.ledger.find, Wanted((EVERYTHING,), "", "", None, NOW)),
+        "`GET /healthz`": partial(d.ledger.find, StateQuery((EVERYTHING,), "", "", None, NOW)),
     }
     check(d, "Tokens", operations)
 
@@ -120,12 +120,12 @@ def test_taking_back_costs_what_the_document_says(d: Deployment) -> None:
     d.token("anthropic", repository_id="456780")
     targets = {"everything": "*", "issuer": GITHUB, "key": "openai", "grant": "app-ci", "principal": SUB, "token": "t"}
     made = {scope: d.revoke(scope, target) for scope, target in targets.items()}
-    look = partial(impact.of, Thing("key", "anthropic"), d.revocations, d.ledger, d.usage, NOW)
+    look = partial(impact.of, RevocationTarget("key", "anthropic"), d.revocations, d.ledger, d.usage, NOW)
     operations: Operations = {
         **{f"revoking, {scope}": partial(d.revoke, scope, target) for scope, target in targets.items()},
-        "lifting, everything, an issuer or a key": partial(d.lift, made["everything"]),
-        "lifting, a grant": partial(d.lift, made["grant"]),
-        "lifting, a principal or a token": partial(d.lift, made["principal"]),
+        "lifting, everything, an issuer or a key": partial(d.restore, made["everything"]),
+        "lifting, a grant": partial(d.restore, made["grant"]),
+        "lifting, a principal or a token": partial(d.restore, made["principal"]),
         "10 revocations listed": partial(d.revocations.revocations, "", "", 50),
         "dry run, 1 live token": look,
     }

@@ -22,7 +22,7 @@ from local.simulator.function_result import (
     parse_result,
 )
 from local.simulator.origin_event import Event
-from local.sqlite.edge_state import SqliteGate
+from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import StateFile
 from tests.fuzz import edge_events
 from tests.fuzz.edge_events import Tokens
@@ -66,9 +66,9 @@ class Stage:
         expired = parts.token(now=NOW - 3600)
         self.tokens = Tokens(self.good, [expired, "made-up", "a.b.c", ""])
         self.log: list[str] = []
-        gate = SqliteGate(StateFile(parts.directory / "state.db", durable=False).bind())
+        edge_state = SqliteEdgeState(StateFile(parts.directory / "state.db", durable=False).bind())
         signing = SigningKey(parts.directory / "signing-key.pem")
-        own = Edge(gate, signing, ProviderKeyFile(parts.directory / "provider-keys.json"), BROKER, EDGE)
+        own = Edge(edge_state, signing, ProviderKeyFile(parts.directory / "provider-keys.json"), BROKER, EDGE)
         self.handle = edge.make_handler(lambda: edge.Ports(own, lambda: NOW, self.log.append))
 
     def targets(self) -> list[Target]:

@@ -161,7 +161,7 @@ def _check_read(found: object) -> None:
 def check_policy(text: str) -> None:
     """A policy is refused with faults that name a line of it, or all of its grants have a scope, a quota and a key."""
     try:
-        parsed = policy.parse(text, dialect=DIALECT)
+        parsed = policy.parse(text, rules=DIALECT)
     except PolicyInvalid as invalid:
         _check_faults(invalid.faults, lines=text.count("\n") + 1)
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Call, Edge
-from chalicelib.edge.state import Gate
+from chalicelib.edge.state import EdgeState
 from chalicelib.errors import Refusal
 from chalicelib.exchange import exchange as exchange_verb
 from chalicelib.exchange.exchange import Broker, TokenRequest
@@ -45,14 +45,14 @@ class Actor:
     """
 
     keys: Keys
-    gate: Gate
+    edge_state: EdgeState
     ledger: Ledger
     grant: str | None = "ci"
 
     @classmethod
     def of(cls, adapters: Adapters, keys: Keys) -> Actor:
         """Return one that uses a store as it is."""
-        return cls(keys, adapters.gate, adapters.ledger)
+        return cls(keys, adapters.edge_state, adapters.ledger)
 
     @property
     def broker(self) -> Broker:
@@ -83,7 +83,7 @@ class Actor:
     @property
     def edge(self) -> Edge:
         """What an admission needs."""
-        return Edge(gate=self.gate, signing_keys=self.keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
+        return Edge(state=self.edge_state, signing_keys=self.keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
 
     def request(self, subject_token: str, idempotency_key: str = "") -> TokenRequest:
         """Return what is asked for in an exchange."""

@@ -14,7 +14,7 @@ from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, grant, issuance, jti_of, policy
 from tests.races.actor import Actor, idempotency_key, keys_in
-from tests.races.faults import FaultyGate, FaultyLedger
+from tests.races.faults import FaultyEdgeState, FaultyLedger
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class FaultyCall(Call):
 
     def __call__(self, adapters: Adapters) -> str:
         """Return "admitted", the refusal's reason, or where it failed."""
-        actor = Actor(keys_in(self.directory), FaultyGate(adapters.gate), adapters.ledger)
+        actor = Actor(keys_in(self.directory), FaultyEdgeState(adapters.edge_state), adapters.ledger)
         return _once(lambda: actor.call(random.choice(self.tokens), NOW), "admitted")
 
 
@@ -61,7 +61,7 @@ class FaultyExchange(Exchange):
 
     def __call__(self, adapters: Adapters) -> str:
         """Return "issued", the refusal's reason, or where it failed."""
-        actor = Actor(keys_in(self.directory), adapters.gate, FaultyLedger(adapters.ledger))
+        actor = Actor(keys_in(self.directory), adapters.edge_state, FaultyLedger(adapters.ledger))
         return _once(lambda: actor.exchange(actor.subject_token(self.subject, NOW), NOW), "issued")
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chalicelib.audit import Event, Page, Query
-from chalicelib.edge.state import Gate, Wave
+from chalicelib.edge.state import EdgeState, Snapshot
 from chalicelib.errors import Unavailable
-from chalicelib.exchange.ledger import Found, Issuance, Ledger, Wanted
+from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
 from chalicelib.quota import Counter
-from chalicelib.revocation import Thing
+from chalicelib.revocation import RevocationTarget
 
 RATE = 0.1
 """How often each point fails."""
@@ -23,36 +23,36 @@ def _may_fail(point: str) -> None:
 
 
 @dataclass(frozen=True)
-class FaultyGate:
+class FaultyEdgeState:
     """Fails around each of its calls; the refusal's reason says where."""
 
-    real: Gate
+    real: EdgeState
 
-    def wave(
+    def read_and_count(
         self,
-        things: Mapping[str, Thing],
+        targets: Mapping[str, RevocationTarget],
         counters: tuple[Counter, ...],
         total: tuple[Counter, ...] = (),
         again: str = "",
-    ) -> Wave:
-        """See `Gate.wave`."""
+    ) -> Snapshot:
+        """See `EdgeState.read_and_count`."""
         _may_fail("before_wave")
-        wave = self.real.wave(things, counters, total, again)
+        snapshot = self.real.read_and_count(targets, counters, total, again)
         _may_fail("after_wave")
-        return wave
+        return snapshot
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
-        """See `Gate.count`."""
+        """See `EdgeState.count`."""
         return self.real.count(counters)
 
     def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
-        """See `Gate.give_back`."""
+        """See `EdgeState.give_back`."""
         _may_fail("before_give_back")
         self.real.give_back(counters, reason)
         _may_fail("after_give_back")
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
-        """See `Gate.taken`."""
+        """See `EdgeState.taken`."""
         return self.real.taken(counters)
 
 
@@ -62,7 +62,7 @@ class FaultyLedger:
 
     real: Ledger
 
-    def find(self, wanted: Wanted) -> Found:
+    def find(self, wanted: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
         return self.real.find(wanted)
 

@@ -16,7 +16,7 @@ from chalicelib.aws.tables import Tables, read_batch
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.policy.compile import Policy
 from chalicelib.quota import Limit
-from chalicelib.revocation import EVERYTHING, Revocation, Thing
+from chalicelib.revocation import EVERYTHING, Revocation, RevocationTarget
 from tests.contracts import dynamodb_adapters, samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER, NOW, grant, issuer, jti_of, new_id, policy, put_in_force, wanted
@@ -80,9 +80,9 @@ class Interrupted:
         about = {"kind": kind} | ({"principal": principal} if principal else {})
         return [one.jti for one in events(self.adapters.ledger, **about)]
 
-    def copies(self, thing: Thing) -> Counter[tuple[int, bool]]:
+    def copies(self, target: RevocationTarget) -> Counter[tuple[int, bool]]:
         """Return epoch and whether it is blocked, of every copy of a thing."""
-        items = read_batch(self.tables, {self.tables.control: keys(thing)})
+        items = read_batch(self.tables, {self.tables.control: keys(target)})
         return Counter(
             (int(one.get("epoch", {"N": "0"})["N"]), any(name.startswith(BLOCK) for name in one)) for one in items
         )
@@ -142,46 +142,46 @@ def calls(here: Interrupted) -> None:
 
 def revocations(here: Interrupted, scope: str) -> None:
     """A revocation is on every copy, with its record and event, or nowhere; repeating finishes it; so does its end."""
-    target = {"everything": EVERYTHING.id, "issuer": ISSUER, "key": "openai", "grant": "ci"}.get(scope, new_id())
-    first, event = _asked(scope, target)
+    target_id = {"everything": EVERYTHING.id, "issuer": ISSUER, "key": "openai", "grant": "ci"}.get(scope, new_id())
+    first, event = _asked(scope, target_id)
     cuts = [*here.cuts(partial(here.adapters.control.revoke, first, event))]
-    here.adapters.control.lift(first.id, "tester", samples.event("revocation.lifted"))
+    here.adapters.control.restore(first.id, "tester", samples.event("revocation.lifted"))
     for cut, operation in cuts:
-        thing = Thing(scope, target if scope in ("everything", "issuer", "key", "grant") else new_id())
-        made, event = _asked(scope, thing.id)
-        before, revoked = here.copies(thing), len(here.events(kind="revocation.made"))
+        target = RevocationTarget(scope, target_id if scope in ("everything", "issuer", "key", "grant") else new_id())
+        made, event = _asked(scope, target.id)
+        before, revoked = here.copies(target), len(here.events(kind="revocation.made"))
         here.cut_off(cut, partial(here.adapters.control.revoke, made, event))
         done = cut.carried_out and operation == "TransactWriteItems"
-        assert here.copies(thing) == (_one_more(thing, before) if done else before)
+        assert here.copies(target) == (_one_more(target, before) if done else before)
         assert len(here.events(kind="revocation.made")) == revoked + done
         here.adapters.control.revoke(made, replace(event, id=new_id()))
-        assert here.copies(thing) == _one_more(thing, before)
+        assert here.copies(target) == _one_more(target, before)
         assert len(here.events(kind="revocation.made")) == revoked + 1
-        assert here.adapters.control.lift(made.id, "tester", samples.event("revocation.lifted"))
+        assert here.adapters.control.restore(made.id, "tester", samples.event("revocation.lifted"))
 
 
 def restorations(here: Interrupted, scope: str) -> None:
     """The end of a revocation is on every copy, with its event, or nowhere; repeating finishes it."""
-    target = {"everything": EVERYTHING.id, "issuer": ISSUER, "key": "openai", "grant": "ci"}.get(scope, new_id())
-    thing = Thing(scope, target)
+    target_id = {"everything": EVERYTHING.id, "issuer": ISSUER, "key": "openai", "grant": "ci"}.get(scope, new_id())
+    target = RevocationTarget(scope, target_id)
 
     def revoked() -> Revocation:
-        return here.adapters.control.revoke(*_asked(scope, target))
+        return here.adapters.control.revoke(*_asked(scope, target_id))
 
-    def lift(made: Revocation) -> None:
-        assert here.adapters.control.lift(made.id, "tester", samples.event("revocation.lifted"))
+    def restore(made: Revocation) -> None:
+        assert here.adapters.control.restore(made.id, "tester", samples.event("revocation.lifted"))
 
     first = revoked()
-    for cut, operation in here.cuts(partial(lift, first)):
+    for cut, operation in here.cuts(partial(restore, first)):
         made = revoked()
-        before, lifted = here.copies(thing), len(here.events(kind="revocation.lifted"))
-        here.cut_off(cut, partial(lift, made))
+        before, lifted = here.copies(target), len(here.events(kind="revocation.lifted"))
+        here.cut_off(cut, partial(restore, made))
         done = cut.carried_out and operation == "TransactWriteItems"
         after = Counter({(epoch, False): copies for (epoch, _), copies in before.items()})
-        assert here.copies(thing) == (after if done else before)
+        assert here.copies(target) == (after if done else before)
         assert len(here.events(kind="revocation.lifted")) == lifted + done
-        lift(made)
-        assert here.copies(thing) == after
+        restore(made)
+        assert here.copies(target) == after
         assert len(here.events(kind="revocation.lifted")) == lifted + 1
 
 
@@ -189,10 +189,10 @@ def _asked(scope: str, target: str) -> tuple[Revocation, Event]:
     return samples.revocation(scope, target), samples.event("revocation.made")
 
 
-def _one_more(thing: Thing, before: Counter[tuple[int, bool]]) -> Counter[tuple[int, bool]]:
+def _one_more(target: RevocationTarget, before: Counter[tuple[int, bool]]) -> Counter[tuple[int, bool]]:
     """Return how the copies stand after one more revocation."""
     [(epoch, _)] = before or {(0, False): 0}
-    return Counter({(epoch + 1, True): len(keys(thing))})
+    return Counter({(epoch + 1, True): len(keys(target))})
 
 
 def policy_is_finished_by_repeating(make: Make) -> None:

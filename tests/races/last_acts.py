@@ -66,7 +66,11 @@ class Call:
     def __call__(self, adapters: Adapters, keys: Keys, steps: Steps) -> str:
         """Return "admitted"."""
         real = Actor.of(adapters, keys).edge
-        edge = replace(real, gate=steps.around("gate", real.gate), signing_keys=steps.around("keys", real.signing_keys))
+        edge = replace(
+            real,
+            state=steps.around("edge_state", real.state),
+            signing_keys=steps.around("keys", real.signing_keys),
+        )
         admission.admit(call_with(self.token), edge, NOW)
         return "admitted"
 
@@ -94,7 +98,7 @@ class Lift:
         """Return "lifted"."""
         del keys
         event = samples.event("revocation.lifted")
-        assert steps.around("control", adapters.control).lift(self.revocation.id, "tester", event)
+        assert steps.around("control", adapters.control).restore(self.revocation.id, "tester", event)
         return "lifted"
 
 

@@ -14,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
-from chalicelib.exchange.ledger import Found, Ledger, Wanted
+from chalicelib.exchange.ledger import ExchangeState, Ledger, StateQuery
 from chalicelib.quota import Limit
 from chalicelib.revocation import EVERYTHING, Revocation
 from tests.contracts import samples
@@ -64,7 +64,7 @@ class _Dawdling:
         self._real = real
         self.issue, self.record, self.page = real.issue, real.record, real.page
 
-    def find(self, wanted: Wanted) -> Found:
+    def find(self, wanted: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
         found = self._real.find(wanted)
         time.sleep(random.uniform(0, DAWDLE))
@@ -123,7 +123,7 @@ class _Processes:
     def restore(self, revocation_id: str) -> None:
         """See `Field.restore`."""
         event = samples.event("revocation.lifted", at=int(time.time()))
-        assert self._control.lift(revocation_id, "tester", event)
+        assert self._control.restore(revocation_id, "tester", event)
 
     def begin(self, first: Told) -> None:
         """See `Field.begin`."""

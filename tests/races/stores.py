@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from local.sqlite import state_file as sqlite
-from local.sqlite.edge_state import SqliteGate
+from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import StateFile
 from tests.contracts import sqlite_adapters
 from tests.contracts.adapters import Adapters
@@ -54,7 +54,7 @@ class SqliteStore:
             durable.close()
 
         try:
-            yield Opened(replace(sqlite_adapters.over(durable), gate=SqliteGate(fast)), leave)
+            yield Opened(replace(sqlite_adapters.over(durable), edge_state=SqliteEdgeState(fast)), leave)
         finally:
             leave()
             sqlite.WAIT_MS = kept

@@ -9,7 +9,7 @@ from typing import Any
 
 from local.practice.completions import SENTENCE
 from tests.sdks.clients import Client
-from tests.sdks.conversation import Conversation, Said
+from tests.sdks.conversation import Conversation, Description
 from tests.sdks.relay import Seen
 from tests.sdks.stage import EVERYTHING, GRANTS, NARROW, ONCE, RUNNER, SLOWLY, TTL, Place, Stage
 
@@ -23,7 +23,7 @@ _LATE_IN_A_MINUTE = range(35, 51)
 class Outcome:
     """What a case came to. said: by its last step. seen: the requests of that step. seconds: that it took."""
 
-    said: Said
+    said: Description
     seen: tuple[Seen, ...]
     seconds: float
 

@@ -25,7 +25,7 @@ class Mute(RuntimeError):  # noqa: N818  it says what the process is
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Description:
     """What the user of a client sees: a text in so many pieces, or an error."""
 
     text: str = ""
@@ -42,7 +42,7 @@ class Conversation:
     log: Path
     version: str = ""
 
-    def ask(self, step: str, **how: Any) -> Said:  # noqa: ANN401  what steps.py reads
+    def ask(self, step: str, **how: Any) -> Description:  # noqa: ANN401  what steps.py reads
         """Have one step done; raises Mute."""
         assert self.process.stdin is not None
         try:
@@ -50,7 +50,7 @@ class Conversation:
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # `hear` says why
-        return Said(**self.hear())
+        return Description(**self.hear())
 
     def hear(self) -> dict[str, Any]:
         """Return the next thing it says; what is no JSON is some library's own chatter."""

@@ -267,17 +267,17 @@ _PRINTED: list[tuple[object, str]] = [
 @pytest.mark.parametrize(
     "show", [repr, str, format, lambda one: f"{one}", lambda one: f"{one!r:>5}", lambda one: f"{[one]}"]
 )
-@pytest.mark.parametrize(("thing", "secret"), _PRINTED, ids=lambda one: type(one).__name__)
-def test_what_holds_a_key_or_a_token_redacts_itself(thing: object, secret: str, show: Callable[[object], str]) -> None:
-    shown = show(thing)
-    assert type(thing).__name__ in shown
+@pytest.mark.parametrize(("target", "secret"), _PRINTED, ids=lambda one: type(one).__name__)
+def test_what_holds_a_key_or_a_token_redacts_itself(target: object, secret: str, show: Callable[[object], str]) -> None:
+    shown = show(target)
+    assert type(target).__name__ in shown
     assert secret not in shown
 
 
-@pytest.mark.parametrize("thing", [thing for thing, _ in _PRINTED], ids=lambda one: type(one).__name__)
-def test_what_holds_a_key_or_a_token_does_not_go_into_json_by_mistake(thing: object) -> None:
+@pytest.mark.parametrize("target", [target for target, _ in _PRINTED], ids=lambda one: type(one).__name__)
+def test_what_holds_a_key_or_a_token_does_not_go_into_json_by_mistake(target: object) -> None:
     with pytest.raises(TypeError, match="is not JSON serializable"):
-        json.dumps({"detail": [thing]})
+        json.dumps({"detail": [target]})
 
 
 def test_exceptions_say_fixed_words_only() -> None:

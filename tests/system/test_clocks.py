@@ -57,7 +57,7 @@ class Parts:
             edge_url="https://edge.example.com",
             identities=frozenset({GENERIC.identity}),
         )
-        self.edge = Edge(adapters.gate, keys.broker, _ProviderKeys(), BROKER)
+        self.edge = Edge(adapters.edge_state, keys.broker, _ProviderKeys(), BROKER)
 
     def apply(self, *calls: Limit) -> None:
         """Put a policy in force with these limits of calls."""
@@ -189,7 +189,7 @@ class TestRevocation:
         made = parts.revoke(NOON + administrator)
         assert parts.admit(token, now) == "revoked_principal"
         lifted = samples.event("revocation.lifted", at=NOON + administrator)
-        assert parts.adapters.control.lift(made, "tester", lifted)
+        assert parts.adapters.control.restore(made, "tester", lifted)
         assert parts.admit(token, now) == "stale_principal"
         assert parts.admit(parts.exchange(NOON), now) == ""
 

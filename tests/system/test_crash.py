@@ -173,7 +173,7 @@ class TestCall:
         after = (before, (1, 1, 1)) if times else (once, (0, 0, 0))
         in_order = [(before, (0, 0, 0)), (once, (0, 0, 0)), after]
         assert [one for one, _ in itertools.groupby(counted)] == in_order[: 3 if times else 2]
-        assert found.steps()[counted.index(in_order[1])] == "after gate.wave"
+        assert found.steps()[counted.index(in_order[1])] == "after edge_state.read_and_count"
         for one in found.every:
             assert (one.answer in ("", found.lived.answer), left_in(one.path).integrity) == (True, "ok")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.errors import Refusal
-from chalicelib.revocation import EVERYTHING, SCOPES, Revocation, Thing
+from chalicelib.revocation import EVERYTHING, SCOPES, Revocation, RevocationTarget
 from local.sqlite.state_file import StateFile
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
@@ -74,11 +74,11 @@ def _reason(template: Template, adapters: Adapters) -> str:
 def _standing(made: Revocation, path: Path) -> tuple[int, bool, int, int]:
     """Return a thing's epoch, whether it is blocked, and how many records and events say so."""
     with opened(path) as adapters:
-        stands = adapters.control.standing(Thing(made.scope, made.target))
+        revocation_states = adapters.control.revocation_state(RevocationTarget(made.scope, made.target))
         records = adapters.control.revocations(made.scope, "", 10).revocations
     left = left_in(path)
     assert left.integrity == "ok"
-    return stands.epoch, stands.blocked(NOW), len(records), left.events["revocation.made"]
+    return revocation_states.epoch, revocation_states.blocked(NOW), len(records), left.events["revocation.made"]
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -90,9 +90,9 @@ class TestRevocation:
     ) -> None:
         made = template.revocation(scope)
         found = deaths(born, Revoke(made), template.path, tmp_path / "deaths")
-        stands = [_standing(made, one.path) for one in found.every]
+        revocation_states = [_standing(made, one.path) for one in found.every]
         switch = found.steps().index("after control.revoke")
-        assert stands == [(0, False, 0, 0)] * switch + [(1, True, 1, 1)] * (len(stands) - switch)
+        assert revocation_states == [(0, False, 0, 0)] * switch + [(1, True, 1, 1)] * (len(revocation_states) - switch)
         assert all(found.steps().index(one.step) > switch for one in found.every if one.answer)
         for one in found.every:
             with opened(one.path) as adapters:
@@ -108,14 +108,14 @@ class TestRevocation:
         with opened(path) as adapters:
             adapters.control.revoke(made, samples.event("revocation.made"))
         found = deaths(born, Lift(made), path, tmp_path / "deaths")
-        switch = found.steps().index("after control.lift")
+        switch = found.steps().index("after control.restore")
         for number, one in enumerate(found.every):
             lifted = number >= switch
             assert _standing(made, one.path) == (1, not lifted, 1, 1)
             assert left_in(one.path).events["revocation.lifted"] == lifted
             with opened(one.path) as adapters:
                 assert _reason(template, adapters) == (f"stale_{scope}" if lifted else f"revoked_{scope}")
-                adapters.control.lift(made.id, "tester", samples.event("revocation.lifted"))
+                adapters.control.restore(made.id, "tester", samples.event("revocation.lifted"))
                 assert _reason(template, adapters) == f"stale_{scope}"
             assert left_in(one.path).events["revocation.lifted"] == 1
 

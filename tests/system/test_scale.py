@@ -13,7 +13,7 @@ import pytest
 
 from chalicelib.audit import Event, Page, Query
 from chalicelib.errors import Refusal
-from chalicelib.exchange.ledger import Found, Issuance, Ledger, Wanted
+from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
 from chalicelib.policy import compile as policy
 from chalicelib.policy import grants, lint, plan
 from chalicelib.policy import yaml_nodes as policy_yaml
@@ -32,7 +32,7 @@ SECONDS = 60
 
 def apply(parts: Parts, text: str) -> Policy:
     """Put a policy in force as an administrator does: read it, check it, see what it changes, write it."""
-    parsed = policy.parse(text, dialect=DIALECT)
+    parsed = policy.parse(text, rules=DIALECT)
     assert lint.lint(parsed, DIALECT.presets) == ()
     assert len(plan.plan(None, parsed)) == len(parsed.grants) + len(parsed.issuers) + len(parsed.keys)
     parts.control.apply(parsed, text, parts.control.current().version, parts.event())
@@ -114,7 +114,7 @@ class WatchedLedger:
         self._ledger = ledger
         self.calls: list[str] = []
 
-    def find(self, wanted: Wanted) -> Found:
+    def find(self, wanted: StateQuery) -> ExchangeState:
         self.calls.append("find")
         return self._ledger.find(wanted)
 
@@ -159,7 +159,7 @@ def test_the_types_of_the_file_are_looked_at_once_and_not_for_each_grant(monkeyp
         return fields(kind)
 
     monkeypatch.setattr(msgspec.structs, "fields", noted)
-    policy.parse(large_policy(20, issuers=20), dialect=DIALECT)
+    policy.parse(large_policy(20, issuers=20), rules=DIALECT)
     assert sorted(map(str, looked_at)) == sorted(map(str, set(looked_at)))
 
 
@@ -209,6 +209,6 @@ def test_as_many_candidates_as_are_tried_need_no_name(tmp_path: Path) -> None:
 
 
 def test_only_the_grants_of_the_issuer_and_key_are_read(large: Parts) -> None:
-    found = large.ledger.find(Wanted((EVERYTHING,), "https://issuer-7.example", "openai", None, NOW))
+    found = large.ledger.find(StateQuery((EVERYTHING,), "https://issuer-7.example", "openai", None, NOW))
     assert found.grants is not None
     assert {grant.issuer for grant, _ in found.grants} == {"https://issuer-7.example"}

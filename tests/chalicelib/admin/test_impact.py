@@ -11,7 +11,7 @@ from chalicelib.admin import impact
 from chalicelib.admin.impact import LOOKED_AT, Impact
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal, Unavailable
-from chalicelib.revocation import Thing
+from chalicelib.revocation import RevocationTarget
 from chalicelib.tokens.verify import TTL_CEILING
 from local.sqlite.usage import SqliteUsage
 from tests.parts import CI, CLUSTER, NOW, SUB, Parts, claims_of, grant, mint, parts_in
@@ -27,7 +27,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 
 def of(parts: Parts, scope: str, target: str, now: int = NOW) -> Impact:
-    return impact.of(Thing(scope, target), parts.control, parts.ledger, SqliteUsage(parts.state), now)
+    return impact.of(RevocationTarget(scope, target), parts.control, parts.ledger, SqliteUsage(parts.state), now)
 
 
 def subs(found: Impact) -> list[str]:
@@ -146,7 +146,7 @@ def test_what_never_was_is_refused_as_the_real_thing_would_be(parts: Parts, scop
 
 
 def test_a_grant_that_is_gone_but_was_revoked_once_can_be_asked_about(parts: Parts) -> None:
-    parts.lift(parts.revoke("grant", "app"))
+    parts.restore(parts.revoke("grant", "app"))
     parts.apply(grant().replace("  app:", "  later:"))
     assert of(parts, "grant", "app").complete
 

@@ -15,7 +15,7 @@ import pytest
 from chalicelib.errors import Refusal
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.providers.keys import ProviderKey, ProviderKeyStore
-from chalicelib.revocation import Thing
+from chalicelib.revocation import RevocationTarget
 from local.machine import Machine, Urls
 from tests.http_door import ADA, Door
 from tests.parts import ISSUERS, KEY_VALUE, NOW, Parts, parts_in
@@ -59,7 +59,7 @@ def stored(parts: Parts, name: str = "openai") -> list[str]:
 
 
 def in_force(parts: Parts, name: str = "openai") -> dict[str, Any]:
-    return dict(parts.control.standing(Thing("key", name)).config or {})
+    return dict(parts.control.revocation_state(RevocationTarget("key", name)).config or {})
 
 
 def problem(answer: Answer) -> tuple[int, str, str]:
@@ -319,7 +319,7 @@ def test_with_real_keys_a_machine_sends_them_to_https_alone(tmp_path: Path) -> N
     door = Door(lambda: ports, "admin")
     assert put(door, {"value": VALUE, "origin": "http://localhost:9000"}).status == 400
     assert put(door, {"value": VALUE}).json["origin"] == "https://api.openai.com"
-    assert machine.control().standing(Thing("key", "openai")).config is not None
+    assert machine.control().revocation_state(RevocationTarget("key", "openai")).config is not None
     with pytest.raises(Refusal, match="provider_key_missing"):
         machine.edge_ports().edge.provider_keys.get("anthropic", "x")
     Machine.of(tmp_path / "state").prepare(None, {})

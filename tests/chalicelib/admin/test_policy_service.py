@@ -14,7 +14,7 @@ from chalicelib.audit import Event
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy import lint
-from chalicelib.policy.compile import Dialect
+from chalicelib.policy.compile import InstallationRules
 from chalicelib.tokens.jwk import VerifyingKey
 from local.sqlite.control import SqliteControl
 from local.sqlite.ledger import SqliteLedger
@@ -190,7 +190,7 @@ def test_before_the_first_policy_there_is_nothing_to_explain_or_replay(parts: Pa
 
 
 def test_a_policy_in_force_that_no_longer_parses_says_what_is_wrong_with_it(parts: Parts) -> None:
-    without = Dialect({})
+    without = InstallationRules({})
     looks: list[Callable[[], object]] = [
         lambda: administer.explained({"claims": {}}, parts.control, without, parts.broker().keys, NOW),
         lambda: administer.planned(Sent(_GENERIC, "new.yaml", ()), parts.control, without),

@@ -181,12 +181,12 @@ class ByPlace:
     """Usage in the order of places, as DynamoDB keeps it: `a b#g` before `a#g`, and `a#b#g` among the grants of `a`."""
 
     def __init__(self, uses: dict[str, list[str]]) -> None:
-        self._uses = sorted((Use(sub, name, tokens=1) for sub in uses for name in uses[sub]), key=Use.place)
+        self._uses = sorted((Use(sub, name, tokens=1) for sub in uses for name in uses[sub]), key=Use.cursor_key)
 
     def uses(self, query: UsageQuery) -> UsagePage:
-        found = [one for one in self._uses if one.place() > query.after and query.principal in ("", one.principal)]
+        found = [one for one in self._uses if one.cursor_key() > query.after and query.principal in ("", one.principal)]
         shown = tuple(found[: query.limit])
-        return UsagePage(shown, shown[-1].place() if len(found) > len(shown) else "")
+        return UsagePage(shown, shown[-1].cursor_key() if len(found) > len(shown) else "")
 
     def recent_calls(self, *_: object) -> dict[tuple[str, str], int]:
         return {}
@@ -280,7 +280,7 @@ def test_its_newest_20_events_are_told(parts: Parts, door: Door) -> None:
 @pytest.mark.parametrize("seen_by", ["revocation", "event", "usage"])
 def test_whoever_was_seen_in_any_way_is_there(parts: Parts, door: Door, seen_by: str) -> None:
     if seen_by == "revocation":
-        parts.lift(parts.revoke("principal", SUB))
+        parts.restore(parts.revoke("principal", SUB))
     elif seen_by == "event":
         parts.exchange(mint(now=NOW - 30 * DAY), NOW - 30 * DAY)
     else:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from chalicelib.admin import revocations as admin_revocations
-from chalicelib.revocation import SCOPES, Thing
+from chalicelib.revocation import SCOPES, RevocationTarget
 from tests.http_door import ADA, Door
 from tests.parts import CI, NOW, SUB, Parts, parts_in
 from tests.running import Answer, Running
@@ -77,7 +77,7 @@ def test_they_are_filtered_by_scope_and_by_whether_they_are_in_force(parts: Part
     made = {
         scope: parts.revoke(scope, "openai" if scope == "key" else "app") for scope in ("key", "grant", "principal")
     }
-    parts.lift(made["grant"])
+    parts.restore(made["grant"])
     assert [one["id"] for one in listed(door, scope="key")] == [made["key"]]
     assert {one["id"] for one in listed(door, in_force="true")} == {made["key"], made["principal"]}
     assert [one["id"] for one in listed(door, in_force="false")] == [made["grant"]]
@@ -97,7 +97,7 @@ def test_they_are_paged_without_gap_or_repetition(
     monkeypatch.setattr(admin_revocations, "PAGE_LIMIT", 3)  # so that one page is made of several, too
     made = [parts.revoke("principal", f"p-{number}") for number in range(14)]
     for number in (0, 3, 4, 5, 6, 7, 8, 13):
-        parts.lift(made[number])
+        parts.restore(made[number])
     wanted = {one["id"] for one in listed(door, limit="200", **({"in_force": in_force} if in_force else {}))}
     assert len(wanted) == {"true": 6, "false": 8, None: 14}[in_force]
     seen: list[str] = []
@@ -154,13 +154,13 @@ def test_a_repeated_request_with_its_key_is_answered_the_same_and_changes_nothin
     assert [(one.status, one.json) for one in again] == [(201, first.json)] * 3
     assert first.json["at"] == NOW
     assert len(parts.events(kind="revocation.made")) == 1
-    stands = parts.control.standing(Thing("principal", SUB))
-    assert (stands.epoch, stands.blocks) == (1, ((first.json["id"], NOW + 60),))
+    revocation_states = parts.control.revocation_state(RevocationTarget("principal", SUB))
+    assert (revocation_states.epoch, revocation_states.blocks) == (1, ((first.json["id"], NOW + 60),))
 
 
 def test_without_a_key_each_request_is_a_revocation_of_its_own(parts: Parts, door: Door) -> None:
     assert revoke(door).json["id"] != revoke(door).json["id"]
-    assert parts.control.standing(Thing("principal", SUB)).epoch == 2
+    assert parts.control.revocation_state(RevocationTarget("principal", SUB)).epoch == 2
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_key_with_another_request_is_a_422_and_changes_nothing(
     )
     assert len(parts.events(kind="revocation.made")) == 1
     assert [one["id"] for one in listed(door)] == [first.json["id"]]
-    assert parts.control.standing(Thing("grant", "app")).epoch == 0
+    assert parts.control.revocation_state(RevocationTarget("grant", "app")).epoch == 0
 
 
 def test_the_same_key_of_another_author_is_another_revocation(parts: Parts, door: Door) -> None:
@@ -250,7 +250,7 @@ def test_a_dry_run_says_who_would_be_cut_off_and_changes_nothing(parts: Parts, d
 
 def test_dry_run_false_does_it(parts: Parts, door: Door) -> None:
     assert door.administer("POST", REVOCATIONS, asked(), query={"dry_run": "false"}).status == 201
-    assert parts.control.standing(Thing("principal", SUB)).blocked(NOW)
+    assert parts.control.revocation_state(RevocationTarget("principal", SUB)).blocked(NOW)
 
 
 def test_a_misspelt_dry_run_changes_nothing(parts: Parts, door: Door) -> None:
@@ -260,7 +260,7 @@ def test_a_misspelt_dry_run_changes_nothing(parts: Parts, door: Door) -> None:
     for query in queries:
         assert problem(door.administer("POST", REVOCATIONS, asked(), query=query))[:2] == (400, "invalid_request")
         assert problem(delete(door, made, **query))[:2] == (400, "invalid_request")
-    assert parts.control.standing(Thing("principal", SUB)).epoch == 1
+    assert parts.control.revocation_state(RevocationTarget("principal", SUB)).epoch == 1
     assert [one["in_force"] for one in listed(door)] == [True]
 
 
@@ -289,7 +289,7 @@ def test_a_lifting_is_rehearsed_with_whether_something_else_still_blocks(parts: 
     assert parts.events(kind="revocation.lifted") == ()
     delete(door, second)
     assert delete(door, first, dry_run="true").json["still_blocked"] is False
-    assert parts.control.standing(Thing(scope, ids[scope])).blocked(NOW)
+    assert parts.control.revocation_state(RevocationTarget(scope, ids[scope])).blocked(NOW)
 
 
 @pytest.mark.parametrize(

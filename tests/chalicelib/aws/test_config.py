@@ -97,7 +97,7 @@ def test_the_tables_region_is_the_baked_one_whatever_the_environment_says(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "made-up")
     made: Any = config.edge_on_aws(bake(tmp_path))
-    tables = made.gate._tables
+    tables = made.state._tables
     assert tables.client.meta.region_name == "eu-central-1"
     assert (tables.control, tables.counters, made.issuer, made.url) == (
         "keybroker-control",

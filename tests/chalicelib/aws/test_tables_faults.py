@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.aws.gate import DynamoGate
+from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.tables import CONNECTIONS
 from chalicelib.errors import Unavailable
 from tests.chalicelib.issuers.test_fetch import certificate
@@ -164,14 +164,14 @@ def test_while_the_store_is_slow_every_port_refuses_in_time_changes_nothing_and_
 def test_forty_stuck_waves_are_refused_and_leave_nothing_behind_that_keeps_the_next_one_waiting(
     here: Stage, fault: Fault
 ) -> None:
-    wave = PORTS["wave"]
+    snapshot = PORTS["read_and_count"]
     with here.door.failing(fault) as arrived:
-        _all_refuse([wave] * 40, here)
+        _all_refuse([snapshot] * 40, here)
     assert len(arrived) <= 2 * CONNECTIONS, "what was waiting for a thread when its wave ended is not sent"
     healed = time.monotonic()
     while True:
         try:
-            wave(here)
+            snapshot(here)
             break
         except Unavailable:
             assert time.monotonic() - healed < BOUND
@@ -224,15 +224,15 @@ def test_over_tls_what_is_slow_is_given_up_as_it_is_without(tmp_path: Path, monk
     file = certificate(tmp_path, "localhost")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(file))
     with door(file) as opened, tables_behind(opened) as tables:
-        gate = DynamoGate(tables)
+        edge_state = DynamoEdgeState(tables)
         for fault in (hangs, drips_from_the_first_byte, drips_from_the_body_on):
             started = time.monotonic()
             with opened.failing(fault), pytest.raises(Unavailable):
-                gate.count(calls())
+                edge_state.count(calls())
             assert time.monotonic() - started < BOUND
             settle()
             assert time.monotonic() - started < BOUND
-        assert set(patiently(lambda: gate.count(calls())).values()) <= {1, 2, 3}
+        assert set(patiently(lambda: edge_state.count(calls())).values()) <= {1, 2, 3}
 
 
 class TestSink:

@@ -17,7 +17,7 @@ from chalicelib.aws.counters import items
 from chalicelib.aws.tables import TRANSACTION_SECONDS
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import WINDOWS
-from chalicelib.revocation import Thing
+from chalicelib.revocation import RevocationTarget
 from tests.contracts import samples
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.samples import NOW, SIX, SUB, calls, jti_of, new_id
@@ -36,7 +36,7 @@ from tests.faulty_dynamodb import (
     where,
 )
 
-BATCHING = "find find_named wave keys uses uses_of recent_calls exchange admit apply".split()  # noqa: SIM905  a list of words
+BATCHING = "find find_named read_and_count keys uses uses_of recent_calls exchange admit apply".split()  # noqa: SIM905  a list of words
 BOUND = TRANSACTION_SECONDS + 2.0
 """Seconds within which anything gives up: a read, TRANSACTION_SECONDS, and the last try, which may begin just before."""
 
@@ -210,19 +210,19 @@ class TestLost:
         self, here: Stage, lost: Fault
     ) -> None:
         made = samples.revocation("principal", new_id())
-        thing = Thing("principal", made.target)
+        target = RevocationTarget("principal", made.target)
         revoke = functools.partial(here.adapters.control.revoke, made)
         _lose(here, lambda: revoke(samples.event("revocation.made")), lost)
-        before = here.past.standing(thing)
+        before = here.past.revocation_state(target)
         assert (before.blocked(NOW), before.epoch) == (True, 1)
         assert patiently(lambda: revoke(samples.event("revocation.made"))) == made
-        assert here.past.standing(thing) == before
+        assert here.past.revocation_state(target) == before
 
     def test_a_lifting_that_was_not_answered_is_done_and_repeating_it_changes_nothing(self, here: Stage) -> None:
         made = here.held
-        _lose(here, lambda: here.lift(made))
+        _lose(here, lambda: here.restore(made))
         before = here.content()
-        lifted = patiently(lambda: here.lift(made))
+        lifted = patiently(lambda: here.restore(made))
         assert lifted is not None
         assert (lifted.id, lifted.lifted_at) == (made.id, NOW)
         assert here.content() == before

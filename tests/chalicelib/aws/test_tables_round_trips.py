@@ -1,4 +1,4 @@
-"""In how many waves each verb goes to DynamoDB, and with which requests, as DynamoDB itself sees them arrive."""
+"""In how many round trips each verb goes to DynamoDB, and with which requests, as DynamoDB itself sees them arrive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINGER = 0.05
 PATIENCE = 0.8
 """Seconds that a request waits for the others of its wave: they come at once, or it is answered without them."""
 
-Wave = Counter[str]
+RoundTrip = Counter[str]
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +43,14 @@ def here(shared: Stage) -> Iterator[Stage]:
         patiently(lambda: shared.apply(grant()))
 
 
-class Waves:
+class RoundTrips:
     """Holds every request back until all of its wave are there, so that one which waits for another's answer never comes.
 
     sizes: how many requests make a wave. seen: which ones did.
     """
 
     def __init__(self, *sizes: int) -> None:
-        self.seen: list[Wave] = []
+        self.seen: list[RoundTrip] = []
         self._sizes = sizes
         self._arrived = threading.Condition()
         self._open = False
@@ -61,24 +61,24 @@ class Waves:
             if not self._open:
                 self._open = True
                 self.seen.append(Counter())
-            wave, size = self.seen[-1], (*self._sizes, *[0] * len(self.seen))[len(self.seen) - 1]
-            wave[turn.operation] += 1
+            snapshot, size = self.seen[-1], (*self._sizes, *[0] * len(self.seen))[len(self.seen) - 1]
+            snapshot[turn.operation] += 1
             self._arrived.notify_all()
-            self._arrived.wait_for(lambda: wave.total() >= size, PATIENCE)
+            self._arrived.wait_for(lambda: snapshot.total() >= size, PATIENCE)
         time.sleep(LINGER)
         with self._arrived:
             self._open = False
         turn.send(turn.served())
 
 
-def _waves(here: Stage, act: Callable[[], object], *expected: Wave) -> list[Wave]:
-    """Do something; return the waves that it made. expected: so many requests are waited for."""
+def _round_trips(here: Stage, act: Callable[[], object], *expected: RoundTrip) -> list[RoundTrip]:
+    """Do something; return the round trips that it made. expected: so many requests are waited for."""
 
-    def seen() -> list[Wave]:
-        waves = Waves(*(one.total() for one in expected))
-        with here.door.failing(waves.hold):
+    def seen() -> list[RoundTrip]:
+        round_trips = RoundTrips(*(one.total() for one in expected))
+        with here.door.failing(round_trips.hold):
             act()
-        return waves.seen
+        return round_trips.seen
 
     return patiently(seen)
 
@@ -94,79 +94,81 @@ def _refused(act: Callable[[], object], reason: str) -> Callable[[], None]:
     return refused
 
 
-READ, WRITE = Wave([_BATCH]), Wave([_TRANSACT])
-SEARCH = READ + Wave([_QUERY] * 3)
+READ, WRITE = RoundTrip([_BATCH]), RoundTrip([_TRANSACT])
+SEARCH = READ + RoundTrip([_QUERY] * 3)
 """What is known, the candidates, and the tokens of the hour and of the day: of which grants is not known yet."""
-CALL, CALL_TOTAL = READ + Wave([_ADD] * 2), READ + Wave([_ADD] * 4)
-COUNTED = Wave([_ADD] * 2)
+CALL, CALL_TOTAL = READ + RoundTrip([_ADD] * 2), READ + RoundTrip([_ADD] * 4)
+COUNTED = RoundTrip([_ADD] * 2)
 
 
 class TestExchange:
-    """Two waves: what is read, then one transaction."""
+    """Two round trips: what is read, then one transaction."""
 
     def test_with_a_named_grant_it_is_one_batch_then_one_transaction(self, here: Stage) -> None:
-        assert _waves(here, lambda: here.exchange(grant="ci"), READ, WRITE) == [READ, WRITE]
+        assert _round_trips(here, lambda: here.exchange(grant="ci"), READ, WRITE) == [READ, WRITE]
 
-    def test_without_one_its_candidates_and_their_counters_are_looked_for_in_the_same_wave(self, here: Stage) -> None:
-        assert _waves(here, here.exchange, SEARCH, WRITE) == [SEARCH, WRITE]
+    def test_without_one_its_candidates_and_their_counters_are_looked_for_in_the_same_round_trip(
+        self, here: Stage
+    ) -> None:
+        assert _round_trips(here, here.exchange, SEARCH, WRITE) == [SEARCH, WRITE]
 
     def test_by_iam_it_is_the_same(self, here: Stage) -> None:
-        assert _waves(here, lambda: here.exchange_iam("by-role"), READ, WRITE) == [READ, WRITE]
-        assert _waves(here, here.exchange_iam, SEARCH, WRITE) == [SEARCH, WRITE]
+        assert _round_trips(here, lambda: here.exchange_iam("by-role"), READ, WRITE) == [READ, WRITE]
+        assert _round_trips(here, here.exchange_iam, SEARCH, WRITE) == [SEARCH, WRITE]
 
     def test_a_refusal_after_verification_is_one_batch_then_its_record(self, here: Stage) -> None:
-        assert _waves(here, here.refuse, READ, WRITE) == [READ, WRITE]
+        assert _round_trips(here, here.refuse, READ, WRITE) == [READ, WRITE]
 
-    def test_what_only_the_transaction_refuses_is_recorded_in_a_third_wave(self, here: Stage) -> None:
+    def test_what_only_the_transaction_refuses_is_recorded_in_a_third_round_trip(self, here: Stage) -> None:
         subject_token = here.subject_token()
         patiently(lambda: here.exchange(subject_token, "ci", idempotency_key="k" * 22))
         again = _refused(lambda: here.exchange(subject_token, "ci"), "replayed")
-        assert _waves(here, again, READ, WRITE, WRITE) == [READ, WRITE, WRITE]
+        assert _round_trips(here, again, READ, WRITE, WRITE) == [READ, WRITE, WRITE]
 
-    def test_a_retry_that_is_answered_again_takes_no_more_waves(self, here: Stage) -> None:
+    def test_a_retry_that_is_answered_again_takes_no_more_round_trips(self, here: Stage) -> None:
         subject_token, key = here.subject_token(), "k" * 22
         ask = functools.partial(here.exchange, subject_token, "ci", idempotency_key=key)
         patiently(ask)
-        assert _waves(here, ask, READ, WRITE) == [READ, WRITE]
+        assert _round_trips(here, ask, READ, WRITE) == [READ, WRITE]
 
     def test_a_refusal_before_verification_is_one_batch_and_leaves_no_record(self, here: Stage) -> None:
         head, payload, _ = here.subject_token().split(".")
         forged = _refused(lambda: here.exchange(f"{head}.{payload}.{'A' * 86}", "ci"), "signature_wrong")
-        assert _waves(here, forged, READ) == [READ]
+        assert _round_trips(here, forged, READ) == [READ]
 
 
 class TestAdmission:
     """One wave, and one more for a number that is given back."""
 
     def test_it_is_one_batch_and_two_additions_at_once(self, here: Stage) -> None:
-        assert _waves(here, lambda: here.admit(here.token), CALL) == [CALL]
+        assert _round_trips(here, lambda: here.admit(here.token), CALL) == [CALL]
 
-    def test_under_a_total_it_is_two_additions_more_in_the_same_wave(self, here: Stage) -> None:
-        assert _waves(here, lambda: here.admit(here.capped, "other"), CALL_TOTAL) == [CALL_TOTAL]
+    def test_under_a_total_it_is_two_additions_more_in_the_same_round_trip(self, here: Stage) -> None:
+        assert _round_trips(here, lambda: here.admit(here.capped, "other"), CALL_TOTAL) == [CALL_TOTAL]
 
     def test_a_refused_one_gives_its_numbers_back_in_one_wave_more(self, here: Stage) -> None:
         patiently(lambda: here.admit(here.token))
         patiently(lambda: here.apply(grant(calls=(Limit(here.adapters.counted(calls()[2])[0], "day"),))))
         refused = _refused(lambda: here.admit(here.token), "quota_calls")
-        assert _waves(here, refused, CALL, COUNTED) == [CALL, COUNTED]
+        assert _round_trips(here, refused, CALL, COUNTED) == [CALL, COUNTED]
 
     def test_a_refused_one_under_a_total_gives_all_four_numbers_back_in_one_wave(self, here: Stage) -> None:
         refused = _refused(lambda: here.admit(here.capped, "other"), "revoked_key")
         with here.blocked("key", "other"):
-            assert _waves(here, refused, CALL_TOTAL, COUNTED + COUNTED) == [CALL_TOTAL, COUNTED + COUNTED]
+            assert _round_trips(here, refused, CALL_TOTAL, COUNTED + COUNTED) == [CALL_TOTAL, COUNTED + COUNTED]
 
     def test_a_token_from_before_its_grant_had_a_total_takes_one_wave_more(self, here: Stage) -> None:
         patiently(lambda: here.apply(grant()._replace(total_limits=(Limit(1000, "day"),))))
-        assert _waves(here, lambda: here.admit(here.token), CALL, COUNTED) == [CALL, COUNTED]
+        assert _round_trips(here, lambda: here.admit(here.token), CALL, COUNTED) == [CALL, COUNTED]
         fresh = patiently(here.issued)
-        assert _waves(here, lambda: here.admit(fresh), CALL_TOTAL) == [CALL_TOTAL]
+        assert _round_trips(here, lambda: here.admit(fresh), CALL_TOTAL) == [CALL_TOTAL]
 
     def test_refused_where_there_are_several_limits_it_looks_once_more_whether_there_is_room(self, here: Stage) -> None:
         patiently(lambda: here.admit(here.token))
         taken = here.adapters.counted(calls()[2])[0]
         patiently(lambda: here.apply(grant(calls=(Limit(taken, "day"), Limit(taken + 9, "hour")))))
         refused = _refused(lambda: here.admit(here.token), "quota_calls")
-        assert _waves(here, refused, CALL, COUNTED, READ) == [CALL, COUNTED, READ]
+        assert _round_trips(here, refused, CALL, COUNTED, READ) == [CALL, COUNTED, READ]
 
     def test_refused_in_that_wave_it_gives_all_four_numbers_back_in_a_third_and_looks_once_more(
         self, here: Stage
@@ -176,12 +178,12 @@ class TestAdmission:
         while here.adapters.counted(quota.counters("calls", "ci", quota.EVERYBODY, NOW)[2])[0] < max(taken, 1):
             patiently(lambda: here.admit(here.token))
         refused, all_four = _refused(lambda: here.admit(here.token), "quota_calls"), COUNTED + COUNTED
-        assert _waves(here, refused, CALL, COUNTED, all_four, READ) == [CALL, COUNTED, all_four, READ]
+        assert _round_trips(here, refused, CALL, COUNTED, all_four, READ) == [CALL, COUNTED, all_four, READ]
 
     def test_a_token_that_does_not_verify_or_does_not_open_the_path_takes_none(self, here: Stage) -> None:
-        assert _waves(here, _refused(lambda: here.admit(here.token[:-9] + "A" * 9), "signature_wrong")) == []
-        assert _waves(here, _refused(lambda: here.admit(here.token, now=NOW + 900), "exp_past")) == []
-        assert _waves(here, _refused(lambda: here.admit(here.token, "other"), "aud_wrong")) == []
+        assert _round_trips(here, _refused(lambda: here.admit(here.token[:-9] + "A" * 9), "signature_wrong")) == []
+        assert _round_trips(here, _refused(lambda: here.admit(here.token, now=NOW + 900), "exp_past")) == []
+        assert _round_trips(here, _refused(lambda: here.admit(here.token, "other"), "aud_wrong")) == []
 
 
 NO_ANSWER: dict[str, Fault] = {
@@ -199,12 +201,12 @@ NO_ANSWER: dict[str, Fault] = {
 @pytest.mark.parametrize("fault", NO_ANSWER)
 def test_what_counts_is_sent_once_whatever_is_answered(here: Stage, fault: str) -> None:
     counting = where(lambda turn: turn.operation == _ADD, NO_ANSWER[fault])
-    for port, wave in {"give_back": COUNTED, "admit_total": CALL_TOTAL}.items():
+    for port, snapshot in {"give_back": COUNTED, "admit_total": CALL_TOTAL}.items():
         with here.door.failing(counting) as arrived:
             with pytest.raises(Unavailable):
                 PORTS[port](here)
             settle()
-        assert Counter(arrived) <= wave
+        assert Counter(arrived) <= snapshot
 
 
 @pytest.mark.parametrize("fault", NO_ANSWER)

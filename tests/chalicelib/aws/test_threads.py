@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from chalicelib.aws.threads import WaveThreads
+from chalicelib.aws.threads import RequestThreads
 
 
 def _soon() -> float:
@@ -25,18 +25,18 @@ def test_answers_come_in_the_order_of_the_calls() -> None:
         first.set()
         return "quick"
 
-    assert WaveThreads(2).answers([slow, quick], _soon()) == ["slow", "quick"]
+    assert RequestThreads(2).answers([slow, quick], _soon()) == ["slow", "quick"]
 
 
 def test_no_calls_have_no_answers() -> None:
-    assert WaveThreads(1).answers([], _soon()) == []
+    assert RequestThreads(1).answers([], _soon()) == []
 
 
 def test_what_a_call_raises_is_raised_and_its_thread_is_there_for_the_next() -> None:
     def fail() -> None:
         raise LookupError("of the call")
 
-    threads = WaveThreads(1)
+    threads = RequestThreads(1)
     with pytest.raises(LookupError, match="of the call"):
         threads.answers([fail], _soon())
     assert threads.answers([lambda: 1], _soon()) == [1]
@@ -45,12 +45,12 @@ def test_what_a_call_raises_is_raised_and_its_thread_is_there_for_the_next() -> 
 def test_a_wave_ends_in_time_though_its_calls_do_not() -> None:
     held = threading.Event()
     with pytest.raises(TimeoutError):
-        WaveThreads(1).answers([lambda: held.wait(30)], time.monotonic() + 0.01)
+        RequestThreads(1).answers([lambda: held.wait(30)], time.monotonic() + 0.01)
     held.set()
 
 
 def test_a_call_that_nobody_waits_for_any_more_is_not_made() -> None:
-    threads, held, made = WaveThreads(1), threading.Event(), list[str]()
+    threads, held, made = RequestThreads(1), threading.Event(), list[str]()
     with pytest.raises(TimeoutError):
         threads.answers([lambda: held.wait(30), lambda: made.append("given up")], time.monotonic() + 0.01)
     held.set()
@@ -59,13 +59,13 @@ def test_a_call_that_nobody_waits_for_any_more_is_not_made() -> None:
 
 
 def test_there_are_never_more_threads_than_may_be_and_all_calls_are_made() -> None:
-    threads, seen = WaveThreads(3), set[int]()
+    threads, seen = RequestThreads(3), set[int]()
     assert threads.answers([lambda: seen.add(threading.get_ident())] * 50, _soon()) == [None] * 50
     assert len(seen) <= 3
 
 
 def test_as_many_run_side_by_side_as_may_be() -> None:
     together = threading.Barrier(4)
-    threads = WaveThreads(4)
+    threads = RequestThreads(4)
     for _ in range(3):
         threads.answers([lambda: together.wait(30)] * 4, _soon())

@@ -96,7 +96,7 @@ def test_an_administrator_sees_what_was_done(installed: Installed) -> None:
 # what a door does not have
 
 
-@pytest.mark.parametrize("port", ["policies", "pins", "usage", "keys", "key_store", "origins", "dialect"])
+@pytest.mark.parametrize("port", ["policies", "pins", "usage", "keys", "key_store", "origins", "rules"])
 def test_the_public_door_has_no_port_of_the_administrators(installed: Installed, port: str) -> None:
     ports = broker_on_aws.ports_on_aws(installed.public)
     with pytest.raises(Unavailable, match=r"^not_at_this_door$"):

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from chalicelib.edge.admission import Call, admit, decide
-from chalicelib.edge.state import Gate, Wave
+from chalicelib.edge.state import EdgeState, Snapshot
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.models.body import NOT_SHOWN, CallBody
 from chalicelib.quota import Counter, counters
-from chalicelib.revocation import SCOPES, Standing, Thing
+from chalicelib.revocation import SCOPES, RevocationState, RevocationTarget
 from chalicelib.tokens.verify import Claims
 from tests.contracts import samples
 from tests.parts import CI, ISSUERS, KEY_VALUE, NOW, SUB, Parts, claims_of, grant, mint, parts_in
@@ -36,139 +36,143 @@ def refused(attempt: Callable[[], object]) -> Refusal:
     return caught.value
 
 
-def thing(scope: str, token: str) -> Thing:
+def target(scope: str, token: str) -> RevocationTarget:
     ids = {"everything": "*", "issuer": CI, "key": "openai", "grant": "app", "principal": SUB}
-    return Thing(scope, ids.get(scope) or str(claims_of(token)["jti"]))
+    return RevocationTarget(scope, ids.get(scope) or str(claims_of(token)["jti"]))
 
 
-def facts(parts: Parts) -> tuple[Claims, str, Wave]:
+def facts(parts: Parts) -> tuple[Claims, str, Snapshot]:
     """What `decide` gets of a call that it admits."""
     token = parts.token()
-    wave = parts.gate.wave({scope: thing(scope, token) for scope in SCOPES}, counters("calls", "app", SUB, NOW))
-    return Claims(claims_of(token)), parts.signer.kid(), wave
+    snapshot = parts.edge_state.read_and_count(
+        {scope: target(scope, token) for scope in SCOPES}, counters("calls", "app", SUB, NOW)
+    )
+    return Claims(claims_of(token)), parts.signer.kid(), snapshot
 
 
-def changed(wave: Wave, scope: str, **changes: Any) -> Wave:  # noqa: ANN401  Standing's fields
-    return wave._replace(things={**wave.things, scope: wave.things[scope]._replace(**changes)})
+def changed(snapshot: Snapshot, scope: str, **changes: Any) -> Snapshot:  # noqa: ANN401  RevocationState's fields
+    return snapshot._replace(targets={**snapshot.targets, scope: snapshot.targets[scope]._replace(**changes)})
 
 
-def regranted(wave: Wave, changes: Mapping[str, object]) -> Wave:
-    return changed(wave, "grant", config={**(wave.things["grant"].config or {}), **changes})
+def regranted(snapshot: Snapshot, changes: Mapping[str, object]) -> Snapshot:
+    return changed(snapshot, "grant", config={**(snapshot.targets["grant"].config or {}), **changes})
 
 
 # decide: a pure rule
 
 
 def test_decide_returns_the_config_of_the_key_and_its_version(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
-    config, admitting, _ = decide(CALL, claims, kid, wave, NOW)
+    claims, kid, snapshot = facts(parts)
+    config, admitting, _ = decide(CALL, claims, kid, snapshot, NOW)
     assert config == {"provider": "openai", "version": parts.versions["openai"]}
     assert admitting.name == "app"
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_decide_refuses_what_is_blocked_with_403(parts: Parts, scope: str) -> None:
-    claims, kid, wave = facts(parts)
-    wave = changed(wave, scope, blocks=(("r", None),), epoch=1)
-    refusal = refused(lambda: decide(CALL, claims, kid, wave, NOW))
+    claims, kid, snapshot = facts(parts)
+    snapshot = changed(snapshot, scope, blocks=(("r", None),), epoch=1)
+    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == (f"revoked_{scope}", "revoked", 403)
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_decide_refuses_an_old_epoch_with_401(parts: Parts, scope: str) -> None:
-    claims, kid, wave = facts(parts)
-    wave = changed(wave, scope, epoch=1)
-    refusal = refused(lambda: decide(CALL, claims, kid, wave, NOW))
+    claims, kid, snapshot = facts(parts)
+    snapshot = changed(snapshot, scope, epoch=1)
+    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == (f"stale_{scope}", "invalid_token", 401)
 
 
 def test_decide_names_a_block_before_an_epoch(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
-    wave = changed(changed(wave, "everything", epoch=1), "token", blocks=(("r", None),), epoch=1)
-    assert refused(lambda: decide(CALL, claims, kid, wave, NOW)).reason == "revoked_token"
+    claims, kid, snapshot = facts(parts)
+    snapshot = changed(changed(snapshot, "everything", epoch=1), "token", blocks=(("r", None),), epoch=1)
+    assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW)).reason == "revoked_token"
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_decide_refuses_when_a_thing_was_left_unread(parts: Parts, scope: str) -> None:
-    claims, kid, wave = facts(parts)
-    wave = wave._replace(things={name: one for name, one in wave.things.items() if name != scope})
-    assert refused(lambda: decide(CALL, claims, kid, wave, NOW)).reason == f"revoked_{scope}"
+    claims, kid, snapshot = facts(parts)
+    snapshot = snapshot._replace(targets={name: one for name, one in snapshot.targets.items() if name != scope})
+    assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW)).reason == f"revoked_{scope}"
 
 
 def test_decide_holds_a_block_until_its_end_and_not_longer(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
-    wave = changed(wave, "principal", blocks=(("r", NOW + 10),))
-    assert refused(lambda: decide(CALL, claims, kid, wave, NOW + 9)).reason == "revoked_principal"
-    assert decide(CALL, claims, kid, wave, NOW + 10)
+    claims, kid, snapshot = facts(parts)
+    snapshot = changed(snapshot, "principal", blocks=(("r", NOW + 10),))
+    assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW + 9)).reason == "revoked_principal"
+    assert decide(CALL, claims, kid, snapshot, NOW + 10)
 
 
 @pytest.mark.parametrize("ep", [None, "0", [0, 0, 0, 0], [0] * 6, {}])
 def test_decide_refuses_epochs_that_are_not_five(parts: Parts, ep: object) -> None:
-    claims, kid, wave = facts(parts)
-    refusal = refused(lambda: decide(CALL, Claims({**claims, "ep": ep}), kid, wave, NOW))
+    claims, kid, snapshot = facts(parts)
+    refusal = refused(lambda: decide(CALL, Claims({**claims, "ep": ep}), kid, snapshot, NOW))
     assert (refusal.reason, refusal.status) == ("stale_everything", 401)
 
 
 @pytest.mark.parametrize("signing", [None, [], ["another"]])
 def test_decide_refuses_a_signing_key_that_is_no_longer_listed(parts: Parts, signing: list[str] | None) -> None:
-    claims, kid, wave = facts(parts)
-    wave = changed(wave, "everything", config=None if signing is None else {"signing": signing})
-    refusal = refused(lambda: decide(CALL, claims, kid, wave, NOW))
+    claims, kid, snapshot = facts(parts)
+    snapshot = changed(snapshot, "everything", config=None if signing is None else {"signing": signing})
+    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == ("signing_key_gone", "invalid_token", 401)
 
 
 @pytest.mark.parametrize("scope", ["grant", "key"])
 def test_decide_refuses_when_grant_or_key_is_gone(parts: Parts, scope: str) -> None:
-    claims, kid, wave = facts(parts)
-    refusal = refused(lambda: decide(CALL, claims, kid, changed(wave, scope, config=None), NOW))
+    claims, kid, snapshot = facts(parts)
+    refusal = refused(lambda: decide(CALL, claims, kid, changed(snapshot, scope, config=None), NOW))
     assert (refusal.reason, refusal.status) == ("grant_gone", 403)
 
 
 @pytest.mark.parametrize("change", [{"key": "anthropic"}, {"issuer": "https://another.example"}])
 def test_decide_refuses_when_the_grant_is_now_for_something_else(parts: Parts, change: dict[str, str]) -> None:
-    claims, kid, wave = facts(parts)
-    wave = regranted(wave, change)
-    refusal = refused(lambda: decide(CALL, claims, kid, wave, NOW))
+    claims, kid, snapshot = facts(parts)
+    snapshot = regranted(snapshot, change)
+    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
     assert (refusal.reason, refusal.status) == ("grant_changed", 403)
 
 
 def test_decide_goes_by_the_grant_as_it_stands_now(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
-    wave = regranted(wave, {"scope": ["GET:/v1/models"]})
-    refusal = refused(lambda: decide(CALL, claims, kid, wave, NOW))
+    claims, kid, snapshot = facts(parts)
+    snapshot = regranted(snapshot, {"scope": ["GET:/v1/models"]})
+    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == ("out_of_scope", "insufficient_scope", 403)
 
 
 @pytest.mark.parametrize("path", ["/v1/organization", "/v1/organization/admin_api_keys"])
 def test_decide_refuses_closed_paths_even_where_a_grant_opens_them(parts: Parts, path: str) -> None:
-    claims, kid, wave = facts(parts)
-    wave = regranted(wave, {"scope": [f"POST:{path}"]})
-    refusal = refused(lambda: decide(replace(CALL, path=path), claims, kid, wave, NOW))
+    claims, kid, snapshot = facts(parts)
+    snapshot = regranted(snapshot, {"scope": [f"POST:{path}"]})
+    refusal = refused(lambda: decide(replace(CALL, path=path), claims, kid, snapshot, NOW))
     assert (refusal.reason, refusal.status) == ("path_closed", 403)
 
 
 def test_decide_tells_the_longest_window_that_is_used_up(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
-    wave = wave._replace(numbers={"minute": 101, "hour": 1001, "day": 1001})
-    refusal = refused(lambda: decide(CALL, claims, kid, wave, NOW))
+    claims, kid, snapshot = facts(parts)
+    snapshot = snapshot._replace(numbers={"minute": 101, "hour": 1001, "day": 1001})
+    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == ("quota_calls", "quota_exceeded", 429)
     assert refusal.retry_after == 57_600
-    minute = refused(lambda: decide(CALL, claims, kid, wave._replace(numbers={"minute": 101, "day": 1000}), NOW + 15))
+    minute = refused(
+        lambda: decide(CALL, claims, kid, snapshot._replace(numbers={"minute": 101, "day": 1000}), NOW + 15)
+    )
     assert minute.retry_after == 45
 
 
 def test_decide_admits_the_last_number_of_a_limit_and_none_after_it(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
-    assert decide(CALL, claims, kid, wave._replace(numbers={"minute": 100, "hour": 1000, "day": 1000}), NOW)
+    claims, kid, snapshot = facts(parts)
+    assert decide(CALL, claims, kid, snapshot._replace(numbers={"minute": 100, "hour": 1000, "day": 1000}), NOW)
     for numbers in ({"minute": 101, "day": 1}, {"minute": 1, "day": 1001}, {"minute": 1}):
-        wave = wave._replace(numbers=numbers)
-        assert refused(lambda: decide(CALL, claims, kid, wave, NOW)).reason == "quota_calls"  # noqa: B023  called at once
+        snapshot = snapshot._replace(numbers=numbers)
+        assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW)).reason == "quota_calls"  # noqa: B023  called at once
 
 
 def test_a_standing_that_was_never_written_is_no_stop_but_a_missing_grant(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
-    wave = wave._replace(things={**wave.things, "grant": Standing()})
-    assert refused(lambda: decide(CALL, claims, kid, wave, NOW)).reason == "grant_gone"
+    claims, kid, snapshot = facts(parts)
+    snapshot = snapshot._replace(targets={**snapshot.targets, "grant": RevocationState()})
+    assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW)).reason == "grant_gone"
 
 
 # admit: without state
@@ -237,11 +241,11 @@ def test_a_call_that_is_admitted_gets_the_key_and_says_who_it_was(parts: Parts) 
 def test_a_revocation_holds_from_the_next_call_and_its_end_does_not_revive(parts: Parts, scope: str) -> None:
     token = parts.token()
     parts.admit(token)
-    one = thing(scope, token)
+    one = target(scope, token)
     revocation = parts.revoke(scope, one.id)
     blocked = refused(lambda: parts.admit(token))
     assert (blocked.reason, blocked.status) == (f"revoked_{scope}", 403)
-    parts.lift(revocation)
+    parts.restore(revocation)
     stale = refused(lambda: parts.admit(token))
     assert (stale.reason, stale.status) == (f"stale_{scope}", 401)
     parts.admit(parts.token())
@@ -308,7 +312,7 @@ def test_a_refused_call_gives_its_numbers_back_and_an_admitted_one_does_not(part
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_revoked_call_burns_no_quota(parts: Parts, scope: str) -> None:
     token = parts.token()
-    parts.revoke(scope, thing(scope, token).id)
+    parts.revoke(scope, target(scope, token).id)
     refused(lambda: parts.admit(token))
     assert parts.counted()["day"] == (0, 1)
 
@@ -427,8 +431,8 @@ def test_a_grant_with_source_ips_admits_those_addresses_only(
     address: str,
     admitted: bool,  # noqa: FBT001  a column of the table
 ) -> None:
-    claims, kid, wave = facts(parts)
-    call, limited = replace(CALL, source_ip=address), regranted(wave, {"source_ips": networks})
+    claims, kid, snapshot = facts(parts)
+    call, limited = replace(CALL, source_ip=address), regranted(snapshot, {"source_ips": networks})
     if admitted:
         assert decide(call, claims, kid, limited, NOW)
     else:
@@ -443,35 +447,35 @@ def saying(model: str, **changes: Any) -> CallBody:  # noqa: ANN401  CallBody's 
 
 
 def test_a_grant_that_limits_models_admits_those_only(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
-    limited = regranted(wave, {"models": ["gpt-5-mini"]})
+    claims, kid, snapshot = facts(parts)
+    limited = regranted(snapshot, {"models": ["gpt-5-mini"]})
     assert decide(replace(CALL, body=saying("gpt-5-mini")), claims, kid, limited, NOW)
     refusal = refused(lambda: decide(replace(CALL, body=saying("gpt-5")), claims, kid, limited, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == ("model_not_allowed", "model_not_allowed", 403)
 
 
 def test_a_grant_with_an_empty_list_of_models_admits_none(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
+    claims, kid, snapshot = facts(parts)
     call = replace(CALL, body=saying("gpt-5-mini"))
-    refusal = refused(lambda: decide(call, claims, kid, regranted(wave, {"models": []}), NOW))
+    refusal = refused(lambda: decide(call, claims, kid, regranted(snapshot, {"models": []}), NOW))
     assert refusal.reason == "model_not_allowed"
 
 
 def test_a_body_is_read_only_where_a_grant_limits_models(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
+    claims, kid, snapshot = facts(parts)
     unreadable = saying("", encoded="no base64", truncated=True, content_encodings=("gzip",))
     for body in (unreadable, NOT_SHOWN):
         call = replace(CALL, body=body)
-        assert decide(call, claims, kid, wave, NOW)
+        assert decide(call, claims, kid, snapshot, NOW)
         with pytest.raises(Refusal):
-            decide(call, claims, kid, regranted(wave, {"models": ["gpt-5-mini"]}), NOW)
+            decide(call, claims, kid, regranted(snapshot, {"models": ["gpt-5-mini"]}), NOW)
 
 
 def test_models_are_looked_at_after_scope_and_address_and_before_quotas(parts: Parts) -> None:
-    claims, kid, wave = facts(parts)
-    wrong = regranted(wave._replace(numbers={"minute": 101, "hour": 1, "day": 1}), {"models": ["gpt-5-mini"]})
+    claims, kid, snapshot = facts(parts)
+    wrong = regranted(snapshot._replace(numbers={"minute": 101, "hour": 1, "day": 1}), {"models": ["gpt-5-mini"]})
 
-    def reason(changed: Wave, model: str = "gpt-5") -> str:
+    def reason(changed: Snapshot, model: str = "gpt-5") -> str:
         return refused(lambda: decide(replace(CALL, body=saying(model)), claims, kid, changed, NOW)).reason
 
     assert reason(wrong, "gpt-5-mini") == "quota_calls"
@@ -517,21 +521,21 @@ class InTheWay:
     times: how often. then: done once the first of them has given back its numbers.
     """
 
-    def __init__(self, real: Gate, times: int, then: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, real: EdgeState, times: int, then: Callable[[], object] = lambda: None) -> None:
         self._real, self._left, self._then = real, times, then
         self._pending = False
 
-    def wave(
+    def read_and_count(
         self,
-        things: Mapping[str, Thing],
+        targets: Mapping[str, RevocationTarget],
         counters: tuple[Counter, ...],
         total: tuple[Counter, ...] = (),
         again: str = "",
-    ) -> Wave:
+    ) -> Snapshot:
         if self._left:
             self._left, self._pending = self._left - 1, True
             self.count(counters)
-        return self._real.wave(things, counters, total, again)
+        return self._real.read_and_count(targets, counters, total, again)
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         return self._real.count(counters)
@@ -550,7 +554,7 @@ class InTheWay:
 def attempt_in_the_way(parts: Parts, times: int, then: Callable[[], object] = lambda: None) -> None:
     parts.apply(grant(quota="{tokens: 100/hour, calls: [1/minute, 1/day]}"))
     call = Call(parts.token(), "openai", "POST", CHAT)
-    admit(call, replace(parts.edge_parts(), gate=InTheWay(parts.gate, times, then)), NOW)
+    admit(call, replace(parts.edge_parts(), state=InTheWay(parts.edge_state, times, then)), NOW)
 
 
 def test_what_others_took_and_gave_back_is_given_to_the_call_that_was_beyond_a_limit_by_it(parts: Parts) -> None:

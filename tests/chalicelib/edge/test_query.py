@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.edge.query import check, own, values, without
+from chalicelib.edge.query import check, to_provider_form, values, without
 from chalicelib.errors import Refusal
 
 TOKEN = "eyJh.eyJp.c2ln-_"
@@ -19,7 +19,7 @@ _TOKENS = st.sampled_from([f"key={TOKEN}", f"%6Bey={TOKEN}", f"k%65y={quote(TOKE
 
 def refused(query: str, token_parameter: str) -> Refusal:
     with pytest.raises(Refusal) as caught:
-        own(query, token_parameter, TOKEN)
+        to_provider_form(query, token_parameter, TOKEN)
     return caught.value
 
 
@@ -28,14 +28,14 @@ def refused(query: str, token_parameter: str) -> Refusal:
 def test_the_token_is_taken_out_and_the_rest_is_as_it_was(found: list[tuple[bool, str, str]]) -> None:
     query = "&".join(token if is_token else other for is_token, other, token in found)
     left = "&".join(other for is_token, other, _ in found if not is_token)
-    assert own(query, "key", TOKEN) == left
+    assert to_provider_form(query, "key", TOKEN) == left
     assert TOKEN not in left
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.lists(_PIECES).map("&".join))
 def test_where_no_token_may_be_the_query_is_untouched(query: str) -> None:
-    assert own(query, "", TOKEN) == query
+    assert to_provider_form(query, "", TOKEN) == query
 
 
 @pytest.mark.parametrize("query", ["key=AIza", f"key={TOKEN}&key=AIza", "a=1&%6bey=AIza"])

@@ -9,7 +9,7 @@ import pytest
 from chalicelib.audit import Event, Page, Query
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.exchange import exchange
-from chalicelib.exchange.ledger import Found, Issuance, Ledger, Wanted
+from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
 from chalicelib.tokens.jwk import thumbprint
 from tests.parts import BROKER, CI, CLUSTER, EDGE, ISSUERS, NOW, SUB, Parts, claims_of, grant, mint, parts_in
 
@@ -36,7 +36,7 @@ class Counted:
         self._ledger, self._failing = ledger, failing
         self.asked: list[str] = []
 
-    def find(self, wanted: Wanted) -> Found:
+    def find(self, wanted: StateQuery) -> ExchangeState:
         self._note("find")
         return self._ledger.find(wanted)
 
@@ -91,7 +91,7 @@ def test_the_header_names_type_algorithm_and_the_key_s_thumbprint(parts: Parts) 
     [(0, "everything", "*"), (1, "issuer", CI), (2, "key", "openai"), (3, "grant", "app"), (4, "principal", SUB)],
 )
 def test_the_epochs_stand_in_this_order(parts: Parts, place: int, scope: str, target: str) -> None:
-    parts.lift(parts.revoke(scope, target))
+    parts.restore(parts.revoke(scope, target))
     assert claims_of(parts.token())["ep"] == [int(place == each) for each in range(5)]
 
 
@@ -211,7 +211,7 @@ def test_a_retry_after_the_token_has_expired_is_a_replay(parts: Parts) -> None:
 def test_a_retry_after_a_revocation_was_lifted_stays_dead(parts: Parts) -> None:
     subject = mint()
     parts.exchange(subject, idempotency_key=RETRY)
-    parts.lift(parts.revoke("principal", SUB))
+    parts.restore(parts.revoke("principal", SUB))
     again = parts.exchange(subject, idempotency_key=RETRY)
     assert refused(lambda: parts.admit(again.access_token)).reason == "stale_principal"
 
@@ -354,7 +354,7 @@ def test_what_is_revoked_gets_no_token(parts: Parts, scope: str, target: str) ->
     refusal = refused(parts.exchange)
     assert (refusal.reason, refusal.error, refusal.status) == (f"revoked_{scope}", "invalid_grant", 400)
     assert parts.events(request_id="req-1")[0].reason == f"revoked_{scope}"
-    parts.lift(revocation)
+    parts.restore(revocation)
     parts.exchange()
 
 

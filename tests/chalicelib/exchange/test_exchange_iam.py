@@ -55,8 +55,8 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 def apply(parts: Parts, text: str) -> None:
     """Put a policy in force that knows the preset of AWS web identity."""
-    dialect = replace(DIALECT, presets={**DIALECT.presets, "aws-web-identity": presets.PRESETS["aws-web-identity"]})
-    parts.control.apply(policy.parse(text, dialect=dialect), text, parts.control.current().version, parts.event())
+    rules = replace(DIALECT, presets={**DIALECT.presets, "aws-web-identity": presets.PRESETS["aws-web-identity"]})
+    parts.control.apply(policy.parse(text, rules=rules), text, parts.control.current().version, parts.event())
 
 
 def identity(unique_id: str = BORN, *, role: str = "billing", session: str = "s1", account: str = ACCOUNT) -> Any:  # noqa: ANN401  what API Gateway says

@@ -21,8 +21,8 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
         yield made
 
 
-def take_back(parts: Parts, token: str, now: int = NOW) -> None:
-    holder.take_back(token, parts.broker(), parts.control, now, "req-revoke")
+def revoke_own_token(parts: Parts, token: str, now: int = NOW) -> None:
+    holder.revoke_own_token(token, parts.broker(), parts.control, now, "req-revoke")
 
 
 def refusal(parts: Parts, token: str) -> str:
@@ -34,7 +34,7 @@ def refusal(parts: Parts, token: str) -> str:
 def test_a_token_is_revoked_for_good_with_one_event(parts: Parts) -> None:
     token = parts.token()
     for later in (0, 1, 2):
-        take_back(parts, token, NOW + later)
+        revoke_own_token(parts, token, NOW + later)
     assert refusal(parts, token) == "revoked_token"
     [event] = parts.events(kind="revocation.made")
     claims = claims_of(token)
@@ -50,24 +50,24 @@ def test_a_token_is_revoked_for_good_with_one_event(parts: Parts) -> None:
 
 def test_another_token_of_the_same_principal_is_untouched(parts: Parts) -> None:
     token, other = parts.token(), parts.token()
-    take_back(parts, token)
+    revoke_own_token(parts, token)
     assert parts.admit(other).jti == claims_of(other)["jti"]
 
 
 def test_a_token_that_has_expired_leaves_no_record(parts: Parts) -> None:
     token = parts.token()
-    take_back(parts, token, int(claims_of(token)["exp"]))
+    revoke_own_token(parts, token, int(claims_of(token)["exp"]))
     assert parts.events(kind="revocation.made") == ()
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "\ud800", "a" * 20_000])
 def test_garbage_leaves_no_record(parts: Parts, token: str) -> None:
-    take_back(parts, token)
+    revoke_own_token(parts, token)
     assert parts.events(kind="revocation.made") == ()
 
 
 def test_an_identity_token_is_not_ours_to_revoke(parts: Parts) -> None:
-    take_back(parts, mint())
+    revoke_own_token(parts, mint())
     assert parts.events(kind="revocation.made") == ()
 
 
@@ -77,13 +77,13 @@ def test_an_identity_token_is_not_ours_to_revoke(parts: Parts) -> None:
     ids=str,
 )
 def test_a_token_that_is_not_quite_ours_leaves_no_record(parts: Parts, change: dict[str, object]) -> None:
-    take_back(parts, parts.sign({**claims_of(parts.token()), **change}))
+    revoke_own_token(parts, parts.sign({**claims_of(parts.token()), **change}))
     assert parts.events(kind="revocation.made") == ()
 
 
 def test_a_token_for_a_key_that_is_gone_can_still_be_taken_back(parts: Parts) -> None:
     claims = {**claims_of(parts.token()), "aud": "gone", "iss": BROKER}
-    take_back(parts, parts.sign(claims))
+    revoke_own_token(parts, parts.sign(claims))
     assert [event.key for event in parts.events(kind="revocation.made")] == ["gone"]
 
 
@@ -95,7 +95,7 @@ class _NoKeys:
 def test_when_the_signing_key_cannot_be_looked_up_the_holder_is_told_to_try_again(parts: Parts) -> None:
     broker = replace(parts.broker(), signing_keys=_NoKeys())
     with pytest.raises(Unavailable) as caught:
-        holder.take_back(parts.token(), broker, parts.control, NOW, "req-revoke")
+        holder.revoke_own_token(parts.token(), broker, parts.control, NOW, "req-revoke")
     assert (caught.value.reason, caught.value.status) == ("signing_keys_unreadable", 503)
 
 
@@ -106,5 +106,5 @@ class _OutOfReach(SqliteRevocations):
 
 def test_a_revocation_that_is_not_in_force_is_not_acknowledged(parts: Parts) -> None:
     with pytest.raises(Unavailable) as caught:
-        holder.take_back(parts.token(), parts.broker(), _OutOfReach(parts.state), NOW, "req-revoke")
+        holder.revoke_own_token(parts.token(), parts.broker(), _OutOfReach(parts.state), NOW, "req-revoke")
     assert caught.value.reason == "state_unavailable"

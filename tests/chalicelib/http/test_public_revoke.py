@@ -13,7 +13,7 @@ from tests.running import Answer, Running, call, start, wait_until
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 
-def take_back(running: Running, token: str, kind: str = FORM, **more: str) -> Answer:
+def revoke_own_token(running: Running, token: str, kind: str = FORM, **more: str) -> Answer:
     fields = {"token": token, **more}
     body = urlencode(fields).encode() if kind == FORM else json.dumps(fields).encode()
     return call("POST", f"{running.broker}/revoke", body, {"content-type": kind})
@@ -29,7 +29,7 @@ def revocations(running: Running, repository_id: str) -> list[dict[str, object]]
 def test_a_token_taken_back_is_dead_at_the_very_next_call(running: Running, kind: str, repository_id: str) -> None:
     token = running.token(repository_id)
     assert running.complete(token).status == 200
-    answer = take_back(running, token, kind)
+    answer = revoke_own_token(running, token, kind)
     assert (answer.status, answer.json, answer.headers["cache-control"]) == (200, {}, "no-store")
     refused = running.complete(token)
     assert (refused.status, refused.json["error"]["code"]) == (403, "revoked")
@@ -37,7 +37,7 @@ def test_a_token_taken_back_is_dead_at_the_very_next_call(running: Running, kind
 
 def test_it_is_one_event_and_one_revocation_however_often(running: Running) -> None:
     token = running.token("7403")
-    answers = [take_back(running, token, kind) for kind in (FORM, JSON, FORM, FORM)]
+    answers = [revoke_own_token(running, token, kind) for kind in (FORM, JSON, FORM, FORM)]
     assert [one.status for one in answers] == [200] * 4
     [event] = revocations(running, "7403")
     claims = claims_of(token)
@@ -54,7 +54,7 @@ def test_it_is_one_event_and_one_revocation_however_often(running: Running) -> N
 
 def test_other_tokens_of_the_principal_live_on_and_fresh_ones_are_issued(running: Running) -> None:
     taken, other = running.token("7404"), running.token("7404")
-    assert take_back(running, taken).status == 200
+    assert revoke_own_token(running, taken).status == 200
     assert running.complete(other).status == 200
     assert running.complete(running.token("7404")).status == 200
     assert running.complete(taken).status == 403
@@ -64,19 +64,19 @@ def test_it_works_for_each_key(running: Running) -> None:
     token = running.token("7405", "anthropic")
     path = "/anthropic/v1/messages"
     assert running.complete(token, path).status == 200
-    assert take_back(running, token).status == 200
+    assert revoke_own_token(running, token).status == 200
     assert running.complete(token, path).status == 403
 
 
 def test_the_hint_of_its_type_is_passed_over(running: Running) -> None:
     token = running.token("7406")
-    assert take_back(running, token, token_type_hint="refresh_token").status == 200
+    assert revoke_own_token(running, token, token_type_hint="refresh_token").status == 200
     assert running.complete(token).status == 403
 
 
 def test_an_administrator_can_end_the_block_and_the_token_stays_dead(running: Running) -> None:
     token = running.token("7407")
-    take_back(running, token)
+    revoke_own_token(running, token)
     assert running.administer("DELETE", f"/admin/revocations/holder-{claims_of(token)['jti']}").status == 200
     assert running.complete(token).status == 401
 
@@ -86,21 +86,21 @@ def test_an_administrator_can_end_the_block_and_the_token_stays_dead(running: Ru
     "token", ["x", "a.b.c", "..", "not a token", "ключ", "a" * 17_000, "{}", "Bearer x"], ids=lambda text: text[:12]
 )
 def test_what_is_no_token_needs_no_taking_back(running: Running, token: str, kind: str) -> None:
-    answer = take_back(running, token, kind)
+    answer = revoke_own_token(running, token, kind)
     assert (answer.status, answer.json) == (200, {})
 
 
 def test_a_foreign_token_is_passed_over(running: Running) -> None:
     subject = running.mint("7408")
-    assert (take_back(running, subject).status, revocations(running, "7408")) == (200, [])
+    assert (revoke_own_token(running, subject).status, revocations(running, "7408")) == (200, [])
     assert running.exchange(subject).status == 200
 
 
 def test_a_forged_token_takes_nothing_back(running: Running) -> None:
     token = running.token("7409")
     head, payload, signature = token.split(".")
-    assert take_back(running, f"{head}.{payload}.{signature[::-1]}").status == 200
-    assert take_back(running, f"{head}.{payload}.").status == 200
+    assert revoke_own_token(running, f"{head}.{payload}.{signature[::-1]}").status == 200
+    assert revoke_own_token(running, f"{head}.{payload}.").status == 200
     assert running.complete(token).status == 200
     assert revocations(running, "7409") == []
 
@@ -108,10 +108,10 @@ def test_a_forged_token_takes_nothing_back(running: Running) -> None:
 def test_the_token_of_another_broker_is_passed_over(running: Running, tmp_path: Path) -> None:
     with start("--practice-ttl", "1", directory=tmp_path) as other:
         theirs = other.token("7410")
-        assert take_back(running, theirs).status == 200
+        assert revoke_own_token(running, theirs).status == 200
         assert revocations(running, "7410") == []
         wait_until(lambda: other.complete(theirs).status == 401)
-        expired = take_back(other, theirs)
+        expired = revoke_own_token(other, theirs)
         assert (expired.status, expired.json) == (200, {})
         assert revocations(other, "7410") == []
 

@@ -39,7 +39,7 @@ def session(role: str, *, account: str = ACCOUNT, name: str = "s1") -> dict[str,
 
 def granted_to(arn: str) -> Grant:
     """The one grant of a policy that is for an AWS principal."""
-    return policy.parse(policy_with(to=json.dumps({"aws": arn})), dialect=DIALECT).grants["app"]
+    return policy.parse(policy_with(to=json.dumps({"aws": arn})), rules=DIALECT).grants["app"]
 
 
 def admits(arn: str, claims: Mapping[str, object]) -> bool:

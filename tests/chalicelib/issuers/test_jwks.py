@@ -57,13 +57,13 @@ def refused(keys: Jwks, issuer: Issuer, kid: str = "a", now: int = NOW) -> str:
     return "found"
 
 
-def at_once(count: int, work: Callable[[int], object]) -> list[object]:
+def run_parallel(count: int, work: Callable[[int], object]) -> list[object]:
     """Run `work` on so many threads, all let go at the same moment; return what each returned."""
     results: list[object] = [None] * count
-    gate = threading.Barrier(count)
+    edge_state = threading.Barrier(count)
 
     def run(index: int) -> None:
-        gate.wait()
+        edge_state.wait()
         results[index] = work(index)
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
@@ -188,14 +188,14 @@ def test_two_hundred_unknown_kids_at_once_are_asked_for_once(site: Site, *, warm
     if warm:
         keys.find(site.issuer(), "a", NOW - SOFT_AGE // 2)
         site.asked.clear()
-    answers = at_once(200, lambda index: refused(keys, site.issuer(), f"made-up-{index}"))
+    answers = run_parallel(200, lambda index: refused(keys, site.issuer(), f"made-up-{index}"))
     assert set(answers) == {UNKNOWN}
     assert site.asked == [DISCOVERY, "/keys"]
 
 
 def test_two_hundred_callers_of_a_new_issuer_all_get_its_key_from_one_fetch(site: Site) -> None:
     keys = keys_of()
-    answers = at_once(200, lambda _: keys.find(site.issuer(), "a", NOW).kid)
+    answers = run_parallel(200, lambda _: keys.find(site.issuer(), "a", NOW).kid)
     assert set(answers) == {"a"}
     assert site.asked == [DISCOVERY, "/keys"]
 
@@ -229,7 +229,7 @@ def test_callers_who_waited_for_a_fetch_that_failed_do_not_try_one_after_another
     site.answers["/keys"] = silent
     started = time.monotonic()
     # The later ones bring a later time, as callers who arrive during the fetch do.
-    answers = at_once(60, lambda index: refused(keys, site.issuer(), "a", NOW + index // 40))
+    answers = run_parallel(60, lambda index: refused(keys, site.issuer(), "a", NOW + index // 40))
     assert set(answers) == {UNAVAILABLE}
     assert time.monotonic() - started < BRIEF + 1
     assert site.asked == [DISCOVERY, "/keys"]

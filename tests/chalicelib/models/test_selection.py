@@ -129,7 +129,7 @@ def test_a_member_that_is_refused_is_named() -> None:
 def test_every_endpoint_is_written_as_its_provider_writes_it_and_is_not_closed(provider: str) -> None:
     for endpoint in MODEL_ENDPOINTS[provider]:
         path = endpoint.scope.partition(":")[2].replace("{model}", "gpt-5-mini")
-        assert call_path.own(path, PROVIDERS[provider].paths) == path
+        assert call_path.to_provider_form(path, PROVIDERS[provider].paths) == path
         assert not providers.closed(PROVIDERS[provider], path)
 
 

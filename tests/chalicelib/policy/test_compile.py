@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from chalicelib.issuers.presets import PRESETS
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy import compile as policy
-from chalicelib.policy.compile import Dialect, Policy, PolicyInvalid
+from chalicelib.policy.compile import InstallationRules, Policy, PolicyInvalid
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Limit
 
@@ -39,10 +39,10 @@ grants:
 """
 
 
-def faults(text: str, dialect: Dialect = policy.DEPLOYED) -> list[list[object]]:
+def faults(text: str, rules: InstallationRules = policy.DEPLOYED) -> list[list[object]]:
     """Read a policy that is refused; return line, field, found and allowed of each fault."""
     with pytest.raises(PolicyInvalid) as caught:
-        policy.parse(text, "k.yaml", dialect)
+        policy.parse(text, "k.yaml", rules)
     assert {one.file for one in caught.value.faults} == {"k.yaml"}
     return [[one.line, one.field, one.found, one.allowed] for one in caught.value.faults]
 
@@ -291,13 +291,13 @@ def test_a_line_break_at_the_end_is_no_part_of_anything(before: str, after: str)
 
 # What one machine lets in besides
 
-LOOPBACK = Dialect(PRESETS, loopback_issuers=True)
+LOOPBACK = InstallationRules(PRESETS, loopback_issuers=True)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8003", "http://localhost:8003", "http://[::1]:8003"])
 def test_an_issuer_on_this_machine_may_use_http_only_where_that_is_let_in(url: str) -> None:
     text = ONE.replace("preset: github-actions", f'preset: github-actions, url: "{url}"')
-    assert policy.parse(text, dialect=LOOPBACK).issuers["github"].url == url
+    assert policy.parse(text, rules=LOOPBACK).issuers["github"].url == url
     assert [one[1:] for one in faults(text)] == [["issuers.github.url", repr(url), "an https:// URL"]]
 
 

@@ -35,7 +35,7 @@ VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "claims"
 
 
 def parsed(text: str = ISSUERS + GRANTS + AWS_GRANT) -> Policy:
-    return policy.parse(text, dialect=DIALECT)
+    return policy.parse(text, rules=DIALECT)
 
 
 def explained(key: str | None = None, *, drop: str = "", **changes: object) -> Explanation:

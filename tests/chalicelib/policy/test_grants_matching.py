@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from chalicelib.errors import Refusal
 from chalicelib.patterns import fault, model_fault, model_matches
 from chalicelib.policy import grants, lint
-from chalicelib.policy.grants import Grant, Wanted, differences
+from chalicelib.policy.grants import AcceptedValues, Grant, differences
 from chalicelib.policy.reader import path_of
 from chalicelib.principal import RefusedValues
 from tests.forge import vectors
 
 STEADY = settings(derandomize=True, deadline=None)  # the same examples on every machine, however busy
 MATCHING = vectors("matching.json")
-Claims = tuple[tuple[tuple[str, ...], Wanted], ...]
+Claims = tuple[tuple[tuple[str, ...], AcceptedValues], ...]
 
 
 def grant(claims: Claims, name: str = "g", **more: Any) -> Grant:  # noqa: ANN401  Grant's fields
@@ -160,7 +160,7 @@ def test_a_grant_without_claims_admits_nobody(claims: Mapping[str, object], refu
 @STEADY
 @given(grant_claims, st.tuples(st.sampled_from(PATHS), wanted_values), claim_sets, refusals)
 def test_one_claim_more_never_admits_more(
-    wanted: Claims, more: tuple[tuple[str, ...], Wanted], claims: Mapping[str, object], refused: RefusedValues
+    wanted: Claims, more: tuple[tuple[str, ...], AcceptedValues], claims: Mapping[str, object], refused: RefusedValues
 ) -> None:
     assume(wanted and more[0] not in dict(wanted))
     # But for listing what is refused unless it is listed: that is the one claim that can open something.
@@ -237,7 +237,7 @@ some = st.none() | st.lists(st.sampled_from(MODELS), min_size=1, max_size=2, uni
 networks = st.none() | st.lists(st.sampled_from(NETWORKS), min_size=1, max_size=2, unique=True).map(tuple)
 scopes = st.lists(st.sampled_from(SCOPES), min_size=1, max_size=2, unique=True).map(tuple)
 FEW: list[str | int | bool] = ["a", "a/b", "a/*", "a/*/c", "a/b/c", "a/*/*", True, 1]
-few_values: st.SearchStrategy[Wanted] = st.lists(st.sampled_from(FEW), min_size=1, max_size=2).map(tuple)
+few_values: st.SearchStrategy[AcceptedValues] = st.lists(st.sampled_from(FEW), min_size=1, max_size=2).map(tuple)
 few_claims: st.SearchStrategy[Claims] = st.lists(
     st.tuples(st.sampled_from([("x",), ("event",), ("n", "x")]), few_values), max_size=2, unique_by=lambda one: one[0]
 ).map(tuple)
@@ -247,7 +247,7 @@ def covering(data: st.DataObject) -> tuple[Grant, Grant, RefusedValues]:
     """Draw two grants, the second made of the first's claims so that the first often covers it."""
     refused = data.draw(refusals)
     claims = data.draw(few_claims)
-    more: dict[tuple[str, ...], Wanted] = dict(data.draw(few_claims))
+    more: dict[tuple[str, ...], AcceptedValues] = dict(data.draw(few_claims))
     if data.draw(st.booleans()):
         more.update(claims)
     rest = {"scope": scopes, "models": some, "source_ips": networks}
@@ -278,7 +278,7 @@ def test_what_covers_admits_whatever_the_covered_one_admits(
             assert admits(wide, claims, refused) or not admits(narrow, claims, refused)
 
 
-def some_of(values: Sequence[str | int | bool]) -> list[Wanted | None]:
+def some_of(values: Sequence[str | int | bool]) -> list[AcceptedValues | None]:
     """Return no list, each list of one value, and each of two."""
     return [None, *((one,) for one in values), *itertools.combinations(values, 2)]
 

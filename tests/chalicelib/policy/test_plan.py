@@ -12,7 +12,7 @@ from tests.parts import DIALECT, GRANTS, ISSUERS, grant
 
 
 def parsed(text: str) -> Policy:
-    return policy.parse(text, dialect=DIALECT)
+    return policy.parse(text, rules=DIALECT)
 
 
 def change(before: str, after: str) -> Step:

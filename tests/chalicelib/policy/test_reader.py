@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
 from chalicelib.policy.reader import Reader, each, path_of
-from chalicelib.policy.yaml_nodes import PolicyInvalid, Said, parse_yaml
+from chalicelib.policy.yaml_nodes import Description, PolicyInvalid, parse_yaml
 
 STEADY = settings(derandomize=True, deadline=None)  # the same examples on every machine, however busy
 
@@ -233,7 +233,7 @@ def test_what_a_fault_quotes_is_cut_and_cannot_break_its_line() -> None:
 def test_what_was_found_is_quoted_and_what_is_said_of_it_is_not() -> None:
     reader = Reader("k.yaml")
     reader.fault(("a", "b"), "y", "no b")
-    reader.fault(("a", "b"), "y", Said("no b"))
+    reader.fault(("a", "b"), "y", Description("no b"))
     assert [one.found for one in reader.faults] == ["'no b'", "no b"]
 
 

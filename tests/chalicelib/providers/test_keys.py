@@ -63,7 +63,7 @@ def test_the_probe_is_for_a_path_as_the_provider_writes_it(name: str) -> None:
         assert name == "generic"
         return
     assert call_path.split(f"/{name}{one.probe.path}") == (name, one.probe.path)
-    assert call_path.own(one.probe.path, one.paths) == one.probe.path
+    assert call_path.to_provider_form(one.probe.path, one.paths) == one.probe.path
     assert one.probe.method == "GET", "a probe changes nothing"
     assert not {header for header, _ in one.probe.headers} & set(TOKEN_HEADERS)
 
@@ -72,7 +72,7 @@ def test_the_probe_is_for_a_path_as_the_provider_writes_it(name: str) -> None:
 def test_a_closed_path_is_written_as_it_is_checked(name: str) -> None:
     """In the provider's own form: one in another would never be met, and so would close nothing."""
     for path in PROVIDERS[name].closed:
-        assert call_path.own(path.replace("*", "x"), PROVIDERS[name].paths) == path.replace("*", "x")
+        assert call_path.to_provider_form(path.replace("*", "x"), PROVIDERS[name].paths) == path.replace("*", "x")
 
 
 @pytest.mark.parametrize("name", PROVIDERS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
 from chalicelib.providers.keys import PROVIDERS
-from chalicelib.providers.paths import own, split
+from chalicelib.providers.paths import split, to_provider_form
 from tests.chalicelib.providers.test_paths import URIS, is_stable, outcome_of
 
 
@@ -54,8 +54,8 @@ from tests.chalicelib.providers.test_paths import URIS, is_stable, outcome_of
     ],
 )
 def test_a_path_is_sent_on_as_the_provider_writes_it(provider: str, path: str, own_path: str) -> None:
-    assert own(path, PROVIDERS[provider].paths) == own_path
-    assert own(own_path, PROVIDERS[provider].paths) == own_path
+    assert to_provider_form(path, PROVIDERS[provider].paths) == own_path
+    assert to_provider_form(own_path, PROVIDERS[provider].paths) == own_path
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_path_is_sent_on_as_the_provider_writes_it(provider: str, path: str, o
 )
 def test_a_path_that_maps_twice_is_refused(provider: str, path: str) -> None:
     with pytest.raises(Refusal) as caught:
-        own(path, PROVIDERS[provider].paths)
+        to_provider_form(path, PROVIDERS[provider].paths)
     assert (caught.value.reason, caught.value.status) == ("path_ambiguous", 400)
 
 
@@ -80,9 +80,9 @@ def test_what_is_sent_on_is_stable_and_is_its_own_form(provider: str, uri: str) 
         return
     forms = PROVIDERS[provider].paths
     try:
-        found = own(outcome[1], forms)
+        found = to_provider_form(outcome[1], forms)
     except Refusal:
         return
-    assert own(found, forms) == found
+    assert to_provider_form(found, forms) == found
     assert is_stable(found)
     assert found == "/" or split("/key" + found) == ("key", found)

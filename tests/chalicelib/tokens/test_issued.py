@@ -12,12 +12,12 @@ import pytest
 
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Call, Edge
-from chalicelib.edge.state import Wave
+from chalicelib.edge.state import Snapshot
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.policy import compile as policy
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.quota import Counter
-from chalicelib.revocation import Standing, Thing
+from chalicelib.revocation import RevocationState, RevocationTarget
 from chalicelib.tokens.jwk import VerifyingKey, verifying_key
 from tests import forge
 from tests.forge import Base, Key
@@ -55,18 +55,18 @@ def make(entry: Mapping[str, Any], spoiled: Base) -> str:
 class State:
     """An edge's state in memory, where one principal was revoked once."""
 
-    things: Mapping[Thing, Standing]
+    targets: Mapping[RevocationTarget, RevocationState]
 
-    def wave(
+    def read_and_count(
         self,
-        things: Mapping[str, Thing],
+        targets: Mapping[str, RevocationTarget],
         counters: tuple[Counter, ...],
         total: tuple[Counter, ...] = (),
         again: str = "",
-    ) -> Wave:
+    ) -> Snapshot:
         del again
-        return Wave(
-            {scope: self.things.get(thing, Standing()) for scope, thing in things.items()},
+        return Snapshot(
+            {scope: self.targets.get(target, RevocationState()) for scope, target in targets.items()},
             {counter.window: 1 for counter in counters},
             {counter.window: 1 for counter in total},
         )
@@ -103,14 +103,14 @@ def admit(text: str, path: str = COMPLETIONS) -> admission.Admitted:
     grants = policy.parse(
         POLICY.replace("preset: practice", f'url: "{ISSUER}"').replace("repository_owner_id", "sub")
     ).grants
-    things = {
-        Thing("everything", "*"): Standing(config={"signing": [broker.kid]}),
-        Thing("key", "openai"): Standing(config={"provider": "openai", "version": "1"}),
-        Thing("principal", SUB): Standing(epoch=1),
-        **{Thing("grant", name): Standing(config=grant.to_json()) for name, grant in grants.items()},
+    targets = {
+        RevocationTarget("everything", "*"): RevocationState(config={"signing": [broker.kid]}),
+        RevocationTarget("key", "openai"): RevocationState(config={"provider": "openai", "version": "1"}),
+        RevocationTarget("principal", SUB): RevocationState(epoch=1),
+        **{RevocationTarget("grant", name): RevocationState(config=grant.to_json()) for name, grant in grants.items()},
     }
     keys = Keys(verifying_key(broker.jwk, ["ES256"]))
-    edge = Edge(State(things), keys, keys, "https://broker.example")
+    edge = Edge(State(targets), keys, keys, "https://broker.example")
     return admission.admit(Call(text, "openai", "POST", path), edge, NOW)
 
 

@@ -72,7 +72,7 @@ def test_a_revoked_token_is_refused_though_its_signature_is_known(parts: Parts, 
     admit(edge, token)
     made = parts.revoke("token", str(claims_of(token)["jti"]))
     assert reason(edge, token) == "revoked_token"
-    parts.lift(made)
+    parts.restore(made)
     assert reason(edge, token) == "stale_token"
 
 

@@ -26,7 +26,7 @@ CHAT = {
 
 def anything(name: str) -> str:
     """A path of no meaning, as this provider itself would write it."""
-    return call_path.own("/any/thing", PROVIDERS[name].paths)
+    return call_path.to_provider_form("/any/thing", PROVIDERS[name].paths)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 import edge
 from chalicelib.edge.admission import Edge
-from local.sqlite.edge_state import SqliteGate
+from local.sqlite.edge_state import SqliteEdgeState
 from tests.edge_door import OK, answers, before_raw, door, head, ok, talk, viewer
 from tests.parts import BROKER, NOW, Parts, parts_in
 from tests.raw_provider import RawProvider, raw_provider
@@ -82,7 +82,7 @@ async def _calls(port: int, tokens: dict[str, str], number: int) -> None:
 
 
 def _function(parts: Parts) -> Callable[[dict[str, object], object], dict[str, object]]:
-    own = Edge(SqliteGate(parts.state), parts.signer, parts.provider_keys, BROKER)
+    own = Edge(SqliteEdgeState(parts.state), parts.signer, parts.provider_keys, BROKER)
     return edge.make_handler(lambda: edge.Ports(own, lambda: NOW))
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from chalicelib import quota
-from chalicelib.revocation import Thing
-from local.sqlite.edge_state import SqliteGate
+from chalicelib.revocation import RevocationTarget
+from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.maintenance import COUNTERS_KEPT, SWEEP_SECONDS, Upkeep
 from local.sqlite.state_file import StateFile
 
@@ -35,7 +35,9 @@ def test_a_counting_connection_leaves_checkpoints_to_the_upkeep(state: StateFile
 
 
 def test_counters_are_kept_for_usage_and_then_removed(state: StateFile) -> None:
-    SqliteGate(state).wave({"token": Thing("token", "t")}, quota.counters("calls", "app", "p", NOW))
+    SqliteEdgeState(state).read_and_count(
+        {"token": RevocationTarget("token", "t")}, quota.counters("calls", "app", "p", NOW)
+    )
     upkeep = Upkeep(state)
     upkeep.run(NOW + COUNTERS_KEPT)
     assert rows(state, "counters") == 3

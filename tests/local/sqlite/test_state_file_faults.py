@@ -19,7 +19,7 @@ from chalicelib.audit import Query
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.ledger import Pin
 from chalicelib.quota import EVERYBODY, counters
-from chalicelib.revocation import SCOPES, Thing
+from chalicelib.revocation import SCOPES, RevocationTarget
 from chalicelib.usage import UsageQuery
 from local.machine import Machine, Urls
 from local.practice import policy as practice
@@ -52,7 +52,7 @@ READS: dict[str, Callable[[Adapters], object]] = {
     "find_named": lambda one: one.ledger.find(wanted(grant="ci")),
     "current": lambda one: one.control.current(),
     "page": lambda one: one.ledger.page(Query()),
-    "standing": lambda one: one.control.standing(SIX["principal"]),
+    "revocation_state": lambda one: one.control.revocation_state(SIX["principal"]),
     "revocation": lambda one: one.control.revocation(_HELD.id),
     "revocations": lambda one: one.control.revocations("", "", 50),
     "uses": lambda one: one.usage.uses(UsageQuery("day", NOW)),
@@ -63,12 +63,14 @@ WRITES: dict[str, Callable[[Adapters], object]] = {
     "issue": lambda one: one.ledger.issue(issuance(lock=lock("fault")), NOW),
     "record": lambda one: one.ledger.record(samples.event()),
     "record_refused": lambda one: one.ledger.record(samples.event("token.refused", principal=SUB, reason="a_test")),
-    "wave": lambda one: one.gate.wave(SIX, calls()),
-    "wave_total": lambda one: one.gate.wave(SIX, calls(), counters("calls", "ci", EVERYBODY, NOW)),
-    "count": lambda one: one.gate.count(calls()),
-    "give_back": lambda one: one.gate.give_back(calls(), "a_test"),
+    "read_and_count": lambda one: one.edge_state.read_and_count(SIX, calls()),
+    "read_and_count_total": lambda one: one.edge_state.read_and_count(
+        SIX, calls(), counters("calls", "ci", EVERYBODY, NOW)
+    ),
+    "count": lambda one: one.edge_state.count(calls()),
+    "give_back": lambda one: one.edge_state.give_back(calls(), "a_test"),
     "revoke": lambda one: one.control.revoke(revocation("grant", "ci"), samples.event("revocation.made")),
-    "lift": lambda one: one.control.lift(_HELD.id, "tester", samples.event("revocation.lifted")),
+    "restore": lambda one: one.control.restore(_HELD.id, "tester", samples.event("revocation.lifted")),
     "apply": lambda one: one.control.apply(policy(), "the text", 1, samples.event("policy.applied")),
     "pin": lambda one: one.control.pin(_ROLE, "AROA2", samples.event("principal.pinned")),
     "keys": lambda one: one.control.keys(samples.event("keys.read")),
@@ -145,7 +147,7 @@ def _fill(one: Adapters) -> None:
     put_in_force(one.control, grant())
     one.control.list_signing_keys(("kid-1",))
     one.control.revoke(_HELD, samples.event("revocation.made"))
-    one.gate.wave(SIX, calls())
+    one.edge_state.read_and_count(SIX, calls())
 
 
 def _content(path: Path) -> list[str]:
@@ -268,10 +270,10 @@ def test_a_file_that_is_replaced_before_the_first_call_is_not_served(tmp_path: P
         tmp_path, Urls("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4")
     )
     here.prepare(None, practice.made_up_values())
-    gate, broker = here.edge_ports().edge.gate, here.broker_ports()
-    six = {scope: Thing(scope, "*") for scope in SCOPES}
+    edge_state, broker = here.edge_ports().edge.state, here.broker_ports()
+    six = {scope: RevocationTarget(scope, "*") for scope in SCOPES}
     attempts: list[Callable[[], object]] = [
-        lambda: gate.wave(six, calls()),
+        lambda: edge_state.read_and_count(six, calls()),
         lambda: broker.audit.page(Query()),
         broker.policies.current,
     ]
@@ -280,4 +282,4 @@ def test_a_file_that_is_replaced_before_the_first_call_is_not_served(tmp_path: P
             with pytest.raises(Unavailable) as caught:
                 attempt()
             assert caught.value.reason == "state_file_replaced"
-    assert gate.wave(six, calls()).things["everything"].config is not None
+    assert edge_state.read_and_count(six, calls()).targets["everything"].config is not None

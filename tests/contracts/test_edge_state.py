@@ -1,4 +1,4 @@
-"""The rules of `chalicelib.edge.state.Gate`, whatever it is kept in."""
+"""The rules of `chalicelib.edge.state.EdgeState`, whatever it is kept in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from chalicelib import quota
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import EVERYBODY, WINDOWS
-from chalicelib.revocation import Standing
+from chalicelib.revocation import RevocationState
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, SIX, SUB, calls, grant, put_in_force
@@ -17,46 +17,46 @@ class TestWave:
     """One wave: six standings and which number the call is."""
 
     def test_all_six_standings_are_there_though_nothing_was_ever_written(self, adapters: Adapters) -> None:
-        assert adapters.gate.wave(SIX, calls()).things == dict.fromkeys(SIX, Standing())
+        assert adapters.edge_state.read_and_count(SIX, calls()).targets == dict.fromkeys(SIX, RevocationState())
 
     def test_what_administrators_stored_comes_with_each_standing(self, adapters: Adapters) -> None:
         put_in_force(adapters.control, grant())
         adapters.control.list_signing_keys(("kid-1", "kid-2"))
         adapters.control.set_key("openai", samples.key_version("v1"), samples.event("key.set"))
-        things = adapters.gate.wave(SIX, calls()).things
-        stored = things["grant"].config
+        targets = adapters.edge_state.read_and_count(SIX, calls()).targets
+        stored = targets["grant"].config
         assert stored is not None
         assert Grant.from_json(stored) == grant()
-        assert list((things["everything"].config or {})["signing"]) == ["kid-1", "kid-2"]
-        assert things["key"].config == {"provider": "openai", "version": "v1"}
+        assert list((targets["everything"].config or {})["signing"]) == ["kid-1", "kid-2"]
+        assert targets["key"].config == {"provider": "openai", "version": "v1"}
 
     @pytest.mark.parametrize("scope", SIX)
     def test_a_revocation_shows_in_the_standing_of_its_thing_alone(self, adapters: Adapters, scope: str) -> None:
         put_in_force(adapters.control, grant())
         made = samples.revocation(scope, SIX[scope].id)
         adapters.control.revoke(made, samples.event("revocation.made"))
-        things = adapters.gate.wave(SIX, calls()).things
-        assert {name for name, one in things.items() if one.blocked(NOW)} == {scope}
-        assert {name: one.epoch for name, one in things.items() if one.epoch} == {scope: 1}
+        targets = adapters.edge_state.read_and_count(SIX, calls()).targets
+        assert {name for name, one in targets.items() if one.blocked(NOW)} == {scope}
+        assert {name: one.epoch for name, one in targets.items() if one.epoch} == {scope: 1}
 
     def test_calls_are_numbered_from_one_in_every_window(self, adapters: Adapters) -> None:
-        numbers = [adapters.gate.wave(SIX, calls()).numbers for _ in range(3)]
+        numbers = [adapters.edge_state.read_and_count(SIX, calls()).numbers for _ in range(3)]
         assert numbers == [dict.fromkeys(WINDOWS, number) for number in (1, 2, 3)]
 
     @pytest.mark.parametrize("window", WINDOWS)
     def test_a_window_starts_anew_when_it_ends_and_not_a_second_before(self, adapters: Adapters, window: str) -> None:
-        adapters.gate.wave(SIX, calls())
+        adapters.edge_state.read_and_count(SIX, calls())
         ends = NOW + WINDOWS[window]
-        assert adapters.gate.wave(SIX, calls(ends - 1)).numbers[window] == 2
-        assert adapters.gate.wave(SIX, calls(ends)).numbers[window] == 1
+        assert adapters.edge_state.read_and_count(SIX, calls(ends - 1)).numbers[window] == 2
+        assert adapters.edge_state.read_and_count(SIX, calls(ends)).numbers[window] == 1
 
     def test_calls_and_tokens_are_counted_apart(self, adapters: Adapters) -> None:
         adapters.ledger.issue(samples.issuance(), NOW)
-        assert adapters.gate.wave(SIX, calls()).numbers["day"] == 1
+        assert adapters.edge_state.read_and_count(SIX, calls()).numbers["day"] == 1
 
     def test_principals_and_grants_are_counted_apart(self, adapters: Adapters) -> None:
-        adapters.gate.wave(SIX, calls())
-        assert adapters.gate.wave(SIX, calls(name="other")).numbers["day"] == 1
+        adapters.edge_state.read_and_count(SIX, calls())
+        assert adapters.edge_state.read_and_count(SIX, calls(name="other")).numbers["day"] == 1
 
 
 class TestTotal:
@@ -65,20 +65,20 @@ class TestTotal:
     def test_a_wave_numbers_a_call_among_its_callers_and_among_all(self, adapters: Adapters) -> None:
         other = quota.counters("calls", "ci", f"{SUB}-2", NOW)
         total = quota.counters("calls", "ci", EVERYBODY, NOW)
-        waves = [adapters.gate.wave(SIX, one, total) for one in (calls(), other, calls())]
+        waves = [adapters.edge_state.read_and_count(SIX, one, total) for one in (calls(), other, calls())]
         assert [one.numbers["day"] for one in waves] == [1, 1, 2]
         assert [one.total for one in waves] == [dict.fromkeys(WINDOWS, number) for number in (1, 2, 3)]
 
     def test_without_a_total_none_is_counted(self, adapters: Adapters) -> None:
-        assert adapters.gate.wave(SIX, calls()).total == {}
+        assert adapters.edge_state.read_and_count(SIX, calls()).total == {}
         total = quota.counters("calls", "ci", EVERYBODY, NOW)
-        assert adapters.gate.count(total) == dict.fromkeys(WINDOWS, 1)
+        assert adapters.edge_state.count(total) == dict.fromkeys(WINDOWS, 1)
 
     def test_both_are_given_back_at_once(self, adapters: Adapters) -> None:
         total = quota.counters("calls", "ci", EVERYBODY, NOW)
         for _ in range(3):
-            adapters.gate.wave(SIX, calls(), total)
-        adapters.gate.give_back(calls() + total, "quota_calls")
+            adapters.edge_state.read_and_count(SIX, calls(), total)
+        adapters.edge_state.give_back(calls() + total, "quota_calls")
         assert {adapters.counted(one) for one in calls() + total} == {(2, 1)}
 
 
@@ -86,24 +86,24 @@ class TestGiveBack:
     """What a refused call leaves behind."""
 
     def test_a_number_given_back_is_given_out_again(self, adapters: Adapters) -> None:
-        adapters.gate.wave(SIX, calls())
-        adapters.gate.wave(SIX, calls())
-        adapters.gate.give_back(calls(), "a_test")
-        assert adapters.gate.wave(SIX, calls()).numbers == dict.fromkeys(WINDOWS, 2)
+        adapters.edge_state.read_and_count(SIX, calls())
+        adapters.edge_state.read_and_count(SIX, calls())
+        adapters.edge_state.give_back(calls(), "a_test")
+        assert adapters.edge_state.read_and_count(SIX, calls()).numbers == dict.fromkeys(WINDOWS, 2)
 
     def test_a_number_given_back_is_counted_as_refused(self, adapters: Adapters) -> None:
         for _ in range(3):
-            adapters.gate.wave(SIX, calls())
-        adapters.gate.give_back(calls(), "a_test")
+            adapters.edge_state.read_and_count(SIX, calls())
+        adapters.edge_state.give_back(calls(), "a_test")
         assert [adapters.counted(counter) for counter in calls()] == [(2, 1)] * 3
 
     def test_giving_back_never_goes_below_zero(self, adapters: Adapters) -> None:
-        adapters.gate.give_back(calls(), "a_test")
-        adapters.gate.wave(SIX, calls())
+        adapters.edge_state.give_back(calls(), "a_test")
+        adapters.edge_state.read_and_count(SIX, calls())
         for _ in range(3):
-            adapters.gate.give_back(calls(), "a_test")
+            adapters.edge_state.give_back(calls(), "a_test")
         assert {adapters.counted(counter)[0] for counter in calls()} == {0}
-        assert adapters.gate.wave(SIX, calls()).numbers == dict.fromkeys(WINDOWS, 1)
+        assert adapters.edge_state.read_and_count(SIX, calls()).numbers == dict.fromkeys(WINDOWS, 1)
 
 
 class TestAnotherTry:
@@ -112,18 +112,18 @@ class TestAnotherTry:
     def test_what_every_counter_holds_is_told(self, adapters: Adapters) -> None:
         total = quota.counters("calls", "ci", EVERYBODY, NOW)
         for _ in range(3):
-            adapters.gate.wave(SIX, calls(), total)
-        adapters.gate.give_back(calls(), "a_test")
-        assert adapters.gate.taken(calls() + total) == dict.fromkeys(calls(), 2) | dict.fromkeys(total, 3)
+            adapters.edge_state.read_and_count(SIX, calls(), total)
+        adapters.edge_state.give_back(calls(), "a_test")
+        assert adapters.edge_state.taken(calls() + total) == dict.fromkeys(calls(), 2) | dict.fromkeys(total, 3)
 
     def test_a_counter_that_nothing_was_added_to_holds_none(self, adapters: Adapters) -> None:
-        assert adapters.gate.taken(calls()) == dict.fromkeys(calls(), 0)
+        assert adapters.edge_state.taken(calls()) == dict.fromkeys(calls(), 0)
 
     def test_a_call_that_is_counted_again_is_no_longer_one_that_was_refused(self, adapters: Adapters) -> None:
         total = quota.counters("calls", "ci", EVERYBODY, NOW)
         for _ in range(2):
-            adapters.gate.wave(SIX, calls(), total)
-            adapters.gate.give_back(calls() + total, "quota_calls")
-        wave = adapters.gate.wave(SIX, calls(), total, "quota_calls")
-        assert (wave.numbers, wave.total) == (dict.fromkeys(WINDOWS, 1), dict.fromkeys(WINDOWS, 1))
+            adapters.edge_state.read_and_count(SIX, calls(), total)
+            adapters.edge_state.give_back(calls() + total, "quota_calls")
+        snapshot = adapters.edge_state.read_and_count(SIX, calls(), total, "quota_calls")
+        assert (snapshot.numbers, snapshot.total) == (dict.fromkeys(WINDOWS, 1), dict.fromkeys(WINDOWS, 1))
         assert {adapters.counted(one) for one in calls() + total} == {(1, 1)}

@@ -1,4 +1,4 @@
-"""The edge's state in DynamoDB: `chalicelib.edge.state.Gate`. One wave: a batch read, and two updates for each subject, at once."""
+"""The edge's state in DynamoDB: `chalicelib.edge.state.EdgeState`. One wave: a batch read, and two updates for each subject, at once."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from botocore.exceptions import ClientError
 from chalicelib.aws import counters as dynamodb_counters
 from chalicelib.aws import items as dynamodb_things
 from chalicelib.aws.counters import CounterItem
-from chalicelib.aws.tables import Tables, answering, at_once, code, read_batch, text
-from chalicelib.edge.state import Wave
+from chalicelib.aws.tables import Tables, as_unavailable, code, read_batch, run_parallel, text
+from chalicelib.edge.state import Snapshot
 from chalicelib.quota import Counter
-from chalicelib.revocation import Thing
+from chalicelib.revocation import RevocationTarget
 
 
-class DynamoGate:
+class DynamoEdgeState:
     """Over the `control` table, which it reads, and the `counters` table, which it writes."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def wave(
+    def read_and_count(
         self,
-        things: Mapping[str, Thing],
+        targets: Mapping[str, RevocationTarget],
         counters: tuple[Counter, ...],
         total: tuple[Counter, ...] = (),
         again: str = "",
-    ) -> Wave:
-        """See `Gate.wave`."""
-        copy = dynamodb_things.copy_of(things["token"].id)
-        read = functools.partial(dynamodb_things.read, self._tables, things.values(), copy)
+    ) -> Snapshot:
+        """See `EdgeState.read_and_count`."""
+        copy = dynamodb_things.copy_of(targets["token"].id)
+        read = functools.partial(dynamodb_things.read, self._tables, targets.values(), copy)
         own, of_all = _items(counters), _items(total)
-        found, *counted = at_once(read, *self._additions((*own, *of_all), again))
+        found, *counted = run_parallel(read, *self._additions((*own, *of_all), again))
         numbers = _numbers(own, counted[: len(own)]), _numbers(of_all, counted[len(own) :])
-        return Wave({scope: found[thing] for scope, thing in things.items()}, *numbers)
+        return Snapshot({scope: found[target] for scope, target in targets.items()}, *numbers)
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
-        """See `Gate.count`."""
+        """See `EdgeState.count`."""
         items = _items(counters)
-        return _numbers(items, at_once(*self._additions(items)))
+        return _numbers(items, run_parallel(*self._additions(items)))
 
     def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
-        """See `Gate.give_back`. A number is taken off at most once, and never below none."""
-        at_once(*(functools.partial(self._take_off, item, reason) for item in _items(counters)))
+        """See `EdgeState.give_back`. A number is taken off at most once, and never below none."""
+        run_parallel(*(functools.partial(self._take_off, item, reason) for item in _items(counters)))
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
-        """See `Gate.taken`."""
+        """See `EdgeState.taken`."""
         groups = [(group, dynamodb_counters.items(group)) for group in dynamodb_counters.subjects(counters)]
         keys = [item.key for _, items in groups for item in items]
-        [found] = at_once(functools.partial(read_batch, self._tables, {self._tables.counters: keys}))
+        [found] = run_parallel(functools.partial(read_batch, self._tables, {self._tables.counters: keys}))
         there = {(text(one, "pk"), text(one, "sk")): one for one in found}
         taken: dict[Counter, int] = {}
         for group, items in groups:
@@ -74,7 +74,7 @@ class DynamoGate:
     def _take_off(self, item: CounterItem, reason: str) -> None:
         update = dynamodb_counters.give_back(item, reason)
         try:
-            with answering():
+            with as_unavailable():
                 self._tables.client.update_item(TableName=self._tables.counters, **update)
         except ClientError as error:
             if code(error) != "ConditionalCheckFailedException":
