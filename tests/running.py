@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,12 @@ class Running:
     request_token: str
     process: subprocess.Popen[str] = field(repr=False)
     log: Path
+    patience: float = 10.0
+    """Seconds for which a call is made again while the answer is 503: how busy this machine is, is no test's subject."""
+
+    def impatient(self) -> Running:
+        """Return the same, for tests of 503 itself."""
+        return replace(self, patience=0.0)
 
     def mint(self, repository_id: str = "1234", **claims: object) -> str:
         """Return an identity token of the practice issuer."""
@@ -93,7 +99,7 @@ class Running:
         """Exchange a subject token."""
         body = {"grant_type": TOKEN_EXCHANGE, "subject_token": subject_token, "subject_token_type": JWT}
         headers = {"idempotency-key": more.pop("idempotency_key")} if "idempotency_key" in more else {}
-        return call("POST", f"{self.broker}/token", {**body, "audience": audience, **more}, headers)
+        return call("POST", f"{self.broker}/token", {**body, "audience": audience, **more}, headers, self.patience)
 
     def token(self, repository_id: str = "1234", audience: str = "openai", **more: str) -> str:
         """Return a token of ours for a fresh identity token."""
@@ -105,7 +111,8 @@ class Running:
     def complete(self, token: str, path: str = "/openai/v1/chat/completions", **headers: str) -> Answer:
         """Make one call through the edge."""
         body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}]}
-        return call("POST", self.edge + path, body, {"authorization": f"Bearer {token}", **headers})
+        named = {"authorization": f"Bearer {token}", **headers}
+        return call("POST", self.edge + path, body, named, self.patience)
 
     def administer(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
@@ -116,7 +123,7 @@ class Running:
         request = AWSRequest(method, self.broker + path, data=data, headers={**named, **(headers or {})})
         keys = Credentials(self.admin["access_key_id"], self.admin["secret_access_key"])
         SigV4Auth(keys, "execute-api", self.admin["region"]).add_auth(request)
-        return call(method, self.broker + path, data, dict(request.headers))
+        return call(method, self.broker + path, data, dict(request.headers), self.patience)
 
     def revoke(self, scope: str, target: str, **more: object) -> str:
         """Revoke something and return the revocation's id."""
@@ -131,11 +138,27 @@ class Running:
         return f"{self.issuer}|repository_id:{repository_id}"
 
 
-def call(method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Make one HTTP call; bytes are sent as they are, anything else as JSON."""
+def call(
+    method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None, patience: float = 10.0
+) -> Answer:
+    """Make one HTTP call; bytes are sent as they are, anything else as JSON.
+
+    patience: seconds for which it is made again while the answer is a 503 that asks for that, as an SDK would do.
+    """
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     named = {"content-type": "application/json"} if data is not None else {}
     request = urllib.request.Request(url, data, {**named, **(headers or {})}, method=method)
+    ends = time.monotonic() + patience
+    while (answer := _answer(request)).status == 503 and _retryable(answer) and time.monotonic() < ends:
+        time.sleep(0.1)
+    return answer
+
+
+def _retryable(answer: Answer) -> bool:
+    return "retry-after" in {name.lower() for name in answer.headers}
+
+
+def _answer(request: urllib.request.Request) -> Answer:
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return Answer(answer.status, dict(answer.headers), answer.read())

@@ -143,7 +143,7 @@ def _faults(story: Story) -> None:
         control.set_key("openai", key_version("wrong"), event)
         story.see(401, running.complete(token))  # the provider's own answer
         control.set_key("openai", key_version("nobody-has-it"), event)
-        story.see(503, running.complete(token))
+        story.see(503, running.impatient().complete(token))
         with state.writing() as connection:
             connection.execute("UPDATE things SET config = '{}' WHERE scope = 'grant' AND id = 'ci'")
         story.see(500, running.complete(token))

@@ -241,9 +241,10 @@ def test_on_a_full_disk_every_port_that_writes_refuses_changes_nothing_and_works
 def test_over_http_both_doors_answer_503_and_serve_again_once_the_file_is_back(running: Running, fault: Fault) -> None:
     token, subject_token = running.token("7301"), running.mint("7301")
     seen = len(call("GET", f"{running.provider}/_seen").json["seen"])
+    once = running.impatient()
     with fault(running.state / "state.db"):
-        exchanged, called = running.exchange(subject_token), running.complete(token)
-        revoked = running.administer(
+        exchanged, called = once.exchange(subject_token), once.complete(token)
+        revoked = once.administer(
             "POST", "/admin/revocations", {"scope": "principal", "id": running.sub("7301"), "reason": "a test"}
         )
     assert (exchanged.status, exchanged.json["error"]) == (503, "temporarily_unavailable")
@@ -260,7 +261,7 @@ def test_over_http_both_doors_answer_503_and_serve_again_once_the_file_is_back(r
 def test_a_refusal_that_cannot_be_audited_is_a_503(running: Running) -> None:
     stranger = running.mint("7302", repository_owner_id="1")
     with _locked(running.state / "state.db"):
-        refused = running.exchange(stranger)
+        refused = running.impatient().exchange(stranger)
     assert (refused.status, refused.json["error"]) == (503, "temporarily_unavailable")
     assert running.exchange(stranger).json["error"] == "invalid_target"
 
