@@ -1,7 +1,7 @@
 """`python -m local`: Keybroker on one machine.
 
 Rules: stdout is for data (with --json, one line); everything for people goes to stderr, lower case, no full stop.
-Exit codes: 0 done, 1 a mistake in the command, the policy or a file. The demo has its own rules: local/demo/play.py.
+Exit codes: 0 done, 1 a mistake in the command, the policy or a file. The demo has its own rules: local/demo/run.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     asked = _parser().parse_args(arguments)
     if asked.command == "demo":
-        from local.demo import play as demo  # noqa: PLC0415  it imports an SDK that `serve` does not need
+        from local.demo import run as demo  # noqa: PLC0415  it imports an SDK that `serve` does not need
 
         return demo.main()
     if asked.command in _ON_STATE:

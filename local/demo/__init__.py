@@ -1,4 +1,4 @@
-"""`make demo`: the whole story on this machine, with real HTTP and OpenAI's own SDK, each step checking its facts.
+"""`make demo`: the main scenario on this machine, with real HTTP and OpenAI's own SDK; each step checks its result.
 
-It uses Keybroker from outside, as its users do: a server in a process of its own, HTTP and the SDK.
+It uses Keybroker as its users do: a server in a separate process, called over HTTP and through the SDK.
 """

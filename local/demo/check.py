@@ -1,13 +1,13 @@
-"""What each step of the demo asserts, so that it cannot tell what did not happen."""
+"""The assertions of the demo's steps."""
 
 from __future__ import annotations
 
 
-class StepFailed(Exception):  # noqa: N818  it is the story that failed, in words for a person
-    """A step's fact does not hold. The text says which, with what was found instead; it holds no secret."""
+class CheckFailedError(Exception):
+    """A step did not have the expected result. The text says what was expected and what was found; it holds no secret."""
 
 
-def expect(what: str, found: object, wanted: object) -> None:
-    """Raise StepFailed unless found is what was wanted."""
-    if found != wanted:
-        raise StepFailed(f"{what}: expected {wanted!r}, found {found!r}")
+def check(what: str, found: object, expected: object) -> None:
+    """Raise CheckFailedError unless the two are equal. what: names the value in the error message."""
+    if found != expected:
+        raise CheckFailedError(f"{what}: expected {expected!r}, found {found!r}")

@@ -1,149 +1,149 @@
-"""The demo's first half: a CI job gets a token, uses it, and meets its limits."""
+"""The demo's first half: a CI job gets a token, uses it and runs into its limits."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
 import openai
 
 import keybroker
-from local.demo import http_call
-from local.demo.check import StepFailed, expect
+from local.demo.check import CheckFailedError, check
 from local.demo.console import mask
 from local.demo.server import CALLS_A_DAY
-from local.demo.state import AUDIENCE, MODEL, Scene, claims
+from local.demo.state import AUDIENCE, MODEL, DemoState, claims, http
 
-_KEY_PREFIX = "Bearer sk-practice-openai-"
+_PROVIDER_KEY = "Bearer sk-practice-openai-"
 
 
-def identify(scene: Scene) -> str:
+def get_identity_token(state: DemoState) -> str:
     """1: the identity token that CI gives to each job."""
-    tell = scene.narrator
-    tell.say(
+    console = state.console
+    console.paragraph(
         "GitHub gives each job a token that says which repository and branch it runs"
-        " for. Here the practice issuer plays GitHub, with its runners' endpoint."
+        " for. Here the practice issuer stands in for GitHub's runner endpoint."
     )
-    scene.identity_token = scene.ask_runner()
-    tell.sent(f"GET /_runner/token?audience={AUDIENCE} (authorization: Bearer {mask(scene.stage.request_token)})")
-    tell.answered(f'200 {{"value": "{mask(scene.identity_token)}"}}, which says:')
-    said = claims(scene.identity_token)
+    state.identity_token = state.fetch_identity_token()
+    request_token = mask(state.server.request_token)
+    console.request(f"GET /_runner/token?audience={AUDIENCE} (authorization: Bearer {request_token})")
+    console.response(f'200 {{"value": "{mask(state.identity_token)}"}}, with the claims:')
+    found = claims(state.identity_token)
     shown = ("iss", "aud", "repository", "repository_id", "repository_owner_id", "ref", "event_name")
-    tell.facts({**{name: said[name] for name in shown}, "lifetime": f"{said['exp'] - said['iat']} s"})
-    expect("the audience that the job asked for", said["aud"], AUDIENCE)
+    console.fields({**{name: found[name] for name in shown}, "lifetime": f"{found['exp'] - found['iat']} s"})
+    check("the audience of the identity token", found["aud"], AUDIENCE)
     return "the job can prove who it is, and holds no key"
 
 
-def exchange(scene: Scene) -> str:
-    """2: identity token in, Keybroker's token out."""
-    tell = scene.narrator
-    tell.say("The broker verifies it, finds the grant that admits it, counts, and signs.")
-    tell.sent(f"POST /token audience=openai, subject_token={mask(scene.identity_token)} (RFC 8693)")
-    issued = keybroker.exchange_token(scene.stage.broker, scene.identity_token, "openai")
-    scene.token, scene.base_url = issued.access_token, issued.base_url
-    scene.heard += [issued.access_token, issued.base_url, issued.scope]
-    tell.answered(f"200 access_token={mask(issued.access_token)}, expires_in={issued.expires_in}; it says:")
-    said = claims(issued.access_token)
-    scene.sub = str(said["sub"])
-    epochs = f"{said['ep']} (everything, issuer, key, grant, principal)"
-    tell.facts({**{name: said[name] for name in ("sub", "aud", "grant", "scope")}, "epochs": epochs})
-    expect("what the token is for", (said["aud"], said["grant"]), ("openai", "ci"))
-    expect("seconds the token lives", said["exp"] - said["iat"], 900)
+def exchange(state: DemoState) -> str:
+    """2: the identity token is exchanged for a broker token."""
+    console = state.console
+    console.paragraph("The broker verifies it, finds the grant that matches, counts it and signs a token.")
+    console.request(f"POST /token audience=openai, subject_token={mask(state.identity_token)} (RFC 8693)")
+    issued = state.exchange(state.identity_token)
+    state.token, state.base_url = issued.access_token, issued.base_url
+    state.received += [issued.access_token, issued.base_url, issued.scope]
+    console.response(f"200 access_token={mask(issued.access_token)}, expires_in={issued.expires_in}, with the claims:")
+    found = claims(issued.access_token)
+    state.principal = str(found["sub"])
+    epochs = f"{found['ep']} (everything, issuer, key, grant, principal)"
+    console.fields({**{name: found[name] for name in ("sub", "aud", "grant", "scope")}, "epochs": epochs})
+    check("the token's audience and grant", (found["aud"], found["grant"]), ("openai", "ci"))
+    check("the token's lifetime in seconds", found["exp"] - found["iat"], 900)
     return "a token for one key, one grant and one endpoint, for 15 minutes"
 
 
-def stream(scene: Scene) -> str:
+def stream(state: DemoState) -> str:
     """3: a streamed completion through the edge, with the unmodified SDK."""
-    tell = scene.narrator
-    tell.say(f"OpenAI's own SDK {openai.__version__}, unmodified but for two settings:")
-    tell.facts({"base_url": scene.base_url, "api_key": mask(scene.token)})
-    tell.sent(f"POST /openai/v1/chat/completions (model={MODEL}, stream=true)")
-    began, first, words = 0.0, 0.0, 0
+    console = state.console
+    console.paragraph(f"OpenAI's own SDK {openai.__version__}, unmodified but for two settings:")
+    console.fields({"base_url": state.base_url, "api_key": mask(state.token)})
+    console.request(f"POST /openai/v1/chat/completions (model={MODEL}, stream=true)")
+    started, first, count = 0.0, 0.0, 0
 
-    def pieces() -> Iterator[str]:
-        nonlocal began, first, words
+    def chunks() -> Iterator[str]:
+        nonlocal started, first, count
         messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Explain it."}]
-        with _client(scene.token, scene) as client:
-            began = time.perf_counter()
-            answers = client.chat.completions.create(model=MODEL, messages=messages, stream=True)
-            scene.heard.append(str(answers.response.headers))
-            for chunk in answers:
-                scene.heard.append(chunk.model_dump_json())
+        with _client(state) as client:
+            started = time.perf_counter()
+            completion = client.chat.completions.create(model=MODEL, messages=messages, stream=True)
+            state.received.append(str(completion.response.headers))
+            for chunk in completion:
+                state.received.append(chunk.model_dump_json())
                 text = chunk.choices[0].delta.content if chunk.choices else None
                 if text:
-                    first, words = first or time.perf_counter(), words + 1
+                    first, count = first or time.perf_counter(), count + 1
                     yield text
 
-    tell.answered("200 text/event-stream, word by word:")
-    tell.words(pieces())
-    if words < 3:
-        raise StepFailed(f"the stream: expected several words, found {words}")
-    return f"{words} pieces, the first after {(first - began) * 1000:.0f} ms"
+    console.response("200 text/event-stream, word by word:")
+    console.stream(chunks())
+    if count < 3:
+        raise CheckFailedError(f"the stream: expected several words, found {count}")
+    return f"{count} chunks, the first after {(first - started) * 1000:.0f} ms"
 
 
-def compare(scene: Scene) -> str:
-    """4: what the provider saw, and what the job held."""
-    tell = scene.narrator
-    tell.say("The edge took the token off and put the real key on. So says the provider:")
-    tell.sent("GET /_seen (at the practice provider)")
-    answer = http_call.call("GET", f"{scene.stage.provider}/_seen")
-    expect("the provider's report", answer.status, 200)
-    call = answer.json["seen"][-1]
+def compare_keys(state: DemoState) -> str:
+    """4: what the provider received, and what the job held."""
+    console = state.console
+    console.paragraph("The edge replaced the token with the real key. The provider reports what it received:")
+    console.request("GET /_seen (at the practice provider)")
+    response = http("GET", f"{state.server.provider}/_seen")
+    call = json.loads(response.body)["seen"][-1]
     credential = str(call["headers"].get("authorization", ""))
     key = credential.removeprefix("Bearer ")
-    tell.answered(f"200 {call['method']} {call['path']}")
-    tell.facts({"the provider saw": mask(key), "the job held": mask(scene.token)})
-    expect("the call that the provider saw", (call["method"], call["path"]), ("POST", "/v1/chat/completions"))
-    expect("a real key at the provider", credential.startswith(_KEY_PREFIX), wanted=True)
-    expect("the job's token at the provider", scene.token in answer.body.decode(), wanted=False)
-    expect("the real key in anything the job got", key in "\n".join(scene.heard), wanted=False)
-    return f"the key was in none of the {len(scene.heard)} things that the job got back"
+    console.response(f"200 {call['method']} {call['path']}")
+    console.fields({"the provider saw": mask(key), "the job held": mask(state.token)})
+    check("the call that the provider saw", (call["method"], call["path"]), ("POST", "/v1/chat/completions"))
+    check("a real key at the provider", credential.startswith(_PROVIDER_KEY), expected=True)
+    check("the job's token at the provider", state.token in response.body.decode(), expected=False)
+    check("the real key in anything the job received", key in "\n".join(state.received), expected=False)
+    return f"the key was in none of the {len(state.received)} values that the job received"
 
 
-def replay(scene: Scene) -> str:
+def replay(state: DemoState) -> str:
     """5: the same identity token again."""
-    tell = scene.narrator
-    tell.say("Someone copied the job's identity token from a log and tries it once more.")
-    tell.sent(f"POST /token audience=openai, subject_token={mask(scene.identity_token)}")
+    console = state.console
+    console.paragraph("Someone copied the job's identity token from a log and tries it again.")
+    console.request(f"POST /token audience=openai, subject_token={mask(state.identity_token)}")
     try:
-        keybroker.exchange_token(scene.stage.broker, scene.identity_token, "openai")
+        state.exchange(state.identity_token)
     except keybroker.Refused as refused:
-        tell.answered(f"{refused.status} {refused}")
-        expect("the refusal", (refused.status, refused.error), (400, "invalid_grant"))
-        scene.request_ids["replayed"] = refused.request_id
-        return "an identity token is worth one token, once"
-    raise StepFailed("the second use of an identity token was not refused")
+        console.response(f"{refused.status} {refused}")
+        check("the refusal", (refused.status, refused.error), (400, "invalid_grant"))
+        state.request_ids["replayed"] = refused.request_id
+        return "an identity token can be exchanged only once"
+    raise CheckFailedError("the second use of an identity token was not refused")
 
 
-def use_up(scene: Scene) -> str:
-    """6: calls until the quota says stop."""
-    tell = scene.narrator
-    tell.say(f"The grant allows {CALLS_A_DAY} calls a day; the stream was the first.")
+def use_up_quota(state: DemoState) -> str:
+    """6: calls until the quota is used up."""
+    console = state.console
+    console.paragraph(f"The grant allows {CALLS_A_DAY} calls a day; the stream was the first.")
     admitted = 1
-    with _client(scene.token, scene) as client:
-        tell.sent("POST /openai/v1/chat/completions, again and again")
+    with _client(state) as client:
+        console.request("POST /openai/v1/chat/completions, repeatedly")
         while admitted <= 2 * CALLS_A_DAY:
             try:
                 client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "And again."}])
             except openai.RateLimitError as refused:
-                _tell_quota(scene, refused, admitted + 1)
+                _show_quota_refusal(state, refused, admitted + 1)
                 break
             admitted += 1
-            tell.answered(f"call {admitted}: 200")
-    expect("calls admitted", admitted, CALLS_A_DAY)
-    return f"{CALLS_A_DAY} calls were admitted, not one more"
+            console.response(f"call {admitted}: 200")
+    check("calls admitted", admitted, CALLS_A_DAY)
+    return f"exactly {CALLS_A_DAY} calls were admitted"
 
 
-def _tell_quota(scene: Scene, refused: openai.RateLimitError, number: int) -> None:
+def _show_quota_refusal(state: DemoState, refused: openai.RateLimitError, number: int) -> None:
     wait = int(refused.response.headers.get("retry-after", "0"))
-    opens = time.strftime("%d %B, %H:%M UTC", time.gmtime(round((time.time() + wait) / 60) * 60))
+    resets = time.strftime("%d %B, %H:%M UTC", time.gmtime(round((time.time() + wait) / 60) * 60))
     retry = refused.response.headers.get("x-should-retry")
-    scene.narrator.answered(f"call {number}: 429 (retry-after: {wait}, x-should-retry: {retry})")
-    scene.narrator.say(f"It opens again on {opens}. What the SDK's user sees:")
-    scene.narrator.say(f"openai.RateLimitError: {refused.message}")
-    expect("the refusal", refused.code, "quota_exceeded")
-    expect("a time to wait within the day", 0 < wait <= 86400, wanted=True)
+    state.console.response(f"call {number}: 429 (retry-after: {wait}, x-should-retry: {retry})")
+    state.console.paragraph(f"The quota resets on {resets}. What the SDK's user sees:")
+    state.console.paragraph(f"openai.RateLimitError: {refused.message}")
+    check("the refusal", refused.code, "quota_exceeded")
+    check("a Retry-After within the day", 0 < wait <= 86400, expected=True)
 
 
-def _client(token: str, scene: Scene) -> openai.OpenAI:
-    return openai.OpenAI(base_url=scene.base_url, api_key=token)
+def _client(state: DemoState) -> openai.OpenAI:
+    return openai.OpenAI(base_url=state.base_url, api_key=state.token)

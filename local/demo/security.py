@@ -1,4 +1,4 @@
-"""The demo's second half: a security engineer takes access back, gives it again, and reads the trail."""
+"""The demo's second half: a security engineer revokes access, restores it and reads the audit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam
 
 import keybroker
-from local.demo.check import StepFailed, expect
+from keybroker.cli.administration import Administration
+from local.demo.check import CheckFailedError, check
 from local.demo.console import mask
-from local.demo.state import MODEL, Scene, claims
+from local.demo.state import MODEL, DemoState, claims
 
 _REASON = "leaked in a log"
-_TRAIL = [
+_EXPECTED_EVENTS = [
     ("token.issued", ""),
     ("token.refused", "replayed"),
     ("token.issued", ""),
@@ -27,102 +28,101 @@ _TRAIL = [
 ]
 
 
-def revoke(scene: Scene) -> str:
-    """7: one principal is taken out; the very next call is refused."""
-    tell = scene.narrator
-    tell.say("The repository's release job, admitted by a grant of its own, is at work.")
-    scene.release_token = keybroker.exchange_token(
-        scene.stage.broker, scene.ask_runner_of_release(), "openai"
-    ).access_token
-    expect("the release job's grant", claims(scene.release_token)["grant"], "release")
-    with _client(scene, scene.release_token) as job:
-        _list_models(scene, job)
-        tell.say("A security engineer takes the repository out, whatever its grants:")
-        acknowledged = _take_out(scene)
-        tell.sent("GET /openai/v1/models, the very next call")
-        refused = _refusal(job.models.list)
+def revoke(state: DemoState) -> str:
+    """7: one principal is revoked; its very next call is refused."""
+    console = state.console
+    console.paragraph("The repository's release job is running too, under its own grant.")
+    state.release_token = state.exchange(state.fetch_release_identity_token()).access_token
+    check("the release job's grant", claims(state.release_token)["grant"], "release")
+    with _client(state, state.release_token) as client:
+        _list_models(state, client)
+        console.paragraph("A security engineer revokes the repository, under every grant:")
+        acknowledged = _revoke_principal(state)
+        console.request("GET /openai/v1/models, the very next call")
+        refused = _refusal(client.models.list)
         after = (time.perf_counter() - acknowledged) * 1000
-    tell.answered(_said(refused))
-    expect("the next call", (refused.status_code, refused.code), (403, "revoked"))
-    scene.request_ids["revoked"] = str(refused.response.headers["x-request-id"])
-    with _client(scene, scene.token) as other_job:
+    console.response(_describe(refused))
+    check("the next call", (refused.status_code, refused.code), (403, "revoked"))
+    state.request_ids["revoked"] = str(refused.response.headers["x-request-id"])
+    with _client(state, state.token) as client:
         messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Once more."}]
-        other = _refusal(lambda: other_job.chat.completions.create(model=MODEL, messages=messages))
-    expect("the other job's next call", (other.status_code, other.code), (403, "revoked"))
-    _refuse_fresh(scene)
+        other = _refusal(lambda: client.chat.completions.create(model=MODEL, messages=messages))
+    check("the other job's next call", (other.status_code, other.code), (403, "revoked"))
+    _check_exchange_is_refused(state)
     return f"refused {after:.1f} ms after the acknowledgement; so is the job on main"
 
 
-def _take_out(scene: Scene) -> float:
-    """Revoke the principal, and return when that was acknowledged, in seconds of the performance counter."""
-    administrator = scene.stage.administrator
-    body = {"scope": "principal", "id": scene.sub, "reason": _REASON}
-    signed = f"SigV4, {mask(administrator.access_key_id)}"
-    scene.narrator.sent(f"POST /admin/revocations ({signed}) {json.dumps(body)}")
-    made = administrator.call("POST", "/admin/revocations", body=body)
+def _revoke_principal(state: DemoState) -> float:
+    """Revoke the principal; return the time of the acknowledgement in seconds of the performance counter."""
+    body = {"scope": "principal", "id": state.principal, "reason": _REASON}
+    signed = f"SigV4, {mask(state.server.admin['AWS_ACCESS_KEY_ID'])}"
+    state.console.request(f"POST /admin/revocations ({signed}) {json.dumps(body)}")
+    response = _admin(state).call("POST", "/admin/revocations", body=body)
     acknowledged = time.perf_counter()
-    expect("the revocation's status", made.status, 201)
-    scene.revocation = str(made.json["id"])
-    scene.narrator.answered(f"201, in force: revocation {scene.revocation}")
+    state.revocation = str(response.body["id"])
+    state.console.response(f"in force: revocation {state.revocation}")
     return acknowledged
 
 
-def _refuse_fresh(scene: Scene) -> None:
-    scene.narrator.say("A fresh identity token does not help:")
-    fresh = scene.ask_runner()
-    scene.narrator.sent(f"POST /token audience=openai, subject_token={mask(fresh)}")
+def _check_exchange_is_refused(state: DemoState) -> None:
+    state.console.paragraph("A new identity token does not help:")
+    identity_token = state.fetch_identity_token()
+    state.console.request(f"POST /token audience=openai, subject_token={mask(identity_token)}")
     try:
-        keybroker.exchange_token(scene.stage.broker, fresh, "openai")
+        state.exchange(identity_token)
     except keybroker.Refused as refused:
-        scene.narrator.answered(f"{refused.status} {refused}")
-        expect("the exchange", (refused.status, refused.error), (400, "invalid_grant"))
+        state.console.response(f"{refused.status} {refused}")
+        check("the exchange", (refused.status, refused.error), (400, "invalid_grant"))
         return
-    raise StepFailed("a revoked principal got a token")
+    raise CheckFailedError("a revoked principal got a token")
 
 
-def restore(scene: Scene) -> str:
-    """8: the block is lifted; old tokens stay dead."""
-    tell = scene.narrator
-    tell.say("The leak was a false alarm. The block is lifted:")
-    tell.sent(f"DELETE /admin/revocations/{scene.revocation}")
-    lifted = scene.stage.administrator.call("DELETE", f"/admin/revocations/{scene.revocation}")
-    tell.answered(str(lifted.status))
-    expect("the lifting", lifted.status, 200)
-    tell.say("The release job's old token stays dead, for its epoch is over:")
-    tell.sent(f"GET /openai/v1/models (authorization: Bearer {mask(scene.release_token)})")
-    with _client(scene, scene.release_token) as job:
-        refused = _refusal(job.models.list)
-    tell.answered(_said(refused))
-    expect("the old token", (refused.status_code, refused.code), (401, "invalid_token"))
-    tell.say("A fresh one works:")
-    fresh = keybroker.exchange_token(scene.stage.broker, scene.ask_runner_of_release(), "openai").access_token
-    with _client(scene, fresh) as job:
-        _list_models(scene, job)
-    before, after = claims(scene.release_token)["ep"], claims(fresh)["ep"]
-    expect("the principal's epoch", after[4], before[4] + 1)
-    return f"the principal's epoch was {before[4]}, now it is {after[4]}"
+def restore(state: DemoState) -> str:
+    """8: access is restored; tokens from before the revocation stay refused."""
+    console = state.console
+    console.paragraph("The leak was a false alarm. Access is restored:")
+    console.request(f"DELETE /admin/revocations/{state.revocation}")
+    _admin(state).call("DELETE", f"/admin/revocations/{state.revocation}")
+    console.response("restored")
+    console.paragraph("The release job's old token stays dead, since its epoch is out of date:")
+    console.request(f"GET /openai/v1/models (authorization: Bearer {mask(state.release_token)})")
+    with _client(state, state.release_token) as client:
+        refused = _refusal(client.models.list)
+    console.response(_describe(refused))
+    check("the old token", (refused.status_code, refused.code), (401, "invalid_token"))
+    console.paragraph("A new one works:")
+    renewed = state.exchange(state.fetch_release_identity_token()).access_token
+    with _client(state, renewed) as client:
+        _list_models(state, client)
+    before, after = claims(state.release_token)["ep"], claims(renewed)["ep"]
+    check("the principal's epoch", after[4], before[4] + 1)
+    return f"the principal's epoch was {before[4]}; now it is {after[4]}"
 
 
-def read_trail(scene: Scene) -> str:
-    """9: what the audit says about all of this."""
-    tell = scene.narrator
-    tell.say("Each decision left one record, in the transaction of what it records.")
-    tell.sent("GET /admin/audit")
-    trail = list(reversed(_audit(scene)))
-    story = [event for event in trail if not event["kind"].startswith(("policy.", "key."))]
-    tell.table(("TIME", "WHAT", "WHO", "WHY", "REQUEST"), [_row(event) for event in story])
-    expect("the trail", [(event["kind"], event["reason"]) for event in story], _TRAIL)
-    _check_secrets(scene, json.dumps(trail))
-    request_id = scene.request_ids["replayed"]
-    found = _audit(scene, request_id=request_id)
-    tell.say(f"By {request_id[:8]}, as the caller was told: {found[0]['kind']}, {found[0]['reason']}.")
-    expect("found by request id", [event["reason"] for event in found], ["replayed"])
-    found = _audit(scene, principal=scene.sub, kind="token.issued")
-    expect("tokens issued to the principal", len(found), 3)
-    tell.say(f"By principal: {len(found)} tokens were issued to {found[0]['principal_name']}.")
-    refused = [line for line in _log(scene) if line.get("request_id") == scene.request_ids["revoked"]]
-    expect("the refused call in the edge's log", [line["reason"] for line in refused], ["revoked_principal"])
-    return "whoever asks gets an answer, and none of it holds a token or a key"
+def read_audit(state: DemoState) -> str:
+    """9: what the audit has recorded of all this."""
+    console = state.console
+    console.paragraph("Each decision wrote one event, in the same transaction as its effect.")
+    console.request("GET /admin/audit")
+    events = list(reversed(_audit(state)))
+    shown = [event for event in events if not event["kind"].startswith(("policy.", "key."))]
+    console.table(("TIME", "WHAT", "WHO", "WHY", "REQUEST"), [_row(event) for event in shown])
+    check("the events", [(event["kind"], event["reason"]) for event in shown], _EXPECTED_EVENTS)
+    secrets = (state.identity_token, state.token, state.release_token, "sk-practice-")
+    text = json.dumps(events)
+    check("tokens or keys in the events", any(secret in text for secret in secrets), expected=False)
+    request_id = state.request_ids["replayed"]
+    found = _audit(state, request_id=request_id)
+    console.paragraph(
+        f"By the refused caller's request ID, {request_id[:8]}: {found[0]['kind']}, {found[0]['reason']}."
+    )
+    check("found by request id", [event["reason"] for event in found], ["replayed"])
+    found = _audit(state, principal=state.principal, kind="token.issued")
+    check("tokens issued to the principal", len(found), 3)
+    console.paragraph(f"By principal: {len(found)} tokens were issued to {found[0]['principal_name']}.")
+    refused = [line for line in _log(state) if line.get("request_id") == state.request_ids["revoked"]]
+    check("the refused call in the edge's log", [line["reason"] for line in refused], ["revoked_principal"])
+    return "every decision can be looked up; no event holds a token or a key"
 
 
 def _row(event: dict[str, Any]) -> tuple[str, ...]:
@@ -132,40 +132,38 @@ def _row(event: dict[str, Any]) -> tuple[str, ...]:
     return at, event["kind"], who, why, event["request_id"][:8]
 
 
-def _audit(scene: Scene, **filters: str) -> list[dict[str, Any]]:
-    answer = scene.stage.administrator.call("GET", "/admin/audit", filters)
-    expect("the audit's answer", answer.status, 200)
-    return list(answer.json["items"])
+def _admin(state: DemoState) -> Administration:
+    """Return the product's own client; it signs with the AWS credentials that run.py put into the environment."""
+    return Administration(state.server.broker)
 
 
-def _check_secrets(scene: Scene, text: str) -> None:
-    secrets = (scene.identity_token, scene.token, scene.release_token, "sk-practice-")
-    expect("tokens or keys in the trail", any(secret in text for secret in secrets), wanted=False)
+def _audit(state: DemoState, **filters: str) -> list[dict[str, Any]]:
+    return list(_admin(state).get("/admin/audit", filters)["items"])
 
 
-def _log(scene: Scene) -> list[dict[str, Any]]:
-    lines = scene.stage.log.read_text(encoding="utf-8").splitlines()
+def _log(state: DemoState) -> list[dict[str, Any]]:
+    lines = state.server.log.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def _client(scene: Scene, token: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=scene.base_url, api_key=token)
+def _client(state: DemoState, token: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=state.base_url, api_key=token)
 
 
-def _list_models(scene: Scene, job: openai.OpenAI) -> None:
-    scene.narrator.sent(f"GET /openai/v1/models (authorization: Bearer {mask(job.api_key)})")
-    scene.narrator.answered(f"200, {len(job.models.list().data)} models")
+def _list_models(state: DemoState, client: openai.OpenAI) -> None:
+    state.console.request(f"GET /openai/v1/models (authorization: Bearer {mask(client.api_key)})")
+    state.console.response(f"200, {len(client.models.list().data)} models")
 
 
-def _said(refused: openai.APIStatusError) -> str:
+def _describe(refused: openai.APIStatusError) -> str:
     text = refused.body.get("message", "") if isinstance(refused.body, dict) else refused.message
     return f"{refused.status_code} {refused.code}: {text}"
 
 
 def _refusal(call: Callable[[], object]) -> openai.APIStatusError:
-    """Make a call that must be refused, and return how it was."""
+    """Make a call that must be refused; return the SDK's error."""
     try:
         call()
     except openai.APIStatusError as refused:
         return refused
-    raise StepFailed("a call that had to be refused was admitted")
+    raise CheckFailedError("a call that should have been refused was admitted")

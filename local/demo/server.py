@@ -1,4 +1,4 @@
-"""Where the demo plays: `python -m local serve` in a process of its own, with state that is thrown away."""
+"""The demo's servers: `python -m local serve` in a separate process, whose state is deleted at the end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.demo import interruption
-from local.demo.administrator import Administrator
-from local.demo.check import StepFailed
+from local.demo import signals
+from local.demo.check import CheckFailedError
 
 CALLS_A_DAY = 5
 POLICY = f"""\
-# The demo's policy: two jobs of one repository, each with a grant of its own.
+# The demo's policy: two jobs of one repository, each with its own grant.
 keys:
   openai: {{provider: openai}}
 issuers:
@@ -39,26 +38,33 @@ grants:
     quota: {{tokens: 30/day, calls: [100/minute]}}
 """
 _ROOT = Path(__file__).resolve().parents[2]
-_START_SECONDS = 40.0
-_STOP_SECONDS = 15.0
+_START_TIMEOUT = 40.0
+_STOP_TIMEOUT = 15.0
 _LINE_LIMIT = 64 * 1024
+"""Bytes of the line that `serve --json` prints."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """The addresses of what serves, what opens it, and its log."""
+class DemoServer:
+    """The running servers.
+
+    broker, edge, provider, issuer: their URLs
+    request_token: opens the practice issuer's runner endpoint
+    admin: the AWS credentials that the broker's administration accepts, by environment variable
+    log: the file with what the servers write to stderr
+    """
 
     broker: str
     edge: str
     provider: str
     issuer: str
     request_token: str = field(repr=False)
-    administrator: Administrator
+    admin: dict[str, str] = field(repr=False)
     log: Path
 
 
 def command(directory: Path) -> list[str]:
-    """Return what starts the demo's servers, after writing the demo's policy into the directory."""
+    """Write the demo's policy into the directory; return the command that starts the servers with it."""
     policy = directory / "keybroker.yaml"
     policy.write_text(POLICY, encoding="utf-8")
     state = ["--state", str(directory / "state"), "--policy", str(policy)]
@@ -66,10 +72,11 @@ def command(directory: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def serving(arguments: Sequence[str], directory: Path, meanwhile: Callable[[], object]) -> Iterator[Stage]:
-    """Start the servers, and stop them whatever happens. meanwhile: is called while they start.
+def start(arguments: Sequence[str], directory: Path, meanwhile: Callable[[], object]) -> Iterator[DemoServer]:
+    """Start the servers, and always stop them at the end.
 
-    arguments: a command that keeps the promise of `serve --json`. Raises StepFailed if it does not start.
+    arguments: a command that prints one line like `serve --json`. directory: where the log goes. meanwhile: called while
+    the servers start. Raises CheckFailedError if they do not start.
     """
     log = directory / "serve.log"
     with log.open("wb") as errors:
@@ -78,45 +85,50 @@ def serving(arguments: Sequence[str], directory: Path, meanwhile: Callable[[], o
         )
         try:
             meanwhile()
-            yield _stage(_first_line(process, log), log)
+            yield _parse(_read_line(process, log), log)
         finally:
-            interruption.cleaning_up()
+            signals.stop_repeating()
             _stop(process)
 
 
-def _stage(line: bytes, log: Path) -> Stage:
+def _parse(line: bytes, log: Path) -> DemoServer:
     try:
-        said = json.loads(line)
-        return Stage(
-            broker=said["broker"],
-            edge=said["edge"],
-            provider=said["provider"],
-            issuer=said["issuer"],
-            request_token=said["request_token"],
-            administrator=Administrator(url=said["broker"], **said["admin"]),
+        announced = json.loads(line)
+        admin = announced["admin"]
+        return DemoServer(
+            broker=announced["broker"],
+            edge=announced["edge"],
+            provider=announced["provider"],
+            issuer=announced["issuer"],
+            request_token=announced["request_token"],
+            admin={
+                "AWS_ACCESS_KEY_ID": admin["access_key_id"],
+                "AWS_SECRET_ACCESS_KEY": admin["secret_access_key"],
+                "AWS_REGION": admin["region"],
+            },
             log=log,
         )
     except (ValueError, LookupError, TypeError):
-        raise StepFailed("what `serve --json` said is not the one line it promises") from None
+        raise CheckFailedError("`serve --json` did not print the expected line of JSON") from None
 
 
-def _first_line(process: subprocess.Popen[bytes], log: Path) -> bytes:
-    """Return the process's first line of output; raises StepFailed if it ends before, or takes too long."""
+def _read_line(process: subprocess.Popen[bytes], log: Path) -> bytes:
+    """Return the process's first line of output; raises CheckFailedError if it exits first or takes too long."""
     if process.stdout is None:
-        raise StepFailed("the servers have no output")
-    line, ends = b"", time.monotonic() + _START_SECONDS
+        raise CheckFailedError("the servers have no output")
+    line, deadline = b"", time.monotonic() + _START_TIMEOUT
     while not line.endswith(b"\n"):
-        left = ends - time.monotonic()
+        left = deadline - time.monotonic()
         if left <= 0 or len(line) > _LINE_LIMIT or not select.select([process.stdout], [], [], left)[0]:
-            raise StepFailed(f"the servers did not start within {_START_SECONDS:.0f} s{_last_words(log)}")
-        piece = os.read(process.stdout.fileno(), _LINE_LIMIT)
-        if not piece:
-            raise StepFailed(f"the servers ended while they started{_last_words(log)}")
-        line += piece
+            raise CheckFailedError(f"the servers did not start within {_START_TIMEOUT:.0f} s{_last_line(log)}")
+        chunk = os.read(process.stdout.fileno(), _LINE_LIMIT)
+        if not chunk:
+            raise CheckFailedError(f"the servers exited during start-up{_last_line(log)}")
+        line += chunk
     return line
 
 
-def _last_words(log: Path) -> str:
+def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f": {lines[-1][:300]}" if lines else ""
 
@@ -125,6 +137,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     with process:
         process.terminate()
         try:
-            process.wait(_STOP_SECONDS)
+            process.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()

@@ -1,4 +1,4 @@
-"""What one step of the demo hands to the next."""
+"""What one step of the demo passes to the next."""
 
 from __future__ import annotations
 
@@ -7,52 +7,74 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.demo import http_call
-from local.demo.check import expect
-from local.demo.console import Narrator
-from local.demo.server import Stage
+import keybroker
+from keybroker import bounded_http
+from keybroker.bounded_http import Answer
+from local.demo.check import check
+from local.demo.console import Console
+from local.demo.server import DemoServer
 
 AUDIENCE = "keybroker"
 MODEL = "gpt-5-mini"
+_TIMEOUT = 10.0
+"""Seconds."""
+_RESPONSE_LIMIT = 4 * 1024 * 1024
+"""Bytes."""
 
 
 @dataclass(slots=True)
-class Scene:
-    """The stage, who tells of it, and what happened so far.
+class DemoState:
+    """The servers, the output, and the results of the steps so far.
 
-    heard: everything that came back to the job. request_ids: of the refusals to be looked up at the end.
+    server: the running servers
+    console: where the steps print
+    identity_token: the CI job's, which the broker accepts once
+    token: the broker token that it was exchanged for
+    base_url: the edge's address for the key `openai`
+    release_token: the broker token of the repository's release job
+    principal: the `sub` of both broker tokens
+    revocation: the ID of the revocation of that principal
+    received: everything the job received from the broker and the edge
+    request_ids: by refusal, to look it up in the audit later
     """
 
-    stage: Stage
-    narrator: Narrator
+    server: DemoServer
+    console: Console
     identity_token: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     base_url: str = ""
     release_token: str = field(default="", repr=False)
-    sub: str = ""
+    principal: str = ""
     revocation: str = ""
-    heard: list[str] = field(default_factory=list, repr=False)
+    received: list[str] = field(default_factory=list, repr=False)
     request_ids: dict[str, str] = field(default_factory=dict)
 
-    def ask_runner(self) -> str:
-        """Return a fresh identity token for the job on main, the way a GitHub runner gives it."""
-        target = f"/_runner/token?api-version=2.0&audience={AUDIENCE}"
-        headers = {"authorization": f"Bearer {self.stage.request_token}"}
-        answer = http_call.call("GET", self.stage.issuer + target, headers=headers)
-        expect("the runner's answer", answer.status, 200)
-        return str(answer.json["value"])
+    def fetch_identity_token(self) -> str:
+        """Return a new identity token for the job on main, from the endpoint that GitHub's runners have."""
+        url = f"{self.server.issuer}/_runner/token?api-version=2.0&audience={AUDIENCE}"
+        response = http("GET", url, headers={"authorization": f"Bearer {self.server.request_token}"})
+        return str(json.loads(response.body)["value"])
 
-    def ask_runner_of_release(self) -> str:
-        """Return a fresh identity token for the same repository's job on the tag v1.2.0."""
-        wanted = {**claims(self.identity_token), "ref": "refs/tags/v1.2.0", "ref_type": "tag"}
-        filled_in = {name: value for name, value in wanted.items() if name not in ("iat", "nbf", "exp", "jti")}
-        answer = http_call.call("POST", f"{self.stage.issuer}/_mint", json.dumps(filled_in).encode())
-        expect("the practice issuer's answer", answer.status, 200)
-        return str(answer.json["token"])
+    def fetch_release_identity_token(self) -> str:
+        """Return a new identity token for the same repository's job on the tag v1.2.0."""
+        copied = {**claims(self.identity_token), "ref": "refs/tags/v1.2.0", "ref_type": "tag"}
+        body = {name: value for name, value in copied.items() if name not in ("iat", "nbf", "exp", "jti")}
+        response = http("POST", f"{self.server.issuer}/_mint", json.dumps(body).encode())
+        return str(json.loads(response.body)["token"])
+
+    def exchange(self, identity_token: str) -> keybroker.Token:
+        """Exchange an identity token for a broker token for the key `openai`; raises keybroker.Refused."""
+        return keybroker.exchange_token(self.server.broker, identity_token, "openai")
+
+
+def http(method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
+    """Make one HTTP call without an SDK; raises CheckFailedError unless the status is 200."""
+    response = bounded_http.call(method, url, body, headers or {}, _TIMEOUT, _RESPONSE_LIMIT)
+    check(f"the status of {method} {url.partition('?')[0]}", response.status, 200)
+    return response
 
 
 def claims(token: str) -> dict[str, Any]:
-    """Return what a JWT says, unverified: for showing it."""
+    """Return a JWT's claims, unverified: only for showing and comparing them."""
     payload = token.split(".")[1]
-    decoded = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return dict(decoded)
+    return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))

@@ -1,4 +1,4 @@
-"""What interrupts a program that has to clean up, in an interpreter of its own: signals are the whole process's."""
+"""Signals as exceptions, tested in a separate interpreter since handlers belong to the whole process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tests.running import ROOT
 
 PROGRAM = """
 import os, signal
-from local.demo import interruption
+from local.demo import signals
 
-interruption.raise_on_signals()
-interruption.cleaning_up()
+signals.raise_on_signals()
+signals.stop_repeating()
 for number in (signal.SIGINT, signal.SIGTERM):
     try:
         os.kill(os.getpid(), number)
@@ -21,7 +21,8 @@ for number in (signal.SIGINT, signal.SIGTERM):
 """
 
 
-def test_a_signal_while_something_cleans_up_raises_once_and_not_again() -> None:
+def test_a_signal_during_clean_up_raises_once() -> None:
+    """After stop_repeating, a signal raises its exception once and starts no timer."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )

@@ -1,4 +1,4 @@
-"""The demo, run as its reader runs it: as a command, to its end and to several bad ones."""
+"""The demo, run as a command: a complete run, failures and interruptions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from local.demo import play as demo
-from local.demo import server as demo_stage
-from local.demo.administrator import Administrator
-from local.demo.check import StepFailed, expect
-from local.demo.console import WIDTH, Narrator, mask
-from tests.running import ROOT, Running, wait_until
+from local.demo import run as demo
+from local.demo import server
+from local.demo.check import CheckFailedError, check
+from local.demo.console import WIDTH, Console, mask
+from tests.running import ROOT, wait_until
 
 TITLES = [
     "1  A CI job gets its identity token",
@@ -36,14 +35,14 @@ SECRETS = re.compile(r"eyJ[\w-]{10,}|sk-practice-\w+-[0-9a-f]{6,}|AKIA\w{4,}")
 
 
 def start(directory: Path, serve: Sequence[str] | None = None, **environment: str) -> subprocess.Popen[str]:
-    """Start the demo. serve: what it starts instead of the real servers. directory: where it keeps its state."""
-    program = f"import sys; from local.demo import play; sys.exit(play.main({serve!r}))"
+    """Start the demo. serve: the command it starts in place of the real servers. directory: for its temporary files."""
+    program = f"import sys; from local.demo import run; sys.exit(run.main({serve!r}))"
     command = [sys.executable, "-c", program] if serve else [sys.executable, "-m", "local", "demo"]
     return launch(directory, command, **environment)
 
 
 def launch(directory: Path, command: Sequence[str], **environment: str) -> subprocess.Popen[str]:
-    """Start a command that plays the demo, and keeps its state in the directory."""
+    """Start a command that runs the demo. directory: for its temporary files."""
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
     return subprocess.Popen(
         command,
@@ -60,15 +59,15 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Return the exit code, stdout and stderr."""
     with process:
         try:
-            told, complained = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=60)
         except BaseException:
             process.terminate()
             raise
-    return process.returncode, told, complained
+    return process.returncode, out, err
 
 
 def left_behind(directory: Path) -> list[str]:
-    """Return the state that was not thrown away, and the commands that still run with it."""
+    """Return the temporary files that were not deleted, and the commands that still run with them."""
     needle = str(directory).encode()
     files = [path.name for path in directory.iterdir() if path.name.startswith("keybroker-")]
     running = []
@@ -80,12 +79,13 @@ def left_behind(directory: Path) -> list[str]:
     return files + running
 
 
-def test_the_demo_plays_the_whole_story_and_shows_no_secret(tmp_path: Path) -> None:
-    # Settings of the machine's owner that would lead the SDK elsewhere change nothing.
+def test_demo_passes_and_shows_no_secret(tmp_path: Path) -> None:
+    """All steps pass, whatever is set for the SDK and the signer on this machine; no secret is printed whole."""
     elsewhere = {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "http_proxy": "http://127.0.0.1:1"}
-    code, told, complained = finish(start(tmp_path, **elsewhere))
-    assert (code, complained) == (0, "")
-    assert [line for line in told.splitlines() if re.match(r"\d  ", line)] == TITLES
+    elsewhere |= {"AWS_PROFILE": "none", "AWS_SESSION_TOKEN": "another"}
+    code, out, err = finish(start(tmp_path, **elsewhere))
+    assert (code, err) == (0, "")
+    assert [line for line in out.splitlines() if re.match(r"\d  ", line)] == TITLES
     for line in (
         "   <- call 5: 200",
         "   <- call 6: 429 (retry-after: ",
@@ -95,57 +95,60 @@ def test_the_demo_plays_the_whole_story_and_shows_no_secret(tmp_path: Path) -> N
         "   <- 403 revoked: access is revoked (principal)",
         "   <- 401 invalid_token: the token was issued before a revocation",
         " revocation.lifted  practice-admin",
-        "\nAll 9 steps hold (",
+        "\nAll 9 steps passed (",
     ):
-        assert line in told, line
-    assert SECRETS.findall(told) == []
-    assert "\x1b" not in told
-    assert max(map(len, told.splitlines())) <= WIDTH
+        assert line in out, line
+    assert SECRETS.findall(out) == []
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= WIDTH
     assert left_behind(tmp_path) == []
 
 
-def test_a_step_that_does_not_hold_ends_the_demo_and_is_named(tmp_path: Path) -> None:
+def test_failed_step_ends_the_demo(tmp_path: Path) -> None:
+    """A failed check ends the demo with code 1 and an error that names the step."""
     policy = tmp_path / "loose.yaml"
-    policy.write_text(demo_stage.POLICY.replace("audience: keybroker}", "audience: keybroker, single_use: false}"))
+    policy.write_text(server.POLICY.replace("audience: keybroker}", "audience: keybroker, single_use: false}"))
     serve = [sys.executable, "-m", "local", "serve", "--port", "0", "--json", "--policy", str(policy)]
-    code, told, complained = finish(start(tmp_path, serve))
+    code, out, err = finish(start(tmp_path, serve))
     assert code == 1
-    assert complained == (
+    assert err == (
         "error: step 5 (The same identity token again) failed: the second use of an identity token was not refused\n"
     )
-    assert "6  The quota" not in told
-    assert SECRETS.findall(told) == []
+    assert "6  The quota" not in out
+    assert SECRETS.findall(out) == []
     assert left_behind(tmp_path) == []
 
 
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        ("import sys; sys.exit('the port is taken')", "the servers ended while they started: the port is taken"),
-        ("print('hello')", "what `serve --json` said is not the one line it promises"),
+        ("import sys; sys.exit('the port is taken')", "the servers exited during start-up: the port is taken"),
+        ("print('hello')", "`serve --json` did not print the expected line of JSON"),
     ],
 )
-def test_servers_that_do_not_start_are_a_failed_start(tmp_path: Path, program: str, why: str) -> None:
-    code, _, complained = finish(start(tmp_path, [sys.executable, "-c", program]))
-    assert (code, complained) == (1, f"error: the start failed: {why}\n")
+def test_failed_start_is_reported(tmp_path: Path, program: str, why: str) -> None:
+    """Servers that do not start end the demo with code 1 and the reason."""
+    code, _, err = finish(start(tmp_path, [sys.executable, "-c", program]))
+    assert (code, err) == (1, f"error: start-up failed: {why}\n")
     assert left_behind(tmp_path) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_demo_stops_its_servers_and_shows_no_stack(tmp_path: Path, number: int, code: int) -> None:
+def test_interrupted_demo_stops_its_servers(tmp_path: Path, number: int, code: int) -> None:
+    """A signal stops the servers, deletes their state and shows no traceback."""
     started = tmp_path / "started"
     program = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
     process = start(tmp_path, [sys.executable, "-c", program])
     wait_until(started.exists)
     process.send_signal(number)
-    ended, _, complained = finish(process)
-    assert (ended, complained.strip()) == (code, "interrupted" if code == 130 else "")
+    ended, _, err = finish(process)
+    assert (ended, err.strip()) == (code, "interrupted" if code == 130 else "")
     assert left_behind(tmp_path) == []
 
 
 LOSES_ITS_EXCEPTION = """
 import os, signal, sys
-from local.demo import play
+from local.demo import run
 
 class Finalized:
     def __del__(self):
@@ -158,49 +161,38 @@ class Arguments(list):
         Finalized()
         return super().__iter__()
 
-sys.exit(play.main(Arguments([sys.executable, "-c", "import time; time.sleep(60)"])))
+sys.exit(run.main(Arguments([sys.executable, "-c", "import time; time.sleep(60)"])))
 """
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_that_python_drops_in_a_finalizer_comes_again(tmp_path: Path, number: int, code: int) -> None:
+def test_exception_dropped_in_a_finalizer_is_repeated(tmp_path: Path, number: int, code: int) -> None:
+    """Python drops what a finalizer raises; the demo still ends."""
     process = launch(tmp_path, [sys.executable, "-c", LOSES_ITS_EXCEPTION.format(number=int(number))])
-    ended, _, complained = finish(process)
+    ended, _, err = finish(process)
     assert ended == code
-    assert complained.startswith("Exception ignored in: <function Finalized.__del__")
+    assert err.startswith("Exception ignored in: <function Finalized.__del__")
     assert left_behind(tmp_path) == []
 
 
-def test_a_reader_who_goes_away_ends_the_demo_without_a_stack(tmp_path: Path) -> None:
+def test_closed_stdout_ends_the_demo(tmp_path: Path) -> None:
+    """A reader that closes the pipe ends the demo with code 1 and no traceback."""
     process = start(tmp_path, [sys.executable, "-c", "print('{}')"])
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None
     with process:
-        complained = process.stderr.read()
+        err = process.stderr.read()
         process.wait(timeout=30)
-    assert (process.returncode, complained) == (1, "")
+    assert (process.returncode, err) == (1, "")
     assert left_behind(tmp_path) == []
 
 
-def test_an_administrators_call_is_signed_with_its_query_whatever_is_in_it(running: Running) -> None:
-    administrator = Administrator(url=running.broker, **running.admin)
-    running.token("74011")
-    found = administrator.call("GET", "/admin/audit", {"principal": running.sub("74011"), "kind": "token.issued"})
-    assert (found.status, len(found.json["items"])) == (200, 1)
-    asked = administrator.call("GET", "/admin/audit", {"principal": "a b&c=d/~é+%", "grant": "x"})
-    assert (asked.status, asked.json["items"]) == (200, [])
-
-
-def test_a_call_signed_with_another_secret_is_refused(running: Running) -> None:
-    administrator = Administrator(url=running.broker, **{**running.admin, "secret_access_key": "another"})
-    assert administrator.call("GET", "/admin/audit").status == 403
-
-
-def test_an_expectation_names_what_was_found_instead() -> None:
-    expect("calls", 5, 5)
-    with pytest.raises(StepFailed, match=r"^calls: expected 5, found 6$"):
-        expect("calls", 6, 5)
+def test_failed_check_says_what_was_found() -> None:
+    """The error has the expected and the found value."""
+    check("calls", 5, 5)
+    with pytest.raises(CheckFailedError, match=r"^calls: expected 5, found 6$"):
+        check("calls", 6, 5)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +203,8 @@ def test_an_expectation_names_what_was_found_instead() -> None:
         ("abcdefghijklmnopqrstuv", "abcd…"),
     ],
 )
-def test_no_secret_is_shown_whole(secret: str, shown: str) -> None:
+def test_secrets_are_masked(secret: str, shown: str) -> None:
+    """Only an excerpt of a secret is printed, and less of a short one."""
     assert mask(secret) == shown
 
 
@@ -230,35 +223,38 @@ class _Terminal(io.StringIO):
         (io.StringIO(), {}, False),
     ],
 )
-def test_colours_are_for_terminals_that_want_them(
-    stream: io.StringIO, environment: dict[str, str], *, coloured: bool
-) -> None:
-    Narrator(stream, environment).title("A title")
+def test_colours_on_terminals_only(stream: io.StringIO, environment: dict[str, str], *, coloured: bool) -> None:
+    """Colours are printed on terminals only, and not with NO_COLOR or TERM=dumb."""
+    Console(stream, environment).title("A title")
     assert ("\x1b[1mA title\x1b[0m" in stream.getvalue()) is coloured
     assert "A title" in stream.getvalue()
 
 
-def test_words_are_wrapped_as_they_arrive() -> None:
+def test_streamed_text_is_wrapped() -> None:
+    """A text that arrives in chunks is wrapped at the width."""
     stream = io.StringIO()
-    Narrator(stream, {}).words(f" word{number:02}" for number in range(30))
+    Console(stream, {}).stream(f" word{number:02}" for number in range(30))
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert " ".join(stream.getvalue().split()) == " ".join(f"word{number:02}" for number in range(30))
 
 
-def test_a_line_that_breaks_off_is_ended() -> None:
+def test_broken_stream_ends_its_line() -> None:
+    """The line is ended even if the chunks end with an exception."""
+
     def broken() -> Iterator[str]:
         yield "half a"
-        raise StepFailed("gone")
+        raise CheckFailedError("gone")
 
     stream = io.StringIO()
-    with pytest.raises(StepFailed, match="gone"):
-        Narrator(stream, {}).words(broken())
+    with pytest.raises(CheckFailedError, match="gone"):
+        Console(stream, {}).stream(broken())
     assert stream.getvalue() == "   half a\n"
 
 
 @pytest.mark.parametrize(
     ("now", "wait"), [(0.0, 0.0), (86400 - 21.0, 0.0), (86400 - 19.0, 19.0), (3 * 86400 - 0.5, 0.5)]
 )
-def test_the_story_does_not_run_into_the_next_day(now: float, wait: float) -> None:
-    assert demo._until_the_story_fits(now) == wait
+def test_demo_waits_for_midnight(now: float, wait: float) -> None:
+    """The demo does not start shortly before midnight UTC, when quotas reset."""
+    assert demo._wait_for_midnight(now) == wait

@@ -1,0 +1,35 @@
+"""SIGINT and SIGTERM as exceptions that are never lost: each is raised again every second until clean-up begins."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import NoReturn
+
+REPEAT_SECONDS = 1.0
+
+
+def raise_on_signals() -> None:
+    """Raise KeyboardInterrupt on SIGINT and SystemExit(143) on SIGTERM. Call it in the main thread."""
+    signal.signal(signal.SIGINT, _raise_repeatedly)  # some shells start background jobs with SIGINT ignored
+    signal.signal(signal.SIGTERM, _raise_repeatedly)
+
+
+def stop_repeating() -> None:
+    """Call this first in a clean-up: the pending exception is not raised again, and a further signal raises only once."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGINT, _raise)
+    signal.signal(signal.SIGTERM, _raise)
+
+
+def _raise_repeatedly(number: int, frame: FrameType | None) -> NoReturn:
+    # Python drops an exception that is raised while a finalizer runs, and a signal may arrive at just that moment.
+    signal.signal(signal.SIGALRM, lambda _alarm, frame: _raise_repeatedly(number, frame))
+    signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS)
+    _raise(number, frame)
+
+
+def _raise(number: int, _frame: FrameType | None) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(143)
