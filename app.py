@@ -6,32 +6,58 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from chalice.app import Chalice, IAMAuthorizer, MultiDict, Request, Response
+from chalice.app import Chalice, IAMAuthorizer, MultiDict
+from chalice.app import Request as ChaliceRequest
+from chalice.app import Response as ChaliceResponse
 
-from chalicelib.aws import wiring as broker_on_aws
+from chalicelib.aws import wiring
 from chalicelib.errors import Refusal, cause
-from chalicelib.http import public as public_api
-from chalicelib.http.messages import Answer, Arrival, Ports, View, refused
+from chalicelib.http import public_routes
+from chalicelib.http.messages import Request, Response, refused
+from chalicelib.http.ports import PublicPorts
+from chalicelib.http.route import Ports, Route
+
+if TYPE_CHECKING:  # the public door starts without the administrators' modules
+    from chalicelib.admin.ports import AdminPorts
 
 LOG = logging.getLogger("keybroker")
 LOG.setLevel(logging.INFO)
 
-_FORM_OR_JSON = ["application/x-www-form-urlencoded", "application/json"]
-_JSON = ["application/json"]
+
+def public_app(ports: Callable[[], PublicPorts] = wiring.public_ports) -> Chalice:
+    """Return the public door. ports: called at the first request that needs them; by default, those over AWS."""
+    return _make_app("public", public_routes.ROUTES, ports)
 
 
-def make_app(ports: Callable[[], Ports], door: str) -> Chalice:
-    """Wire one deployment. ports: called at the first request that needs them. door: `public` or `admin`."""
+def admin_app(ports: Callable[[], AdminPorts] = wiring.admin_ports) -> Chalice:
+    """Return the administrators' door. ports: called at the first request that needs them; by default, those over AWS."""
+    # Imported here: the public door's cold start does without the policy's reader.
+    from chalicelib.openapi.routes import ADMIN  # noqa: PLC0415
+
+    return _make_app("admin", ADMIN, ports)
+
+
+def _make_app(door: str, routes: Iterable[Route[Ports]], ports: Callable[[], Ports]) -> Chalice:
     # Chalice would set this logger to ERROR, which drops refusals, and have it write to stdout, which is for data.
     app = Chalice(app_name="keybroker", configure_logs=False)
-    {"public": _public_routes, "admin": _admin_routes}[door](_Routes(app, functools.cache(ports), door))
+    cached = functools.cache(ports)  # a fault is not cached: the next request tries again
+    for route in routes:
+        options = {"authorizer": IAMAuthorizer()} if route.signed else {}
+        register = app.route(
+            route.path,
+            methods=[route.method],
+            content_types=list(route.content_types),
+            name=f"{route.method} {route.path}",
+            **options,
+        )
+        register(_handler(app, door, route, cached))
 
     @app.middleware("http")
-    def finish(event: Request, get_response: Callable[[Request], Response]) -> Response:
+    def finish(event: ChaliceRequest, get_response: Callable[[ChaliceRequest], ChaliceResponse]) -> ChaliceResponse:
         response = get_response(event)
         if isinstance(response.body, dict) and "Code" in response.body:  # Chalice's own 405, 415 and 500
             refusal = Refusal("unsupported", "invalid_request", response.status_code, response.body["Message"])
@@ -45,76 +71,28 @@ def make_app(ports: Callable[[], Ports], door: str) -> Chalice:
     return app
 
 
-@dataclass(frozen=True, slots=True)
-class _Routes:
-    """Registers the routes of one door."""
+def _handler(
+    app: Chalice, door: str, route: Route[Ports], ports: Callable[[], Ports]
+) -> Callable[..., ChaliceResponse]:
+    """Return what Chalice calls for a route: its view, whose refusals become responses and log lines."""
 
-    app: Chalice
-    ports: Callable[[], Ports]
-    door: str
+    def answered(**names: str) -> ChaliceResponse:
+        try:
+            decoded = {name: unquote(value) for name, value in names.items()}  # API Gateway leaves them encoded
+            return _to_chalice(route.view(_request(app), ports(), **decoded))
+        except Refusal as refusal:
+            return _refused(app, door, refusal)
+        except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token
+            kind = f"fault_{type(fault).__name__}"
+            return _refused(app, door, Refusal(kind, "server_error", 500, "something went wrong on our side"))
 
-    def add(self, method: str, path: str, view: View, *, types: list[str] = _JSON, iam: bool = False) -> None:
-        """Register a route. A refusal becomes an answer and a log line; anything else that is raised is our fault."""
-
-        def answered(**names: str) -> Response:
-            try:
-                decoded = {name: unquote(value) for name, value in names.items()}  # API Gateway leaves them encoded
-                return _response(view(_arrival(self.app), self.ports(), **decoded))
-            except Refusal as refusal:
-                return _refused(self.app, self.door, refusal)
-            except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token
-                kind = f"fault_{type(fault).__name__}"
-                return _refused(
-                    self.app, self.door, Refusal(kind, "server_error", 500, "something went wrong on our side")
-                )
-
-        options = {"authorizer": IAMAuthorizer()} if iam else {}
-        self.app.route(path, methods=[method], content_types=types, name=f"{method} {path}", **options)(answered)
+    return answered
 
 
-def _public_routes(routes: _Routes) -> None:
-    routes.add("POST", "/token", public_api.token, types=_FORM_OR_JSON)
-    routes.add("POST", "/token/iam", public_api.token_iam, types=_FORM_OR_JSON, iam=True)
-    routes.add("POST", "/anthropic/v1/oauth/token", public_api.token_for_anthropic, types=_FORM_OR_JSON)
-    routes.add("POST", "/revoke", public_api.revoke, types=_FORM_OR_JSON)
-    routes.add("GET", "/.well-known/jwks.json", public_api.jwks)
-    routes.add("GET", "/.well-known/oauth-authorization-server", public_api.metadata)
-    routes.add("GET", "/.well-known/openid-configuration", public_api.metadata)
-    routes.add("GET", "/audience", public_api.audience)
-    routes.add("GET", "/healthz", public_api.healthz)
-
-
-def _admin_routes(routes: _Routes) -> None:
-    # Imported here: the public door's cold start does without the policy's reader.
-    from chalicelib.admin import audit, keys, policy, principals, revocations, usage  # noqa: PLC0415
-    from chalicelib.openapi import view as openapi  # noqa: PLC0415
-
-    # SECURITY: every route of this door has the IAM authorizer (test_app.py).
-    add = functools.partial(routes.add, iam=True)
-    add("GET", "/admin/revocations", revocations.revocations)
-    add("POST", "/admin/revocations", revocations.revoke)
-    add("DELETE", "/admin/revocations/{revocation_id}", revocations.restore)
-    add("GET", "/admin/principals", principals.principals)
-    add("GET", "/admin/principals/{principal_id}", principals.principal)
-    add("POST", "/admin/principals/{principal_id}/pin", principals.pin)
-    add("GET", "/admin/usage", usage.usage)
-    add("GET", "/admin/audit", audit.audit)
-    add("GET", "/admin/audit/check", audit.check)
-    add("GET", "/admin/keys", keys.keys)
-    add("PUT", "/admin/keys/{name}", keys.set_key)
-    add("GET", "/admin/policy", policy.policy)
-    add("PUT", "/admin/policy", policy.apply_policy)
-    add("POST", "/admin/policy/validate", policy.validate)
-    add("POST", "/admin/policy/plan", policy.plan)
-    add("POST", "/admin/policy/explain", policy.explain)
-    add("POST", "/admin/policy/replay", policy.replay)
-    add("GET", "/admin/openapi.json", openapi.document)
-
-
-def _arrival(app: Chalice) -> Arrival:
-    request = _request(app)
+def _request(app: Chalice) -> Request:
+    request = _current(app)
     raw, query = request.raw_body, request.query_params or MultiDict(None)
-    return Arrival(
+    return Request(
         request_id=_request_id(app),
         headers={name.lower(): value for name, value in request.headers.items()},
         query=dict(query),
@@ -124,19 +102,20 @@ def _arrival(app: Chalice) -> Arrival:
     )
 
 
-def _response(answer: Answer) -> Response:
-    return Response(answer.body if answer.text is None else answer.text, dict(answer.headers), answer.status)
+def _to_chalice(response: Response) -> ChaliceResponse:
+    body = response.body if response.text is None else response.text
+    return ChaliceResponse(body, dict(response.headers), response.status)
 
 
-def _refused(app: Chalice, door: str, refusal: Refusal) -> Response:
+def _refused(app: Chalice, door: str, refusal: Refusal) -> ChaliceResponse:
     request_id = _request_id(app)
     # SECURITY: fixed words, and who was refused once that is verified; nothing else of what was sent (test_canary.py).
     line = {"door": door, "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
     LOG.info(json.dumps({**line, **refusal.about, **cause(refusal)}))
-    return _response(refused(refusal, door, request_id))
+    return _to_chalice(refused(refusal, door, request_id))
 
 
-def _request(app: Chalice) -> Request:
+def _current(app: Chalice) -> ChaliceRequest:
     request = app.current_request
     if request is None:
         raise RuntimeError("no request is being answered")
@@ -144,8 +123,9 @@ def _request(app: Chalice) -> Request:
 
 
 def _request_id(app: Chalice) -> str:
-    return str(_request(app).context["requestId"])
+    return str(_current(app).context["requestId"])
 
 
-app = make_app(broker_on_aws.ports_on_aws, os.environ.get("KEYBROKER_DOOR", "public"))
+_DOORS: Mapping[str, Callable[[], Chalice]] = {"public": public_app, "admin": admin_app}
+app = _DOORS[os.environ.get("KEYBROKER_DOOR", "public")]()
 """What Lambda runs. Its ports are made at the first request."""

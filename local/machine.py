@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import edge
+from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event
 from chalicelib.edge.admission import Edge
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
-from chalicelib.http.messages import Ports
+from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
 from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
@@ -117,16 +118,13 @@ class Machine:
 
     def event(self, kind: str, detail: Mapping[str, str]) -> Event:
         """Return the record of what is done here by hand."""
-        event_id, now = secrets.token_urlsafe(16), int(time.time())
-        return Event(id=event_id, at=now, kind=kind, request_id="", actor="this machine", detail=detail)
+        return Event(id=_new_id(), at=_clock(), kind=kind, request_id="", actor="this machine", detail=detail)
 
-    def broker_ports(self) -> Ports:
-        """Return the broker's ports; raises Unavailable if a file is missing."""
-        state = self._state()
-        ledger, control = SqliteLedger(state), SqliteControl(state)
-        key = SigningKey(self._path("signing-key.pem"))
+    def public_ports(self) -> PublicPorts:
+        """Return the public door's ports; raises Unavailable if a file is missing."""
+        state, key = self._state(), SigningKey(self._path("signing-key.pem"))
         broker = Broker(
-            ledger=ledger,
+            ledger=SqliteLedger(state),
             keys=Jwks(get_json, loopback=True),
             signer=key,
             signing_keys=key,
@@ -135,10 +133,22 @@ class Machine:
             identities=_IDENTITIES,
             practice_ttl=self._practice_ttl,
         )
-        return Ports(
+        return PublicPorts(
             broker=broker,
+            revocations=SqliteControl(state),
+            jwks=lambda: [key.public_jwk],
+            clock=_clock,
+            new_id=_new_id,
+        )
+
+    def admin_ports(self) -> AdminPorts:
+        """Return the administrators' door's ports; raises Unavailable if a file is missing."""
+        state = self._state()
+        control = SqliteControl(state)
+        return AdminPorts(
+            issuer_keys=Jwks(get_json, loopback=True),
             revocations=control,
-            audit=ledger,
+            audit=SqliteLedger(state),
             policies=control,
             pins=control,
             usage=SqliteUsage(state),
@@ -146,9 +156,8 @@ class Machine:
             key_store=self._provider_key_file(),
             origins=Origins(self._practice_origin()),
             rules=self.rules(),
-            jwks=lambda: [key.public_jwk],
-            clock=lambda: int(time.time()),
-            new_id=lambda: secrets.token_urlsafe(16),
+            clock=_clock,
+            new_id=_new_id,
         )
 
     def edge_ports(self) -> edge.Ports:
@@ -250,3 +259,11 @@ def _read(path: Path | None) -> tuple[str, str] | None:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
         raise Unavailable("policy_unreadable") from error
+
+
+def _clock() -> int:
+    return int(time.time())
+
+
+def _new_id() -> str:
+    return secrets.token_urlsafe(16)

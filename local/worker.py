@@ -61,10 +61,10 @@ def practise(job: Job, values: Mapping[str, str], request_token: str) -> None:
 
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
-    ports = machine.broker_ports()
+    public_ports, admin_ports = machine.public_ports(), machine.admin_ports()
     gateway = make_gateway(
-        lambda: app.make_app(lambda: ports, "public"),
-        lambda: app.make_app(lambda: ports, "admin"),
+        lambda: app.public_app(lambda: public_ports),
+        lambda: app.admin_app(lambda: admin_ports),
         machine.callers.authenticate,
     )
     broker = web.ServerRunner(gateway, shutdown_timeout=GRACE)

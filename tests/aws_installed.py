@@ -14,9 +14,8 @@ import pytest
 import app
 import edge
 from chalicelib.aws import client as aws_client
-from chalicelib.aws import config
+from chalicelib.aws import config, wiring
 from chalicelib.aws import items as dynamodb_things
-from chalicelib.aws import wiring as broker_on_aws
 from chalicelib.aws.signing import public_jwk
 from chalicelib.aws.tables import Tables
 from infra import signing_keys
@@ -68,9 +67,11 @@ class Installed:
     recorder: Recorder
 
     def caller(self, door: str, identity: dict[str, str] | None = None) -> Caller:
-        """Return somebody who calls a function that has just started."""
-        environ = {"public": self.public, "admin": self.admin}[door]
-        function = app.make_app(lambda: broker_on_aws.ports_on_aws(environ), door)
+        """Return a caller of a function that has just started."""
+        function = {
+            "public": lambda: app.public_app(lambda: wiring.public_ports(self.public)),
+            "admin": lambda: app.admin_app(lambda: wiring.admin_ports(self.admin)),
+        }[door]()
         return Caller(lambda event: self.recorder.during(door, lambda: function(event, None)), identity)
 
     def administrator(self) -> Caller:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.parts import Parts, parts_in
 from tests.running import Running, start
 
 pytest.register_assert_rewrite("tests.races")
@@ -40,6 +42,13 @@ def no_network() -> Iterator[None]:
     yield
     socket.socket.connect = real_connect  # type: ignore[method-assign]  # and that takes it off again
     socket.getaddrinfo = real_lookup
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    """The broker's and the edge's real parts over a directory of the test's own."""
+    with parts_in(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chalice.app import Chalice
 
 import app
-from chalicelib.http.messages import Ports
+from tests.parts import Parts
 from tests.running import Answer
 
 JSON = "application/json"
 ADA = "arn:aws:iam::123456789012:user/ada"
 
 
+def public_door(parts: Parts) -> Door:
+    """Return the public door over a test's parts."""
+    return Door(app.public_app(parts.public_ports))
+
+
+def admin_door(parts: Parts, **changes: Any) -> Door:  # noqa: ANN401  fields of AdminPorts
+    """Return the administrators' door over a test's parts, of whose ports some differ."""
+    return Door(app.admin_app(lambda: replace(parts.admin_ports(), **changes)))
+
+
 class Door:
     """One door of the broker over real parts, called as API Gateway calls it."""
 
-    def __init__(self, ports: Callable[[], Ports], name: str) -> None:
-        self.app: Chalice = app.make_app(ports, name)
+    def __init__(self, made: Chalice) -> None:
+        self.app = made
 
     def ask(
         self,

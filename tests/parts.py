@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 import edge
+from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Admitted, Call
 from chalicelib.exchange import exchange
 from chalicelib.exchange.exchange import Broker, TokenRequest
 from chalicelib.exchange.ledger import Ledger
-from chalicelib.http.messages import Ports
+from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers import presets
 from chalicelib.issuers.jwks import Jwks
 from chalicelib.policy import compile as policy
@@ -147,7 +148,7 @@ class Parts:
         """What an exchange needs."""
         return Broker(
             ledger=ledger or self.ledger,
-            keys=Jwks(lambda url, *_: _documents()[url]),
+            keys=_issuer_keys(),
             signer=self.signer,
             signing_keys=self.signer,
             url=BROKER,
@@ -160,10 +161,20 @@ class Parts:
         """What an admission needs; keeps what it remembers of provider keys from call to call."""
         return admission.Edge(self.edge_state, self.signer, self.provider_keys, BROKER, EDGE)
 
-    def app_ports(self) -> Ports:
-        """What the routes need."""
-        return Ports(
+    def public_ports(self) -> PublicPorts:
+        """What the public door's routes need."""
+        return PublicPorts(
             broker=self.broker(),
+            revocations=self.control,
+            jwks=lambda: [self.signer.public_jwk],
+            clock=lambda: NOW,
+            new_id=self.new_id,
+        )
+
+    def admin_ports(self) -> AdminPorts:
+        """What the administrators' door's routes need."""
+        return AdminPorts(
+            issuer_keys=_issuer_keys(),
             revocations=self.control,
             audit=self.ledger,
             policies=self.control,
@@ -173,7 +184,6 @@ class Parts:
             key_store=self.provider_keys,
             origins=Origins(),
             rules=DIALECT,
-            jwks=lambda: [self.signer.public_jwk],
             clock=lambda: NOW,
             new_id=self.new_id,
         )
@@ -279,3 +289,7 @@ def _documents() -> dict[str, object]:
         found[f"{url}/.well-known/openid-configuration"] = {"issuer": url, "jwks_uri": f"{url}/jwks"}
         found[f"{url}/jwks"] = {"keys": [jwk]}
     return found
+
+
+def _issuer_keys() -> Jwks:
+    return Jwks(lambda url, *_: _documents()[url])

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote, urlencode
 
@@ -16,12 +16,12 @@ from chalice.app import IAMAuthorizer
 
 import app
 from chalicelib.admin.query import PAGE_LIMIT
-from chalicelib.aws import wiring as broker_on_aws
+from chalicelib.aws import wiring
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.exchange.request import BODY_LIMIT, JWT_BEARER
-from chalicelib.http.messages import Ports
-from tests.http_door import ADA, JSON, Door
-from tests.parts import BROKER, CI, EDGE, NOW, SUB, Parts, claims_of, grant, mint, parts_in
+from chalicelib.http.ports import PublicPorts
+from tests.http_door import ADA, JSON, Door, admin_door, public_door
+from tests.parts import BROKER, CI, EDGE, NOW, SUB, Parts, claims_of, grant, mint
 from tests.running import JWT, ROOT, TOKEN_EXCHANGE, Answer, Running, call
 
 FORM = "application/x-www-form-urlencoded"
@@ -29,19 +29,13 @@ REVOCATIONS, AUDIT, METADATA = "/admin/revocations", "/admin/audit", "/.well-kno
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
 def public(parts: Parts) -> Door:
-    return Door(parts.app_ports, "public")
+    return public_door(parts)
 
 
 @pytest.fixture
 def admin(parts: Parts) -> Door:
-    return Door(parts.app_ports, "admin")
+    return admin_door(parts)
 
 
 def wanted(subject: str, **more: str) -> dict[str, str]:
@@ -132,14 +126,17 @@ def test_the_public_door_starts_without_what_administrators_need() -> None:
     assert [name for name in loaded if ADMINISTRATORS.fullmatch(name)] == []
 
 
-def test_there_is_no_third_door(parts: Parts) -> None:
-    with pytest.raises(KeyError, match="both"):
-        app.make_app(parts.app_ports, "both")
+def test_there_is_no_third_door() -> None:
+    """A function that is told another door than these two does not start."""
+    command = [sys.executable, "-c", "import app"]
+    environ = {"KEYBROKER_DOOR": "both"}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stderr.splitlines()[-1] == "KeyError: 'both'"
 
 
-def test_what_lambda_runs_has_the_public_door_s_routes_and_refuses_without_a_configuration() -> None:
-    door = Door(broker_on_aws.ports_on_aws, "public")
-    assert app.app.routes.keys() == door.app.routes.keys()
+def test_what_lambda_runs_has_the_public_door_s_routes_and_refuses_without_a_configuration(public: Door) -> None:
+    door = Door(app.public_app(functools.partial(wiring.public_ports, {})))
+    assert app.app.routes.keys() == public.app.routes.keys()
     answer = door.ask("GET", "/healthz")
     assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (503, "temporarily_unavailable", "1")
 
@@ -614,11 +611,11 @@ def test_a_fault_of_ours_is_a_500_and_a_log_line_without_its_text(
     parts: Parts, caplog: pytest.LogCaptureFixture, door: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    faulty = Door(lambda: replace(parts.app_ports(), clock=_raise), door)
     if door == "public":
+        faulty = Door(app.public_app(lambda: replace(parts.public_ports(), clock=_raise)))
         answer = faulty.ask("POST", "/token", wanted(mint()))
     else:
-        answer = faulty.administer("POST", REVOCATIONS, revocation())
+        answer = admin_door(parts, clock=_raise).administer("POST", REVOCATIONS, revocation())
     assert (answer.status, answer.json["request_id"], answer.headers["x-request-id"]) == (500, "request-1", "request-1")
     assert "secret text" not in caplog.text + answer.body.decode()
     (line,) = [one.getMessage() for one in caplog.records if one.name == "keybroker"]
@@ -629,13 +626,13 @@ def test_a_fault_of_ours_is_a_500_and_a_log_line_without_its_text(
 def test_ports_that_cannot_be_made_are_tried_again_at_the_next_request(parts: Parts) -> None:
     tries = [Unavailable("secret_file_unreadable"), None]
 
-    def ports() -> Ports:
+    def ports() -> PublicPorts:
         fault = tries.pop(0)
         if fault:
             raise fault
-        return parts.app_ports()
+        return parts.public_ports()
 
-    door = Door(ports, "public")
+    door = Door(app.public_app(ports))
     assert [door.ask("GET", "/healthz").status for _ in range(3)] == [503, 200, 200]
     assert tries == []
 

@@ -7,18 +7,19 @@ from urllib.parse import quote
 
 from chalicelib.admin import completeness
 from chalicelib.admin import query as admin_query
+from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import FILTERS, Page, Query
-from chalicelib.http.messages import Answer, Arrival, Ports, malformed
+from chalicelib.http.messages import Request, Response, malformed
 
 JSON_LINES = "application/jsonl"
 _JSON_LINES = (JSON_LINES, "application/x-ndjson", "application/x-jsonlines", "application/jsonlines")
 _TIMES = ("since", "until", "limit", "after")
 
 
-def audit(arrival: Arrival, ports: Ports) -> Answer:
+def audit(request: Request, ports: AdminPorts) -> Response:
     """Answer events, newest first: one object, or one event per line for whoever accepts that."""
-    arrival.administrator()
-    asked = admin_query.read(arrival, *FILTERS, *_TIMES)
+    request.administrator()
+    asked = admin_query.read(request, *FILTERS, *_TIMES)
     since, until = asked.time("since"), asked.time("until")
     query = Query(
         equals={name: asked.values[name] for name in FILTERS if name in asked.values},
@@ -31,32 +32,32 @@ def audit(arrival: Arrival, ports: Ports) -> Answer:
         page = ports.audit.page(query)
     except ValueError:
         raise malformed("after must be the `next` of a page before") from None
-    if _accepts_lines(arrival.headers.get("accept", "")):
-        return _lines(page, arrival)
-    return Answer({"items": [event.to_json() for event in page.events], "next": page.next or None})
+    if _accepts_lines(request.headers.get("accept", "")):
+        return _lines(page, request)
+    return Response({"items": [event.to_json() for event in page.events], "next": page.next or None})
 
 
-def check(arrival: Arrival, ports: Ports) -> Answer:
+def check(request: Request, ports: AdminPorts) -> Response:
     """Answer whether the audit and the counters say the same of a window."""
-    arrival.administrator()
-    asked = admin_query.read(arrival, "window", "start")
+    request.administrator()
+    asked = admin_query.read(request, "window", "start")
     now = ports.clock()
     try:
         span = completeness.Span.of(asked.one_of("window", ("hour", "day")) or "day", asked.time("start"), now)
     except ValueError as fault:
         raise malformed(str(fault)) from None
-    return Answer(completeness.check(span, ports.audit, ports.usage, now).to_json())
+    return Response(completeness.check(span, ports.audit, ports.usage, now).to_json())
 
 
 def _accepts_lines(accept: str) -> bool:
     return any(one.partition(";")[0].strip().lower() in _JSON_LINES for one in accept.split(","))
 
 
-def _lines(page: Page, arrival: Arrival) -> Answer:
+def _lines(page: Page, request: Request) -> Response:
     headers = {"content-type": JSON_LINES}
     if page.next:
         # A reference with a query alone: it is right under whatever address and stage the request came by.
-        parameters = {**arrival.query, "after": page.next}
+        parameters = {**request.query, "after": page.next}
         query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items())
         headers["link"] = f'<?{query}>; rel="next"'
-    return Answer({}, headers=headers, text="".join(json.dumps(event.to_json()) + "\n" for event in page.events))
+    return Response({}, headers=headers, text="".join(json.dumps(event.to_json()) + "\n" for event in page.events))

@@ -9,9 +9,10 @@ from typing import Any
 
 from chalicelib.admin import key_request
 from chalicelib.admin import query as admin_query
+from chalicelib.admin.ports import AdminPorts
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
-from chalicelib.http.messages import Answer, Arrival, Ports
+from chalicelib.http.messages import Request, Response
 from chalicelib.providers.keys import PROVIDERS, ProviderKey
 from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import RevocationTarget
@@ -20,22 +21,22 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it
 _NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "author", "at"))
 
 
-def keys(arrival: Arrival, ports: Ports) -> Answer:
+def keys(request: Request, ports: AdminPorts) -> Response:
     """Answer the policy's keys, by name; whoever looks is in the audit."""
-    arrival.administrator()
-    admin_query.read(arrival)
-    found = ports.keys.keys(arrival.event(ports, "keys.read"))
+    request.administrator()
+    admin_query.read(request)
+    found = ports.keys.keys(ports.event(request, "keys.read"))
     items = [
         {"name": one.name, "provider": one.provider, **(one.current.to_json() if one.current else _NEVER_SET)}
         for one in found
     ]
-    return Answer({"items": items, "next": None})
+    return Response({"items": items, "next": None})
 
 
-def set_key(arrival: Arrival, ports: Ports, name: str) -> Answer:
+def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
     """Store a key's value with its origin and header, then put it in force; the value is never answered."""
-    author = arrival.administrator()
-    dry_run = admin_query.read(arrival, "dry_run").flag("dry_run")
+    author = request.administrator()
+    dry_run = admin_query.read(request, "dry_run").flag("dry_run")
     config = (
         ports.revocations.revocation_state(RevocationTarget("key", name)).config if _NAME.fullmatch(name) else None
     ) or {}
@@ -43,18 +44,18 @@ def set_key(arrival: Arrival, ports: Ports, name: str) -> Answer:
         # SECURITY: the name is not quoted, for who mixes up name and value sends the value (test_keys.py).
         raise Refusal("no_such_key", "not_found", 404, "the policy names no such key")
     provider = str(config["provider"])
-    key = key_request.read(arrival.json(BODY_LIMIT), PROVIDERS[provider], ports.origins, ports.new_id())
+    key = key_request.read(request.json(BODY_LIMIT), PROVIDERS[provider], ports.origins, ports.new_id())
     if dry_run:
         would = {"name": name, "provider": provider, "origin": key.origin, "header": key.header}
-        return Answer({"dry_run": True, **would, "replaces": config.get("version")})
+        return Response({"dry_run": True, **would, "replaces": config.get("version")})
     version = KeyVersion(key.version, key.origin, key.header, author, ports.clock())
-    _put_in_force(arrival, ports, name, key, version)
-    return Answer({"name": name, "provider": provider, **version.to_json()})
+    _put_in_force(request, ports, name, key, version)
+    return Response({"name": name, "provider": provider, **version.to_json()})
 
 
-def _put_in_force(arrival: Arrival, ports: Ports, name: str, key: ProviderKey, version: KeyVersion) -> None:
+def _put_in_force(request: Request, ports: AdminPorts, name: str, key: ProviderKey, version: KeyVersion) -> None:
     detail = {"version": version.version, "origin": version.origin, "header": version.header}
-    event = replace(arrival.event(ports, "key.set", **detail), key=name)
+    event = replace(ports.event(request, "key.set", **detail), key=name)
     # First the value, then the word that it is in force: the edge never looks for a value that is not there yet.
     ports.key_store.put(name, key)
     try:

@@ -9,10 +9,11 @@ from typing import Any
 from chalicelib.admin import activity as principals_seen
 from chalicelib.admin import impact
 from chalicelib.admin import query as admin_query
+from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
 from chalicelib.errors import Refusal
 from chalicelib.exchange.request import BODY_LIMIT
-from chalicelib.http.messages import Answer, Arrival, Ports, malformed
+from chalicelib.http.messages import Request, Response, malformed
 from chalicelib.issuers import aws as aws_identity
 from chalicelib.quota import WINDOWS
 from chalicelib.revocation import RevocationState, RevocationTarget
@@ -24,21 +25,21 @@ SUB_LIMIT = 1024
 """Bytes of a `sub` at most, so that state can look it up."""
 
 
-def principals(arrival: Arrival, ports: Ports) -> Answer:
+def principals(request: Request, ports: AdminPorts) -> Response:
     """Answer who did anything today or yesterday (UTC)."""
-    arrival.administrator()
-    asked = admin_query.read(arrival, "limit", "after")
+    request.administrator()
+    asked = admin_query.read(request, "limit", "after")
     try:
         page = principals_seen.page(ports.usage, ports.clock(), asked.text("after"), asked.limit())
     except ValueError:
         raise malformed("after must be the `next` of a page before") from None
-    return Answer({"items": [one.to_json() for one in page.principals], "next": page.next or None})
+    return Response({"items": [one.to_json() for one in page.principals], "next": page.next or None})
 
 
-def principal(arrival: Arrival, ports: Ports, principal_id: str) -> Answer:
+def principal(request: Request, ports: AdminPorts, principal_id: str) -> Response:
     """Answer how one principal stands, what it did today and this hour, its live tokens and its newest events."""
-    arrival.administrator()
-    admin_query.read(arrival)
+    request.administrator()
+    admin_query.read(request)
     if not _can_be_looked_up(principal_id):
         raise _no_such_principal()
     now, target = ports.clock(), RevocationTarget("principal", principal_id)
@@ -48,7 +49,7 @@ def principal(arrival: Arrival, ports: Ports, principal_id: str) -> Answer:
     if not events and not today[1] and not revocation_states.epoch and not revocation_states.blocks:
         raise _no_such_principal()
     live = impact.live_tokens(target, ports.audit, now)
-    return Answer(
+    return Response(
         {
             "principal": principal_id,
             "name": principals_seen.name_of(today[1]) or _name(events),
@@ -63,11 +64,11 @@ def principal(arrival: Arrival, ports: Ports, principal_id: str) -> Answer:
     )
 
 
-def pin(arrival: Arrival, ports: Ports, principal_id: str) -> Answer:
+def pin(request: Request, ports: AdminPorts, principal_id: str) -> Response:
     """Bind an AWS principal's ARN to another unique id: the role was made again, and that is meant."""
-    arrival.administrator()
-    dry_run = admin_query.read(arrival, "dry_run").flag("dry_run")
-    fields = arrival.json(BODY_LIMIT)
+    request.administrator()
+    dry_run = admin_query.read(request, "dry_run").flag("dry_run")
+    fields = request.json(BODY_LIMIT)
     unique_id = fields["unique_id"] if isinstance(fields, Mapping) and fields.keys() == {"unique_id"} else None
     # A role's path is lost in its sessions: bound under an ARN that has it, the role would stay refused.
     arn = aws_identity.bindable(principal_id)
@@ -78,10 +79,10 @@ def pin(arrival: Arrival, ports: Ports, principal_id: str) -> Answer:
         raise malformed("unique_id, the only member, must be the role's (AROA…) or the user's (AIDA…)")
     bound = {"principal": arn, "unique_id": unique_id}
     if dry_run:
-        return Answer({"dry_run": True, **bound})
-    event = arrival.event(ports, "principal.pinned", unique_id=unique_id)
+        return Response({"dry_run": True, **bound})
+    event = ports.event(request, "principal.pinned", unique_id=unique_id)
     ports.pins.pin(arn, unique_id, replace(event, principal=arn))
-    return Answer(bound)
+    return Response(bound)
 
 
 def _can_be_looked_up(text: str) -> bool:

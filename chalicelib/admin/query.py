@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from chalicelib.http.messages import Arrival, malformed
+from chalicelib.http.messages import Request, malformed
 
 TEXT_LIMIT = 1024
 """Characters of a parameter's value at most."""
@@ -57,14 +57,14 @@ class Asked:
         return value or ""
 
 
-def read(arrival: Arrival, *allowed: str) -> Asked:
+def read(request: Request, *allowed: str) -> Asked:
     """Return the parameters of a request that has no others; raises Refusal `malformed_request` that names the allowed."""
     # SECURITY: a misspelt `dry_run` must not do the thing, nor one that says two things at once
     # (test_a_misspelt_dry_run_changes_nothing).
-    if arrival.query.keys() - set(allowed) or arrival.repeated:
+    if request.query.keys() - set(allowed) or request.repeated:
         there_are = f"there are {', '.join(allowed)}, each once" if allowed else "there are none at this route"
         raise malformed(f"unknown or repeated query parameters: {there_are}")
-    for name, value in arrival.query.items():
+    for name, value in request.query.items():
         if len(value) > TEXT_LIMIT or any("\ud800" <= character <= "\udfff" for character in value):
             raise malformed(f"{name} must be text of at most {TEXT_LIMIT} characters")
-    return Asked(arrival.query)
+    return Asked(request.query)

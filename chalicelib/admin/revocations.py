@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from chalicelib.admin import impact, revocation_request
 from chalicelib.admin import query as admin_query
+from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import PAGE_LIMIT, Asked
 from chalicelib.errors import Refusal
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange.request import BODY_LIMIT
-from chalicelib.http.messages import Answer, Arrival, Ports, malformed
+from chalicelib.http.messages import Request, Response, malformed
 from chalicelib.revocation import SCOPES, Revocation, RevocationPage, Revocations, RevocationTarget, detail
 
 PAGES = 5
@@ -19,51 +20,51 @@ PAGES = 5
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
-def revoke(arrival: Arrival, ports: Ports) -> Answer:
+def revoke(request: Request, ports: AdminPorts) -> Response:
     """Take something back; answered once it is in force. With an Idempotency-Key, once however often it is asked for."""
-    author = arrival.administrator()
-    dry_run = admin_query.read(arrival, "dry_run").flag("dry_run")
-    key = token_request.idempotency_key(arrival.headers.get("idempotency-key"))
+    author = request.administrator()
+    dry_run = admin_query.read(request, "dry_run").flag("dry_run")
+    key = token_request.idempotency_key(request.headers.get("idempotency-key"))
     revocation_id = ports.new_id() if key is None else revocation_request.id_of(author, key)
-    asked = revocation_request.read(arrival.json(BODY_LIMIT), revocation_id, author, ports.clock())
+    asked = revocation_request.read(request.json(BODY_LIMIT), revocation_id, author, ports.clock())
     if dry_run:
         target = RevocationTarget(asked.scope, asked.target)
-        return Answer(impact.of(target, ports.revocations, ports.audit, ports.usage, asked.at).to_json())
-    event = arrival.event(ports, "revocation.made", **detail(asked))
+        return Response(impact.of(target, ports.revocations, ports.audit, ports.usage, asked.at).to_json())
+    event = ports.event(request, "revocation.made", **detail(asked))
     named = replace(event, principal=asked.target if asked.scope == "principal" else "")
     stored = ports.revocations.revoke(asked, named)
     if not stored.same_request(asked):
         text = "this Idempotency-Key was sent with another request before; use one key for one request"
         raise Refusal("idempotency_key_reused", "idempotency_key_reused", 422, text)
-    return Answer(stored.to_json(), 201)
+    return Response(stored.to_json(), 201)
 
 
-def restore(arrival: Arrival, ports: Ports, revocation_id: str) -> Answer:
+def restore(request: Request, ports: AdminPorts, revocation_id: str) -> Response:
     """End a revocation's block; tokens from before it stay dead."""
-    author = arrival.administrator()
-    dry_run = admin_query.read(arrival, "dry_run").flag("dry_run")
+    author = request.administrator()
+    dry_run = admin_query.read(request, "dry_run").flag("dry_run")
     if not _ID.fullmatch(revocation_id):
         raise _no_such_revocation()
     if dry_run:
         return _would_restore(ports, revocation_id)
-    event = arrival.event(ports, "revocation.lifted", revocation=revocation_id)
+    event = ports.event(request, "revocation.lifted", revocation=revocation_id)
     lifted = ports.revocations.restore(revocation_id, author, event)
     if lifted is None:
         raise _no_such_revocation()
-    return Answer(lifted.to_json())
+    return Response(lifted.to_json())
 
 
-def revocations(arrival: Arrival, ports: Ports) -> Answer:
+def revocations(request: Request, ports: AdminPorts) -> Response:
     """Answer revocations, newest first; of single tokens only where they are asked for."""
-    arrival.administrator()
-    asked = admin_query.read(arrival, "scope", "in_force", "limit", "after")
+    request.administrator()
+    asked = admin_query.read(request, "scope", "in_force", "limit", "after")
     now = ports.clock()
     try:
         page = _listed(asked, ports.revocations, now)
     except ValueError:
         raise malformed("after must be the `next` of a page before") from None
     items = [{**one.to_json(), "in_force": one.in_force(now)} for one in page.revocations]
-    return Answer({"items": items, "next": page.next or None})
+    return Response({"items": items, "next": page.next or None})
 
 
 def _listed(asked: Asked, stored: Revocations, now: int) -> RevocationPage:
@@ -85,13 +86,13 @@ def _listed(asked: Asked, stored: Revocations, now: int) -> RevocationPage:
     return RevocationPage(tuple(found), after)
 
 
-def _would_restore(ports: Ports, revocation_id: str) -> Answer:
+def _would_restore(ports: AdminPorts, revocation_id: str) -> Response:
     now, found = ports.clock(), ports.revocations.revocation(revocation_id)
     if found is None:
         raise _no_such_revocation()
     blocks = ports.revocations.revocation_state(RevocationTarget(found.scope, found.target)).blocks
     others = any(one != revocation_id and (until is None or now < until) for one, until in blocks)
-    return Answer({"dry_run": True, **found.to_json(), "in_force": found.in_force(now), "still_blocked": others})
+    return Response({"dry_run": True, **found.to_json(), "in_force": found.in_force(now), "still_blocked": others})
 
 
 def _no_such_revocation() -> Refusal:

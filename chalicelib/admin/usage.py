@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from chalicelib.admin import query as admin_query
-from chalicelib.http.messages import Answer, Arrival, Ports, malformed
+from chalicelib.admin.ports import AdminPorts
+from chalicelib.http.messages import Request, Response, malformed
 from chalicelib.quota import WINDOWS
 from chalicelib.usage import UsageQuery, window_start
 
 
-def usage(arrival: Arrival, ports: Ports) -> Answer:
+def usage(request: Request, ports: AdminPorts) -> Response:
     """Answer what each principal did under each grant in the window of a time."""
-    arrival.administrator()
-    asked = admin_query.read(arrival, "window", "at", "principal", "grant", "key", "limit", "after")
+    request.administrator()
+    asked = admin_query.read(request, "window", "at", "principal", "grant", "key", "limit", "after")
     window, at = asked.one_of("window", WINDOWS) or "day", asked.time("at")
     start = window_start(window, ports.clock() if at is None else at)
     query = UsageQuery(
@@ -29,4 +30,4 @@ def usage(arrival: Arrival, ports: Ports) -> Answer:
         raise malformed("after must be the `next` of a page before") from None
     items = [use.to_json() for use in page.uses]
     span = {"window": window, "start": start, "end": start + WINDOWS[window]}
-    return Answer({**span, "items": items, "next": page.next or None})
+    return Response({**span, "items": items, "next": page.next or None})

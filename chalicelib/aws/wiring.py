@@ -1,4 +1,4 @@
-"""The broker's ports over AWS. Each door gets what it needs, and of the rest a port that refuses whatever is asked."""
+"""The ports of each door over AWS. Nothing is asked of AWS until a port is used."""
 
 from __future__ import annotations
 
@@ -7,107 +7,90 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING
 
-from chalicelib.aws import client as aws_client
-from chalicelib.aws import cloudwatch
-from chalicelib.aws import tables as dynamodb
+from chalicelib.aws import client, cloudwatch
 from chalicelib.aws.config import BrokerConfig
 from chalicelib.aws.jwks import live_keys
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.signing import KmsSigner
 from chalicelib.aws.signing_keys import DynamoSigningKeys
+from chalicelib.aws.tables import Tables, make_client
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
-from chalicelib.http.messages import Ports
+from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
 from chalicelib.issuers.presets import GENERIC, PRESETS
 
-
-class _Absent:
-    """A port of the other door. It could do nothing here, since this function's role has no right to."""
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise Unavailable("not_at_this_door")
-
-    def __call__(self) -> NoReturn:
-        raise Unavailable("not_at_this_door")
+if TYPE_CHECKING:  # the public door starts without the administrators' modules
+    from chalicelib.admin.ports import AdminPorts
 
 
-_ABSENT: Any = _Absent()
+def public_ports(environ: Mapping[str, str] = os.environ) -> PublicPorts:
+    """Return the public door's ports.
 
-
-def ports_on_aws(environ: Mapping[str, str] = os.environ) -> Ports:
-    """Make the ports of the door that this function is. Nothing is asked of AWS yet.
-
-    Raises Unavailable if the environment does not say all that it needs (`BrokerConfig`).
+    Raises Unavailable if the environment is another door's, or lacks something that `BrokerConfig` reads.
     """
-    cloudwatch.start(environ.get("KEYBROKER_DOOR", ""))
-    try:
-        config = BrokerConfig.read(environ)
-    except ValueError as error:
-        raise Unavailable("not_configured") from error
-    client = dynamodb.make_client(config.region)
-    tables = dynamodb.Tables(client, config.control, config.counters, config.ledger)
-    return _public(config, tables) if config.door == "public" else _administrators(config, tables)
-
-
-def _public(config: BrokerConfig, tables: dynamodb.Tables) -> Ports:
-    ledger = DynamoLedger(tables)
+    config, tables = _start(environ, "public")
     broker = Broker(
-        ledger=cloudwatch.LoggedLedger(ledger),
+        ledger=cloudwatch.LoggedLedger(DynamoLedger(tables)),
         keys=Jwks(get_json),
-        signer=KmsSigner(functools.partial(aws_client.make, "kms", config.region), config.signing_key),
+        signer=KmsSigner(functools.partial(client.make, "kms", config.region), config.signing_key),
         signing_keys=DynamoSigningKeys(tables),
         url=config.url,
         edge_url=config.edge_url,
         identities=frozenset(preset.identity for preset in (*PRESETS.values(), GENERIC)),
     )
-    return Ports(
+    return PublicPorts(
         broker=broker,
         revocations=DynamoRevocations(tables),
-        audit=ledger,
-        policies=_ABSENT,
-        pins=_ABSENT,
-        usage=_ABSENT,
-        keys=_ABSENT,
-        key_store=_ABSENT,
-        origins=_ABSENT,
-        rules=_ABSENT,
         jwks=functools.partial(live_keys, tables),
         clock=_clock,
         new_id=_new_id,
     )
 
 
-def _administrators(config: BrokerConfig, tables: dynamodb.Tables) -> Ports:
+def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
+    """Return the administrators' door's ports; raises as `public_ports`."""
     # Imported here: the public door's cold start does without them, the policy's reader above all.
+    from chalicelib.admin.ports import AdminPorts  # noqa: PLC0415
     from chalicelib.aws.control import DynamoControl  # noqa: PLC0415
     from chalicelib.aws.policies import DynamoPolicies  # noqa: PLC0415
     from chalicelib.aws.provider_keys import SecretsManagerKeyStore  # noqa: PLC0415
     from chalicelib.aws.usage import DynamoUsage  # noqa: PLC0415
-    from chalicelib.policy import compile as policy  # noqa: PLC0415
+    from chalicelib.policy.compile import DEPLOYED  # noqa: PLC0415
     from chalicelib.providers.origins import Origins  # noqa: PLC0415
 
+    config, tables = _start(environ, "admin")
     control = DynamoControl(tables)
-    vault = functools.partial(aws_client.make, "secretsmanager", config.region)
-    explaining = Broker(_ABSENT, Jwks(get_json), _ABSENT, _ABSENT, url="", edge_url="", identities=frozenset())
-    return Ports(
-        broker=explaining,  # the keys of issuers alone, with which `explain` verifies
+    secrets_manager = functools.partial(client.make, "secretsmanager", config.region)
+    return AdminPorts(
+        issuer_keys=Jwks(get_json),
         revocations=DynamoRevocations(tables),
         audit=DynamoLedger(tables),
         policies=DynamoPolicies(tables),
         pins=control,
         usage=DynamoUsage(tables),
         keys=control,
-        key_store=SecretsManagerKeyStore(vault, config.secrets_prefix, config.secrets_key),
+        key_store=SecretsManagerKeyStore(secrets_manager, config.secrets_prefix, config.secrets_key),
         origins=Origins(),
-        rules=policy.DEPLOYED,
-        jwks=_ABSENT,
+        rules=DEPLOYED,
         clock=_clock,
         new_id=_new_id,
     )
+
+
+def _start(environ: Mapping[str, str], door: str) -> tuple[BrokerConfig, Tables]:
+    """Start logging to CloudWatch, read the environment, and make the tables."""
+    cloudwatch.start(environ.get("KEYBROKER_DOOR", ""))
+    try:
+        config = BrokerConfig.read(environ)
+    except ValueError as error:
+        raise Unavailable("not_configured") from error
+    if config.door != door:
+        raise Unavailable("not_configured")
+    return config, Tables(make_client(config.region), config.control, config.counters, config.ledger)
 
 
 def _clock() -> int:

@@ -1,66 +1,35 @@
-"""What both HTTP doors share: what arrived, what is answered, and how a refusal looks at each."""
+"""What both HTTP doors share: a request, a response, and what a refusal looks like at each door."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from chalicelib.audit import Audit, Event
 from chalicelib.errors import Refusal
 from chalicelib.exchange import request as token_request
-from chalicelib.exchange.exchange import Broker
-from chalicelib.exchange.ledger import Pins
-from chalicelib.revocation import Revocations
-
-if TYPE_CHECKING:  # the public door starts without what only administrators need, the policy's reader above all
-    from chalicelib.policy.compile import InstallationRules
-    from chalicelib.policy.plan import Policies
-    from chalicelib.providers.keys import ProviderKeyStore
-    from chalicelib.providers.origins import Origins
-    from chalicelib.providers.versions import Keys
-    from chalicelib.usage import Usage
 
 ADMIN_BODY_LIMIT = 8 * 1024 * 1024
 """Bytes of an administrator's body: a policy of 10,000 grants, as JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the routes need. origins: where keys may go. jwks: the public signing keys. clock: epoch seconds.
-
-    new_id: makes an id that nobody can guess.
-    """
-
-    broker: Broker
-    revocations: Revocations
-    audit: Audit
-    policies: Policies
-    pins: Pins
-    usage: Usage
-    keys: Keys
-    key_store: ProviderKeyStore
-    origins: Origins
-    rules: InstallationRules
-    jwks: Callable[[], Sequence[Mapping[str, str]]]
-    clock: Callable[[], int]
-    new_id: Callable[[], str]
-
-
 @dataclass(frozen=True, slots=True, repr=False)
-class Arrival:
-    """A request. headers: names in lower case. identity: what API Gateway says of an IAM caller, else empty.
-
-    query: its parameters, decoded; of one that was sent more than once, the last. repeated: the names of those.
-    """
+class Request:
+    """An HTTP request, as plain values."""
 
     request_id: str
+    """API Gateway's id of it, which is also the `x-request-id` of the response."""
     headers: Mapping[str, str]
+    """By name in lower case."""
     query: Mapping[str, str]
+    """The query's parameters, decoded; of one that was sent more than once, the last."""
     body: bytes
+    """The body, decoded if it arrived in base64."""
     identity: Mapping[str, object]
+    """API Gateway's `requestContext.identity`: set by its IAM authorizer alone, empty for a request without a signature."""
     repeated: frozenset[str] = frozenset()
+    """The names of query parameters that were sent more than once."""
 
     def json(self, limit: int) -> object:
         """Return the body as JSON without repeated members; raises Refusal."""
@@ -79,21 +48,10 @@ class Arrival:
             raise Refusal("not_an_administrator", "forbidden", 403, "sign the request as an administrator")
         return arn
 
-    def event(self, ports: Ports, kind: str, **named: str) -> Event:
-        """Return the record of what this administrator does now. named: its detail."""
-        return Event(
-            id=ports.new_id(),
-            at=ports.clock(),
-            kind=kind,
-            request_id=self.request_id,
-            actor=self.administrator(),
-            detail=named,
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What is answered: body as JSON, unless there is a text, which goes out as it is."""
+class Response:
+    """An HTTP response, as plain values. The body is sent as JSON, unless there is a text, which is sent as it is."""
 
     body: Mapping[str, object]
     status: int = 200
@@ -101,12 +59,8 @@ class Answer:
     text: str | None = None
 
 
-View = Callable[..., Answer]
-"""Answers one route: takes an Arrival, the Ports, and the names in the path."""
-
-
-def refused(refusal: Refusal, door: str, request_id: str) -> Answer:
-    """Answer a refusal: RFC 6749 section 5.2 at the public door, RFC 9457 at the administrators'."""
+def refused(refusal: Refusal, door: str, request_id: str) -> Response:
+    """Return the response to a refusal: RFC 6749 section 5.2 at the public door, RFC 9457 at the administrators'."""
     headers = {**refusal.headers, "request-id": request_id}  # beside x-request-id: the name that Anthropic's SDKs show
     if refusal.retry_after is not None:
         headers["retry-after"] = str(refusal.retry_after)
@@ -120,9 +74,9 @@ def refused(refusal: Refusal, door: str, request_id: str) -> Answer:
         }
         errors = getattr(refusal, "errors", None)  # a policy's faults
         body = problem if errors is None else {**problem, "errors": errors}
-        return Answer(body, refusal.status, {**headers, "content-type": "application/problem+json"})
+        return Response(body, refusal.status, {**headers, "content-type": "application/problem+json"})
     described = {"error_description": refusal.description} if refusal.description else {}
-    return Answer({"error": refusal.error, **described, "request_id": request_id}, refusal.status, headers)
+    return Response({"error": refusal.error, **described, "request_id": request_id}, refusal.status, headers)
 
 
 def read_json(text: str) -> object:

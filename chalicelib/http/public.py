@@ -8,7 +8,8 @@ from chalicelib.exchange import exchange
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange import self_revocation as holder
 from chalicelib.exchange.ledger import StateQuery
-from chalicelib.http.messages import Answer, Arrival, Ports
+from chalicelib.http.messages import Request, Response
+from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers import aws as aws_identity
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 from chalicelib.tokens import jws
@@ -20,38 +21,38 @@ USUAL_AUDIENCE = "keybroker"
 """What most policies have, and what callers ask their CI for unless they know better."""
 
 
-def token(arrival: Arrival, ports: Ports) -> Answer:
+def token(request: Request, ports: PublicPorts) -> Response:
     """Exchange a subject token: RFC 8693 and RFC 7523, form and JSON."""
-    wanted = token_request.read(_sent(arrival))
+    wanted = token_request.read(_sent(request))
     return _issued(exchange.exchange(wanted, ports.broker, ports.clock(), ports.new_id))
 
 
-def token_for_anthropic(arrival: Arrival, ports: Ports) -> Answer:
+def token_for_anthropic(request: Request, ports: PublicPorts) -> Response:
     """Exchange as Anthropic's SDKs do by themselves: the grant comes as `federation_rule_id`."""
-    wanted = token_request.read_anthropic(_sent(arrival), "anthropic")
+    wanted = token_request.read_anthropic(_sent(request), "anthropic")
     return _issued(exchange.exchange(wanted, ports.broker, ports.clock(), ports.new_id))
 
 
-def token_iam(arrival: Arrival, ports: Ports) -> Answer:
+def token_iam(request: Request, ports: PublicPorts) -> Response:
     """Issue to a caller whom API Gateway authenticated by IAM."""
-    identity = aws_identity.from_context(arrival.identity)
-    wanted = token_request.read_iam(_sent(arrival))
+    identity = aws_identity.from_context(request.identity)
+    wanted = token_request.read_iam(_sent(request))
     return _issued(exchange.exchange_iam(wanted, identity, ports.broker, ports.clock(), ports.new_id))
 
 
-def revoke(arrival: Arrival, ports: Ports) -> Answer:
+def revoke(request: Request, ports: PublicPorts) -> Response:
     """Take back a token that the caller holds (RFC 7009): what is no token of ours needs no taking back."""
-    held = token_request.read_revocation(_sent(arrival))
-    holder.revoke_own_token(held, ports.broker, ports.revocations, ports.clock(), arrival.request_id)
-    return Answer({}, headers=_NO_STORE)
+    held = token_request.read_revocation(_sent(request))
+    holder.revoke_own_token(held, ports.broker, ports.revocations, ports.clock(), request.request_id)
+    return Response({}, headers=_NO_STORE)
 
 
-def jwks(_arrival: Arrival, ports: Ports) -> Answer:
+def jwks(_request: Request, ports: PublicPorts) -> Response:
     """Answer the keys that verify issued tokens."""
-    return Answer({"keys": list(ports.jwks())}, headers=_PUBLIC)
+    return Response({"keys": list(ports.jwks())}, headers=_PUBLIC)
 
 
-def metadata(_arrival: Arrival, ports: Ports) -> Answer:
+def metadata(_request: Request, ports: PublicPorts) -> Response:
     """Answer RFC 8414's metadata."""
     url = ports.broker.url
     body = {
@@ -66,13 +67,13 @@ def metadata(_arrival: Arrival, ports: Ports) -> Answer:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
     }
-    return Answer(body, headers=_PUBLIC)
+    return Response(body, headers=_PUBLIC)
 
 
-def audience(arrival: Arrival, ports: Ports) -> Answer:
+def audience(request: Request, ports: PublicPorts) -> Response:
     """Answer for which audience an issuer's tokens have to be made out, for jobs that ask their CI for one."""
-    issuer = jws.unverified_issuer({"iss": arrival.query.get("issuer")})
-    if issuer is None or arrival.query.keys() != {"issuer"} or arrival.repeated:
+    issuer = jws.unverified_issuer({"iss": request.query.get("issuer")})
+    if issuer is None or request.query.keys() != {"issuer"} or request.repeated:
         raise Refusal(
             "query_malformed", "invalid_request", 400, "ask with ?issuer=<the issuer's URL>, and nothing else"
         )
@@ -80,25 +81,27 @@ def audience(arrival: Arrival, ports: Ports) -> Answer:
     config = ports.broker.ledger.find(StateQuery((target,), "", "", None, ports.clock())).targets[target].config
     # SECURITY: an issuer that nobody registered is answered like one with the usual audience, for anybody may ask
     # (test_whether_an_issuer_is_registered_is_not_told).
-    return Answer({"audience": (config or {}).get("audience", USUAL_AUDIENCE)}, headers=_PUBLIC)  # AWS itself has none
+    return Response(
+        {"audience": (config or {}).get("audience", USUAL_AUDIENCE)}, headers=_PUBLIC
+    )  # AWS itself has none
 
 
-def healthz(_arrival: Arrival, ports: Ports) -> Answer:
+def healthz(_request: Request, ports: PublicPorts) -> Response:
     """Answer whether state can be read."""
     ports.broker.ledger.find(StateQuery((EVERYTHING,), "", "", None, ports.clock()))
-    return Answer({"status": "ok"})
+    return Response({"status": "ok"})
 
 
-def _sent(arrival: Arrival) -> token_request.Sent:
+def _sent(request: Request) -> token_request.Sent:
     return token_request.Sent(
-        content_type=arrival.headers.get("content-type", "application/json"),
-        body=arrival.body,
-        idempotency_key=arrival.headers.get("idempotency-key"),
-        request_id=arrival.request_id,
+        content_type=request.headers.get("content-type", "application/json"),
+        body=request.body,
+        idempotency_key=request.headers.get("idempotency-key"),
+        request_id=request.request_id,
     )
 
 
-def _issued(issued: IssuedToken) -> Answer:
+def _issued(issued: IssuedToken) -> Response:
     """RFC 8693 section 2.2.1, and where to use it."""
     body = {
         "access_token": issued.access_token,
@@ -108,4 +111,4 @@ def _issued(issued: IssuedToken) -> Answer:
         "scope": issued.scope,
         "base_url": issued.base_url,
     }
-    return Answer(body, headers={**_NO_STORE, **rate_limit.headers(issued.allowances)})
+    return Response(body, headers={**_NO_STORE, **rate_limit.headers(issued.allowances)})

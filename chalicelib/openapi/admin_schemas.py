@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from chalicelib.admin import key_request, revocation_request
 from chalicelib.audit import KINDS
+from chalicelib.http.route import TEXT
 from chalicelib.openapi.shapes import (
     BY_REASON,
     COUNT,
-    TEXT,
     TEXTS,
     TIME,
     TRUE,

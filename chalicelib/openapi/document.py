@@ -1,21 +1,17 @@
-"""The OpenAPI 3.1 document of both doors, made of tables: openapi/routes.py, openapi/admin_schemas.py, openapi/public_schemas.py."""
+"""The OpenAPI 3.1 document, made from the tables of routes and of schemas."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chalicelib.openapi import admin_schemas as openapi_schemas
-from chalicelib.openapi import public_schemas as openapi_public
-from chalicelib.openapi.routes import ADMIN, PUBLIC, Parameter, Route
-from chalicelib.openapi.shapes import TEXT, ref
+from chalicelib.http.route import JSON, TEXT, Parameter, Route
+from chalicelib.openapi import admin_schemas, public_schemas
+from chalicelib.openapi.shapes import ref
 
-_FORM = "application/x-www-form-urlencoded"
-_JSON = "application/json"
 _PROBLEM = "application/problem+json"
 _LINES = "application/jsonl"
-_ROUTES = {True: ADMIN, False: PUBLIC}
 _COMMON = {True: (400, 403, 413, 415, 431, 500, 503), False: (400, 413, 415, 431, 500, 503)}
 """Refusals that every route can answer. Both: at the administrators' door (True), and at the public one."""
 _WHAT = {
@@ -34,10 +30,14 @@ _WHAT = {
 }
 
 
-def document() -> dict[str, Any]:
-    """Return the document."""
+Routes = Sequence[Route[Any]]
+"""Routes of any door: their views are not called here."""
+
+
+def document(routes: Routes) -> dict[str, Any]:
+    """Return the document that describes these routes."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in (*_ROUTES[True], *_ROUTES[False]):
+    for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
@@ -51,12 +51,8 @@ def document() -> dict[str, Any]:
         "tags": [{"name": "administration"}, {"name": "tokens"}],
         "paths": paths,
         "components": {
-            "schemas": {**openapi_schemas.SCHEMAS, **openapi_public.SCHEMAS},
-            "responses": {
-                _named(status, admin=admin): _refusal(status, admin=admin)
-                for admin in (True, False)
-                for status in sorted({*_COMMON[admin], *(one for route in _ROUTES[admin] for one in route.refusals)})
-            },
+            "schemas": {**admin_schemas.SCHEMAS, **public_schemas.SCHEMAS},
+            "responses": _refusals(routes),
             "securitySchemes": {
                 "sigv4": {
                     "type": "apiKey",
@@ -70,32 +66,31 @@ def document() -> dict[str, Any]:
     }
 
 
-def text() -> str:
+def text(routes: Routes) -> str:
     """Return the document as docs/openapi.json holds it."""
-    return json.dumps(document(), indent=2) + "\n"
+    return json.dumps(document(routes), indent=2) + "\n"
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route[Any]) -> dict[str, Any]:
     refusals = sorted({*_COMMON[route.admin], *route.refusals})
     found: dict[str, Any] = {
         "operationId": _name(route),
-        "summary": route.text,
+        "summary": route.summary,
         "tags": ["administration" if route.admin else "tokens"],
         "security": [{"sigv4": []}] if route.signed else [],
         "parameters": [_parameter(one) for one in route.parameters],
         "responses": {
-            **{str(status): _answer(route, schema) for status, schema in sorted(route.answers.items())},
+            **{str(status): _response(route, schema) for status, schema in sorted(route.responses.items())},
             **{str(one): {"$ref": f"#/components/responses/{_named(one, admin=route.admin)}"} for one in refusals},
         },
     }
     if route.body:
-        types = (_JSON,) if route.admin else (_JSON, _FORM)
-        content = {kind: {"schema": ref(route.body)} for kind in types}
+        content = {kind: {"schema": ref(route.body)} for kind in route.content_types}
         found["requestBody"] = {"required": True, "content": content}
     return found
 
 
-def _name(route: Route) -> str:
+def _name(route: Route[Any]) -> str:
     words = (word for word in route.path.replace("{", "").replace("}", "").replace(".", "-").split("/") if word)
     return "-".join((route.method.lower(), *words)).replace("--", "-")
 
@@ -103,17 +98,17 @@ def _name(route: Route) -> str:
 def _parameter(one: Parameter) -> Mapping[str, Any]:
     return {
         "name": one.name,
-        "in": one.place,
+        "in": one.location,
         "required": one.required,
-        "description": one.text,
+        "description": one.description,
         "schema": dict(one.schema),
     }
 
 
-def _answer(route: Route, schema: str) -> Mapping[str, Any]:
-    content: dict[str, Any] = {_JSON: {"schema": ref(schema)}}
+def _response(route: Route[Any], schema: str) -> Mapping[str, Any]:
+    content: dict[str, Any] = {JSON: {"schema": ref(schema)}}
     headers = {"x-request-id": {"schema": TEXT}}
-    if route.lines:
+    if route.json_lines:
         content[_LINES] = {"schema": {**TEXT, "description": "one Event per line"}}
         headers["link"] = {"schema": {**TEXT, "description": 'rel="next": the next page, of an answer in lines'}}
     if route.etag:
@@ -122,14 +117,23 @@ def _answer(route: Route, schema: str) -> Mapping[str, Any]:
     return {"description": described, "headers": headers, "content": content}
 
 
+def _refusals(routes: Routes) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for admin in (True, False):
+        own = {status for route in routes if route.admin == admin for status in route.refusals}
+        for status in sorted({*_COMMON[admin], *own}):
+            found[_named(status, admin=admin)] = _refusal(status, admin=admin)
+    return found
+
+
 def _refusal(status: int, *, admin: bool) -> Mapping[str, Any]:
-    kind, schema = (_PROBLEM, "Problem") if admin else (_JSON, "OAuthError")
+    kind, schema = (_PROBLEM, "Problem") if admin else (JSON, "OAuthError")
     headers = {"x-request-id": {"schema": TEXT}}
     if status in (429, 503):
         headers["retry-after"] = {"schema": {**TEXT, "pattern": "^[0-9]+$", "description": "seconds"}}
     content = {kind: {"schema": ref(schema)}}
     if status == 431:  # past 16 KiB it is answered before the path, and so the door, is known
-        content[_JSON] = {"schema": ref("OAuthError")}
+        content[JSON] = {"schema": ref("OAuthError")}
     return {"description": _WHAT[status], "headers": headers, "content": content}
 
 

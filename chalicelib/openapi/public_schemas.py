@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chalicelib.exchange import request as token_request
-from chalicelib.openapi.shapes import COUNT, TEXT, Schema, all_of, each, or_null, some_of
+from chalicelib.http.route import TEXT
+from chalicelib.openapi.shapes import COUNT, Schema, all_of, each, or_null, some_of
 
 _FIELD: Schema = {"type": "string", "maxLength": token_request.FIELD_LIMIT}
 _NEEDED: Schema = {**_FIELD, "minLength": 1}

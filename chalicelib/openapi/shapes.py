@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chalicelib.http.route import TEXT
+
 Schema = Mapping[str, Any]
 
-TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 TIME: Schema = {"type": "integer", "minimum": 0, "description": "epoch seconds"}
 TEXTS: Schema = {"type": "array", "items": TEXT}

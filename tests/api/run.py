@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.openapi import document as openapi
+from chalicelib.openapi.routes import ROUTES
 from local.simulator.callers import ADMIN_ARN
 from tests.running import JWT, POLICY, TOKEN_EXCHANGE, Running, start
 
@@ -76,7 +77,7 @@ def environment(running: Running, answered: Path) -> dict[str, str]:
 
 def with_examples(running: Running) -> dict[str, Any]:
     """Return the published document, in which a request that does its work is an example of each schema."""
-    document: dict[str, Any] = json.loads(openapi.text())
+    document: dict[str, Any] = json.loads(openapi.text(ROUTES))
     token = running.token("8001")
     running.complete(token)
     policy = {"text": WITH_IAM, "allow": []}
@@ -120,7 +121,7 @@ def never_done(answered: Counter[str]) -> list[str]:
     for route, statuses in sorted(routes.items()):
         told = ", ".join(f"{times} x {status}" for status, times in sorted(statuses.items()))
         sys.stdout.write(f"{route:52} {told}\n")
-    asked = {f"{method.upper()} {path}" for path, methods in openapi.document()["paths"].items() for method in methods}
+    asked = {f"{route.method} {route.path}" for route in ROUTES}
     idle = sorted(asked - {route for route, statuses in routes.items() if any(one[0] == "2" for one in statuses)})
     sys.stderr.writelines(f"error: never did its work: {route}\n" for route in idle)
     return idle

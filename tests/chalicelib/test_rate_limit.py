@@ -16,7 +16,7 @@ from chalicelib.errors import Refusal
 from chalicelib.exchange.request import JWT_BEARER
 from chalicelib.quota import WINDOWS, Allowance, Limit, allowances
 from tests.edge_function import event
-from tests.http_door import Door
+from tests.http_door import public_door
 from tests.parts import NOW, SUB, Parts, grant, mint, parts_in
 
 LIMITS = st.builds(Limit, st.integers(1, 10**9), st.sampled_from(sorted(WINDOWS)))
@@ -111,7 +111,7 @@ def test_before_a_grant_is_chosen_there_is_nothing_to_tell(parts: Parts) -> None
 
 
 def test_the_token_endpoint_sends_both_headers_with_a_token_and_with_a_refusal(parts: Parts) -> None:
-    door = Door(parts.app_ports, "public")
+    door = public_door(parts)
     answers = [
         door.ask("POST", "/token", {"grant_type": JWT_BEARER, "assertion": mint(), "audience": "openai"})
         for _ in range(4)

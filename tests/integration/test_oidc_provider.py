@@ -22,7 +22,8 @@ import pytest
 
 from chalicelib.errors import Refusal
 from chalicelib.http import public as public_api
-from chalicelib.http.messages import Arrival, Ports
+from chalicelib.http.messages import Request
+from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import UNKNOWN_KID_PAUSE
 from local.machine import Machine, Urls
 from tests.running import JWT, TOKEN_EXCHANGE, Answer, Running, call, start
@@ -191,16 +192,16 @@ def test_an_access_token_is_refused_though_its_issuer_audience_and_subject_are_r
 class Clocked:
     """A broker with real parts and a clock that the test sets."""
 
-    ports: Ports
+    ports: PublicPorts
     now: int
 
     def exchange(self, subject_token: str) -> str:
         """Return "issued", or why it was refused."""
         form = {"grant_type": TOKEN_EXCHANGE, "subject_token": subject_token, "subject_token_type": JWT}
         body = json.dumps({**form, "audience": "openai"}).encode()
-        arrival = Arrival("req-rotation", {"content-type": "application/json"}, {}, body, {})
+        request = Request("req-rotation", {"content-type": "application/json"}, {}, body, {})
         try:
-            answer = public_api.token(arrival, replace(self.ports, clock=lambda: self.now))
+            answer = public_api.token(request, replace(self.ports, clock=lambda: self.now))
         except Refusal as refusal:
             return refusal.reason
         return "issued" if answer.body["access_token"] else ""
@@ -211,7 +212,7 @@ def broker_of(issuer: str, directory: Path) -> Clocked:
     (directory / "keybroker.yaml").write_text(POLICY.replace("ISSUER", issuer))
     machine = Machine(directory / "state", Urls("https://broker.example", "https://edge.example", None, None))
     machine.prepare(directory / "keybroker.yaml", {})
-    return Clocked(machine.broker_ports(), int(time.time()))
+    return Clocked(machine.public_ports(), int(time.time()))
 
 
 def test_after_the_issuer_rotated_its_key_the_new_one_holds_and_the_old_one_does_not(tmp_path: Path) -> None:

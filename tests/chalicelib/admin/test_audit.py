@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from chalicelib.audit import Event
-from tests.http_door import Door
+from tests.http_door import Door, admin_door
 from tests.parts import NOW, SUB, Parts, parts_in
 from tests.running import Answer, Running
 
@@ -26,7 +26,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 @pytest.fixture
 def door(parts: Parts) -> Door:
-    return Door(parts.app_ports, "admin")
+    return admin_door(parts)
 
 
 def ask(door: Door, accept: str, **query: str) -> Answer:

@@ -5,19 +5,20 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+import app
 from chalicelib.errors import Refusal
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.providers.keys import ProviderKey, ProviderKeyStore
 from chalicelib.revocation import RevocationTarget
 from local.machine import Machine, Urls
-from tests.http_door import ADA, Door
+from tests.http_door import ADA, Door, admin_door
 from tests.parts import ISSUERS, KEY_VALUE, NOW, Parts, parts_in
 from tests.running import POLICY, Answer, Running, call, start
 
@@ -44,7 +45,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 @pytest.fixture
 def door(parts: Parts) -> Door:
-    return Door(parts.app_ports, "admin")
+    return admin_door(parts)
 
 
 def put(door: Door, body: object, name: str = "openai", **query: str) -> Answer:
@@ -245,8 +246,7 @@ class Meanwhile:
 
 
 def meanwhile(parts: Parts, act: Callable[[], object]) -> Door:
-    ports = replace(parts.app_ports(), key_store=Meanwhile(parts.provider_keys, act))
-    return Door(lambda: ports, "admin")
+    return admin_door(parts, key_store=Meanwhile(parts.provider_keys, act))
 
 
 def test_a_value_that_is_stored_but_could_not_be_put_in_force_is_a_503_that_says_so(parts: Parts) -> None:
@@ -315,8 +315,8 @@ def test_with_real_keys_a_machine_sends_them_to_https_alone(tmp_path: Path) -> N
     (tmp_path / "p.yaml").write_text(POLICY.replace("preset: practice", "preset: github-actions"))
     machine = Machine(tmp_path / "state", Urls("http://127.0.0.1:9", "http://127.0.0.1:9", None, None))
     machine.prepare(tmp_path / "p.yaml", {})
-    ports = machine.broker_ports()
-    door = Door(lambda: ports, "admin")
+    ports = machine.admin_ports()
+    door = Door(app.admin_app(lambda: ports))
     assert put(door, {"value": VALUE, "origin": "http://localhost:9000"}).status == 400
     assert put(door, {"value": VALUE}).json["origin"] == "https://api.openai.com"
     assert machine.control().revocation_state(RevocationTarget("key", "openai")).config is not None

@@ -12,7 +12,7 @@ from chalicelib.admin import activity as principals_seen
 from chalicelib.errors import Refusal
 from chalicelib.usage import UsagePage, UsageQuery, Use
 from local.sqlite.usage import SqliteUsage
-from tests.http_door import ADA, Door
+from tests.http_door import ADA, Door, admin_door
 from tests.parts import CI, CLUSTER, NOW, SUB, Parts, claims_of, grant, mint, parts_in
 from tests.running import Answer, Running
 
@@ -30,7 +30,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 @pytest.fixture
 def door(parts: Parts) -> Door:
-    return Door(parts.app_ports, "admin")
+    return admin_door(parts)
 
 
 def one_of(door: Door, sub: str) -> Answer:
@@ -156,7 +156,7 @@ def test_pages_go_on_over_midnight_with_the_days_they_began_with(parts: Parts, d
     first = door.administer("GET", PRINCIPALS, query={"limit": "1"}).json
 
     def on(now: int, after: str) -> Answer:
-        later = Door(lambda: replace(parts.app_ports(), clock=lambda: now), "admin")
+        later = admin_door(parts, clock=lambda: now)
         return later.administer("GET", PRINCIPALS, query={"after": after})
 
     assert [one["principal"] for one in on(TODAY + DAY, first["next"]).json["items"]] == ["b"]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +10,7 @@ import pytest
 
 from chalicelib.admin import revocations as admin_revocations
 from chalicelib.revocation import SCOPES, RevocationTarget
-from tests.http_door import ADA, Door
+from tests.http_door import ADA, Door, admin_door
 from tests.parts import CI, NOW, SUB, Parts, parts_in
 from tests.running import Answer, Running
 
@@ -28,7 +27,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 @pytest.fixture
 def door(parts: Parts) -> Door:
-    return Door(parts.app_ports, "admin")
+    return admin_door(parts)
 
 
 def asked(**changes: object) -> dict[str, object]:
@@ -149,7 +148,7 @@ def test_a_filter_or_cursor_that_is_none_is_said(door: Door, query: dict[str, An
 
 def test_a_repeated_request_with_its_key_is_answered_the_same_and_changes_nothing(parts: Parts, door: Door) -> None:
     first = revoke(door, KEY, until=NOW + 60)
-    later = Door(lambda: replace(parts.app_ports(), clock=lambda: NOW + 30), "admin")
+    later = admin_door(parts, clock=lambda: NOW + 30)
     again = [revoke(one, KEY, until=NOW + 60) for one in (door, later, later)]
     assert [(one.status, one.json) for one in again] == [(201, first.json)] * 3
     assert first.json["at"] == NOW

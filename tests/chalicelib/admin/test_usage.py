@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.errors import Refusal
-from tests.http_door import Door
+from tests.http_door import Door, admin_door
 from tests.parts import CI, NOW, SUB, Parts, mint, parts_in
 
 USAGE = "/admin/usage"
@@ -23,7 +23,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 @pytest.fixture
 def door(parts: Parts) -> Door:
-    return Door(parts.app_ports, "admin")
+    return admin_door(parts)
 
 
 def usage(door: Door, **query: str) -> dict[str, Any]:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 
 import pytest
 
-from chalicelib.aws import cloudwatch
-from chalicelib.aws import wiring as broker_on_aws
+from chalicelib.aws import cloudwatch, wiring
 from chalicelib.aws.control import DynamoControl
+from chalicelib.aws.policies import DynamoPolicies
+from chalicelib.aws.provider_keys import SecretsManagerKeyStore
+from chalicelib.aws.signing import KmsSigner
+from chalicelib.aws.signing_keys import DynamoSigningKeys
+from chalicelib.aws.usage import DynamoUsage
 from chalicelib.errors import Unavailable
+from chalicelib.exchange.exchange import Broker
+from chalicelib.policy.compile import InstallationRules
+from chalicelib.providers.origins import Origins
 from infra import signing_keys
 from tests import aws_story
 from tests.aws_installed import Installed, installation, issued
@@ -96,19 +104,43 @@ def test_an_administrator_sees_what_was_done(installed: Installed) -> None:
 # what a door does not have
 
 
-@pytest.mark.parametrize("port", ["policies", "pins", "usage", "keys", "key_store", "origins", "rules"])
-def test_the_public_door_has_no_port_of_the_administrators(installed: Installed, port: str) -> None:
-    ports = broker_on_aws.ports_on_aws(installed.public)
-    with pytest.raises(Unavailable, match=r"^not_at_this_door$"):
-        _ = getattr(ports, port).anything
+def reached(ports: object) -> set[type]:
+    """Return the classes of everything of ours that a set of ports holds, and what that holds, and so on."""
+    found: set[type] = set()
+    waiting, seen = [ports], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or not type(one).__module__.startswith("chalicelib."):
+            continue
+        seen.add(id(one))
+        found.add(type(one))
+        slots = (name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ()))
+        waiting += [getattr(one, name, None) for name in slots] + list(getattr(one, "__dict__", {}).values())
+    return found
+
+
+def test_public_ports_hold_no_admin_port(installed: Installed) -> None:
+    """The public door holds none of the administrators' ports, neither as a field nor within another port."""
+    ports = wiring.public_ports(installed.public)
+    assert [one.name for one in fields(ports)] == ["broker", "revocations", "jwks", "clock", "new_id"]
+    administrators = {DynamoControl, DynamoPolicies, DynamoUsage, SecretsManagerKeyStore, Origins, InstallationRules}
+    assert administrators & reached(ports) == set()
+    assert administrators <= reached(wiring.admin_ports(installed.admin)), "or else nothing is looked at"
 
 
 def test_the_administrators_door_signs_nothing(installed: Installed) -> None:
-    ports = broker_on_aws.ports_on_aws(installed.admin)
-    with pytest.raises(Unavailable, match=r"^not_at_this_door$"):
-        ports.broker.signer.kid()
-    with pytest.raises(Unavailable, match=r"^not_at_this_door$"):
-        ports.jwks()
+    """The administrators' door holds no signer and no signing keys, neither as a field nor within another port."""
+    ports = wiring.admin_ports(installed.admin)
+    assert not {"broker", "signer", "jwks"} & {one.name for one in fields(ports)}
+    assert not {Broker, KmsSigner, DynamoSigningKeys} & reached(ports)
+    assert {Broker, KmsSigner, DynamoSigningKeys} <= reached(wiring.public_ports(installed.public))
+
+
+def test_a_door_refuses_the_environment_of_the_other(installed: Installed) -> None:
+    """A function whose environment is the other door's makes no ports."""
+    for make, environ in ((wiring.public_ports, installed.admin), (wiring.admin_ports, installed.public)):
+        with pytest.raises(Unavailable, match=r"^not_configured$"):
+            make(environ)
 
 
 # what the environment does not say
@@ -116,16 +148,19 @@ def test_the_administrators_door_signs_nothing(installed: Installed) -> None:
 
 @pytest.mark.parametrize("door", ["public", "admin"])
 def test_a_function_that_is_not_told_all_that_it_needs_refuses_everything(installed: Installed, door: str) -> None:
-    whole = {"public": installed.public, "admin": installed.admin}[door]
+    whole, make = {
+        "public": (installed.public, wiring.public_ports),
+        "admin": (installed.admin, wiring.admin_ports),
+    }[door]
     for name in whole:
         with pytest.raises(Unavailable, match=r"^not_configured$") as caught:
-            broker_on_aws.ports_on_aws({**whole, name: ""})
+            make({**whole, name: ""})
         assert name in str(caught.value.__cause__)
 
 
 def test_a_door_that_there_is_not_is_not_opened() -> None:
     with pytest.raises(Unavailable, match=r"^not_configured$"):
-        broker_on_aws.ports_on_aws({"KEYBROKER_DOOR": "both"})
+        wiring.public_ports({"KEYBROKER_DOOR": "both"})
 
 
 @pytest.fixture(autouse=True)

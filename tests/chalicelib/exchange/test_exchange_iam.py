@@ -97,7 +97,7 @@ def re_pin(parts: Parts, arn: str, unique_id: str, actor: str = "arn:aws:iam::1:
         "body": json.dumps({"unique_id": unique_id}),
         "isBase64Encoded": False,
     }
-    answer = app.make_app(parts.app_ports, "admin")(event, None)
+    answer = app.admin_app(parts.admin_ports)(event, None)
     return answer["statusCode"], json.loads(answer["body"])
 
 
@@ -319,7 +319,7 @@ def ask_iam(parts: Parts, body: str, kind: str, said: Mapping[str, object] | Non
         "body": body,
         "isBase64Encoded": False,
     }
-    answer = app.make_app(parts.app_ports, "public")(event, None)
+    answer = app.public_app(parts.public_ports)(event, None)
     return answer["statusCode"], json.loads(answer["body"])
 
 

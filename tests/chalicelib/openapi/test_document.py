@@ -9,21 +9,22 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pytest
-from chalice.app import IAMAuthorizer
+from chalice.app import IAMAuthorizer, RouteEntry
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
 
 from chalicelib.admin.activity import Seen
 from chalicelib.audit import Event
-from chalicelib.openapi import document as openapi
+from chalicelib.openapi import document
+from chalicelib.openapi.routes import ROUTES
 from chalicelib.policy.plan import StoredPolicy
 from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import Revocation
 from chalicelib.usage import Use
-from tests.http_door import Door
+from tests.http_door import admin_door, public_door
 from tests.parts import CI, NOW, SUB, Parts, grant, mint, parts_in
 from tests.running import JWT, ROOT, TOKEN_EXCHANGE, Answer
 
-DOCUMENT: dict[str, Any] = json.loads(openapi.text())
+DOCUMENT: dict[str, Any] = json.loads(document.text(ROUTES))
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
@@ -39,40 +40,39 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield method.upper(), path, operation
 
 
+def registered(parts: Parts) -> Iterator[tuple[str, str, RouteEntry]]:
+    """Yield what Chalice registered at both doors: method, path, and its entry."""
+    for door in (public_door(parts), admin_door(parts)):
+        for path, methods in door.app.routes.items():
+            for method, entry in methods.items():
+                yield method, path, entry
+
+
 # the document
 
 
 def test_the_published_document_is_what_the_tables_say() -> None:
-    assert (ROOT / "docs/openapi.json").read_text() == openapi.text(), "run `make openapi`"
+    assert (ROOT / "docs/openapi.json").read_text() == document.text(ROUTES), "run `make openapi`"
 
 
 def test_it_describes_the_routes_of_both_doors_and_no_other(parts: Parts) -> None:
-    there = {
-        (method, path)
-        for name in ("public", "admin")
-        for path, methods in Door(parts.app_ports, name).app.routes.items()
-        for method in methods
-    }
+    there = {(method, path) for method, path, _ in registered(parts)}
     assert {(method, path) for method, path, _ in operations()} == there
 
 
 def test_it_says_of_each_route_whether_it_has_to_be_signed(parts: Parts) -> None:
-    for name in ("public", "admin"):
-        for path, methods in Door(parts.app_ports, name).app.routes.items():
-            for method, entry in methods.items():
-                signed = isinstance(entry.authorizer, IAMAuthorizer)
-                assert DOCUMENT["paths"][path][method.lower()]["security"] == ([{"sigv4": []}] if signed else [])
+    for method, path, entry in registered(parts):
+        signed = isinstance(entry.authorizer, IAMAuthorizer)
+        assert DOCUMENT["paths"][path][method.lower()]["security"] == ([{"sigv4": []}] if signed else [])
 
 
 def test_it_says_what_each_route_is_sent(parts: Parts) -> None:
-    for name in ("public", "admin"):
-        for path, methods in Door(parts.app_ports, name).app.routes.items():
-            for method, entry in methods.items():
-                operation = DOCUMENT["paths"][path][method.lower()]
-                if method in ("POST", "PUT"):
-                    assert set(operation["requestBody"]["content"]) == set(entry.content_types), path
-                else:
-                    assert "requestBody" not in operation, path
+    for method, path, entry in registered(parts):
+        operation = DOCUMENT["paths"][path][method.lower()]
+        if method in ("POST", "PUT"):
+            assert set(operation["requestBody"]["content"]) == set(entry.content_types), path
+        else:
+            assert "requestBody" not in operation, path
 
 
 def test_each_path_s_names_are_its_parameters() -> None:
@@ -185,7 +185,7 @@ DONE: Mapping[str, tuple[object, dict[str, str]]] = {
 
 
 def test_every_administrators_answer_fits_the_document(parts: Parts) -> None:
-    door = Door(parts.app_ports, "admin")
+    door = admin_door(parts)
     parts.apply(grant())
     parts.admit(parts.token())
     parts.exchange(mint(repository_id="5"))
@@ -211,7 +211,7 @@ def test_every_administrators_answer_fits_the_document(parts: Parts) -> None:
 
 
 def test_every_other_refusal_fits_the_document(parts: Parts) -> None:
-    door = Door(parts.app_ports, "admin")
+    door = admin_door(parts)
     policy, revocations, keys = "/admin/policy", "/admin/revocations", "/admin/keys/{name}"
     old, new = {"if-match": '"9"'}, {"if-match": f'"{parts.control.current().version}"'}
     retry = {"idempotency-key": "0123456789abcdef0123456789abcdef"}
@@ -237,7 +237,7 @@ def test_every_other_refusal_fits_the_document(parts: Parts) -> None:
 
 
 def test_every_public_answer_fits_the_document(parts: Parts) -> None:
-    door = Door(parts.app_ports, "public")
+    door = public_door(parts)
     exchange = {"grant_type": TOKEN_EXCHANGE, "audience": "openai", "subject_token": mint(), "subject_token_type": JWT}
     issued = door.ask("POST", "/token", exchange)
     answers = {("POST", "/token"): issued, ("POST", "/revoke"): door.ask("POST", "/revoke", {"token": "x"})}
@@ -257,5 +257,5 @@ def test_every_public_answer_fits_the_document(parts: Parts) -> None:
 
 
 def test_whoever_asks_the_administrators_door_gets_the_document(parts: Parts) -> None:
-    answer = Door(parts.app_ports, "admin").administer("GET", "/admin/openapi.json")
+    answer = admin_door(parts).administer("GET", "/admin/openapi.json")
     assert (answer.status, answer.json) == (200, DOCUMENT)

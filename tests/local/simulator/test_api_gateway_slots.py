@@ -12,7 +12,8 @@ import pytest
 from aiohttp import ClientSession, TCPConnector, web
 
 import app
-from chalicelib.http.messages import Ports
+from chalicelib.admin.ports import AdminPorts
+from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
 from local.simulator.api_gateway import CALLS_WAITING, make_gateway
 from local.simulator.sigv4 import Caller
@@ -27,6 +28,8 @@ ADA = Caller("AKIDUSER", "123456789012", "arn:aws:iam::123456789012:user/ada", "
 EXCHANGE = {"grant_type": TOKEN_EXCHANGE, "subject_token_type": JWT, "audience": "openai"}
 REVOCATION = {"scope": "principal", "id": SUB, "reason": "left the company"}
 
+Ports = tuple[PublicPorts, AdminPorts]
+
 
 @pytest.fixture
 def site() -> Iterator[Site]:
@@ -38,20 +41,20 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def ports(tmp_path: Path, site: Site) -> Iterator[Ports]:
-    """The broker's parts; whoever asks for an issuer's keys asks that one, and would wait for a minute."""
+    """Both doors' ports. Keys of every issuer are asked of the silent one, which takes a minute."""
     silent = site.url + issuer_site.DISCOVERY
     keys = Jwks(lambda _url, within: get_json(silent, within), deadline=60)
     with parts_in(tmp_path) as parts:
-        made = parts.app_ports()
-        yield replace(made, broker=replace(made.broker, keys=keys))
+        public = parts.public_ports()
+        yield replace(public, broker=replace(public.broker, keys=keys)), parts.admin_ports()
 
 
 @asynccontextmanager
 async def gateway(ports: Ports) -> AsyncIterator[ClientSession]:
     """A client of the gateway before both doors of the broker, with as many connections as it is asked for."""
     server = make_gateway(
-        lambda: app.make_app(lambda: ports, "public"),
-        lambda: app.make_app(lambda: ports, "admin"),
+        lambda: app.public_app(lambda: ports[0]),
+        lambda: app.admin_app(lambda: ports[1]),
         lambda _request, _now: ADA,
         workers=WORKERS,
     )

@@ -271,12 +271,13 @@ def test_a_file_that_is_replaced_before_the_first_call_is_not_served(tmp_path: P
         tmp_path, Urls("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4")
     )
     here.prepare(None, practice.made_up_values())
-    edge_state, broker = here.edge_ports().edge.state, here.broker_ports()
+    edge_state, public, admin = here.edge_ports().edge.state, here.public_ports(), here.admin_ports()
     six = {scope: RevocationTarget(scope, "*") for scope in SCOPES}
     attempts: list[Callable[[], object]] = [
         lambda: edge_state.read_and_count(six, calls()),
-        lambda: broker.audit.page(Query()),
-        broker.policies.current,
+        lambda: public.broker.ledger.page(Query()),
+        lambda: admin.audit.page(Query()),
+        admin.policies.current,
     ]
     with _replaced_by_a_new_one(tmp_path / "state.db"):
         for attempt in attempts:

@@ -1,0 +1,62 @@
+"""What the administrators' door's views need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chalicelib.audit import Audit, Event
+from chalicelib.exchange.ledger import Pins
+from chalicelib.http.messages import Request
+from chalicelib.issuers.registry import KeySource
+from chalicelib.policy.compile import InstallationRules
+from chalicelib.policy.plan import Policies
+from chalicelib.providers.keys import ProviderKeyStore
+from chalicelib.providers.origins import Origins
+from chalicelib.providers.versions import Keys
+from chalicelib.revocation import Revocations
+from chalicelib.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPorts:
+    """Everything that the administrators' door can reach. It holds no signer: this door issues no tokens."""
+
+    issuer_keys: KeySource
+    """The issuers' public keys, with which `explain` verifies a token."""
+    revocations: Revocations
+    """What is revoked, and the state of each target."""
+    audit: Audit
+    """The audit events."""
+    policies: Policies
+    """The policy in force."""
+    pins: Pins
+    """Which unique id each AWS principal is bound to."""
+    usage: Usage
+    """The counters that quotas are counted with."""
+    keys: Keys
+    """What is known of each provider key except its value."""
+    key_store: ProviderKeyStore
+    """Where the values of provider keys are stored."""
+    origins: Origins
+    """Where a provider key may be sent."""
+    rules: InstallationRules
+    """The policy language of this installation."""
+    clock: Callable[[], int]
+    """Returns the time in epoch seconds."""
+    new_id: Callable[[], str]
+    """Returns an unguessable id."""
+
+    def event(self, request: Request, kind: str, **detail: str) -> Event:
+        """Return the audit event of what the administrator who signed this request does now.
+
+        kind: one of `audit.KINDS`. Raises Refusal `not_an_administrator`.
+        """
+        return Event(
+            id=self.new_id(),
+            at=self.clock(),
+            kind=kind,
+            request_id=request.request_id,
+            actor=request.administrator(),
+            detail=detail,
+        )

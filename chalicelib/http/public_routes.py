@@ -1,0 +1,82 @@
+"""Every route of the public door, and what the OpenAPI document says about it."""
+
+from __future__ import annotations
+
+from chalicelib.http import public
+from chalicelib.http.ports import PublicPorts
+from chalicelib.http.route import FORM, JSON, TEXT, Parameter, Route
+from chalicelib.tokens.jws import URL_LIMIT
+
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "makes a repeated request the same request (draft-ietf-httpapi-idempotency-key-header)",
+    {**TEXT, "minLength": 22, "maxLength": 256, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    location="header",
+)
+ROUTES: tuple[Route[PublicPorts], ...] = (
+    Route(
+        "POST",
+        "/token",
+        "Exchange a subject token for a token of the broker (RFC 8693, RFC 7523)",
+        {200: "TokenAnswer"},
+        public.token,
+        (IDEMPOTENCY_KEY,),
+        body="ExchangeRequest",
+        content_types=(JSON, FORM),
+        refusals=(429,),
+        signed=False,
+    ),
+    Route(
+        "POST",
+        "/token/iam",
+        "The same for whoever signs as an AWS role or user: there is no subject token",
+        {200: "TokenAnswer"},
+        public.token_iam,
+        (IDEMPOTENCY_KEY,),
+        body="IamRequest",
+        content_types=(JSON, FORM),
+        refusals=(403, 429),
+    ),
+    Route(
+        "POST",
+        "/anthropic/v1/oauth/token",
+        "The exchange that Anthropic's SDKs make by themselves",
+        {200: "TokenAnswer"},
+        public.token_for_anthropic,
+        (IDEMPOTENCY_KEY,),
+        body="AnthropicRequest",
+        content_types=(JSON, FORM),
+        refusals=(429,),
+        signed=False,
+    ),
+    Route(
+        "POST",
+        "/revoke",
+        "Take back a token that one holds (RFC 7009)",
+        {200: "Nothing"},
+        public.revoke,
+        body="RevokeRequest",
+        content_types=(JSON, FORM),
+        signed=False,
+    ),
+    Route("GET", "/.well-known/jwks.json", "The keys that verify our tokens", {200: "Jwks"}, public.jwks, signed=False),
+    Route(
+        "GET",
+        "/.well-known/oauth-authorization-server",
+        "RFC 8414's metadata",
+        {200: "Metadata"},
+        public.metadata,
+        signed=False,
+    ),
+    Route("GET", "/.well-known/openid-configuration", "The same", {200: "Metadata"}, public.metadata, signed=False),
+    Route(
+        "GET",
+        "/audience",
+        "For which audience an issuer's tokens have to be made out",
+        {200: "Audience"},
+        public.audience,
+        (Parameter("issuer", "its URL", {**TEXT, "minLength": 1, "maxLength": URL_LIMIT}, required=True),),
+        signed=False,
+    ),
+    Route("GET", "/healthz", "Whether state can be read", {200: "Health"}, public.healthz, signed=False),
+)
