@@ -1,4 +1,4 @@
-"""The README keeps its promises: short, and every command, link and file in it is there."""
+"""The README and the pages keep their promises: every command, link and file that they name is there."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import keybroker
 from tests.running import ROOT
 
-PAGES = [
-    "README.md",
-    "SECURITY.md",
-    "CHANGELOG.md",
-    *sorted(f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md")),
-]
-PAGES += sorted(f"docs/adr/{one.name}" for one in (ROOT / "docs" / "adr").glob("*.md"))
+PAGES = sorted(
+    str(page.relative_to(ROOT)) for pattern in ("*.md", "docs/*.md", "docs/adr/*.md") for page in ROOT.glob(pattern)
+)
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):(?!=)", MAKEFILE, re.MULTILINE))
+PATH = re.compile(r"`((?:chalicelib|local|keybroker|infra|tests|docs|ci)/[\w./-]*\w|(?:app|edge)\.py)`")
 
 
 def headings(page: Path) -> set[str]:
@@ -29,23 +25,27 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_the_readme_has_at_most_120_lines() -> None:
+def test_readme_is_short() -> None:
+    """The README has at most 120 lines."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
-def test_every_make_command_of_the_readme_is_in_the_makefile() -> None:
-    named = set(re.findall(r"(?:^    |`)make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
-    assert {"demo", "test", "help", "dev"} <= named
+@pytest.mark.parametrize("page", PAGES)
+def test_make_targets_exist(page: str) -> None:
+    """Every `make` command that a page names is a target of the Makefile."""
+    named = set(re.findall(r"(?:^    |^|`)make ([a-z-]+)", (ROOT / page).read_text(), re.MULTILINE))
     assert named <= TARGETS
 
 
 def test_make_help_lists_every_target() -> None:
+    """`make help` lists every target."""
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
     assert set(re.findall(r"^  make ([a-z-]+) ", listed, re.MULTILINE)) == TARGETS
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_somewhere(page: str) -> None:
+def test_links_resolve(page: str) -> None:
+    """Every link of a page leads to a file, and to a heading where it names one."""
     here = ROOT / page
     for link in re.findall(r"\]\(([^)]+)\)", here.read_text()):
         if link.startswith("https://"):
@@ -56,7 +56,15 @@ def test_every_link_leads_somewhere(page: str) -> None:
         assert not anchor or anchor in headings(found), link
 
 
-def test_every_file_that_the_decision_records_name_is_there() -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_paths_exist(page: str) -> None:
+    """Every file or directory that a page names in backticks exists; the changelog may name what is gone."""
+    named = set(PATH.findall((ROOT / page).read_text()))
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_adr_table_names_modules() -> None:
+    """Every module in the first decision record's table exists."""
     text = (ROOT / "docs/adr/0001-shape.md").read_text()
     table = re.findall(r"^\| ((?:`[\w/]+`(?:, )?)+) \|", text, re.MULTILINE)
     named = [name for row in table for name in re.findall(r"[\w/]+", row)]
@@ -64,7 +72,8 @@ def test_every_file_that_the_decision_records_name_is_there() -> None:
     assert [name for name in named if not (ROOT / "chalicelib" / f"{name}.py").is_file()] == []
 
 
-def test_every_dependency_has_its_reason() -> None:
+def test_dependencies_have_reasons() -> None:
+    """docs/dependencies.md gives a reason for every dependency, and for nothing else."""
     text = (ROOT / "docs/dependencies.md").read_text()
     reasons = re.findall(r"^\| ([\w.\[\]@/-]+) \| [^|]{20,} \| [^|]+ \|$", text, re.MULTILINE)
     stated = re.findall(r'^\s+"([\w-]+(?:\[\w+\])?)[><=]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
@@ -74,10 +83,3 @@ def test_every_dependency_has_its_reason() -> None:
     clients = {one.read_text().partition(">")[0] for one in (ROOT / "tests/sdks/requirements").glob("*.txt")}
     clients |= json.loads((ROOT / "tests/sdks/node/package.json").read_text())["dependencies"].keys()
     assert sorted(reasons) == sorted([*stated, *own, *clients])
-
-
-def test_the_readmes_program_uses_what_the_client_has() -> None:
-    program = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    compile(program, "README.md", "exec")
-    assert set(re.findall(r"keybroker\.(\w+)\(", program)) <= set(keybroker.__all__)
-    assert set(re.findall(r"token\.(\w+)", program)) <= set(keybroker.Token.__dataclass_fields__)
