@@ -271,7 +271,7 @@ def _claims(
         "exp": verified.now + ttl,
         "jti": jti,
     }
-    # Tells the edge to count among all callers of the grant, too, in its one wave (docs/adr/0003-one-wave.md).
+    # Tells the edge to count among all callers of the grant, too, in its one round trip (docs/adr/0003-one-round-trip.md).
     return {**claims, "total": True} if grant.total_limits else claims
 
 

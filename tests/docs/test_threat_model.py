@@ -1,4 +1,4 @@
-"""What says which test shows something names one that there is: docs/threat-model.md, and comments in the source."""
+"""Every test that a page or a SECURITY comment names exists, and the threat model's tables are complete."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+PAGES = sorted(page for pattern in ("*.md", "docs/**/*.md") for page in ROOT.glob(pattern))
 SOURCES = sorted(
     path
     for pattern in ("*.py", "chalicelib/**/*.py", "local/**/*.py", "keybroker/**/*.py", "infra/**/*.py")
@@ -23,7 +24,7 @@ MARK = "SECURITY:"
 
 
 def functions(path: Path) -> set[str]:
-    """Return the names of the tests in a file, those in classes too."""
+    """Return the names of the tests in a file, including those in classes."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     names = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     return {name for name in names if name.startswith("test_")}
@@ -38,7 +39,7 @@ def named(text: str) -> list[str]:
 
 
 def moves() -> Iterator[list[str]]:
-    """Yield the cells of each row of the page's tables of moves: the move, by whom, what stops it, shown by."""
+    """Yield the cells of each row in the threat model's tables of moves: the move, by, what stops it, shown by."""
     inside = False
     for line in PAGE.splitlines():
         cells = line.removeprefix("| ").removesuffix(" |").split(" | ")
@@ -48,7 +49,7 @@ def moves() -> Iterator[list[str]]:
 
 
 def comments(source: str) -> dict[int, str]:
-    """Return each comment with the mark, as far as it goes over lines of its own, by the line that it begins at."""
+    """Return each SECURITY comment with its continuation lines, by the line it begins at."""
     found: dict[int, str] = {}
     begun, last = 0, 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -67,19 +68,21 @@ def comments(source: str) -> dict[int, str]:
 
 
 def missing(comment: str) -> list[str]:
-    """Return what a comment names that is not there: tests, files of tests, vectors."""
+    """Return the tests, files of tests and vector files that a comment names and that do not exist."""
     tests = re.findall(r"\btest_\w+(?:\.py)?", comment)
     vectors = re.findall(r"\bvectors/\w+\.json", comment)
     absent = [one for one in tests if one not in TESTS]
     return absent + [one for one in vectors if not (ROOT / "tests" / one).is_file()]
 
 
-def test_every_test_that_the_page_names_is_there() -> None:
-    assert len(named(PAGE)) > 100
-    assert sorted(set(named(PAGE)) - TESTS) == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_existing_tests(page: Path) -> None:
+    """Every test that a page names in backticks exists."""
+    assert sorted(set(named(page.read_text(encoding="utf-8"))) - TESTS) == []
 
 
-def test_every_move_says_who_makes_it_what_stops_it_and_what_shows_that() -> None:
+def test_moves_are_complete() -> None:
+    """Every move names its attackers, what stops it, and a test that shows it, or says that none does."""
     attackers = set(re.findall(r"^\| ([A-Z]) \| ", PAGE, re.MULTILINE))
     rows = list(moves())
     assert len(rows) > 100
@@ -91,11 +94,13 @@ def test_every_move_says_who_makes_it_what_stops_it_and_what_shows_that() -> Non
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_test_that_a_security_comment_names_is_there(path: Path) -> None:
+def test_security_comments_name_existing_tests(path: Path) -> None:
+    """Every test, file of tests or vector file that a SECURITY comment names exists."""
     found = {line: missing(comment) for line, comment in comments(path.read_text(encoding="utf-8")).items()}
     assert {line: names for line, names in found.items() if names} == {}
 
 
-def test_a_name_that_is_not_there_is_found() -> None:
+def test_missing_names_are_found() -> None:
+    """A SECURITY comment that names what does not exist is found, over all of its lines and no further."""
     source = "x = 1  # SECURITY: a rule (vectors/none.json)\n# of two lines (test_none_such, test_threat_model.py)\n\n# test_other\n"
     assert [missing(one) for one in comments(source).values()] == [["test_none_such", "vectors/none.json"]]
