@@ -1,8 +1,12 @@
-"""Keybroker's client: gets short-lived tokens for APIs that a static key opens.
+"""Keybroker's client: gets short-lived tokens for APIs that are otherwise opened by a static key.
 
 TokenProvider   what a program holds instead of a key; see docs/library.md
-find_identity   who this program is, as it would prove it to the broker
+find_identity   the workload identity that this program would prove to the broker
 exchange_token, exchange_signature, revoke_token   single requests, for other tools
+
+This package is what users install, so it needs the standard library alone; botocore, click, httpx and anthropic are
+imported inside the functions that need them. Nothing is imported from the broker (`chalicelib`) or from `local`, and
+`import keybroker` loads only the errors.
 """
 
 from __future__ import annotations
@@ -13,11 +17,9 @@ from typing import TYPE_CHECKING
 from keybroker.errors import IdentityError, KeybrokerError, NoIdentity, NotConfigured, Refused, Unreachable
 
 if TYPE_CHECKING:
-    from keybroker.ambient import Identity
-    from keybroker.ambient import find as find_identity
-    from keybroker.exchange import exchange_signature, exchange_token
-    from keybroker.issued_token import Token
-    from keybroker.revoke import revoke_token
+    from keybroker.ambient import Identity, find_identity
+    from keybroker.client import exchange_signature, exchange_token, revoke_token
+    from keybroker.token import Token
     from keybroker.token_provider import TokenProvider
 
 __all__ = [
@@ -35,23 +37,22 @@ __all__ = [
     "find_identity",
     "revoke_token",
 ]
-_WHERE = {
-    "Identity": ("ambient", "Identity"),
-    "Token": ("issued_token", "Token"),
-    "TokenProvider": ("token_provider", "TokenProvider"),
-    "exchange_signature": ("exchange", "exchange_signature"),
-    "exchange_token": ("exchange", "exchange_token"),
-    "find_identity": ("ambient", "find"),
-    "revoke_token": ("revoke", "revoke_token"),
+_LAZY = {
+    "Identity": "ambient",
+    "Token": "token",
+    "TokenProvider": "token_provider",
+    "exchange_signature": "client",
+    "exchange_token": "client",
+    "find_identity": "ambient",
+    "revoke_token": "client",
 }
-"""What is imported when it is first used: the module it is in, and its name there."""
+"""Public name -> the module that is imported when the name is first used."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in _WHERE:
+    if name not in _LAZY:
         raise AttributeError(f"module 'keybroker' has no attribute {name!r}")
-    module, inside = _WHERE[name]
-    return getattr(import_module(f"keybroker.{module}"), inside)
+    return getattr(import_module(f"keybroker.{_LAZY[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,8 +1,8 @@
-"""Who is this program? Looks around it for what can prove that, in a fixed order.
+"""Finds this program's workload identity by trying the sources around it, in a fixed order.
 
-Absent means the next source; there and broken is an error that says what is missing, for a program that was given an
-identity must not go on as somebody else. The order: what was set on purpose, then the CI around the job, then the
-machine that it runs on.
+A source that is absent is passed over; one that is present but broken is an error that says what is missing, because a
+program that was given an identity must not silently use another. The order: what was set on purpose, then the CI job,
+then the machine.
 """
 
 from __future__ import annotations
@@ -14,82 +14,85 @@ from importlib import import_module
 from types import MappingProxyType
 
 from keybroker.errors import IdentityError, NoIdentity
-from keybroker.sources.wanted import Wanted
+from keybroker.sources.identity_request import IdentityRequest
 
-AUDIENCE = "keybroker"
+DEFAULT_AUDIENCE = "keybroker"
 """The `aud` of identity tokens unless the broker's policy has another for the issuer."""
-SIGNED = "aws-sigv4"
+AWS_SIGV4 = "aws-sigv4"
 """The source that has no token: the request itself is signed."""
 CHOICE = "KEYBROKER_IDENTITY"
-"""The variable that names one source, the only one that is then tried."""
+"""The variable that names the one source to use."""
 SOURCES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "token-file": ("token_file", "KEYBROKER_ID_TOKEN_FILE names a file"),
-        "environment": ("environment", "KEYBROKER_ID_TOKEN holds a token"),
+        "token-file": ("token_file", "a token file named by KEYBROKER_ID_TOKEN_FILE"),
+        "environment": ("environment", "a token in KEYBROKER_ID_TOKEN"),
         "github-actions": ("github_actions", "a GitHub Actions job"),
         "gitlab": ("gitlab", "a GitLab job with id_tokens"),
         "circleci": ("circleci", "a CircleCI job"),
         "buildkite": ("buildkite", "a Buildkite job"),
         "kubernetes": ("kubernetes", "a projected service account token at /var/run/secrets/keybroker/token"),
         "google": ("google", "a Google Cloud service account"),
-        SIGNED: ("aws_sigv4", "AWS credentials"),
+        AWS_SIGV4: ("aws_sigv4", "AWS credentials"),
     }
 )
-"""In order: a source's name, its module in keybroker/sources/, and what is looked for."""
+"""In the order in which they are tried: source name -> its module in keybroker/sources/, and what it looks for."""
 ON_REQUEST: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"aws-web-identity": ("aws_web_identity", "a token of AWS STS about the role")}
+    {"aws-web-identity": ("aws_web_identity", "an identity token from AWS STS for the role")}
 )
 """Sources that are tried only if KEYBROKER_IDENTITY names them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What was found. source: a name of SOURCES or ON_REQUEST. unverified_subject_token: "" where AWS credentials sign."""
+    """A workload identity.
+
+    source: a name in SOURCES or ON_REQUEST. unverified_subject_token: "" for aws-sigv4, where AWS credentials sign.
+    """
 
     source: str
     # SECURITY: an identity token must not reach a log by way of a repr (test_the_identity_token_is_not_in_its_repr).
     unverified_subject_token: str = field(repr=False)
 
 
-def find(audience: str | None = None, environ: Mapping[str, str] = os.environ) -> Identity:
-    """Return who this program is, with a fresh identity token where the source makes them.
+def find_identity(audience: str | None = None, environ: Mapping[str, str] = os.environ) -> Identity:
+    """Return this program's identity, with a fresh identity token where the source issues them.
 
-    audience: the token's `aud`; KEYBROKER_AUDIENCE, or else `keybroker`, unless given. environ: where to look. A file is
-    read, a CI's tool run, a metadata server asked, each within a bounded time; nothing is remembered.
+    audience: the token's `aud`; by default KEYBROKER_AUDIENCE, then `keybroker`. environ: the variables to read. May read
+    a file, run a CI tool or query a metadata server, each within a time limit; nothing is cached.
 
-    Raises NoIdentity: nothing was found. IdentityError: something was, and is broken.
+    Raises NoIdentity: no source applies. IdentityError: a source applies, but is broken.
     """
-    wanted = Wanted(audience or environ.get("KEYBROKER_AUDIENCE") or AUDIENCE, environ)
+    request = IdentityRequest(audience or environ.get("KEYBROKER_AUDIENCE") or DEFAULT_AUDIENCE, environ)
     chosen = environ.get(CHOICE)
     if chosen:
-        return _chosen(chosen, wanted)
+        return _from_chosen(chosen, request)
     for name, (module, _) in SOURCES.items():
         try:
-            token = _look(module, wanted)
-        except IdentityError as fault:
-            raise IdentityError(f"{fault}\n(Another source of identity is used if {CHOICE} names it.)") from fault
+            token = _try(module, request)
+        except IdentityError as error:
+            raise IdentityError(f"{error}\n(To use another identity source, set {CHOICE} to its name.)") from error
         if token is not None:
-            return Identity(_true_name(name, environ), token)
-    looked_for = "".join(f"\n  {what}" for _, what in SOURCES.values())
-    raise NoIdentity(f"nothing here says who this program is; looked for:{looked_for}")
+            return Identity(_source_name(name, environ), token)
+    tried = "".join(f"\n  {what}" for _, what in SOURCES.values())
+    raise NoIdentity(f"no workload identity found; tried:{tried}")
 
 
-def _chosen(name: str, wanted: Wanted) -> Identity:
+def _from_chosen(name: str, request: IdentityRequest) -> Identity:
     known = {**SOURCES, **ON_REQUEST}
     if name not in known:
         raise IdentityError(f"{CHOICE} is {name!r}; it must be one of: {', '.join(known)}")
     module, what = known[name]
-    token = _look(module, wanted)
+    token = _try(module, request)
     if token is None:
-        raise NoIdentity(f"{CHOICE} is {name!r}, and there is none here: {what}")
+        raise NoIdentity(f"{CHOICE} is {name!r}, but this was not found: {what}")
     return Identity(name, token)
 
 
-def _look(module: str, wanted: Wanted) -> str | None:
-    found: str | None = import_module(f"keybroker.sources.{module}").find(wanted)
-    return found
+def _try(module: str, request: IdentityRequest) -> str | None:
+    token: str | None = import_module(f"keybroker.sources.{module}").find(request)
+    return token
 
 
-def _true_name(name: str, environ: Mapping[str, str]) -> str:
-    """GitLab's jobs have their token in KEYBROKER_ID_TOKEN too, which is what an audience `keybroker` makes of it."""
+def _source_name(name: str, environ: Mapping[str, str]) -> str:
+    """Name GitLab where its job has the token in KEYBROKER_ID_TOKEN, the variable for the audience `keybroker`."""
     return "gitlab" if name == "environment" and environ.get("GITLAB_CI") else name

@@ -1,4 +1,4 @@
-"""A connection to one host: TLS that is verified, and a company's proxy where the environment names one."""
+"""A connection to one host: verified TLS, through the proxy that the environment names, if any."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from keybroker.errors import NotConfigured
 
 _PROXY = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-"""The variables that curl and the SDKs read, the first that is set counts."""
+"""The variables that curl and the SDKs read; the first that is set counts."""
 
 
-def connection_to(where: SplitResult, timeout: float) -> HTTPConnection:
-    """Return a connection that is not made yet. timeout: seconds of each wait. Raises NotConfigured.
+def connect_to(url: SplitResult, timeout: float) -> HTTPConnection:
+    """Return a connection that is not open yet. timeout: seconds of each wait. Raises NotConfigured.
 
-    HTTPS_PROXY and NO_PROXY are obeyed for https:// alone: what is plain HTTP is this machine, or this cloud. Certificates
-    are verified against the system's, or those of SSL_CERT_FILE.
+    HTTPS_PROXY and NO_PROXY apply to https:// alone: plain HTTP goes only to this machine, or to its cloud's metadata
+    server. Certificates are verified against the system's CAs, or those in SSL_CERT_FILE.
     """
-    host = str(where.hostname)
-    if where.scheme == "http":
-        return HTTPConnection(host, where.port, timeout=timeout)
+    host = str(url.hostname)
+    if url.scheme == "http":
+        return HTTPConnection(host, url.port, timeout=timeout)
     trust = ssl.create_default_context()
-    proxy = _proxy_for(where)
+    proxy = _proxy_for(url)
     if proxy is None:
-        return HTTPSConnection(host, where.port, timeout=timeout, context=trust)
+        return HTTPSConnection(host, url.port, timeout=timeout, context=trust)
     through = HTTPSConnection(str(proxy.hostname), proxy.port or 80, timeout=timeout, context=trust)
     # SECURITY: a tunnel, so the proxy sees the host's name and nothing else (test_a_proxy_sees_no_token).
-    through.set_tunnel(host, where.port or 443, _authorization(proxy))
+    through.set_tunnel(host, url.port or 443, _authorization(proxy))
     return through
 
 
-def _proxy_for(where: SplitResult) -> SplitResult | None:
+def _proxy_for(url: SplitResult) -> SplitResult | None:
     name = next((name for name in _PROXY if os.environ.get(name)), None)
     if name is None:
         return None
-    from urllib.request import proxy_bypass  # noqa: PLC0415  it takes long to import, and few have a proxy
+    from urllib.request import proxy_bypass  # noqa: PLC0415  slow to import, and seldom needed
 
-    if proxy_bypass(where.netloc):
+    if proxy_bypass(url.netloc):
         return None
     text = os.environ[name]
     try:
@@ -47,7 +47,7 @@ def _proxy_for(where: SplitResult) -> SplitResult | None:
         usable = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
     except ValueError:
         usable = False
-    if not usable:  # it is not quoted, for it may hold a password
+    if not usable:  # not quoted: it may hold a password
         raise NotConfigured(f"{name} cannot be used: it must be http://HOST:PORT")
     return proxy
 

@@ -1,4 +1,4 @@
-"""One token from the broker, with whatever identity is around: at most two requests, then an answer or an error."""
+"""Fetches one token with the ambient identity: at most two requests, then a token or an error."""
 
 from __future__ import annotations
 
@@ -6,65 +6,65 @@ import random
 import secrets
 import time
 
-from keybroker import advice, ambient, exchange
-from keybroker.ambient import Identity
+from keybroker import client
+from keybroker.advice import advise
+from keybroker.ambient import AWS_SIGV4, Identity, find_identity
 from keybroker.errors import BUSY, KeybrokerError, Refused, Unreachable
-from keybroker.issued_token import Token
-from keybroker.wish import Wish
+from keybroker.token import Token, TokenRequest
 
 PAUSE = (0.2, 0.8)
 """Seconds between the two requests, at least and at most."""
-_LONGEST_ASKED_PAUSE = 5
-"""Seconds of a Retry-After that are waited for here; who is told to wait longer is told so."""
+_LONGEST_RETRY_AFTER = 5
+"""Seconds of a Retry-After that are waited for here; a longer one is reported to the caller."""
 
 
-def fetch(wish: Wish) -> Token:
+def fetch(request: TokenRequest) -> Token:
     """Find an identity and exchange it; raises KeybrokerError, with advice.
 
-    A network fault, a 5xx or a busy broker is tried once more with the same identity token and the same idempotency key, so that the
-    broker sees a retry and no replay. A refusal is never tried again.
+    A network error, a 5xx or a busy broker is retried once with the same identity token and the same idempotency key, so
+    that the broker sees a retry and not a replay. A refusal is never retried.
     """
-    identity = ambient.find(wish.audience)
+    identity = find_identity(request.audience)
     idempotency_key = secrets.token_urlsafe(24)  # 192 bits
     try:
         try:
-            return _ask(wish, identity, idempotency_key)
-        except (Unreachable, Refused) as fault:
-            pause = _pause(fault)
+            return _exchange(request, identity, idempotency_key)
+        except (Unreachable, Refused) as error:
+            pause = _pause(error)
             if pause is None:
                 raise
         time.sleep(pause)
-        return _ask(wish, identity, idempotency_key)
-    except KeybrokerError as fault:
-        fault.advice = advice.about(fault, wish.url, identity)
+        return _exchange(request, identity, idempotency_key)
+    except KeybrokerError as error:
+        error.advice = advise(error, request.url, identity)
         raise
 
 
-def _ask(wish: Wish, identity: Identity, idempotency_key: str) -> Token:
-    if identity.source == ambient.SIGNED:
-        return exchange.exchange_signature(
-            wish.url,
-            wish.key,
-            grant=wish.grant,
-            scope=wish.scope,
+def _exchange(request: TokenRequest, identity: Identity, idempotency_key: str) -> Token:
+    if identity.source == AWS_SIGV4:
+        return client.exchange_signature(
+            request.url,
+            request.key,
+            grant=request.grant,
+            scope=request.scope,
             idempotency_key=idempotency_key,
-            timeout=wish.timeout,
-            region=wish.region,
+            timeout=request.timeout,
+            region=request.region,
         )
-    return exchange.exchange_token(
-        wish.url,
+    return client.exchange_token(
+        request.url,
         identity.unverified_subject_token,
-        wish.key,
-        grant=wish.grant,
-        scope=wish.scope,
+        request.key,
+        grant=request.grant,
+        scope=request.scope,
         idempotency_key=idempotency_key,
-        timeout=wish.timeout,
+        timeout=request.timeout,
     )
 
 
-def _pause(fault: KeybrokerError) -> float | None:
+def _pause(error: KeybrokerError) -> float | None:
     """Return the seconds to wait before the second request, None if there must be none."""
-    if isinstance(fault, Refused) and fault.status < 500 and fault.error != BUSY:
+    if isinstance(error, Refused) and error.status < 500 and error.error != BUSY:
         return None
-    asked = (fault.retry_after or 0) if isinstance(fault, Refused) else 0
-    return None if asked > _LONGEST_ASKED_PAUSE else asked + random.uniform(*PAUSE)  # noqa: S311  no secret
+    wait = (error.retry_after or 0) if isinstance(error, Refused) else 0
+    return None if wait > _LONGEST_RETRY_AFTER else wait + random.uniform(*PAUSE)  # noqa: S311  no secret

@@ -1,4 +1,4 @@
-"""The form in which httpx, and httpx2, take what makes tokens: `Client(auth=…)`."""
+"""Adapts a token provider to httpx and httpx2: `Client(auth=…)`."""
 
 from __future__ import annotations
 
@@ -10,64 +10,67 @@ from urllib.parse import SplitResult, urlsplit
 
 from keybroker.errors import KeybrokerError, NotConfigured
 
-_PLACES = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
-"""Where SDKs put their key: whatever stands there is taken off, since the edge refuses two different tokens."""
+_KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+"""Where SDKs put their key: removed from each request, since the edge refuses two different tokens."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """How to get a token, another one than the rejected text that is given; and where the edge is."""
+class TokenSource:
+    """Where the auth gets its tokens.
 
-    token: Callable[[str | None], str]
-    token_async: Callable[[str | None], Awaitable[str]]
+    get, get_async: return a valid token; given a rejected one, another. base_url: returns the edge's address.
+    """
+
+    get: Callable[[str | None], str]
+    get_async: Callable[[str | None], Awaitable[str]]
     base_url: Callable[[], str]
 
 
-def make_auth(httpx: ModuleType, asked: Asked) -> Any:  # noqa: ANN401  a class of that module, which may not be installed
-    """Return an `httpx.Auth` that sends a valid token; a 401 gets one fresh token and one repetition.
+def make_auth(httpx: ModuleType, source: TokenSource) -> Any:  # noqa: ANN401  a class of that module
+    """Return an `httpx.Auth` that sends a valid token; after a 401 it repeats the request once, with a fresh token.
 
-    Not repeated: a request whose body is a stream, which is gone. Raises, from the client's call, KeybrokerError if there
-    is no token, and NotConfigured if the call goes to another host than the edge.
+    A request whose body is a stream is not repeated: the stream is used up. From the client's call, raises KeybrokerError
+    if there is no token, and NotConfigured if the call goes to another host than the edge.
     """
 
-    class KeybrokerAuth(httpx.Auth):  # type: ignore[misc, name-defined]  # known at run time only
+    class KeybrokerAuth(httpx.Auth):  # type: ignore[misc, name-defined]  # only known at run time
         def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:  # noqa: ANN401  httpx's
-            text = asked.token(None)
-            response = yield _opened(request, text, asked)
+            token = source.get(None)
+            response = yield _with_token(request, token, source)
             if response.status_code != 401 or not isinstance(request.stream, httpx.ByteStream):
                 return
             try:
-                another = asked.token(text)
+                another = source.get(token)
             except KeybrokerError:
-                return  # the edge's own words say what is wrong
-            if another != text:
-                yield _opened(request, another, asked)
+                return  # the edge's own response says what is wrong
+            if another != token:
+                yield _with_token(request, another, source)
 
         async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:  # noqa: ANN401  httpx's
-            text = await asked.token_async(None)
-            response = yield _opened(request, text, asked)
+            token = await source.get_async(None)
+            response = yield _with_token(request, token, source)
             if response.status_code != 401 or not isinstance(request.stream, httpx.ByteStream):
                 return
             try:
-                another = await asked.token_async(text)
+                another = await source.get_async(token)
             except KeybrokerError:
                 return
-            if another != text:
-                yield _opened(request, another, asked)
+            if another != token:
+                yield _with_token(request, another, source)
 
     return KeybrokerAuth()
 
 
-def _opened(request: Any, token: str, asked: Asked) -> Any:  # noqa: ANN401  httpx's
-    """Return the request with the token in it, and nothing else that could be a key."""
-    edge = urlsplit(asked.base_url())
+def _with_token(request: Any, token: str, source: TokenSource) -> Any:  # noqa: ANN401  httpx's
+    """Return the request with the token as its only key."""
+    edge = urlsplit(source.base_url())
     # SECURITY: a token goes to the edge and nowhere else (test_a_token_is_not_sent_to_another_host).
     if _origin(urlsplit(str(request.url))) != _origin(edge):
         raise NotConfigured(
-            f"this auth is for {edge.scheme}://{edge.netloc}, and the request goes to {request.url.host}; "
-            "if that is the edge by another name, give it to the provider as base_url"
+            f"this auth sends tokens to {edge.scheme}://{edge.netloc} only, but the request goes to {request.url.host}; "
+            "if that is another address of the edge, pass it to the provider as base_url"
         )
-    for name in _PLACES:
+    for name in _KEY_HEADERS:
         request.headers.pop(name, None)
     request.headers["authorization"] = f"Bearer {token}"
     return request

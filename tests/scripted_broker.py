@@ -139,7 +139,7 @@ def bare_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     aws._chain.cache_clear()  # it keeps what it found for whichever test was before
-    monkeypatch.setattr(google, "PRODUCT", "/nonexistent")  # the test may run on a machine of Google's
+    monkeypatch.setattr(google, "PRODUCT_FILE", "/nonexistent")  # the test may run on a machine of Google's
 
 
 def jwt(**claims: object) -> str:

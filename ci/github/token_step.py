@@ -12,7 +12,9 @@ from pathlib import Path
 runpy.run_path(str(Path(__file__).with_name("repository.py")))  # first: it says where the imports below are
 
 from ci.github import claims_summary, runner  # noqa: E402  found by the line above
-from keybroker import KeybrokerError, Token, TokenProvider, ambient, audience, identity_claims  # noqa: E402
+from keybroker import KeybrokerError, Token, TokenProvider, find_identity  # noqa: E402
+from keybroker.audience import discover_audience  # noqa: E402
+from keybroker.claims import unverified_claims  # noqa: E402
 from keybroker.cli import sdk_variables  # noqa: E402
 
 
@@ -22,16 +24,16 @@ def main() -> int:
     try:
         url, key = _needed("url"), _needed("key")
         wanted = runner.given("audience") or None
-        claims = identity_claims.unverified_claims(ambient.find(wanted).unverified_subject_token)
+        claims = unverified_claims(find_identity(wanted).unverified_subject_token)
         if wanted is None:
-            wanted = audience.discover(url, str(claims.get("iss", "")))
+            wanted = discover_audience(url, str(claims.get("iss", "")))
         provider = TokenProvider(
             key, url, grant=runner.given("grant") or None, scope=runner.given("scope") or None, audience=wanted
         )
         _hand_out(url, key, provider.token())
-    except KeybrokerError as fault:
-        runner.error(str(fault))
-        runner.summarize(claims_summary.refused(str(fault), claims))
+    except KeybrokerError as error:
+        runner.error(str(error))
+        runner.summarize(claims_summary.refused(str(error), claims))
         return 1
     return 0
 
@@ -51,9 +53,9 @@ def _hand_out(url: str, key: str, token: Token) -> None:
     expires_at = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
     runner.write("GITHUB_OUTPUT", {"token": text, "base-url": token.base_url, "expires-at": expires_at})
     if runner.given("export").lower() == "true":
-        runner.write("GITHUB_ENV", sdk_variables.of(key).set_to(text, token.base_url))
+        runner.write("GITHUB_ENV", sdk_variables.variables_for(key).assignments(text, token.base_url))
     digest = hashlib.sha256(text.encode()).hexdigest()
-    runner.say(f"a token for {key} until {expires_at}, taken back when the job ends; its SHA-256 is {digest}")
+    runner.say(f"a token for {key} until {expires_at}, revoked when the job ends; its SHA-256 is {digest}")
     runner.say(f"it opens {token.scope} at {token.base_url}")
 
 

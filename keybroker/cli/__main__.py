@@ -1,4 +1,4 @@
-"""Where `keybroker` begins: a missing extra or a Ctrl-C during the imports is said in a line, too."""
+"""Entry point of `keybroker`: a missing extra or a Ctrl-C during the imports is also reported in one line."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 def main() -> int:
     """Run one command and return its exit code."""
     try:
-        from keybroker.cli import program  # noqa: PLC0415  see above
+        from keybroker.cli import program  # noqa: PLC0415  see the module's docstring
     except KeyboardInterrupt:
         return 130
-    except ImportError as fault:
-        if fault.name != "click":
+    except ImportError as error:
+        if error.name != "click":
             raise
-        sys.stderr.write("error: the command line needs the extra: pip install 'keybroker[cli]'\n")
+        sys.stderr.write("error: the command line needs an extra: pip install 'keybroker[cli]'\n")
         return 1
     return program.run(sys.argv[1:])
 

@@ -1,4 +1,4 @@
-"""`keybroker audit …`: what was decided and why, newest first."""
+"""`keybroker audit …`: what the broker decided and why, newest first."""
 
 from __future__ import annotations
 
@@ -6,58 +6,60 @@ from typing import Any
 
 import click
 
-from keybroker.cli import output, place, when
-from keybroker.cli.administration import Administration
-from keybroker.cli.place import Place
+from keybroker.cli import output
+from keybroker.cli.admin_client import AdminClient
+from keybroker.cli.settings import Settings, common_options, pass_settings
+from keybroker.cli.times import PAST, format_time
 
 
-@click.group(invoke_without_command=True, short_help="Show what was decided, and why.")
-@click.option("--request-id", metavar="ID", help="Only of this request: the one that a refusal names.")
-@click.option("--principal", metavar="SUB", help="Only of this principal.")
-@click.option("--grant", metavar="NAME", help="Only under this grant.")
-@click.option("--key", metavar="NAME", help="Only for this key.")
-@click.option("--kind", metavar="KIND", help="Only of this kind: token.issued, token.refused, revocation.made, …")
-@click.option("--since", type=when.PAST, metavar="TIME", help="From this time on: 2h, 7d, 2026-11-24.")
-@click.option("--until", type=when.PAST, metavar="TIME", help="Up to this time.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Events at most.")
-@place.options
+@click.group(invoke_without_command=True, short_help="Show decisions and their reasons.")
+@click.option("--request-id", metavar="ID", help="Only this request, by the ID that a refusal shows.")
+@click.option("--principal", metavar="SUB", help="Only this principal.")
+@click.option("--grant", metavar="NAME", help="Only this grant.")
+@click.option("--key", metavar="NAME", help="Only this key.")
+@click.option("--kind", metavar="KIND", help="Only this kind: token.issued, token.refused, revocation.made, …")
+@click.option("--since", type=PAST, metavar="TIME", help="From this time: 2h, 7d, 2026-11-24.")
+@click.option("--until", type=PAST, metavar="TIME", help="Up to this time.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number of events.")
+@common_options
 @click.pass_context
-def audit(context: click.Context, /, limit: int, **wanted: object) -> None:
-    """List events, newest first; with --output json one JSON object a line, as they come."""
+def audit(context: click.Context, /, limit: int, **filters: object) -> None:
+    """List events, newest first; --output json prints one JSON object per line, as they arrive."""
     if context.invoked_subcommand is not None:
         return
-    at = context.ensure_object(Place)
-    found = Administration(at.administration).items("/admin/audit", wanted, limit)
-    if at.json:
-        for one in found:
-            output.json_line(one)
+    settings = context.ensure_object(Settings)
+    events = AdminClient(settings.admin_api_url).items("/admin/audit", filters, limit)
+    if settings.json:
+        for event in events:
+            output.json_line(event)
         return
     headings = ("at", "kind", "who", "grant", "key", "why", "request")
-    output.rows(headings, [_row(one) for one in found])
+    output.rows(headings, [_row(event) for event in events])
 
 
 @audit.command()
 @click.option("--window", type=click.Choice(["hour", "day"]), default="day", show_default=True)
-@click.option("--start", type=when.PAST, metavar="TIME", help="When the window began. [the newest that is over]")
-@place.options
-@place.passed
-def check(at: Place, window: str, start: int | None) -> int:
-    """Compare: is there one event for each token that was counted? Ends with 1 if not."""
-    said = Administration(at.administration).get("/admin/audit/check", {"window": window, "start": start})
-    if at.json:
-        output.as_json(said)
+@click.option("--start", type=PAST, metavar="TIME", help="When the window began. [the last complete one]")
+@common_options
+@pass_settings
+def check(settings: Settings, window: str, start: int | None) -> int:
+    """Check that there is one event for each token counted; exits with 1 if not."""
+    result = AdminClient(settings.admin_api_url).get("/admin/audit/check", {"window": window, "start": start})
+    if settings.json:
+        output.as_json(result)
     else:
-        names = ("start", "end")
-        times = [(name, when.shown(said[name])) for name in names]
-        counts = (("events", said["issued_events"]), ("counted", said["counted"]))
-        output.members([*times, *counts, *((name, "yes" if said[name] else "no") for name in ("complete", "agree"))])
-        if said["differing"]:
+        times = [(name, format_time(result[name])) for name in ("start", "end")]
+        counts = (("events", result["issued_events"]), ("counted", result["counted"]))
+        flags = ((name, "yes" if result[name] else "no") for name in ("complete", "agree"))
+        output.members([*times, *counts, *flags])
+        if result["differing"]:
             headings = ("principal", "grant", "events", "counted")
-            output.rows(headings, [tuple(one[name] for name in headings) for one in said["differing"]])
-    return 0 if said["agree"] else 1
+            output.rows(headings, [tuple(row[name] for name in headings) for row in result["differing"]])
+    return 0 if result["agree"] else 1
 
 
-def _row(one: dict[str, Any]) -> tuple[object, ...]:
-    who = one["actor"] or one["principal_name"] or one["principal"] or "-"
-    why = one["reason"] or ", ".join(f"{name}={value}" for name, value in one["detail"].items()) or "-"
-    return (when.shown(one["at"]), one["kind"], who, one["grant"] or "-", one["key"] or "-", why, one["request_id"])
+def _row(event: dict[str, Any]) -> tuple[object, ...]:
+    who = event["actor"] or event["principal_name"] or event["principal"] or "-"
+    why = event["reason"] or ", ".join(f"{name}={value}" for name, value in event["detail"].items()) or "-"
+    grant, key = event["grant"] or "-", event["key"] or "-"
+    return (format_time(event["at"]), event["kind"], who, grant, key, why, event["request_id"])

@@ -1,4 +1,4 @@
-"""`keybroker doctor`: what is wrong here, from keys that lie about to a grant that does not match."""
+"""`keybroker doctor`: finds setup problems, from leaked keys to a grant that does not match."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ from pathlib import Path
 
 import click
 
-from keybroker import ambient, bounded_http
-from keybroker.cli import failure, key_places, output, place, sdk_variables
-from keybroker.cli.failure import DONE, LOCAL, Failure
-from keybroker.cli.key_places import Lying
-from keybroker.cli.place import Place
+from keybroker import http_client
+from keybroker.ambient import find_identity
+from keybroker.claims import unverified_claims
+from keybroker.cli import command_error, key_scan, output
+from keybroker.cli.command_error import DONE, LOCAL, CommandError
+from keybroker.cli.key_scan import LeakedKey
 from keybroker.cli.plain_text import plain
+from keybroker.cli.sdk_variables import variables_for
+from keybroker.cli.settings import Settings, common_options, pass_settings
 from keybroker.errors import KeybrokerError
-from keybroker.identity_claims import unverified_claims
 from keybroker.token_provider import TokenProvider
 
-_SECONDS = 10.0
+_TIMEOUT = 10.0
 _LEEWAY = 30
-"""Seconds by which the broker lets an identity token's times be off."""
+"""Seconds by which an identity token's times may differ from the broker's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check says. state: ok, warning or error. code: the exit code it is worth. advice: what to do."""
+    """The result of one check.
+
+    check: what was checked.
+    state: ok, warning or error.
+    text: what was found.
+    advice: what to do about it, "" for nothing.
+    code: the exit code that it leads to.
+    """
 
     check: str
     state: str
@@ -37,76 +46,75 @@ class Finding:
     code: int = DONE
 
 
-@click.command(short_help="Find stray keys, and what is wrong here.")
+@click.command(short_help="Find leaked keys and setup problems.")
 @click.option(
-    "--key", "keys", multiple=True, metavar="NAME", help="Try for a token of this key; may be repeated. [those found]"
+    "--key", "keys", multiple=True, metavar="NAME", help="Request a token for this key; may be repeated. [keys found]"
 )
-@click.option("--tree", default=".", metavar="DIR", help="The working tree that is looked through. [here]")
-@place.options
-@place.passed
-def doctor(at: Place, keys: tuple[str, ...], tree: str) -> int:
-    """Look for providers' keys, and for what would keep this process from getting a token.
+@click.option("--tree", default=".", metavar="DIR", help="The working tree to search. [current directory]")
+@common_options
+@pass_settings
+def doctor(settings: Settings, keys: tuple[str, ...], tree: str) -> int:
+    """Find providers' keys, and problems that keep this process from getting a token.
 
-    Ends with the exit code of the first error: 1 keys lie about, 2 no broker, 4 no identity, 3 no grant, 5 quota.
+    Exits with the code of the first error: 1 keys found, 2 no broker, 4 no identity, 3 no grant, 5 quota.
     """
-    found = []
-    for one in _checks(at, keys, Path(tree).resolve()):
-        found.append(one)
-        if not at.json:
-            _show(one)
-    if at.json:
-        output.as_json([{name: value for name, value in asdict(one).items() if name != "code"} for one in found])
-    return next((one.code for one in found if one.code), DONE)
-
-
-def _checks(at: Place, keys: tuple[str, ...], tree: Path) -> Iterator[Finding]:
-    with output.waiting(f"looking through {tree}"):
-        lying = list(key_places.look(os.environ, tree, Path.home()))
-    yield from map(_lies, lying)
-    if not lying:
-        yield Finding("keys", "ok", "no provider's key in the environment, the working tree or a shell's history")
-    yield from _broker(at)
-    yield _identity()
-    tried = keys or tuple(sorted({one.provider for one in lying}))
-    if not tried:
-        yield Finding("grant", "warning", "not tried", "say --key NAME to try for a token")
-    yield from (_grant(at, key) for key in tried)
-
-
-def _lies(lying: Lying) -> Finding:
-    name = lying.provider
-    variables = sdk_variables.of(name)
-    advice = (
-        f"give it to the broker (keybroker keys set {name}), run the program with keybroker exec --key {name} -- …, "
-        f"take {variables.key} away, and have {name} revoke this key: others may have it"
-    )
-    return Finding("keys", "error", f"{name}: {lying.place}", advice, LOCAL)
-
-
-def _broker(at: Place) -> Iterator[Finding]:
-    try:
-        with output.waiting(f"waiting for {at.broker}"):
-            answer = bounded_http.get(f"{at.broker}/healthz", {"accept": "application/json"}, _SECONDS)
-    except KeybrokerError as fault:
-        yield _failed("broker", failure.of(fault))
-        return
-    except Failure as ended:
-        yield _failed("broker", ended)
-        return
-    if answer.status != 200 or not answer.body.startswith(b"{"):
-        yield Finding("broker", "error", f"{at.broker}: HTTP {answer.status}", "is the address right?", failure.REMOTE)
-        return
-    yield Finding("broker", "ok", at.broker)
-    try:
-        off = time.time() - parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (KeyError, ValueError):
-        yield Finding("clock", "warning", "the broker's answer has no date to compare with")
-        return
-    if abs(off) > _LEEWAY:
-        advice = "set the clock (NTP): identity tokens and signatures are refused by their times"
-        yield Finding(
-            "clock", "error", f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the broker's", advice, LOCAL
+    findings = []
+    for finding in _checks(settings, keys, Path(tree).resolve()):
+        findings.append(finding)
+        if not settings.json:
+            _show(finding)
+    if settings.json:
+        output.as_json(
+            [{name: value for name, value in asdict(finding).items() if name != "code"} for finding in findings]
         )
+    return next((finding.code for finding in findings if finding.code), DONE)
+
+
+def _checks(settings: Settings, keys: tuple[str, ...], tree: Path) -> Iterator[Finding]:
+    with output.waiting(f"searching {tree}"):
+        leaked = list(key_scan.scan(os.environ, tree, Path.home()))
+    yield from map(_leak, leaked)
+    if not leaked:
+        yield Finding("keys", "ok", "no provider keys in the environment, the working tree or the shell history")
+    yield from _broker(settings)
+    yield _identity()
+    names = keys or tuple(sorted({key.provider for key in leaked}))
+    if not names:
+        yield Finding("grant", "warning", "not tried", "pass --key NAME to request a token")
+    yield from (_grant(settings, name) for name in names)
+
+
+def _leak(leaked: LeakedKey) -> Finding:
+    name = leaked.provider
+    advice = (
+        f"store it in the broker (keybroker keys set {name}), run the program with keybroker exec --key {name} -- …, "
+        f"remove {variables_for(name).key}, and revoke this key at {name}: it may have leaked"
+    )
+    return Finding("keys", "error", f"{name}: {leaked.location}", advice, LOCAL)
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    try:
+        url = settings.broker_url
+        with output.waiting(f"waiting for {url}"):
+            response = http_client.get(f"{url}/healthz", {"accept": "application/json"}, _TIMEOUT)
+    except (KeybrokerError, CommandError) as error:
+        yield _failed("broker", error)
+        return
+    if response.status != 200 or not response.body.startswith(b"{"):
+        text = f"{url}: HTTP {response.status}"
+        yield Finding("broker", "error", text, "check the address", command_error.REMOTE)
+        return
+    yield Finding("broker", "ok", url)
+    try:
+        ahead = time.time() - parsedate_to_datetime(response.headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        yield Finding("clock", "warning", "the broker's response has no Date header to compare with")
+        return
+    if abs(ahead) > _LEEWAY:
+        text = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the broker's"
+        advice = "set the clock (NTP): identity tokens and signatures with wrong times are refused"
+        yield Finding("clock", "error", text, advice, LOCAL)
     else:
         yield Finding("clock", "ok", f"within {_LEEWAY} s of the broker's")
 
@@ -114,33 +122,33 @@ def _broker(at: Place) -> Iterator[Finding]:
 def _identity() -> Finding:
     try:
         with output.waiting("looking for an identity"):
-            identity = ambient.find()
-    except KeybrokerError as fault:
-        return _failed("identity", failure.of(fault))
+            identity = find_identity()
+    except KeybrokerError as error:
+        return _failed("identity", error)
     claims = unverified_claims(identity.unverified_subject_token)
-    said = f", which says it is {claims['sub']} of {claims['iss']}" if {"sub", "iss"} <= claims.keys() else ""
-    return Finding("identity", "ok", f"{identity.source}{said}")
+    subject = f": {claims['sub']}, issued by {claims['iss']}" if {"sub", "iss"} <= claims.keys() else ""
+    return Finding("identity", "ok", f"{identity.source}{subject}")
 
 
-def _grant(at: Place, key: str) -> Finding:
+def _grant(settings: Settings, key: str) -> Finding:
+    check = f"grant for {key}"
     try:
-        provider = TokenProvider(key, at.broker)
-        with output.waiting(f"waiting for {at.broker}"):
+        provider = TokenProvider(key, settings.broker_url)
+        with output.waiting(f"waiting for {settings.broker_url}"):
             token = provider.token()
             provider.revoke()
-    except KeybrokerError as fault:
-        return _failed(f"grant for {key}", failure.of(fault))
-    except Failure as ended:
-        return _failed(f"grant for {key}", ended)
-    return Finding(f"grant for {key}", "ok", f"{token.expires_in} s for {token.scope} at {token.base_url}")
+    except (KeybrokerError, CommandError) as error:
+        return _failed(check, error)
+    return Finding(check, "ok", f"{token.expires_in} s for {token.scope} at {token.base_url}")
 
 
-def _failed(check: str, ended: Failure) -> Finding:
-    first, *more = ended.lines
-    return Finding(check, "error", first, " ".join(line.strip() for line in more), ended.code)
+def _failed(check: str, error: KeybrokerError | CommandError) -> Finding:
+    failed = command_error.from_error(error) if isinstance(error, KeybrokerError) else error
+    first, *more = failed.lines
+    return Finding(check, "error", first, " ".join(line.strip() for line in more), failed.code)
 
 
-def _show(one: Finding) -> None:
-    output.marked(one.state, f"{one.check}: {one.text}")
-    if one.advice:
-        output.data(f"  {plain(one.advice)}")
+def _show(finding: Finding) -> None:
+    output.marked(finding.state, f"{finding.check}: {finding.text}")
+    if finding.advice:
+        output.data(f"  {plain(finding.advice)}")

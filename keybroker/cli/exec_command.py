@@ -6,73 +6,70 @@ import os
 
 import click
 
-from keybroker.cli import child, output, place, sdk_variables
-from keybroker.cli.failure import LOCAL, Failure
-from keybroker.cli.place import Place
+from keybroker.cli import child, output, sdk_variables
+from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.settings import Settings, common_options, grant_options, keys_option, pass_settings
 from keybroker.token_provider import TokenProvider
 
 
 @click.command(
     "exec", short_help="Run a program with tokens for its SDKs.", context_settings={"allow_interspersed_args": False}
 )
-@click.option(
-    "--key", "keys", multiple=True, required=True, metavar="NAME", envvar="KEYBROKER_KEY", help="May be repeated."
-)
-@click.option("--for", "sdk", metavar="SDK", help="Whose variables are set, e.g. claude-code. [the key's name]")
-@click.option("--grant", metavar="NAME", help="The grant, where several match.")
-@click.option("--scope", metavar="SCOPE", help="METHOD:/path values, to get less than the grant allows.")
-@click.option("--proxy", "through", is_flag=True, help="Give it a loopback address that fetches fresh tokens for it.")
-@click.option("--no-masking", is_flag=True, help="Leave its output alone, and its terminal to it.")
+@keys_option
+@click.option("--for", "sdk", metavar="SDK", help="The SDK whose variables to set, e.g. claude-code. [the key's name]")
+@grant_options
+@click.option("--proxy", "use_proxy", is_flag=True, help="Run it behind a loopback proxy that refreshes its token.")
+@click.option("--no-masking", is_flag=True, help="Do not mask the token in its output; the program keeps the terminal.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
-@place.options
-@place.passed
+@common_options
+@pass_settings
 def exec_command(  # noqa: PLR0913, PLR0917  options
-    at: Place,
+    settings: Settings,
     keys: tuple[str, ...],
     sdk: str | None,
     grant: str | None,
     scope: str | None,
-    through: bool,  # noqa: FBT001  a flag
+    use_proxy: bool,  # noqa: FBT001  a flag
     no_masking: bool,  # noqa: FBT001  a flag
     command: tuple[str, ...],
 ) -> int:
-    """Run a program with the variables that its SDKs read, and pass its exit code on.
+    """Run a program with the variables of its SDKs set, and exit with its exit code.
 
-    A token lives for minutes: a program that runs longer wants --proxy. What would win over the variables is unset, and
-    the token is masked in what the program writes.
+    A token lives for minutes: use --proxy for a program that runs longer. Variables that would override these are unset,
+    and the token is masked in the program's output.
     """
     if len(keys) > 1 and (sdk or grant or scope):
-        raise Failure(LOCAL, "--for, --grant and --scope are about one key; with several, say keybroker exec twice")
-    providers = {key: TokenProvider(key, at.broker, grant=grant, scope=scope) for key in keys}
+        raise CommandError(LOCAL, "--for, --grant and --scope apply to a single key; with several, nest keybroker exec")
+    providers = {key: TokenProvider(key, settings.broker_url, grant=grant, scope=scope) for key in keys}
     names = {key: sdk or key for key in keys}
-    if through:
-        return _through_proxy(providers, names, command, masked=not no_masking)
-    with output.waiting(f"waiting for {at.broker}"):
-        given = {names[key]: (one(), one.base_url) for key, one in providers.items()}
-    _advise(given)
-    environ = sdk_variables.child(os.environ, given)
+    if use_proxy:
+        return _run_behind_proxy(providers, names, command, masked=not no_masking)
+    with output.waiting(f"waiting for {settings.broker_url}"):
+        given = {names[key]: (provider(), provider.base_url) for key, provider in providers.items()}
+    _warn_of_unread_variables(given)
+    environ = sdk_variables.child_environ(os.environ, given)
     if no_masking:
         child.become(command, environ)
     return child.run(command, environ, [token for token, _ in given.values()])
 
 
-def _through_proxy(
+def _run_behind_proxy(
     providers: dict[str, TokenProvider], names: dict[str, str], command: tuple[str, ...], *, masked: bool
 ) -> int:
-    from keybroker.cli import loopback  # noqa: PLC0415  of use with --proxy alone
-    from keybroker.cli.upstream import Upstream  # noqa: PLC0415  as that
+    from keybroker.cli import loopback  # noqa: PLC0415  only needed with --proxy
+    from keybroker.cli.upstream import Upstream  # noqa: PLC0415  as above
 
     with output.waiting("waiting for the broker"):
-        paths = {key: Upstream(key, one) for key, one in providers.items()}
-    with loopback.serve(paths) as here:
-        given = {names[key]: (here.key, here.base_url(key)) for key in providers}
-        _advise(given)
-        environ = sdk_variables.without_proxy(sdk_variables.child(os.environ, given))
-        return child.run(command, environ, [here.key] if masked else [])
+        upstreams = {key: Upstream(key, provider) for key, provider in providers.items()}
+    with loopback.serve(upstreams) as proxy:
+        given = {names[key]: (proxy.key, proxy.base_url(key)) for key in providers}
+        _warn_of_unread_variables(given)
+        environ = sdk_variables.without_proxy(sdk_variables.child_environ(os.environ, given))
+        return child.run(command, environ, [proxy.key] if masked else [])
 
 
-def _advise(given: dict[str, tuple[str, str]]) -> None:
+def _warn_of_unread_variables(given: dict[str, tuple[str, str]]) -> None:
     for name in given:
-        variables = sdk_variables.of(name)
+        variables = sdk_variables.variables_for(name)
         if variables.ours:
-            output.message(f"{name}: no SDK is known to read {variables.url}; pass it on as the base URL")
+            output.message(f"{name}: no known SDK reads {variables.url}; pass it on as the base URL")

@@ -6,67 +6,71 @@ import sys
 
 import click
 
-from keybroker.cli import given_file, output, place, when
-from keybroker.cli.administration import Administration, segment
-from keybroker.cli.failure import LOCAL, Failure
-from keybroker.cli.place import Place
+from keybroker.cli import input_file, output
+from keybroker.cli.admin_client import AdminClient, segment
+from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
+from keybroker.cli.times import format_time
 
 
-@click.group(short_help="List the keys; set one.")
-@place.options
+@click.group(short_help="List the keys, or set one.")
+@common_options
 def keys() -> None:
-    """List the policy's keys, and give one a new value."""
+    """List the policy's keys, or set a key's value."""
 
 
 @keys.command("list")
-@place.options
-@place.passed
-def list_keys(at: Place) -> None:
-    """List the keys: where they go and who set them, never their values."""
-    found = list(Administration(at.administration).get("/admin/keys")["items"])
-    if at.json:
+@common_options
+@pass_settings
+def list_keys(settings: Settings) -> None:
+    """List the keys: where they are sent and who set them, never their values."""
+    found = list(AdminClient(settings.admin_api_url).get("/admin/keys")["items"])
+    if settings.json:
         output.as_json(found)
         return
     headings = ("name", "provider", "version", "origin", "header", "author", "at")
-    rows = [(*(one[name] or "-" for name in headings[:-1]), when.shown(one["at"]) or "never set") for one in found]
+    rows = [(*(key[name] or "-" for name in headings[:-1]), format_time(key["at"]) or "never set") for key in found]
     output.rows(headings, rows)
 
 
 @keys.command("set")
 @click.argument("name")
-@click.option("--file", metavar="FILE", help="Where the value is (mode 600); - for standard input. [asked for, hidden]")
-@click.option("--origin", metavar="URL", help="Where it may go. [the provider's own]")
-@click.option("--header", metavar="NAME", help="What it is sent as. [the provider's own]")
-@click.option("--prefix", metavar="TEXT", help="What stands before it in the header. [the provider's own]")
-@click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
-@place.options
-@place.passed
-def set_key(at: Place, /, name: str, file: str | None, dry_run: bool, **where: str | None) -> None:  # noqa: FBT001  a flag
-    """Give a key a new value; it is in force from the next call on.
+@click.option("--file", metavar="FILE", help="File with the value (mode 600); - for standard input. [hidden prompt]")
+@click.option("--origin", metavar="URL", help="Where it may be sent. [the provider's]")
+@click.option("--header", metavar="NAME", help="Header that carries it. [the provider's]")
+@click.option("--prefix", metavar="TEXT", help='Text put before the value, e.g. "Bearer ". [the provider\'s]')
+@dry_run_option()
+@common_options
+@pass_settings
+def set_key(settings: Settings, /, name: str, file: str | None, dry_run: bool, **parts: str | None) -> None:  # noqa: FBT001  a flag
+    """Set a key's value; it takes effect with the next call.
 
     The value comes from a file, from standard input or from a hidden prompt, never from the command line, which other
-    users of the machine can read.
+    users of this machine can read.
     """
-    body = {"value": _value(file), **{part: one for part, one in where.items() if one is not None}}
-    said = (
-        Administration(at.administration).call("PUT", f"/admin/keys/{segment(name)}", {"dry_run": dry_run}, body).body
-    )
-    if at.json:
-        output.as_json(said)
+    body = {"value": _read_value(file), **{part: text for part, text in parts.items() if text is not None}}
+    path = f"/admin/keys/{segment(name)}"
+    result = AdminClient(settings.admin_api_url).call("PUT", path, {"dry_run": dry_run}, body).body
+    if settings.json:
+        output.as_json(result)
     elif dry_run:
-        output.message(f"a dry run: {name} would be sent to {said['origin']} as {said['header']}; nothing was changed")
+        output.message(
+            f"dry run: {name} would be sent to {result['origin']} as {result['header']}; nothing was changed"
+        )
     else:
-        output.message(f"in force: {name} version {said['version']}, sent to {said['origin']} as {said['header']}")
+        output.message(
+            f"in force: {name} version {result['version']}, sent to {result['origin']} as {result['header']}"
+        )
 
 
-def _value(file: str | None) -> str:
+def _read_value(file: str | None) -> str:
     if file is not None:
-        value = given_file.secret(file)
+        value = input_file.read_secret(file)
     elif sys.stdin.isatty():
         value = str(click.prompt("New value (hidden)", hide_input=True, err=True))
     else:
-        value = given_file.secret("-")
+        value = input_file.read_secret("-")
     value = value.removesuffix("\n").removesuffix("\r")
     if not value:
-        raise Failure(LOCAL, "the value is empty")
+        raise CommandError(LOCAL, "the value is empty")
     return value

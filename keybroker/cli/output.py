@@ -1,4 +1,4 @@
-"""What a command says: data on stdout, everything for people on stderr, colours on terminals only."""
+"""A command's output: data on stdout, messages for people on stderr, colours on terminals only."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from keybroker.cli import table
 from keybroker.cli.plain_text import plain
 
 _COLOURS = {"error": "31", "warning": "33", "ok": "32"}
-_PATIENCE = 1.0
-"""Seconds after which a command says what it waits for."""
+_SILENCE = 1.0
+"""Seconds after which a command reports what it is waiting for."""
 
 
 def data(text: str) -> None:
@@ -30,18 +30,18 @@ def as_json(value: object) -> None:
 
 
 def json_text(value: object) -> str:
-    """Return it as JSON, in ASCII: a terminal is not repainted by what is in it."""
+    """Return it as JSON, in ASCII: its strings cannot control the terminal."""
     return json.dumps(value, indent=2)
 
 
 def json_line(value: object) -> None:
-    """Write a JSON document on one line, at once: whoever reads may be waiting for it."""
+    """Write a JSON document on one line, unbuffered: a reader may be waiting for it."""
     data(json.dumps(value))
     sys.stdout.flush()
 
 
 def rows(headings: Sequence[str], found: Sequence[Sequence[object]], none: str = "none") -> None:
-    """Write a table, as wide as the terminal lets it be; if there are no rows, say so on stderr."""
+    """Write a table that fits the terminal; without rows, write `none` to stderr instead."""
     if not found:
         message(none)
         return
@@ -57,32 +57,32 @@ def members(found: Sequence[tuple[str, object]]) -> None:
 
 
 def message(text: object) -> None:
-    """Say something to whoever sits there."""
+    """Write a message for people to stderr."""
     sys.stderr.write(f"{plain(text)}\n")
     sys.stderr.flush()
 
 
 def labelled(label: str, text: object) -> None:
-    """Say something after a word in its colour: `error`, `warning` or `ok`."""
+    """Write a message after a coloured label: `error`, `warning` or `ok`."""
     sys.stderr.write(_labelled(label, text, sys.stderr))
     sys.stderr.flush()
 
 
 def marked(label: str, text: object) -> None:
-    """Write a line of data after such a word."""
+    """Write a line of data after such a label."""
     sys.stdout.write(_labelled(label, text, sys.stdout))
 
 
 def coloured(stream: TextIO) -> bool:
-    """Return whether colours are welcome: on a terminal, unless NO_COLOR (https://no-color.org) is set."""
+    """Return whether to use colours: on a terminal, unless NO_COLOR (https://no-color.org) is set."""
     plain_only = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return stream.isatty() and not plain_only
 
 
 @contextlib.contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Say what is waited for if it takes longer than a second."""
-    timer = threading.Timer(_PATIENCE, message, (f"{text} …",))
+    """Write what is being waited for if it takes longer than a second."""
+    timer = threading.Timer(_SILENCE, message, (f"{text} …",))
     timer.daemon = True
     timer.start()
     try:

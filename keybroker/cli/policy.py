@@ -1,139 +1,145 @@
-"""`keybroker policy …`: files are sent as they are; the broker alone reads them, so that there is one reading."""
+"""`keybroker policy …`: sends policy files as they are; only the broker parses them, so that there is one reading."""
 
 from __future__ import annotations
 
 import json
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import click
 
-from keybroker.cli import given_file, output, place
-from keybroker.cli.administration import Administration
-from keybroker.cli.failure import LOCAL, Failure
-from keybroker.cli.place import Place
+from keybroker.cli import input_file, output
+from keybroker.cli.admin_client import AdminClient
+from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 
 _FILE = click.argument("file", default="keybroker.yaml")
-_ALLOW = click.option("--allow", multiple=True, metavar="RULE", help="A lint rule to pass over; may be repeated.")
+_ALLOW = click.option("--allow", multiple=True, metavar="RULE", help="A lint rule to ignore; may be repeated.")
 
 
-@click.group(short_help="Check, plan, apply, explain the policy.")
-@place.options
+@click.group(short_help="Validate, plan, apply or explain the policy.")
+@common_options
 def policy() -> None:
-    """Check the policy, plan, put it in force, ask why, ask what if."""
+    """Validate, plan and apply the policy; explain and replay its decisions."""
 
 
-@policy.command(short_help="Say what is wrong with a policy file.")
+@policy.command(short_help="Report errors in a policy file.")
 @_FILE
 @_ALLOW
-@place.options
-@place.passed
-def validate(at: Place, file: str, allow: tuple[str, ...]) -> None:
-    """Say what is wrong with a policy file: file:line: field: what was found, what is allowed."""
-    said = Administration(at.administration).call("POST", "/admin/policy/validate", body=_sent(file, allow)).body
-    if at.json:
-        output.as_json(said)
+@common_options
+@pass_settings
+def validate(settings: Settings, file: str, allow: tuple[str, ...]) -> None:
+    """Report errors in a policy file as file:line: field: what was found, what is allowed."""
+    result = _post(settings, "validate", _upload(file, allow))
+    if settings.json:
+        output.as_json(result)
     else:
-        output.data(f"valid: {said['keys']} keys, {said['issuers']} issuers, {said['grants']} grants")
+        output.data(f"valid: {result['keys']} keys, {result['issuers']} issuers, {result['grants']} grants")
 
 
 @policy.command()
 @_FILE
 @_ALLOW
-@place.options
-@place.passed
-def plan(at: Place, file: str, allow: tuple[str, ...]) -> None:
-    """Say what applying it would change."""
-    said = Administration(at.administration).call("POST", "/admin/policy/plan", body=_sent(file, allow)).body
-    if at.json:
-        output.as_json(said)
+@common_options
+@pass_settings
+def plan(settings: Settings, file: str, allow: tuple[str, ...]) -> None:
+    """Show what applying the file would change."""
+    result = _post(settings, "plan", _upload(file, allow))
+    if settings.json:
+        output.as_json(result)
         return
-    output.message(f"against version {said['version']}")
-    _changes(said["changes"])
+    output.message(f"compared with version {result['version']}")
+    _show_changes(result["changes"])
 
 
-@policy.command(short_help="Put it in force.")
+@policy.command(short_help="Apply a policy file.")
 @_FILE
 @_ALLOW
 @click.option(
-    "--version", type=click.IntRange(0), metavar="N", help="Only in place of this version, which was reviewed."
+    "--version", type=click.IntRange(0), metavar="N", help="Replace only this version, the one that was reviewed."
 )
-@click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
-@place.options
-@place.passed
-def apply(at: Place, file: str, allow: tuple[str, ...], version: int | None, dry_run: bool) -> None:  # noqa: FBT001  a flag
-    """Put it in force, in place of the version that it was planned against."""
-    there, sent = Administration(at.administration), _sent(file, allow)
-    planned = there.call("POST", "/admin/policy/plan", body=sent).body
+@dry_run_option()
+@common_options
+@pass_settings
+def apply(settings: Settings, file: str, allow: tuple[str, ...], version: int | None, dry_run: bool) -> None:  # noqa: FBT001  a flag
+    """Apply a policy file, replacing the version that it was compared with."""
+    upload = _upload(file, allow)
+    planned = _post(settings, "plan", upload)
     expected = planned["version"] if version is None else version
     headers = {"if-match": f'"{expected}"'}
-    said = there.call("PUT", "/admin/policy", {"dry_run": dry_run}, sent, headers).body
-    if at.json:
-        output.as_json(said if dry_run else {**said, "changes": planned["changes"]})
+    client = AdminClient(settings.admin_api_url)
+    result = client.call("PUT", "/admin/policy", {"dry_run": dry_run}, upload, headers).body
+    if settings.json:
+        output.as_json(result if dry_run else {**result, "changes": planned["changes"]})
         return
-    _changes(planned["changes"])
+    _show_changes(planned["changes"])
     if dry_run:
-        output.message(f"a dry run: version {expected} stays in force")
+        output.message(f"dry run: version {expected} stays in force")
     else:
-        output.message(f"version {said['version']} is in force")
+        output.message(f"version {result['version']} is in force")
 
 
-@policy.command(short_help="Say which grant admits some claims, and why.")
-@click.option("--token", "token_file", metavar="FILE", help="A subject token; - for standard input.")
-@click.option("--claims", "claims_file", metavar="FILE", help="A JSON object of claims; - for standard input.")
+@policy.command(short_help="Show which grant admits given claims, and why.")
+@click.option("--token", "token_file", metavar="FILE", help="File with a subject token; - for standard input.")
+@click.option(
+    "--claims", "claims_file", metavar="FILE", help="File with a JSON object of claims; - for standard input."
+)
 @click.option("--key", metavar="NAME", help="Only grants for this key.")
-@place.options
-@place.passed
-def explain(at: Place, token_file: str | None, claims_file: str | None, key: str | None) -> None:
-    """Say which grant admits these claims, and what differs for each that does not."""
+@common_options
+@pass_settings
+def explain(settings: Settings, token_file: str | None, claims_file: str | None, key: str | None) -> None:
+    """Show which grant admits these claims, and what differs for each that does not."""
     if (token_file is None) == (claims_file is None):
-        raise Failure(LOCAL, "say either --token FILE or --claims FILE")
+        raise CommandError(LOCAL, "pass either --token FILE or --claims FILE")
     body: dict[str, Any] = {} if key is None else {"key": key}
     if token_file is not None:
-        body["token"] = given_file.text(token_file).strip()
+        body["token"] = input_file.read_text(token_file).strip()
     else:
-        body["claims"] = given_file.json_object(str(claims_file))
-    said = Administration(at.administration).call("POST", "/admin/policy/explain", body=body).body
-    if at.json:
-        output.as_json(said)
+        body["claims"] = input_file.read_json_object(str(claims_file))
+    result = _post(settings, "explain", body)
+    if settings.json:
+        output.as_json(result)
     else:
-        _explained(said)
+        _show_explanation(result)
 
 
-@policy.command(short_help="Say what it would newly admit or refuse.")
+@policy.command(short_help="Show whom it would newly admit or refuse.")
 @_FILE
 @_ALLOW
-@place.options
-@place.passed
-def replay(at: Place, file: str, allow: tuple[str, ...]) -> None:
-    """Say what it would newly admit or refuse of what the audit recorded."""
-    said = Administration(at.administration).call("POST", "/admin/policy/replay", body=_sent(file, allow)).body
-    if at.json:
-        output.as_json(said)
+@common_options
+@pass_settings
+def replay(settings: Settings, file: str, allow: tuple[str, ...]) -> None:
+    """Show which recorded identities a policy file would newly admit or refuse."""
+    result = _post(settings, "replay", _upload(file, allow))
+    if settings.json:
+        output.as_json(result)
         return
-    output.message(f"{said['tried']} recorded identities tried")
+    output.message(f"{result['tried']} recorded identities tried")
     kinds = ("newly_admitted", "newly_refused", "newly_ambiguous")
-    found = [(kind.removeprefix("newly_"), one) for kind in kinds for one in said[kind]]
+    found = [(kind.removeprefix("newly_"), row) for kind in kinds for row in result[kind]]
     headings = ("newly", "principal", "key", "before", "after")
-    rows = [(kind, one["principal"], one["key"], *(_names(one[when]) for when in headings[3:])) for kind, one in found]
-    output.rows(headings, rows, "none of them would be treated in another way")
+    rows = [(kind, row["principal"], row["key"], *(_names(row[when]) for when in headings[3:])) for kind, row in found]
+    output.rows(headings, rows, "no decision would change")
 
 
 @policy.command()
-@place.options
+@common_options
 def schema() -> None:
     """Print the JSON Schema of the policy file, for editors."""
     output.data(files("keybroker.cli").joinpath("policy.schema.json").read_text(encoding="utf-8").rstrip())
 
 
-def _sent(file: str, allow: tuple[str, ...]) -> dict[str, Any]:
-    return {"text": given_file.text(file), "file": Path(file).name if file == "-" else file, "allow": list(allow)}
+def _post(settings: Settings, verb: str, body: dict[str, Any]) -> Any:  # noqa: ANN401  any JSON
+    return AdminClient(settings.admin_api_url).call("POST", f"/admin/policy/{verb}", body=body).body
 
 
-def _changes(changes: list[dict[str, Any]]) -> None:
-    rows = [(one["change"], one["what"], one["name"], _fields(one)) for one in changes]
-    output.rows(("change", "what", "name", "fields"), rows, "nothing would change")
+def _upload(file: str, allow: tuple[str, ...]) -> dict[str, Any]:
+    return {"text": input_file.read_text(file), "file": file, "allow": list(allow)}
+
+
+def _show_changes(changes: list[dict[str, Any]]) -> None:
+    rows = [(change["change"], change["what"], change["name"], _fields(change)) for change in changes]
+    output.rows(("change", "what", "name", "fields"), rows, "no changes")
 
 
 def _fields(change: dict[str, Any]) -> str:
@@ -142,7 +148,7 @@ def _fields(change: dict[str, Any]) -> str:
     return "; ".join(f"{name}: {_value(old)} -> {_value(new)}" for name, (old, new) in change["fields"].items())
 
 
-def _value(value: Any) -> str:  # noqa: ANN401  of a grant, an issuer or a key, as JSON
+def _value(value: Any) -> str:  # noqa: ANN401  a field of a grant, an issuer or a key, as JSON
     if isinstance(value, list):
         return ", ".join(map(_value, value)) or "-"
     if isinstance(value, dict) and value.keys() == {"count", "window"}:
@@ -150,16 +156,20 @@ def _value(value: Any) -> str:  # noqa: ANN401  of a grant, an issuer or a key, 
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _explained(said: dict[str, Any]) -> None:
-    issuer = said["issuer"] or "not registered"
-    members = [("issuer", issuer), ("principal", said["principal"] or "-"), ("admitted by", _names(said["admitted"]))]
-    unusable = [("but", said["unusable"])] if said["unusable"] else []
-    doubt = [("not verified", said["unverified_because"])] if not said["verified"] else []
-    output.members([*members, *unusable, *doubt])
-    differing = [(grant, one) for grant in said["grants"] for one in grant["differences"]]
+def _show_explanation(result: dict[str, Any]) -> None:
+    issuer = result["issuer"] or "not registered"
+    members = [
+        ("issuer", issuer),
+        ("principal", result["principal"] or "-"),
+        ("admitted by", _names(result["admitted"])),
+    ]
+    unusable = [("unusable", result["unusable"])] if result["unusable"] else []
+    unverified = [("not verified", result["unverified_because"])] if not result["verified"] else []
+    output.members([*members, *unusable, *unverified])
+    differing = [(grant, difference) for grant in result["grants"] for difference in grant["differences"]]
     if differing:
         output.data("")
-        headings = ("grant", "key", "claim", "wanted", "found")
+        headings = ("grant", "key", "claim", "expected", "found")
         rows = [
             (grant["grant"], grant["key"], ".".join(one["claim"]), _names(one["wanted"]), one["found"])
             for grant, one in differing

@@ -1,4 +1,4 @@
-"""`keybroker …`: finds the command, runs it, and ends with a line that says what went wrong."""
+"""`keybroker …`: finds the command, runs it, and reports what went wrong."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from importlib import import_module
 import click
 from click import shell_completion
 
-from keybroker.cli import failure, output, place
-from keybroker.cli.failure import INTERRUPTED, LOCAL, Failure
-from keybroker.cli.place import Place
+from keybroker.cli import output
+from keybroker.cli.command_error import INTERRUPTED, LOCAL, CommandError, from_error
+from keybroker.cli.settings import Settings, common_options
 from keybroker.errors import KeybrokerError
 
 NAME = "keybroker"
 COMPLETE = "_KEYBROKER_COMPLETE"
-"""Set by the script that `keybroker completion` prints, when the shell asks what could stand here."""
+"""Set by the script that `keybroker completion` prints, when the shell asks for completions."""
 COMMANDS = {
     "token": "token:token",
     "exec": "exec_command:exec_command",
@@ -39,10 +39,10 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """The commands, each imported when it is needed: `token` is asked for often, and must be quick."""
+    """The commands, each imported when it is needed: `token` runs often, and must be fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  as click has it
-        """Return the names, in the order in which they are of use."""
+        """Return the names, in the order of `--help`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  as click has it
@@ -56,34 +56,34 @@ class Commands(click.Group):
 
 @click.command(cls=Commands, name=NAME, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="keybroker", prog_name=NAME)
-@place.options
+@common_options
 def root() -> None:
-    """Short-lived tokens for APIs that a static key opens, and what decides who gets them.
+    """Get short-lived tokens for APIs that use static keys, and control who gets them.
 
-    Exit codes: 0 done, 1 a mistake in the command or a file, 2 the broker was not reached, 3 it refused,
-    4 no identity was found here, 5 a quota is used up.
+    Exit codes: 0 success, 1 error in the command or a file, 2 broker unreachable or failing, 3 refused by the broker,
+    4 no identity found, 5 quota used up.
     """
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; every way to end is said on stderr, without a stack trace."""
+    """Run one command and return its exit code; every failure is reported on stderr, without a traceback."""
     try:
         code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        return _closed()
+        return _output_closed()
     except (click.Abort, KeyboardInterrupt):
         if sys.stderr.isatty():
             sys.stderr.write("\n")  # after the ^C that the terminal shows
         output.message("interrupted")
         return INTERRUPTED
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    except click.exceptions.NoArgsIsHelpError as asked:
-        sys.stderr.write(f"{asked.format_message()}\n")
+    except click.exceptions.Exit as exited:
+        return exited.exit_code
+    except click.exceptions.NoArgsIsHelpError as usage:
+        sys.stderr.write(f"{usage.format_message()}\n")
         return LOCAL
-    except Exception as fault:  # noqa: BLE001  the last line of defence: a trace may show what must not be shown
-        return _ended(_failure(fault))
+    except Exception as error:  # noqa: BLE001  the last line of defence: a traceback may show secrets
+        return _report(_as_command_error(error))
     return code
 
 
@@ -91,48 +91,48 @@ def _run(arguments: Sequence[str]) -> int:
     instruction = os.environ.get(COMPLETE)
     if instruction:
         return shell_completion.shell_complete(root, {}, NAME, COMPLETE, instruction)
-    # Not `root.main`, which ends the process by itself when the output is closed, and says nothing.
-    with root.make_context(NAME, list(arguments), obj=_place()) as context:
+    # Not `root.main`: it exits silently when the output is closed.
+    with root.make_context(NAME, list(arguments), obj=_settings()) as context:
         code = root.invoke(context)
     return code if isinstance(code, int) else 0
 
 
-def _place() -> Place:
-    kind = os.environ.get("KEYBROKER_OUTPUT") or "table"
-    if kind not in ("table", "json"):
-        raise Failure(LOCAL, f"KEYBROKER_OUTPUT is {kind!r}; table or json")
+def _settings() -> Settings:
+    form = os.environ.get("KEYBROKER_OUTPUT") or "table"
+    if form not in ("table", "json"):
+        raise CommandError(LOCAL, f"KEYBROKER_OUTPUT is {form!r}; it must be table or json")
     admin = os.environ.get("KEYBROKER_ADMIN_URL", "")
-    return Place(url=os.environ.get("KEYBROKER_URL", ""), admin_url=admin, output=kind)
+    return Settings(url=os.environ.get("KEYBROKER_URL", ""), admin_url=admin, output=form)
 
 
-def _failure(fault: Exception) -> Failure:
-    if isinstance(fault, Failure):
-        return fault
-    if isinstance(fault, click.ClickException):
-        context = fault.ctx if isinstance(fault, click.UsageError) else None
+def _as_command_error(error: Exception) -> CommandError:
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
         hint = [f"see {context.command_path} --help"] if context else []
-        return Failure(LOCAL, fault.format_message(), *hint)
-    if isinstance(fault, KeybrokerError):
-        return failure.of(fault)
-    if isinstance(fault, OSError):
-        return Failure(LOCAL, f"{fault.filename or 'this machine'}: {fault.strerror or fault}")
+        return CommandError(LOCAL, error.format_message(), *hint)
+    if isinstance(error, KeybrokerError):
+        return from_error(error)
+    if isinstance(error, OSError):
+        return CommandError(LOCAL, f"{error.filename or 'this machine'}: {error.strerror or error}")
     if os.environ.get("KEYBROKER_TRACEBACK"):
-        raise fault
-    # SECURITY: its text may hold anything, so only its kind is shown (tests/keybroker/cli/test_program.py).
-    text = f"a fault in keybroker itself ({type(fault).__name__}); KEYBROKER_TRACEBACK=1 shows where"
-    return Failure(LOCAL, text)
+        raise error
+    # SECURITY: its text may contain secrets, so only its type is shown (tests/keybroker/cli/test_program.py).
+    text = f"internal error in keybroker ({type(error).__name__}); set KEYBROKER_TRACEBACK=1 for the traceback"
+    return CommandError(LOCAL, text)
 
 
-def _closed() -> int:
-    # Python would say so once more at its end, when it flushes what is left.
+def _output_closed() -> int:
+    # Otherwise Python would report it again at exit, when it flushes the rest.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    output.message("the output was closed before everything was written")
+    output.message("output closed before everything was written")
     return LOCAL
 
 
-def _ended(ended: Failure) -> int:
-    first, *more = ended.lines
+def _report(error: CommandError) -> int:
+    first, *more = error.lines
     output.labelled("error", first)
     for line in more:
         output.message(f"  {line}")
-    return ended.code
+    return error.code

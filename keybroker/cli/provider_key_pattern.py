@@ -1,6 +1,6 @@
-"""What a provider's key looks like, so that `keybroker doctor` finds the keys that should not be there any more.
+"""What a provider's key looks like, so that `keybroker doctor` finds leaked keys.
 
-Where it is from: the prefixes that the providers publish, in the form that gitleaks and betterleaks match them (2026).
+Source: the prefixes that the providers publish, in the form that gitleaks and betterleaks match them (2026).
 Why no detector library: docs/dependencies.md.
 """
 
@@ -21,14 +21,14 @@ _PATTERNS = {
     "github": r"github_pat_\w{82}|gh[pousr]_[A-Za-z0-9]{36,}",
     "stripe": r"[rs]k_live_[0-9A-Za-z]{24,}",
 }
-"""Provider -> the whole key. These are known by themselves, wherever they stand."""
+"""Provider -> the whole key. These are recognised anywhere."""
 _NAMES = {
     "mistral": ("MISTRAL_API_KEY", r"[A-Za-z0-9]{32}"),
     "cohere": ("CO_API_KEY|COHERE_API_KEY", r"[A-Za-z0-9]{40}"),
     "deepseek": ("DEEPSEEK_API_KEY", r"sk-[a-f0-9]{32}"),
     "azure-openai": ("AZURE_OPENAI_API_KEY|AZURE_OPENAI_KEY", r"[A-Za-z0-9]{32,84}"),
 }
-"""Provider -> variables, and what is in them. These keys look like anything, so only an assignment gives them away."""
+"""Provider -> variables and their values. These keys have no prefix, so only an assignment identifies them."""
 _ANY = re.compile(
     "|".join(
         [
@@ -45,14 +45,14 @@ _ANY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A provider's key in a text. line: from 1. The key itself is not kept."""
+    """A provider's key in a text. line: from 1. The key itself is not stored."""
 
     provider: str
     line: int
 
 
 def find(text: str) -> Iterator[Found]:
-    """Yield the keys in a text, each kind once a line."""
+    """Yield the keys in a text, each provider once per line."""
     for number, line in enumerate(text.splitlines(), 1):
         kinds = {str(match.lastgroup).replace("_", "-") for match in _ANY.finditer(line)}
         yield from (Found(kind, number) for kind in sorted(kinds))

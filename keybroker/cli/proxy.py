@@ -1,4 +1,4 @@
-"""`keybroker proxy`: a loopback address that programs use like the provider's, for as long as this command runs."""
+"""`keybroker proxy`: runs a loopback proxy that programs use like the provider's API, until it is stopped."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ import threading
 
 import click
 
-from keybroker.cli import loopback, output, place, sdk_variables
-from keybroker.cli.failure import LOCAL, Failure
+from keybroker.cli import loopback, output
+from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.loopback import Loopback
-from keybroker.cli.place import Place
+from keybroker.cli.sdk_variables import variables_for
+from keybroker.cli.settings import Settings, common_options, grant_options, keys_option, pass_settings
 from keybroker.cli.upstream import Upstream
 from keybroker.token_provider import TokenProvider
 
 
-@click.command(short_help="Serve a loopback address that keeps fresh.")
-@click.option(
-    "--key", "keys", multiple=True, required=True, metavar="NAME", envvar="KEYBROKER_KEY", help="May be repeated."
-)
-@click.option("--grant", metavar="NAME", help="The grant, where several match.")
-@click.option("--scope", metavar="SCOPE", help="METHOD:/path values, to get less than the grant allows.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="On this port. [any free one]")
-@place.options
-@place.passed
-def proxy(at: Place, keys: tuple[str, ...], grant: str | None, scope: str | None, port: int) -> None:
-    """Serve an address on this machine until Ctrl-C, and print the variables that lead SDKs to it."""
+@click.command(short_help="Run a loopback proxy that refreshes its token.")
+@keys_option
+@grant_options
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on. [any free port]")
+@common_options
+@pass_settings
+def proxy(settings: Settings, keys: tuple[str, ...], grant: str | None, scope: str | None, port: int) -> None:
+    """Run a loopback proxy until Ctrl-C, and print the variables that point SDKs to it."""
     if len(keys) > 1 and (grant or scope):
-        raise Failure(LOCAL, "--grant and --scope are about one key")
-    with output.waiting(f"waiting for {at.broker}"):
-        upstreams = {key: Upstream(key, TokenProvider(key, at.broker, grant=grant, scope=scope)) for key in keys}
-    ended = threading.Event()
+        raise CommandError(LOCAL, "--grant and --scope apply to a single key")
+    url = settings.broker_url
+    with output.waiting(f"waiting for {url}"):
+        upstreams = {key: Upstream(key, TokenProvider(key, url, grant=grant, scope=scope)) for key in keys}
+    stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    with loopback.serve(upstreams, port) as here:
-        _announce(at, here)
-        output.message("serving; Ctrl-C ends it")
-        ended.wait()
+        signal.signal(number, lambda *_: stopped.set())
+    with loopback.serve(upstreams, port) as running:
+        _announce(settings, running)
+        output.message("serving; press Ctrl-C to stop")
+        stopped.wait()
 
 
-def _announce(at: Place, here: Loopback) -> None:
-    if at.json:
-        output.json_line({"key": here.key, "base_urls": {name: here.base_url(name) for name in here.upstreams}})
+def _announce(settings: Settings, running: Loopback) -> None:
+    if settings.json:
+        base_urls = {name: running.base_url(name) for name in running.upstreams}
+        output.json_line({"key": running.key, "base_urls": base_urls})
         return
-    for name in here.upstreams:
-        variables = sdk_variables.of(name)
-        for variable, value in variables.set_to(here.key, here.base_url(name)).items():
+    for name in running.upstreams:
+        for variable, value in variables_for(name).assignments(running.key, running.base_url(name)).items():
             output.data(f"export {variable}={shlex.quote(value)}")
     sys.stdout.flush()

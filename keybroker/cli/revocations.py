@@ -1,58 +1,60 @@
-"""`keybroker revocations` and `restore`: what was taken back, and ending it."""
+"""`keybroker revocations` and `keybroker restore`: lists revocations, and restores what one blocked."""
 
 from __future__ import annotations
 
 import click
 
-from keybroker.cli import output, place, when
-from keybroker.cli.administration import Administration, segment
-from keybroker.cli.place import Place
+from keybroker.cli import output
+from keybroker.cli.admin_client import AdminClient, segment
+from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
+from keybroker.cli.times import format_time
 
 _SCOPES = ["everything", "issuer", "key", "grant", "principal", "token"]
 
 
-@click.command(short_help="List what is taken back.")
+@click.command(short_help="List revocations.")
 @click.option(
-    "--scope", type=click.Choice(_SCOPES), help="Only of this scope; single tokens are listed in no other way."
+    "--scope", type=click.Choice(_SCOPES), help="Only this scope; single tokens are listed only with --scope token."
 )
-@click.option("--all", "ended", is_flag=True, help="Those that have ended, too.")
-@place.options
-@place.passed
-def revocations(at: Place, scope: str | None, ended: bool) -> None:  # noqa: FBT001  a flag
-    """List what is taken back, newest first."""
+@click.option("--all", "ended", is_flag=True, help="Include those that are no longer in force.")
+@common_options
+@pass_settings
+def revocations(settings: Settings, scope: str | None, ended: bool) -> None:  # noqa: FBT001  a flag
+    """List revocations, newest first."""
     query = {"scope": scope, "in_force": not ended}
-    found = list(Administration(at.administration).items("/admin/revocations", query))
-    if at.json:
+    found = list(AdminClient(settings.admin_api_url).items("/admin/revocations", query))
+    if settings.json:
         output.as_json(found)
         return
     headings = ("id", "scope", "target", "at", "until", "in force", "reason", "author")
     rows = [
         (
-            *(one[name] for name in headings[:3]),
-            when.shown(one["at"]),
-            when.shown(one["until"]) or "-",
-            "yes" if one["in_force"] else "no",
-            one["reason"],
-            one["author"],
+            *(revocation[name] for name in headings[:3]),
+            format_time(revocation["at"]),
+            format_time(revocation["until"]) or "-",
+            "yes" if revocation["in_force"] else "no",
+            revocation["reason"],
+            revocation["author"],
         )
-        for one in found
+        for revocation in found
     ]
     output.rows(headings, rows)
 
 
-@click.command(short_help="End a revocation.")
+@click.command(short_help="Restore what was revoked.")
 @click.argument("revocation", metavar="ID")
-@click.option("--dry-run", is_flag=True, help="Say what it would do; change nothing.")
-@place.options
-@place.passed
-def restore(at: Place, revocation: str, dry_run: bool) -> None:  # noqa: FBT001  a flag
-    """End a revocation: new tokens are issued again; those from before stay dead."""
+@dry_run_option("Show what it would do; change nothing.")
+@common_options
+@pass_settings
+def restore(settings: Settings, revocation: str, dry_run: bool) -> None:  # noqa: FBT001  a flag
+    """Restore what was revoked: tokens can be issued again; those from before stay invalid."""
     path = f"/admin/revocations/{segment(revocation)}"
-    said = Administration(at.administration).call("DELETE", path, {"dry_run": dry_run}).body
-    if at.json:
-        output.as_json(said)
+    result = AdminClient(settings.admin_api_url).call("DELETE", path, {"dry_run": dry_run}).body
+    target = f"{result['scope']} {result['target']}"
+    if settings.json:
+        output.as_json(result)
     elif dry_run:
-        still = "; another revocation would still block it" if said["still_blocked"] else ""
-        output.message(f"a dry run: {said['scope']} {said['target']} would be restored{still}; nothing was changed")
+        still = "; another revocation would still block it" if result["still_blocked"] else ""
+        output.message(f"dry run: {target} would be restored{still}; nothing was changed")
     else:
-        output.message(f"restored: {said['scope']} {said['target']}; tokens from before stay dead")
+        output.message(f"restored: {target}; tokens from before stay invalid")

@@ -1,4 +1,4 @@
-"""`keybroker revoke …`: takes something back, everywhere, from the next call on."""
+"""`keybroker revoke …`: revokes tokens, everywhere, from the next call on."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ from typing import Any
 
 import click
 
-from keybroker.cli import given_file, output, place, when
-from keybroker.cli.administration import Administration
-from keybroker.cli.failure import LOCAL, REMOTE, Failure
-from keybroker.cli.place import Place
-from keybroker.identity_claims import unverified_claims
+from keybroker.claims import unverified_claims
+from keybroker.cli import input_file, output
+from keybroker.cli.admin_client import AdminClient
+from keybroker.cli.command_error import LOCAL, REMOTE, CommandError
+from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
+from keybroker.cli.times import FUTURE, format_time
 
 _SCOPES = {
-    "principal": ("SUB", "every token of one principal, and new ones for it"),
-    "token": ("JTI", "one token, by its jti; - reads the token itself from standard input"),
-    "grant": ("NAME", "every token of one grant, and new ones"),
-    "key": ("NAME", "every token for one key, and new ones"),
-    "issuer": ("URL", "every token that was got with an identity of one issuer, and new ones"),
+    "principal": ("SUB", "all tokens of a principal, and new ones"),
+    "token": ("JTI", "a single token, by its jti; - reads the token itself from standard input"),
+    "grant": ("NAME", "all tokens of a grant, and new ones"),
+    "key": ("NAME", "all tokens for a key, and new ones"),
+    "issuer": ("URL", "all tokens obtained with an issuer's identity tokens, and new ones"),
 }
 
 
-@click.group(short_help="Take something back, from the next call on.")
-@place.options
+@click.group(short_help="Revoke tokens, from the next call on.")
+@common_options
 def revoke() -> None:
-    """Take back a principal's tokens, a token, a grant's, a key's, an issuer's, or everything.
+    """Revoke a token, the tokens of a principal, a grant, a key or an issuer, or everything.
 
-    It is in force when the command ends, from the next call on; `keybroker restore` ends it.
+    The revocation is in force when the command returns; `keybroker restore` restores what was revoked.
     """
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept, and shown to those who look."),
-        click.option("--until", type=when.FUTURE, metavar="TIME", help="When it ends by itself: 2h, 2026-11-24T09:30."),
-        click.option("--dry-run", is_flag=True, help="Say who would be cut off; change nothing."),
-        place.options,
-        place.passed,
+        click.option("--reason", required=True, metavar="TEXT", help="Why; recorded and shown with the revocation."),
+        click.option("--until", type=FUTURE, metavar="TIME", help="When to restore by itself: 2h, 2026-11-24T09:30."),
+        dry_run_option("Show who would be cut off; change nothing."),
+        common_options,
+        pass_settings,
     )
     for option in reversed(options):
         command = option(command)
@@ -47,66 +48,69 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _add(scope: str, metavar: str, what: str) -> None:
-    @revoke.command(scope, help=f"Take back {what}.", short_help=what)
+    @revoke.command(scope, help=f"Revoke {what}.", short_help=what)
     @click.argument("target", metavar=metavar)
     @_options
-    def command(at: Place, target: str, reason: str, until: int | None, dry_run: bool) -> None:  # noqa: FBT001  a flag
-        found = _id_of_token() if (scope, target) == ("token", "-") else target
-        _revoke(at, {"scope": scope, "id": found, "reason": reason, "until": until}, dry_run=dry_run)
+    def command(settings: Settings, target: str, reason: str, until: int | None, dry_run: bool) -> None:  # noqa: FBT001  a flag
+        target_id = _read_jti() if (scope, target) == ("token", "-") else target
+        _revoke(settings, {"scope": scope, "id": target_id, "reason": reason, "until": until}, dry_run=dry_run)
 
 
-def _id_of_token() -> str:
-    """Return the `jti` of a token that was found somewhere: on the command line, others could read it."""
-    found = unverified_claims(given_file.text("-").strip()).get("jti")
-    if not found or not isinstance(found, str):
-        raise Failure(LOCAL, "standard input holds no token with a jti")
-    return found
+def _read_jti() -> str:
+    """Return the `jti` of a token on standard input: on the command line, other users could read it."""
+    jti = unverified_claims(input_file.read_text("-").strip()).get("jti")
+    if not jti or not isinstance(jti, str):
+        raise CommandError(LOCAL, "standard input contains no token with a jti")
+    return jti
 
 
 for _scope, (_metavar, _what) in _SCOPES.items():
     _add(_scope, _metavar, _what)
 
 
-@revoke.command(short_help="every token there is, and new ones")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@revoke.command(short_help="all tokens, and new ones")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_options
-def everything(at: Place, yes: bool, reason: str, until: int | None, dry_run: bool) -> None:  # noqa: FBT001  flags
-    """Take back every token there is: all callers of all keys are cut off."""
+def everything(settings: Settings, yes: bool, reason: str, until: int | None, dry_run: bool) -> None:  # noqa: FBT001  flags
+    """Revoke all tokens: every caller of every key is cut off."""
     if not (yes or dry_run):
         if not sys.stdin.isatty():
-            raise Failure(LOCAL, "this cuts off every caller of every key: say --yes, or --dry-run to see whom")
+            text = "this cuts off every caller of every key: pass --yes to confirm, or --dry-run to see who is affected"
+            raise CommandError(LOCAL, text)
         if not click.confirm("Cut off every caller of every key?", err=True):
-            raise Failure(LOCAL, "nothing was done")
-    _revoke(at, {"scope": "everything", "id": "*", "reason": reason, "until": until}, dry_run=dry_run)
+            raise CommandError(LOCAL, "nothing was changed")
+    _revoke(settings, {"scope": "everything", "id": "*", "reason": reason, "until": until}, dry_run=dry_run)
 
 
-def _revoke(at: Place, asked: dict[str, Any], *, dry_run: bool) -> None:
-    there, body = Administration(at.administration), {name: one for name, one in asked.items() if one is not None}
-    # Sent again with the same key, a revocation whose answer was lost is made once (docs/admin.md).
+def _revoke(settings: Settings, fields: dict[str, Any], *, dry_run: bool) -> None:
+    client = AdminClient(settings.admin_api_url)
+    body = {name: value for name, value in fields.items() if value is not None}
+    # Repeated with the same key, a revocation whose response was lost is made only once (docs/admin.md).
     headers = {"idempotency-key": secrets.token_hex(16)}
     try:
-        said = there.call("POST", "/admin/revocations", {"dry_run": dry_run}, body, headers).body
-    except Failure as ended:
-        if ended.code != REMOTE:
+        result = client.call("POST", "/admin/revocations", {"dry_run": dry_run}, body, headers).body
+    except CommandError as error:
+        if error.code != REMOTE:
             raise
-        output.message("no answer; once more")
-        said = there.call("POST", "/admin/revocations", {"dry_run": dry_run}, body, headers).body
-    if at.json:
-        output.as_json(said)
+        output.message("no response; retrying")
+        result = client.call("POST", "/admin/revocations", {"dry_run": dry_run}, body, headers).body
+    if settings.json:
+        output.as_json(result)
     elif dry_run:
-        _impact(said)
+        _show_impact(result)
     else:
-        output.data(said["id"])
-        ends = f" until {when.shown(said['until'])}" if said["until"] else ""
-        output.message(f"in force{ends}: {said['scope']} {said['target']}; keybroker restore {said['id']} ends it")
+        output.data(result["id"])
+        until = f" until {format_time(result['until'])}" if result["until"] else ""
+        target = f"{result['scope']} {result['target']}"
+        output.message(f"in force{until}: {target}; to restore it: keybroker restore {result['id']}")
 
 
-def _impact(said: dict[str, Any]) -> None:
+def _show_impact(impact: dict[str, Any]) -> None:
     headings = ("principal", "name", "grants", "live tokens", "calls last hour")
     rows = [
-        (one["principal"], one["name"], ", ".join(one["grants"]), one["live_tokens"], one["calls_last_hour"])
-        for one in said["principals"]
+        (row["principal"], row["name"], ", ".join(row["grants"]), row["live_tokens"], row["calls_last_hour"])
+        for row in impact["principals"]
     ]
     output.rows(headings, rows)
-    more = "" if said["complete"] else ", and perhaps more: not every event was looked at"
-    output.message(f"a dry run: live tokens that would be cut off: {said['tokens']}{more}; nothing was changed")
+    more = "" if impact["complete"] else ", possibly more: not every event was read"
+    output.message(f"dry run: live tokens that would be revoked: {impact['tokens']}{more}; nothing was changed")

@@ -1,4 +1,4 @@
-"""`keybroker setup …`: prints, or writes, what makes a tool or a CI use Keybroker."""
+"""`keybroker setup …`: prints or writes the configuration that makes a tool or CI use Keybroker."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 
 import click
 
-from keybroker.cli import output, place, settings_file
-from keybroker.cli.failure import LOCAL, Failure
-from keybroker.cli.place import Place
+from keybroker.cli import output, tool_config
+from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.settings import Settings, common_options, pass_settings
 from keybroker.errors import IdentityError, NoIdentity
 from keybroker.token_provider import TokenProvider
 
-_REFRESH = 300_000
-"""Milliseconds that a tool may keep a token: less than the shortest that one lives by default."""
-_PATIENCE = 5_000
+_REFRESH_MS = 300_000
+"""Milliseconds that a tool may keep a token: the shortest lifetime of a token."""
+_TIMEOUT_MS = 5_000
 """Milliseconds that Codex waits for the command, at most."""
 _GITHUB = """\
 # One job that calls {key} without holding its key. The broker decides by the job's identity (docs/grants.md).
 name: keybroker
 on: [push]
 permissions:
-  id-token: write # the job may ask GitHub for an identity token
+  id-token: write # the job may request an identity token
   contents: read
 jobs:
   call:
@@ -52,19 +52,21 @@ call:
 """
 
 
-@click.group(short_help="Make a tool or a CI use Keybroker.")
-@place.options
+@click.group(short_help="Configure a tool or CI to use Keybroker.")
+@common_options
 def setup() -> None:
-    """Make a tool or a CI use Keybroker: prints what it takes, --write writes it."""
+    """Configure a tool or CI to use Keybroker: prints the configuration, --write writes it."""
 
 
 def _options(key: str, file: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in (
-            place.passed,
-            place.options,
-            click.option("--file", default=file, metavar="FILE", show_default=True, help="What --write writes."),
-            click.option("--write", is_flag=True, help="Write it; what else is in the file stays."),
+            pass_settings,
+            common_options,
+            click.option(
+                "--file", default=file, metavar="FILE", show_default=True, help="The file that --write writes."
+            ),
+            click.option("--write", is_flag=True, help="Write the file; its other content is kept."),
             click.option("--key", default=key, metavar="NAME", show_default=True, help="The key's name in the policy."),
         ):
             command = option(command)
@@ -73,44 +75,44 @@ def _options(key: str, file: str) -> Callable[[Callable[..., Any]], Callable[...
     return add
 
 
-_base_url = click.option("--base-url", metavar="URL", help="The edge's address for the key. [a token's answer has it]")
+_base_url = click.option("--base-url", metavar="URL", help="The edge's URL for the key. [from a token response]")
 
 
 @setup.command("claude-code")
 @_options("anthropic", "$CLAUDE_CONFIG_DIR/settings.json")
 @_base_url
-def claude_code(at: Place, key: str, file: str, base_url: str | None, write: bool) -> None:  # noqa: FBT001  a flag
-    """Claude Code: an apiKeyHelper and the edge's address in its settings."""
+def claude_code(settings: Settings, key: str, file: str, base_url: str | None, write: bool) -> None:  # noqa: FBT001  a flag
+    """Claude Code: an apiKeyHelper and the edge's URL in its settings."""
     variables = {
-        "ANTHROPIC_BASE_URL": base_url or _asked(at, key),
-        "CLAUDE_CODE_API_KEY_HELPER_TTL_MS": str(_REFRESH),
+        "ANTHROPIC_BASE_URL": base_url or _discover_base_url(settings, key),
+        "CLAUDE_CODE_API_KEY_HELPER_TTL_MS": str(_REFRESH_MS),
     }
-    settings = {"apiKeyHelper": shlex.join(["keybroker", *_token(at, key)]), "env": variables}
+    wanted = {"apiKeyHelper": shlex.join(["keybroker", *_token_arguments(settings, key)]), "env": variables}
     if not write:
-        output.as_json(settings)
+        output.as_json(wanted)
         return
     path = _path(file, "CLAUDE_CONFIG_DIR", ".claude")
-    _write(path, settings_file.json_with(settings_file.read(path), settings, str(path)))
+    _write(path, tool_config.merge_json(tool_config.read(path), wanted, str(path)))
 
 
 @setup.command()
 @_options("openai", "$CODEX_HOME/config.toml")
 @_base_url
-def codex(at: Place, key: str, file: str, base_url: str | None, write: bool) -> None:  # noqa: FBT001  a flag
+def codex(settings: Settings, key: str, file: str, base_url: str | None, write: bool) -> None:  # noqa: FBT001  a flag
     """Codex: a model provider with an auth command in its configuration."""
     top = 'model_provider = "keybroker"'
     tables = "\n".join(
         (
             "[model_providers.keybroker]",
             'name = "Keybroker"',
-            f"base_url = {json.dumps(base_url or _asked(at, key))}",
+            f"base_url = {json.dumps(base_url or _discover_base_url(settings, key))}",
             'wire_api = "responses"',
             "",
             "[model_providers.keybroker.auth]",
             'command = "keybroker"',
-            f"args = {json.dumps(_token(at, key))}",
-            f"timeout_ms = {_PATIENCE}",
-            f"refresh_interval_ms = {_REFRESH}",
+            f"args = {json.dumps(_token_arguments(settings, key))}",
+            f"timeout_ms = {_TIMEOUT_MS}",
+            f"refresh_interval_ms = {_REFRESH_MS}",
             "",
         )
     )
@@ -118,49 +120,53 @@ def codex(at: Place, key: str, file: str, base_url: str | None, write: bool) -> 
         output.data(f"{top}\n\n{tables}".rstrip())
         return
     path = _path(file, "CODEX_HOME", ".codex")
-    _write(path, settings_file.toml_with(settings_file.read(path), top, tables, str(path)))
+    _write(path, tool_config.merge_toml(tool_config.read(path), top, tables, str(path)))
 
 
 @setup.command()
 @_options("openai", ".github/workflows/keybroker.yml")
-def github(at: Place, key: str, file: str, write: bool) -> None:  # noqa: FBT001  a flag
-    """GitHub Actions: a workflow whose job may ask for an identity token."""
-    _new_file(_GITHUB.format(key=key, url=json.dumps(at.broker), program="python job.py"), Path(file), write=write)
+def github(settings: Settings, key: str, file: str, write: bool) -> None:  # noqa: FBT001  a flag
+    """GitHub Actions: a workflow whose job may request an identity token."""
+    _new_file(
+        _GITHUB.format(key=key, url=json.dumps(settings.broker_url), program="python job.py"), Path(file), write=write
+    )
 
 
 @setup.command()
 @_options("openai", "keybroker.gitlab-ci.yml")
-def gitlab(at: Place, key: str, file: str, write: bool) -> None:  # noqa: FBT001  a flag
-    """GitLab CI: a job with an identity token, to be included by .gitlab-ci.yml."""
-    _new_file(_GITLAB.format(key=key, url=json.dumps(at.broker), program="python job.py"), Path(file), write=write)
+def gitlab(settings: Settings, key: str, file: str, write: bool) -> None:  # noqa: FBT001  a flag
+    """GitLab CI: a job with an identity token, for .gitlab-ci.yml to include."""
+    _new_file(
+        _GITLAB.format(key=key, url=json.dumps(settings.broker_url), program="python job.py"), Path(file), write=write
+    )
 
 
-def _token(at: Place, key: str) -> list[str]:
-    return ["token", "--key", key, "--url", at.broker]
+def _token_arguments(settings: Settings, key: str) -> list[str]:
+    return ["token", "--key", key, "--url", settings.broker_url]
 
 
-def _asked(at: Place, key: str) -> str:
-    provider = TokenProvider(key, at.broker)
+def _discover_base_url(settings: Settings, key: str) -> str:
+    provider = TokenProvider(key, settings.broker_url)
     try:
-        with output.waiting(f"waiting for {at.broker}"):
-            found = provider.base_url
+        with output.waiting(f"waiting for {settings.broker_url}"):
+            base_url = provider.base_url
             provider.revoke()
-    except (NoIdentity, IdentityError) as fault:
-        why = str(fault).splitlines()[0].partition(";")[0]
-        raise Failure(LOCAL, f"the edge's address is not known: {why}", "say --base-url") from None
-    return found
+    except (NoIdentity, IdentityError) as error:
+        reason = str(error).splitlines()[0].partition(";")[0]
+        raise CommandError(LOCAL, f"the edge's URL is unknown: {reason}", "pass --base-url") from None
+    return base_url
 
 
-def _path(file: str, variable: str, usual: str) -> Path:
-    folder = os.environ.get(variable) or str(Path.home() / usual)
+def _path(file: str, variable: str, default: str) -> Path:
+    folder = os.environ.get(variable) or str(Path.home() / default)
     return Path(file.replace(f"${variable}", folder))
 
 
 def _write(path: Path, text: str) -> None:
-    if settings_file.read(path) == text:
-        output.message(f"{path}: nothing to do")
+    if tool_config.read(path) == text:
+        output.message(f"{path}: already up to date")
         return
-    settings_file.write(path, text)
+    tool_config.write(path, text)
     output.message(f"{path}: written")
 
 
@@ -168,6 +174,6 @@ def _new_file(text: str, path: Path, *, write: bool) -> None:
     if not write:
         output.data(text.rstrip())
         return
-    if settings_file.read(path) not in ("", text):
-        raise Failure(LOCAL, f"{path}: is there already, with something else in it", "say --file FILE")
+    if tool_config.read(path) not in ("", text):
+        raise CommandError(LOCAL, f"{path}: already exists with other content", "pass --file FILE to write elsewhere")
     _write(path, text)

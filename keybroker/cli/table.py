@@ -1,4 +1,4 @@
-"""Rows under headings, for people: columns where they fit, one record below the other where they do not."""
+"""Rows under headings, for people: columns where they fit, otherwise one record below the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _GAP = "  "
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]], columns: int | None) -> list[str]:
-    """Return lines. columns: of the terminal, None for any number (a file or a pipe is never too narrow)."""
+    """Return lines. columns: the terminal's width, None for no limit (a file or a pipe)."""
     cells = [[plain(cell) or "-" for cell in row] for row in rows]
     widths = [max(map(width, column)) for column in zip(headings, *cells, strict=True)]
     if columns is None or sum(widths) + len(_GAP) * (len(widths) - 1) <= columns:
@@ -19,9 +19,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]], columns: in
 
 
 def pairs(members: Sequence[tuple[str, object]]) -> list[str]:
-    """Return one line for each name and value, the values below each other."""
+    """Return one line for each name and value, with the values aligned."""
     widest = max((width(name) for name, _ in members), default=0)
-    return [f"{_filled(name, widest)}{_GAP}{plain(value)}".rstrip() for name, value in members]
+    return [f"{_padded(name, widest)}{_GAP}{plain(value)}".rstrip() for name, value in members]
 
 
 def _records(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -32,8 +32,8 @@ def _records(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return _GAP.join(_filled(cell, wide) for cell, wide in zip(cells, widths, strict=True)).rstrip()
+    return _GAP.join(_padded(cell, wide) for cell, wide in zip(cells, widths, strict=True)).rstrip()
 
 
-def _filled(cell: str, wide: int) -> str:
+def _padded(cell: str, wide: int) -> str:
     return cell + " " * (wide - width(cell))

@@ -7,39 +7,43 @@ from dataclasses import asdict
 
 import click
 
-from keybroker.cli import output, place, sdk_variables
-from keybroker.cli.place import Place
-from keybroker.issued_token import Token
+from keybroker.cli import output
+from keybroker.cli.sdk_variables import variables_for
+from keybroker.cli.settings import Settings, common_options, grant_options, key_option, pass_settings
+from keybroker.token import Token
 from keybroker.token_provider import TokenProvider
 
 
 @click.command(short_help="Print a token.")
-@place.key_options
+@key_option
+@grant_options
 @click.option(
     "--format",
     "form",
     type=click.Choice(["raw", "json", "env", "header"]),
     help="raw: the token. env: for eval in a shell. header: for curl -H. [raw; json with --output json]",
 )
-@click.option("--for", "sdk", metavar="SDK", help="Whose variables `--format env` sets. [the key's name]")
-@place.options
-@place.passed
-def token(at: Place, key: str, grant: str | None, scope: str | None, form: str | None, sdk: str | None) -> None:  # noqa: PLR0913, PLR0917  options
-    """Print a token that stands in for a provider's key, for whoever this process is."""
-    provider = TokenProvider(key, at.broker, grant=grant, scope=scope)
-    with output.waiting(f"waiting for {at.broker}"):
+@click.option("--for", "sdk", metavar="SDK", help="The SDK whose variables `--format env` sets. [the key's name]")
+@common_options
+@pass_settings
+def token(  # noqa: PLR0913, PLR0917  options
+    settings: Settings, key: str, grant: str | None, scope: str | None, form: str | None, sdk: str | None
+) -> None:
+    """Print a token that stands in for a provider's key, issued for this process's identity."""
+    provider = TokenProvider(key, settings.broker_url, grant=grant, scope=scope)
+    with output.waiting(f"waiting for {settings.broker_url}"):
         issued = provider.token()
-    output.data(_shown(issued, form or ("json" if at.json else "raw"), sdk or key))
+    output.data(_formatted(issued, form or ("json" if settings.json else "raw"), sdk or key))
 
 
-def _shown(issued: Token, form: str, sdk: str) -> str:
+def _formatted(issued: Token, form: str, sdk: str) -> str:
     if form == "json":
         return output.json_text(asdict(issued))
     if form == "header":
         return f"Authorization: Bearer {issued.access_token}"
     if form == "env":
-        variables = sdk_variables.of(sdk)
-        pairs = variables.set_to(issued.access_token, issued.base_url).items()
+        variables = variables_for(sdk)
+        pairs = variables.assignments(issued.access_token, issued.base_url).items()
         unset = [f"unset {' '.join(variables.unset)}"] if variables.unset else []
         return "\n".join([*unset, *(f"export {name}={shlex.quote(value)}" for name, value in pairs)])
     return issued.access_token

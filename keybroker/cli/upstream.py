@@ -1,4 +1,4 @@
-"""Where a key's calls go on to: the edge's address, tokens for it, and connections that are kept for the next call."""
+"""Where a key's calls are forwarded: the edge's address, its tokens, and connections kept for the next call."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections import deque
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
-from keybroker.connection import connection_to
+from keybroker.connection import connect_to
 from keybroker.token_provider import TokenProvider
 
-PATIENCE = 600.0
-"""Seconds of the edge's longest silence: models think for minutes."""
+TIMEOUT = 600.0
+"""Seconds that the edge may stay silent: models think for minutes."""
 _IDLE = 5.0
 """Seconds that an unused connection is kept: less than any server keeps it."""
 
 
 class Upstream:
-    """The edge, for one key. root: its address with the key's name at the end. tail: what the key's SDKs add to that."""
+    """The edge, for one key. root: its URL up to the key's name. tail: the rest of the SDK's base URL."""
 
     def __init__(self, key: str, provider: TokenProvider) -> None:
-        """Fetch the first token, whose answer names the edge; raises KeybrokerError."""
+        """Fetch the first token, whose response names the edge; raises KeybrokerError."""
         url = provider.base_url
         before, _, tail = urlsplit(url).path.partition(f"/{key}")
         self.root = urlsplit(url)._replace(path=f"{before}/{key}").geturl()
@@ -32,14 +32,14 @@ class Upstream:
         self._kept: deque[tuple[float, HTTPConnection]] = deque()
 
     def connect(self) -> HTTPConnection:
-        """Return a connection that is not made yet; raises NotConfigured."""
-        return connection_to(urlsplit(self.root), PATIENCE)
+        """Return a connection that is not open yet; raises NotConfigured."""
+        return connect_to(urlsplit(self.root), TIMEOUT)
 
     def take(self) -> HTTPConnection | None:
-        """Return a connection that was kept, None if there is none; the edge may close it in this very moment."""
+        """Return a kept connection, None if there is none; the edge may close it at this very moment."""
         while True:
             try:
-                since, connection = self._kept.pop()  # the newest; of two threads each gets another one
+                since, connection = self._kept.pop()  # the newest; two threads never get the same one
             except IndexError:
                 return None
             if time.monotonic() - since < _IDLE and not _has_ended(connection):
@@ -47,19 +47,19 @@ class Upstream:
             connection.close()
 
     def keep(self, connection: HTTPConnection) -> None:
-        """Keep a connection, whose answer was read to its end, for the next call."""
+        """Keep a connection for the next call; its response must have been read to the end."""
         self._kept.append((time.monotonic(), connection))
         if self._closed:
             self.close()
 
     def close(self) -> None:
-        """Close the connections that were kept, and keep none any more."""
+        """Close the kept connections, and keep no more."""
         self._closed = True
         while self._kept:
-            with contextlib.suppress(IndexError):  # another thread was quicker
+            with contextlib.suppress(IndexError):  # another thread was faster
                 self._kept.pop()[1].close()
 
 
 def _has_ended(connection: HTTPConnection) -> bool:
-    """Whether the other side has closed a connection on which nothing is waited for, or has said what nobody asked."""
+    """Whether an idle connection was closed by the other side, or has unexpected data."""
     return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])

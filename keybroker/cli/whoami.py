@@ -1,4 +1,4 @@
-"""`keybroker whoami`: which identity was found around this process, and what it says of itself."""
+"""`keybroker whoami`: shows this process's identity, and the claims of its token."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from collections.abc import Mapping
 
 import click
 
-from keybroker import ambient
-from keybroker.cli import output, place, when
-from keybroker.cli.place import Place
-from keybroker.identity_claims import unverified_claims
+from keybroker.ambient import find_identity
+from keybroker.claims import unverified_claims
+from keybroker.cli import output
+from keybroker.cli.settings import Settings, common_options, pass_settings
+from keybroker.cli.times import format_time
 
 
-@click.command(short_help="Show which identity was found here.")
-@click.option("--claims", "everything", is_flag=True, help="All of the token's claims, as JSON.")
-@click.option("--audience", metavar="TEXT", help="Whom the identity token is for. [KEYBROKER_AUDIENCE, or keybroker]")
-@place.options
-@place.passed
-def whoami(at: Place, audience: str | None, everything: bool) -> None:  # noqa: FBT001  a flag
-    """Show who this process is. The claims are as the token states them: only the broker verifies them."""
+@click.command(short_help="Show this process's identity.")
+@click.option("--claims", "everything", is_flag=True, help="Show all of the token's claims, as JSON.")
+@click.option("--audience", metavar="TEXT", help="Audience of the identity token. [KEYBROKER_AUDIENCE, or keybroker]")
+@common_options
+@pass_settings
+def whoami(settings: Settings, audience: str | None, everything: bool) -> None:  # noqa: FBT001  a flag
+    """Show this process's identity. The claims are not verified here; only the broker verifies them."""
     with output.waiting("looking for an identity"):
-        identity = ambient.find(audience)
+        identity = find_identity(audience)
     claims = unverified_claims(identity.unverified_subject_token)
     if everything:
         output.as_json(claims)
-        output.message(f"found by {identity.source}; not verified")
-    elif at.json:
+        output.message(f"source: {identity.source}; not verified")
+    elif settings.json:
         output.as_json({"source": identity.source, "unverified_claims": claims})
     else:
         output.members([("source", identity.source), *_members(claims)])
@@ -34,11 +35,11 @@ def whoami(at: Place, audience: str | None, everything: bool) -> None:  # noqa: 
 
 def _members(claims: Mapping[str, object]) -> list[tuple[str, object]]:
     if not claims:
-        return [("identity", "whoever the AWS credentials are of: aws sts get-caller-identity")]
-    named = (("issuer", "iss"), ("subject", "sub"), ("audience", "aud"))
-    found: list[tuple[str, object]] = [(name, claims[claim]) for name, claim in named if claim in claims]
+        return [("identity", "the owner of the AWS credentials; run: aws sts get-caller-identity")]
+    labels = (("issuer", "iss"), ("subject", "sub"), ("audience", "aud"))
+    members: list[tuple[str, object]] = [(label, claims[claim]) for label, claim in labels if claim in claims]
     expires = claims.get("exp")
     if isinstance(expires, int) and 0 < expires < 2**33:
         left = expires - int(time.time())
-        found.append(("expires", f"{when.shown(expires)} ({f'in {left} s' if left > 0 else 'over'})"))
-    return found
+        members.append(("expires", f"{format_time(expires)} ({f'in {left} s' if left > 0 else 'expired'})"))
+    return members

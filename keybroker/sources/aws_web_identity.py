@@ -1,4 +1,4 @@
-"""AWS: a JWT of AWS's own about the role, from STS; where signing requests is no choice.
+"""AWS web identity: a JWT for the role from AWS STS, where requests cannot be signed.
 
 The account has to allow it (`iam:EnableOutboundWebIdentityFederation`).
 https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html
@@ -10,36 +10,35 @@ from typing import Any
 
 from keybroker.errors import IdentityError
 from keybroker.sources import aws_sigv4
-from keybroker.sources.checked_token import checked_token
-from keybroker.sources.wanted import PATIENCE, Wanted
+from keybroker.sources.identity_request import TIMEOUT, IdentityRequest, check_token
 
 _LIFETIME = 300  # seconds; AWS's own default
 
 
-def find(wanted: Wanted) -> str | None:
-    """Return a fresh token of STS; raises IdentityError."""
-    if not aws_sigv4.present():
-        raise IdentityError('what asks AWS for identity tokens is not installed: pip install "keybroker[aws]"')
-    import botocore.config  # noqa: PLC0415  botocore is an extra, and takes long to import
+def find(request: IdentityRequest) -> str | None:
+    """Return a fresh token from STS; raises IdentityError."""
+    if not aws_sigv4.is_installed():
+        raise IdentityError('AWS web identity needs an extra: pip install "keybroker[aws]"')
+    import botocore.config  # noqa: PLC0415  botocore is an extra, and slow to import
     import botocore.exceptions  # noqa: PLC0415
     import botocore.session  # noqa: PLC0415
 
-    bounds = botocore.config.Config(connect_timeout=PATIENCE / 2, read_timeout=PATIENCE, retries={"max_attempts": 1})
-    region = wanted.environ.get("AWS_REGION")  # Lambda's variable, which botocore leaves to boto3
+    limits = botocore.config.Config(connect_timeout=TIMEOUT / 2, read_timeout=TIMEOUT, retries={"max_attempts": 1})
+    region = request.environ.get("AWS_REGION")  # Lambda's variable, which botocore itself does not read
     try:
-        sts: Any = botocore.session.get_session().create_client("sts", region_name=region, config=bounds)
-        answer = sts.get_web_identity_token(
-            Audience=[wanted.audience], SigningAlgorithm="ES384", DurationSeconds=_LIFETIME
+        sts: Any = botocore.session.get_session().create_client("sts", region_name=region, config=limits)
+        response = sts.get_web_identity_token(
+            Audience=[request.audience], SigningAlgorithm="ES384", DurationSeconds=_LIFETIME
         )
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as fault:
-        raise IdentityError(f"AWS STS gave no identity token: {fault}{_advice(fault)}") from fault
-    return checked_token(str(answer["WebIdentityToken"]), "the answer of AWS STS")
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise IdentityError(f"AWS STS issued no identity token: {error}{_advice(error)}") from error
+    return check_token(str(response["WebIdentityToken"]), "the response from AWS STS")
 
 
-def _advice(fault: Exception) -> str:
-    code = getattr(fault, "response", {}).get("Error", {}).get("Code", "")
+def _advice(error: Exception) -> str:
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
     if code == "OutboundWebIdentityFederationDisabledException":
-        return "; run `aws iam enable-outbound-web-identity-federation` once for the account"
+        return "; run `aws iam enable-outbound-web-identity-federation` once in the account"
     if code.startswith("AccessDenied"):
         return "; allow the role sts:GetWebIdentityToken, conditioned on ForAllValues:StringEquals sts:IdentityTokenAudience"
     return ""

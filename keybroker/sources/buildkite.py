@@ -1,4 +1,4 @@
-"""Buildkite: the agent hands out a fresh token for each request.
+"""Buildkite: the agent issues a fresh token for each request.
 
 https://buildkite.com/docs/agent/v3/cli-oidc
 """
@@ -6,11 +6,11 @@ https://buildkite.com/docs/agent/v3/cli-oidc
 from __future__ import annotations
 
 from keybroker.sources import command
-from keybroker.sources.wanted import Wanted
+from keybroker.sources.identity_request import IdentityRequest
 
 
-def find(wanted: Wanted) -> str | None:
-    """Return a fresh token of the agent, None outside of Buildkite; raises IdentityError."""
-    if not wanted.environ.get("BUILDKITE"):
+def find(request: IdentityRequest) -> str | None:
+    """Return a fresh token from the agent, None outside of Buildkite; raises IdentityError."""
+    if not request.environ.get("BUILDKITE"):
         return None
-    return command.token_of(["buildkite-agent", "oidc", "request-token", "--audience", wanted.audience], wanted)
+    return command.run_for_token(["buildkite-agent", "oidc", "request-token", "--audience", request.audience], request)

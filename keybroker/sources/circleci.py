@@ -1,4 +1,4 @@
-"""CircleCI: its tool makes a token for any audience.
+"""CircleCI: its command line issues a token for any audience.
 
 https://circleci.com/docs/openid-connect-tokens/
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 
 from keybroker.sources import command
-from keybroker.sources.wanted import Wanted
+from keybroker.sources.identity_request import IdentityRequest
 
 
-def find(wanted: Wanted) -> str | None:
-    """Return a fresh token of the organisation's issuer, None outside of CircleCI; raises IdentityError."""
-    if not wanted.environ.get("CIRCLECI"):
+def find(request: IdentityRequest) -> str | None:
+    """Return a fresh token from the organisation's issuer, None outside of CircleCI; raises IdentityError."""
+    if not request.environ.get("CIRCLECI"):
         return None
-    claims = json.dumps({"aud": wanted.audience})
-    return command.token_of(["circleci", "run", "oidc", "get", "--claims", claims], wanted)
+    claims = json.dumps({"aud": request.audience})
+    return command.run_for_token(["circleci", "run", "oidc", "get", "--claims", claims], request)

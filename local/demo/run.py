@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from keybroker.cli.failure import Failure
+from keybroker.cli.command_error import CommandError
 from local.demo import server, signals
 from local.demo.check import CheckFailedError
 from local.demo.console import Console, OutputClosedError
@@ -134,6 +134,6 @@ def _isolate() -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Failure):
+    if isinstance(error, CommandError):
         return "; ".join(error.lines)
     return str(error) if isinstance(error, CheckFailedError) else f"{type(error).__name__}: {error}"

@@ -11,7 +11,7 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam
 
 import keybroker
-from keybroker.cli.administration import Administration
+from keybroker.cli.admin_client import AdminClient
 from local.demo.check import CheckFailedError, check
 from local.demo.console import mask
 from local.demo.state import MODEL, DemoState, claims
@@ -132,9 +132,9 @@ def _row(event: dict[str, Any]) -> tuple[str, ...]:
     return at, event["kind"], who, why, event["request_id"][:8]
 
 
-def _admin(state: DemoState) -> Administration:
+def _admin(state: DemoState) -> AdminClient:
     """Return the product's own client; it signs with the AWS credentials that run.py put into the environment."""
-    return Administration(state.server.broker)
+    return AdminClient(state.server.broker)
 
 
 def _audit(state: DemoState, **filters: str) -> list[dict[str, Any]]:

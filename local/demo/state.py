@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keybroker
-from keybroker import bounded_http
-from keybroker.bounded_http import Answer
+from keybroker import http_client
+from keybroker.http_client import Response
 from local.demo.check import check
 from local.demo.console import Console
 from local.demo.server import DemoServer
@@ -67,9 +67,9 @@ class DemoState:
         return keybroker.exchange_token(self.server.broker, identity_token, "openai")
 
 
-def http(method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
+def http(method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
     """Make one HTTP call without an SDK; raises CheckFailedError unless the status is 200."""
-    response = bounded_http.call(method, url, body, headers or {}, _TIMEOUT, _RESPONSE_LIMIT)
+    response = http_client.call(method, url, body, headers or {}, _TIMEOUT, _RESPONSE_LIMIT)
     check(f"the status of {method} {url.partition('?')[0]}", response.status, 200)
     return response
 

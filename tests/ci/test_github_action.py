@@ -111,7 +111,7 @@ def test_a_job_gets_a_token_that_works_until_the_job_ends(running: Running, tmp_
         assert outputs["expires-at"].endswith("Z")
         assert status(running, outputs["token"]) == 200
         ended = one.step("revoke", **one.state())
-    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "keybroker: the token is taken back")
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "keybroker: the token is revoked")
     assert status(running, outputs["token"]) == 403
 
 
@@ -198,9 +198,9 @@ def test_without_a_broker_the_job_is_told_and_its_end_fails_nothing(running: Run
         done = one.step("token", INPUT_URL=nowhere)
         ended = one.step("revoke", STATE_URL=nowhere, STATE_TOKEN="x")
     assert done.returncode == 1
-    assert done.stdout.startswith("::error title=Keybroker::127.0.0.1:1 cannot be reached")
+    assert done.stdout.startswith("::error title=Keybroker::cannot reach 127.0.0.1:1")
     assert ended.returncode == 0
-    assert ended.stdout.splitlines()[1].startswith("::warning title=Keybroker::the token was not taken back")
+    assert ended.stdout.splitlines()[1].startswith("::warning title=Keybroker::the token was not revoked")
 
 
 def test_a_job_that_got_no_token_has_none_to_take_back(running: Running, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def run(
 def test_a_gitlab_job_that_extends_the_template_makes_a_call(running: Running, tmp_path: Path) -> None:
     job = read("gitlab.yml")[".keybroker"]
     [(variable, wanted)] = job["id_tokens"].items()
-    assert variable == gitlab.variable(wanted["aud"])
+    assert variable == gitlab.variable_name(wanted["aud"])
     token = running.mint("71001", aud=wanted["aud"])
     commands = [*job["before_script"], "keybroker exec --key openai -- python eval.py"]
     code, said = run(tmp_path, running, commands, {}, GITLAB_CI="true", **{variable: token})
@@ -127,6 +127,6 @@ def test_the_projected_token_is_where_the_library_looks_and_for_the_usual_audien
     [mount] = pod["containers"][0]["volumeMounts"]
     assert (mount["name"], mount["readOnly"]) == (volume["name"], True)
     assert f"{mount['mountPath']}/{source['serviceAccountToken']['path']}" == kubernetes.PATH
-    assert source["serviceAccountToken"]["audience"] == ambient.AUDIENCE
+    assert source["serviceAccountToken"]["audience"] == ambient.DEFAULT_AUDIENCE
     assert pod["serviceAccountName"] == manifests[0]["metadata"]["name"]
     assert pod["automountServiceAccountToken"] is False

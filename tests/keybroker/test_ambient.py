@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from keybroker import IdentityError, KeybrokerError, NoIdentity, ambient, find_identity
-from keybroker.ambient import ON_REQUEST, SIGNED, SOURCES, Identity
+from keybroker.ambient import AWS_SIGV4, ON_REQUEST, SOURCES, Identity
 from tests.scripted_broker import bare_surroundings, jwt
 
 TOKEN = jwt(aud="keybroker")
-PARTS = {"__init__", "wanted", "checked_token", "command", "patient_get"}
+PARTS = {"__init__", "identity_request", "command", "retry"}
 """Modules that sources are made of."""
 
 
@@ -25,7 +25,7 @@ def test_where_nothing_is_found_it_lists_what_was_looked_for() -> None:
     with pytest.raises(NoIdentity) as caught:
         find_identity(environ={})
     lines = str(caught.value).splitlines()
-    assert lines[0] == "nothing here says who this program is; looked for:"
+    assert lines[0] == "no workload identity found; tried:"
     assert lines[1:] == [f"  {what}" for _, what in SOURCES.values()]
 
 
@@ -54,7 +54,7 @@ def test_there_and_broken_is_an_error_and_not_the_next_source() -> None:
 def test_a_source_that_is_named_is_the_only_one_that_is_tried() -> None:
     environ = {"GITHUB_ACTIONS": "true", "KEYBROKER_ID_TOKEN": TOKEN, "KEYBROKER_IDENTITY": "environment"}
     assert find_identity(environ=environ) == Identity("environment", TOKEN)
-    with pytest.raises(NoIdentity, match=r"KEYBROKER_IDENTITY is 'circleci', and there is none here: a CircleCI job"):
+    with pytest.raises(NoIdentity, match=r"KEYBROKER_IDENTITY is 'circleci', but this was not found: a CircleCI job"):
         find_identity(environ={**environ, "KEYBROKER_IDENTITY": "circleci"})
 
 
@@ -94,7 +94,7 @@ def test_aws_credentials_are_an_identity_without_a_token(monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMADEUP")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
     try:
-        assert find_identity() == Identity(SIGNED, "")
+        assert find_identity() == Identity(AWS_SIGV4, "")
     finally:
         aws._chain.cache_clear()
 

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from keybroker import IdentityError, NoIdentity, find_identity
 from keybroker.ambient import Identity
 from keybroker.sources import command, gitlab, google, kubernetes
-from keybroker.sources.checked_token import LIMIT, checked_token
-from keybroker.sources.wanted import Wanted
+from keybroker.sources.identity_request import LIMIT, IdentityRequest, check_token
 from tests.running import Running
 from tests.scripted_broker import bare_surroundings, jwt
 
@@ -93,11 +92,11 @@ def test_a_token_in_a_variable_is_taken_as_it_is() -> None:
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
-        (b"not a token", "holds no identity token"),
-        (b"a.b", "holds no identity token"),
-        (b"a.b.c.d", "holds no identity token"),
-        (b"a.b.c d", "holds no identity token"),
-        (b"\xff\xfe.b.c", "holds no identity token"),
+        (b"not a token", "is not an identity token"),
+        (b"a.b", "is not an identity token"),
+        (b"a.b.c.d", "is not an identity token"),
+        (b"a.b.c d", "is not an identity token"),
+        (b"\xff\xfe.b.c", "is not an identity token"),
         (b"a." + b"b" * LIMIT + b".c", "at most 16384"),
     ],
 )
@@ -130,14 +129,14 @@ def test_a_file_and_a_variable_at_once_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_token_file_without_an_end_is_read_no_further_than_a_token_is_long() -> None:
-    with pytest.raises(IdentityError, match=r"at most|holds no identity token"):
+    with pytest.raises(IdentityError, match=r"at most|is not an identity token"):
         find_identity(environ={"KEYBROKER_ID_TOKEN_FILE": "/dev/zero"})
 
 
 @given(text=st.text())
 def test_whatever_is_no_token_is_refused_without_being_quoted(text: str) -> None:
     try:
-        token = checked_token(text, "the source")
+        token = check_token(text, "the source")
     except IdentityError as fault:
         assert len(text.strip()) < 3 or text.strip() not in str(fault)  # noqa: PT017  both outcomes are tested
     else:
@@ -190,10 +189,10 @@ def test_a_github_job_without_the_permission_is_told_the_lines_to_add(missing: s
     ("status", "body", "said"),
     [
         (403, "", "HTTP 403.*id-token: write"),
-        (200, "<html>", "without an identity token"),
-        (200, "[]", "without an identity token"),
-        (200, "{}", "without an identity token"),
-        (200, '{"value": 7}', "without an identity token"),
+        (200, "<html>", "has no identity token"),
+        (200, "[]", "has no identity token"),
+        (200, "{}", "has no identity token"),
+        (200, '{"value": 7}', "has no identity token"),
         (200, '{"value": ""}', "is empty"),
         (302, "", "HTTP 302"),
     ],
@@ -242,7 +241,7 @@ def test_a_gitlab_job_without_a_token_is_told_the_lines_to_add() -> None:
 
 @given(audience=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1))
 def test_gitlabs_variable_has_the_name_that_other_tools_expect(audience: str) -> None:
-    name = gitlab.variable(audience)
+    name = gitlab.variable_name(audience)
     token = jwt(aud=audience)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GITLAB_CI", "true")
@@ -277,7 +276,7 @@ def test_buildkites_agent_is_asked_for_our_audience(tmp_path: Path, monkeypatch:
 
 
 def test_a_tool_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(IdentityError, match="buildkite-agent is not on the PATH"):
+    with pytest.raises(IdentityError, match="buildkite-agent is not on PATH"):
         find_identity(environ={"BUILDKITE": "true", "PATH": str(tmp_path)})
 
 
@@ -289,9 +288,9 @@ def test_a_tool_that_fails_is_quoted_by_its_stderr_alone(tmp_path: Path) -> None
 
 
 def test_a_tool_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "PATIENCE", 0.3)
+    monkeypatch.setattr(command, "TIMEOUT", 0.3)
     script = f"echo {TOKEN}; exec sleep 60"
-    with pytest.raises(IdentityError, match="gave no identity token within") as caught:
+    with pytest.raises(IdentityError, match="issued no identity token within") as caught:
         find_identity(environ={"CIRCLECI": "true", **tool(tmp_path, "circleci", script)})
     assert caught.value.__cause__.__cause__ is None  # type: ignore[union-attr]  # what it printed is not kept
 
@@ -322,7 +321,7 @@ def test_google_without_a_service_account_says_so(site: Site) -> None:
 
 
 def test_a_metadata_server_that_is_away_is_an_error() -> None:
-    with pytest.raises(IdentityError, match=r"metadata server gave no identity token.*cannot be reached"):
+    with pytest.raises(IdentityError, match=r"metadata server issued no identity token.*cannot reach"):
         find_identity(environ={"GCE_METADATA_HOST": "127.0.0.1:1", "K_SERVICE": "job"})
 
 
@@ -339,13 +338,13 @@ def test_a_machine_of_googles_is_known_by_its_product_name(tmp_path: Path, name:
 
 
 def test_a_projected_token_is_found_in_a_pod_and_read_anew(tmp_path: Path) -> None:
-    wanted = Wanted("keybroker", {"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+    wanted = IdentityRequest("keybroker", {"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
     file = tmp_path / "token"
     assert kubernetes.find(wanted, str(file)) is None
     for token in (jwt(jti="1"), jwt(jti="2")):
         file.write_text(token)
         assert kubernetes.find(wanted, str(file)) == token
-    assert kubernetes.find(Wanted("keybroker", {}), str(file)) is None
+    assert kubernetes.find(IdentityRequest("keybroker", {}), str(file)) is None
     file.write_text("")
     with pytest.raises(IdentityError, match=r"the projected token .* is empty"):
         kubernetes.find(wanted, str(file))

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keybroker import Refused, Token, Unreachable
-from keybroker.elapsed import Instant
+from keybroker.clock import Timestamp
 from keybroker.errors import KeybrokerError
 from keybroker.refresh import Due
 from keybroker.shared_token import FORCED_APART, REST, SharedToken
@@ -36,7 +36,7 @@ class Source:
         self.fault: BaseException | None = None
         self.release = threading.Event()
         self.release.set()
-        self.shared = SharedToken(self.fetch, lambda: Instant(self.now, self.now))
+        self.shared = SharedToken(self.fetch, lambda: Timestamp(self.now, self.now))
 
     def fetch(self) -> Token:
         self.fetched += 1
@@ -57,7 +57,7 @@ class Source:
 
     def quiet(self) -> bool:
         """Say whether every fetch has ended and been noted."""
-        return self.done == self.fetched and self.shared._flight is None
+        return self.done == self.fetched and self.shared._pending is None
 
 
 @pytest.fixture
@@ -150,13 +150,13 @@ def test_a_token_ages_from_the_start_of_its_request(source: Source) -> None:
     source.release.set()
     thread.join(PATIENCE)
     held = source.shared.get()
-    assert held.age(Instant(source.now, source.now)) == 60
+    assert held.age(Timestamp(source.now, source.now)) == 60
 
 
 def test_after_a_machine_slept_its_token_is_replaced_though_the_steady_clock_stood_still() -> None:
     source = Source()
     wall = [1000.0]
-    source.shared = SharedToken(source.fetch, lambda: Instant(source.now, wall[0]))
+    source.shared = SharedToken(source.fetch, lambda: Timestamp(source.now, wall[0]))
     source.get()
     wall[0] += 3600
     assert source.get() == "token-2"
@@ -214,7 +214,7 @@ def test_in_its_last_seconds_the_valid_token_is_served_if_there_is_no_other(
     source.fault = fault
     source.now += 885
     assert source.get() == "token-1"
-    assert "the valid one is served on" in caplog.text
+    assert "still using the current one" in caplog.text
     assert "token-1" not in caplog.text
     source.now += REST[1]
     source.release.clear()
@@ -296,10 +296,10 @@ def test_no_replacement_for_a_rejected_token_is_an_error(source: Source) -> None
 
 def test_a_token_that_is_forgotten_is_not_served_again(source: Source) -> None:
     source.get()
-    held = source.shared.forget()
+    held = source.shared.discard()
     assert held is not None
     assert held.token.access_token == "token-1"
-    assert source.shared.forget() is None
+    assert source.shared.discard() is None
     assert source.get() == "token-2"
 
 
@@ -512,7 +512,7 @@ def test_a_valid_token_is_always_served_a_dead_one_never_and_each_call_costs_one
     source = Source()
     for event, value in events:
         before, held = source.fetched, source.shared._held
-        now = Instant(source.now, source.now)
+        now = Timestamp(source.now, source.now)
         valid = held is not None and held.due(now) is not Due.DEAD
         if event == "wait":
             source.now += value

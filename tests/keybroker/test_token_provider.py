@@ -139,7 +139,7 @@ def test_a_broker_that_goes_away_is_not_missed_while_the_token_lives() -> None:
 
 
 def test_without_a_url_it_says_which_variable_to_set() -> None:
-    with pytest.raises(NotConfigured, match="set KEYBROKER_URL, or give url="):
+    with pytest.raises(NotConfigured, match="set KEYBROKER_URL or pass url="):
         TokenProvider("openai")
 
 
@@ -147,12 +147,12 @@ def test_without_a_url_it_says_which_variable_to_set() -> None:
     "url", ["http://broker.example.com", "broker.example.com", "https://", "https://[", "https://a:b"]
 )
 def test_a_url_that_cannot_be_used_is_refused_at_once(url: str) -> None:
-    with pytest.raises(NotConfigured, match="the broker's URL"):
+    with pytest.raises(NotConfigured, match="broker URL"):
         TokenProvider("openai", url)
 
 
 def test_a_key_has_a_name() -> None:
-    with pytest.raises(NotConfigured, match="name the key"):
+    with pytest.raises(NotConfigured, match="no key name"):
         TokenProvider("", "https://broker.example.com")
 
 
@@ -163,7 +163,7 @@ def test_nothing_is_fetched_before_it_is_asked_for() -> None:
 
 
 def test_without_an_identity_it_says_what_was_looked_for() -> None:
-    with pytest.raises(NoIdentity, match=r"KEYBROKER_ID_TOKEN_FILE names a file\n(.*\n)*.*AWS credentials"):
+    with pytest.raises(NoIdentity, match=r"a token file named by KEYBROKER_ID_TOKEN_FILE\n(.*\n)*.*AWS credentials"):
         TokenProvider("openai", "https://broker.example.com")()
 
 
@@ -222,7 +222,7 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def test_the_identity_token_is_for_the_audience_that_is_asked_for(job: Running) -> None:
-    with pytest.raises(Refused, match=r"for audience 'elsewhere'.*KEYBROKER_AUDIENCE"):
+    with pytest.raises(Refused, match=r"audience 'elsewhere'.*KEYBROKER_AUDIENCE"):
         TokenProvider("openai", job.broker, audience="elsewhere")()
 
 
@@ -280,7 +280,7 @@ def test_a_program_that_uses_it_imports_no_sdk_and_no_other_package() -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r});"
         "import keybroker; keybroker.TokenProvider('openai', 'https://broker.example.com').async_();"
-        "import keybroker.ambient, keybroker.revoke, keybroker.exchange;"
+        "import keybroker.ambient, keybroker.client;"
         "print(sorted({name.split('.')[0] for name in sys.modules} - {'keybroker', '__main__'} - sys.stdlib_module_names))"
     )
     done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True, timeout=60)

@@ -46,7 +46,7 @@ def run(
 
 def without_waiting(text: str) -> str:
     """Leave out what a command says when it has waited for a second, which depends on how busy the machine is."""
-    return re.sub(r"^(waiting for|looking) [^\n]* …\r?\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^(waiting for|looking|searching) [^\n]* …\r?\n", "", text, flags=re.MULTILINE)
 
 
 def bare() -> dict[str, str]:

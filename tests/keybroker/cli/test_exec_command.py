@@ -137,7 +137,7 @@ def test_several_keys_are_several_variables_but_a_grant_is_of_one(running: Runni
     done = run(*keys, "--", "sh", "-c", 'echo "$OPENAI_BASE_URL $ANTHROPIC_BASE_URL"', environ=job(running))
     assert done.out == f"{running.edge}/openai/v1 {running.edge}/anthropic\n"
     refused = run(*keys, "--grant", "ci", "--", "true", environ=job(running))
-    assert (refused.code, "about one key" in refused.err) == (1, True)
+    assert (refused.code, "apply to a single key" in refused.err) == (1, True)
 
 
 def test_no_program_is_started_without_a_token(running: Running, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from keybroker.cli import failure, program
+from keybroker.cli import program
+from keybroker.cli.command_error import from_error
 from keybroker.errors import IdentityError, KeybrokerError, NoIdentity, NotConfigured, Refused, Unreachable
 from tests.keybroker.cli import terminal
 from tests.keybroker.cli.keybroker_command import COMMAND, SECONDS, administrator, bare, job, run
@@ -86,16 +87,16 @@ def _shake(server: socket.socket, context: ssl.SSLContext) -> None:
     ],
 )
 def test_each_fault_of_the_library_has_its_exit_code_and_a_line(fault: KeybrokerError, code: int) -> None:
-    ended = failure.of(fault)
+    ended = from_error(fault)
     assert ended.code == code
     assert all(ended.lines)
 
 
 def test_the_librarys_own_advice_stands_alone() -> None:
     fault = Unreachable("no answer")
-    assert len(failure.of(fault).lines) == 2
+    assert len(from_error(fault).lines) == 2
     fault.advice = "Do this."
-    assert failure.of(fault).lines == ("no answer", "Do this.")
+    assert from_error(fault).lines == ("no answer", "Do this.")
 
 
 # What people see
@@ -158,17 +159,17 @@ def test_a_closed_output_is_said_in_a_line() -> None:
         [*COMMAND, "policy", "schema"], env=bare(), stdout=writing, stderr=subprocess.PIPE, timeout=SECONDS, check=False
     )
     os.close(writing)
-    said = b"the output was closed before everything was written\n"
+    said = b"output closed before everything was written\n"
     assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_a_fault_of_our_own_shows_its_kind_and_not_its_text(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(program.COMMANDS, "completion", "completion:_WHERE")  # a dict, which is no command
+    monkeypatch.setitem(program.COMMANDS, "completion", "completion:_INSTALLATION")  # a dict, which is no command
     monkeypatch.delenv("KEYBROKER_TRACEBACK", raising=False)
     assert program.run(["completion", "bash"]) == 1
-    told = "error: a fault in keybroker itself (AttributeError); KEYBROKER_TRACEBACK=1 shows where\n"
+    told = "error: internal error in keybroker (AttributeError); set KEYBROKER_TRACEBACK=1 for the traceback\n"
     assert capsys.readouterr().err == told
     monkeypatch.setenv("KEYBROKER_TRACEBACK", "1")
     with pytest.raises(AttributeError):
@@ -214,7 +215,7 @@ def test_without_its_extra_it_says_what_to_install() -> None:
     done = subprocess.run(
         [COMMAND[0], "-c", code], env=bare(), capture_output=True, text=True, timeout=SECONDS, check=False
     )
-    said = "error: the command line needs the extra: pip install 'keybroker[cli]'\n"
+    said = "error: the command line needs an extra: pip install 'keybroker[cli]'\n"
     assert (done.returncode, done.stderr) == (1, said)
 
 

@@ -24,7 +24,7 @@ def test_it_prints_the_variables_serves_and_ends_when_it_is_told_to(running: Run
         assert call("GET", f"{url[1]}/models", headers={"authorization": f"Bearer {key[1]}"}).status == 200
         process.send_signal(name)
         _, err = process.communicate(timeout=SECONDS)
-    assert (process.returncode, without_waiting(err)) == (0, "serving; Ctrl-C ends it\n")
+    assert (process.returncode, without_waiting(err)) == (0, "serving; press Ctrl-C to stop\n")
 
 
 def test_for_programs_it_prints_one_line_of_json(running: Running) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keybroker.cli.request_body import KEPT, Body, BodyMalformed, read
+from keybroker.cli.request_body import KEPT, Body, MalformedBodyError, read
 
 
 def body(content: bytes, *headers: tuple[str, str]) -> Body:
@@ -51,17 +51,17 @@ def test_a_request_without_either_has_no_body() -> None:
     ],
 )
 def test_a_body_that_has_two_ends_or_none_is_refused(headers: list[tuple[str, str]]) -> None:
-    with pytest.raises(BodyMalformed):
+    with pytest.raises(MalformedBodyError):
         body(b"abc", *headers)
 
 
 @pytest.mark.parametrize("content", [b"", b"x\r\nabc\r\n", b"-3\r\nabc\r\n", b"4\r\nabc", b"3\r\nabcd\r\n0\r\n\r\n"])
 def test_chunks_that_are_none_are_refused_when_they_are_read(content: bytes) -> None:
     found = body(content, ("transfer-encoding", "chunked"))
-    with pytest.raises(BodyMalformed):
+    with pytest.raises(MalformedBodyError):
         list(found.parts)
 
 
 def test_a_body_that_ends_too_early_is_refused() -> None:
-    with pytest.raises(BodyMalformed, match="too early"):
+    with pytest.raises(MalformedBodyError, match="ended early"):
         body(b"abc", ("content-length", "4"))

@@ -12,8 +12,8 @@ from tests.running import Running
 @pytest.mark.parametrize(
     ("answer", "code", "last"),
     [
-        ("n\n", 1, "error: nothing was done"),
-        ("\n", 1, "error: nothing was done"),
+        ("n\n", 1, "error: nothing was changed"),
+        ("\n", 1, "error: nothing was changed"),
         (terminal.CTRL_C, 130, "interrupted"),
     ],
 )

@@ -13,17 +13,19 @@ from tests.running import ROOT
 def test_a_childs_environment_has_the_token_and_the_address_and_nothing_that_would_win(name: str) -> None:
     variables = KNOWN[name]
     parent = dict.fromkeys((variables.key, variables.url, *variables.also, *variables.unset), "old") | {"PATH": "/bin"}
-    environ = sdk_variables.child(parent, {name: ("token", "https://edge.example/k")})
-    assert environ == {"PATH": "/bin"} | variables.set_to("token", "https://edge.example/k")
+    environ = sdk_variables.child_environ(parent, {name: ("token", "https://edge.example/k")})
+    assert environ == {"PATH": "/bin"} | variables.assignments("token", "https://edge.example/k")
 
 
 def test_several_sdks_are_set_at_once() -> None:
-    environ = sdk_variables.child({}, {"openai": ("a", "https://a.example"), "anthropic": ("b", "https://b.example")})
+    environ = sdk_variables.child_environ(
+        {}, {"openai": ("a", "https://a.example"), "anthropic": ("b", "https://b.example")}
+    )
     assert (environ["OPENAI_API_KEY"], environ["ANTHROPIC_API_KEY"]) == ("a", "b")
 
 
 def test_an_sdk_that_nobody_knows_has_variables_of_its_name() -> None:
-    assert sdk_variables.of("my-tool.2") == Variables("MY_TOOL_2_API_KEY", "MY_TOOL_2_BASE_URL", ours=True)
+    assert sdk_variables.variables_for("my-tool.2") == Variables("MY_TOOL_2_API_KEY", "MY_TOOL_2_BASE_URL", ours=True)
 
 
 def test_this_machines_address_is_reached_past_a_proxy() -> None:

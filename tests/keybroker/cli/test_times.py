@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from keybroker.cli import when
+from keybroker.cli import times
 
 NOW = 1_795_523_678
 
@@ -22,19 +22,19 @@ NOW = 1_795_523_678
     ],
 )
 def test_a_time_is_an_age_a_date_or_epoch_seconds(text: str, at: int) -> None:
-    assert when.read(text, NOW, -1) == at
+    assert times.parse_time(text, NOW, -1) == at
 
 
 def test_a_time_to_come_is_counted_from_now() -> None:
-    assert when.read("2h", NOW, 1) == NOW + 7200
+    assert times.parse_time("2h", NOW, 1) == NOW + 7200
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2w", "-2h", "2 h", "1234", "2026-13-01", "२h", "99999999d"])
 def test_anything_else_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
-        when.read(text, NOW, -1)
+        times.parse_time(text, NOW, -1)
 
 
 def test_a_time_is_shown_in_utc() -> None:
-    assert when.shown(NOW) == "2026-11-24 12:34:38Z"
-    assert when.shown(None) == when.shown(0) == ""
+    assert times.format_time(NOW) == "2026-11-24 12:34:38Z"
+    assert times.format_time(None) == times.format_time(0) == ""

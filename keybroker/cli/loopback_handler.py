@@ -1,4 +1,4 @@
-"""One call through the loopback address: the local key off, a token on, both bodies passed as they come."""
+"""One call through the loopback proxy: replaces the local key with a token, and streams both bodies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from keybroker.cli import request_body
-from keybroker.cli.request_body import Body, BodyMalformed
-from keybroker.cli.upstream import PATIENCE, Upstream
+from keybroker.cli.request_body import Body, MalformedBodyError
+from keybroker.cli.upstream import TIMEOUT, Upstream
 from keybroker.errors import KeybrokerError, Refused
 
 if TYPE_CHECKING:
@@ -22,87 +22,93 @@ _CHUNK = 64 * 1024
 _KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 """Where SDKs put their key."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
-# RFC 9110 section 7.6.1, and what is said anew for each connection.
-_OF_THE_CONNECTION = {
+# RFC 9110 section 7.6.1, and the headers that are set anew for each connection.
+_HOP_BY_HOP = {
     *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
     *("host", "expect", "content-length"),
 }
 
 
-class LoopbackCall(BaseHTTPRequestHandler):
-    """Passes calls on, one after the other, for as long as the client keeps the connection."""
+class LoopbackHandler(BaseHTTPRequestHandler):
+    """Forwards a connection's calls, one after the other."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    timeout = PATIENCE
+    timeout = TIMEOUT
 
-    def _pass_on(self) -> None:
+    def _forward(self) -> None:
         name, _, rest = self.path.removeprefix("/").partition("/")
         upstream = self._server.upstreams.get(name.partition("?")[0])
-        # SECURITY: other programs of this machine's users can reach the address, too (tests/keybroker/cli/test_loopback.py).
-        if not self._knows_the_key():
-            return self._refuse(401, "invalid_token", "this address wants the key that keybroker gave with it")
+        # SECURITY: other users' programs on this machine can reach the proxy, too (tests/keybroker/cli/test_loopback.py).
+        if not self._has_key():
+            return self._refuse(
+                401,
+                "invalid_token",
+                "this loopback proxy requires the key that keybroker set together with its address",
+            )
         if upstream is None or not self.path.startswith("/"):
-            known = ", ".join(f"/{one}/…" for one in self._server.upstreams)
-            return self._refuse(404, "not_found", f"there is only {known} here")
+            known = ", ".join(f"/{name}/…" for name in self._server.upstreams)
+            return self._refuse(404, "not_found", f"no such path; this proxy serves {known}")
         try:
             body = request_body.read(self.headers, self.rfile)
-            connection, response = self._answered(upstream, rest, body)
-        except BodyMalformed as fault:
-            return self._refuse(400, "invalid_request", str(fault))
-        except KeybrokerError as fault:
-            return self._refuse(fault.status if isinstance(fault, Refused) else 502, "no_token", str(fault))
-        except (OSError, HTTPException) as fault:
-            text = f"the edge cannot be reached: {str(fault) or type(fault).__name__}"
+            connection, response = self._exchange(upstream, rest, body)
+        except MalformedBodyError as error:
+            return self._refuse(400, "invalid_request", str(error))
+        except KeybrokerError as error:
+            return self._refuse(error.status if isinstance(error, Refused) else 502, "no_token", str(error))
+        except (OSError, HTTPException) as error:
+            text = f"cannot reach the edge: {str(error) or type(error).__name__}"
             return self._refuse(502, "unreachable", text)
         return self._finish(upstream, connection, response)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _pass_on  # noqa: N815  as http.server has it
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _forward  # noqa: N815  as http.server has it
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as http.server has it
-        """Log nothing: a path may hold the key."""
+        """Log nothing: a path may contain the key."""
 
     @property
     def _server(self) -> Server:
         return cast("Server", self.server)
 
-    def _knows_the_key(self) -> bool:
-        shown = [self.headers.get(name, "") for name in _KEY_HEADERS]
-        shown += [value for name, value in parse_qsl(urlsplit(self.path).query) if name == "key"]
+    def _has_key(self) -> bool:
+        candidates = [self.headers.get(name, "") for name in _KEY_HEADERS]
+        candidates += [value for name, value in parse_qsl(urlsplit(self.path).query) if name == "key"]
         key = self._server.key.encode()
-        return any(hmac.compare_digest(one.rpartition(" ")[2].encode(), key) for one in shown)
+        return any(hmac.compare_digest(text.rpartition(" ")[2].encode(), key) for text in candidates)
 
-    def _answered(self, upstream: Upstream, rest: str, body: Body) -> tuple[HTTPConnection, HTTPResponse]:
-        """Return the edge's answer; after a 401, which says that a fresh token could help, that to a second try."""
+    def _exchange(self, upstream: Upstream, rest: str, body: Body) -> tuple[HTTPConnection, HTTPResponse]:
+        """Return the edge's response; after a 401, which means that a fresh token could help, retry once."""
         token = upstream.provider()
-        connection, response = self._ask(upstream, rest, body, token)
+        connection, response = self._send_reusing(upstream, rest, body, token)
         if response.status == 401 and body.repeats:
             with contextlib.suppress(KeybrokerError):
                 fresh = upstream.provider.another(token)
                 if fresh != token:
                     connection.close()
-                    return self._ask(upstream, rest, body, fresh)
+                    return self._send_reusing(upstream, rest, body, fresh)
         return connection, response
 
-    def _ask(self, upstream: Upstream, rest: str, body: Body, token: str) -> tuple[HTTPConnection, HTTPResponse]:
+    def _send_reusing(
+        self, upstream: Upstream, rest: str, body: Body, token: str
+    ) -> tuple[HTTPConnection, HTTPResponse]:
         kept = upstream.take() if body.repeats else None
         if kept is not None:
             try:
-                return kept, self._sent(kept, upstream, rest, body, token)
+                return kept, self._send(kept, upstream, rest, body, token)
             except ConnectionError:
-                # The edge closed it in the same moment. Whether it took the call is not known, so what could be done
-                # twice is not sent anew here (test_a_call_that_may_have_been_taken_is_not_sent_twice).
+                # The edge closed it at the same moment. It may have taken the call, so unsafe methods are not sent
+                # again (test_a_call_that_may_have_been_taken_is_not_sent_twice).
                 if self.command not in _SAFE:
                     raise
         connection = upstream.connect()
-        return connection, self._sent(connection, upstream, rest, body, token)
+        return connection, self._send(connection, upstream, rest, body, token)
 
-    def _sent(self, connection: HTTPConnection, upstream: Upstream, rest: str, body: Body, token: str) -> HTTPResponse:
+    def _send(self, connection: HTTPConnection, upstream: Upstream, rest: str, body: Body, token: str) -> HTTPResponse:
         try:
             target = f"{urlsplit(upstream.root).path}/{_without_key(rest, self._server.key)}"
             connection.putrequest(self.command, target, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in (*_OF_THE_CONNECTION, *_KEY_HEADERS):
+                if name.lower() not in (*_HOP_BY_HOP, *_KEY_HEADERS):
                     connection.putheader(name, value)
             connection.putheader("authorization", f"Bearer {token}")
             if body.length is None:
@@ -121,7 +127,7 @@ class LoopbackCall(BaseHTTPRequestHandler):
         except BaseException:
             connection.close()
             raise
-        response.close()  # it was read to its end; the connection is of use again once this is said
+        response.close()  # it was read to its end; the connection can be reused only after this
         if response.will_close:
             connection.close()
         else:
@@ -130,7 +136,7 @@ class LoopbackCall(BaseHTTPRequestHandler):
     def _relay(self, response: HTTPResponse) -> None:
         self.send_response_only(response.status, response.reason)
         for name, value in response.getheaders():
-            if name.lower() not in _OF_THE_CONNECTION:
+            if name.lower() not in _HOP_BY_HOP:
                 self.send_header(name, value)
         bare = self.command == "HEAD" or response.status in (204, 304)
         length = response.headers.get("content-length")
@@ -142,14 +148,14 @@ class LoopbackCall(BaseHTTPRequestHandler):
         elif not bare:
             self.close_connection = True
         self.end_headers()
-        # If the edge breaks off, this raises: the connection closes without a last chunk, and the client sees the break.
+        # If the edge stops early, this raises: the connection closes without a last chunk, and the client notices.
         while chunk := response.read1(_CHUNK):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
 
     def _refuse(self, status: int, code: str, text: str) -> None:
-        """Answer in the form that every SDK shows the text of."""
+        """Answer with an error body whose text every SDK shows."""
         kind = "authentication_error" if status == 401 else "api_error"
         error = {"message": text, "type": kind, "param": None, "code": code}
         body = json.dumps({"type": "error", "error": error}).encode()
@@ -157,15 +163,15 @@ class LoopbackCall(BaseHTTPRequestHandler):
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         self.send_header("x-should-retry", "false")
-        # Of the request's body nothing may have been read, so the next request cannot be found.
+        # The request's body may be unread, so the start of a next request could not be found.
         self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
 
 def _without_key(target: str, key: str) -> str:
-    """Return the rest of a target without `key=…`, otherwise as it was sent."""
+    """Return a target without our `key=…`, otherwise as it was sent."""
     path, mark, query = target.partition("?")
-    mine = {f"key={key}", f"key={quote(key)}"}
-    kept = [pair for pair in query.split("&") if pair not in mine]
+    ours = {f"key={key}", f"key={quote(key)}"}
+    kept = [pair for pair in query.split("&") if pair not in ours]
     return f"{path}{mark if any(kept) else ''}{'&'.join(kept)}"

@@ -1,4 +1,4 @@
-"""Where providers' keys lie about: the environment, `.env` files, shell histories, the working tree."""
+"""Finds leaked providers' keys in the environment, `.env` files, shell histories and the working tree."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from pathlib import Path
 from keybroker.cli import provider_key_pattern
 
 FILES = 20_000
-"""Files that are looked at, at most."""
+"""Files that are read, at most."""
 _SIZE = 1024 * 1024
-"""Bytes of a file that is looked at; keys stand in small files, and histories are read from their end."""
+"""Bytes that are read of a file, from its end: keys are in small files, and at the end of histories."""
 _HISTORIES = (".bash_history", ".zsh_history", ".local/share/fish/fish_history", ".python_history")
-_NOT_OURS = {".git", "node_modules", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", "dist", "build"}
+_SKIPPED = {".git", "node_modules", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", "dist", "build"}
 
 
 @dataclass(frozen=True, slots=True)
-class Lying:
-    """A provider's key that somebody can find. place: `environment: NAME`, or a file and a line."""
+class LeakedKey:
+    """A provider's key in the open. location: `environment: NAME`, or a file and a line."""
 
     provider: str
-    place: str
+    location: str
 
 
-def look(environ: Mapping[str, str], tree: Path, home: Path) -> Iterator[Lying]:
-    """Yield the providers' keys that are found. tree: the working tree, home: where the shell histories are."""
+def scan(environ: Mapping[str, str], tree: Path, home: Path) -> Iterator[LeakedKey]:
+    """Yield the providers' keys that are found. tree: the working tree. home: where the shell histories are."""
     for name, value in environ.items():
         for found in provider_key_pattern.find(f"{name}={value}"):
-            yield Lying(found.provider, f"environment: {name}")
+            yield LeakedKey(found.provider, f"environment: {name}")
     histories = (home / name for name in _HISTORIES)
     for path in itertools.islice(itertools.chain(histories, _files(tree)), FILES):
         for found in provider_key_pattern.find(_text(path)):
-            yield Lying(found.provider, f"{_shown(path, tree, home)}:{found.line}")
+            yield LeakedKey(found.provider, f"{_shown(path, tree, home)}:{found.line}")
 
 
 def _files(tree: Path) -> Iterator[Path]:
-    """Yield the files of a tree; of a git checkout those that git knows, and each `.env` file, which it should not."""
-    listed = _git(tree)
+    """Yield the files of a tree; in a git checkout those that git knows, and every `.env` file, which git should ignore."""
+    listed = _git_files(tree)
     if listed is None:
         yield from _walk(tree, lambda _name: True)
         return
@@ -49,7 +49,7 @@ def _files(tree: Path) -> Iterator[Path]:
     yield from (path for path in _walk(tree, lambda name: name.startswith(".env")) if path not in known)
 
 
-def _git(tree: Path) -> list[Path] | None:
+def _git_files(tree: Path) -> list[Path] | None:
     command = ["git", "-C", str(tree), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=30, check=False)  # noqa: S603  git, with a path
@@ -62,25 +62,25 @@ def _git(tree: Path) -> list[Path] | None:
 
 def _walk(tree: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
     for folder, folders, names in os.walk(tree):
-        folders[:] = sorted(name for name in folders if name not in _NOT_OURS)
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED)
         yield from (Path(folder) / name for name in sorted(names) if wanted(name))
 
 
 def _text(path: Path) -> str:
-    """Return the text of a file, or of its end; "" if it is none or cannot be read."""
+    """Return the text at a file's end, "" if it is not a text file or cannot be read."""
     try:
         if not path.is_file():
             return ""
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - _SIZE, 0))
-            read = file.read(_SIZE)
+            content = file.read(_SIZE)
     except OSError:
         return ""
-    return "" if b"\0" in read[:1024] else read.decode("utf-8", "replace")
+    return "" if b"\0" in content[:1024] else content.decode("utf-8", "replace")
 
 
 def _shown(path: Path, tree: Path, home: Path) -> str:
-    for base, before in ((tree, ""), (home, "~/")):
-        if path.is_relative_to(base):
-            return before + str(path.relative_to(base))
+    for folder, prefix in ((tree, ""), (home, "~/")):
+        if path.is_relative_to(folder):
+            return prefix + str(path.relative_to(folder))
     return str(path)

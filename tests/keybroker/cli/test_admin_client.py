@@ -7,39 +7,39 @@ import threading
 import pytest
 
 from keybroker import aws
-from keybroker.cli import administration
-from keybroker.cli.administration import Administration, segment
-from keybroker.cli.failure import LOCAL, QUOTA, REFUSED, REMOTE, Failure
+from keybroker.cli import admin_client
+from keybroker.cli.admin_client import AdminClient, segment
+from keybroker.cli.command_error import LOCAL, QUOTA, REFUSED, REMOTE, CommandError
 from tests.keybroker.cli.canned_server import SECONDS, request, serving
 from tests.keybroker.cli.keybroker_command import administrator, run
 from tests.running import Running
 
 
 @pytest.fixture
-def there(running: Running, monkeypatch: pytest.MonkeyPatch) -> Administration:
+def there(running: Running, monkeypatch: pytest.MonkeyPatch) -> AdminClient:
     for name, value in administrator(running).items():
         monkeypatch.setenv(name, value)
     aws._chain.cache_clear()
-    return Administration(running.broker)
+    return AdminClient(running.broker)
 
 
 def test_a_list_is_read_over_all_its_pages(
-    there: Administration, running: Running, monkeypatch: pytest.MonkeyPatch
+    there: AdminClient, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(5):
         running.token("3001")
     query = {"principal": running.sub("3001"), "kind": "token.issued"}
     whole = list(there.items("/admin/audit", query))
     assert len(whole) == 5
-    monkeypatch.setattr(administration, "_PAGE", 2)
+    monkeypatch.setattr(admin_client, "_PAGE", 2)
     assert list(there.items("/admin/audit", query)) == whole
     assert list(there.items("/admin/audit", query, 3)) == whole[:3]
 
 
-def test_odd_ids_and_values_are_signed_as_they_are_sent(there: Administration) -> None:
+def test_odd_ids_and_values_are_signed_as_they_are_sent(there: AdminClient) -> None:
     for odd in ("https://ci.example|a:b c/ä", "a+b&c=d%2F", "~-_."):
         assert list(there.items("/admin/audit", {"principal": odd})) == []
-        with pytest.raises(Failure, match="not_found"):
+        with pytest.raises(CommandError, match="not_found"):
             there.get(f"/admin/principals/{segment(odd)}")
 
 
@@ -64,17 +64,17 @@ def test_each_refusal_has_its_line_and_its_exit_code(
     status: int, body: dict[str, object], code: int, line: str
 ) -> None:
     text = json.dumps(body)
-    with serving(PROBLEM.format(status, len(text), text).encode()) as server, pytest.raises(Failure) as caught:
-        Administration(server.url).get("/admin/keys")
+    with serving(PROBLEM.format(status, len(text), text).encode()) as server, pytest.raises(CommandError) as caught:
+        AdminClient(server.url).get("/admin/keys")
     assert (caught.value.code, caught.value.lines[0]) == (code, line)
 
 
 @pytest.mark.parametrize("body", ["<html>", "", "[" * 100_000])
 @pytest.mark.usefixtures("there")
 def test_what_is_no_json_is_no_broker(body: str) -> None:
-    with serving(PROBLEM.format(200, len(body), body).encode()) as server, pytest.raises(Failure) as caught:
-        Administration(server.url).get("/admin/keys")
-    assert (caught.value.code, "no broker is there" in caught.value.lines[0]) == (REMOTE, True)
+    with serving(PROBLEM.format(200, len(body), body).encode()) as server, pytest.raises(CommandError) as caught:
+        AdminClient(server.url).get("/admin/keys")
+    assert (caught.value.code, "not a Keybroker broker" in caught.value.lines[0]) == (REMOTE, True)
 
 
 def test_a_revocation_whose_answer_was_lost_is_made_once(running: Running) -> None:
@@ -82,7 +82,7 @@ def test_a_revocation_whose_answer_was_lost_is_made_once(running: Running) -> No
         threading.Thread(target=_lose_the_first_answer, args=(relay, running.broker), daemon=True).start()
         environ = {**administrator(running), "KEYBROKER_URL": f"http://127.0.0.1:{relay.getsockname()[1]}"}
         done = run("revoke", "principal", running.sub("3002"), "--reason", "a test", environ=environ)
-    assert (done.code, "no answer; once more" in done.err) == (0, True), done
+    assert (done.code, "no response; retrying" in done.err) == (0, True), done
     found = running.administer("GET", "/admin/revocations?scope=principal").json["items"]
     assert [one["id"] for one in found if one["target"] == running.sub("3002")] == [done.out.strip()]
 

@@ -11,12 +11,12 @@ import click
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def shown(at: int | None) -> str:
+def format_time(at: int | None) -> str:
     """Return epoch seconds as `2026-11-24 09:30:00Z`, "" for none."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at else ""
 
 
-def read(text: str, now: int, direction: int) -> int:
+def parse_time(text: str, now: int, direction: int) -> int:
     """Return the epoch seconds of `2h` (that far from now: direction -1 back, 1 ahead), of a date, or of a number.
 
     A date without an offset is in UTC. Raises ValueError.
@@ -25,12 +25,12 @@ def read(text: str, now: int, direction: int) -> int:
         return now + direction * int(match[1]) * _UNITS[match[2]]
     if re.fullmatch(r"\d{5,10}", text, re.ASCII):
         return int(text)
-    found = datetime.fromisoformat(text)
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    parsed = datetime.fromisoformat(text)
+    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
 
 
-class When(click.ParamType[int]):
-    """A time on the command line. direction: of `2h`, see `read`."""
+class TimeParam(click.ParamType[int]):
+    """A time on the command line. direction: of `2h`, see `parse_time`."""
 
     name = "time"
 
@@ -42,10 +42,11 @@ class When(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return read(str(value), int(time.time()), self._direction)
+            return parse_time(str(value), int(time.time()), self._direction)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r}: 30m, 2h, 7d, 2026-11-24, 2026-11-24T09:30 or epoch seconds", param, ctx)
+            text = f"{value!r} is not a time; use 30m, 2h, 7d, 2026-11-24, 2026-11-24T09:30 or epoch seconds"
+            self.fail(text, param, ctx)
 
 
-PAST = When(-1)
-FUTURE = When(1)
+PAST = TimeParam(-1)
+FUTURE = TimeParam(1)

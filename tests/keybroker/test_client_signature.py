@@ -145,7 +145,7 @@ def test_sts_is_asked_for_a_token_for_our_audience(sts: dict[str, str]) -> None:
     [
         ("OutboundWebIdentityFederationDisabledException", "aws iam enable-outbound-web-identity-federation"),
         ("AccessDenied", "allow the role sts:GetWebIdentityToken"),
-        ("Throttling", "STS gave no identity token"),
+        ("Throttling", "STS issued no identity token"),
     ],
 )
 def test_what_sts_refuses_is_said_with_what_to_do(sts: dict[str, str], code: str, said: str) -> None:

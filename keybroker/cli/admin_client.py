@@ -1,0 +1,123 @@
+"""Calls to the broker's administration API (docs/admin.md), signed with AWS Signature Version 4."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from keybroker import aws, http_client
+from keybroker.cli import output
+from keybroker.cli.command_error import LOCAL, QUOTA, REFUSED, REMOTE, CommandError
+from keybroker.errors import Unreachable
+from keybroker.http_client import Response
+
+_TIMEOUT = 30.0
+"""Seconds; API Gateway itself waits no longer than 29."""
+_RESPONSE_LIMIT = 16 * 1024 * 1024
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """A successful response. body: its JSON. etag: the policy's version in quotes, or ""."""
+
+    body: Any
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdminClient:
+    """The administration API under `url` + `/admin/…`."""
+
+    url: str
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401  any JSON
+        """Return the body of a GET; raises CommandError."""
+        return self.call("GET", path, query).body
+
+    def items(self, path: str, query: Mapping[str, object], most: int | None = None) -> Iterator[Any]:
+        """Yield a list's items from all its pages, `most` of them at most; raises CommandError."""
+        page_query, left = dict(query), most
+        while left is None or left > 0:
+            page = self.get(path, {**page_query, "limit": _PAGE if left is None else min(left, _PAGE)})
+            yield from page["items"][:left]
+            left = None if left is None else left - len(page["items"])
+            if page["next"] is None:
+                return
+            page_query["after"] = page["next"]
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ApiResponse:
+        """Make one call. query: values that are None or False are left out. body: sent as JSON. Raises CommandError."""
+        data = b"" if body is None else json.dumps(body).encode()
+        url = f"{self.url}{path}{_query_string(query or {})}"
+        unsigned = {"accept": "application/json", **(headers or {})}
+        if data:
+            unsigned["content-type"] = "application/json"
+        try:
+            signed = aws.sign(method, url, unsigned, data)
+            with output.waiting(f"waiting for {self.url}"):
+                response = http_client.call(method, url, data, signed, _TIMEOUT, _RESPONSE_LIMIT)
+        except Unreachable as error:
+            hint = "check the address (--admin-url, KEYBROKER_ADMIN_URL) and that the broker is running"
+            raise CommandError(REMOTE, str(error), hint) from None
+        return _parse(response, self.url)
+
+
+def segment(text: str) -> str:
+    """Return an id as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _query_string(pairs: Mapping[str, object]) -> str:
+    """Return `?a=b&…`, sorted and encoded as SigV4 canonicalises it, so that both ends read it the same way."""
+    values = {
+        name: "true" if value is True else str(value) for name, value in pairs.items() if value not in (None, False)
+    }
+    text = "&".join(f"{quote(name, safe='-_.~')}={quote(values[name], safe='-_.~')}" for name in sorted(values))
+    return f"?{text}" if text else ""
+
+
+def _parse(response: Response, url: str) -> ApiResponse:
+    try:
+        body = json.loads(response.body)
+    except (ValueError, RecursionError):
+        text = f"{url} returned HTTP {response.status} without JSON: not a Keybroker broker"
+        raise CommandError(REMOTE, text) from None
+    if response.status in (200, 201):
+        return ApiResponse(body, response.headers.get("etag", ""))
+    raise _from_problem(response.status, body if isinstance(body, dict) else {}, url)
+
+
+def _from_problem(status: int, problem: Mapping[str, Any], url: str) -> CommandError:
+    """Return the error for problem+json (RFC 9457), or for API Gateway's own `{"message": …}`."""
+    if isinstance(problem.get("errors"), list):
+        return CommandError(LOCAL, *(_policy_error(error) for error in problem["errors"]))
+    title = str(problem.get("title") or problem.get("message") or f"HTTP {status}")
+    detail = f": {problem['detail']}" if problem.get("detail") else ""
+    request = f" (request {problem['request_id']})" if problem.get("request_id") else ""
+    text = f"{title}{detail}{request}"
+    if status == 403:
+        hint = "check which AWS identity signs (aws sts get-caller-identity); it must be allowed to call this route"
+        return CommandError(REFUSED, text, hint)
+    if status == 429:
+        return CommandError(QUOTA, text)
+    if status >= 500:
+        return CommandError(REMOTE, text, f"server error at {url}: nothing was changed; try again")
+    return CommandError(REFUSED, text)
+
+
+def _policy_error(error: Mapping[str, Any]) -> str:
+    location = f"{error.get('file', '')}:{error.get('line', '')}: {error.get('field') or 'file'}"
+    text = error.get("text") or f"found {error.get('found')}, allowed: {error.get('allowed')}"
+    rule = f" [--allow {error['rule']}]" if "rule" in error else ""
+    return f"{location}: {text}{rule}"

@@ -1,0 +1,123 @@
+"""One HTTP request, bounded in time and size; redirects are never followed."""
+
+from __future__ import annotations
+
+import functools
+import io
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPException, HTTPResponse
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from keybroker.broker_url import check_broker_url, check_url
+from keybroker.connection import connect_to
+from keybroker.errors import Unreachable
+
+RESPONSE_LIMIT = 256 * 1024
+"""Bytes of a response at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete response. headers: names in lower case, the last one of each."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:
+    """Send one POST to the broker and return the response, whatever its status.
+
+    timeout: seconds to connect, and again until the response is complete.
+    Raises Unreachable; NotConfigured if a secret must not be sent to this URL.
+    """
+    return _send("POST", check_broker_url(url), body, headers, timeout)
+
+
+def get(url: str, headers: Mapping[str, str], timeout: float) -> Response:
+    """Send one GET, as `post` does its POST; the URL may have a query."""
+    return _send("GET", check_url(url, "URL"), None, headers, timeout)
+
+
+def call(  # noqa: PLR0913, PLR0917  the parts of a request
+    method: str, url: str, body: bytes, headers: Mapping[str, str], timeout: float, limit: int
+) -> Response:
+    """Send one request to the administration, as `post` does; the URL may have a query. limit: bytes of the response."""
+    return _send(method, check_url(url, "administration URL"), body or None, headers, timeout, limit)
+
+
+def get_metadata(url: str, headers: Mapping[str, str], timeout: float) -> Response:
+    """Send one GET to a cloud's metadata server, over plain HTTP: the request must hold no secret."""
+    return _send("GET", urlsplit(url), None, headers, timeout)
+
+
+def _send(  # noqa: PLR0913, PLR0917  the parts of a request
+    method: str,
+    url: SplitResult,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    timeout: float,
+    limit: int = RESPONSE_LIMIT,
+) -> Response:
+    if timeout <= 0:
+        raise ValueError("timeout must be positive")
+    connection = connect_to(url, timeout)
+    try:
+        connection.connect()
+        deadline = time.monotonic() + timeout
+        connection.response_class = functools.partial(_DeadlineResponse, deadline=deadline)  # type: ignore[assignment]  # it makes one
+        connection.request(method, url.path + (f"?{url.query}" if url.query else ""), body, dict(headers))
+        with connection.getresponse() as response:
+            content = response.read(limit + 1)
+            lower_headers = {name.lower(): value for name, value in response.getheaders()}
+    except (OSError, HTTPException) as error:
+        raise Unreachable(f"cannot reach {url.netloc}: {_reason(error)}") from error
+    finally:
+        connection.close()
+    if len(content) > limit:
+        raise Unreachable(f"the response from {url.netloc} is larger than {limit} bytes")
+    return Response(response.status, lower_headers, content)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}); set SSL_CERT_FILE to a CA bundle"
+    return "timed out" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+
+
+class _DeadlineResponse(HTTPResponse):
+    """A response whose head and body must be complete by `deadline`, in seconds of the monotonic clock."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, deadline: float, **named: Any) -> None:  # noqa: ANN401  as http.client has it
+        super().__init__(sock, *arguments, **named)
+        self.fp.close()
+        self.fp = io.BufferedReader(_DeadlineReader(sock, deadline))
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads a socket until the deadline; the socket's own timeout starts anew with every byte that trickles in."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401  any writable buffer
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
