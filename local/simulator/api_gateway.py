@@ -36,7 +36,7 @@ _REFUSALS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
         400: ("invalid_request", "Bad Request"),
         403: ("access_denied", "Forbidden"),
-        404: ("invalid_request", "Not ExchangeState"),
+        404: ("invalid_request", "Not Found"),
         405: ("invalid_request", "Method Not Allowed"),
         408: ("invalid_request", "Request Timeout"),
         413: ("invalid_request", "Content Too Large"),
@@ -48,7 +48,7 @@ _REFUSALS: Mapping[int, tuple[str, str]] = MappingProxyType(
 )
 
 
-class Refused(Exception):  # noqa: N818  the product's word for a "no"
+class Refused(Exception):
     """The gateway's own "no". status: one of _REFUSALS. detail: text for the caller; holds nothing of the app's."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:

@@ -412,7 +412,7 @@ def test_each_api_refuses_in_its_own_form() -> None:
         assert body.pop("request_id") != request_id
         assert body == {
             "type": "about:blank",
-            "title": "Not ExchangeState",
+            "title": "Not Found",
             "status": status,
             "detail": "there is nothing at this path",
         }
