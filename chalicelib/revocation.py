@@ -13,6 +13,11 @@ SCOPES = ("everything", "issuer", "key", "grant", "principal", "token")
 """What a revocation can name. The first five have an epoch in every token, in this order."""
 
 EPOCHS = SCOPES[:5]
+MUST_EXIST = frozenset({"issuer", "key", "grant"})
+"""Scopes whose targets must have been named by a policy to be revoked, or a misspelt name would be answered "in force".
+
+The others are revoked unseen: a principal or a token may be about to call for the first time.
+"""
 HOLDER = "holder-"
 """How the ids begin of revocations that a token's holder makes."""
 TOKEN_REVOCATION_KEPT = 86400
@@ -30,15 +35,12 @@ EVERYTHING = RevocationTarget("everything", "*")
 
 
 class RevocationState(NamedTuple):
-    """How a thing stands. blocks: revocation id -> its end in epoch seconds, None for no end. epoch only ever grows.
-
-    A thing never revoked stands at epoch 0 without blocks. config is what administrators stored for it, None if
-    nothing: an issuer, key or grant without config does not exist.
-    """
+    """Whether a target is blocked, and its epoch. One that was never revoked has epoch 0 and no blocks."""
 
     epoch: int = 0
+    """Counts its revocations; it only ever grows. A token that states another epoch is refused."""
     blocks: tuple[tuple[str, int | None], ...] = ()
-    config: Mapping[str, Any] | None = None
+    """For each block the revocation's id and its end in epoch seconds, None for no end."""
 
     def blocked(self, now: int) -> bool:
         """Whether a block is in force at `now`."""
@@ -138,7 +140,10 @@ class Revocations(Protocol):
         """Return the revocation of this id, None if there is none; raises Unavailable."""
 
     def revocation_state(self, target: RevocationTarget) -> RevocationState:
-        """Return how a thing stands; raises Unavailable."""
+        """Return a target's state; raises Unavailable."""
+
+    def exists(self, target: RevocationTarget) -> bool:
+        """Whether anything was ever stored for a target: what makes one of MUST_EXIST revocable. Raises Unavailable."""
 
 
 class Stop(NamedTuple):
@@ -148,15 +153,15 @@ class Stop(NamedTuple):
     blocked: bool
 
 
-def stopped(targets: Mapping[str, RevocationState], epochs: Mapping[str, int], now: int) -> Stop | None:
+def stopped(states: Mapping[str, RevocationState], epochs: Mapping[str, int], now: int) -> Stop | None:
     """Return what stops a call at `now`, blocks before epochs, or None.
 
-    things: the standing of each scope's thing. epochs: what the token carries for them; a token itself is at 0.
+    states: by scope; one that is missing blocks. epochs: by scope, as the token states them; a token itself is at 0.
     """
     for scope in SCOPES:
-        if scope not in targets or targets[scope].blocked(now):
+        if scope not in states or states[scope].blocked(now):
             return Stop(scope, blocked=True)
     for scope in SCOPES:
-        if targets[scope].epoch != epochs.get(scope, -1):
+        if states[scope].epoch != epochs.get(scope, -1):
             return Stop(scope, blocked=False)
     return None

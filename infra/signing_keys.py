@@ -15,11 +15,9 @@ from typing import Any
 from chalicelib.aws import client as aws_client
 from chalicelib.aws import tables as dynamodb
 from chalicelib.aws.control import DynamoControl
-from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.signing import public_jwk
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.errors import Unavailable
-from chalicelib.revocation import EVERYTHING
 
 
 def publish(jwks: Sequence[Mapping[str, str]], tables: dynamodb.Tables, live: Sequence[str] = ()) -> tuple[str, ...]:
@@ -30,11 +28,12 @@ def publish(jwks: Sequence[Mapping[str, str]], tables: dynamodb.Tables, live: Se
     published = DynamoSigningKeys(tables)
     for jwk in jwks:
         published.publish(jwk)
-    listed = (DynamoRevocations(tables).revocation_state(EVERYTHING).config or {}).get("signing", ())
+    control = DynamoControl(tables)
+    listed = control.live_signing_keys()
     if live or not listed:
-        listed = live or [jwk["kid"] for jwk in jwks]
-        DynamoControl(tables).list_signing_keys(tuple(listed))
-    return tuple(listed)
+        listed = tuple(live or [jwk["kid"] for jwk in jwks])
+        control.list_signing_keys(listed)
+    return listed
 
 
 def main(arguments: list[str]) -> int:

@@ -25,7 +25,6 @@ from chalicelib.policy.compile import InstallationRules, Policy
 from chalicelib.providers.keys import PROVIDERS, ProviderKey
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.versions import KeyVersion
-from chalicelib.revocation import RevocationTarget
 from local import secret_file
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
@@ -190,10 +189,7 @@ class Machine:
             event = self.event("key.set", {"key": name, "version": key.version})
             version = KeyVersion(key.version, key.origin, key.header, event.actor, event.at)
             control.set_key(name, version, replace(event, key=name))
-        in_force = {
-            name: str((control.revocation_state(RevocationTarget("key", name)).config or {}).get("version", ""))
-            for name in names
-        }
+        in_force = {name: config.version if (config := control.key_config(name)) else "" for name in names}
         # SECURITY: a practice key that is left over goes, for anybody on this machine could be its provider by now
         # (test_practice_keys_are_no_real_ones).
         file.keep_only(in_force, practice=self._urls.provider is not None)

@@ -14,8 +14,7 @@ import pytest
 import app
 import edge
 from chalicelib.aws import client as aws_client
-from chalicelib.aws import config, wiring
-from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws import config, target_items, wiring
 from chalicelib.aws.signing import public_jwk
 from chalicelib.aws.tables import Tables
 from infra import signing_keys
@@ -103,7 +102,7 @@ def installation(directory: Path, prefix: str) -> Iterator[Installed]:
     """Install Keybroker, with a policy in force and a key set. prefix: of the tables, nobody else's."""
     with pytest.MonkeyPatch.context() as patch:
         tables = create_tables(locked_moto(), prefix)
-        patch.setattr(dynamodb_things, "COPIES", "0123")  # moto takes some milliseconds for each
+        patch.setattr(target_items, "COPIES", "0123")  # moto takes some milliseconds for each
         moto_kms.mend(patch)
         recorder = Recorder()
         patch.setattr(aws_client, "make", recorder.make)

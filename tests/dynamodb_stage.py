@@ -14,8 +14,8 @@ import pytest
 
 from chalicelib import quota
 from chalicelib.audit import Query
-from chalicelib.aws import items as dynamodb_things
 from chalicelib.aws import tables as dynamodb
+from chalicelib.aws import target_items
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.aws.tables import CONNECTIONS, Tables
 from chalicelib.edge import admission
@@ -164,7 +164,7 @@ def stage(directory: Path) -> Iterator[Stage]:
     """Make a stage over tables of its own."""
     # Four copies of what many share, not sixteen: moto takes some milliseconds for each.
     with pytest.MonkeyPatch.context() as patch, door() as opened, tables_behind(opened) as tables:
-        patch.setattr(dynamodb_things, "COPIES", "0123")
+        patch.setattr(target_items, "COPIES", "0123")
         yield Stage(opened, tables, Keys(directory))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.admin import audit_pages
 from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
 from chalicelib.errors import Refusal
-from chalicelib.revocation import Revocations, RevocationTarget
+from chalicelib.revocation import MUST_EXIST, Revocations, RevocationTarget
 from chalicelib.tokens.verify import TTL_CEILING
 from chalicelib.usage import Usage
 
@@ -17,7 +17,6 @@ PAGES = 25
 LOOKED_AT = PAGES * PAGE_LIMIT
 """Audit events that are looked at, the newest."""
 
-_NAMED = ("issuer", "key", "grant")
 _FILTERED = ("key", "grant", "principal")
 """Scopes that the audit can be filtered by."""
 
@@ -64,13 +63,7 @@ def of(target: RevocationTarget, revocations: Revocations, audit: Audit, usage: 
 
     Raises Refusal `no_such_thing` for an issuer, key or grant that never was, as revoking it would; Unavailable.
     """
-    revocation_state = revocations.revocation_state(target)
-    if (
-        target.scope in _NAMED
-        and revocation_state.config is None
-        and not revocation_state.epoch
-        and not revocation_state.blocks
-    ):
+    if target.scope in MUST_EXIST and not revocations.exists(target):
         text = f"there is no {target.scope} of this name: {target.id[:100]!r}"
         raise Refusal("no_such_thing", "not_found", 404, text)
     live = live_tokens(target, audit, now)

@@ -15,7 +15,6 @@ from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
 from chalicelib.providers.keys import PROVIDERS, ProviderKey
 from chalicelib.providers.versions import KeyVersion
-from chalicelib.revocation import RevocationTarget
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it
 _NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "author", "at"))
@@ -37,17 +36,15 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
     """Store a key's value with its origin and header, then put it in force; the value is never answered."""
     author = request.administrator()
     dry_run = admin_query.read(request, "dry_run").flag("dry_run")
-    config = (
-        ports.revocations.revocation_state(RevocationTarget("key", name)).config if _NAME.fullmatch(name) else None
-    ) or {}
-    if "provider" not in config:
+    config = ports.keys.key_config(name) if _NAME.fullmatch(name) else None
+    if config is None:
         # SECURITY: the name is not quoted, for who mixes up name and value sends the value (test_keys.py).
         raise Refusal("no_such_key", "not_found", 404, "the policy names no such key")
-    provider = str(config["provider"])
+    provider = config.provider
     key = key_request.read(request.json(BODY_LIMIT), PROVIDERS[provider], ports.origins, ports.new_id())
     if dry_run:
         would = {"name": name, "provider": provider, "origin": key.origin, "header": key.header}
-        return Response({"dry_run": True, **would, "replaces": config.get("version")})
+        return Response({"dry_run": True, **would, "replaces": config.version or None})
     version = KeyVersion(key.version, key.origin, key.header, author, ports.clock())
     _put_in_force(request, ports, name, key, version)
     return Response({"name": name, "provider": provider, **version.to_json()})

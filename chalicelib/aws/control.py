@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 
 from chalicelib.audit import Event
-from chalicelib.aws import copies as dynamodb_copies
-from chalicelib.aws import items as dynamodb_things
-from chalicelib.aws import policies as dynamodb_policies
+from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.tables import Item, Tables, as_unavailable, read_batch, text, transact
+from chalicelib.aws.policies import named
+from chalicelib.aws.tables import Item, Tables, as_unavailable, read_batch, read_item, text, transact
 from chalicelib.errors import Unavailable
+from chalicelib.policy import stored
+from chalicelib.providers.keys import KeyConfig
 from chalicelib.providers.versions import KeyInfo, KeyVersion, no_such_key
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 
@@ -27,15 +28,19 @@ class DynamoControl:
 
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
         """See `Keys.keys`."""
-        named = sorted(one.id for one in dynamodb_policies.named(self._tables) if one.scope == "key")
-        wanted = [dynamodb_things.key(RevocationTarget("key", name), "0") for name in named]
+        names = sorted(one.id for one in named(self._tables) if one.scope == "key")
+        wanted = [target_items.key(RevocationTarget("key", name), "0") for name in names]
         items: list[Item] = []
         for start in range(0, len(wanted), 100):
             with as_unavailable():
                 items += read_batch(self._tables, {self._tables.control: wanted[start : start + 100]})
         self._audit.record(event)
-        found = (_info(item) for item in items if "config" in item)
+        found = (_info(item, config) for item in items if (config := target_items.key_config(item)))
         return tuple(sorted(found, key=lambda one: one.name))
+
+    def key_config(self, name: str) -> KeyConfig | None:
+        """See `Keys.key_config`."""
+        return target_items.key_config(read_item(self._tables, target_items.key(RevocationTarget("key", name), "0")))
 
     def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
         """See `Keys.set_key`."""
@@ -49,19 +54,23 @@ class DynamoControl:
             },
         }
         recorded = self._audit.put(event)
-        if not dynamodb_copies.write(
-            self._tables, target, lambda item: [*dynamodb_copies.update(self._tables, target, item, change), recorded]
+        if not target_items.write(
+            self._tables, target, lambda item: [*target_items.update(self._tables, target, item, change), recorded]
         ):
             raise no_such_key(name)
+
+    def live_signing_keys(self) -> tuple[str, ...]:
+        """Return the `kid`s of the signing keys that are listed; raises Unavailable."""
+        return target_items.signing_keys(read_item(self._tables, target_items.key(EVERYTHING, "0")))
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
         """Say which signing keys are live; a token signed with any other is refused."""
         change = {
             "UpdateExpression": "SET config = :config",
-            "ExpressionAttributeValues": {":config": {"S": json.dumps({"signing": list(kids)})}},
+            "ExpressionAttributeValues": {":config": {"S": stored.signing_keys(kids)}},
         }
-        dynamodb_copies.write(
-            self._tables, EVERYTHING, lambda item: dynamodb_copies.update(self._tables, EVERYTHING, item, change)
+        target_items.write(
+            self._tables, EVERYTHING, lambda item: target_items.update(self._tables, EVERYTHING, item, change)
         )
 
     def pin(self, principal: str, unique_id: str, event: Event) -> None:
@@ -76,7 +85,7 @@ class DynamoControl:
             raise Unavailable("state_inconsistent")  # an event of this id is there already
 
 
-def _info(item: Item) -> KeyInfo:
-    name, provider = text(item, "pk").split("#")[1], json.loads(text(item, "config"))["provider"]
+def _info(item: Item, config: KeyConfig) -> KeyInfo:
+    name = text(item, "pk").split("#")[1]
     version = text(item, "version_set")
-    return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)
+    return KeyInfo(name, config.provider, KeyVersion.from_json(json.loads(version)) if version else None)

@@ -8,9 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.aws import counters as dynamodb_counters
-from chalicelib.aws import items as dynamodb_things
-from chalicelib.aws.counters import CounterItem
+from chalicelib.aws import counter_items, target_items
+from chalicelib.aws.counter_items import CounterItem
 from chalicelib.aws.tables import Tables, as_unavailable, code, read_batch, run_parallel, text
 from chalicelib.edge.state import Snapshot
 from chalicelib.quota import Counter
@@ -31,17 +30,24 @@ class DynamoEdgeState:
         again: str = "",
     ) -> Snapshot:
         """See `EdgeState.read_and_count`."""
-        copy = dynamodb_things.copy_of(targets["token"].id)
-        read = functools.partial(dynamodb_things.read, self._tables, targets.values(), copy)
+        copy = target_items.copy_of(targets["token"].id)
+        read = functools.partial(target_items.read, self._tables, targets.values(), copy)
         own, of_all = _items(counters), _items(total)
         found, *counted = run_parallel(read, *self._additions((*own, *of_all), again))
         numbers = _numbers(own, counted[: len(own)]), _numbers(of_all, counted[len(own) :])
-        return Snapshot({scope: found[target] for scope, target in targets.items()}, *numbers)
+        by_scope = {scope: found[target] for scope, target in targets.items()}
+        return Snapshot(
+            {scope: target_items.revocation_state(item) for scope, item in by_scope.items()},
+            *numbers,
+            grant=target_items.grant(by_scope["grant"]),
+            key=target_items.key_config(by_scope["key"]),
+            signing_keys=target_items.signing_keys(by_scope["everything"]),
+        )
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """See `EdgeState.count`."""
-        items = _items(counters)
-        return _numbers(items, run_parallel(*self._additions(items)))
+        counted = _items(counters)
+        return _numbers(counted, run_parallel(*self._additions(counted)))
 
     def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
         """See `EdgeState.give_back`. A number is taken off at most once, and never below none."""
@@ -49,30 +55,30 @@ class DynamoEdgeState:
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
         """See `EdgeState.taken`."""
-        groups = [(group, dynamodb_counters.items(group)) for group in dynamodb_counters.subjects(counters)]
-        keys = [item.key for _, items in groups for item in items]
+        groups = [(group, counter_items.items(group)) for group in counter_items.subjects(counters)]
+        keys = [item.key for _, pair in groups for item in pair]
         [found] = run_parallel(functools.partial(read_batch, self._tables, {self._tables.counters: keys}))
         there = {(text(one, "pk"), text(one, "sk")): one for one in found}
         taken: dict[Counter, int] = {}
-        for group, items in groups:
-            answers = [{"Attributes": there.get((item.key["pk"]["S"], item.key["sk"]["S"]), {})} for item in items]
-            numbers = _numbers(items, answers)
+        for group, pair in groups:
+            answers = [{"Attributes": there.get((item.key["pk"]["S"], item.key["sk"]["S"]), {})} for item in pair]
+            numbers = _numbers(pair, answers)
             taken |= {counter: numbers[counter.window] for counter in group}
         return taken
 
-    def _additions(self, items: Sequence[CounterItem], again: str = "") -> list[Callable[[], Any]]:
+    def _additions(self, counted: Sequence[CounterItem], again: str = "") -> list[Callable[[], Any]]:
         return [
             functools.partial(
                 self._tables.client.update_item,
                 TableName=self._tables.counters,
                 ReturnValues="UPDATED_NEW",
-                **dynamodb_counters.add(item, again),
+                **counter_items.add(item, again),
             )
-            for item in items
+            for item in counted
         ]
 
     def _take_off(self, item: CounterItem, reason: str) -> None:
-        update = dynamodb_counters.give_back(item, reason)
+        update = counter_items.give_back(item, reason)
         try:
             with as_unavailable():
                 self._tables.client.update_item(TableName=self._tables.counters, **update)
@@ -82,11 +88,11 @@ class DynamoEdgeState:
 
 
 def _items(counters: tuple[Counter, ...]) -> list[CounterItem]:
-    return [item for subject in dynamodb_counters.subjects(counters) for item in dynamodb_counters.items(subject)]
+    return [item for subject in counter_items.subjects(counters) for item in counter_items.items(subject)]
 
 
-def _numbers(items: Sequence[CounterItem], answers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _numbers(counted: Sequence[CounterItem], answers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     numbers: dict[str, int] = {}
-    for item, answer in zip(items, answers, strict=True):
+    for item, answer in zip(counted, answers, strict=True):
         numbers |= item.numbers(answer["Attributes"])
     return numbers

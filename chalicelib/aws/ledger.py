@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.audit import Event
-from chalicelib.aws import counters as dynamodb_counters
-from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws import counter_items, target_items
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.counters import CounterItem
+from chalicelib.aws.counter_items import CounterItem
 from chalicelib.aws.tables import Item, Tables, number, read_batch, read_partition, run_parallel, text, transact
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.ledger import (
+    Candidates,
     ExchangeState,
     Issuance,
     Lock,
@@ -27,9 +27,9 @@ from chalicelib.exchange.ledger import (
     retry,
 )
 from chalicelib.policy import grants
-from chalicelib.policy.grants import Grant
+from chalicelib.principal import AWS
 from chalicelib.quota import Counter, Limit
-from chalicelib.revocation import RevocationState, RevocationTarget
+from chalicelib.revocation import RevocationTarget
 
 LOCK_KEPT = 86400
 """Seconds that a replay lock's item is kept after it has run out; then TTL may take it."""
@@ -52,46 +52,45 @@ class DynamoLedger(DynamoAudit):
 
     def find(self, wanted: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
-        copy = dynamodb_things.copy_of(wanted.targets[-1].id)
+        copy = target_items.copy_of(wanted.targets[-1].id)
         if wanted.grant is not None:
             return self._find_named(wanted, RevocationTarget("grant", wanted.grant), copy)
-        targets, items, *taken = run_parallel(
-            functools.partial(dynamodb_things.read, self._tables, wanted.targets, copy),
+        found, candidates, *tokens = run_parallel(
+            functools.partial(target_items.read, self._tables, wanted.targets, copy),
             functools.partial(self._candidates, wanted.issuer, wanted.key),
             *self._queries_of_tokens(wanted),
         )
-        if len(items) > grants.CANDIDATES:
-            return ExchangeState(targets, None)
-        candidates = _grants([dynamodb_things.revocation_state(item) for item in items])
-        return ExchangeState(targets, candidates, _taken((item for found in taken for item in found), wanted.now))
+        if len(candidates) > grants.CANDIDATES:
+            return _state(wanted, found, None, {})
+        return _state(wanted, found, _grants(candidates), _taken((item for one in tokens for item in one), wanted.now))
 
     def _find_named(self, wanted: StateQuery, named: RevocationTarget, copy: str) -> ExchangeState:
         targets = (*wanted.targets, named)
         counted = [
-            dynamodb_counters.key_of("tokens", named.id, sub, window, start)
+            counter_items.key_of("tokens", named.id, sub, window, start)
             for sub in wanted.subs()
-            for window, start in dynamodb_counters.starts(wanted.now).items()
+            for window, start in counter_items.starts(wanted.now).items()
             if window != "minute"
         ]
         keys = {
-            self._tables.control: [dynamodb_things.key(target, copy) for target in targets],
+            self._tables.control: [target_items.key(target, copy) for target in targets],
             self._tables.ledger: counted,
         }
         (items,) = run_parallel(functools.partial(read_batch, self._tables, keys))
-        revocation_states = dynamodb_things.revocation_states(targets, copy, items)
+        found = target_items.by_target(targets, copy, items)
         taken = _taken((item for item in items if text(item, "pk").startswith("tokens#")), wanted.now)
-        return ExchangeState(revocation_states, _grants([revocation_states[named]]), taken)
+        return _state(wanted, found, _grants([found[named]]), taken)
 
     def _queries_of_tokens(self, wanted: StateQuery) -> list[Callable[[], list[Item]]]:
         """One for each `sub` and window: which of its grants it is about is not known yet."""
-        starts = dynamodb_counters.starts(wanted.now)
+        starts = counter_items.starts(wanted.now)
         return [
             functools.partial(
                 read_partition,
                 self._tables,
                 self._tables.ledger,
                 f"tokens#{sub}",
-                dynamodb_counters.beginning(window, starts[window]),
+                counter_items.beginning(window, starts[window]),
             )
             for sub in wanted.subs()
             for window in ("hour", "day")
@@ -101,8 +100,8 @@ class DynamoLedger(DynamoAudit):
         """See `Ledger.record`."""
         counters = refused_counters(event)
         updates = [
-            {"Update": {"TableName": self._tables.ledger, **dynamodb_counters.add_refused(item, event.reason)}}
-            for item in (dynamodb_counters.items(counters, event) if counters else ())
+            {"Update": {"TableName": self._tables.ledger, **counter_items.add_refused(item, event.reason)}}
+            for item in (counter_items.items(counters, event) if counters else ())
         ]
         if updates:
             self._write([(updates, _nothing_to_say), ([self.put(event)], _nothing_to_say)], event.id)
@@ -118,14 +117,14 @@ class DynamoLedger(DynamoAudit):
             steps.append(_take(self._tables.ledger, issuance.lock, now))
         if issuance.counters:
             limits = issuance.counters[0][1]
-            items = dynamodb_counters.items((counter for counter, _ in issuance.counters), issuance.event)
+            items = counter_items.items((counter for counter, _ in issuance.counters), issuance.event)
             steps.append(_count(self._tables.ledger, items, limits, now))
         steps.append(([self.put(issuance.event)], _nothing_to_say))
         before = self._write(steps, issuance.event.id)
         return before if isinstance(before, Mapping) else None
 
     def _candidates(self, issuer: str, key: str) -> Sequence[Item]:
-        partition = dynamodb_things.candidate_key(issuer, key, "")["pk"]
+        partition = target_items.candidate_key(issuer, key, "")["pk"]
         found: list[Item] = []
         start: dict[str, Any] = {}
         while len(found) <= grants.CANDIDATES:
@@ -157,12 +156,26 @@ class DynamoLedger(DynamoAudit):
 
 
 def _taken(items: Iterable[Item], now: int) -> dict[Counter, int]:
-    minute = dynamodb_counters.starts(now)["minute"]
-    return {counter: count for item in items for counter, count in dynamodb_counters.taken(item, minute).items()}
+    minute = counter_items.starts(now)["minute"]
+    return {counter: count for item in items for counter, count in counter_items.taken(item, minute).items()}
 
 
-def _grants(revocation_states: Sequence[RevocationState]) -> tuple[tuple[Grant, RevocationState], ...]:
-    return tuple((Grant.from_json(one.config), one) for one in revocation_states if one.config is not None)
+def _state(
+    wanted: StateQuery, found: Mapping[RevocationTarget, Item], candidates: Candidates | None, taken: dict[Counter, int]
+) -> ExchangeState:
+    issuer = found.get(RevocationTarget("issuer", wanted.issuer), {})
+    return ExchangeState(
+        states={target: target_items.revocation_state(item) for target, item in found.items()},
+        issuer=target_items.issuer(issuer) if wanted.issuer != AWS else None,
+        key=target_items.key_config(found.get(RevocationTarget("key", wanted.key), {})),
+        grants=candidates,
+        taken=taken,
+    )
+
+
+def _grants(items: Iterable[Item]) -> Candidates:
+    held = ((target_items.grant(item), item) for item in items)
+    return tuple((grant, target_items.revocation_state(item)) for grant, item in held if grant is not None)
 
 
 def _bind(table: str, pin: Pin, now: int) -> _Step:
@@ -216,7 +229,7 @@ def _count(table: str, items: Sequence[CounterItem], limits: tuple[Limit, ...], 
         over_quota([limit for limit in limits if limit.window in numbers], numbers, now)
         raise Unavailable("state_inconsistent")
 
-    updates = [{"Update": {"TableName": table, **dynamodb_counters.add_within(item, limits)}} for item in items]
+    updates = [{"Update": {"TableName": table, **counter_items.add_within(item, limits)}} for item in items]
     return updates, explain
 
 

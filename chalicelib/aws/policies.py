@@ -9,22 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.audit import Event
-from chalicelib.aws import copies as dynamodb_copies
-from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.tables import Item, Tables, as_unavailable, number, read_partition, text, transact
+from chalicelib.aws.tables import Item, Tables, as_unavailable, number, read_item, read_partition, text, transact
 from chalicelib.errors import Unavailable
+from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy
-from chalicelib.policy.grants import Grant
 from chalicelib.policy.lint import covers
 from chalicelib.policy.plan import StoredPolicy, policy_changed
-from chalicelib.principal import AWS
 from chalicelib.revocation import RevocationTarget
 
 CHUNK = 300 * 1024
@@ -34,7 +32,8 @@ _HEAD = {"pk": {"S": "policy"}, "sk": {"S": "-"}}
 _LANES = 8
 """Transactions that an apply has under way at once. Each lane checks an item of its own, or they would conflict."""
 
-Configs = Mapping[RevocationTarget, Mapping[str, Any]]
+Configs = Mapping[RevocationTarget, str]
+"""What is stored for each target that a policy names: the texts of `stored.configs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class DynamoPolicies:
 
     def current(self) -> StoredPolicy:
         """See `Policies.current`."""
-        head = dynamodb_copies.read(self._tables, _HEAD)
+        head = read_item(self._tables, _HEAD)
         version = number(head, "version")
         found = zlib.decompress(b"".join(map(_binary, self._chunks(version)))).decode() if version else ""
         return StoredPolicy(version, found, text(head, "author"), number(head, "at"))
@@ -66,7 +65,7 @@ class DynamoPolicies:
         """See `Policies.apply`."""
         apply = _Apply(hashlib.sha256(text.encode()).hexdigest(), expected)
         self._begin(apply)
-        wanted = _configs(policy)
+        wanted = stored.configs(policy)
         known = self._known(expected)
         self._put_names(f"pending#{expected}", known | set(wanted), apply)
         in_force = self._in_force(known | set(wanted))
@@ -114,10 +113,10 @@ class DynamoPolicies:
         for target in phase[lane::_LANES]:
             self._write(apply, target, wanted.get(target), lane)
 
-    def _write(self, apply: _Apply, target: RevocationTarget, config: Mapping[str, Any] | None, lane: int) -> None:
+    def _write(self, apply: _Apply, target: RevocationTarget, config: str | None, lane: int) -> None:
         """Set or remove one thing's config on all its copies, unless it was revoked or lifted just now: then again."""
         for _ in range(_TRIES):
-            was = dynamodb_copies.read(self._tables, dynamodb_things.key(target, "0"))
+            was = read_item(self._tables, target_items.key(target, "0"))
             writes = [
                 self._leading(apply, lane),
                 *self._copies(target, was, config),
@@ -127,35 +126,33 @@ class DynamoPolicies:
                 return
         raise Unavailable("state_unavailable")
 
-    def _copies(self, target: RevocationTarget, was: Item, config: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    def _copies(self, target: RevocationTarget, was: Item, config: str | None) -> list[dict[str, Any]]:
         same = "touched = :touched" if "touched" in was else "attribute_not_exists(touched)"
         values: dict[str, Any] = {":touched": was["touched"]} if "touched" in was else {}
         if config is not None:
-            values[":config"] = {"S": json.dumps(config)}
+            values[":config"] = {"S": config}
         common = {
             "TableName": self._tables.control,
             "UpdateExpression": "REMOVE config" if config is None else "SET config = :config",
             "ConditionExpression": same,
             **({"ExpressionAttributeValues": values} if values else {}),
         }
-        return [{"Update": {**common, "Key": key}} for key in dynamodb_things.keys(target)]
+        return [{"Update": {**common, "Key": key}} for key in target_items.keys(target)]
 
-    def _candidates(
-        self, target: RevocationTarget, was: Item, config: Mapping[str, Any] | None
-    ) -> list[dict[str, Any]]:
+    def _candidates(self, target: RevocationTarget, was: Item, config: str | None) -> list[dict[str, Any]]:
         """A grant's copy among the candidates of its issuer and key: put anew, and taken away where it was before."""
         if target.scope != "grant":
             return []
-        old = json.loads(was["config"]["S"]) if "config" in was else None
-        before = dynamodb_things.candidate_key(old["issuer"], old["key"], target.id) if old else None
-        after = dynamodb_things.candidate_key(config["issuer"], config["key"], target.id) if config else None
+        old, new = target_items.grant(was), stored.read_grant(config) if config else None
+        before = target_items.candidate_key(old.issuer, old.key, target.id) if old else None
+        after = target_items.candidate_key(new.issuer, new.key, target.id) if new else None
         writes: list[dict[str, Any]] = []
         if before and before != after:
             writes.append({"Delete": {"TableName": self._tables.control, "Key": before}})
-        if after:
+        if after and config:
             # Attribute by attribute: the copy has the blocks and epochs of the others, which this transaction checks.
             kept = {name: value for name, value in was.items() if name not in ("pk", "sk", "config")}
-            kept["config"] = {"S": json.dumps(config)}
+            kept["config"] = {"S": config}
             update = {
                 "TableName": self._tables.control,
                 "Key": after,
@@ -179,23 +176,20 @@ class DynamoPolicies:
         """Write all or nothing; False if something was revoked or lifted since it was read. Raises `policy_changed`."""
         failed = transact(self._tables, writes)
         if failed and failed[0] is not None:
-            raise policy_changed(apply.expected, number(dynamodb_copies.read(self._tables, _HEAD), "version"))
+            raise policy_changed(apply.expected, number(read_item(self._tables, _HEAD), "version"))
         return failed is None
 
     def _known(self, version: int) -> set[RevocationTarget]:
         """Everything that the version in force, or an apply on top of it that was given up, may have written."""
         return _names(self._tables, f"names#{version}") | _names(self._tables, f"pending#{version}")
 
-    def _in_force(self, targets: Iterable[RevocationTarget]) -> dict[RevocationTarget, Mapping[str, Any] | None]:
+    def _in_force(self, targets: Iterable[RevocationTarget]) -> dict[RevocationTarget, str | None]:
         wanted = sorted(targets, key=lambda target: (target.scope, target.id))
-        found: dict[RevocationTarget, Mapping[str, Any] | None] = {}
+        found: dict[RevocationTarget, Item] = {}
         for start in range(0, len(wanted), 100):
             with as_unavailable():
-                revocation_states = dynamodb_things.read(self._tables, wanted[start : start + 100], "0")
-            for target, revocation_state in revocation_states.items():
-                config = revocation_state.config
-                found[target] = {k: v for k, v in config.items() if k != "version"} if config is not None else None
-        return found
+                found |= target_items.read(self._tables, wanted[start : start + 100], "0")
+        return {target: item["config"]["S"] if "config" in item else None for target, item in found.items()}
 
     def _put_names(self, name: str, targets: set[RevocationTarget], apply: _Apply) -> None:
         """Note what may be written, while we lead: whoever comes after us has to find all that may be there."""
@@ -216,7 +210,7 @@ class DynamoPolicies:
 
 def named(tables: Tables) -> set[RevocationTarget]:
     """Return everything that the policy in force names; raises Unavailable."""
-    return _names(tables, f"names#{number(dynamodb_copies.read(tables, _HEAD), 'version')}")
+    return _names(tables, f"names#{number(read_item(tables, _HEAD), 'version')}")
 
 
 def _names(tables: Tables, name: str) -> set[RevocationTarget]:
@@ -224,24 +218,7 @@ def _names(tables: Tables, name: str) -> set[RevocationTarget]:
     return {RevocationTarget(*one) for item in items for one in json.loads(zlib.decompress(_binary(item)))}
 
 
-def _configs(policy: Policy) -> dict[RevocationTarget, Mapping[str, Any]]:
-    return {
-        RevocationTarget("issuer", AWS): {"name": AWS},
-        **{RevocationTarget("key", name): {"provider": provider} for name, provider in policy.keys.items()},
-        **{RevocationTarget("issuer", one.url): _plain(one.to_json) for one in policy.issuers.values()},
-        **{RevocationTarget("grant", name): _plain(one.to_json) for name, one in policy.grants.items()},
-    }
-
-
-def _plain(to_json: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """As JSON has it, lists for tuples, so that it compares with what was stored."""
-    plain: Mapping[str, Any] = json.loads(json.dumps(to_json()))
-    return plain
-
-
-def _phases(
-    in_force: Mapping[RevocationTarget, Mapping[str, Any] | None], wanted: Configs
-) -> list[list[RevocationTarget]]:
+def _phases(in_force: Mapping[RevocationTarget, str | None], wanted: Configs) -> list[list[RevocationTarget]]:
     """Return what has to be written: removals, narrowings, changes, then what is new."""
     phases: list[list[RevocationTarget]] = [[], [], [], []]
     for target, was in in_force.items():
@@ -253,7 +230,7 @@ def _phases(
         elif was is None:
             phases[3].append(target)
         else:
-            narrow = target.scope == "grant" and covers(Grant.from_json(was), Grant.from_json(will))
+            narrow = target.scope == "grant" and covers(stored.read_grant(was), stored.read_grant(will))
             phases[1 if narrow else 2].append(target)
     return phases
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.audit import Event
-from chalicelib.aws import copies as dynamodb_copies
-from chalicelib.aws import items as dynamodb_things
+from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.items import BLOCK
-from chalicelib.aws.tables import Item, Tables, read_partition
+from chalicelib.aws.tables import Item, Tables, read_item, read_partition
+from chalicelib.aws.target_items import BLOCK
 from chalicelib.errors import Refusal
 from chalicelib.revocation import (
     EPOCHS,
     HOLDER,
+    MUST_EXIST,
     TOKEN_REVOCATION_KEPT,
     Revocation,
     RevocationPage,
@@ -26,7 +26,6 @@ from chalicelib.revocation import (
     read_cursor,
 )
 
-_NAMED = ("issuer", "key", "grant")
 _ALL, _OF_HOLDERS = "revocations", "revocations#holders"
 """Partitions of the records. Holders take their tokens back in numbers, and those are looked for apart."""
 
@@ -53,12 +52,12 @@ class DynamoRevocations:
             block["ExpressionAttributeValues"][":ttl"] = _expires(revocation)
 
         def actions(item: Item) -> Sequence[Mapping[str, Any]]:
-            if not item and revocation.scope in _NAMED:
+            if not item and revocation.scope in MUST_EXIST:
                 text = f"there is no {revocation.scope} of this name: {revocation.target[:100]!r}"
                 raise Refusal("no_such_thing", "not_found", 404, text)
-            return [record, *dynamodb_copies.update(self._tables, target, item, block), self._audit.put(event)]
+            return [record, *target_items.update(self._tables, target, item, block), self._audit.put(event)]
 
-        if dynamodb_copies.write(self._tables, target, actions):
+        if target_items.write(self._tables, target, actions):
             return revocation
         return self.revocation(revocation.id) or revocation
 
@@ -79,9 +78,9 @@ class DynamoRevocations:
         }
 
         def actions(item: Item) -> Sequence[Mapping[str, Any]]:
-            return [record, *dynamodb_copies.update(self._tables, target, item, unblock), self._audit.put(full)]
+            return [record, *target_items.update(self._tables, target, item, unblock), self._audit.put(full)]
 
-        if not dynamodb_copies.write(self._tables, target, actions):
+        if not target_items.write(self._tables, target, actions):
             return self.revocation(revocation_id)  # somebody else was first
         return lifted
 
@@ -97,13 +96,16 @@ class DynamoRevocations:
 
     def revocation(self, revocation_id: str) -> Revocation | None:
         """See `Revocations.revocation`."""
-        item = dynamodb_copies.read(self._tables, _key(revocation_id))
+        item = read_item(self._tables, _key(revocation_id))
         return _read(item) if item else None
 
     def revocation_state(self, target: RevocationTarget) -> RevocationState:
         """See `Revocations.revocation_state`."""
-        item = dynamodb_copies.read(self._tables, dynamodb_things.key(target, "0"))
-        return dynamodb_things.revocation_state(item) if item else dynamodb_things.NEVER_REVOKED
+        return target_items.revocation_state(read_item(self._tables, target_items.key(target, "0")))
+
+    def exists(self, target: RevocationTarget) -> bool:
+        """See `Revocations.exists`."""
+        return bool(read_item(self._tables, target_items.key(target, "0")))
 
     def _record(self, revocation: Revocation, condition: str) -> dict[str, Any]:
         item: dict[str, Any] = {

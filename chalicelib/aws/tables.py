@@ -132,6 +132,13 @@ def _there(reason: Mapping[str, Any]) -> Item | None:
     return found if reason.get("Code") == "ConditionalCheckFailed" else None
 
 
+def read_item(tables: Tables, key: Mapping[str, Any]) -> Item:
+    """Return an item of the control table, strongly consistent, {} if there is none; raises Unavailable."""
+    with as_unavailable():
+        answer = tables.client.get_item(TableName=tables.control, Key=dict(key), ConsistentRead=True)
+    return answer.get("Item", {})
+
+
 def read_batch(tables: Tables, keys: Mapping[str, Iterable[Item]]) -> list[Item]:
     """Read items, at most 100, in one strongly consistent batch; raises Unavailable if any was left unread.
 

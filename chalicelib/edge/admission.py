@@ -17,11 +17,10 @@ from chalicelib.edge import state as edge_state
 from chalicelib.edge.state import EdgeState, Snapshot
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.models.body import NOT_SHOWN, CallBody
-from chalicelib.policy import grants
 from chalicelib.policy.grants import Grant
 from chalicelib.providers import keys as providers
 from chalicelib.providers import paths as call_path
-from chalicelib.providers.keys import PROVIDERS, Provider, ProviderKey, ProviderKeys
+from chalicelib.providers.keys import PROVIDERS, KeyConfig, Provider, ProviderKey, ProviderKeys
 from chalicelib.quota import Allowance, Limit
 from chalicelib.revocation import EPOCHS, RevocationTarget, stopped
 from chalicelib.tokens import issued as issued_tokens
@@ -97,9 +96,9 @@ class Admitted(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """A call that may go on. key: its key's config. grant: as it is now. call: in the provider's own form."""
+    """A call that may go on. key, grant: as they are now. call: in the provider's own form."""
 
-    key: Mapping[str, object]
+    key: KeyConfig
     grant: Grant
     call: Call
 
@@ -135,7 +134,7 @@ def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) ->
                 snapshot = snapshot._replace(total=edge.state.count(of_all()))
                 counted = own + of_all()
                 _check_quota(grant.total_limits, snapshot.total, now, _OF_ALL)
-            key = edge.provider_keys.get(call.key, str(config.get("version", "")))
+            key = edge.provider_keys.get(call.key, config.version)
         except Refusal as refusal:
             refusal.headers = rate_limit.headers(_allowances(snapshot, now))
             edge.state.give_back(counted, refusal.reason)
@@ -160,10 +159,9 @@ def _things(call: Call, claims: tokens.Claims) -> dict[str, RevocationTarget]:
 
 def _allowances(snapshot: Snapshot, now: int) -> tuple[Allowance, ...]:
     """What is left to a caller whose call is refused, for a refused call takes nothing."""
-    config = snapshot.targets["grant"].config
-    if config is None:
+    grant = snapshot.grant
+    if grant is None:
         return ()
-    grant = grants.read(config)
     own, total = (
         {window: number - 1 for window, number in numbers.items()} for numbers in (snapshot.numbers, snapshot.total)
     )
@@ -207,21 +205,20 @@ def _own(call: Call, provider: Provider) -> Call:
 
 def decide(call: Call, claims: tokens.Claims, kid: str, snapshot: Snapshot, now: int) -> Decision:
     """Return how the call goes on if it is admitted, from facts alone; raises Refusal."""
-    stop = stopped(snapshot.targets, _epochs(claims), now)
+    stop = stopped(snapshot.states, _epochs(claims), now)
     if stop and stop.blocked:
         raise Refusal(f"revoked_{stop.scope}", "revoked", 403, f"access is revoked ({stop.scope})")
     if stop:
         text = f"the token was issued before a revocation ({stop.scope}); get a fresh one"
         raise Refusal(f"stale_{stop.scope}", "invalid_token", 401, text)
-    everything, key, grant_config = (snapshot.targets[name].config for name in ("everything", "key", "grant"))
-    if kid not in (everything or {}).get("signing", ()):
+    if kid not in snapshot.signing_keys:
         raise Refusal("signing_key_gone", "invalid_token", 401, "the token's signing key is no longer valid")
-    if key is None or grant_config is None:
+    key, grant = snapshot.key, snapshot.grant
+    if key is None or grant is None:
         raise Refusal("grant_gone", "revoked", 403, "the grant is no longer there")
-    grant = grants.read(grant_config)
     if grant.key != call.key or grant.issuer != claims["idp"]:
         raise Refusal("grant_changed", "revoked", 403, "the grant is now for something else")
-    provider = PROVIDERS[key["provider"]]
+    provider = PROVIDERS[key.provider]
     # SECURITY: from here on the call is what will be sent, and no longer what the caller wrote (test_edge_paths.py).
     call = _own(call, provider)
     if providers.closed(provider, call.path):
@@ -234,7 +231,7 @@ def decide(call: Call, claims: tokens.Claims, kid: str, snapshot: Snapshot, now:
         from chalicelib.models import selection as model_selection  # noqa: PLC0415  few grants limit models, and a cold start does without it
 
         scope = providers.scope_value(call.method, call.path)
-        found = model_selection.models(key["provider"], scope, call.query, call.body)
+        found = model_selection.models(key.provider, scope, call.query, call.body)
         model_selection.check(found, grant.models)
     _check_quota(grant.call_limits, snapshot.numbers, now, "of yours")
     if snapshot.total:

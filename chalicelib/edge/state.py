@@ -7,20 +7,27 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from chalicelib import quota
-from chalicelib.policy import grants
+from chalicelib.policy.grants import Grant
+from chalicelib.providers.keys import KeyConfig
 from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationState, RevocationTarget
 
 
 class Snapshot(NamedTuple):
-    """What one wave of state access found: how the six things stand, and which number this call is per window.
+    """What one round trip to state found for one call."""
 
-    total: which number it is among all callers of its grant; empty if that was not counted.
-    """
-
-    targets: Mapping[str, RevocationState]
+    states: Mapping[str, RevocationState]
+    """By scope, whether each of the call's six targets is blocked, and its epoch."""
     numbers: Mapping[str, int]
+    """By window, which number this call is among its principal's under the grant."""
     total: Mapping[str, int] = MappingProxyType({})
+    """The same among all callers of the grant; empty if that was not counted."""
+    grant: Grant | None = None
+    """The grant as it is now, None if there is none of that name."""
+    key: KeyConfig | None = None
+    """The key as it is now, None if the policy does not name it."""
+    signing_keys: tuple[str, ...] = ()
+    """The `kid`s of the signing keys whose tokens are accepted."""
 
 
 class EdgeState(Protocol):
@@ -57,8 +64,8 @@ def has_room(edge_state: EdgeState, snapshot: Snapshot, counted: tuple[Counter, 
     Two calls can each be the one too many for another limit, and stand in each other's way, though there was room for
     one of them (docs/adr/0005). Whoever looks last sees what all the others have given back.
     """
-    grant = grants.read(snapshot.targets["grant"].config or {})
-    if len(grant.call_limits) + len(grant.total_limits) < 2:
+    grant = snapshot.grant
+    if grant is None or len(grant.call_limits) + len(grant.total_limits) < 2:
         return False  # by one limit alone, whoever is beyond it came after as many as it admits
     taken = edge_state.taken(counted)
     of_all = {one.window: number for one, number in taken.items() if one.principal == quota.EVERYBODY}

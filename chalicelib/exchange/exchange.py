@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from chalicelib import principal, quota, rate_limit
 from chalicelib.audit import Event
@@ -26,7 +27,7 @@ from chalicelib.issuers.registry import Issuer, KeySource
 from chalicelib.policy import grants
 from chalicelib.policy.grants import Grant
 from chalicelib.principal import AWS, Identity, Principal, RefusedValues
-from chalicelib.providers.keys import PROVIDERS
+from chalicelib.providers.keys import PROVIDERS, KeyConfig
 from chalicelib.quota import Allowance
 from chalicelib.revocation import EPOCHS, EVERYTHING, RevocationState, RevocationTarget
 from chalicelib.tokens import jws
@@ -137,6 +138,14 @@ class _Verified:
         )
 
 
+class _Choice(NamedTuple):
+    """What a caller may have a token for. states: of everything that could block it, by scope."""
+
+    grant: Grant
+    key: KeyConfig
+    states: Mapping[str, RevocationState]
+
+
 def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now: int) -> tuple[ExchangeState, Issuer]:
     url = jws.unverified_issuer(unverified.unverified_claims)
     if url is None:  # text that cannot be an issuer's URL is one that nobody registered
@@ -150,19 +159,19 @@ def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now
         *(RevocationTarget("principal", s) for s in subs),
     )
     found = broker.ledger.find(StateQuery(targets, url, request.audience, request.grant, now))
-    config = found.targets[RevocationTarget("issuer", url)].config
-    if config is None or url == AWS:
+    if found.issuer is None or url == AWS:
         raise TokenInvalid("issuer_unknown")
-    return found, Issuer.from_json(config)
+    return found, found.issuer
 
 
 def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], str]) -> IssuedToken:
     event = verified.event(new_id())
     grant = None
     try:
-        grant, revocation_states = _choose(verified)
-        _check_blocks(revocation_states, verified.now)
-        return _issue(verified, grant, revocation_states, broker, new_id)
+        choice = _choose(verified)
+        grant = choice.grant
+        _check_blocks(choice.states, verified.now)
+        return _issue(verified, choice, broker, new_id)
     except Refusal as refusal:
         if refusal.status != 503:
             broker.ledger.record(replace(event, reason=refusal.reason, grant=grant.name if grant else ""))
@@ -184,46 +193,41 @@ def _allowances(
     return quota.allowances(grant.token_limits, taken, now)
 
 
-def _choose(verified: _Verified) -> tuple[Grant, Mapping[str, RevocationState]]:
+def _choose(verified: _Verified) -> _Choice:
     request, found = verified.request, verified.found
-    if found.targets[RevocationTarget("key", request.audience)].config is None:
+    if found.key is None:
         raise Refusal("no_grant", "invalid_target", 400, f"no grant admits this identity for {request.audience!r}")
     if found.grants is None:
         raise Refusal("name_the_grant", "invalid_request", 400, "too many grants to try: name the grant as `grant`")
     fitting = [
-        (grant, revocation_state)
-        for grant, revocation_state in found.grants
+        (grant, state)
+        for grant, state in found.grants
         if (grant.issuer, grant.key) == (verified.caller.issuer, request.audience)
     ]
     grant = grants.choose([one for one, _ in fitting], verified.claims, verified.refused, request.audience)
-    return grant, _stands(verified, grant, dict(fitting)[grant])
+    return _Choice(grant, found.key, _states(verified, grant, dict(fitting)[grant]))
 
 
-def _stands(verified: _Verified, grant: Grant, revocation_state: RevocationState) -> dict[str, RevocationState]:
-    targets = verified.found.targets
+def _states(verified: _Verified, grant: Grant, of_grant: RevocationState) -> dict[str, RevocationState]:
+    states = verified.found.states
     return {
-        "everything": targets[EVERYTHING],
-        "issuer": targets[RevocationTarget("issuer", verified.caller.issuer)],
-        "key": targets[RevocationTarget("key", grant.key)],
-        "grant": revocation_state,
-        "principal": targets[RevocationTarget("principal", verified.caller.sub)],
+        "everything": states[EVERYTHING],
+        "issuer": states[RevocationTarget("issuer", verified.caller.issuer)],
+        "key": states[RevocationTarget("key", grant.key)],
+        "grant": of_grant,
+        "principal": states[RevocationTarget("principal", verified.caller.sub)],
     }
 
 
-def _check_blocks(revocation_states: Mapping[str, RevocationState], now: int) -> None:
-    for scope, revocation_state in revocation_states.items():
-        if revocation_state.blocked(now):
+def _check_blocks(states: Mapping[str, RevocationState], now: int) -> None:
+    for scope, state in states.items():
+        if state.blocked(now):
             raise Refusal(f"revoked_{scope}", "invalid_grant", 400, f"access is revoked ({scope})")
 
 
-def _issue(
-    verified: _Verified,
-    grant: Grant,
-    revocation_states: Mapping[str, RevocationState],
-    broker: Broker,
-    new_id: Callable[[], str],
-) -> IssuedToken:
-    claims = _claims(verified, grant, revocation_states, broker, new_id())
+def _issue(verified: _Verified, choice: _Choice, broker: Broker, new_id: Callable[[], str]) -> IssuedToken:
+    grant = choice.grant
+    claims = _claims(verified, choice, broker, new_id())
     event = replace(
         verified.event(new_id()),
         kind="token.issued",
@@ -242,19 +246,17 @@ def _issue(
     before = broker.ledger.issue(issuance, now)
     if before is not None:
         claims, pending = before, broker.signer.begin(header, before)
-    provider = PROVIDERS[str((revocation_states["key"].config or {})["provider"])]
     return IssuedToken(
         access_token=pending.result(),
         expires_in=int(str(claims["exp"])) - now,
         scope=str(claims["scope"]),
-        base_url=f"{broker.edge_url}/{grant.key}{provider.base_path}",
+        base_url=f"{broker.edge_url}/{grant.key}{PROVIDERS[choice.key.provider].base_path}",
         allowances=_allowances(verified, grant, issued=int(before is None)),
     )
 
 
-def _claims(
-    verified: _Verified, grant: Grant, revocation_states: Mapping[str, RevocationState], broker: Broker, jti: str
-) -> Mapping[str, object]:
+def _claims(verified: _Verified, choice: _Choice, broker: Broker, jti: str) -> Mapping[str, object]:
+    grant = choice.grant
     scope = grants.narrow(grant, verified.request.scope)
     ttl = broker.practice_ttl or min(grant.ttl, tokens.TTL_CEILING)
     claims = {
@@ -265,7 +267,7 @@ def _claims(
         "scope": " ".join(scope),
         "grant": grant.name,
         "idp": verified.caller.issuer,
-        "ep": [revocation_states[name].epoch for name in EPOCHS],
+        "ep": [choice.states[name].epoch for name in EPOCHS],
         "iat": verified.now,
         "nbf": verified.now,
         "exp": verified.now + ttl,

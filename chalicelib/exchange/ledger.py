@@ -9,7 +9,9 @@ from typing import Protocol
 from chalicelib import quota
 from chalicelib.audit import Audit, Event
 from chalicelib.errors import Refusal
+from chalicelib.issuers.registry import Issuer
 from chalicelib.policy.grants import Grant
+from chalicelib.providers.keys import KeyConfig
 from chalicelib.quota import Counter, Exceeded, Limit
 from chalicelib.revocation import RevocationState, RevocationTarget
 from chalicelib.tokens.verify import LEEWAY
@@ -20,33 +22,42 @@ REPLAY_MARGIN = LEEWAY
 
 @dataclass(frozen=True, slots=True)
 class StateQuery:
-    """What the first wave reads. things: everything, issuer, key and each `sub` the caller may turn out to have.
-
-    grant: by name, None for all of this issuer and key. now: epoch seconds, whose windows' tokens are told.
-    """
+    """What an exchange reads before it decides anything."""
 
     targets: tuple[RevocationTarget, ...]
+    """Everything, the issuer, the key, and a principal for each `sub` the caller may turn out to have."""
     issuer: str
+    """The issuer's URL, whose grants are candidates."""
     key: str
+    """The key's name, whose grants are candidates."""
     grant: str | None
+    """The only candidate's name, None for all grants of this issuer and key."""
     now: int
+    """Epoch seconds: the windows in which tokens are counted."""
 
     def subs(self) -> tuple[str, ...]:
         """Return each `sub` the caller may turn out to have."""
         return tuple(target.id for target in self.targets if target.scope == "principal")
 
 
+Candidates = tuple[tuple[Grant, RevocationState], ...]
+"""Grants that may admit a caller, each with its state."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExchangeState:
-    """What the first wave found. grants: the named one, or all of this issuer and key; None if there are too many.
+    """What a StateQuery found."""
 
-    taken: how many tokens each `sub` has had of these grants; only to be told, for a transaction counts. A counter that
-    is missing holds none.
-    """
-
-    targets: Mapping[RevocationTarget, RevocationState]
-    grants: tuple[tuple[Grant, RevocationState], ...] | None
+    states: Mapping[RevocationTarget, RevocationState]
+    """Of each target that was asked for."""
+    issuer: Issuer | None
+    """The issuer as the policy registers it, if it was among the targets. None if it does not, and for AWS."""
+    key: KeyConfig | None
+    """The key, if it was among the targets; None if the policy does not name it."""
+    grants: Candidates | None
+    """The named grant, or all of this issuer and key; None if there are too many to try."""
     taken: Mapping[Counter, int] = field(default_factory=dict)
+    """How many tokens each `sub` has had of these grants, to be told only: the transaction counts. None if missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,12 +78,10 @@ def audience(request: Request, ports: PublicPorts) -> Response:
             "query_malformed", "invalid_request", 400, "ask with ?issuer=<the issuer's URL>, and nothing else"
         )
     target = RevocationTarget("issuer", issuer)
-    config = ports.broker.ledger.find(StateQuery((target,), "", "", None, ports.clock())).targets[target].config
+    found = ports.broker.ledger.find(StateQuery((target,), issuer, "", None, ports.clock())).issuer
     # SECURITY: an issuer that nobody registered is answered like one with the usual audience, for anybody may ask
     # (test_whether_an_issuer_is_registered_is_not_told).
-    return Response(
-        {"audience": (config or {}).get("audience", USUAL_AUDIENCE)}, headers=_PUBLIC
-    )  # AWS itself has none
+    return Response({"audience": found.audience if found else USUAL_AUDIENCE}, headers=_PUBLIC)  # AWS itself has none
 
 
 def healthz(_request: Request, ports: PublicPorts) -> Response:

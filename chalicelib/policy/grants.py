@@ -59,23 +59,6 @@ class Grant(NamedTuple):
         )
 
 
-_READ_AT_MOST = 1_000
-_READ: dict[int, tuple[Mapping[str, Any], Grant]] = {}
-"""By the identity of a stored form, which is kept beside it, so that no other can take that identity."""
-
-
-def read(stored: Mapping[str, Any]) -> Grant:
-    """Return the grant of a stored form that nobody changes, read once for as long as state hands out that very form."""
-    known = _READ.get(id(stored))
-    if known is not None and known[0] is stored:
-        return known[1]
-    if len(_READ) >= _READ_AT_MOST:
-        _READ.clear()
-    grant = Grant.from_json(stored)
-    _READ[id(stored)] = stored, grant
-    return grant
-
-
 class Difference(NamedTuple):
     """A claim that a grant wants otherwise. found: what the caller has there, None if it is missing."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from chalicelib import patterns
 from chalicelib.errors import Refusal
 from chalicelib.providers import paths as call_path
 from chalicelib.providers.presets import PROVIDERS, Provider
 
-__all__ = ["PROVIDERS", "Provider", "ProviderKey", "ProviderKeyStore", "ProviderKeys"]
+__all__ = ["PROVIDERS", "KeyConfig", "Provider", "ProviderKey", "ProviderKeyStore", "ProviderKeys"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,6 +32,14 @@ class ProviderKey:
     def reveal(self) -> str:
         """Return the header's value with the real key in it. Called where the header is set, and nowhere else."""
         return self.prefix + self.value
+
+
+class KeyConfig(NamedTuple):
+    """A key as state has it, without its value. provider: a name of PROVIDERS."""
+
+    provider: str
+    version: str = ""
+    """The version in force; "" if no value was ever set."""
 
 
 class ProviderKeys(Protocol):

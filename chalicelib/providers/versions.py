@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal
+from chalicelib.providers.keys import KeyConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class Keys(Protocol):
 
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
         """Return the policy's keys, by name, once the event that says who looked is written."""
+
+    def key_config(self, name: str) -> KeyConfig | None:
+        """Return a key's provider and the version in force, None for a key that the policy does not name."""
 
     def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
         """Put a version in force from the next call on, with the event; its value must have been stored before.

@@ -7,11 +7,13 @@ import sqlite3
 from collections.abc import Mapping
 
 from chalicelib.audit import Event
+from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.plan import StoredPolicy, policy_changed
-from chalicelib.principal import AWS
+from chalicelib.providers.keys import KeyConfig
 from chalicelib.providers.versions import KeyInfo, KeyVersion, no_such_key
-from chalicelib.revocation import EVERYTHING
+from chalicelib.revocation import EVERYTHING, RevocationTarget
+from local.sqlite import target_rows
 from local.sqlite.ledger import write_event
 from local.sqlite.revocations import SqliteRevocations
 
@@ -30,24 +32,20 @@ class SqliteControl(SqliteRevocations):
             version = _current(connection).version
             if version != expected:
                 raise policy_changed(expected, version)
-            stored = StoredPolicy(version + 1, text, event.actor, event.at)
+            applied = StoredPolicy(version + 1, text, event.actor, event.at)
             connection.execute(
                 "INSERT INTO policies (version, text, author, at) VALUES (?, ?, ?, ?)",
-                (stored.version, stored.text, stored.author, stored.at),
+                (applied.version, applied.text, applied.author, applied.at),
             )
-            keep = {
-                "key": {name: {"provider": provider} for name, provider in policy.keys.items()},
-                "issuer": {one.url: one.to_json() for one in policy.issuers.values()} | {AWS: {"name": AWS}},
-                "grant": {name: one.to_json() for name, one in policy.grants.items()},
-            }
-            for scope, configs in keep.items():
-                _set_configs(connection, scope, configs)
+            configs = stored.configs(policy)
+            for scope in ("key", "issuer", "grant"):
+                _set_configs(connection, scope, {one.id: text for one, text in configs.items() if one.scope == scope})
             connection.executemany(
                 "UPDATE things SET issuer = ?, key = ? WHERE scope = 'grant' AND id = ?",
                 [(grant.issuer, grant.key, name) for name, grant in policy.grants.items()],
             )
             write_event(connection, event)
-        return stored
+        return applied
 
     def pin(self, principal: str, unique_id: str, event: Event) -> None:
         """See `Pins.pin`."""
@@ -72,6 +70,12 @@ class SqliteControl(SqliteRevocations):
             for name, provider, version in rows
         )
 
+    def key_config(self, name: str) -> KeyConfig | None:
+        """See `Keys.key_config`."""
+        target = RevocationTarget("key", name)
+        with self._state.reading() as connection:
+            return target_rows.read(connection, [target])[target].key_config()
+
     def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
         """See `Keys.set_key`."""
         with self._state.writing() as connection:
@@ -86,7 +90,7 @@ class SqliteControl(SqliteRevocations):
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
         """Say which signing keys are live; a token signed with any other is refused."""
-        config = json.dumps({"signing": list(kids)})
+        config = stored.signing_keys(kids)
         with self._state.writing() as connection:
             connection.execute(
                 "INSERT INTO things (scope, id, config) VALUES (?, ?, ?)"
@@ -100,7 +104,7 @@ def _current(connection: sqlite3.Connection) -> StoredPolicy:
     return StoredPolicy(*row) if row else StoredPolicy(0, "", "", 0)
 
 
-def _set_configs(connection: sqlite3.Connection, scope: str, configs: Mapping[str, object]) -> None:
+def _set_configs(connection: sqlite3.Connection, scope: str, configs: Mapping[str, str]) -> None:
     names = json.dumps(list(configs))
     connection.execute(
         "UPDATE things SET config = NULL, issuer = NULL, key = NULL"
@@ -114,5 +118,5 @@ def _set_configs(connection: sqlite3.Connection, scope: str, configs: Mapping[st
             " CASE WHEN key_version IS NOT NULL"
             " THEN json_set(excluded.config, '$.version', json_extract(key_version, '$.version'))"
             " ELSE excluded.config END",
-            (scope, name, json.dumps(config)),
+            (scope, name, config),
         )

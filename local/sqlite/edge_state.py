@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from chalicelib.edge.state import Snapshot
 from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationTarget
-from local.sqlite import counters as sqlite_counters
-from local.sqlite import targets as sqlite_things
+from local.sqlite import counter_rows, target_rows
 from local.sqlite.state_file import StateFile
 
 
@@ -27,25 +26,33 @@ class SqliteEdgeState:
     ) -> Snapshot:
         """See `EdgeState.read_and_count`."""
         with self._state.writing() as connection:
-            found = sqlite_things.read(connection, targets.values())
-            numbers = sqlite_counters.add_one(connection, counters)
-            of_all = sqlite_counters.add_one(connection, total) if total else {}
+            found = target_rows.read(connection, targets.values())
+            numbers = counter_rows.add_one(connection, counters)
+            of_all = counter_rows.add_one(connection, total) if total else {}
             if again:
-                sqlite_counters.take_off_refused(connection, counters + total, again)
-        return Snapshot({scope: found[target] for scope, target in targets.items()}, numbers, of_all)
+                counter_rows.take_off_refused(connection, counters + total, again)
+        rows = {scope: found[target] for scope, target in targets.items()}
+        return Snapshot(
+            {scope: row.state for scope, row in rows.items()},
+            numbers,
+            of_all,
+            grant=rows["grant"].grant(),
+            key=rows["key"].key_config(),
+            signing_keys=rows["everything"].signing_keys(),
+        )
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """See `EdgeState.count`."""
         with self._state.writing() as connection:
-            return sqlite_counters.add_one(connection, counters)
+            return counter_rows.add_one(connection, counters)
 
     def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
         """See `EdgeState.give_back`."""
         with self._state.writing() as connection:
-            sqlite_counters.take_off(connection, counters)
-            sqlite_counters.add_refused(connection, counters, reason)
+            counter_rows.take_off(connection, counters)
+            counter_rows.add_refused(connection, counters, reason)
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
         """See `EdgeState.taken`."""
         with self._state.reading() as connection:
-            return sqlite_counters.taken(connection, counters)
+            return counter_rows.taken(connection, counters)

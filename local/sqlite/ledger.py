@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from chalicelib import quota
 from chalicelib.audit import FILTERS, Event, Page, Query
 from chalicelib.exchange.ledger import (
+    Candidates,
     ExchangeState,
     Issuance,
     Lock,
@@ -20,12 +21,12 @@ from chalicelib.exchange.ledger import (
     retry,
 )
 from chalicelib.policy import grants
-from chalicelib.policy.grants import Grant
+from chalicelib.principal import AWS
 from chalicelib.quota import Counter
-from chalicelib.revocation import RevocationState, RevocationTarget
-from local.sqlite import counters as sqlite_counters
-from local.sqlite import targets as sqlite_things
+from chalicelib.revocation import RevocationTarget
+from local.sqlite import counter_rows, target_rows
 from local.sqlite.state_file import StateFile
+from local.sqlite.target_rows import ABSENT, Row
 
 _NO_CURSOR = 2**62
 _COLUMNS = {name: name for name in FILTERS} | {"grant": "grant_name"}
@@ -41,15 +42,18 @@ class SqliteLedger:
         """See `Ledger.find`."""
         with self._state.reading() as connection:
             named = () if wanted.grant is None else (RevocationTarget("grant", wanted.grant),)
-            targets = sqlite_things.read(connection, (*wanted.targets, *named))
-            if named:
-                found = _grants([targets[named[0]]])
-            else:
-                candidates = _candidates(connection, wanted)
-                if len(candidates) > grants.CANDIDATES:
-                    return ExchangeState(targets, None)
-                found = _grants(candidates)
-            return ExchangeState(targets, found, _taken(connection, wanted, found))
+            rows = target_rows.read(connection, (*wanted.targets, *named))
+            candidates = [rows[named[0]]] if named else _candidates(connection, wanted)
+            found = _grants(candidates) if len(candidates) <= grants.CANDIDATES else None
+            return ExchangeState(
+                states={target: row.state for target, row in rows.items()},
+                issuer=rows.get(RevocationTarget("issuer", wanted.issuer), ABSENT).issuer()
+                if wanted.issuer != AWS
+                else None,
+                key=rows.get(RevocationTarget("key", wanted.key), ABSENT).key_config(),
+                grants=found,
+                taken=_taken(connection, wanted, found or ()),
+            )
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """See `Ledger.issue`."""
@@ -62,8 +66,8 @@ class SqliteLedger:
                     return retry(stored, issuance.lock, now)
             if issuance.counters:
                 counters = tuple(counter for counter, _ in issuance.counters)
-                over_quota(issuance.counters[0][1], sqlite_counters.add_one(connection, counters), now)
-                sqlite_counters.label(connection, counters, issuance.event)
+                over_quota(issuance.counters[0][1], counter_rows.add_one(connection, counters), now)
+                counter_rows.label(connection, counters, issuance.event)
             write_event(connection, issuance.event)
         return None
 
@@ -72,8 +76,8 @@ class SqliteLedger:
         counters = refused_counters(event)
         with self._state.writing() as connection:
             if counters:
-                sqlite_counters.add_refused(connection, counters, event.reason)
-                sqlite_counters.label(connection, counters, event)
+                counter_rows.add_refused(connection, counters, event.reason)
+                counter_rows.label(connection, counters, event)
             write_event(connection, event)
 
     def page(self, query: Query) -> Page:
@@ -111,21 +115,19 @@ def _read_cursor(cursor: str) -> int:
     return int(cursor)
 
 
-def _grants(revocation_states: Iterable[RevocationState]) -> tuple[tuple[Grant, RevocationState], ...]:
-    return tuple((Grant.from_json(one.config), one) for one in revocation_states if one.config is not None)
+def _grants(rows: Iterable[Row]) -> Candidates:
+    return tuple((grant, row.state) for row in rows if (grant := row.grant()) is not None)
 
 
-def _candidates(connection: sqlite3.Connection, wanted: StateQuery) -> list[RevocationState]:
+def _candidates(connection: sqlite3.Connection, wanted: StateQuery) -> list[Row]:
     rows = connection.execute(
         "SELECT epoch, blocks, config FROM things WHERE issuer = ? AND key = ? AND config IS NOT NULL LIMIT ?",
         (wanted.issuer, wanted.key, grants.CANDIDATES + 1),
     )
-    return [sqlite_things.revocation_state(*row) for row in rows]
+    return [target_rows.row(*columns) for columns in rows]
 
 
-def _taken(
-    connection: sqlite3.Connection, wanted: StateQuery, found: Iterable[tuple[Grant, RevocationState]]
-) -> dict[Counter, int]:
+def _taken(connection: sqlite3.Connection, wanted: StateQuery, found: Candidates) -> dict[Counter, int]:
     """Return how many tokens each `sub` has had, in the windows of now, of each grant that was found."""
     every = [
         counter

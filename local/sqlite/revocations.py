@@ -8,13 +8,19 @@ from dataclasses import replace
 
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal
-from chalicelib.revocation import Revocation, RevocationPage, RevocationState, RevocationTarget, detail, read_cursor
-from local.sqlite import targets as sqlite_things
+from chalicelib.revocation import (
+    MUST_EXIST,
+    Revocation,
+    RevocationPage,
+    RevocationState,
+    RevocationTarget,
+    detail,
+    read_cursor,
+)
+from local.sqlite import target_rows
 from local.sqlite.ledger import write_event
 from local.sqlite.state_file import StateFile
 
-_NAMED = ("issuer", "key", "grant")
-"""Scopes of things that the policy names."""
 _COLUMNS = "id, scope, target, reason, author, at, until, lifted_at, lifted_by"
 
 
@@ -82,7 +88,12 @@ class SqliteRevocations:
     def revocation_state(self, target: RevocationTarget) -> RevocationState:
         """See `Revocations.revocation_state`."""
         with self._state.reading() as connection:
-            return sqlite_things.read(connection, [target])[target]
+            return target_rows.read(connection, [target])[target].state
+
+    def exists(self, target: RevocationTarget) -> bool:
+        """See `Revocations.exists`."""
+        with self._state.reading() as connection:
+            return target_rows.exists(connection, target)
 
 
 def _stored(connection: sqlite3.Connection, revocation_id: str) -> Revocation | None:
@@ -91,13 +102,9 @@ def _stored(connection: sqlite3.Connection, revocation_id: str) -> Revocation | 
 
 
 def _check_known(connection: sqlite3.Connection, revocation: Revocation) -> None:
-    # SECURITY: a misspelt name must not be answered "in force" (test_what_nobody_knows_cannot_be_revoked). Principals
-    # and tokens are revoked unseen, for they may be about to call for the first time.
-    if revocation.scope not in _NAMED:
+    # SECURITY: a misspelt name must not be answered "in force" (test_what_nobody_knows_cannot_be_revoked).
+    if revocation.scope not in MUST_EXIST:
         return
-    row = connection.execute(
-        "SELECT 1 FROM things WHERE scope = ? AND id = ?", (revocation.scope, revocation.target)
-    ).fetchone()
-    if row is None:
+    if not target_rows.exists(connection, RevocationTarget(revocation.scope, revocation.target)):
         text = f"there is no {revocation.scope} of this name: {revocation.target[:100]!r}"
         raise Refusal("no_such_thing", "not_found", 404, text)

@@ -15,7 +15,7 @@ from moto.dynamodb.models import DynamoDBBackend
 
 from chalicelib.aws import tables as dynamodb
 from chalicelib.aws.control import DynamoControl
-from chalicelib.aws.counters import items
+from chalicelib.aws.counter_items import items
 from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
@@ -51,13 +51,11 @@ class Control:
     def __init__(self, tables: Tables) -> None:
         policies, control, revocations = DynamoPolicies(tables), DynamoControl(tables), DynamoRevocations(tables)
         self.current, self.apply = policies.current, policies.apply
-        self.revoke, self.restore, self.revocation_state = (
-            revocations.revoke,
-            revocations.restore,
-            revocations.revocation_state,
-        )
+        self.revoke, self.restore, self.exists = revocations.revoke, revocations.restore, revocations.exists
+        self.revocation_state = revocations.revocation_state
         self.revocations, self.revocation = revocations.revocations, revocations.revocation
         self.pin, self.keys, self.set_key = control.pin, control.keys, control.set_key
+        self.key_config = control.key_config
         self.list_signing_keys = control.list_signing_keys
 
 

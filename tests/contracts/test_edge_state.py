@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chalicelib import quota
-from chalicelib.policy.grants import Grant
+from chalicelib.providers.keys import KeyConfig
 from chalicelib.quota import EVERYBODY, WINDOWS
 from chalicelib.revocation import RevocationState
 from tests.contracts import samples
@@ -17,27 +17,26 @@ class TestWave:
     """One wave: six standings and which number the call is."""
 
     def test_all_six_standings_are_there_though_nothing_was_ever_written(self, adapters: Adapters) -> None:
-        assert adapters.edge_state.read_and_count(SIX, calls()).targets == dict.fromkeys(SIX, RevocationState())
+        snapshot = adapters.edge_state.read_and_count(SIX, calls())
+        assert snapshot.states == dict.fromkeys(SIX, RevocationState())
+        assert (snapshot.grant, snapshot.key, snapshot.signing_keys) == (None, None, ())
 
     def test_what_administrators_stored_comes_with_each_standing(self, adapters: Adapters) -> None:
         put_in_force(adapters.control, grant())
         adapters.control.list_signing_keys(("kid-1", "kid-2"))
         adapters.control.set_key("openai", samples.key_version("v1"), samples.event("key.set"))
-        targets = adapters.edge_state.read_and_count(SIX, calls()).targets
-        stored = targets["grant"].config
-        assert stored is not None
-        assert Grant.from_json(stored) == grant()
-        assert list((targets["everything"].config or {})["signing"]) == ["kid-1", "kid-2"]
-        assert targets["key"].config == {"provider": "openai", "version": "v1"}
+        snapshot = adapters.edge_state.read_and_count(SIX, calls())
+        assert (snapshot.grant, snapshot.key) == (grant(), KeyConfig("openai", "v1"))
+        assert snapshot.signing_keys == ("kid-1", "kid-2")
 
     @pytest.mark.parametrize("scope", SIX)
     def test_a_revocation_shows_in_the_standing_of_its_thing_alone(self, adapters: Adapters, scope: str) -> None:
         put_in_force(adapters.control, grant())
         made = samples.revocation(scope, SIX[scope].id)
         adapters.control.revoke(made, samples.event("revocation.made"))
-        targets = adapters.edge_state.read_and_count(SIX, calls()).targets
-        assert {name for name, one in targets.items() if one.blocked(NOW)} == {scope}
-        assert {name: one.epoch for name, one in targets.items() if one.epoch} == {scope: 1}
+        states = adapters.edge_state.read_and_count(SIX, calls()).states
+        assert {name for name, one in states.items() if one.blocked(NOW)} == {scope}
+        assert {name: one.epoch for name, one in states.items() if one.epoch} == {scope: 1}
 
     def test_calls_are_numbered_from_one_in_every_window(self, adapters: Adapters) -> None:
         numbers = [adapters.edge_state.read_and_count(SIX, calls()).numbers for _ in range(3)]

@@ -6,7 +6,9 @@ import pytest
 
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
+from chalicelib.providers.keys import KeyConfig
 from chalicelib.providers.versions import KeyInfo
+from chalicelib.revocation import RevocationState
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, SIX, calls, grant, key_version, put_in_force
@@ -20,8 +22,11 @@ def _set(adapters: Adapters, name: str, version: str) -> None:
     adapters.control.set_key(name, key_version(version), samples.event("key.set", key=name))
 
 
-def _in_force(adapters: Adapters) -> object:
-    return (adapters.edge_state.read_and_count(SIX, calls()).targets["key"].config or {}).get("version")
+def _in_force(adapters: Adapters) -> str:
+    read = adapters.edge_state.read_and_count(SIX, calls()).key
+    assert read is not None
+    assert adapters.control.key_config("openai") == read
+    return read.version
 
 
 def _events(adapters: Adapters, kind: str) -> int:
@@ -51,7 +56,7 @@ def test_whoever_looks_leaves_an_event(filled: Adapters) -> None:
 
 
 def test_a_version_that_was_set_holds_from_the_next_call_and_leaves_an_event(filled: Adapters) -> None:
-    assert _in_force(filled) is None
+    assert _in_force(filled) == ""
     _set(filled, "openai", "v1")
     assert (_in_force(filled), _events(filled, "key.set")) == ("v1", 1)
 
@@ -69,6 +74,7 @@ def test_a_key_that_left_the_policy_is_not_listed_and_cannot_be_set(filled: Adap
     _set(filled, "openai", "v1")
     put_in_force(filled.control, keys=("another",))
     assert [one.name for one in _keys(filled)] == ["another"]
+    assert filled.control.key_config("openai") is None
     with pytest.raises(Refusal, match="no_such_key"):
         _set(filled, "openai", "v2")
 
@@ -84,12 +90,9 @@ def test_setting_a_key_keeps_its_block_and_its_epoch(filled: Adapters) -> None:
     made = samples.revocation("key", "openai")
     filled.control.revoke(made, samples.event("revocation.made"))
     _set(filled, "openai", "v1")
-    revocation_states = filled.edge_state.read_and_count(SIX, calls()).targets["key"]
-    assert (revocation_states.epoch, revocation_states.blocks, revocation_states.config) == (
-        1,
-        ((made.id, None),),
-        {"provider": "openai", "version": "v1"},
-    )
+    snapshot = filled.edge_state.read_and_count(SIX, calls())
+    assert snapshot.states["key"] == RevocationState(1, ((made.id, None),))
+    assert snapshot.key == KeyConfig("openai", "v1")
 
 
 def test_a_revocation_keeps_the_version(filled: Adapters) -> None:

@@ -8,13 +8,13 @@ from chalicelib import quota
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
 from chalicelib.exchange.ledger import Issuance
-from chalicelib.issuers.registry import Issuer
 from chalicelib.policy.grants import CANDIDATES
+from chalicelib.providers.keys import KeyConfig
 from chalicelib.quota import WINDOWS, Limit
 from chalicelib.revocation import EVERYTHING, RevocationState, RevocationTarget
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
-from tests.contracts.samples import ISSUER, NOW, SIX, SUB, grant, issuance, issuer, lock, put_in_force, wanted
+from tests.contracts.samples import NOW, SIX, SUB, grant, issuance, issuer, lock, put_in_force, wanted
 
 HOURLY = Limit(2, "hour")
 
@@ -38,19 +38,16 @@ class TestFind:
 
     def test_a_thing_never_revoked_stands_at_epoch_0_without_blocks_and_config(self, adapters: Adapters) -> None:
         found = adapters.ledger.find(wanted(*SIX.values()))
-        assert found.targets == dict.fromkeys(SIX.values(), RevocationState())
-        assert found.grants == ()
+        assert found.states == dict.fromkeys(SIX.values(), RevocationState())
+        assert (found.issuer, found.key, found.grants) == (None, None, ())
 
     def test_the_issuer_and_the_key_bring_what_the_policy_says_of_them(self, adapters: Adapters) -> None:
         put_in_force(adapters.control)
         found = adapters.ledger.find(wanted())
-        config = found.targets[RevocationTarget("issuer", ISSUER)].config
-        assert config is not None
-        assert Issuer.from_json(config) == issuer()
-        assert found.targets[RevocationTarget("key", "openai")].config == {"provider": "openai"}
+        assert (found.issuer, found.key) == (issuer(), KeyConfig("openai"))
 
     def test_a_thing_asked_for_twice_is_found_once(self, adapters: Adapters) -> None:
-        assert adapters.ledger.find(wanted(EVERYTHING, EVERYTHING)).targets == {EVERYTHING: RevocationState()}
+        assert adapters.ledger.find(wanted(EVERYTHING, EVERYTHING)).states == {EVERYTHING: RevocationState()}
 
     def test_unnamed_the_candidates_are_all_grants_of_this_issuer_and_key(self, adapters: Adapters) -> None:
         elsewhere = "https://other.example.com"

@@ -143,5 +143,5 @@ class TestPin:
         made = samples.revocation("principal", SUB)
         adapters.control.revoke(made, samples.event("revocation.made"))
         _repin(adapters, AGAIN, SUB)
-        revocation_states = adapters.ledger.find(samples.wanted()).targets[samples.SIX["principal"]]
+        revocation_states = adapters.ledger.find(samples.wanted()).states[samples.SIX["principal"]]
         assert (revocation_states.epoch, revocation_states.blocks) == (1, ((made.id, None),))

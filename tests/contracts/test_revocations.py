@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from chalicelib.audit import Query
+from chalicelib.edge.state import Snapshot
 from chalicelib.errors import Refusal
 from chalicelib.exchange.ledger import StateQuery
-from chalicelib.policy.grants import Grant
+from chalicelib.providers.keys import KeyConfig
 from chalicelib.quota import Limit
 from chalicelib.revocation import EVERYTHING, SCOPES, Revocation, RevocationState
 from tests.contracts import samples
@@ -23,8 +24,12 @@ def filled(adapters: Adapters) -> Adapters:
     return adapters
 
 
-def _stands(adapters: Adapters, scope: str) -> RevocationState:
-    return adapters.edge_state.read_and_count(SIX, calls()).targets[scope]
+def _snapshot(adapters: Adapters) -> Snapshot:
+    return adapters.edge_state.read_and_count(SIX, calls())
+
+
+def _state(adapters: Adapters, scope: str) -> RevocationState:
+    return _snapshot(adapters).states[scope]
 
 
 def _revoke(adapters: Adapters, scope: str, **members: object) -> Revocation:
@@ -49,7 +54,7 @@ class TestRevoke:
         self, filled: Adapters, scope: str
     ) -> None:
         made = _revoke(filled, scope)
-        revocation_states = _stands(filled, scope)
+        revocation_states = _state(filled, scope)
         assert (revocation_states.blocked(NOW), revocation_states.epoch, revocation_states.blocks) == (
             True,
             1,
@@ -77,30 +82,28 @@ class TestRevoke:
     @pytest.mark.parametrize("scope", ["everything", "principal", "token"])
     def test_everything_principals_and_tokens_are_revoked_unseen(self, adapters: Adapters, scope: str) -> None:
         _revoke(adapters, scope)
-        assert _stands(adapters, scope).blocked(NOW)
+        assert _state(adapters, scope).blocked(NOW)
 
     def test_a_thing_whose_config_was_removed_can_still_be_revoked(self, filled: Adapters) -> None:
         put_in_force(filled.control)
         _revoke(filled, "grant")
-        assert (_stands(filled, "grant").config, _stands(filled, "grant").epoch) == (None, 1)
+        assert (_snapshot(filled).grant, _state(filled, "grant").epoch) == (None, 1)
 
     def test_a_revocation_with_an_end_blocks_until_then_and_its_epoch_stays(self, filled: Adapters) -> None:
         _revoke(filled, "principal", until=NOW + 60)
-        revocation_states = _stands(filled, "principal")
+        revocation_states = _state(filled, "principal")
         assert [revocation_states.blocked(now) for now in (NOW, NOW + 59, NOW + 60)] == [True, True, False]
         assert revocation_states.epoch == 1
 
     def test_a_revocation_keeps_what_is_stored_for_its_thing(self, filled: Adapters) -> None:
         _revoke(filled, "grant")
         _revoke(filled, "everything")
-        config = _stands(filled, "grant").config
-        assert Grant.from_json(config or {}) == grant()
-        assert list((_stands(filled, "everything").config or {})["signing"]) == ["kid-1"]
+        assert (_snapshot(filled).grant, _snapshot(filled).signing_keys) == (grant(), ("kid-1",))
 
     def test_each_revocation_raises_the_epoch(self, filled: Adapters) -> None:
         for number in (1, 2, 3):
             _revoke(filled, "principal")
-            assert _stands(filled, "principal").epoch == number
+            assert _state(filled, "principal").epoch == number
 
 
 class TestRepeat:
@@ -110,7 +113,7 @@ class TestRepeat:
         made = _revoke(filled, "principal")
         again = samples.revocation("grant", "ci", id=made.id, at=NOW + 9, reason="another")
         assert filled.control.revoke(again, samples.event("revocation.made")) == made
-        assert (_stands(filled, "principal").epoch, _stands(filled, "grant").epoch) == (1, 0)
+        assert (_state(filled, "principal").epoch, _state(filled, "grant").epoch) == (1, 0)
         assert _events(filled, "revocation.made") == 1
 
     def test_the_first_is_returned_as_it_is_made(self, filled: Adapters) -> None:
@@ -122,7 +125,7 @@ class TestRepeat:
         _lift(filled, made, NOW + 5)
         stored = filled.control.revoke(made, samples.event("revocation.made"))
         assert (stored.lifted_at, stored.in_force(NOW + 6)) == (NOW + 5, False)
-        assert _stands(filled, "principal") == RevocationState(epoch=1)
+        assert _state(filled, "principal") == RevocationState(epoch=1)
 
 
 class TestRevocations:
@@ -156,7 +159,7 @@ class TestRevocations:
         made = _revoke(filled, "principal")
         again = samples.revocation("token", "token-1", id=made.id)
         assert filled.control.revoke(again, samples.event("revocation.made")) == made
-        assert _stands(filled, "token") == RevocationState()
+        assert _state(filled, "token") == RevocationState()
 
     def test_those_of_holders_are_among_the_tokens(self, filled: Adapters) -> None:
         held = Revocation.by_holder("token-1", "sub-1", NOW - 1)
@@ -179,11 +182,11 @@ class TestRevocations:
 
     @pytest.mark.parametrize("scope", SCOPES)
     def test_how_a_thing_stands_can_be_looked_at(self, filled: Adapters, scope: str) -> None:
-        before = filled.control.revocation_state(SIX[scope])
+        before, stored = filled.control.revocation_state(SIX[scope]), _snapshot(filled)
         made = _revoke(filled, scope)
         after = filled.control.revocation_state(SIX[scope])
         assert (before.epoch, after.epoch, after.blocks) == (0, 1, ((made.id, None),))
-        assert after.config == before.config
+        assert _snapshot(filled)[3:] == stored[3:]  # grant, key and signing keys
 
 
 class TestLift:
@@ -199,7 +202,7 @@ class TestLift:
             NOW + 5,
             "lifter",
         )
-        assert _stands(filled, "principal") == RevocationState(epoch=1)
+        assert _state(filled, "principal") == RevocationState(epoch=1)
         assert _events(filled, "revocation.lifted") == 1
 
     @pytest.mark.parametrize("scope", SCOPES)
@@ -213,14 +216,14 @@ class TestLift:
     def test_of_two_revocations_of_one_thing_lifting_one_leaves_the_other_in_force(self, filled: Adapters) -> None:
         first, second = _revoke(filled, "grant"), _revoke(filled, "grant", until=NOW + 60)
         _lift(filled, first)
-        revocation_states = _stands(filled, "grant")
+        revocation_states = _state(filled, "grant")
         assert (revocation_states.blocked(NOW), revocation_states.blocked(NOW + 60), revocation_states.epoch) == (
             True,
             False,
             2,
         )
         _lift(filled, second)
-        assert not _stands(filled, "grant").blocked(NOW)
+        assert not _state(filled, "grant").blocked(NOW)
 
     def test_lifting_twice_changes_nothing_and_writes_one_event(self, filled: Adapters) -> None:
         made = _revoke(filled, "principal")
@@ -233,7 +236,7 @@ class TestLift:
         _lift(filled, made)
         _revoke(filled, "principal")
         _lift(filled, made)
-        assert _stands(filled, "principal").blocked(NOW)
+        assert _state(filled, "principal").blocked(NOW)
 
     def test_an_unknown_revocation_is_not_lifted(self, filled: Adapters) -> None:
         assert _lift(filled, samples.revocation("principal", "nobody")) is None
@@ -246,40 +249,40 @@ class TestApply:
     def test_applying_a_policy_keeps_blocks_and_epochs(self, filled: Adapters) -> None:
         made = {scope: _revoke(filled, scope) for scope in SCOPES}
         put_in_force(filled.control, grant(calls=(Limit(7, "day"),)))
-        targets = filled.edge_state.read_and_count(SIX, calls()).targets
-        assert {scope: (one.epoch, one.blocks) for scope, one in targets.items()} == {
+        snapshot = _snapshot(filled)
+        assert {scope: (one.epoch, one.blocks) for scope, one in snapshot.states.items()} == {
             scope: (1, ((one.id, None),)) for scope, one in made.items()
         }
-        assert (targets["grant"].config or {})["call_limits"] == [{"count": 7, "window": "day"}]
+        assert snapshot.grant == grant(calls=(Limit(7, "day"),))
 
     def test_applying_a_policy_keeps_a_key_s_version(self, filled: Adapters) -> None:
         filled.control.set_key("openai", samples.key_version("v7"), samples.event("key.set"))
         put_in_force(filled.control, grant())
-        assert _stands(filled, "key").config == {"provider": "openai", "version": "v7"}
+        assert _snapshot(filled).key == KeyConfig("openai", "v7")
 
     def test_setting_a_key_s_version_keeps_its_block_and_writes_its_event(self, filled: Adapters) -> None:
         made = _revoke(filled, "key")
         filled.control.set_key("openai", samples.key_version("v7"), samples.event("key.set"))
-        assert _stands(filled, "key").blocks == ((made.id, None),)
+        assert _state(filled, "key").blocks == ((made.id, None),)
         assert _events(filled, "key.set") == 1
 
     def test_applying_a_policy_keeps_the_list_of_signing_keys(self, filled: Adapters) -> None:
         put_in_force(filled.control)
-        assert list((_stands(filled, "everything").config or {})["signing"]) == ["kid-1"]
+        assert _snapshot(filled).signing_keys == ("kid-1",)
 
     def test_a_grant_removed_has_no_config_and_keeps_its_epoch_for_when_it_comes_back(self, filled: Adapters) -> None:
         _lift(filled, _revoke(filled, "grant"))
         put_in_force(filled.control)
-        assert _stands(filled, "grant") == RevocationState(epoch=1)
+        assert _state(filled, "grant") == RevocationState(epoch=1)
         assert filled.ledger.find(samples.wanted()).grants == ()
         assert filled.ledger.find(samples.wanted(grant="ci")).grants == ()
         put_in_force(filled.control, grant())
-        assert (_stands(filled, "grant").epoch, _stands(filled, "grant").config is None) == (1, False)
+        assert (_state(filled, "grant").epoch, _snapshot(filled).grant) == (1, grant())
 
     def test_an_issuer_and_a_key_removed_have_no_config(self, filled: Adapters) -> None:
         other = samples.issuer("https://other.example.com")
         put_in_force(filled.control, keys=("other",), issuers=(other,))
-        assert (_stands(filled, "issuer").config, _stands(filled, "key").config) == (None, None)
+        assert (filled.ledger.find(samples.wanted()).issuer, _snapshot(filled).key) == (None, None)
 
     def test_a_grant_that_moved_to_another_key_is_no_candidate_for_the_old_one(self, filled: Adapters) -> None:
         put_in_force(filled.control, grant(key="other"), keys=("openai", "other"))
@@ -292,4 +295,4 @@ class TestApply:
 
     def test_a_list_of_signing_keys_replaces_the_one_before(self, filled: Adapters) -> None:
         filled.control.list_signing_keys(("kid-2",))
-        assert list((_stands(filled, "everything").config or {})["signing"]) == ["kid-2"]
+        assert _snapshot(filled).signing_keys == ("kid-2",)

@@ -13,7 +13,7 @@ import pytest
 from chalicelib.admin import impact
 from chalicelib.audit import Query
 from chalicelib.aws import audit as dynamodb_audit
-from chalicelib.aws import counters as dynamodb_counters
+from chalicelib.aws import counter_items
 from chalicelib.aws import tables as dynamodb
 from chalicelib.aws.tables import Item
 from chalicelib.errors import Refusal
@@ -78,7 +78,7 @@ def check(d: Deployment, heading: str, operations: Operations) -> None:
 
 def test_calls_cost_what_the_document_says(d: Deployment) -> None:
     own, of_total, used_up = d.token(), d.token("anthropic"), d.token(repository_id="456781")
-    day = dynamodb_counters.add(dynamodb_counters.items(counters("calls", "app-ci", subject(781), NOW))[1])
+    day = counter_items.add(counter_items.items(counters("calls", "app-ci", subject(781), NOW))[1])
     write(d, d.tables.counters, [{**item_of(day), "d": {"N": "10000"}}])
     operations: Operations = {
         "admission": partial(d.call, own),
@@ -95,7 +95,7 @@ def test_calls_cost_what_the_document_says(d: Deployment) -> None:
 def test_tokens_cost_what_the_document_says(d: Deployment) -> None:
     once, twice, spent = d.subject_token(), d.subject_token(), d.subject_token(repository_id="456781")
     retried, named = partial(d.exchange, once, idempotency_key="k" * 32), partial(d.exchange, grant="app-ci")
-    hour, day = map(dynamodb_counters.add, dynamodb_counters.items(counters("tokens", "app-ci", subject(781), NOW)))
+    hour, day = map(counter_items.add, counter_items.items(counters("tokens", "app-ci", subject(781), NOW)))
     retried()
     d.exchange(twice)
     d.exchange(d.subject_token(ref="refs/heads/other"))
@@ -176,8 +176,8 @@ def fill(d: Deployment) -> None:
     write(d, d.tables.ledger, [d.ledger.put(one)["Put"]["Item"] for one in events])
     for what, table in (("tokens", d.tables.ledger), ("calls", d.tables.counters)):
         places = (counters(what, "app-ci", subject(number), NOW) for number in range(USES))
-        made = (dynamodb_counters.items(one, event) for one in places)
-        write(d, table, [item_of(dynamodb_counters.add(one)) for pair in made for one in pair])
+        made = (counter_items.items(one, event) for one in places)
+        write(d, table, [item_of(counter_items.add(one)) for pair in made for one in pair])
 
 
 def write(d: Deployment, table: str, items: Sequence[Item]) -> None:
@@ -239,7 +239,7 @@ def hour_of(reasons: tuple[str, ...]) -> Iterator[Item]:
     """Yield an hour's item after each of its minutes, in which one was taken and one was refused for each reason."""
     item: dict[str, object] = {}
     for minute in range(60):
-        hour, _ = dynamodb_counters.items(counters("calls", "app-ci", SUB, HOUR + 60 * minute))
-        for update in (dynamodb_counters.add(hour), *(dynamodb_counters.add_refused(hour, one) for one in reasons)):
+        hour, _ = counter_items.items(counters("calls", "app-ci", SUB, HOUR + 60 * minute))
+        for update in (counter_items.add(hour), *(counter_items.add_refused(hour, one) for one in reasons)):
             item |= item_of(update)
         yield item

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -15,8 +14,7 @@ import pytest
 import app
 from chalicelib.errors import Refusal
 from chalicelib.exchange.request import BODY_LIMIT
-from chalicelib.providers.keys import ProviderKey, ProviderKeyStore
-from chalicelib.revocation import RevocationTarget
+from chalicelib.providers.keys import KeyConfig, ProviderKey, ProviderKeyStore
 from local.machine import Machine, Urls
 from tests.http_door import ADA, Door, admin_door
 from tests.parts import ISSUERS, KEY_VALUE, NOW, Parts, parts_in
@@ -59,8 +57,14 @@ def stored(parts: Parts, name: str = "openai") -> list[str]:
     return [one["value"] for one in json.loads(text).get(name, {}).values()]
 
 
-def in_force(parts: Parts, name: str = "openai") -> dict[str, Any]:
-    return dict(parts.control.revocation_state(RevocationTarget("key", name)).config or {})
+def in_force(parts: Parts, name: str = "openai") -> KeyConfig | None:
+    return parts.control.key_config(name)
+
+
+def version_in_force(parts: Parts) -> str:
+    config = in_force(parts)
+    assert config is not None
+    return config.version
 
 
 def problem(answer: Answer) -> tuple[int, str, str]:
@@ -104,7 +108,7 @@ def test_a_new_value_is_in_force_from_the_next_call_on(parts: Parts, door: Door)
     assert answer.json == {
         "name": "openai",
         "provider": "openai",
-        "version": in_force(parts)["version"],
+        "version": version_in_force(parts),
         "origin": "https://api.openai.com",
         "header": "authorization",
         "author": ADA,
@@ -319,7 +323,7 @@ def test_with_real_keys_a_machine_sends_them_to_https_alone(tmp_path: Path) -> N
     door = Door(app.admin_app(lambda: ports))
     assert put(door, {"value": VALUE, "origin": "http://localhost:9000"}).status == 400
     assert put(door, {"value": VALUE}).json["origin"] == "https://api.openai.com"
-    assert machine.control().revocation_state(RevocationTarget("key", "openai")).config is not None
+    assert machine.control().key_config("openai") is not None
     with pytest.raises(Refusal, match="provider_key_missing"):
         machine.edge_ports().edge.provider_keys.get("anthropic", "x")
     Machine.of(tmp_path / "state").prepare(None, {})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
 from chalicelib.patterns import covered
-from chalicelib.policy.grants import Difference, Grant, choose, differences, narrow, read
+from chalicelib.policy.grants import Difference, Grant, choose, differences, narrow
 from chalicelib.quota import Limit
 
 STEADY = settings(derandomize=True, deadline=None)  # the same examples on every machine, however busy
@@ -151,16 +151,3 @@ def test_a_scope_is_only_ever_narrowed(wish: frozenset[str], has: list[str]) -> 
     else:
         assert covered(found, has)
         assert set(found) == wish
-
-
-def test_the_very_same_stored_form_is_read_once_and_another_one_anew() -> None:
-    stored, changed = grant().to_json(), grant(ttl=300).to_json()
-    assert read(stored) is read(stored)
-    assert read(stored) == grant()
-    assert read(changed) == grant(ttl=300)
-
-
-def test_a_stored_form_made_where_another_one_was_is_not_taken_for_it() -> None:
-    # Python gives the identity of what is gone to what is made next.
-    for ttl in range(300, 2_500):
-        assert read(grant(ttl=ttl).to_json()).ttl == ttl

@@ -15,7 +15,8 @@ from chalicelib.edge.admission import Call, Edge
 from chalicelib.edge.state import Snapshot
 from chalicelib.errors import Refusal, TokenInvalid
 from chalicelib.policy import compile as policy
-from chalicelib.providers.keys import ProviderKey
+from chalicelib.policy.grants import Grant
+from chalicelib.providers.keys import KeyConfig, ProviderKey
 from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationState, RevocationTarget
 from chalicelib.tokens.jwk import VerifyingKey, verifying_key
@@ -55,7 +56,9 @@ def make(entry: Mapping[str, Any], spoiled: Base) -> str:
 class State:
     """An edge's state in memory, where one principal was revoked once."""
 
-    targets: Mapping[RevocationTarget, RevocationState]
+    states: Mapping[RevocationTarget, RevocationState]
+    grants: Mapping[str, Grant]
+    signing_keys: tuple[str, ...]
 
     def read_and_count(
         self,
@@ -66,9 +69,12 @@ class State:
     ) -> Snapshot:
         del again
         return Snapshot(
-            {scope: self.targets.get(target, RevocationState()) for scope, target in targets.items()},
+            {scope: self.states.get(target, RevocationState()) for scope, target in targets.items()},
             {counter.window: 1 for counter in counters},
             {counter.window: 1 for counter in total},
+            grant=self.grants.get(targets["grant"].id),
+            key=KeyConfig("openai", "1") if targets["key"].id == "openai" else None,
+            signing_keys=self.signing_keys,
         )
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
@@ -103,14 +109,9 @@ def admit(text: str, path: str = COMPLETIONS) -> admission.Admitted:
     grants = policy.parse(
         POLICY.replace("preset: practice", f'url: "{ISSUER}"').replace("repository_owner_id", "sub")
     ).grants
-    targets = {
-        RevocationTarget("everything", "*"): RevocationState(config={"signing": [broker.kid]}),
-        RevocationTarget("key", "openai"): RevocationState(config={"provider": "openai", "version": "1"}),
-        RevocationTarget("principal", SUB): RevocationState(epoch=1),
-        **{RevocationTarget("grant", name): RevocationState(config=grant.to_json()) for name, grant in grants.items()},
-    }
+    states = {RevocationTarget("principal", SUB): RevocationState(epoch=1)}
     keys = Keys(verifying_key(broker.jwk, ["ES256"]))
-    edge = Edge(State(targets), keys, keys, "https://broker.example")
+    edge = Edge(State(states, grants, (broker.kid,)), keys, keys, "https://broker.example")
     return admission.admit(Call(text, "openai", "POST", path), edge, NOW)
 
 

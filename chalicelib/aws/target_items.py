@@ -1,0 +1,126 @@
+"""Items of revocation targets: where they are, and the typed values that they hold. What many callers read has 16 copies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.aws.tables import Item, Tables, number, read_batch, read_item, text, transact
+from chalicelib.errors import Unavailable
+from chalicelib.policy import stored
+from chalicelib.policy.grants import Grant
+from chalicelib.providers.keys import KeyConfig
+from chalicelib.revocation import RevocationState, RevocationTarget
+
+if TYPE_CHECKING:
+    from chalicelib.issuers.registry import Issuer  # the edge, which must start quickly, reads no issuers
+
+COPIES = "0123456789abcdef"
+SHARED = ("everything", "issuer", "key", "grant")
+"""What many callers read: written to all copies in one transaction, read from one, so that none throttles the rest."""
+BLOCK = "b#"
+"""The attribute of a block: `b#<revocation id>`, a number (its end) or null (no end)."""
+
+_TRIES = 5
+_ONE = {"S": "-"}
+"""The sort key of a target's item, which is alone in its partition."""
+
+Actions = Callable[[Item], Sequence[Mapping[str, Any]]]
+"""Returns what to write, given a target's item as it is; {} if there is none."""
+
+
+def key(target: RevocationTarget, copy: str) -> dict[str, Any]:
+    """Return the key of one copy of a target's item."""
+    return {"pk": {"S": _partition(target, copy)}, "sk": _ONE}
+
+
+def keys(target: RevocationTarget) -> list[dict[str, Any]]:
+    """Return the keys of all copies."""
+    return [key(target, copy) for copy in (COPIES if target.scope in SHARED else "-")]
+
+
+def candidate_key(issuer: str, key_name: str, grant: str) -> dict[str, Any]:
+    """Return the key of a grant's seventeenth copy, by which the candidates of an issuer and key are found."""
+    return {"pk": {"S": f"grants#{issuer}#{key_name}"}, "sk": {"S": grant}}
+
+
+def copy_of(seed: str) -> str:
+    """Return which copy whoever has this id reads."""
+    return COPIES[hashlib.sha256(seed.encode()).digest()[0] % len(COPIES)]
+
+
+def _partition(target: RevocationTarget, copy: str) -> str:
+    # The copy is a part of the partition's key: sixteen partitions, and not one that has to be split first.
+    mark = f"#{copy}" if target.scope in SHARED else ""
+    return f"{target.scope}#{target.id}{mark}"
+
+
+def revocation_state(item: Item) -> RevocationState:
+    """Return the state that an item holds; an item that is not there, {}, is a target that was never revoked."""
+    blocks = tuple(
+        (name.removeprefix(BLOCK), int(value["N"]) if "N" in value else None)
+        for name, value in item.items()
+        if name.startswith(BLOCK)
+    )
+    return RevocationState(number(item, "epoch"), blocks)
+
+
+def grant(item: Item) -> Grant | None:
+    """Return the grant that an item holds, None if the policy has none of that name."""
+    return stored.read_grant(item["config"]["S"]) if "config" in item else None
+
+
+def issuer(item: Item) -> Issuer | None:
+    """Return the OIDC issuer that an item holds, None if the policy has none of that URL."""
+    return stored.read_issuer(item["config"]["S"]) if "config" in item else None
+
+
+def key_config(item: Item) -> KeyConfig | None:
+    """Return the key that an item holds, None if the policy has none of that name."""
+    # The version is an attribute of its own, for it is not the policy's: a key that comes back has the one it had.
+    return stored.read_key(item["config"]["S"], text(item, "version")) if "config" in item else None
+
+
+def signing_keys(item: Item) -> tuple[str, ...]:
+    """Return the `kid`s of the live signing keys, which the item of everything lists."""
+    return stored.read_signing_keys(item["config"]["S"]) if "config" in item else ()
+
+
+def read(tables: Tables, targets: Iterable[RevocationTarget], copy: str) -> dict[RevocationTarget, Item]:
+    """Read targets' items in one strongly consistent batch; raises Unavailable if any was left unread."""
+    wanted = tuple(targets)
+    return by_target(wanted, copy, read_batch(tables, {tables.control: [key(target, copy) for target in wanted]}))
+
+
+def by_target(targets: Iterable[RevocationTarget], copy: str, items: Iterable[Item]) -> dict[RevocationTarget, Item]:
+    """Find each target's item among those of a batch, {} for one that is not there."""
+    found = {item["pk"]["S"]: item for item in items if item["sk"] == _ONE}
+    return {target: found.get(_partition(target, copy), {}) for target in targets}
+
+
+def update(tables: Tables, target: RevocationTarget, item: Item, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one update for each copy, a grant's copy among the candidates included. item: as it is now."""
+    table = {"TableName": tables.control, **changes}
+    updates = [{"Update": {**table, "Key": key}} for key in keys(target)]
+    held = grant(item) if target.scope == "grant" else None
+    if held is not None:
+        candidate = candidate_key(held.issuer, held.key, target.id)
+        # A grant that moved meanwhile must not leave a ghost among its former candidates.
+        kept = " AND ".join(filter(None, ("attribute_exists(pk)", changes.get("ConditionExpression"))))
+        updates.append({"Update": {**table, "Key": candidate, "ConditionExpression": kept}})
+    return updates
+
+
+def write(tables: Tables, target: RevocationTarget, actions: Actions) -> bool:
+    """Write all or nothing, and again if what was read has changed meanwhile; False if the first condition fails.
+
+    Raises Unavailable.
+    """
+    for _ in range(_TRIES):
+        failed = transact(tables, actions(read_item(tables, key(target, "0"))))
+        if failed is None:
+            return True
+        if failed[0] is not None:
+            return False
+    raise Unavailable("state_unavailable")
