@@ -10,9 +10,11 @@ WINDOWS: Mapping[str, int] = {"minute": 60, "hour": 3600, "day": 86400}
 """Seconds of each window. Windows start at multiples of their length since the epoch (UTC)."""
 
 EVERYBODY = "*"
-"""Whose counters a grant's `total` has; no principal is called so."""
+"""The principal of the counters of a grant's `total`; no real principal has this name."""
 
 COUNT_LIMIT = 1_000_000_000
+COUNTERS_KEPT = 3 * 86400
+"""Seconds that counters are kept after their window has ended, for people to read. Stores may delete them from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,17 @@ class Limit:
 
 
 class Counter(NamedTuple):
-    """What is counted in one window: `calls` or `tokens` of a principal under a grant, from `start` (epoch seconds)."""
+    """One count: of the calls or tokens of a principal under a grant, in one window."""
 
     what: str
+    """`calls` or `tokens`."""
     grant: str
     principal: str
+    """A `sub`, or EVERYBODY."""
     window: str
+    """One of WINDOWS."""
     start: int
+    """When the window began, in epoch seconds."""
 
 
 class Exceeded(NamedTuple):
@@ -44,7 +50,7 @@ class Exceeded(NamedTuple):
 
 
 class Allowance(NamedTuple):
-    """What is left of a limit. left: how many more. resets: seconds until its window ends. shared: among all callers."""
+    """What is left of a limit: how many more, until how many seconds from now. shared: among all callers of a grant."""
 
     limit: Limit
     left: int
@@ -62,7 +68,7 @@ def window_ends(counter: Counter) -> int:
     return counter.start + WINDOWS[counter.window]
 
 
-def minute_of(counters: Iterable[Counter]) -> int:
+def last_seen(counters: Iterable[Counter]) -> int:
     """Return the start of the minute that something is counted in: when its principal was seen last."""
     return max(counter.start for counter in counters)
 
@@ -73,7 +79,7 @@ def cursor_key(principal: str, grant: str) -> str:
 
 
 def read_cursor_key(text: str) -> tuple[str, str]:
-    """Return principal and grant of a place, two empty ones for ""; raises ValueError for what is no place."""
+    """Return principal and grant of such a text, two empty ones for ""; raises ValueError if it is malformed."""
     principal, mark, grant = text.rpartition("#")
     if text and (not mark or len(text) > 1024):
         raise ValueError("not a cursor of the usage")
@@ -81,27 +87,27 @@ def read_cursor_key(text: str) -> tuple[str, str]:
 
 
 def exceeded(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> Exceeded | None:
-    """Return the limit that this call is beyond, the one that lasts longest, or None.
+    """Return the limit that a call or token exceeds, of several the one whose window ends last; None if it exceeds none.
 
-    numbers: for each window, which one this call is (1 for the first). A window that is missing counts as exceeded.
+    numbers: by window, which number it is (1 for the first). A window that is missing counts as exceeded.
     """
-    beyond = [
+    over = [
         Exceeded(limit, _left_of_window(limit, now))
         for limit in limits
         if numbers.get(limit.window, COUNT_LIMIT + 1) > limit.count
     ]
-    return max(beyond, key=lambda one: one.retry_after, default=None)
+    return max(over, key=lambda one: one.retry_after, default=None)
 
 
 def has_room(limits: Iterable[Limit], taken: Mapping[str, int]) -> bool:
-    """Whether one more is within every limit. taken: for each window, how many were; one that is missing has no room."""
+    """Whether one more is within every limit. taken: by window, how many there were; one that is missing has no room."""
     return all(taken.get(limit.window, limit.count) < limit.count for limit in limits)
 
 
 def allowances(
     limits: Iterable[Limit], taken: Mapping[str, int], now: int, *, shared: bool = False
 ) -> tuple[Allowance, ...]:
-    """Return what is left of each limit. taken: for each window, how many were admitted; one that is missing has none left."""
+    """Return what is left of each limit. taken: by window, how many were admitted; one that is missing has none left."""
     return tuple(
         Allowance(
             limit, max(0, limit.count - taken.get(limit.window, limit.count)), _left_of_window(limit, now), shared

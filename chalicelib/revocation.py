@@ -86,7 +86,7 @@ class RevocationPage(NamedTuple):
     next: str
 
     @classmethod
-    def of(cls, found: Sequence[Revocation], limit: int) -> RevocationPage:
+    def from_newest(cls, found: Sequence[Revocation], limit: int) -> RevocationPage:
         """Return the page of what was found, newest first, one more than `limit` if there are more."""
         shown = tuple(found[:limit])
         return cls(shown, f"{shown[-1].at}#{shown[-1].id}" if len(found) > limit else "")

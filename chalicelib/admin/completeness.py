@@ -8,14 +8,12 @@ from typing import Any
 
 from chalicelib.admin import audit_pages
 from chalicelib.audit import PAGE_LIMIT, Audit, Query
-from chalicelib.quota import WINDOWS
+from chalicelib.quota import COUNTERS_KEPT, WINDOWS
 from chalicelib.usage import Usage, UsageQuery, window_start
 
 PAGES = 100
 LOOKED_AT = PAGES * PAGE_LIMIT
 """Events and counters, of each so many, that are looked at unless told otherwise."""
-KEPT = 3 * 86400
-"""Seconds after a window's end within which its counters are sure to be there."""
 
 _Pairs = dict[tuple[str, str], int]
 """How many, by principal and grant."""
@@ -38,7 +36,7 @@ class Span:
         """Return the window of a time, or the newest that is over; raises ValueError if it cannot be checked at `now`."""
         start = window_start(window, now) - WINDOWS[window] if at is None else window_start(window, at)
         span = cls(window, start)
-        if start > now or span.end + KEPT <= now:
+        if start > now or span.end + COUNTERS_KEPT <= now:
             raise ValueError("start must be neither ahead nor in a window that ended 3 days ago: counters are not kept")
         return span
 

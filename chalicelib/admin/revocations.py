@@ -80,7 +80,7 @@ def _listed(asked: Asked, stored: Revocations, now: int) -> RevocationPage:
         found += [one for one in page.revocations if wanted in (None, one.in_force(now))]
         after = page.next
         if len(found) > limit:
-            return RevocationPage.of(found, limit)
+            return RevocationPage.from_newest(found, limit)
         if not after:
             break
     return RevocationPage(tuple(found), after)

@@ -7,13 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib.aws.tables import Item, number
-from chalicelib.quota import WINDOWS, Counter, Limit, cursor_key, minute_of, window_ends
+from chalicelib.quota import COUNTERS_KEPT, WINDOWS, Counter, Limit, cursor_key, last_seen, window_ends
 
 if TYPE_CHECKING:
     from chalicelib.audit import Event  # the edge, which must start quickly, has no audit
-
-KEPT = 3 * 86400
-"""Seconds that a counter's item is kept after its window, for usage; then TTL may take it."""
 
 
 class CounterItem(NamedTuple):
@@ -39,7 +36,7 @@ def items(counters: Iterable[Counter], event: Event | None = None) -> tuple[Coun
     by_window = {counter.window: counter for counter in counters}
     minute, hour, day = by_window["minute"], by_window["hour"], by_window["day"]
     in_hour = {"hour": "h", "minute": f"m{(minute.start - hour.start) // 60:02d}"}
-    seen = minute_of(by_window.values())
+    seen = last_seen(by_window.values())
     return _item(hour, in_hour, seen, event), _item(day, {"day": "d"}, seen, event)
 
 
@@ -81,7 +78,7 @@ def taken(item: Item, minute: int) -> dict[Counter, int]:
 
 def _item(counter: Counter, names: Mapping[str, str], seen: int, event: Event | None) -> CounterItem:
     marks: dict[str, Any] = {
-        "expires_at": {"N": str(window_ends(counter) + KEPT)},
+        "expires_at": {"N": str(window_ends(counter) + COUNTERS_KEPT)},
         "seen": {"N": str(seen)},
     }
     if event is not None:

@@ -92,7 +92,9 @@ class DynamoRevocations:
         found = (_read(item) for item in items)
         scopes = (scope,) if scope else EPOCHS
         wanted = [one for one in found if one.scope in scopes and (one.at, one.id) < before]
-        return RevocationPage.of(sorted(wanted, key=lambda one: (one.at, one.id), reverse=True)[: limit + 1], limit)
+        return RevocationPage.from_newest(
+            sorted(wanted, key=lambda one: (one.at, one.id), reverse=True)[: limit + 1], limit
+        )
 
     def revocation(self, revocation_id: str) -> Revocation | None:
         """See `Revocations.revocation`."""

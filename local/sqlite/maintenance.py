@@ -6,14 +6,12 @@ import json
 import logging
 
 from chalicelib.errors import Unavailable
-from chalicelib.quota import WINDOWS
+from chalicelib.quota import COUNTERS_KEPT, WINDOWS
 from chalicelib.revocation import TOKEN_REVOCATION_KEPT
 from local.sqlite.state_file import StateFile
 
 CHECKPOINT_SECONDS = 2
 SWEEP_SECONDS = 60
-COUNTERS_KEPT = 3 * 86400
-"""Seconds that counters are kept after their window, for usage."""
 
 
 class Upkeep:

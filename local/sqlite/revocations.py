@@ -78,7 +78,7 @@ class SqliteRevocations:
                 " AND (at, id) < (?, ?) ORDER BY at DESC, id DESC LIMIT ?",
                 (scope, scope, at, last, limit + 1),
             ).fetchall()
-        return RevocationPage.of([Revocation(*row) for row in rows], limit)
+        return RevocationPage.from_newest([Revocation(*row) for row in rows], limit)
 
     def revocation(self, revocation_id: str) -> Revocation | None:
         """See `Revocations.revocation`."""

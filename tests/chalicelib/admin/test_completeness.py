@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from chalicelib.admin import completeness
-from chalicelib.admin.completeness import KEPT, Completeness, Differing, Span
+from chalicelib.admin.completeness import Completeness, Differing, Span
 from chalicelib.audit import Event, Page, Query
 from chalicelib.errors import Refusal, Unavailable
+from chalicelib.quota import COUNTERS_KEPT
 from local.sqlite.usage import SqliteUsage
 from tests.chalicelib.admin.test_impact import issued, record
 from tests.parts import CI, NOW, SUB, Parts, mint, parts_in
@@ -142,8 +143,8 @@ def test_any_time_in_a_window_names_it() -> None:
 
 def test_a_window_is_checked_while_its_counters_are_kept_and_not_ahead() -> None:
     ended = Span("hour", NOW).end
-    assert Span.of("hour", NOW, ended + KEPT - 1) == Span("hour", NOW)
-    for at, now in ((NOW, ended + KEPT), (NOW + HOUR, NOW), (0, NOW), (99_999_999_999, NOW)):
+    assert Span.of("hour", NOW, ended + COUNTERS_KEPT - 1) == Span("hour", NOW)
+    for at, now in ((NOW, ended + COUNTERS_KEPT), (NOW + HOUR, NOW), (0, NOW), (99_999_999_999, NOW)):
         with pytest.raises(ValueError, match="start must be neither ahead nor in a window that ended 3 days ago"):
             Span.of("hour", at, now)
 

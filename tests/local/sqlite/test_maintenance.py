@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from chalicelib import quota
-from chalicelib.revocation import RevocationTarget
 from local.sqlite.edge_state import SqliteEdgeState
-from local.sqlite.maintenance import COUNTERS_KEPT, SWEEP_SECONDS, Upkeep
+from local.sqlite.maintenance import SWEEP_SECONDS, Upkeep
 from local.sqlite.state_file import StateFile
 
 NOW = 1_800_000_000
@@ -35,13 +34,11 @@ def test_a_counting_connection_leaves_checkpoints_to_the_upkeep(state: StateFile
 
 
 def test_counters_are_kept_for_usage_and_then_removed(state: StateFile) -> None:
-    SqliteEdgeState(state).read_and_count(
-        {"token": RevocationTarget("token", "t")}, quota.counters("calls", "app", "p", NOW)
-    )
+    SqliteEdgeState(state).count(quota.counters("calls", "app", "p", NOW))
     upkeep = Upkeep(state)
-    upkeep.run(NOW + COUNTERS_KEPT)
+    upkeep.run(NOW + quota.COUNTERS_KEPT)
     assert rows(state, "counters") == 3
-    upkeep.run(NOW + COUNTERS_KEPT + 2 * 86400 + SWEEP_SECONDS)
+    upkeep.run(NOW + quota.COUNTERS_KEPT + 2 * 86400 + SWEEP_SECONDS)
     assert rows(state, "counters") == 0
 
 
