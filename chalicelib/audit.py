@@ -17,6 +17,9 @@ KINDS = (
     "principal.pinned",
 )
 PAGE_LIMIT = 200
+"""Items on a page at most: of events, uses, revocations and principals alike."""
+PAGE_DEFAULT = 50
+"""Items on a page if the caller does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Query:
     since: int = 0
     until: int = 2**53
     after: str = ""
-    limit: int = 50
+    limit: int = PAGE_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from chalicelib.audit import PAGE_DEFAULT
 from chalicelib.quota import WINDOWS, cursor_key
 
-PAGE_LIMIT = 200
 RECENT_SECONDS = 3600
 """Seconds that count as recent: this minute and the 59 before."""
 
@@ -53,7 +53,7 @@ class UsageQuery:
     grant: str = ""
     key: str = ""
     after: str = ""
-    limit: int = 50
+    limit: int = PAGE_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def _export(asked: argparse.Namespace) -> bool:
 
 def _check(asked: argparse.Namespace) -> bool:
     here, now = Machine.of(asked.state), int(time.time())
-    span = completeness.Span.of(asked.window, asked.start, now)
+    span = completeness.Span.containing(asked.window, asked.start, now)
     found = completeness.check(span, here.ledger(), here.usage(), now, _EVERY_PAGE)
     sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")
     return found.agree

@@ -15,7 +15,7 @@ import pytest
 from chalice.app import IAMAuthorizer
 
 import app
-from chalicelib.admin.query import PAGE_LIMIT
+from chalicelib.audit import PAGE_LIMIT
 from chalicelib.aws import wiring
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.exchange.request import BODY_LIMIT, JWT_BEARER

@@ -1,33 +1,42 @@
-"""Who was seen: the principals that did anything today or yesterday (UTC), each with all that it did."""
+"""The principals that were active today or yesterday (UTC), each with everything it did on both days."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from chalicelib.audit import PAGE_LIMIT
 from chalicelib.principal import AWS
 from chalicelib.quota import WINDOWS, cursor_key, read_cursor_key
-from chalicelib.usage import PAGE_LIMIT, Usage, UsageQuery, Use, window_start
+from chalicelib.usage import Usage, UsageQuery, Use, window_start
 
 PAGES = 10
-"""Pages of uses of each day that are looked through for one page of principals, and for one principal."""
+"""Pages of uses that are read for one page of principals, of each day, or for one principal."""
 
 _DAY = WINDOWS["day"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a principal did today and yesterday. refused: tokens and calls. last_seen: epoch seconds, to the minute."""
+class PrincipalActivity:
+    """What one principal did today and yesterday."""
 
     principal: str
+    """Its `sub`."""
     name: str
+    """What people call it; "" if that is not known."""
     issuer: str
+    """The URL of its issuer, or `aws`."""
     grants: tuple[str, ...]
+    """The grants that it used, in alphabetical order."""
     last_seen: int
+    """When it was active last: epoch seconds, to the minute."""
     tokens: int
+    """Tokens issued to it."""
     calls: int
+    """Calls of it that the edge admitted."""
     refused: int
+    """Tokens and calls that were refused."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""
@@ -35,44 +44,45 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenPage:
-    """Principals, those of yesterday first, and the cursor of the next page ("" at the end).
+class ActivityPage:
+    """Principals, yesterday's first, and the cursor of the next page ("" at the end).
 
-    A page may hold fewer than were asked for, or none, and have a next one: what it looked through was bounded.
+    A page may hold fewer than were asked for, or none, and still have a next one: how much is read for it is bounded.
     """
 
-    principals: tuple[Seen, ...]
+    principals: tuple[PrincipalActivity, ...]
     next: str
 
 
-def page(usage: Usage, now: int, after: str, limit: int) -> SeenPage:
-    """Return who was seen; raises Unavailable, or ValueError for a cursor that is not one of ours.
+def page(usage: Usage, now: int, after: str, limit: int) -> ActivityPage:
+    """Return a page of active principals.
 
-    Yesterday's come first, for no more of them join while somebody turns pages; then those of today alone.
+    Yesterday's come first, since their number is final while an administrator turns pages; then those of today alone.
+    Raises Unavailable, or ValueError for a cursor that was not made here.
     """
-    last, start, position, shown = _read_cursor(after, now)
-    found: list[Seen] = []
-    while start <= last:
-        yesterday, today = (_Day(usage, one, position) for one in (last - _DAY, last))
-        walk = today if start == last else yesterday
+    last_day, day, position, shown = _read_cursor(after, now)
+    found: list[PrincipalActivity] = []
+    while day <= last_day:
+        yesterday, today = (_DayReader(usage, start, position) for start in (last_day - _DAY, last_day))
+        reader = today if day == last_day else yesterday
         met = {shown}
-        for principal in walk.principals():
+        for principal in reader.principals():
             if len(found) == limit:
-                # The next page begins at its first use, so nobody who stands behind is passed over.
-                return SeenPage(tuple(found), _cursor(last, start, walk.before[principal], met))
+                # The next page starts before this principal's first use, so that nothing in between is skipped.
+                return ActivityPage(tuple(found), _cursor(last_day, day, reader.before[principal], met))
             met.add(principal)
-            if principal == shown or walk.began_within(principal):
+            if principal == shown or reader.began_before(principal):
                 continue
-            before = yesterday.of(principal)
-            if walk is yesterday or not before:
-                found.append(_seen(principal, (*before, *today.of(principal))))
-        if not walk.ended:
-            return SeenPage(tuple(found), _cursor(last, start, walk.position, met))
-        start, position, shown = start + _DAY, "", ""
-    return SeenPage(tuple(found), "")
+            before = yesterday.uses(principal)
+            if reader is yesterday or not before:
+                found.append(_activity(principal, (*before, *today.uses(principal))))
+        if not reader.ended:
+            return ActivityPage(tuple(found), _cursor(last_day, day, reader.position, met))
+        day, position, shown = day + _DAY, "", ""
+    return ActivityPage(tuple(found), "")
 
 
-def uses_of(usage: Usage, principal: str, window: str, start: int) -> tuple[Use, ...]:
+def uses_by(usage: Usage, principal: str, window: str, start: int) -> tuple[Use, ...]:
     """Return what one principal did in a window, under each grant; raises Unavailable."""
     found: list[Use] = []
     after = ""
@@ -85,80 +95,82 @@ def uses_of(usage: Usage, principal: str, window: str, start: int) -> tuple[Use,
     return tuple(found)
 
 
-def issuer_of(principal: str) -> str:
-    """Return the issuer in a principal's `sub`: a URL, or `aws` of an ARN."""
-    issuer, mark, _ = principal.partition("|")
-    return issuer if mark else AWS
+def issuer(principal: str) -> str:
+    """Return the issuer in a principal's `sub`: a URL, or `aws` for an ARN."""
+    url, mark, _ = principal.partition("|")
+    return url if mark else AWS
 
 
-def name_of(uses: tuple[Use, ...]) -> str:
-    """Return what a principal is called, by the use that is the newest to say so."""
+def display_name(uses: tuple[Use, ...]) -> str:
+    """Return what people call a principal, according to the newest use that says so; "" if none does."""
     named = [use for use in uses if use.name]
     return max(named, key=lambda use: use.last_seen).name if named else ""
 
 
-class _Day:
-    """The uses of one day from a place on, read page after page, as far as they are asked for.
+class _DayReader:
+    """Reads the uses of one day from a position on, page by page, only as far as they are needed.
 
-    before: for each principal, the place behind which its first use stands. place: behind which nothing was read yet.
+    Uses come in the order of their cursor keys. A cursor key joins principal and grant, so the uses of `a#b` can come
+    among those of `a`.
     """
 
     def __init__(self, usage: Usage, start: int, position: str) -> None:
         self.position = position
+        """Everything up to this cursor key has been read."""
         self.ended = False
+        """Whether the whole day has been read."""
         self.before: dict[str, str] = {}
+        """By principal: the position just before its first use."""
         self._usage, self._start, self._from = usage, start, position
-        self._pages = PAGES
+        self._pages_left = PAGES
         self._uses: dict[str, list[Use]] = {}
         self._last = ""
 
     def principals(self) -> Iterator[str]:
-        """Yield each principal once, as their uses come; stops where the day ends, or after PAGES pages."""
-        seen = 0
-        while seen < len(self._uses) or self._read():
-            for principal in list(self._uses)[seen:]:
-                seen += 1
+        """Yield each principal once, in the order of their first uses; stops at the end of the day or after PAGES pages."""
+        yielded = 0
+        while yielded < len(self._uses) or self._read():
+            for principal in list(self._uses)[yielded:]:
+                yielded += 1
                 yield principal
 
-    def of(self, principal: str) -> tuple[Use, ...]:
-        """Return all uses of a principal that has none before the place."""
+    def uses(self, principal: str) -> tuple[Use, ...]:
+        """Return all uses of a principal that has none up to the position that the reader started from."""
         while not (self.ended or self._is_past(principal)):
             if not self._read():
-                return uses_of(self._usage, principal, "day", self._start)
+                return uses_by(self._usage, principal, "day", self._start)
         return tuple(self._uses.get(principal, ()))
 
-    def began_within(self, principal: str) -> bool:
-        """Whether the place is among the uses of a principal, though it is another's: of `a#b` among those of `a`.
-
-        By place they can stand so; then this principal was met before the place, too.
-        """
+    def began_before(self, principal: str) -> bool:
+        """Whether a principal has uses on both sides of the starting position: an earlier page has listed it then."""
         if not self._from.startswith(cursor_key(principal, "")) or read_cursor_key(self._from)[0] == principal:
             return False
-        first = uses_of(self._usage, principal, "day", self._start)[:1]
+        first = uses_by(self._usage, principal, "day", self._start)[:1]
         return any(use.cursor_key() <= self._from for use in first)
 
     def _read(self) -> bool:
-        if self.ended or not self._pages:
+        """Read one page more; return False if there is none, or if PAGES have been read."""
+        if self.ended or not self._pages_left:
             return False
         some = self._usage.uses(UsageQuery("day", self._start, after=self.position, limit=PAGE_LIMIT))
-        behind = self.position
+        previous = self.position
         for use in some.uses:
-            self.before.setdefault(use.principal, behind)
+            self.before.setdefault(use.principal, previous)
             self._uses.setdefault(use.principal, []).append(use)
-            self._last, behind = use.principal, use.cursor_key()
-        self.position, self.ended, self._pages = some.next, not some.next, self._pages - 1
+            self._last, previous = use.principal, use.cursor_key()
+        self.position, self.ended, self._pages_left = some.next, not some.next, self._pages_left - 1
         return True
 
     def _is_past(self, principal: str) -> bool:
-        """Whether no more uses of a principal can come, be they in order by principal and grant or by place."""
+        """Whether no more uses of a principal can come, in order of principal and grant as well as of cursor keys."""
         return principal < self._last and cursor_key(principal, "~") < cursor_key(self._last, "")
 
 
-def _seen(principal: str, uses: tuple[Use, ...]) -> Seen:
-    return Seen(
+def _activity(principal: str, uses: tuple[Use, ...]) -> PrincipalActivity:
+    return PrincipalActivity(
         principal=principal,
-        name=name_of(uses),
-        issuer=issuer_of(principal),
+        name=display_name(uses),
+        issuer=issuer(principal),
         grants=tuple(sorted({one.grant for one in uses if one.grant})),
         last_seen=max(one.last_seen for one in uses),
         tokens=sum(one.tokens for one in uses),
@@ -167,21 +179,33 @@ def _seen(principal: str, uses: tuple[Use, ...]) -> Seen:
     )
 
 
-def _cursor(last: int, start: int, position: str, met: Container[str]) -> str:
-    """Say how far somebody has come: on which day it began, in which day it is, where, and whether whom that names was met."""
-    return f"{last}:{start}:{'=' if position and read_cursor_key(position)[0] in met else '-'}{position}"
+class _Cursor(NamedTuple):
+    """How far a list has come."""
+
+    last_day: int
+    """The start of the day on which the first page was asked for: a list that is read past midnight keeps its days."""
+    day: int
+    """The start of the day that is being read."""
+    position: str
+    """Everything up to this cursor key has been read."""
+    shown: str
+    """The principal of `position` if it has been listed already, else ""."""
 
 
-def _read_cursor(cursor: str, now: int) -> tuple[int, int, str, str]:
-    """Return the day on which it began, the day it is in, the place, and who was shown last ("" for nobody)."""
+def _cursor(last_day: int, day: int, position: str, met: Container[str]) -> str:
+    """Return a cursor as text. met: the principals that have been looked at so far."""
+    return f"{last_day}:{day}:{'=' if position and read_cursor_key(position)[0] in met else '-'}{position}"
+
+
+def _read_cursor(cursor: str, now: int) -> _Cursor:
+    """Read a cursor, "" for the first page; raises ValueError if `_cursor` did not make it within the last two days."""
     today = window_start("day", now)
     if not cursor:
-        return today, today - _DAY, "", ""
-    # Whoever began yesterday goes on with yesterday's days.
-    began, _, rest = cursor.partition(":")
-    start, _, rest = rest.partition(":")
+        return _Cursor(today, today - _DAY, "", "")
+    last_day, _, rest = cursor.partition(":")
+    day, _, rest = rest.partition(":")
     mark, position = rest[:1], rest[1:]
     days = {str(one): one for one in (today, today - _DAY, today - 2 * _DAY)}
-    if began not in days or start not in days or days[began] - days[start] not in (0, _DAY) or mark not in ("-", "="):
+    if last_day not in days or day not in days or days[last_day] - days[day] not in (0, _DAY) or mark not in ("-", "="):
         raise ValueError("not a cursor of the principals")
-    return days[began], days[start], position, read_cursor_key(position)[0] if mark == "=" else ""
+    return _Cursor(days[last_day], days[day], position, read_cursor_key(position)[0] if mark == "=" else "")

@@ -43,7 +43,7 @@ def check(request: Request, ports: AdminPorts) -> Response:
     asked = admin_query.read(request, "window", "start")
     now = ports.clock()
     try:
-        span = completeness.Span.of(asked.one_of("window", ("hour", "day")) or "day", asked.time("start"), now)
+        span = completeness.Span.containing(asked.one_of("window", ("hour", "day")) or "day", asked.time("start"), now)
     except ValueError as fault:
         raise malformed(str(fault)) from None
     return Response(completeness.check(span, ports.audit, ports.usage, now).to_json())

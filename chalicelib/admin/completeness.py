@@ -1,4 +1,4 @@
-"""Whether the audit and the counters say the same: each token issued is one event, and is counted once."""
+"""Checks the audit against the counters: each token issued is one event, and is counted once."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from chalicelib.usage import Usage, UsageQuery, window_start
 
 PAGES = 100
 LOOKED_AT = PAGES * PAGE_LIMIT
-"""Events and counters, of each so many, that are looked at unless told otherwise."""
+"""How many events, and how many counters, are read by default."""
 
-_Pairs = dict[tuple[str, str], int]
-"""How many, by principal and grant."""
+_Counts = dict[tuple[str, str], int]
+"""How many tokens, by principal and grant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One window. window: one of quota.WINDOWS. start: when it began, epoch seconds."""
+    """One window of time. window: one of quota.WINDOWS. start: when it begins, epoch seconds."""
 
     window: str
     start: int
@@ -32,8 +32,11 @@ class Span:
         return self.start + WINDOWS[self.window]
 
     @classmethod
-    def of(cls, window: str, at: int | None, now: int) -> Span:
-        """Return the window of a time, or the newest that is over; raises ValueError if it cannot be checked at `now`."""
+    def containing(cls, window: str, at: int | None, now: int) -> Span:
+        """Return the window that contains a time, or for None the newest that is over.
+
+        Raises ValueError for a window that has not begun at `now`, or whose counters may be gone.
+        """
         start = window_start(window, now) - WINDOWS[window] if at is None else window_start(window, at)
         span = cls(window, start)
         if start > now or span.end + COUNTERS_KEPT <= now:
@@ -42,8 +45,8 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Differing:
-    """A principal under a grant of whose tokens there are more or fewer events than were counted."""
+class Mismatch:
+    """A principal and a grant for which the audit has more or fewer tokens than were counted."""
 
     principal: str
     grant: str
@@ -53,17 +56,22 @@ class Differing:
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """What was found. complete: whether all events and counters were looked at; if not, nothing is said to differ."""
+    """The result of a check."""
 
     span: Span
+    """The window that was checked."""
     complete: bool
+    """Whether all events and counters were read."""
     issued_events: int
+    """Tokens issued, according to the audit."""
     counted: int
-    differing: tuple[Differing, ...]
+    """Tokens issued, according to the counters."""
+    differing: tuple[Mismatch, ...]
+    """Where the two differ; empty unless `complete`."""
 
     @property
     def agree(self) -> bool:
-        """Whether everything was looked at, and nothing differs."""
+        """Whether everything was read, and nothing differs."""
         return self.complete and not self.differing
 
     def to_json(self) -> dict[str, Any]:
@@ -81,9 +89,9 @@ class Completeness:
 
 
 def check(span: Span, audit: Audit, usage: Usage, now: int, pages: int = PAGES) -> Completeness:
-    """Compare the tokens of one window as the audit has them and as they were counted; raises Unavailable.
+    """Compare the tokens issued in one window according to the audit and to the counters; raises Unavailable.
 
-    pages: how many of events and of counters are looked at, at most.
+    pages: how many pages of events, and how many of counters, are read at most.
     """
     counted, all_counters = _counted(span, usage, pages)
     events: Counter[tuple[str, str]] = Counter()
@@ -91,19 +99,19 @@ def check(span: Span, audit: Audit, usage: Usage, now: int, pages: int = PAGES) 
     for page in audit_pages.newest(audit, Query({"kind": "token.issued"}, span.start, span.end), pages):
         events.update((event.principal, event.grant) for event in page.events)
         all_events = not page.next
-    # While the window runs, tokens are issued between the two looks: whatever was counted before and after is right.
+    # In a window that is not over, tokens are issued while this reads: any number between the two counts is right.
     least, most = counted, _counted(span, usage, pages)[0] if now < span.end else counted
     complete = all_counters and all_events
     differing = tuple(
-        Differing(*pair, events[pair], most.get(pair, 0))
+        Mismatch(*pair, events[pair], most.get(pair, 0))
         for pair in sorted(events.keys() | most.keys())
         if not least.get(pair, 0) <= events[pair] <= most.get(pair, 0)
     )
     return Completeness(span, complete, events.total(), sum(most.values()), differing if complete else ())
 
 
-def _counted(span: Span, usage: Usage, pages: int) -> tuple[_Pairs, bool]:
-    found: _Pairs = {}
+def _counted(span: Span, usage: Usage, pages: int) -> tuple[_Counts, bool]:
+    found: _Counts = {}
     after = ""
     for _ in range(pages):
         page = usage.uses(UsageQuery(span.window, span.start, after=after, limit=PAGE_LIMIT))

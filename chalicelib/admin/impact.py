@@ -1,4 +1,4 @@
-"""Whom a revocation would cut off: who holds live tokens of what it takes back, and how much they call."""
+"""Estimates whom a revocation would cut off: the principals with live tokens of its target, and how much they call."""
 
 from __future__ import annotations
 
@@ -15,36 +15,41 @@ from chalicelib.usage import Usage
 
 PAGES = 25
 LOOKED_AT = PAGES * PAGE_LIMIT
-"""Audit events that are looked at, the newest."""
+"""How many audit events are read, the newest."""
 
 _FILTERED = ("key", "grant", "principal")
 """Scopes that the audit can be filtered by."""
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """The events of tokens that have not expired, newest first. complete: whether every event that could be was seen."""
+class LiveTokens:
+    """Tokens that have not expired, as the events of their issuance, newest first. complete: whether all were found."""
 
     events: tuple[Event, ...]
     complete: bool
 
 
 @dataclass(frozen=True, slots=True)
-class CutOff:
-    """A principal that would be cut off. grants: those that its live tokens are of, as are the calls."""
+class AffectedPrincipal:
+    """A principal that would be cut off."""
 
     principal: str
+    """Its `sub`."""
     name: str
+    """What people call it; "" if that is not known."""
     grants: tuple[str, ...]
+    """The grants of its live tokens."""
     live_tokens: int
+    """How many of its tokens would stop working."""
     calls_last_hour: int
+    """Its calls under these grants that were admitted in this minute and the 59 before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """Whom a revocation would cut off, who calls most first."""
+    """The principals that a revocation would cut off, those with most calls first. complete: whether all were found."""
 
-    principals: tuple[CutOff, ...]
+    principals: tuple[AffectedPrincipal, ...]
     complete: bool
 
     def to_json(self) -> dict[str, Any]:
@@ -58,10 +63,10 @@ class Impact:
         }
 
 
-def of(target: RevocationTarget, revocations: Revocations, audit: Audit, usage: Usage, now: int) -> Impact:
-    """Say whom revoking a thing at `now` would cut off; changes nothing.
+def estimate(target: RevocationTarget, revocations: Revocations, audit: Audit, usage: Usage, now: int) -> Impact:
+    """Return whom revoking a target at `now` would cut off; changes nothing.
 
-    Raises Refusal `no_such_thing` for an issuer, key or grant that never was, as revoking it would; Unavailable.
+    Raises Refusal `no_such_thing` for an issuer, key or grant that never existed, as revoking it would; Unavailable.
     """
     if target.scope in MUST_EXIST and not revocations.exists(target):
         text = f"there is no {target.scope} of this name: {target.id[:100]!r}"
@@ -76,19 +81,19 @@ def of(target: RevocationTarget, revocations: Revocations, audit: Audit, usage: 
     for principal, events in by_principal.items():
         grants = tuple(sorted({event.grant for event in events}))
         called = sum(calls.get((principal, grant), 0) for grant in grants)
-        cut_off.append(CutOff(principal, _name(events), grants, len(events), called))
+        cut_off.append(AffectedPrincipal(principal, _name(events), grants, len(events), called))
     return Impact(tuple(sorted(cut_off, key=lambda one: (-one.calls_last_hour, one.principal))), live.complete)
 
 
-def live_tokens(target: RevocationTarget, audit: Audit, now: int) -> Live:
-    """Return the tokens issued for a thing that have not expired at `now`; raises Unavailable."""
+def live_tokens(target: RevocationTarget, audit: Audit, now: int) -> LiveTokens:
+    """Return the tokens issued for a target that have not expired at `now`; raises Unavailable."""
     equals = {"kind": "token.issued"} | ({target.scope: target.id} if target.scope in _FILTERED else {})
     found: list[Event] = []
     complete = False
     for page in audit_pages.newest(audit, Query(equals, since=max(now - TTL_CEILING, 0)), PAGES):
         found += [event for event in page.events if event.expires > now and _concerns(target, event)]
         complete = not page.next
-    return Live(tuple(found), complete)
+    return LiveTokens(tuple(found), complete)
 
 
 def _concerns(target: RevocationTarget, event: Event) -> bool:

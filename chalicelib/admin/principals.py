@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import activity as principals_seen
-from chalicelib.admin import impact
+from chalicelib.admin import activity, impact
 from chalicelib.admin import query as admin_query
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
@@ -30,7 +29,7 @@ def principals(request: Request, ports: AdminPorts) -> Response:
     request.administrator()
     asked = admin_query.read(request, "limit", "after")
     try:
-        page = principals_seen.page(ports.usage, ports.clock(), asked.text("after"), asked.limit())
+        page = activity.page(ports.usage, ports.clock(), asked.text("after"), asked.limit())
     except ValueError:
         raise malformed("after must be the `next` of a page before") from None
     return Response({"items": [one.to_json() for one in page.principals], "next": page.next or None})
@@ -52,8 +51,8 @@ def principal(request: Request, ports: AdminPorts, principal_id: str) -> Respons
     return Response(
         {
             "principal": principal_id,
-            "name": principals_seen.name_of(today[1]) or _name(events),
-            "issuer": principals_seen.issuer_of(principal_id),
+            "name": activity.display_name(today[1]) or _name(events),
+            "issuer": activity.issuer(principal_id),
             "standing": _standing(revocation_states, now),
             "today": today[0],
             "hour": hour[0],
@@ -94,7 +93,7 @@ def _can_be_looked_up(text: str) -> bool:
 
 def _did(usage: Usage, sub: str, window: str, now: int) -> tuple[dict[str, Any], tuple[Use, ...]]:
     start = window_start(window, now)
-    uses = principals_seen.uses_of(usage, sub, window, start)
+    uses = activity.uses_by(usage, sub, window, start)
     kept = ("grant", "key", "tokens", "calls", "refused_tokens", "refused_calls", "last_seen")
     grants = [{name: use.to_json()[name] for name in kept} for use in uses]
     return {"start": start, "end": start + WINDOWS[window], "grants": grants}, uses

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from chalicelib.audit import PAGE_DEFAULT, PAGE_LIMIT
 from chalicelib.http.messages import Request, malformed
 
 TEXT_LIMIT = 1024
 """Characters of a parameter's value at most."""
-PAGE_LIMIT = 200
-PAGE_DEFAULT = 50
 TIME_LIMIT = 99_999_999_999
 """Epoch seconds at most."""
 

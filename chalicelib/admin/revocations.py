@@ -8,7 +8,8 @@ from dataclasses import replace
 from chalicelib.admin import impact, revocation_request
 from chalicelib.admin import query as admin_query
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.admin.query import PAGE_LIMIT, Asked
+from chalicelib.admin.query import Asked
+from chalicelib.audit import PAGE_LIMIT
 from chalicelib.errors import Refusal
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange.request import BODY_LIMIT
@@ -29,7 +30,7 @@ def revoke(request: Request, ports: AdminPorts) -> Response:
     asked = revocation_request.read(request.json(BODY_LIMIT), revocation_id, author, ports.clock())
     if dry_run:
         target = RevocationTarget(asked.scope, asked.target)
-        return Response(impact.of(target, ports.revocations, ports.audit, ports.usage, asked.at).to_json())
+        return Response(impact.estimate(target, ports.revocations, ports.audit, ports.usage, asked.at).to_json())
     event = ports.event(request, "revocation.made", **detail(asked))
     named = replace(event, principal=asked.target if asked.scope == "principal" else "")
     stored = ports.revocations.revoke(asked, named)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chalicelib.admin import audit, keys, policy, principals, revocations, usage
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.admin.query import PAGE_DEFAULT, PAGE_LIMIT, TEXT_LIMIT, TIME_LIMIT
-from chalicelib.audit import FILTERS, KINDS
+from chalicelib.admin.query import TEXT_LIMIT, TIME_LIMIT
+from chalicelib.audit import FILTERS, KINDS, PAGE_DEFAULT, PAGE_LIMIT
 from chalicelib.http.public_routes import IDEMPOTENCY_KEY
 from chalicelib.http.route import TEXT, Parameter, Route
 from chalicelib.quota import WINDOWS

@@ -120,7 +120,7 @@ def test_taking_back_costs_what_the_document_says(d: Deployment) -> None:
     d.token("anthropic", repository_id="456780")
     targets = {"everything": "*", "issuer": GITHUB, "key": "openai", "grant": "app-ci", "principal": SUB, "token": "t"}
     made = {scope: d.revoke(scope, target) for scope, target in targets.items()}
-    look = partial(impact.of, RevocationTarget("key", "anthropic"), d.revocations, d.ledger, d.usage, NOW)
+    look = partial(impact.estimate, RevocationTarget("key", "anthropic"), d.revocations, d.ledger, d.usage, NOW)
     operations: Operations = {
         **{f"revoking, {scope}": partial(d.revoke, scope, target) for scope, target in targets.items()},
         "lifting, everything, an issuer or a key": partial(d.restore, made["everything"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.admin import completeness
-from chalicelib.admin.completeness import Completeness, Differing, Span
+from chalicelib.admin.completeness import Completeness, Mismatch, Span
 from chalicelib.audit import Event, Page, Query
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import COUNTERS_KEPT
@@ -26,7 +26,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 
 def check(parts: Parts, window: str = "day", now: int = AFTER, pages: int = 100) -> Completeness:
-    return completeness.check(Span.of(window, NOW, now), parts.ledger, SqliteUsage(parts.state), now, pages)
+    return completeness.check(Span.containing(window, NOW, now), parts.ledger, SqliteUsage(parts.state), now, pages)
 
 
 @pytest.mark.parametrize("window", ["hour", "day"])
@@ -70,14 +70,14 @@ def test_an_event_that_is_gone_is_found(parts: Parts) -> None:
     with parts.state.writing() as connection:
         connection.execute("DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)")
     found = check(parts)
-    assert (found.agree, found.differing) == (False, (Differing(SUB, "app", 1, 2),))
+    assert (found.agree, found.differing) == (False, (Mismatch(SUB, "app", 1, 2),))
 
 
 def test_an_event_that_was_never_counted_is_found(parts: Parts) -> None:
     parts.token()
     record(parts, issued(9, principal=SUB), issued(10))
     found = check(parts)
-    assert found.differing == (Differing(f"{CI}|repository_id:10", "app", 1, 0), Differing(SUB, "app", 2, 1))
+    assert found.differing == (Mismatch(f"{CI}|repository_id:10", "app", 1, 0), Mismatch(SUB, "app", 2, 1))
     assert (found.complete, found.agree, found.issued_events, found.counted) == (True, False, 3, 1)
 
 
@@ -118,13 +118,13 @@ class Busy:
 def test_tokens_that_are_issued_while_it_looks_at_a_running_window_are_no_difference(parts: Parts) -> None:
     parts.token()
     busy = Busy(parts)
-    found = completeness.check(Span.of("day", NOW, NOW), busy, SqliteUsage(parts.state), NOW)
+    found = completeness.check(Span.containing("day", NOW, NOW), busy, SqliteUsage(parts.state), NOW)
     assert (found.agree, found.issued_events, found.counted, len(busy.looks)) == (True, 2, 3, 1)
 
 
 def test_what_differs_in_a_running_window_is_found_all_the_same(parts: Parts) -> None:
     record(parts, issued(9))
-    assert check(parts, now=NOW).differing == (Differing(f"{CI}|repository_id:9", "app", 1, 0),)
+    assert check(parts, now=NOW).differing == (Mismatch(f"{CI}|repository_id:9", "app", 1, 0),)
 
 
 # the window
@@ -132,21 +132,21 @@ def test_what_differs_in_a_running_window_is_found_all_the_same(parts: Parts) ->
 
 @pytest.mark.parametrize(("window", "length"), [("hour", HOUR), ("day", DAY)])
 def test_without_a_start_it_is_the_newest_window_that_is_over(window: str, length: int) -> None:
-    span = Span.of(window, None, NOW + 5)
+    span = Span.containing(window, None, NOW + 5)
     assert span.end <= NOW + 5 < span.end + length
     assert span.end - span.start == length
 
 
 def test_any_time_in_a_window_names_it() -> None:
-    assert Span.of("hour", NOW + 59, NOW + 60) == Span.of("hour", NOW, NOW + 60) == Span("hour", NOW)
+    assert Span.containing("hour", NOW + 59, NOW + 60) == Span.containing("hour", NOW, NOW + 60) == Span("hour", NOW)
 
 
 def test_a_window_is_checked_while_its_counters_are_kept_and_not_ahead() -> None:
     ended = Span("hour", NOW).end
-    assert Span.of("hour", NOW, ended + COUNTERS_KEPT - 1) == Span("hour", NOW)
+    assert Span.containing("hour", NOW, ended + COUNTERS_KEPT - 1) == Span("hour", NOW)
     for at, now in ((NOW, ended + COUNTERS_KEPT), (NOW + HOUR, NOW), (0, NOW), (99_999_999_999, NOW)):
         with pytest.raises(ValueError, match="start must be neither ahead nor in a window that ended 3 days ago"):
-            Span.of("hour", at, now)
+            Span.containing("hour", at, now)
 
 
 def test_state_that_is_away_is_said_and_not_taken_for_agreement(parts: Parts) -> None:

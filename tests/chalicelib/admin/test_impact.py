@@ -27,7 +27,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 
 def of(parts: Parts, scope: str, target: str, now: int = NOW) -> Impact:
-    return impact.of(RevocationTarget(scope, target), parts.control, parts.ledger, SqliteUsage(parts.state), now)
+    return impact.estimate(RevocationTarget(scope, target), parts.control, parts.ledger, SqliteUsage(parts.state), now)
 
 
 def subs(found: Impact) -> list[str]:

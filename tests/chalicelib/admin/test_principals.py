@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from chalicelib.admin import activity as principals_seen
+from chalicelib.admin import activity
 from chalicelib.errors import Refusal
 from chalicelib.usage import UsagePage, UsageQuery, Use
 from local.sqlite.usage import SqliteUsage
@@ -115,8 +115,8 @@ def test_the_issuer_is_in_the_principal_and_is_aws_for_an_arn(parts: Parts, door
 def test_each_principal_comes_once_with_all_it_did_wherever_pages_begin_and_end(
     parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch, limit: int, port_page: int
 ) -> None:
-    monkeypatch.setattr(principals_seen, "PAGE_LIMIT", port_page)
-    monkeypatch.setattr(principals_seen, "PAGES", 20)
+    monkeypatch.setattr(activity, "PAGE_LIMIT", port_page)
+    monkeypatch.setattr(activity, "PAGES", 20)
     today = {"a": ["g1", "g2", "g3"], "b": ["g1"], "a#g": ["g1", "g2"], "d": ["g1", "g2"], "a b": ["g9"], "": []}
     yesterday = {"a": ["g2", "g4"], "c": ["g1", "g2", "g3", "g4"], "d": ["g1"], "a#g#g1": ["g0"]}
     used(parts, today)
@@ -133,8 +133,8 @@ def test_each_principal_comes_once_with_all_it_did_wherever_pages_begin_and_end(
 def test_a_page_that_looked_through_much_and_found_little_has_a_next_one(
     parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(principals_seen, "PAGE_LIMIT", 1)
-    monkeypatch.setattr(principals_seen, "PAGES", 4)
+    monkeypatch.setattr(activity, "PAGE_LIMIT", 1)
+    monkeypatch.setattr(activity, "PAGES", 4)
     used(parts, {"a": [f"g{number}" for number in range(4)], "b": ["g1"]}, NOW - DAY)
     assert [one["principal"] for one in walk(door, 50)] == ["a", "b"]
     assert door.administer("GET", PRINCIPALS).json["next"] is not None
@@ -197,12 +197,12 @@ class ByPlace:
 def test_nobody_is_missed_or_repeated_in_another_order_of_uses(
     monkeypatch: pytest.MonkeyPatch, limit: int, port_page: int
 ) -> None:
-    monkeypatch.setattr(principals_seen, "PAGE_LIMIT", port_page)
+    monkeypatch.setattr(activity, "PAGE_LIMIT", port_page)
     uses = {"a": ["c", "k", "z"], "a b": ["c", "z"], 'a"': ["c"], "ab": ["c", "d"], "a#m": ["g"], "b": ["c"]}
-    seen: list[principals_seen.Seen] = []
+    seen: list[activity.PrincipalActivity] = []
     after = ""
     for _ in range(50):
-        page = principals_seen.page(ByPlace(uses), NOW, after, limit)
+        page = activity.page(ByPlace(uses), NOW, after, limit)
         seen += page.principals
         after = page.next
         if not after:
@@ -217,7 +217,7 @@ def test_a_use_that_is_left_out_of_its_page_hides_nobody(parts: Parts) -> None:
     usage = Shuffled(SqliteUsage(parts.state))
     seen, after = [], ""
     for _ in range(20):
-        page = principals_seen.page(usage, NOW, after, 1)
+        page = activity.page(usage, NOW, after, 1)
         seen += [one.principal for one in page.principals]
         after = page.next
         if not after:
@@ -348,5 +348,5 @@ def test_a_name_is_the_newest_that_is_known() -> None:
         Use("p", "b", name="new", last_seen=120),
         Use("p", "c", last_seen=180),
     )
-    assert principals_seen.name_of(uses) == "new"
-    assert principals_seen.name_of(()) == ""
+    assert activity.display_name(uses) == "new"
+    assert activity.display_name(()) == ""

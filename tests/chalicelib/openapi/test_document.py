@@ -12,7 +12,7 @@ import pytest
 from chalice.app import IAMAuthorizer, RouteEntry
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
 
-from chalicelib.admin.activity import Seen
+from chalicelib.admin.activity import PrincipalActivity
 from chalicelib.audit import Event
 from chalicelib.openapi import document
 from chalicelib.openapi.routes import ROUTES
@@ -116,7 +116,7 @@ def test_its_version_is_the_project_s() -> None:
         ("Event", Event),
         ("Revocation", Revocation),
         ("Use", Use),
-        ("Seen", Seen),
+        ("Seen", PrincipalActivity),
         ("PolicyInForce", StoredPolicy),
     ],
 )
