@@ -18,38 +18,14 @@ from typing import Any
 
 import pytest
 
+from chalicelib.http import public_routes
+from chalicelib.openapi.routes import ADMIN
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ROUTES = {
-    "public": {
-        "/token",
-        "/token/iam",
-        "/anthropic/v1/oauth/token",
-        "/revoke",
-        "/audience",
-        "/healthz",
-        "/.well-known/jwks.json",
-        "/.well-known/oauth-authorization-server",
-        "/.well-known/openid-configuration",
-    },
-    "admin": {
-        "/admin/revocations",
-        "/admin/revocations/{revocation_id}",
-        "/admin/principals",
-        "/admin/principals/{principal_id}",
-        "/admin/principals/{principal_id}/pin",
-        "/admin/usage",
-        "/admin/audit",
-        "/admin/audit/check",
-        "/admin/keys",
-        "/admin/keys/{name}",
-        "/admin/policy",
-        "/admin/policy/validate",
-        "/admin/policy/plan",
-        "/admin/policy/explain",
-        "/admin/policy/replay",
-        "/admin/openapi.json",
-    },
+    "public": {one.path for one in public_routes.ROUTES},
+    "admin": {one.path for one in ADMIN},
 }
 IMPORT_ALL = """
 import importlib, json, os, pkgutil, sys
