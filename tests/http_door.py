@@ -79,3 +79,9 @@ class Door:
     def administer_as(self, arn: str, method: str, path: str, body: object = None, **more: Any) -> Answer:  # noqa: ANN401  as ask
         """Call a route as another administrator."""
         return self.ask(method, path, body, identity={"userArn": arn}, **more)
+
+
+def problem(answer: Answer) -> tuple[int, str, str]:
+    """Return status, title and detail of an RFC 9457 problem."""
+    assert answer.headers["content-type"] == "application/problem+json", answer
+    return answer.status, answer.json["title"], answer.json["detail"]

@@ -2,31 +2,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from chalicelib.audit import Event
-from tests.http_door import Door, admin_door
-from tests.parts import NOW, SUB, Parts, parts_in
+from tests.http_door import Door
+from tests.parts import NOW, SUB, Parts
 from tests.running import Answer, Running
 
 AUDIT = "/admin/audit"
 LINES = "application/jsonl"
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def door(parts: Parts) -> Door:
-    return admin_door(parts)
 
 
 def ask(door: Door, accept: str, **query: str) -> Answer:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -13,16 +11,10 @@ from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import COUNTERS_KEPT
 from local.sqlite.usage import SqliteUsage
 from tests.chalicelib.admin.test_impact import issued, record
-from tests.parts import CI, NOW, SUB, Parts, mint, parts_in
+from tests.parts import CI, NOW, SUB, Parts, mint
 
 HOUR, DAY = 3600, 86400
 AFTER = NOW + 2 * DAY  # both windows of NOW are over, and kept
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
 
 
 def check(parts: Parts, window: str = "day", now: int = AFTER, pages: int = 100) -> Completeness:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +12,10 @@ from chalicelib.errors import Refusal, Unavailable
 from chalicelib.revocation import RevocationTarget
 from chalicelib.tokens.verify import TTL_CEILING
 from local.sqlite.usage import SqliteUsage
-from tests.parts import CI, CLUSTER, NOW, SUB, Parts, claims_of, grant, mint, parts_in
+from tests.parts import CI, CLUSTER, NOW, SUB, Parts, claims_of, grant, mint
 
 POD = f"{CLUSTER}|sub:system:serviceaccount:prod:web"
 OTHER = f"{CI}|repository_id:5"
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
 
 
 def of(parts: Parts, scope: str, target: str, now: int = NOW) -> Impact:

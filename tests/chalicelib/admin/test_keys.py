@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -16,8 +16,8 @@ from chalicelib.errors import Refusal
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.providers.keys import KeyConfig, ProviderKey, ProviderKeyStore
 from local.machine import Machine, Urls
-from tests.http_door import ADA, Door, admin_door
-from tests.parts import ISSUERS, KEY_VALUE, NOW, Parts, parts_in
+from tests.http_door import ADA, Door, admin_door, problem
+from tests.parts import ISSUERS, KEY_VALUE, NOW, Parts
 from tests.running import POLICY, Answer, Running, call, start
 
 KEYS = "/admin/keys"
@@ -33,17 +33,6 @@ grants:
     quota: {tokens: 100/hour, calls: 100/minute}
 """
 )
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def door(parts: Parts) -> Door:
-    return admin_door(parts)
 
 
 def put(door: Door, body: object, name: str = "openai", **query: str) -> Answer:
@@ -65,11 +54,6 @@ def version_in_force(parts: Parts) -> str:
     config = in_force(parts)
     assert config is not None
     return config.version
-
-
-def problem(answer: Answer) -> tuple[int, str, str]:
-    assert answer.headers["content-type"] == "application/problem+json", answer
-    return answer.status, answer.json["title"], answer.json["detail"]
 
 
 # the list

@@ -19,16 +19,10 @@ from chalicelib.tokens.jwk import VerifyingKey
 from local.sqlite.control import SqliteControl
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.state_file import StateFile
-from tests.parts import CI, DIALECT, GRANTS, ISSUERS, NOW, SUB, Parts, grant, mint, parts_in
+from tests.parts import CI, DIALECT, GRANTS, ISSUERS, NOW, SUB, Parts, grant, mint
 
 TEXT = ISSUERS + GRANTS
 UNWISE = grant(to="{issuer: ci, claims: {ref: refs/heads/main}}")
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
 
 
 def sent(text: str, *allow: str) -> Sent:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,24 +11,13 @@ from chalicelib.errors import Refusal
 from chalicelib.usage import UsagePage, UsageQuery, Use
 from local.sqlite.usage import SqliteUsage
 from tests.http_door import ADA, Door, admin_door
-from tests.parts import CI, CLUSTER, NOW, SUB, Parts, claims_of, grant, mint, parts_in
+from tests.parts import CI, CLUSTER, NOW, SUB, Parts, claims_of, grant, mint
 from tests.running import Answer, Running
 
 PRINCIPALS = "/admin/principals"
 DAY = 86400
 TODAY = NOW - NOW % DAY
 ROLE = "arn:aws:iam::123456789012:role/app"
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def door(parts: Parts) -> Door:
-    return admin_door(parts)
 
 
 def one_of(door: Door, sub: str) -> Answer:

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -10,24 +9,13 @@ import pytest
 
 from chalicelib.admin import revocations as admin_revocations
 from chalicelib.revocation import SCOPES, RevocationTarget
-from tests.http_door import ADA, Door, admin_door
-from tests.parts import CI, NOW, SUB, Parts, parts_in
+from tests.http_door import ADA, Door, admin_door, problem
+from tests.parts import CI, NOW, SUB, Parts
 from tests.running import Answer, Running
 
 REVOCATIONS = "/admin/revocations"
 KEY = "0123456789abcdef0123456789abcdef"
 BOB = "arn:aws:iam::123456789012:user/bob"
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def door(parts: Parts) -> Door:
-    return admin_door(parts)
 
 
 def asked(**changes: object) -> dict[str, object]:
@@ -48,11 +36,6 @@ def listed(door: Door, **query: str) -> list[dict[str, Any]]:
     answer = door.administer("GET", REVOCATIONS, query=query)
     assert answer.status == 200, answer
     return list(answer.json["items"])
-
-
-def problem(answer: Answer) -> tuple[int, str, str]:
-    assert answer.headers["content-type"] == "application/problem+json", answer
-    return answer.status, answer.json["title"], answer.json["detail"]
 
 
 # the list

@@ -1,29 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chalicelib.errors import Refusal
-from tests.http_door import Door, admin_door
-from tests.parts import CI, NOW, SUB, Parts, mint, parts_in
+from tests.http_door import Door
+from tests.parts import CI, NOW, SUB, Parts, mint
 
 USAGE = "/admin/usage"
 DAY = 86400
 OTHER = f"{CI}|repository_id:5"
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def door(parts: Parts) -> Door:
-    return admin_door(parts)
 
 
 def usage(door: Door, **query: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -21,17 +20,11 @@ from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import Revocation
 from chalicelib.usage import Use
 from tests.http_door import admin_door, public_door
-from tests.parts import CI, NOW, SUB, Parts, grant, mint, parts_in
+from tests.parts import CI, NOW, SUB, Parts, grant, mint
 from tests.running import JWT, ROOT, TOKEN_EXCHANGE, Answer
 
 DOCUMENT: dict[str, Any] = json.loads(document.text(ROUTES))
 SCHEMAS = DOCUMENT["components"]["schemas"]
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
