@@ -12,8 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chalicelib.aws import client as aws_client
-from chalicelib.aws import tables as dynamodb
+from chalicelib.aws import clients, dynamodb
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.signing import public_jwk
 from chalicelib.aws.signing_keys import DynamoSigningKeys
@@ -44,7 +43,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--live", action="append", default=[], metavar="KID", help="list this one, and none but those")
     parser.add_argument("keys", nargs="+", help="the ARNs of the KMS keys")
     asked = parser.parse_args(arguments)
-    kms: Any = aws_client.make("kms", asked.region)
+    kms: Any = clients.make("kms", asked.region)
     tables = dynamodb.Tables(dynamodb.make_client(asked.region), asked.control, counters="", ledger="")
     try:
         jwks = [public_jwk(kms, key) for key in asked.keys]

@@ -13,10 +13,9 @@ import pytest
 
 import app
 import edge
-from chalicelib.aws import client as aws_client
-from chalicelib.aws import config, target_items, wiring
+from chalicelib.aws import clients, config, target_items, wiring
+from chalicelib.aws.dynamodb import Tables
 from chalicelib.aws.signing import public_jwk
-from chalicelib.aws.tables import Tables
 from infra import signing_keys
 from tests import aws_story, moto_kms
 from tests.aws_requests import Asked, asked
@@ -33,7 +32,7 @@ class Recorder:
     def __init__(self) -> None:
         self.door = ""
         self.asked: dict[str, set[Asked]] = {"public": set(), "admin": set(), "edge": set()}
-        self._real = aws_client.make
+        self._real = clients.make
 
     def make(self, service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  as the real one
         client = self._real(service, region, endpoint)
@@ -105,8 +104,8 @@ def installation(directory: Path, prefix: str) -> Iterator[Installed]:
         patch.setattr(target_items, "COPIES", "0123")  # moto takes some milliseconds for each
         moto_kms.mend(patch)
         recorder = Recorder()
-        patch.setattr(aws_client, "make", recorder.make)
-        kms = aws_client.make("kms", "us-east-1")
+        patch.setattr(clients, "make", recorder.make)
+        kms = clients.make("kms", "us-east-1")
         keys = [kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"] for _ in range(2)]
         signing_keys.publish([public_jwk(kms, key) for key in keys], tables)
         shared = {

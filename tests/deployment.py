@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from chalicelib.audit import Event
 from chalicelib.aws.control import DynamoControl
+from chalicelib.aws.dynamodb import Item, Tables
 from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.signing_keys import DynamoSigningKeys
-from chalicelib.aws.tables import Item, Tables
 from chalicelib.aws.usage import DynamoUsage
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Admitted, Call, Edge

@@ -14,10 +14,9 @@ import pytest
 
 from chalicelib import quota
 from chalicelib.audit import Query
-from chalicelib.aws import tables as dynamodb
-from chalicelib.aws import target_items
+from chalicelib.aws import dynamodb, target_items
+from chalicelib.aws.dynamodb import CONNECTIONS, Tables
 from chalicelib.aws.signing_keys import DynamoSigningKeys
-from chalicelib.aws.tables import CONNECTIONS, Tables
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Call, Edge
 from chalicelib.errors import Refusal, Unavailable

@@ -20,7 +20,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from moto.core.models import botocore_stubber
 from moto.dynamodb.models import dynamodb_backends
 
-from chalicelib.aws.tables import Tables, make_client
+from chalicelib.aws.dynamodb import Tables, make_client
 from tests.contracts import dynamodb_adapters, tables_template
 
 _NAMES = itertools.count(1)

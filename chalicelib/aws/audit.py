@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.audit import FILTERS, Event, Page, Query
-from chalicelib.aws.tables import Item, Tables, as_unavailable, run_parallel, text
+from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, run_parallel, text
 from chalicelib.errors import Unavailable
 
 SHARDS = 8

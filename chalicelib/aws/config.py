@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from chalicelib.aws import client as aws_client
-from chalicelib.aws import tables as dynamodb
+from chalicelib.aws import clients, dynamodb
 from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.provider_keys import SecretsManagerProviderKeys
 from chalicelib.aws.signing_keys import DynamoSigningKeys
@@ -107,7 +106,7 @@ def edge_on_aws(baked: Path = _BAKED) -> Edge:
         raise Unavailable("not_configured") from error
     client = dynamodb.make_client(config.region)
     tables = dynamodb.Tables(client, config.control, config.counters, ledger="")  # none of the edge's business
-    secrets = functools.partial(aws_client.make, "secretsmanager", config.secrets_region)
+    secrets = functools.partial(clients.make, "secretsmanager", config.secrets_region)
     return Edge(
         state=DynamoEdgeState(tables),
         signing_keys=DynamoSigningKeys(tables),

@@ -10,8 +10,8 @@ import json
 from chalicelib.audit import Event
 from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
+from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, read_batch, read_item, text, transact
 from chalicelib.aws.policies import named
-from chalicelib.aws.tables import Item, Tables, as_unavailable, read_batch, read_item, text, transact
 from chalicelib.errors import Unavailable
 from chalicelib.policy import stored
 from chalicelib.providers.keys import KeyConfig

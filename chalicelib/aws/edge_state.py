@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.aws import counter_items, target_items
 from chalicelib.aws.counter_items import CounterItem
-from chalicelib.aws.tables import Tables, as_unavailable, code, read_batch, run_parallel, text
+from chalicelib.aws.dynamodb import Tables, as_unavailable, code, read_batch, run_parallel, text
 from chalicelib.edge.state import Snapshot
 from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationTarget

@@ -6,9 +6,8 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 
-from chalicelib.aws import signing_keys as dynamodb_signing_keys
-from chalicelib.aws import target_items
-from chalicelib.aws.tables import Tables, read_batch, run_parallel
+from chalicelib.aws import signing_keys, target_items
+from chalicelib.aws.dynamodb import Tables, read_batch, run_parallel
 from chalicelib.revocation import EVERYTHING
 
 
@@ -17,9 +16,9 @@ def live_keys(tables: Tables) -> Sequence[Mapping[str, str]]:
 
     One strongly consistent batch of two items, so that a tainted key is gone from the next answer on.
     """
-    wanted = [target_items.key(EVERYTHING, "0"), dynamodb_signing_keys.KEY]
+    wanted = [target_items.key(EVERYTHING, "0"), signing_keys.KEY]
     (items,) = run_parallel(functools.partial(read_batch, tables, {tables.control: wanted}))
     listed = target_items.signing_keys(target_items.by_target([EVERYTHING], "0", items)[EVERYTHING])
     published = {name: value for item in items for name, value in item.items()}
-    marked = (published.get(f"{dynamodb_signing_keys.MARK}{kid}") for kid in listed)
+    marked = (published.get(f"{signing_keys.MARK}{kid}") for kid in listed)
     return [json.loads(one["S"]) for one in marked if one]

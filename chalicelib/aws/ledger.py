@@ -12,7 +12,7 @@ from chalicelib.audit import Event
 from chalicelib.aws import counter_items, target_items
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.counter_items import CounterItem
-from chalicelib.aws.tables import Item, Tables, number, read_batch, read_partition, run_parallel, text, transact
+from chalicelib.aws.dynamodb import Item, Tables, number, read_batch, read_partition, run_parallel, text, transact
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.ledger import (
     Candidates,

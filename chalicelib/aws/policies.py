@@ -17,7 +17,7 @@ from typing import Any
 from chalicelib.audit import Event
 from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.tables import Item, Tables, as_unavailable, number, read_item, read_partition, text, transact
+from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, number, read_item, read_partition, text, transact
 from chalicelib.errors import Unavailable
 from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy

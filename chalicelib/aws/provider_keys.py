@@ -10,7 +10,7 @@ from typing import Any
 
 import botocore.exceptions
 
-from chalicelib.aws.tables import run_parallel
+from chalicelib.aws.dynamodb import run_parallel
 from chalicelib.errors import Unavailable
 from chalicelib.providers.keys import ProviderKey
 

@@ -10,7 +10,7 @@ from typing import Any
 from chalicelib.audit import Event
 from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.tables import Item, Tables, read_item, read_partition
+from chalicelib.aws.dynamodb import Item, Tables, read_item, read_partition
 from chalicelib.aws.target_items import BLOCK
 from chalicelib.errors import Refusal
 from chalicelib.revocation import (

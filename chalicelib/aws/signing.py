@@ -16,14 +16,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from chalicelib.aws import client as aws_client
+from chalicelib.aws import clients
 from chalicelib.errors import Unavailable
 from chalicelib.tokens.jwk import thumbprint
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
 
 KMS_ALGORITHM = "ECDSA_SHA_256"
 """What KMS calls ES256 (RFC 7518 section 3.4)."""
-_SECONDS = 2 * aws_client.CALL_SECONDS
+_SECONDS = 2 * clients.CALL_SECONDS
 """Seconds that an answer is waited for: to make the client, to connect, and to be answered."""
 _MEMBER_BYTES = 32
 _FAILURES = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, TimeoutError)

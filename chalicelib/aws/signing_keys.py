@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Mapping
 
-from chalicelib.aws.tables import Item, Tables, as_unavailable, run_parallel
+from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, run_parallel
 from chalicelib.errors import TokenInvalid, Unavailable
 from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
 from chalicelib.tokens.verify import ISSUED_ALGORITHM

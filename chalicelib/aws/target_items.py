@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.aws.tables import Item, Tables, number, read_batch, read_item, text, transact
+from chalicelib.aws.dynamodb import Item, Tables, number, read_batch, read_item, text, transact
 from chalicelib.errors import Unavailable
 from chalicelib.policy import stored
 from chalicelib.policy.grants import Grant

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.aws.counter_items import CounterItem, beginning, items, key_of
-from chalicelib.aws.tables import Item, Tables, as_unavailable, number, read_batch, read_partition, run_parallel, text
+from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, number, read_batch, read_partition, run_parallel, text
 from chalicelib.quota import WINDOWS, counters, cursor_key, read_cursor_key
 from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from chalicelib.aws import client, cloudwatch
+from chalicelib.aws import clients, cloudwatch
 from chalicelib.aws.config import BrokerConfig
+from chalicelib.aws.dynamodb import Tables, make_client
 from chalicelib.aws.jwks import live_keys
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.signing import KmsSigner
 from chalicelib.aws.signing_keys import DynamoSigningKeys
-from chalicelib.aws.tables import Tables, make_client
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
 from chalicelib.http.ports import PublicPorts
@@ -36,7 +36,7 @@ def public_ports(environ: Mapping[str, str] = os.environ) -> PublicPorts:
     broker = Broker(
         ledger=cloudwatch.LoggedLedger(DynamoLedger(tables)),
         keys=Jwks(get_json),
-        signer=KmsSigner(functools.partial(client.make, "kms", config.region), config.signing_key),
+        signer=KmsSigner(functools.partial(clients.make, "kms", config.region), config.signing_key),
         signing_keys=DynamoSigningKeys(tables),
         url=config.url,
         edge_url=config.edge_url,
@@ -64,7 +64,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
 
     config, tables = _start(environ, "admin")
     control = DynamoControl(tables)
-    secrets_manager = functools.partial(client.make, "secretsmanager", config.region)
+    secrets_manager = functools.partial(clients.make, "secretsmanager", config.region)
     return AdminPorts(
         issuer_keys=Jwks(get_json),
         revocations=DynamoRevocations(tables),

@@ -22,9 +22,9 @@ root, services = sys.argv[1], sys.argv[2:]
 before = set(sys.modules)
 sys.path.insert(0, root)
 import edge
-from chalicelib.aws import client
+from chalicelib.aws import clients
 for service in services:
-    client.make(service, "us-east-1")
+    clients.make(service, "us-east-1")
 places = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
 ours, others = set(), set()
 for name in set(sys.modules) - before:

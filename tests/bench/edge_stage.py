@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.aws.config import EdgeConfig
+from chalicelib.aws.dynamodb import Tables
 from chalicelib.aws.provider_keys import SecretsManagerKeyStore
 from chalicelib.aws.signing_keys import DynamoSigningKeys
-from chalicelib.aws.tables import Tables
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.quota import Limit
 from infra.edge import archive, folder

@@ -20,7 +20,7 @@ import botocore.config
 import botocore.session
 from botocore.exceptions import ClientError
 
-from chalicelib.aws.tables import Tables, code, make_client
+from chalicelib.aws.dynamodb import Tables, code, make_client
 from tests.contracts import dynamodb_adapters, tables_template
 from tests.contracts.adapters import Adapters
 

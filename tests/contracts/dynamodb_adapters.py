@@ -13,14 +13,14 @@ import botocore.exceptions
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
-from chalicelib.aws import tables as dynamodb
+from chalicelib.aws import dynamodb
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.counter_items import items
+from chalicelib.aws.dynamodb import Tables, make_client
 from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.revocations import DynamoRevocations
-from chalicelib.aws.tables import Tables, make_client
 from chalicelib.aws.usage import DynamoUsage
 from chalicelib.quota import Counter, counters
 from tests.contracts.adapters import Adapters

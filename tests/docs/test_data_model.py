@@ -13,9 +13,8 @@ import pytest
 from chalicelib.admin import impact
 from chalicelib.audit import Query
 from chalicelib.aws import audit as dynamodb_audit
-from chalicelib.aws import counter_items
-from chalicelib.aws import tables as dynamodb
-from chalicelib.aws.tables import Item
+from chalicelib.aws import counter_items, dynamodb
+from chalicelib.aws.dynamodb import Item
 from chalicelib.errors import Refusal
 from chalicelib.exchange.ledger import StateQuery
 from chalicelib.quota import counters

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.aws import client as aws_client
+from chalicelib.aws import clients
+from chalicelib.aws.dynamodb import Tables
 from chalicelib.aws.jwks import live_keys
 from chalicelib.aws.signing import Client, public_jwk
-from chalicelib.aws.tables import Tables
 from infra import signing_keys
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.tables_template import create_tables
@@ -26,7 +26,7 @@ def tables() -> Iterator[Tables]:
 @pytest.fixture(scope="module")
 def kms() -> Client:
     locked_moto()
-    client = aws_client.make("kms", "us-east-1")
+    client = clients.make("kms", "us-east-1")
     client.list_keys()  # moto's first answer takes long
     return client
 

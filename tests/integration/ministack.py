@@ -18,7 +18,7 @@ import botocore.config
 import botocore.session
 import pytest
 
-from chalicelib.aws.tables import Tables
+from chalicelib.aws.dynamodb import Tables
 from tests.contracts import tables_template
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from chalicelib.aws.tables import Tables
+from chalicelib.aws.dynamodb import Tables
 from tests.contracts import dynamodb_adapters
 from tests.integration import ministack
 from tests.races.stores import Opened

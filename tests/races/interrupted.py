@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chalicelib import quota
 from chalicelib.audit import Event
-from chalicelib.aws.tables import Tables, read_batch
+from chalicelib.aws.dynamodb import Tables, read_batch
 from chalicelib.aws.target_items import BLOCK, keys
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.policy.compile import Policy

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 import edge
-from chalicelib.aws import client as aws_client
-from chalicelib.aws import config
+from chalicelib.aws import clients, config
 from chalicelib.aws.config import EdgeConfig
 from chalicelib.aws.provider_keys import SecretsManagerKeyStore
 from chalicelib.aws.signing_keys import DynamoSigningKeys
@@ -130,7 +129,7 @@ class Deployed:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with stage(tmp_path_factory.mktemp("keys")) as one:
         one.adapters.control.set_key("openai", samples.key_version(KEY.version), samples.event("key.set"))
-        secrets = SecretsManagerKeyStore(lambda: aws_client.make("secretsmanager", "eu-west-1"), "deployed", "alias/kb")
+        secrets = SecretsManagerKeyStore(lambda: clients.make("secretsmanager", "eu-west-1"), "deployed", "alias/kb")
         secrets.put("openai", KEY)
         yield one
 
@@ -140,14 +139,14 @@ def deployed(shared: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", shared.door.client.meta.endpoint_url)
     names = {"control": shared.tables.control, "counters": shared.tables.counters}
     asked: list[str] = []
-    real = aws_client.make
+    real = clients.make
 
     def make(service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  as the real one
         client = real(service, region, endpoint)
         client.meta.events.register("before-call.secrets-manager", lambda model, **_: asked.append(model.name))
         return client
 
-    monkeypatch.setattr(aws_client, "make", make)
+    monkeypatch.setattr(clients, "make", make)
     made = config.edge_on_aws(bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names))
     return Deployed(made, shared, asked)
 
@@ -165,7 +164,7 @@ def test_a_cold_call_reads_its_signing_key_and_the_provider_key_once_and_a_warm_
 def test_a_rotated_key_is_read_in_the_next_call(deployed: Deployed, shared: Stage) -> None:
     DynamoSigningKeys(shared.tables).publish(shared._keys.broker.public_jwk)
     deployed.call()
-    secrets = SecretsManagerKeyStore(lambda: aws_client.make("secretsmanager", "eu-west-1"), "deployed", "alias/kb")
+    secrets = SecretsManagerKeyStore(lambda: clients.make("secretsmanager", "eu-west-1"), "deployed", "alias/kb")
     secrets.put("openai", ProviderKey("B" * 22, KEY.origin, KEY.header, KEY.prefix, "sk-rotated"))
     deployed.call()
     assert deployed.asked.count("GetSecretValue") == 1

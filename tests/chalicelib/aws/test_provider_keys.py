@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.aws import client as aws_client
+from chalicelib.aws import clients
 from chalicelib.aws.provider_keys import SecretsManagerKeyStore, SecretsManagerProviderKeys
 from chalicelib.errors import Unavailable
 from chalicelib.providers.keys import ProviderKey
@@ -29,7 +29,7 @@ _PREFIXES = (f"kb{number}" for number in itertools.count())
 def client() -> Any:  # noqa: ANN401  botocore makes its classes as it goes
     """Moto's Secrets Manager."""
     locked_moto()
-    return aws_client.make("secretsmanager", "us-east-1")
+    return clients.make("secretsmanager", "us-east-1")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def opened() -> Iterator[Door]:
 
 def at(opened: Door) -> Any:  # noqa: ANN401  as above
     """A client of what is behind the door."""
-    return aws_client.make("secretsmanager", "us-east-1", opened.client.meta.endpoint_url)
+    return clients.make("secretsmanager", "us-east-1", opened.client.meta.endpoint_url)
 
 
 def refused(act: Callable[[], object]) -> Unavailable:

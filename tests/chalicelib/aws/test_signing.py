@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from chalicelib.aws import client as aws_client
+from chalicelib.aws import clients
 from chalicelib.aws import signing as kms_signing
 from chalicelib.aws.signing import KmsSigner, public_jwk, raw_signature
 from chalicelib.errors import Unavailable
@@ -31,7 +31,7 @@ CLAIMS = {"iss": "https://broker.example.com", "aud": "openai", "scope": "POST:/
 def kms() -> Iterator[Any]:
     with mock_aws(), pytest.MonkeyPatch.context() as patch:
         moto_kms.mend(patch)
-        client = aws_client.make("kms", "us-east-1")
+        client = clients.make("kms", "us-east-1")
         client.list_keys()
         yield client
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.aws.dynamodb import Tables
 from chalicelib.aws.signing_keys import FAILURE_PAUSE, UNKNOWN_KID_PAUSE, DynamoSigningKeys
-from chalicelib.aws.tables import Tables
 from chalicelib.errors import TokenInvalid, Unavailable
 from local.signing_key_file import SigningKey
 from tests.contracts.dynamodb_adapters import locked_moto

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chalicelib.aws.tables import Tables
+from chalicelib.aws.dynamodb import Tables
 from tests.integration import ministack
 
 if TYPE_CHECKING:

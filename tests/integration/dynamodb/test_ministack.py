@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.aws.tables import Tables, cancelled, code, make_client
+from chalicelib.aws.dynamodb import Tables, cancelled, code, make_client
 from tests.integration import ministack
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 from chalicelib import quota
 from chalicelib.audit import Event, Query
 from chalicelib.aws.counter_items import items
-from chalicelib.aws.tables import TRANSACTION_SECONDS
+from chalicelib.aws.dynamodb import TRANSACTION_SECONDS
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import WINDOWS
 from chalicelib.revocation import RevocationTarget

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.aws.dynamodb import CONNECTIONS
 from chalicelib.aws.edge_state import DynamoEdgeState
-from chalicelib.aws.tables import CONNECTIONS
 from chalicelib.errors import Unavailable
 from tests.chalicelib.issuers.test_fetch import certificate
 from tests.contracts.samples import SUB, calls

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import botocore.exceptions
 
-from chalicelib.aws import client as aws_client
+from chalicelib.aws import clients
 from chalicelib.aws.threads import RequestThreads
 from chalicelib.errors import Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-ROUND_TRIP_SECONDS = aws_client.CALL_SECONDS
+ROUND_TRIP_SECONDS = clients.CALL_SECONDS
 """Seconds that one wave of state access may take; past it the answer is 503."""
 TRANSACTION_SECONDS = 2.0
 """Seconds within which a transaction that met another one is tried again."""
 
-CONNECTIONS = aws_client.CONNECTIONS
+CONNECTIONS = clients.CONNECTIONS
 """Requests under way at once at most."""
 
 Item = Mapping[str, Any]
@@ -48,7 +48,7 @@ class Tables(NamedTuple):
 
 def make_client(region: str, endpoint: str | None = None) -> DynamoDBClient:
     """Return a client whose every call ends within about a second, and that never retries by itself."""
-    client = aws_client.make("dynamodb", region, endpoint)
+    client = clients.make("dynamodb", region, endpoint)
     client.meta.events.register("before-parse.dynamodb", _check_answer)
     return cast("DynamoDBClient", client)
 
