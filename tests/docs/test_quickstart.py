@@ -48,13 +48,21 @@ def packages(directory: Path) -> Path:
     return directory
 
 
-def python_of(tools: Path, there: Path) -> None:
-    """Put a python3 into a folder that is the real one, but that what it makes environments of has these packages."""
+PYTHON = """#!/bin/sh
+[ "$2" = venv ] || exec "{python}" "$@"
+"{python}" -m venv --without-pip "$3" || exit
+echo "{packages}" > "$3/lib/python{version}/site-packages/here.pth"
+printf '#!/bin/sh\\nexec "%s/bin/python" -m pip "$@"\\n' "$PWD/$3" > "$3/bin/pip"
+chmod +x "$3/bin/pip"
+"""
+"""The real python3, except that its virtual environments have this machine's packages, pip too: ensurepip takes seconds."""
+
+
+def write_python(tools: Path, there: Path) -> None:
+    """Write such a python3 into a folder. there: the packages."""
     python = tools / "python3"
-    python.write_text(
-        f'#!/bin/sh\n"{sys.executable}" "$@" || exit\n'
-        f'[ "$2" != venv ] || echo "{there}" > "$3/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages/here.pth"\n'
-    )
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    python.write_text(PYTHON.format(python=sys.executable, packages=there, version=version))
     python.chmod(0o755)
 
 
@@ -70,7 +78,7 @@ def test_the_page_can_be_followed_to_the_letter(wheel: Path, tmp_path: Path) -> 
     tools, work = tmp_path / "tools", tmp_path / "work"
     tools.mkdir()
     work.mkdir()
-    python_of(tools, packages(tmp_path / "packages"))
+    write_python(tools, packages(tmp_path / "packages"))
     with start(policy=practice.POLICY) as running:
         text = script().replace(SHOWN_STATE, str(running.state))
         for number, url in enumerate((running.broker, running.edge, running.provider, running.issuer)):
