@@ -34,7 +34,7 @@ def discover_audience(url: str, issuer: str, *, timeout: float = 10.0) -> str:
     if not audience or not isinstance(audience, str):
         raise unusable_response(response)
     # SECURITY: a broker that was taken over could have identity tokens issued for another service, and use them there
-    # (test_an_audience_that_is_another_services_is_not_taken_from_the_broker).
+    # (test_another_services_audience_is_refused).
     if not (_BROKER_AUDIENCE.fullmatch(audience) or audience == url.rstrip("/")):
         raise NotConfigured(
             f"the broker asks for identity tokens with audience {audience[:200]!r}, which could belong to another "

@@ -52,7 +52,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return Environment(python, wheel)
 
 
-def test_it_needs_nothing(bare: Environment) -> None:
+def test_it_needs_no_other_package(bare: Environment) -> None:
+    """The wheel needs no other package, and every public name can be imported."""
     installed = bare.run(
         "import importlib.metadata as m; print(sorted(one.metadata['Name'] for one in m.distributions()))"
     )
@@ -62,7 +63,8 @@ def test_it_needs_nothing(bare: Environment) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_it_gets_a_token_and_takes_it_back_with_nothing_else_installed(bare: Environment, running: Running) -> None:
+def test_it_gets_and_revokes_a_token(bare: Environment, running: Running) -> None:
+    """It gets a token and revokes it with nothing else installed."""
     program = """
 from keybroker import TokenProvider
 provider = TokenProvider("openai", grant="ci")
@@ -81,14 +83,16 @@ provider.revoke()
         ("provider.httpx_auth()", "No module named 'httpx'"),
     ],
 )
-def test_what_needs_more_says_what(bare: Environment, call: str, said: str) -> None:
+def test_a_missing_extra_is_named(bare: Environment, call: str, said: str) -> None:
+    """What needs more says what to install."""
     program = f"import keybroker; provider = keybroker.TokenProvider('openai', 'https://broker.example.com'); {call}"
     done = bare.run(program, {"AWS_ACCESS_KEY_ID": "AKIAMADEUP", "KEYBROKER_IDENTITY": "aws-sigv4"})
     assert done.returncode == 1
     assert said in done.stderr.strip().splitlines()[-2] + done.stderr.strip().splitlines()[-1]
 
 
-def test_it_is_small_and_typed_and_holds_the_client_alone(bare: Environment) -> None:
+def test_it_holds_the_client_alone(bare: Environment) -> None:
+    """The wheel is small and typed, and contains the client alone."""
     assert bare.wheel.stat().st_size < SIZE_LIMIT
     names = zipfile.ZipFile(bare.wheel).namelist()
     assert "keybroker/py.typed" in names

@@ -21,7 +21,8 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     bare_surroundings(monkeypatch)
 
 
-def test_where_nothing_is_found_it_lists_what_was_looked_for() -> None:
+def test_no_identity_lists_the_sources() -> None:
+    """Where no identity is found, the error lists the sources that were tried."""
     with pytest.raises(NoIdentity) as caught:
         find_identity(environ={})
     lines = str(caught.value).splitlines()
@@ -30,6 +31,7 @@ def test_where_nothing_is_found_it_lists_what_was_looked_for() -> None:
 
 
 def test_every_source_has_its_module() -> None:
+    """Every source has a module, and every module is a source."""
     folder = Path(ambient.__file__).parent / "sources"
     named = {module for module, _ in (*SOURCES.values(), *ON_REQUEST.values())}
     assert named == {path.stem for path in folder.glob("*.py")} - PARTS
@@ -37,7 +39,8 @@ def test_every_source_has_its_module() -> None:
         assert callable(import_module(f"keybroker.sources.{module}").find)
 
 
-def test_what_was_set_on_purpose_comes_before_the_ci_and_that_before_the_machine(tmp_path: Path) -> None:
+def test_sources_are_tried_in_order(tmp_path: Path) -> None:
+    """What was set on purpose comes before the CI, and the CI before the machine."""
     (tmp_path / "token").write_text(TOKEN)
     environ = {"GCE_METADATA_HOST": "127.0.0.1:1", "GITLAB_CI": "true", "MINE_ID_TOKEN": jwt(aud="mine")}
     assert find_identity("mine", environ).source == "gitlab"
@@ -45,20 +48,23 @@ def test_what_was_set_on_purpose_comes_before_the_ci_and_that_before_the_machine
     assert find_identity("mine", environ) == Identity("token-file", TOKEN)
 
 
-def test_there_and_broken_is_an_error_and_not_the_next_source() -> None:
+def test_a_broken_source_is_not_passed_over() -> None:
+    """A source that is present but broken is an error, and not the next source."""
     environ = {"GITHUB_ACTIONS": "true", "GITLAB_CI": "true"}
     with pytest.raises(IdentityError, match="GitHub Actions"):
         find_identity(environ=environ)
 
 
-def test_a_source_that_is_named_is_the_only_one_that_is_tried() -> None:
+def test_a_chosen_source_is_the_only_one() -> None:
+    """A source that KEYBROKER_IDENTITY names is the only one that is tried."""
     environ = {"GITHUB_ACTIONS": "true", "KEYBROKER_ID_TOKEN": TOKEN, "KEYBROKER_IDENTITY": "environment"}
     assert find_identity(environ=environ) == Identity("environment", TOKEN)
     with pytest.raises(NoIdentity, match=r"KEYBROKER_IDENTITY is 'circleci', but this was not found: a CircleCI job"):
         find_identity(environ={**environ, "KEYBROKER_IDENTITY": "circleci"})
 
 
-def test_a_source_that_nobody_knows_is_an_error_that_lists_them() -> None:
+def test_an_unknown_source_is_an_error() -> None:
+    """An unknown source is an error that lists the known ones."""
     with pytest.raises(IdentityError, match="must be one of: token-file, environment, github-actions"):
         find_identity(environ={"KEYBROKER_IDENTITY": "gihtub"})
 
@@ -72,19 +78,20 @@ def test_a_source_that_nobody_knows_is_an_error_that_lists_them() -> None:
         (None, {"KEYBROKER_AUDIENCE": ""}, "KEYBROKER_ID_TOKEN"),
     ],
 )
-def test_the_audience_is_what_is_given_or_set_or_else_keybroker(
-    given: str | None, environ: dict[str, str], variable: str
-) -> None:
+def test_the_audience_has_a_default(given: str | None, environ: dict[str, str], variable: str) -> None:
+    """The audience is the given one, then the variable's, then `keybroker`."""
     with pytest.raises(IdentityError, match=f"{variable}:"):
         find_identity(given, {"GITLAB_CI": "true", **environ})
 
 
 def test_the_identity_token_is_not_in_its_repr() -> None:
+    """An identity's repr does not contain its token."""
     identity = find_identity(environ={"KEYBROKER_ID_TOKEN": TOKEN})
     assert repr(identity) == "Identity(source='environment')"
 
 
-def test_aws_credentials_are_an_identity_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aws_credentials_are_an_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS credentials are an identity without a token."""
     from keybroker import aws  # noqa: PLC0415  botocore takes long to import
 
     aws._chain.cache_clear()
@@ -99,7 +106,8 @@ def test_aws_credentials_are_an_identity_without_a_token(monkeypatch: pytest.Mon
         aws._chain.cache_clear()
 
 
-def test_its_errors_are_keybrokers() -> None:
+def test_absent_and_broken_are_different_errors() -> None:
+    """NoIdentity and IdentityError are both KeybrokerErrors, and neither is the other."""
     assert issubclass(NoIdentity, KeybrokerError)
     assert issubclass(IdentityError, KeybrokerError)
     assert not issubclass(NoIdentity, IdentityError)  # "none" and "broken" are different answers

@@ -75,7 +75,8 @@ def tool(folder: Path, name: str, script: str) -> dict[str, str]:
 # The token in a file or a variable
 
 
-def test_a_token_file_is_read_anew_each_time(tmp_path: Path) -> None:
+def test_a_token_file_is_read_each_time(tmp_path: Path) -> None:
+    """A token file is read anew each time."""
     file = tmp_path / "token"
     for token in (jwt(jti="1"), jwt(jti="2")):
         file.write_text(f"{token}\n")
@@ -83,7 +84,8 @@ def test_a_token_file_is_read_anew_each_time(tmp_path: Path) -> None:
         assert found == Identity("token-file", token)
 
 
-def test_a_token_in_a_variable_is_taken_as_it_is() -> None:
+def test_a_token_variable_is_stripped() -> None:
+    """A token in a variable is taken without surrounding white space."""
     assert find_identity(environ={"KEYBROKER_ID_TOKEN": f" {TOKEN}\n"}) == Identity("environment", TOKEN)
 
 
@@ -100,7 +102,8 @@ def test_a_token_in_a_variable_is_taken_as_it_is() -> None:
         (b"a." + b"b" * LIMIT + b".c", "at most 16384"),
     ],
 )
-def test_a_token_file_that_holds_no_token_is_an_error_that_names_it(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_bad_token_file_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    """A token file without a token is an error that names it, and does not quote it."""
     file = tmp_path / "token"
     file.write_bytes(content)
     with pytest.raises(IdentityError, match=said) as caught:
@@ -109,32 +112,37 @@ def test_a_token_file_that_holds_no_token_is_an_error_that_names_it(tmp_path: Pa
     assert "not a token" not in str(caught.value)
 
 
-def test_a_token_file_that_is_not_there_is_an_error_and_not_the_next_source(tmp_path: Path) -> None:
+def test_a_missing_token_file_is_an_error(tmp_path: Path) -> None:
+    """A token file that does not exist is an error, and not the next source."""
     environ = {"KEYBROKER_ID_TOKEN_FILE": str(tmp_path / "none"), "GITLAB_CI": "true"}
     with pytest.raises(IdentityError, match=r"cannot be read: No such file.*(.*\n)*.*KEYBROKER_IDENTITY"):
         find_identity(environ=environ)
 
 
 @pytest.mark.parametrize("name", ["KEYBROKER_ID_TOKEN", "KEYBROKER_ID_TOKEN_FILE"])
-def test_a_variable_that_is_set_and_empty_is_an_error(name: str) -> None:
+def test_an_empty_variable_is_an_error(name: str) -> None:
+    """A variable that is set but empty is an error."""
     with pytest.raises(IdentityError, match=f"{name}.*empty"):
         find_identity(environ={name: ""})
 
 
-def test_a_file_and_a_variable_at_once_are_an_error(tmp_path: Path) -> None:
+def test_a_file_and_a_variable_are_an_error(tmp_path: Path) -> None:
+    """A token file and a token variable at once are an error."""
     (tmp_path / "token").write_text(TOKEN)
     both = {"KEYBROKER_ID_TOKEN": TOKEN, "KEYBROKER_ID_TOKEN_FILE": str(tmp_path / "token")}
     with pytest.raises(IdentityError, match="both set"):
         find_identity(environ=both)
 
 
-def test_a_token_file_without_an_end_is_read_no_further_than_a_token_is_long() -> None:
+def test_an_endless_token_file_is_bounded() -> None:
+    """A token file is read no further than a token may be long."""
     with pytest.raises(IdentityError, match=r"at most|is not an identity token"):
         find_identity(environ={"KEYBROKER_ID_TOKEN_FILE": "/dev/zero"})
 
 
 @given(text=st.text())
-def test_whatever_is_no_token_is_refused_without_being_quoted(text: str) -> None:
+def test_a_non_token_is_never_quoted(text: str) -> None:
+    """A text that is not a token is refused without being quoted."""
     try:
         token = check_token(text, "the source")
     except IdentityError as fault:
@@ -151,7 +159,8 @@ def github(url: str, token: str = "request-token") -> dict[str, str]:  # noqa: S
     return {"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_URL": url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": token}
 
 
-def test_github_is_asked_as_its_runners_want_it(site: Site) -> None:
+def test_github_is_asked_as_its_runners_expect(site: Site) -> None:
+    """GitHub's runner gets the audience and its request token."""
     site.body = json.dumps({"count": 1, "value": TOKEN})
     found = find_identity("https://a b&c", github(f"{site.url}/token?api-version=2.0"))
     assert found == Identity("github-actions", TOKEN)
@@ -160,7 +169,8 @@ def test_github_is_asked_as_its_runners_want_it(site: Site) -> None:
     assert headers["authorization"] == "bearer request-token"
 
 
-def test_github_gives_what_another_tool_gets_there(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_github_gives_other_tools_the_same(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GitHub's runner gives us what another tool gets."""
     environ = github(f"{running.issuer}/_runner/token?api-version=2.0", running.request_token)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
@@ -173,7 +183,8 @@ def test_github_gives_what_another_tool_gets_there(running: Running, monkeypatch
 
 @pytest.mark.parametrize("missing", ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_github_job_without_the_permission_is_told_the_lines_to_add(missing: str, value: str | None) -> None:
+def test_a_github_job_is_told_its_permission(missing: str, value: str | None) -> None:
+    """A GitHub job without the permission is told the lines to add."""
     environ = github("http://127.0.0.1:1/token?a=b")
     environ.pop(missing)
     if value is not None:
@@ -197,9 +208,8 @@ def test_a_github_job_without_the_permission_is_told_the_lines_to_add(missing: s
         (302, "", "HTTP 302"),
     ],
 )
-def test_what_githubs_runner_answers_instead_of_a_token_is_an_error(
-    site: Site, status: int, body: str, said: str
-) -> None:
+def test_a_github_response_without_token_fails(site: Site, status: int, body: str, said: str) -> None:
+    """A runner's response without a token is an error that does not quote the request token."""
     site.status, site.body = status, body
     with pytest.raises(IdentityError, match=f"(?s){said}") as caught:
         find_identity(environ=github(f"{site.url}/token?a=b"))
@@ -207,7 +217,8 @@ def test_what_githubs_runner_answers_instead_of_a_token_is_an_error(
 
 
 @pytest.mark.parametrize("name", ["github", "google"])
-def test_what_hands_out_tokens_may_fail_once_and_not_twice(site: Site, name: str) -> None:
+def test_a_runner_is_asked_twice_at_most(site: Site, name: str) -> None:
+    """A runner or metadata server may fail once, and not twice."""
     site.body = json.dumps({"value": TOKEN}) if name == "github" else TOKEN
     metadata = {"GCE_METADATA_HOST": site.url.removeprefix("http://")}
     environ = github(f"{site.url}/token?a=b") if name == "github" else metadata
@@ -220,7 +231,8 @@ def test_what_hands_out_tokens_may_fail_once_and_not_twice(site: Site, name: str
     assert len(site.asked) == 4
 
 
-def test_the_runners_request_token_crosses_no_network_in_the_clear() -> None:
+def test_the_request_token_needs_https() -> None:
+    """The runner's request token crosses no network in the clear."""
     with pytest.raises(IdentityError, match="https://"):
         find_identity(environ=github("http://runner.example.com/token?a=b"))
 
@@ -228,19 +240,22 @@ def test_the_runners_request_token_crosses_no_network_in_the_clear() -> None:
 # GitLab
 
 
-def test_gitlabs_token_is_in_the_variable_that_the_audience_names() -> None:
+def test_gitlabs_variable_has_the_audiences_name() -> None:
+    """GitLab's token is in the variable that the audience names."""
     environ = {"GITLAB_CI": "true", "HTTPS___BROKER_EXAMPLE_ID_TOKEN": TOKEN}
     assert find_identity("https://broker.example", environ) == Identity("gitlab", TOKEN)
     assert find_identity(environ={"GITLAB_CI": "true", "KEYBROKER_ID_TOKEN": TOKEN}) == Identity("gitlab", TOKEN)
 
 
-def test_a_gitlab_job_without_a_token_is_told_the_lines_to_add() -> None:
+def test_a_gitlab_job_is_told_its_lines() -> None:
+    """A GitLab job without a token is told the lines to add."""
     with pytest.raises(IdentityError, match=r"  id_tokens:\n    MY_BROKER_ID_TOKEN:\n      aud: my-broker"):
         find_identity("my-broker", {"GITLAB_CI": "true"})
 
 
 @given(audience=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1))
-def test_gitlabs_variable_has_the_name_that_other_tools_expect(audience: str) -> None:
+def test_gitlabs_variable_is_as_others_expect(audience: str) -> None:
+    """GitLab's variable has the name that other tools expect."""
     name = gitlab.variable_name(audience)
     token = jwt(aud=audience)
     with pytest.MonkeyPatch.context() as patch:
@@ -252,7 +267,8 @@ def test_gitlabs_variable_has_the_name_that_other_tools_expect(audience: str) ->
 # CircleCI and Buildkite
 
 
-def test_circlecis_tool_is_asked_for_our_audience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_circleci_is_asked_for_our_audience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CircleCI's tool is asked for our audience."""
     environ = {"CIRCLECI": "true", **tool(tmp_path, "circleci", f"echo {TOKEN}")}
     assert find_identity("keybroker", environ) == Identity("circleci", TOKEN)
     arguments = (tmp_path / "arguments").read_text().splitlines()
@@ -264,7 +280,8 @@ def test_circlecis_tool_is_asked_for_our_audience(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "arguments").read_text().splitlines() == [*arguments, "--root-issuer"]
 
 
-def test_buildkites_agent_is_asked_for_our_audience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buildkite_is_asked_for_our_audience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buildkite's agent is asked for our audience."""
     environ = {"BUILDKITE": "true", **tool(tmp_path, "buildkite-agent", f"echo {TOKEN}")}
     assert find_identity("keybroker", environ) == Identity("buildkite", TOKEN)
     arguments = (tmp_path / "arguments").read_text()
@@ -275,12 +292,14 @@ def test_buildkites_agent_is_asked_for_our_audience(tmp_path: Path, monkeypatch:
     assert (tmp_path / "arguments").read_text() == arguments
 
 
-def test_a_tool_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_tool_is_an_error(tmp_path: Path) -> None:
+    """A CI tool that is not on PATH is an error."""
     with pytest.raises(IdentityError, match="buildkite-agent is not on PATH"):
         find_identity(environ={"BUILDKITE": "true", "PATH": str(tmp_path)})
 
 
 def test_a_tool_that_fails_is_quoted_by_its_stderr_alone(tmp_path: Path) -> None:
+    """A failing tool is quoted by its stderr, never by its stdout."""
     script = f"echo {TOKEN}; echo no OIDC for this job >&2; exit 3"
     with pytest.raises(IdentityError, match="exit code 3: no OIDC for this job") as caught:
         find_identity(environ={"BUILDKITE": "true", **tool(tmp_path, "buildkite-agent", script)})
@@ -288,6 +307,7 @@ def test_a_tool_that_fails_is_quoted_by_its_stderr_alone(tmp_path: Path) -> None
 
 
 def test_a_tool_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that hangs is stopped, and what it printed is not kept."""
     monkeypatch.setattr(command, "TIMEOUT", 0.3)
     script = f"echo {TOKEN}; exec sleep 60"
     with pytest.raises(IdentityError, match="issued no identity token within") as caught:
@@ -295,7 +315,8 @@ def test_a_tool_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
     assert caught.value.__cause__.__cause__ is None  # type: ignore[union-attr]  # what it printed is not kept
 
 
-def test_a_tool_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
+def test_a_broken_tool_is_an_error(tmp_path: Path) -> None:
+    """A tool that cannot be started is an error."""
     environ = tool(tmp_path, "circleci", "")
     (tmp_path / "circleci").write_text("#!/nonexistent\n")
     with pytest.raises(IdentityError, match="cannot be started"):
@@ -305,7 +326,8 @@ def test_a_tool_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
 # Google
 
 
-def test_googles_metadata_server_is_asked_for_our_audience(site: Site) -> None:
+def test_google_is_asked_for_our_audience(site: Site) -> None:
+    """Google's metadata server is asked for our audience."""
     found = find_identity("keybroker", {"GCE_METADATA_HOST": site.url.removeprefix("http://")})
     assert found == Identity("google", TOKEN)
     ((path, headers),) = site.asked
@@ -314,13 +336,15 @@ def test_googles_metadata_server_is_asked_for_our_audience(site: Site) -> None:
     assert headers["metadata-flavor"] == "Google"
 
 
-def test_google_without_a_service_account_says_so(site: Site) -> None:
+def test_google_needs_a_service_account(site: Site) -> None:
+    """Google Cloud without a service account is an error that says so."""
     site.status = 404
     with pytest.raises(IdentityError, match=r"HTTP 404.*attach a service account"):
         find_identity(environ={"GCE_METADATA_HOST": site.url.removeprefix("http://")})
 
 
-def test_a_metadata_server_that_is_away_is_an_error() -> None:
+def test_an_absent_metadata_server_is_an_error() -> None:
+    """A metadata server that cannot be reached is an error."""
     with pytest.raises(IdentityError, match=r"metadata server issued no identity token.*cannot reach"):
         find_identity(environ={"GCE_METADATA_HOST": "127.0.0.1:1", "K_SERVICE": "job"})
 
@@ -328,7 +352,8 @@ def test_a_metadata_server_that_is_away_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("name", "there"), [("Google Compute Engine\n", True), ("Google", True), ("Standard PC", False)]
 )
-def test_a_machine_of_googles_is_known_by_its_product_name(tmp_path: Path, name: str, there: bool) -> None:  # noqa: FBT001  a table's column
+def test_google_is_known_by_its_product_name(tmp_path: Path, name: str, there: bool) -> None:  # noqa: FBT001  a table's column
+    """A Google machine is recognised by its product name."""
     (tmp_path / "product").write_text(name)
     assert google._is_google(str(tmp_path / "product")) is there
     assert google._is_google(str(tmp_path / "none")) is False
@@ -337,7 +362,8 @@ def test_a_machine_of_googles_is_known_by_its_product_name(tmp_path: Path, name:
 # Kubernetes
 
 
-def test_a_projected_token_is_found_in_a_pod_and_read_anew(tmp_path: Path) -> None:
+def test_a_projected_token_is_read_each_time(tmp_path: Path) -> None:
+    """A projected token is found in a pod, and read anew each time."""
     wanted = IdentityRequest("keybroker", {"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
     file = tmp_path / "token"
     assert kubernetes.find(wanted, str(file)) is None
@@ -351,6 +377,7 @@ def test_a_projected_token_is_found_in_a_pod_and_read_anew(tmp_path: Path) -> No
 
 
 def test_the_pods_own_token_for_the_cluster_is_never_sent() -> None:
+    """The pod's own token for the cluster is never sent."""
     assert "kubernetes.io" not in kubernetes.PATH
     with pytest.raises(NoIdentity):
         find_identity(environ={"KUBERNETES_SERVICE_HOST": "10.0.0.1"})

@@ -33,6 +33,7 @@ def client_of(provider: TokenProvider) -> anthropic.Anthropic:
 
 
 def test_its_clients_take_it_as_credentials(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anthropic's clients, sync and async, take the credentials."""
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", running.mint("74012"))
     provider = TokenProvider("anthropic", running.broker)
     with client_of(provider) as client:
@@ -50,9 +51,8 @@ def test_its_clients_take_it_as_credentials(running: Running, monkeypatch: pytes
     assert "hotel key card" in asyncio.run(run())
 
 
-def test_a_401_gets_one_fresh_token_and_the_call_goes_through(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_401_gets_one_fresh_token(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a 401 the SDK gets one fresh token, and the call succeeds."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{running.issuer}/_runner/token?api-version=2.0")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", running.request_token)
@@ -67,7 +67,8 @@ def test_a_401_gets_one_fresh_token_and_the_call_goes_through(
         assert provider() != first
 
 
-def test_a_refusal_reaches_the_user_in_its_own_words_after_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_reaches_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal reaches the user with its own text, after one request."""
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", jwt())
     with scripted(refused(400, "invalid_target", "no grant admits you", x_request_id="r-1")) as broker:
         provider = TokenProvider("anthropic", broker.url, base_url="http://127.0.0.1:1")
@@ -80,14 +81,16 @@ def test_a_refusal_reaches_the_user_in_its_own_words_after_one_request(monkeypat
     assert type(caught.value).__name__ == "Refused"
 
 
-def test_a_missing_identity_reaches_the_user_in_its_own_words() -> None:
+def test_a_missing_identity_reaches_the_user() -> None:
+    """A missing identity reaches the user with its own text."""
     provider = TokenProvider("anthropic", "https://broker.example.com", base_url="http://127.0.0.1:1")
     with client_of(provider) as client, pytest.raises(NoIdentity, match="KEYBROKER_ID_TOKEN") as caught:
         ask(client)
     assert isinstance(caught.value, anthropic.AnthropicError)
 
 
-def test_an_error_is_of_the_same_class_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_classes_are_stable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error has the same class each time."""
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", jwt())
     found = []
     with scripted(refused(400, "invalid_target", "no grant")) as broker:
@@ -99,7 +102,8 @@ def test_an_error_is_of_the_same_class_each_time(monkeypatch: pytest.MonkeyPatch
     assert found[0] is found[1]
 
 
-def test_force_refresh_replaces_the_token_that_was_last_given_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_force_refresh_replaces_the_last_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """force_refresh replaces the token that was last given, and no other."""
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", jwt())
     with scripted(in_turn(good)) as broker:
         provider = TokenProvider("anthropic", broker.url)
@@ -113,7 +117,8 @@ def test_force_refresh_replaces_the_token_that_was_last_given_and_no_other(monke
         assert len(broker.asked) == 2
 
 
-def test_a_provider_with_its_anthropic_form_made_can_still_be_sent_to_another_process() -> None:
+def test_a_used_provider_can_be_pickled() -> None:
+    """A provider whose credentials are in use can still be pickled."""
     provider = TokenProvider("anthropic", "https://broker.example.com")
     provider.anthropic()
     assert pickle.dumps(provider)

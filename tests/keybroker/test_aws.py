@@ -53,6 +53,7 @@ def now() -> int:
 @pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize(("method", "body"), [("GET", b""), ("POST", b'{"a": 1}'), ("PUT", b"\0\xff"), ("DELETE", b"")])
 def test_a_signature_is_one_that_aws_accepts(method: str, body: bytes) -> None:
+    """A signature is the one that AWS's own rules give."""
     signed = aws.sign(method, URL, {"content-type": "application/json"}, body, "us-east-1")
     assert signed["content-type"] == "application/json"
     assert verify(arrived(method, URL, signed, body), KNOWN, region="us-east-1", now=now()) == CALLER
@@ -61,7 +62,8 @@ def test_a_signature_is_one_that_aws_accepts(method: str, body: bytes) -> None:
 
 
 @pytest.mark.usefixtures("keys")
-def test_temporary_credentials_send_their_session_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_tokens_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary credentials send their session token."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "practice/token==")
     signed = aws.sign("POST", API, {}, b"")
     assert signed["X-Amz-Security-Token"] == "practice/token=="
@@ -78,9 +80,8 @@ def test_temporary_credentials_send_their_session_token(monkeypatch: pytest.Monk
         ("broker.example", "ap-south-1"),
     ],
 )
-def test_the_region_is_the_apis_own_and_else_the_environments(
-    monkeypatch: pytest.MonkeyPatch, host: str, region: str
-) -> None:
+def test_the_region_is_the_apis_own(monkeypatch: pytest.MonkeyPatch, host: str, region: str) -> None:
+    """The region is the API's own, or else the environment's."""
     monkeypatch.setenv("AWS_REGION", "ap-south-1")
     signed = aws.sign("GET", f"https://{host}/x", {}, b"")
     assert f"/{region}/execute-api/aws4_request" in signed["Authorization"]
@@ -89,7 +90,8 @@ def test_the_region_is_the_apis_own_and_else_the_environments(
 
 
 @pytest.mark.usefixtures("keys")
-def test_the_region_may_be_the_default_one_or_a_profiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_region_may_be_a_profiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The region may be the default one or a profile's."""
     (tmp_path / "config").write_text("[default]\nregion = eu-north-1\n")
     assert "/eu-north-1/" in aws.sign("GET", "https://broker.example/x", {}, b"")["Authorization"]
     aws._chain.cache_clear()
@@ -98,12 +100,14 @@ def test_the_region_may_be_the_default_one_or_a_profiles(monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("keys")
-def test_a_region_that_nobody_names_is_said() -> None:
+def test_an_unknown_region_is_an_error() -> None:
+    """A region that nothing names is an error."""
     with pytest.raises(NotConfigured, match="set AWS_REGION"):
         aws.sign("GET", "https://broker.example/x", {}, b"")
 
 
-def test_a_profiles_keys_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_profiles_credentials_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A profile's credentials are found."""
     text = f"[work]\naws_access_key_id = AKIDUSER\naws_secret_access_key = {SECRET}\n"
     (tmp_path / "credentials").write_text(text)
     monkeypatch.setenv("AWS_PROFILE", "work")
@@ -111,17 +115,20 @@ def test_a_profiles_keys_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_no_credentials_are_no_identity() -> None:
+    """Without credentials there is no identity."""
     with pytest.raises(NoIdentity, match="set AWS_PROFILE"):
         aws.sign("GET", API, {}, b"")
 
 
-def test_credentials_that_are_no_use_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_credentials_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unusable credentials are an error that names the cause."""
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
     with pytest.raises(IdentityError, match="nowhere"):
         aws.sign("GET", API, {}, b"")
 
 
-def test_without_botocore_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_botocore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without botocore the error says what to install."""
     monkeypatch.setitem(sys.modules, "botocore.auth", None)
     with pytest.raises(IdentityError, match=r"pip install 'keybroker\[aws\]'"):
         aws.sign("GET", API, {}, b"")

@@ -76,14 +76,16 @@ def ask(url: str, **more: Any) -> keybroker.Token:  # noqa: ANN401  as exchange_
     return keybroker.exchange_token(url, "subject.token.text", "openai", timeout=2.0, **more)
 
 
-def test_a_running_broker_gives_a_token_that_says_what_it_opens(running: Running) -> None:
+def test_a_broker_gives_a_token(running: Running) -> None:
+    """A running broker gives a token that says what it opens."""
     token = keybroker.exchange_token(running.broker, running.mint("7301"), "openai", grant="ci", scope="GET:/v1/models")
     assert (token.scope, token.expires_in) == ("GET:/v1/models", 900)
     assert token.base_url == f"{running.edge}/openai/v1"
     assert token.access_token.count(".") == 2
 
 
-def test_a_repetition_with_the_same_idempotency_key_is_a_retry_and_one_without_is_refused(running: Running) -> None:
+def test_the_same_idempotency_key_is_a_retry(running: Running) -> None:
+    """A repetition with the same idempotency key is a retry; one without is refused."""
     subject = running.mint("7302")
     key = "k" * 32
     first = keybroker.exchange_token(running.broker, subject, "openai", idempotency_key=key)
@@ -96,7 +98,8 @@ def test_a_repetition_with_the_same_idempotency_key_is_a_retry_and_one_without_i
     assert [one["reason"] for one in found] == ["replayed"]
 
 
-def test_a_used_up_quota_is_refused_with_the_seconds_until_it_opens(running: Running) -> None:
+def test_a_used_up_quota_says_when_to_retry(running: Running) -> None:
+    """A used-up quota is refused with the seconds to wait."""
     for _ in range(3):
         running.token("7303", owner="7")
     with pytest.raises(keybroker.Refused) as caught:
@@ -105,7 +108,8 @@ def test_a_used_up_quota_is_refused_with_the_seconds_until_it_opens(running: Run
     assert 0 < (caught.value.retry_after or 0) <= 86400
 
 
-def test_the_request_is_rfc_8693_and_leaves_out_what_was_not_asked_for() -> None:
+def test_the_request_is_rfc_8693() -> None:
+    """The request is RFC 8693's, and leaves out what was not given."""
     with answering(plain(200, GOOD)) as (url, requests):
         ask(f"{url}/stage/", idempotency_key="i" * 32)
     head, _, body = requests[0].decode().partition("\r\n\r\n")
@@ -120,12 +124,14 @@ def test_the_request_is_rfc_8693_and_leaves_out_what_was_not_asked_for() -> None
 
 
 def test_the_token_is_not_in_its_repr() -> None:
+    """A token's repr does not contain it."""
     token = keybroker.Token("ey.token.text", 900, "GET:/v1/models", "https://edge.example.com")
     assert "ey.token" not in repr(token)
     assert "ey.token" not in f"{token}"
 
 
-def test_a_refusal_carries_all_that_the_broker_said() -> None:
+def test_a_refusal_has_all_of_its_members() -> None:
+    """A refusal carries all that the broker said."""
     no = {"error": "invalid_target", "error_description": "no grant"}
     with (
         answering(plain(400, no, "x-request-id: r-1", "Retry-After: 7")) as (url, _),
@@ -138,14 +144,16 @@ def test_a_refusal_carries_all_that_the_broker_said() -> None:
     assert str(refused) == "invalid_target: no grant (request r-1)"
 
 
-def test_a_refusal_without_a_reason_is_its_bare_code() -> None:
+def test_a_refusal_may_be_a_bare_code() -> None:
+    """A refusal without a description is its bare code."""
     with answering(plain(400, {"error": "invalid_grant"})) as (url, _), pytest.raises(keybroker.Refused) as caught:
         ask(url)
     assert (str(caught.value), caught.value.retry_after) == ("invalid_grant", None)
 
 
 @pytest.mark.parametrize("wait", ["soon", "-1", "1.5", "٣", "9" * 10, "Mon, 23 Nov 2026 00:00:00 GMT"])
-def test_a_retry_after_that_is_not_whole_seconds_is_none(wait: str) -> None:
+def test_only_whole_seconds_are_a_retry_after(wait: str) -> None:
+    """A Retry-After that is not in whole seconds is ignored."""
     with (
         answering(plain(429, {"error": "quota_exceeded"}, f"Retry-After: {wait}")) as (url, _),
         pytest.raises(keybroker.Refused) as caught,
@@ -173,7 +181,8 @@ def test_a_retry_after_that_is_not_whole_seconds_is_none(wait: str) -> None:
         (502, b"Bad Gateway"),
     ],
 )
-def test_an_answer_that_no_broker_gives_is_unreachable(status: int, body: object) -> None:
+def test_an_unexpected_response_is_unreachable(status: int, body: object) -> None:
+    """A response that no broker gives is Unreachable."""
     with (
         answering(plain(status, body)) as (url, _),
         pytest.raises(keybroker.Unreachable, match="not a Keybroker broker"),
@@ -182,6 +191,7 @@ def test_an_answer_that_no_broker_gives_is_unreachable(status: int, body: object
 
 
 def test_redirects_are_not_followed() -> None:
+    """Redirects are not followed."""
     with answering(plain(200, GOOD)) as (elsewhere, requests):
         with (
             answering(plain(307, b"", f"Location: {elsewhere}/token")) as (url, _),
@@ -191,7 +201,8 @@ def test_redirects_are_not_followed() -> None:
         assert requests == []
 
 
-def test_an_answer_over_the_limit_is_not_read_on() -> None:
+def test_an_oversized_response_is_not_read() -> None:
+    """A response over the limit is not read to its end."""
     with (
         answering(plain(200, b" " * (RESPONSE_LIMIT + 1))) as (url, _),
         pytest.raises(keybroker.Unreachable, match="larger than"),
@@ -199,7 +210,9 @@ def test_an_answer_over_the_limit_is_not_read_on() -> None:
         ask(url)
 
 
-def test_an_answer_that_is_cut_is_unreachable() -> None:
+def test_a_truncated_response_is_unreachable() -> None:
+    """A response that is cut off is Unreachable."""
+
     def cut(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
 
@@ -208,7 +221,9 @@ def test_an_answer_that_is_cut_is_unreachable() -> None:
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"])
-def test_an_answer_that_drips_is_given_up_in_time(start: bytes) -> None:
+def test_a_trickling_response_times_out(start: bytes) -> None:
+    """A response that trickles in is given up at the time limit."""
+
     def drip(connection: socket.socket) -> None:
         connection.sendall(start)
         for _ in range(100):
@@ -221,7 +236,8 @@ def test_an_answer_that_drips_is_given_up_in_time(start: bytes) -> None:
     assert time.monotonic() - began < 1.5
 
 
-def test_a_closed_port_is_unreachable_and_the_text_holds_no_token() -> None:
+def test_a_closed_port_is_unreachable() -> None:
+    """A closed port is Unreachable, and the text contains no token."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(keybroker.Unreachable, match=r"cannot reach 127\.0\.0\.1:\d+") as caught:
@@ -231,28 +247,33 @@ def test_a_closed_port_is_unreachable_and_the_text_holds_no_token() -> None:
 
 @pytest.mark.parametrize("url", ["http://broker.example.com", "broker.example.com", "ftp://127.0.0.1", ""])
 def test_plain_http_is_only_for_this_machine(url: str) -> None:
+    """Plain HTTP is only for this machine."""
     with pytest.raises(ValueError, match="https://"):
         ask(url)
 
 
 @pytest.mark.parametrize("url", ["https://user@broker.example.com", "https://broker.example.com?a=b", "https://"])
-def test_a_url_that_is_more_or_less_than_host_and_path_is_refused(url: str) -> None:
+def test_a_url_is_host_and_path(url: str) -> None:
+    """A URL with more or less than host and path is refused."""
     with pytest.raises(ValueError, match="a host and a path"):
         ask(url)
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0])
-def test_a_timeout_of_no_time_is_refused(timeout: float) -> None:
+def test_a_timeout_must_be_positive(timeout: float) -> None:
+    """A timeout that is not positive is refused."""
     with pytest.raises(ValueError, match="timeout"):
         keybroker.exchange_token("http://127.0.0.1:1", "subject.token.text", "openai", timeout=timeout)
 
 
 def test_every_error_is_a_keybroker_error() -> None:
+    """Every error is a KeybrokerError."""
     assert issubclass(keybroker.Refused, keybroker.KeybrokerError)
     assert issubclass(keybroker.Unreachable, keybroker.KeybrokerError)
 
 
-def test_the_client_imports_nothing_but_the_standard_library() -> None:
+def test_the_client_needs_only_the_standard_library() -> None:
+    """The client imports nothing but the standard library."""
     program = (
         "import sys, keybroker;"
         "print(sorted({name.split('.')[0] for name in sys.modules} - {'keybroker', '__main__'} - sys.stdlib_module_names))"

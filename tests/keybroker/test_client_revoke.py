@@ -9,7 +9,8 @@ from tests.running import Running
 from tests.scripted_broker import dropped, refused, scripted
 
 
-def test_a_token_that_is_taken_back_opens_nothing_from_the_next_call_on(running: Running) -> None:
+def test_a_revoked_token_opens_nothing(running: Running) -> None:
+    """A revoked token is refused from the next call on."""
     token = exchange_token(running.broker, running.mint("7501"), "openai", grant="ci").access_token
     assert running.complete(token).status == 200
     revoke_token(f"{running.broker}/", token)
@@ -17,18 +18,21 @@ def test_a_token_that_is_taken_back_opens_nothing_from_the_next_call_on(running:
     revoke_token(running.broker, token)  # twice changes nothing
 
 
-def test_what_is_no_token_of_the_brokers_is_as_good_as_taken_back(running: Running) -> None:
+def test_an_unknown_token_counts_as_revoked(running: Running) -> None:
+    """A token that the broker does not know counts as revoked."""
     revoke_token(running.broker, "no-token-of-theirs")
 
 
-def test_it_is_a_form_as_rfc_7009_has_it() -> None:
+def test_the_request_is_rfc_7009() -> None:
+    """The request is RFC 7009's form."""
     with scripted(lambda handler, _: handler.answer(200, {})) as broker:
         revoke_token(broker.url, "a.token+text")
     (asked,) = broker.asked
     assert (asked.path, asked.form) == ("/revoke", {"token": "a.token+text"})
 
 
-def test_whether_it_still_works_is_unknown_after_an_error() -> None:
+def test_after_an_error_the_token_may_still_work() -> None:
+    """An error is raised where the token may still work."""
     with scripted(refused(503, "temporarily_unavailable")) as broker, pytest.raises(Refused) as caught:
         revoke_token(broker.url, "a.token.text")
     assert (caught.value.status, len(broker.asked)) == (503, 1)
@@ -37,5 +41,6 @@ def test_whether_it_still_works_is_unknown_after_an_error() -> None:
 
 
 def test_a_token_is_not_sent_in_the_clear() -> None:
+    """A token is not sent in the clear."""
     with pytest.raises(NotConfigured, match="https://"):
         revoke_token("http://broker.example.com", "a.token.text")

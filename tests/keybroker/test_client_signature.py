@@ -63,7 +63,8 @@ def practice_role(broker: Running, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("practice_role")
-def test_a_role_gets_a_token_and_calls_with_it(broker: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_gets_a_token(broker: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An AWS role gets a token, and calls with it."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     provider = TokenProvider("openai", broker.broker)
     assert broker.complete(provider()).status == 200
@@ -71,7 +72,8 @@ def test_a_role_gets_a_token_and_calls_with_it(broker: Running, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("practice_role")
-def test_the_brokers_region_can_be_given(broker: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_can_be_given(broker: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker's region can be given."""
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     assert exchange_signature(broker.broker, "openai", grant="service", region="us-east-1").expires_in == 900
     assert broker.complete(TokenProvider("openai", broker.broker, region="us-east-1")()).status == 200
@@ -81,7 +83,8 @@ def test_the_brokers_region_can_be_given(broker: Running, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("role")
-def test_a_second_attempt_is_signed_with_the_same_idempotency_key() -> None:
+def test_a_retry_is_signed_anew() -> None:
+    """A retry is signed anew, with the same idempotency key."""
     with scripted(in_turn(dropped, good)) as one:
         TokenProvider("openai", one.url)()
     assert [asked.path for asked in one.asked] == ["/token/iam"] * 2
@@ -93,6 +96,7 @@ def test_a_second_attempt_is_signed_with_the_same_idempotency_key() -> None:
 
 
 def test_without_aws_credentials_it_says_so() -> None:
+    """Without AWS credentials the error says so."""
     with pytest.raises(NoIdentity, match="AWS"):
         exchange_signature("http://127.0.0.1:1", "openai")
 
@@ -131,7 +135,8 @@ def sts(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.usefixtures("role")
-def test_sts_is_asked_for_a_token_for_our_audience(sts: dict[str, str]) -> None:
+def test_sts_is_asked_for_our_audience(sts: dict[str, str]) -> None:
+    """AWS STS is asked for a token with our audience."""
     assert find_identity("keybroker") == Identity("aws-web-identity", sts["token"])
     asked = {name: values[0] for name, values in parse_qs(sts["asked"]).items()}
     assert asked["Action"] == "GetWebIdentityToken"
@@ -148,7 +153,8 @@ def test_sts_is_asked_for_a_token_for_our_audience(sts: dict[str, str]) -> None:
         ("Throttling", "STS issued no identity token"),
     ],
 )
-def test_what_sts_refuses_is_said_with_what_to_do(sts: dict[str, str], code: str, said: str) -> None:
+def test_an_sts_refusal_says_what_to_do(sts: dict[str, str], code: str, said: str) -> None:
+    """A refusal by AWS STS says what to do."""
     sts["code"] = code
     with pytest.raises(IdentityError, match=f"{code}.*") as caught:
         find_identity()
@@ -157,6 +163,7 @@ def test_what_sts_refuses_is_said_with_what_to_do(sts: dict[str, str], code: str
 
 @pytest.mark.usefixtures("sts")
 def test_without_credentials_sts_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without credentials AWS STS is not asked."""
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     with pytest.raises(IdentityError, match="credentials"):
         find_identity()

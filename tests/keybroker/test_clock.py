@@ -15,10 +15,12 @@ from keybroker.clock import Timestamp
         (Timestamp(100.0, 1000.0), 0.0),
     ],
 )
-def test_the_clock_that_says_more_is_believed(end: Timestamp, wanted: float) -> None:
+def test_the_larger_difference_counts(end: Timestamp, wanted: float) -> None:
+    """The clock that says more has the last word."""
     assert clock.elapsed(Timestamp(100.0, 1000.0), end) == wanted
 
 
-def test_time_goes_on() -> None:
+def test_time_passes() -> None:
+    """Time does not run backwards."""
     first = clock.now()
     assert clock.elapsed(first, clock.now()) >= 0

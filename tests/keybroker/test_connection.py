@@ -144,19 +144,20 @@ def ask(url: str) -> str:
     return exchange_token(url, SUBJECT, "openai", timeout=10.0).access_token
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_error_says_how_to_trust_it(broker: str) -> None:
+def test_an_untrusted_certificate_is_refused(broker: str) -> None:
+    """An untrusted certificate is refused, and the error says how to trust it."""
     with pytest.raises(Unreachable, match=r"its certificate is not trusted \(self-signed.*SSL_CERT_FILE"):
         ask(broker)
 
 
-def test_a_companys_own_authority_is_trusted_by_its_file(
-    broker: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ssl_cert_file_is_trusted(broker: str, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A company's own authority is trusted through SSL_CERT_FILE."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert ask(broker) == "a.b.c"
 
 
-def test_a_server_that_speaks_no_tls_is_unreachable() -> None:
+def test_a_server_without_tls_is_unreachable() -> None:
+    """A server that does not speak TLS is Unreachable."""
     with serving(lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")) as port, pytest.raises(Unreachable):
         ask(f"https://127.0.0.1:{port}")
 
@@ -166,6 +167,7 @@ def test_a_server_that_speaks_no_tls_is_unreachable() -> None:
 def test_a_proxy_sees_no_token(  # noqa: PLR0917  fixtures
     broker: str, certificate: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
 ) -> None:
+    """A proxy sees the host's name and no token."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setenv(variable, f"{scheme}{proxy.url}")
     assert ask(broker) == "a.b.c"
@@ -176,18 +178,18 @@ def test_a_proxy_sees_no_token(  # noqa: PLR0917  fixtures
     assert len(proxy.passed) > 200
 
 
-def test_a_proxys_user_and_password_go_to_the_proxy(
+def test_proxy_credentials_go_to_the_proxy(
     broker: str, certificate: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A proxy's user and password go to the proxy alone."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%40ss@{proxy.url}")
     assert ask(broker) == "a.b.c"
     assert f"Proxy-Authorization: Basic {base64.b64encode(b'me:p@ss').decode()}\r\n" in proxy.heads[0]
 
 
-def test_a_proxy_that_refuses_is_an_error_that_says_so(
-    broker: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxys_refusal_is_reported(broker: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal by the proxy is reported as such."""
     proxy.answer = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:p-ss@{proxy.url}")
     with pytest.raises(Unreachable, match="407") as caught:
@@ -195,9 +197,8 @@ def test_a_proxy_that_refuses_is_an_error_that_says_so(
     assert "p-ss" not in str(caught.value)
 
 
-def test_a_host_of_no_proxy_is_reached_without_it(
-    broker: str, certificate: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_proxy_is_obeyed(broker: str, certificate: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host in NO_PROXY is reached directly."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.url}")
     monkeypatch.setenv("NO_PROXY", "example.com, 127.0.0.1")
@@ -206,16 +207,16 @@ def test_a_host_of_no_proxy_is_reached_without_it(
 
 
 @pytest.mark.parametrize("text", ["socks5://me:p-ss@127.0.0.1:1", "https://me:p-ss@127.0.0.1:1", "http://[::1", "http://:8080", "http://h:x"])  # fmt: skip
-def test_a_proxy_that_cannot_be_used_is_an_error_that_names_the_variable_and_not_its_password(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unusable_proxy_is_not_quoted(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unusable proxy setting is an error that names the variable and not its password."""
     monkeypatch.setenv("HTTPS_PROXY", text)
     with pytest.raises(NotConfigured, match="HTTPS_PROXY cannot be used") as caught:
         ask("https://broker.example.com")
     assert "p-ss" not in str(caught.value)
 
 
-def test_plain_http_on_this_machine_goes_through_no_proxy(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_uses_no_proxy(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain HTTP on this machine uses no proxy."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.url}")
     monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.url}")
     with pytest.raises(Unreachable):

@@ -22,7 +22,8 @@ def identity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", SUBJECT)
 
 
-def test_what_is_wished_for_is_asked_for() -> None:
+def test_the_request_is_sent_as_made() -> None:
+    """What the request names is sent."""
     with scripted() as broker:
         token = fetch(TokenRequest(broker.url, "openai", grant="ci", scope="GET:/v1/models"))
     assert token.access_token.startswith("token.")
@@ -32,7 +33,8 @@ def test_what_is_wished_for_is_asked_for() -> None:
     assert asked.form["subject_token"] == SUBJECT
 
 
-def test_each_fetch_has_an_idempotency_key_of_its_own_of_at_least_128_bits() -> None:
+def test_each_fetch_has_its_idempotency_key() -> None:
+    """Each fetch has an idempotency key of its own, of at least 128 bits."""
     with scripted() as broker:
         for _ in range(2):
             fetch(TokenRequest(broker.url, "openai"))
@@ -52,7 +54,8 @@ def test_each_fetch_has_an_idempotency_key_of_its_own_of_at_least_128_bits() -> 
     ],
     ids=["dropped", "503", "500", "throttled by API Gateway", "502 of a proxy"],
 )
-def test_a_fault_of_the_network_or_the_broker_is_tried_once_more_with_the_same_token_and_key(fault: object) -> None:
+def test_a_failure_is_retried_once(fault: object) -> None:
+    """After a network or server error the same token and key are sent once more."""
     with scripted(in_turn(fault, good)) as broker:  # type: ignore[arg-type]  # a Script
         fetch(TokenRequest(broker.url, "openai"))
     first, second = broker.asked
@@ -60,9 +63,8 @@ def test_a_fault_of_the_network_or_the_broker_is_tried_once_more_with_the_same_t
     assert first.form == second.form
 
 
-def test_an_answer_that_is_lost_does_not_burn_an_identity_token_that_can_be_used_once(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_response_does_not_burn_the_token(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost response does not use up a single-use identity token."""
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", running.mint("7601"))
 
     def relay(handler: Handler, number: int) -> None:
@@ -81,7 +83,8 @@ def test_an_answer_that_is_lost_does_not_burn_an_identity_token_that_can_be_used
     assert running.complete(token.access_token).status == 200
 
 
-def test_it_is_not_tried_a_third_time() -> None:
+def test_there_is_no_third_try() -> None:
+    """There is no third request."""
     with scripted(dropped) as broker, pytest.raises(Unreachable) as caught:
         fetch(TokenRequest(broker.url, "openai"))
     assert len(broker.asked) == 2
@@ -92,13 +95,15 @@ def test_it_is_not_tried_a_third_time() -> None:
     ("status", "error"),
     [(400, "invalid_grant"), (400, "invalid_target"), (403, "access_denied"), (429, "quota_exceeded")],
 )
-def test_a_refusal_is_never_tried_again(status: int, error: str) -> None:
+def test_a_refusal_is_not_retried(status: int, error: str) -> None:
+    """A refusal is never retried."""
     with scripted(refused(status, error, "no")) as broker, pytest.raises(Refused) as caught:
         fetch(TokenRequest(broker.url, "openai"))
     assert (caught.value.error, len(broker.asked)) == (error, 1)
 
 
-def test_who_is_told_to_come_back_much_later_does_not_wait_here() -> None:
+def test_a_long_retry_after_is_not_waited_for() -> None:
+    """A long Retry-After is reported and not waited for."""
     began = time.monotonic()
     with scripted(refused(503, "temporarily_unavailable", retry_after="60")) as broker, pytest.raises(Refused):
         fetch(TokenRequest(broker.url, "openai"))
@@ -106,7 +111,8 @@ def test_who_is_told_to_come_back_much_later_does_not_wait_here() -> None:
     assert time.monotonic() - began < 30
 
 
-def test_a_closed_port_says_which_address_and_setting_to_look_at() -> None:
+def test_a_closed_port_names_the_setting() -> None:
+    """A closed port's error names the address and the setting to check."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(
@@ -116,6 +122,7 @@ def test_a_closed_port_says_which_address_and_setting_to_look_at() -> None:
 
 
 def test_no_identity_sends_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an identity no request is sent."""
     monkeypatch.delenv("KEYBROKER_ID_TOKEN")
     with scripted() as broker, pytest.raises(NoIdentity):
         fetch(TokenRequest(broker.url, "openai"))
@@ -125,7 +132,8 @@ def test_no_identity_sends_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
     assert broker.asked == []
 
 
-def test_an_identity_token_that_was_not_accepted_is_explained_by_its_own_claims() -> None:
+def test_a_rejected_identity_is_explained() -> None:
+    """A rejected identity token is explained by its own claims, and not quoted."""
     with scripted(refused(400, "invalid_grant")) as broker, pytest.raises(Refused) as caught:
         fetch(TokenRequest(broker.url, "openai"))
     text = str(caught.value)
@@ -135,9 +143,8 @@ def test_an_identity_token_that_was_not_accepted_is_explained_by_its_own_claims(
     assert SUBJECT.split(".")[1] not in text
 
 
-def test_a_token_for_another_audience_than_the_brokers_is_said_to_be(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_audience_is_explained(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token for another audience than the broker's is reported as such."""
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", running.mint("7602", aud="elsewhere"))
     with pytest.raises(
         Refused, match="has audience 'elsewhere', but the broker expects 'keybroker': set KEYBROKER_AUD"
@@ -146,6 +153,7 @@ def test_a_token_for_another_audience_than_the_brokers_is_said_to_be(
 
 
 def test_the_broker_does_not_choose_the_audience() -> None:
+    """The broker's audience is proposed, and never used by itself."""
     with scripted(refused(400, "invalid_grant")) as broker:
         broker.audience = "keybroker.octo-org"
         with pytest.raises(Refused, match=r"the broker expects 'keybroker\.octo-org': set KEYBROKER_AUDIENCE"):
@@ -153,7 +161,8 @@ def test_the_broker_does_not_choose_the_audience() -> None:
     assert [asked.form["subject_token"] for asked in broker.asked] == [SUBJECT]  # nothing was sent but what there was
 
 
-def test_an_audience_that_is_another_services_is_not_even_proposed() -> None:
+def test_another_services_audience_is_not_proposed() -> None:
+    """An audience that could be another service's is not even proposed."""
     with scripted(refused(400, "invalid_grant")) as broker:
         broker.audience = "sts.amazonaws.com"
         with pytest.raises(Refused) as caught:
@@ -162,16 +171,16 @@ def test_an_audience_that_is_another_services_is_not_even_proposed() -> None:
     assert "was not accepted" in str(caught.value)
 
 
-def test_an_identity_token_that_has_expired_is_said_to_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_identity_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expired identity token is reported as such."""
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", jwt(exp=1_700_000_000))
     with scripted(refused(400, "invalid_grant")) as broker, pytest.raises(Refused, match="has expired"):
         fetch(TokenRequest(broker.url, "openai"))
 
 
 @pytest.mark.parametrize("token", ["a.b.c", "a.W10.c", jwt(exp="soon", iss=["x"] * 1000)])
-def test_an_identity_token_that_says_nothing_readable_is_explained_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, token: str
-) -> None:
+def test_an_unreadable_identity_is_explained(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """An identity token with unreadable claims is explained, too."""
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", token)
     with scripted(refused(400, "invalid_grant")) as broker, pytest.raises(Refused, match="was not accepted") as caught:
         fetch(TokenRequest(broker.url, "openai"))
@@ -188,12 +197,14 @@ def test_an_identity_token_that_says_nothing_readable_is_explained_all_the_same(
     ],
 )
 def test_a_refusal_says_what_to_do_next(script: object, said: str) -> None:
+    """Refusals that waiting or a setting can help say so."""
     with scripted(script) as broker, pytest.raises(Refused) as caught:  # type: ignore[arg-type]  # a Script
         fetch(TokenRequest(broker.url, "openai"))
     assert said in str(caught.value)
 
 
-def test_a_refusal_that_says_it_all_gets_no_advice() -> None:
+def test_a_clear_refusal_gets_no_advice() -> None:
+    """A refusal that is clear by itself gets no advice."""
     with scripted(refused(400, "invalid_grant", "used before")) as broker, pytest.raises(Refused) as caught:
         fetch(TokenRequest(broker.url, "openai"))
     assert str(caught.value) == "invalid_grant: used before"

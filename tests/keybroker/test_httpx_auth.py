@@ -97,7 +97,8 @@ def auth_of(provider: TokenProvider, module: Module) -> Any:  # noqa: ANN401  a 
 
 
 @MODULES
-def test_a_call_carries_a_valid_token_and_no_other_key(module: Module, provider: TokenProvider, edge: Edge) -> None:
+def test_a_call_carries_only_the_token(module: Module, provider: TokenProvider, edge: Edge) -> None:
+    """A call carries a valid token and no other key."""
     stale = dict.fromkeys(("authorization", "x-api-key", "X-Goog-Api-Key", "api-key"), "sk-stale")
     with module.Client(auth=auth_of(provider, module), headers=stale) as client:
         assert client.get(f"{edge.url}/openai/v1/models").status_code == 200
@@ -107,11 +108,12 @@ def test_a_call_carries_a_valid_token_and_no_other_key(module: Module, provider:
 
 
 @MODULES
-def test_a_401_gets_one_fresh_token_and_one_repetition_with_the_same_body(
+def test_a_401_is_repeated_with_a_fresh_token(
     module: Module,
     provider: TokenProvider,
     edge: Edge,
 ) -> None:
+    """After a 401 the request is repeated once, with a fresh token and the same body."""
     first = provider()
     edge.refuses = lambda token: token == first
     with module.Client(auth=auth_of(provider, module)) as client:
@@ -122,7 +124,8 @@ def test_a_401_gets_one_fresh_token_and_one_repetition_with_the_same_body(
 
 
 @MODULES
-def test_a_401_for_the_fresh_token_too_is_the_answer(module: Module, provider: TokenProvider, edge: Edge) -> None:
+def test_a_second_401_is_the_answer(module: Module, provider: TokenProvider, edge: Edge) -> None:
+    """A 401 for the fresh token, too, is returned."""
     edge.refuses = lambda _token: True
     with module.Client(auth=auth_of(provider, module)) as client:
         assert client.get(f"{edge.url}/openai/v1/models").status_code == 401
@@ -133,6 +136,7 @@ def test_a_401_for_the_fresh_token_too_is_the_answer(module: Module, provider: T
 
 @MODULES
 def test_an_async_client_does_the_same(module: Module, provider: TokenProvider, edge: Edge) -> None:
+    """An async client does the same."""
     first = provider()
     edge.refuses = lambda token: token == first
 
@@ -145,7 +149,8 @@ def test_an_async_client_does_the_same(module: Module, provider: TokenProvider, 
 
 
 @MODULES
-def test_a_body_that_is_a_stream_is_not_sent_twice(module: Module, provider: TokenProvider, edge: Edge) -> None:
+def test_a_stream_is_not_sent_twice(module: Module, provider: TokenProvider, edge: Edge) -> None:
+    """A body that is a stream is not sent twice."""
     edge.refuses = lambda _token: True
     with module.Client(auth=auth_of(provider, module)) as client:
         answer = client.post(f"{edge.url}/openai/v1/files", content=iter([b"part one, ", b"part two"]))
@@ -161,6 +166,7 @@ def test_a_token_is_not_sent_to_another_host(
     edge: Edge,
     other: str,
 ) -> None:
+    """A token is sent to the edge and to no other host."""
     url = other.format(port=edge.url.rpartition(":")[2])
     with module.Client(auth=auth_of(provider, module)) as client, pytest.raises(NotConfigured, match="base_url"):
         client.get(f"{url}/openai/v1/models")
@@ -168,12 +174,13 @@ def test_a_token_is_not_sent_to_another_host(
 
 
 @MODULES
-def test_the_edges_401_stands_if_there_is_no_other_token(
+def test_a_401_stands_without_another_token(
     module: Module,
     provider: TokenProvider,
     edge: Edge,
     broker: Broker,
 ) -> None:
+    """The edge's 401 is returned if there is no other token."""
     edge.refuses = lambda _token: True
     broker.script = in_turn(good, refused(400, "invalid_grant", "access is revoked (principal)"))
     with module.Client(auth=auth_of(provider, module)) as client:
@@ -182,21 +189,21 @@ def test_the_edges_401_stands_if_there_is_no_other_token(
 
 
 @MODULES
-def test_without_any_token_the_call_raises_the_refusal(
+def test_without_a_token_the_refusal_is_raised(
     module: Module,
     provider: TokenProvider,
     edge: Edge,
     broker: Broker,
 ) -> None:
+    """Without any token the call raises the refusal."""
     broker.script = refused(400, "invalid_target", "no grant admits you")
     with module.Client(auth=auth_of(provider, module)) as client, pytest.raises(Refused, match="no grant admits you"):
         client.get(f"{edge.url}/openai/v1/models")
     assert edge.seen == []
 
 
-def test_openais_client_can_have_it_in_its_http_client_and_then_refreshes_on_401(
-    provider: TokenProvider, edge: Edge
-) -> None:
+def test_openai_refreshes_through_httpx(provider: TokenProvider, edge: Edge) -> None:
+    """OpenAI's client can use it in its HTTP client, and then refreshes after a 401."""
     first = provider()
     edge.refuses = lambda token: token == first
     http = openai.DefaultHttpxClient(auth=provider.httpx2_auth())

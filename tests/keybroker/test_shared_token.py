@@ -83,14 +83,16 @@ def together(count: int, call: Callable[[], object]) -> list[object]:
 # One fetch
 
 
-def test_fifty_threads_fetch_once_and_get_the_same_token(source: Source) -> None:
+def test_fifty_threads_fetch_once(source: Source) -> None:
+    """Fifty threads fetch once and get the same token."""
     source.release.clear()
     threading.Timer(0.2, source.release.set).start()
     assert together(50, source.get) == ["token-1"] * 50
     assert source.fetched == 1
 
 
-def test_fifty_threads_get_an_error_of_their_own_from_one_fetch(source: Source) -> None:
+def test_fifty_threads_get_their_own_error(source: Source) -> None:
+    """Fifty threads each get an error of their own from one fetch."""
     source.release.clear()
     source.fault = Refused("invalid_target", "no grant", 400, "r-1", None)
     threading.Timer(0.5, source.release.set).start()
@@ -100,7 +102,8 @@ def test_fifty_threads_get_an_error_of_their_own_from_one_fetch(source: Source) 
     assert source.fetched < 50  # whoever comes after the refusal asks for itself
 
 
-def test_fifty_threads_replace_a_rejected_token_once(source: Source) -> None:
+def test_fifty_threads_replace_a_token_once(source: Source) -> None:
+    """Fifty threads replace a rejected token once."""
     old = source.get()
     assert together(50, lambda: source.get(old)) == ["token-2"] * 50
     assert source.fetched == 2
@@ -109,14 +112,16 @@ def test_fifty_threads_replace_a_rejected_token_once(source: Source) -> None:
 # When it is replaced
 
 
-def test_a_young_token_is_served_without_asking(source: Source) -> None:
+def test_a_young_token_is_served(source: Source) -> None:
+    """A young token is served without a request."""
     source.get()
     source.now += 500
     assert source.get() == "token-1"
     assert source.fetched == 1
 
 
-def test_an_older_token_is_served_while_the_next_one_is_fetched(source: Source) -> None:
+def test_an_older_token_is_refreshed_ahead(source: Source) -> None:
+    """An older token is served while the next one is fetched."""
     source.get()
     source.now += 700
     source.release.clear()
@@ -127,13 +132,15 @@ def test_an_older_token_is_served_while_the_next_one_is_fetched(source: Source) 
     assert source.fetched == 2
 
 
-def test_a_token_in_its_last_seconds_is_waited_for(source: Source) -> None:
+def test_a_token_near_its_end_is_waited_for(source: Source) -> None:
+    """In a token's last seconds callers wait for the next one."""
     source.get()
     source.now += 890
     assert source.get() == "token-2"
 
 
-def test_a_dead_token_is_never_served(source: Source) -> None:
+def test_an_expired_token_is_never_served(source: Source) -> None:
+    """An expired token is never served."""
     source.get()
     source.now += 900
     source.fault = Unreachable("no broker")
@@ -141,7 +148,8 @@ def test_a_dead_token_is_never_served(source: Source) -> None:
         source.get()
 
 
-def test_a_token_ages_from_the_start_of_its_request(source: Source) -> None:
+def test_age_counts_from_the_request(source: Source) -> None:
+    """A token ages from the start of its request."""
     source.release.clear()
     thread = threading.Thread(target=source.get)
     thread.start()
@@ -153,7 +161,8 @@ def test_a_token_ages_from_the_start_of_its_request(source: Source) -> None:
     assert held.age(Timestamp(source.now, source.now)) == 60
 
 
-def test_after_a_machine_slept_its_token_is_replaced_though_the_steady_clock_stood_still() -> None:
+def test_sleep_counts_as_age() -> None:
+    """After the machine slept its token is replaced, though the monotonic clock stood still."""
     source = Source()
     wall = [1000.0]
     source.shared = SharedToken(source.fetch, lambda: Timestamp(source.now, wall[0]))
@@ -165,7 +174,8 @@ def test_after_a_machine_slept_its_token_is_replaced_though_the_steady_clock_sto
 # When the broker is away
 
 
-def test_the_valid_token_is_served_while_the_broker_is_away_and_it_is_not_asked_by_each_call(source: Source) -> None:
+def test_an_outage_is_bridged_without_a_storm(source: Source) -> None:
+    """A valid token is served while the broker is away, without a request for each call."""
     source.get()
     source.fault = Unreachable("no broker")
     source.now += 700
@@ -180,7 +190,8 @@ def test_the_valid_token_is_served_while_the_broker_is_away_and_it_is_not_asked_
     assert source.fetched == 3
 
 
-def test_a_broker_that_comes_back_is_noticed(source: Source) -> None:
+def test_a_recovered_broker_is_noticed(source: Source) -> None:
+    """A broker that recovers is noticed."""
     source.get()
     source.fault = Unreachable("no broker")
     source.now += 700
@@ -193,7 +204,8 @@ def test_a_broker_that_comes_back_is_noticed(source: Source) -> None:
     assert source.get() == "token-3"
 
 
-def test_a_fault_that_is_over_is_forgotten(source: Source) -> None:
+def test_a_past_error_is_forgotten(source: Source) -> None:
+    """An error that is over is forgotten."""
     source.get()
     source.now += 700
     source.fault = Unreachable("no broker")
@@ -207,9 +219,10 @@ def test_a_fault_that_is_over_is_forgotten(source: Source) -> None:
 
 
 @pytest.mark.parametrize("fault", [Unreachable("no broker"), Refused("invalid_target", "no grant", 400, "", None)])
-def test_in_its_last_seconds_the_valid_token_is_served_if_there_is_no_other(
+def test_a_token_near_its_end_bridges_an_outage(
     source: Source, fault: KeybrokerError, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """In its last seconds a valid token is served if there is no other."""
     source.get()
     source.fault = fault
     source.now += 885
@@ -222,7 +235,8 @@ def test_in_its_last_seconds_the_valid_token_is_served_if_there_is_no_other(
     source.release.set()
 
 
-def test_a_refusal_that_names_a_time_is_repeated_until_then_without_asking(source: Source) -> None:
+def test_retry_after_is_obeyed(source: Source) -> None:
+    """A refusal with a Retry-After is repeated until then without a request."""
     source.fault = Refused("quota_exceeded", "", 429, "r-1", 20)
     for _ in range(3):
         with pytest.raises(Refused, match="quota_exceeded"):
@@ -233,7 +247,8 @@ def test_a_refusal_that_names_a_time_is_repeated_until_then_without_asking(sourc
     assert source.get() == "token-2"
 
 
-def test_a_refusal_that_names_a_short_time_is_not_repeated_for_longer(source: Source) -> None:
+def test_a_short_retry_after_is_not_prolonged(source: Source) -> None:
+    """A refusal with a short Retry-After is not repeated for longer."""
     source.fault = Refused("temporarily_unavailable", "too many calls at once", 429, "r-1", 1)
     with pytest.raises(Refused):
         source.get()
@@ -242,7 +257,8 @@ def test_a_refusal_that_names_a_short_time_is_not_repeated_for_longer(source: So
     assert source.get() == "token-2"
 
 
-def test_a_refusal_is_never_repeated_for_more_than_a_minute(source: Source) -> None:
+def test_retry_after_is_capped_at_a_minute(source: Source) -> None:
+    """A refusal is never repeated for more than a minute."""
     source.fault = Refused("quota_exceeded", "", 429, "r-1", 86_400)
     with pytest.raises(Refused):
         source.get()
@@ -251,7 +267,8 @@ def test_a_refusal_is_never_repeated_for_more_than_a_minute(source: Source) -> N
     assert source.get() == "token-2"
 
 
-def test_any_other_refusal_does_not_keep_the_next_call_from_asking(source: Source) -> None:
+def test_other_refusals_do_not_block(source: Source) -> None:
+    """Any other refusal does not keep the next call from a request."""
     source.fault = Refused("invalid_target", "no grant", 400, "", None)
     with pytest.raises(Refused):
         source.get()
@@ -259,7 +276,8 @@ def test_any_other_refusal_does_not_keep_the_next_call_from_asking(source: Sourc
     assert source.get() == "token-2"
 
 
-def test_a_fault_of_our_own_reaches_who_waits_and_the_next_call_tries_again(source: Source) -> None:
+def test_an_unexpected_error_reaches_the_callers(source: Source) -> None:
+    """An unexpected error reaches the waiting callers, and the next call tries again."""
     source.fault = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError):
         source.get()
@@ -270,14 +288,16 @@ def test_a_fault_of_our_own_reaches_who_waits_and_the_next_call_tries_again(sour
 # When the edge answers 401
 
 
-def test_a_rejected_token_that_was_replaced_since_costs_no_fetch(source: Source) -> None:
+def test_a_replaced_token_costs_no_fetch(source: Source) -> None:
+    """A rejected token that was replaced meanwhile costs no fetch."""
     first = source.get()
     assert source.get(first) == "token-2"
     assert source.get(first) == "token-2"
     assert source.fetched == 2
 
 
-def test_what_is_rejected_again_and_again_is_not_replaced_again_and_again(source: Source) -> None:
+def test_repeated_rejections_do_not_repeat_fetches(source: Source) -> None:
+    """A token that is rejected again and again is not fetched again and again."""
     text = source.get()
     for _ in range(20):
         text = source.get(text)
@@ -287,14 +307,16 @@ def test_what_is_rejected_again_and_again_is_not_replaced_again_and_again(source
     assert source.fetched == 3
 
 
-def test_no_replacement_for_a_rejected_token_is_an_error(source: Source) -> None:
+def test_no_replacement_is_an_error(source: Source) -> None:
+    """Without a replacement for a rejected token there is an error."""
     text = source.get()
     source.fault = Refused("invalid_grant", "access is revoked (principal)", 400, "", None)
     with pytest.raises(Refused, match="access is revoked"):
         source.get(text)
 
 
-def test_a_token_that_is_forgotten_is_not_served_again(source: Source) -> None:
+def test_a_discarded_token_is_not_served(source: Source) -> None:
+    """A discarded token is not served again."""
     source.get()
     held = source.shared.discard()
     assert held is not None
@@ -306,7 +328,8 @@ def test_a_token_that_is_forgotten_is_not_served_again(source: Source) -> None:
 # Event loops, cancellation
 
 
-def test_tasks_and_threads_and_loops_share_one_fetch(source: Source) -> None:
+def test_tasks_threads_and_loops_share_a_fetch(source: Source) -> None:
+    """Tasks, threads and event loops share one fetch."""
     source.release.clear()
 
     async def many() -> list[str]:
@@ -318,11 +341,13 @@ def test_tasks_and_threads_and_loops_share_one_fetch(source: Source) -> None:
     assert source.fetched == 1
 
 
-def test_a_loop_that_is_gone_leaves_the_token_for_the_next_one(source: Source) -> None:
+def test_the_token_outlives_its_loop(source: Source) -> None:
+    """The token outlives the event loop that fetched it."""
     assert [asyncio.run(source.get_async()) for _ in range(3)] == ["token-1"] * 3
 
 
-def test_a_task_that_is_cancelled_takes_nothing_from_the_others(source: Source) -> None:
+def test_a_cancelled_task_harms_no_other(source: Source) -> None:
+    """A cancelled task takes nothing from the others."""
     source.release.clear()
 
     async def run() -> str:
@@ -340,7 +365,8 @@ def test_a_task_that_is_cancelled_takes_nothing_from_the_others(source: Source) 
     assert source.fetched == 1
 
 
-def test_the_only_task_being_cancelled_leaves_its_fetch_to_whoever_comes_next(source: Source) -> None:
+def test_the_only_cancelled_task_leaves_its_fetch(source: Source) -> None:
+    """When the only waiting task is cancelled its fetch serves the next caller."""
     source.release.clear()
 
     async def run() -> None:
@@ -354,6 +380,7 @@ def test_the_only_task_being_cancelled_leaves_its_fetch_to_whoever_comes_next(so
 
 
 def test_waiting_does_not_block_the_loop(source: Source) -> None:
+    """Waiting does not block the event loop."""
     source.release.clear()
 
     async def run() -> str:
@@ -371,7 +398,8 @@ def test_waiting_does_not_block_the_loop(source: Source) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of what is tested here
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
-def test_a_child_of_a_fork_is_held_up_by_no_lock_and_no_fetch_of_its_parent(source: Source) -> None:
+def test_a_fork_inherits_no_lock(source: Source) -> None:
+    """A forked child is not held up by its parent's lock or fetch."""
     source.get()
     source.now += 900
     source.release.clear()
@@ -393,7 +421,8 @@ def test_a_child_of_a_fork_is_held_up_by_no_lock_and_no_fetch_of_its_parent(sour
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
-def test_a_child_of_a_fork_serves_the_token_that_its_parent_fetched(source: Source) -> None:
+def test_a_fork_inherits_the_token(source: Source) -> None:
+    """A forked child serves the token that its parent fetched."""
     source.get()
     child = os.fork()
     if child == 0:
@@ -401,7 +430,8 @@ def test_a_child_of_a_fork_serves_the_token_that_its_parent_fetched(source: Sour
     assert wait_for(child) == 0
 
 
-def test_forked_workers_do_not_all_ask_together(source: Source) -> None:
+def test_forked_workers_refresh_apart(source: Source) -> None:
+    """Forked workers do not all refresh together."""
     source.get()
     spreads = set()
     for _ in range(5):
@@ -450,21 +480,23 @@ def ending(body: str, then: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_fetch_under_way_keeps_no_program_from_ending_and_says_nothing() -> None:
+def test_a_fetch_does_not_keep_a_program_alive() -> None:
+    """A fetch under way does not keep a program from ending, and prints nothing."""
     wait = "threading.Thread(target=shared.get, daemon=True).start(); began.wait(30)"
     done = ending("threading.Event().wait(3600)", wait)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_token_can_be_had_while_the_program_ends() -> None:
+def test_a_token_is_served_at_exit() -> None:
+    """A token can be had while the program ends."""
     token = "return Token('last-token', 900, 's', 'u')"
     done = ending(token, "atexit.register(lambda: print(shared.get().token.access_token))")
     assert (done.returncode, done.stdout, done.stderr) == (0, "last-token\n", "")
 
 
-def test_where_no_thread_can_be_started_the_caller_fetches_itself(
-    source: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_threads_the_caller_fetches(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started the caller fetches itself."""
+
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -474,6 +506,7 @@ def test_where_no_thread_can_be_started_the_caller_fetches_itself(
 
 
 def test_a_wait_can_be_interrupted() -> None:
+    """A wait can be interrupted."""
     then = """
 import os, signal
 try:
@@ -506,9 +539,10 @@ steps = st.lists(
 
 
 @given(events=steps)
-def test_a_valid_token_is_always_served_a_dead_one_never_and_each_call_costs_one_fetch_at_most(
+def test_the_rules_hold_in_any_order(
     events: list[tuple[str, Any]],
 ) -> None:
+    """In any order of events a valid token is served, an expired one never, and a call costs one fetch at most."""
     source = Source()
     for event, value in events:
         before, held = source.fetched, source.shared._held

@@ -61,14 +61,16 @@ def ask(client: openai.OpenAI) -> str:
 
 
 @pytest.mark.usefixtures("job")
-def test_openais_client_takes_it_as_its_key() -> None:
+def test_openai_takes_it_as_its_key() -> None:
+    """OpenAI's client takes the provider as its key."""
     provider = TokenProvider("openai")
     with openai.OpenAI(api_key=provider, base_url=provider.base_url) as client:
         assert "hotel key card" in ask(client)
 
 
 @pytest.mark.usefixtures("job")
-def test_openais_async_client_takes_its_async_form() -> None:
+def test_async_openai_takes_its_async_form() -> None:
+    """OpenAI's async client takes the async form."""
     provider = TokenProvider("openai")
 
     async def run() -> str:
@@ -81,7 +83,8 @@ def test_openais_async_client_takes_its_async_form() -> None:
 
 
 @pytest.mark.usefixtures("job")
-def test_the_token_says_what_it_opens_where_and_how_long_it_still_lives(job: Running) -> None:
+def test_token_says_its_remaining_life(job: Running) -> None:
+    """The token says what it opens, where, and for how long."""
     provider = TokenProvider("openai", grant="ci", scope="GET:/v1/models")
     token = provider.token()
     assert (token.scope, token.base_url) == ("GET:/v1/models", f"{job.edge}/openai/v1")
@@ -91,6 +94,7 @@ def test_the_token_says_what_it_opens_where_and_how_long_it_still_lives(job: Run
 
 
 def test_a_client_outlives_its_tokens(short_lived: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client outlives its tokens."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{short_lived.issuer}/_runner/token?api-version=2.0")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", short_lived.request_token)
@@ -112,6 +116,7 @@ def test_a_client_outlives_its_tokens(short_lived: Running, monkeypatch: pytest.
 
 @pytest.mark.usefixtures("token_in_variable")
 def test_fifty_threads_send_one_request() -> None:
+    """Fifty threads send one request."""
     with scripted(when_released) as broker, ThreadPoolExecutor(50) as pool:
         provider = TokenProvider("openai", broker.url)
         barrier = threading.Barrier(51)
@@ -128,7 +133,8 @@ def test_fifty_threads_send_one_request() -> None:
 
 
 @pytest.mark.usefixtures("token_in_variable")
-def test_a_broker_that_goes_away_is_not_missed_while_the_token_lives() -> None:
+def test_an_outage_is_not_noticed() -> None:
+    """A broker that goes away is not missed while the token is valid."""
     with scripted(lives(900)) as broker:
         provider = TokenProvider("openai", broker.url)
         first = provider()
@@ -138,7 +144,8 @@ def test_a_broker_that_goes_away_is_not_missed_while_the_token_lives() -> None:
 # What is missing
 
 
-def test_without_a_url_it_says_which_variable_to_set() -> None:
+def test_a_missing_url_names_its_variable() -> None:
+    """Without a URL the error says which variable to set."""
     with pytest.raises(NotConfigured, match="set KEYBROKER_URL or pass url="):
         TokenProvider("openai")
 
@@ -146,28 +153,33 @@ def test_without_a_url_it_says_which_variable_to_set() -> None:
 @pytest.mark.parametrize(
     "url", ["http://broker.example.com", "broker.example.com", "https://", "https://[", "https://a:b"]
 )
-def test_a_url_that_cannot_be_used_is_refused_at_once(url: str) -> None:
+def test_an_unusable_url_is_refused_at_once(url: str) -> None:
+    """An unusable URL is refused at once."""
     with pytest.raises(NotConfigured, match="broker URL"):
         TokenProvider("openai", url)
 
 
-def test_a_key_has_a_name() -> None:
+def test_a_key_name_is_required() -> None:
+    """A key's name is required."""
     with pytest.raises(NotConfigured, match="no key name"):
         TokenProvider("", "https://broker.example.com")
 
 
-def test_nothing_is_fetched_before_it_is_asked_for() -> None:
+def test_nothing_is_fetched_before_first_use() -> None:
+    """Nothing is fetched before first use."""
     with scripted() as broker:
         TokenProvider("openai", broker.url).async_()
         assert broker.asked == []
 
 
-def test_without_an_identity_it_says_what_was_looked_for() -> None:
+def test_without_an_identity_sources_are_listed() -> None:
+    """Without an identity the error lists the sources that were tried."""
     with pytest.raises(NoIdentity, match=r"a token file named by KEYBROKER_ID_TOKEN_FILE\n(.*\n)*.*AWS credentials"):
         TokenProvider("openai", "https://broker.example.com")()
 
 
-def test_openais_client_shows_its_errors_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_shows_its_errors_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenAI's client shows the provider's errors unchanged."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     provider = TokenProvider("openai", "https://broker.example.com", base_url="https://edge.example.com/openai/v1")
     client = openai.OpenAI(api_key=provider, base_url=provider.base_url)
@@ -176,7 +188,8 @@ def test_openais_client_shows_its_errors_as_they_are(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("token_in_variable")
-def test_a_refusal_reaches_the_program_after_one_request() -> None:
+def test_a_refusal_costs_one_request() -> None:
+    """A refusal reaches the program after one request."""
     with scripted(refused(400, "invalid_target", "no grant admits you", x_request_id="r-1")) as broker:
         provider = TokenProvider("openai", broker.url, base_url="https://edge.example.com/openai/v1")
         with openai.OpenAI(api_key=provider, base_url=provider.base_url) as client, pytest.raises(Refused) as caught:
@@ -190,6 +203,7 @@ def test_a_refusal_reaches_the_program_after_one_request() -> None:
 def test_no_frame_of_an_error_holds_the_identity_token(
     script: Script, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No frame of an error's traceback holds the identity token."""
     subject = jwt(aud="keybroker", canary="canary-4711")
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", subject)
     with scripted(script) as broker:
@@ -221,12 +235,14 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
 # The audience, and taking back
 
 
-def test_the_identity_token_is_for_the_audience_that_is_asked_for(job: Running) -> None:
+def test_the_identity_token_has_the_audience(job: Running) -> None:
+    """The identity token is for the given audience."""
     with pytest.raises(Refused, match=r"audience 'elsewhere'.*KEYBROKER_AUDIENCE"):
         TokenProvider("openai", job.broker, audience="elsewhere")()
 
 
-def test_a_token_that_is_taken_back_opens_nothing_and_the_next_one_does(job: Running) -> None:
+def test_a_revoked_token_is_replaced(job: Running) -> None:
+    """A revoked token opens nothing, and the next one does."""
     provider = TokenProvider("openai")
     first = provider()
     provider.revoke()
@@ -235,7 +251,8 @@ def test_a_token_that_is_taken_back_opens_nothing_and_the_next_one_does(job: Run
 
 
 @pytest.mark.usefixtures("token_in_variable")
-def test_without_a_token_there_is_nothing_to_take_back() -> None:
+def test_without_a_token_nothing_is_revoked() -> None:
+    """Without a token there is nothing to revoke."""
     with scripted() as broker:
         TokenProvider("openai", broker.url).revoke()
         assert broker.asked == []
@@ -246,6 +263,7 @@ def test_without_a_token_there_is_nothing_to_take_back() -> None:
 
 @pytest.mark.usefixtures("job")
 def test_a_provider_shows_no_token(job: Running) -> None:
+    """A provider's repr contains no token."""
     provider = TokenProvider("openai")
     text = provider()
     shown = repr(provider) + repr(vars(provider)) + repr(provider.token()) + repr(provider._shared._held)
@@ -254,7 +272,8 @@ def test_a_provider_shows_no_token(job: Running) -> None:
 
 
 @pytest.mark.usefixtures("token_in_variable")
-def test_a_copy_shares_the_token_and_one_in_another_process_fetches_its_own() -> None:
+def test_a_copy_shares_and_a_pickle_does_not() -> None:
+    """A copy shares the token; one in another process fetches its own."""
     with scripted() as broker:
         provider = TokenProvider("openai", broker.url, grant="ci", timeout=5.0)
         assert copy.deepcopy(provider)() == provider()
@@ -268,7 +287,8 @@ def test_a_copy_shares_the_token_and_one_in_another_process_fetches_its_own() ->
 # What it brings along
 
 
-def test_every_public_name_can_be_imported_and_listed() -> None:
+def test_every_public_name_can_be_imported() -> None:
+    """Every public name can be imported, and is listed."""
     for name in keybroker.__all__:
         assert getattr(keybroker, name) is not None
         assert name in dir(keybroker)
@@ -276,7 +296,8 @@ def test_every_public_name_can_be_imported_and_listed() -> None:
         _ = keybroker.nothing
 
 
-def test_a_program_that_uses_it_imports_no_sdk_and_no_other_package() -> None:
+def test_it_imports_no_other_package() -> None:
+    """A program that uses the provider imports no SDK and no other package."""
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r});"
         "import keybroker; keybroker.TokenProvider('openai', 'https://broker.example.com').async_();"
@@ -295,7 +316,8 @@ def test_a_program_that_uses_it_imports_no_sdk_and_no_other_package() -> None:
         ("import keybroker.fetch", {"asyncio", "subprocess", "urllib.request", "keybroker.aws"}),
     ],
 )
-def test_a_program_waits_for_no_import_that_it_does_not_need_yet(does: str, without: set[str]) -> None:
+def test_imports_are_deferred(does: str, without: set[str]) -> None:
+    """A program does not wait for an import that it does not need yet."""
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {does}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-S", "-E", "-c", program], capture_output=True, text=True, check=True, timeout=60
@@ -322,7 +344,8 @@ wrong: int = provider()
 
 
 @pytest.mark.slow
-def test_a_program_that_uses_it_is_checked_by_its_types(tmp_path: Path) -> None:
+def test_its_types_check_programs(tmp_path: Path) -> None:
+    """A program that uses the provider is checked by its types."""
     (tmp_path / "program.py").write_text(PROGRAM)
     command = [
         sys.executable,

@@ -23,9 +23,8 @@ def there(running: Running, monkeypatch: pytest.MonkeyPatch) -> AdminClient:
     return AdminClient(running.broker)
 
 
-def test_a_list_is_read_over_all_its_pages(
-    there: AdminClient, running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lists_are_paged(there: AdminClient, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list is read across all its pages, up to the wanted number of items."""
     for _ in range(5):
         running.token("3001")
     query = {"principal": running.sub("3001"), "kind": "token.issued"}
@@ -36,7 +35,8 @@ def test_a_list_is_read_over_all_its_pages(
     assert list(there.items("/admin/audit", query, 3)) == whole[:3]
 
 
-def test_odd_ids_and_values_are_signed_as_they_are_sent(there: AdminClient) -> None:
+def test_odd_ids_are_signed_as_sent(there: AdminClient) -> None:
+    """Ids and values with reserved characters are signed in the form in which they are sent."""
     for odd in ("https://ci.example|a:b c/ä", "a+b&c=d%2F", "~-_."):
         assert list(there.items("/admin/audit", {"principal": odd})) == []
         with pytest.raises(CommandError, match="not_found"):
@@ -60,9 +60,8 @@ PROBLEM = "HTTP/1.1 {} X\r\ncontent-type: application/problem+json\r\ncontent-le
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("there")
-def test_each_refusal_has_its_line_and_its_exit_code(
-    status: int, body: dict[str, object], code: int, line: str
-) -> None:
+def test_refusals_have_a_line_and_an_exit_code(status: int, body: dict[str, object], code: int, line: str) -> None:
+    """Each kind of refusal has its message and its exit code."""
     text = json.dumps(body)
     with serving(PROBLEM.format(status, len(text), text).encode()) as server, pytest.raises(CommandError) as caught:
         AdminClient(server.url).get("/admin/keys")
@@ -71,13 +70,15 @@ def test_each_refusal_has_its_line_and_its_exit_code(
 
 @pytest.mark.parametrize("body", ["<html>", "", "[" * 100_000])
 @pytest.mark.usefixtures("there")
-def test_what_is_no_json_is_no_broker(body: str) -> None:
+def test_without_json_it_is_not_a_broker(body: str) -> None:
+    """A response that is not JSON is reported as not coming from a broker."""
     with serving(PROBLEM.format(200, len(body), body).encode()) as server, pytest.raises(CommandError) as caught:
         AdminClient(server.url).get("/admin/keys")
     assert (caught.value.code, "not a Keybroker broker" in caught.value.lines[0]) == (REMOTE, True)
 
 
-def test_a_revocation_whose_answer_was_lost_is_made_once(running: Running) -> None:
+def test_a_lost_revocation_is_made_once(running: Running) -> None:
+    """A revocation whose response was lost is repeated, and made only once."""
     with socket.create_server(("127.0.0.1", 0)) as relay:
         threading.Thread(target=_lose_the_first_answer, args=(relay, running.broker), daemon=True).start()
         environ = {**administrator(running), "KEYBROKER_URL": f"http://127.0.0.1:{relay.getsockname()[1]}"}

@@ -32,7 +32,8 @@ def started(running: Running, *command: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1", "QUIT"])
-def test_a_signal_is_passed_on_and_so_is_what_the_program_makes_of_it(running: Running, name: str) -> None:
+def test_signals_are_passed_on(running: Running, name: str) -> None:
+    """A signal reaches the program, and its exit code after it is passed on."""
     program = f"trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done"
     with started(running, "sh", "-c", program) as process:
         assert process.stdout is not None
@@ -42,18 +43,21 @@ def test_a_signal_is_passed_on_and_so_is_what_the_program_makes_of_it(running: R
     assert (process.returncode, out, without_waiting(err)) == (9, f"got {name}\n", "")
 
 
-def test_ctrl_c_at_a_terminal_reaches_the_program_once(running: Running) -> None:
+def test_ctrl_c_reaches_the_program_once(running: Running) -> None:
+    """Ctrl-C at a terminal reaches the program exactly once."""
     program = "trap 'echo got; exit 9' INT; echo ready; while :; do sleep 0.05; done"
     code, shown = terminal.run(*EXEC, "sh", "-c", program, environ=job(running), typed={"ready": terminal.CTRL_C})
     assert (code, shown.count("got")) == (9, 1)
 
 
-def test_both_outputs_are_masked_and_stay_apart(running: Running) -> None:
+def test_both_outputs_are_masked(running: Running) -> None:
+    """Both output streams are masked, and stay separate."""
     done = run(*EXEC, "sh", "-c", 'echo "out $OPENAI_API_KEY"; echo "err $OPENAI_API_KEY" >&2', environ=job(running))
     assert (done.code, done.out, done.err) == (0, "out ***\n", "err ***\n")
 
 
-def test_a_token_that_is_written_in_pieces_is_masked(running: Running) -> None:
+def test_a_token_in_pieces_is_masked(running: Running) -> None:
+    """A token that is written in pieces is masked, too."""
     pieces = 'for part in $(echo "$OPENAI_API_KEY" | fold -w 40); do printf %s "$part"; sleep 0.01; done; echo .'
     assert run(*EXEC, "sh", "-c", pieces, environ=job(running)).out == "***.\n"
 
@@ -75,7 +79,8 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("key", SDKS)
-def test_an_sdk_uses_the_token_whatever_else_is_set_and_warns_of_nothing(running: Running, key: str) -> None:
+def test_sdks_use_the_token_only(running: Running, key: str) -> None:
+    """An SDK uses the token whatever else is set, and warns of nothing."""
     program = f"M = [{{'role': 'user', 'content': 'hello'}}]; {SDKS[key]}"
     others = {name: value for name, value in OTHERS.items() if not name.endswith("_PROXY")}
     command = (COMMAND[0], "-W", "error::UserWarning", "-c", program)
@@ -85,11 +90,13 @@ def test_an_sdk_uses_the_token_whatever_else_is_set_and_warns_of_nothing(running
     assert (through.code, through.out, through.err) == (0, done.out, "")
 
 
-def test_what_is_typed_reaches_the_program(running: Running) -> None:
+def test_stdin_reaches_the_program(running: Running) -> None:
+    """Standard input is passed to the program."""
     assert run(*EXEC, "cat", environ=job(running), stdin="typed\n").out == "typed\n"
 
 
-def test_output_is_passed_as_it_comes(running: Running) -> None:
+def test_output_is_not_buffered(running: Running) -> None:
+    """Output is passed on as it is written."""
     with started(running, "sh", "-c", "printf Password:; read answer; echo $answer") as process:
         assert process.stdout is not None
         assert process.stdout.read(9) == "Password:"  # without a line's end, and before the program ends
@@ -97,6 +104,7 @@ def test_output_is_passed_as_it_comes(running: Running) -> None:
 
 
 def test_the_token_is_in_no_process_list(running: Running, tmp_path: Path) -> None:
+    """The token is in no process's arguments."""
     look = f'ps -eo args >"{tmp_path}/list"; printf %s "$OPENAI_API_KEY" >"{tmp_path}/token"'
     assert run(*EXEC, "sh", "-c", look, environ=job(running)).code == 0
     token, listed = (tmp_path / "token").read_text(), (tmp_path / "list").read_text()
@@ -105,14 +113,16 @@ def test_the_token_is_in_no_process_list(running: Running, tmp_path: Path) -> No
     assert token not in listed
 
 
-def test_a_program_that_leaves_its_output_open_does_not_hold_the_command(running: Running) -> None:
+def test_an_open_output_does_not_block(running: Running) -> None:
+    """A background process that keeps the output open does not keep the command from ending."""
     before = time.monotonic()
     done = run(*EXEC, "sh", "-c", "sleep 300 & echo $!; exit 4", environ=job(running))
     os.kill(int(done.out), signal.SIGKILL)
     assert (done.code, time.monotonic() - before < SECONDS) == (4, True)
 
 
-def test_a_reader_that_leaves_ends_the_program_as_it_would_without_the_command(running: Running) -> None:
+def test_a_closed_reader_ends_the_program(running: Running) -> None:
+    """A reader that leaves ends the program, as it would without the command."""
     with started(running, "yes") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "y\n"
@@ -120,19 +130,22 @@ def test_a_reader_that_leaves_ends_the_program_as_it_would_without_the_command(r
         assert process.wait(timeout=SECONDS) in (1, 128 + signal.SIGPIPE)
 
 
-def test_without_masking_the_program_has_the_terminal(running: Running) -> None:
+def test_no_masking_leaves_the_terminal(running: Running) -> None:
+    """With --no-masking the program has the terminal."""
     asks = ("sh", "-c", "test -t 1 && echo terminal || echo pipe")
     masked = terminal.run("exec", "--key", "openai", "--", *asks, environ=job(running))
     left = terminal.run("exec", "--key", "openai", "--no-masking", "--", *asks, environ=job(running))
     assert (masked, left) == ((0, "pipe\r\n"), (0, "terminal\r\n"))
 
 
-def test_options_after_the_program_are_the_programs(running: Running) -> None:
+def test_options_of_the_program_stay_its_own(running: Running) -> None:
+    """Options after the program's name are the program's."""
     done = run("exec", "--key", "openai", "echo", "--key", "x", "-h", environ=job(running))
     assert (done.code, done.out) == (0, "--key x -h\n")
 
 
-def test_several_keys_are_several_variables_but_a_grant_is_of_one(running: Running) -> None:
+def test_grant_applies_to_a_single_key(running: Running) -> None:
+    """Several keys set several variables; --grant applies to a single key."""
     keys = ("exec", "--key", "openai", "--key", "anthropic")
     done = run(*keys, "--", "sh", "-c", 'echo "$OPENAI_BASE_URL $ANTHROPIC_BASE_URL"', environ=job(running))
     assert done.out == f"{running.edge}/openai/v1 {running.edge}/anthropic\n"
@@ -140,14 +153,16 @@ def test_several_keys_are_several_variables_but_a_grant_is_of_one(running: Runni
     assert (refused.code, "apply to a single key" in refused.err) == (1, True)
 
 
-def test_no_program_is_started_without_a_token(running: Running, tmp_path: Path) -> None:
+def test_no_program_without_a_token(running: Running, tmp_path: Path) -> None:
+    """Without a token the program is not started."""
     done = run("exec", "--key", "nope", "--", "touch", str(tmp_path / "ran"), environ=job(running))
     assert (done.code, "invalid_target" in done.err) == (3, True)
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.slow
-def test_with_the_proxy_a_program_outlives_three_tokens(brief: Running) -> None:
+def test_the_proxy_outlives_tokens(brief: Running) -> None:
+    """With --proxy a program outlives three tokens."""
     program = (
         "import os, time, urllib.request\n"
         "ends, calls = time.monotonic() + 14, 0\n"

@@ -53,11 +53,13 @@ def ask(here: Loopback, target: str = "/openai/v1/models", **headers: str) -> tu
             return response.status, response.read()
 
 
-def test_a_base_url_is_the_edges_with_this_machines_address(here: Loopback) -> None:
+def test_base_url_is_on_loopback(here: Loopback) -> None:
+    """The base URL is the edge's with the loopback address."""
     assert here.base_url("openai") == f"http://127.0.0.1:{here.port}/openai/v1"
 
 
-def test_a_call_goes_on_as_it_came_but_for_the_key(here: Loopback, edge: CannedServer, provider: TokenProvider) -> None:
+def test_a_call_is_forwarded_but_for_its_key(here: Loopback, edge: CannedServer, provider: TokenProvider) -> None:
+    """A call is forwarded byte for byte, except for its key."""
     with connected(here) as connection:
         connection.putrequest("POST", "/openai/v1/chat?a=1&a=%2F", skip_accept_encoding=True)
         for name, value in (
@@ -84,6 +86,7 @@ def test_a_call_goes_on_as_it_came_but_for_the_key(here: Loopback, edge: CannedS
 
 
 def test_a_stream_is_passed_as_it_comes(here: Loopback, edge: CannedServer) -> None:
+    """A streamed response is passed on piece by piece."""
     edge.pieces[:] = [
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n",
         b"6\r\nsecond\r\n0\r\n\r\n",
@@ -96,7 +99,8 @@ def test_a_stream_is_passed_as_it_comes(here: Loopback, edge: CannedServer) -> N
             assert response.read() == b"second"
 
 
-def test_an_answer_that_breaks_off_is_seen_to_break_off(here: Loopback, edge: CannedServer) -> None:
+def test_a_truncated_response_stays_truncated(here: Loopback, edge: CannedServer) -> None:
+    """A response that stops early is seen by the client to stop early."""
     edge.pieces[:] = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n"]
     with connected(here) as connection:
         connection.request("GET", "/openai/v1/x", headers={"x-api-key": here.key})
@@ -104,7 +108,8 @@ def test_an_answer_that_breaks_off_is_seen_to_break_off(here: Loopback, edge: Ca
             response.read()
 
 
-def test_a_body_in_chunks_is_passed_on_in_chunks(here: Loopback, edge: CannedServer) -> None:
+def test_a_chunked_body_stays_chunked(here: Loopback, edge: CannedServer) -> None:
+    """A chunked request body is forwarded in chunks."""
     with connected(here) as connection:
         headers = {"x-goog-api-key": here.key, "transfer-encoding": "chunked"}
         connection.request("POST", "/openai/v1/x", iter([b"one", b"two"]), headers, encode_chunked=True)
@@ -113,31 +118,34 @@ def test_a_body_in_chunks_is_passed_on_in_chunks(here: Loopback, edge: CannedSer
 
 
 @pytest.mark.parametrize("name", ["authorization", "x_api_key", "x_goog_api_key", "api_key"])
-def test_the_key_is_taken_where_sdks_put_it(here: Loopback, name: str) -> None:
+def test_the_key_is_read_where_sdks_put_it(here: Loopback, name: str) -> None:
+    """The key is accepted in every header that SDKs use."""
     assert ask(here, **{name: f"Bearer {here.key}" if name == "authorization" else here.key})[0] == 200
 
 
-def test_the_key_in_the_query_is_taken_off(here: Loopback, edge: CannedServer) -> None:
+def test_the_key_is_removed_from_the_query(here: Loopback, edge: CannedServer) -> None:
+    """The key in the query is accepted and removed."""
     assert ask(here, f"/openai/v1/models?a=b&key={here.key}&c")[0] == 200
     assert edge.seen[0].startswith(b"GET /prefix/openai/v1/models?a=b&c HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "Bearer wrong", "Bearer", "kb-local-é"])
-def test_whoever_does_not_know_the_key_is_refused_and_nothing_goes_on(
-    here: Loopback, edge: CannedServer, key: str
-) -> None:
+def test_a_call_without_the_key_is_refused(here: Loopback, edge: CannedServer, key: str) -> None:
+    """A call without the key is refused, and nothing is forwarded."""
     status, body = ask(here, authorization=key.encode().decode("latin-1"))
     assert (status, json.loads(body)["error"]["code"]) == (401, "invalid_token")
     assert edge.seen == []
 
 
-def test_other_paths_are_none(here: Loopback, edge: CannedServer) -> None:
+def test_other_paths_are_not_found(here: Loopback, edge: CannedServer) -> None:
+    """Paths of other keys are not found."""
     for target in ("/", "/anthropic/v1", "/openaix/v1", "http://127.0.0.1/openai/v1"):
         assert ask(here, target, x_api_key=here.key)[0] == 404
     assert edge.seen == []
 
 
-def test_a_body_with_two_ends_is_refused(here: Loopback, edge: CannedServer) -> None:
+def test_a_body_with_two_lengths_is_refused(here: Loopback, edge: CannedServer) -> None:
+    """A body with two lengths is refused, and nothing is forwarded."""
     with connected(here) as connection:
         connection.putrequest("POST", "/openai/v1/x")
         for name, value in (("x-api-key", here.key), ("content-length", "3"), ("transfer-encoding", "chunked")):
@@ -147,7 +155,8 @@ def test_a_body_with_two_ends_is_refused(here: Loopback, edge: CannedServer) -> 
     assert edge.seen == []
 
 
-def test_after_a_401_a_call_is_sent_once_more_with_another_token(here: Loopback, edge: CannedServer) -> None:
+def test_a_401_is_retried_with_a_fresh_token(here: Loopback, edge: CannedServer) -> None:
+    """After a 401 a call is sent once more with another token."""
     edge.pieces[:] = [b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"]
     assert ask(here, x_api_key=here.key)[0] == 401
     sent = [line for seen in edge.seen for line in seen.split(b"\r\n") if line.startswith(b"authorization")]
@@ -166,18 +175,21 @@ def ask_often(here: Loopback, times: int) -> list[int]:
     return statuses
 
 
-def test_a_connection_to_the_edge_is_kept_for_the_next_call(here: Loopback, edge: CannedServer) -> None:
+def test_connections_are_reused(here: Loopback, edge: CannedServer) -> None:
+    """A connection to the edge is kept for the next call."""
     edge.stays = True
     assert ask_often(here, 3) == [200] * 3
     assert (edge.connections, len(edge.seen)) == (1, 3)
 
 
-def test_a_connection_that_the_edge_has_closed_meanwhile_costs_no_call(here: Loopback, edge: CannedServer) -> None:
+def test_a_closed_connection_costs_no_call(here: Loopback, edge: CannedServer) -> None:
+    """A connection that the edge has closed meanwhile is replaced."""
     assert ask_often(here, 3) == [200] * 3
     assert (edge.connections, len(edge.seen)) == (3, 3)
 
 
 def test_a_call_that_may_have_been_taken_is_not_sent_twice(here: Loopback, edge: CannedServer) -> None:
+    """An unsafe call that the edge may have taken is not sent again."""
     edge.stays = True
     with connected(here) as connection:
         for status in (200, 502):
@@ -189,23 +201,24 @@ def test_a_call_that_may_have_been_taken_is_not_sent_twice(here: Loopback, edge:
     assert (edge.connections, len(edge.seen)) == (1, 2)
 
 
-def test_a_connection_that_was_idle_for_long_is_not_used_again(
-    here: Loopback, edge: CannedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_connection_is_dropped(here: Loopback, edge: CannedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was idle for long is not used again."""
     monkeypatch.setattr(upstream, "_IDLE", 0.0)
     edge.pieces[:] = [b"HTTP/1.1 204 No Content\r\n\r\n"]
     assert ask_often(here, 2) == [204] * 2
     assert edge.connections == 2
 
 
-def test_an_edge_that_is_away_is_an_error_that_sdks_show(here: Loopback, edge: CannedServer) -> None:
+def test_an_unreachable_edge_is_an_sdk_error(here: Loopback, edge: CannedServer) -> None:
+    """An unreachable edge is an error in the form that SDKs show."""
     edge.server.shutdown(socket.SHUT_RDWR)
     edge.server.close()
     status, body = ask(here, x_api_key=here.key)
     assert (status, json.loads(body)["error"]["code"]) == (502, "unreachable")
 
 
-def test_the_address_is_this_machines_alone_and_ends_with_the_block(provider: TokenProvider) -> None:
+def test_it_listens_on_loopback_until_the_end(provider: TokenProvider) -> None:
+    """The proxy listens on loopback only, and ends with the block."""
     with loopback.serve({"openai": Upstream("openai", provider)}) as one:
         assert loopback.HOST == "127.0.0.1"
         assert ask(one)[0] == 401
@@ -214,4 +227,5 @@ def test_the_address_is_this_machines_alone_and_ends_with_the_block(provider: To
 
 
 def test_the_key_is_in_no_repr(here: Loopback) -> None:
+    """The key is in no repr."""
     assert here.key not in repr(here)

@@ -15,7 +15,8 @@ def masked(chunks: list[bytes], *secrets: bytes) -> bytes:
 
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.sampled_from([SECRET, b"e", b"eyJ", b"\n", b"text ", b"\xff", b"ey"])), st.data())
-def test_a_secret_is_masked_wherever_the_stream_is_cut(parts: list[bytes], data: st.DataObject) -> None:
+def test_a_secret_is_masked_across_reads(parts: list[bytes], data: st.DataObject) -> None:
+    """A secret is masked wherever the stream is cut."""
     whole = b"".join(parts)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
     chunks = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
@@ -24,11 +25,13 @@ def test_a_secret_is_masked_wherever_the_stream_is_cut(parts: list[bytes], data:
 
 @settings(derandomize=True, deadline=None)
 @given(st.binary(max_size=200), st.integers(1, 7))
-def test_what_is_no_secret_goes_through_unchanged(text: bytes, size: int) -> None:
+def test_other_text_is_unchanged(text: bytes, size: int) -> None:
+    """Text without secrets passes unchanged."""
     assert masked([text[at : at + size] for at in range(0, len(text), size)], SECRET) == text.replace(SECRET, MASK)
 
 
-def test_only_what_may_begin_a_secret_is_held_back() -> None:
+def test_only_a_possible_secret_is_held_back() -> None:
+    """Only what may be the start of a secret is held back."""
     mask = Mask([SECRET])
     assert mask.feed(b"Password: ") == b"Password: "
     assert mask.feed(b"and eyJ") == b"and "
@@ -38,10 +41,12 @@ def test_only_what_may_begin_a_secret_is_held_back() -> None:
     assert mask.end() == b""
 
 
-def test_each_of_several_secrets_is_masked_the_longest_first() -> None:
+def test_the_longest_secret_is_masked_first() -> None:
+    """Of several secrets the longest is masked first."""
     assert masked([b"one two twofold"], b"two", b"twofold", b"one") == b"*** *** ***"
 
 
-def test_no_secret_masks_nothing_and_an_empty_one_is_none() -> None:
+def test_an_empty_secret_masks_nothing() -> None:
+    """No secret, or an empty one, masks nothing."""
     assert masked([b"a", b"b"]) == b"ab"
     assert masked([b"a", b"b"], b"") == b"ab"

@@ -86,13 +86,15 @@ def _shake(server: socket.socket, context: ssl.SSLContext) -> None:
         (KeybrokerError(), 1),
     ],
 )
-def test_each_fault_of_the_library_has_its_exit_code_and_a_line(fault: KeybrokerError, code: int) -> None:
+def test_errors_have_an_exit_code_and_a_line(fault: KeybrokerError, code: int) -> None:
+    """Each of the library's errors has its exit code and a message."""
     ended = from_error(fault)
     assert ended.code == code
     assert all(ended.lines)
 
 
-def test_the_librarys_own_advice_stands_alone() -> None:
+def test_advice_replaces_the_hint() -> None:
+    """The library's own advice replaces the command's hint."""
     fault = Unreachable("no answer")
     assert len(from_error(fault).lines) == 2
     fault.advice = "Do this."
@@ -103,7 +105,8 @@ def test_the_librarys_own_advice_stands_alone() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["policy"], ["keys"], ["revoke"], ["setup"]])
-def test_a_command_that_is_not_whole_shows_what_there_is(arguments: list[str]) -> None:
+def test_an_incomplete_command_shows_its_help(arguments: list[str]) -> None:
+    """A command without its subcommand prints its help on stderr."""
     done = run(*arguments)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("Usage: keybroker")
@@ -111,7 +114,8 @@ def test_a_command_that_is_not_whole_shows_what_there_is(arguments: list[str]) -
 
 
 @pytest.mark.parametrize("name", program.COMMANDS)
-def test_every_command_has_help_with_its_own_line_in_the_overview(name: str) -> None:
+def test_every_command_has_a_help_line(name: str) -> None:
+    """Every command has a line of its own in the overview, short enough to be shown whole."""
     command = program.root.get_command(click.Context(program.root), name)
     assert command is not None
     assert command.name == name
@@ -120,12 +124,14 @@ def test_every_command_has_help_with_its_own_line_in_the_overview(name: str) -> 
 
 
 def test_help_and_version_are_data() -> None:
+    """Help and version are printed on stdout."""
     assert run("--help").out.startswith("Usage: keybroker")
     assert run("--version").out.startswith("keybroker, version ")
     assert run("token", "-h").code == 0
 
 
-def test_options_may_stand_before_or_after_the_command(running: Running) -> None:
+def test_options_may_stand_anywhere(running: Running) -> None:
+    """Common options may stand before or after the command."""
     environ = {**administrator(running), "KEYBROKER_URL": "http://127.0.0.1:1"}
     assert run("--url", running.broker, "keys", "list", environ=environ).code == 0
     assert run("keys", "list", "--url", running.broker, environ=environ).code == 0
@@ -134,14 +140,16 @@ def test_options_may_stand_before_or_after_the_command(running: Running) -> None
     assert run("keys", "list", environ=environ).code == 2
 
 
-def test_a_broker_with_a_certificate_that_nobody_vouches_for_is_not_used(self_signed: str) -> None:
+def test_an_untrusted_certificate_is_refused(self_signed: str) -> None:
+    """A broker with an untrusted certificate is sent nothing."""
     done = run("token", "--key", "openai", environ={**TOKEN_FILE, "KEYBROKER_URL": self_signed})
     assert (done.code, done.out) == (2, "")
     assert "certificate" in done.err
     assert TOKEN_FILE["KEYBROKER_ID_TOKEN"] not in done.err
 
 
-def test_ctrl_c_ends_with_a_word_and_130(silent: str) -> None:
+def test_ctrl_c_is_reported(silent: str) -> None:
+    """Ctrl-C ends with a message and exit code 130."""
     environ = {**bare(), **TOKEN_FILE, "KEYBROKER_URL": silent}
     command = [*COMMAND, "token", "--key", "openai"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -152,7 +160,8 @@ def test_ctrl_c_ends_with_a_word_and_130(silent: str) -> None:
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
 
 
-def test_a_closed_output_is_said_in_a_line() -> None:
+def test_a_closed_output_is_reported() -> None:
+    """A closed output is reported in one line."""
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -163,9 +172,10 @@ def test_a_closed_output_is_said_in_a_line() -> None:
     assert (done.returncode, done.stderr) == (1, said)
 
 
-def test_a_fault_of_our_own_shows_its_kind_and_not_its_text(
+def test_an_internal_error_shows_its_type_only(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An internal error shows its type and not its text, which may contain secrets."""
     monkeypatch.setitem(program.COMMANDS, "completion", "completion:_INSTALLATION")  # a dict, which is no command
     monkeypatch.delenv("KEYBROKER_TRACEBACK", raising=False)
     assert program.run(["completion", "bash"]) == 1
@@ -179,7 +189,8 @@ def test_a_fault_of_our_own_shows_its_kind_and_not_its_text(
 # Terminals
 
 
-def test_colours_are_for_terminals_and_not_with_no_color() -> None:
+def test_colours_are_for_terminals() -> None:
+    """Colours are used on terminals only, and not with NO_COLOR."""
     code, shown = terminal.run("nope")
     assert (code, "\x1b[31merror:\x1b[0m No such command" in shown) == (1, True)
     for plain in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
@@ -187,7 +198,8 @@ def test_colours_are_for_terminals_and_not_with_no_color() -> None:
     assert "\x1b" not in run("nope").err
 
 
-def test_a_table_is_as_wide_as_the_terminal_lets_it_be(running: Running) -> None:
+def test_a_table_fits_the_terminal(running: Running) -> None:
+    """A table is as wide as the terminal allows."""
     environ = administrator(running)
     wide = terminal.run("keys", "list", environ={**environ, "COLUMNS": "200", "NO_COLOR": "1"})[1].splitlines()
     narrow = terminal.run("keys", "list", environ={**environ, "COLUMNS": "40", "NO_COLOR": "1"})[1].splitlines()
@@ -198,7 +210,8 @@ def test_a_table_is_as_wide_as_the_terminal_lets_it_be(running: Running) -> None
     )  # a pipe is never too narrow
 
 
-def test_a_shell_is_told_what_could_stand_here() -> None:
+def test_completion_lists_commands() -> None:
+    """The completion script and its answers list the commands."""
     asked = {"_KEYBROKER_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
     assert run(environ={**asked, "COMP_WORDS": "keybroker re"}).out.split() == [
         f"plain,{name}" for name in ("revoke", "restore", "revocations")
@@ -210,7 +223,8 @@ def test_a_shell_is_told_what_could_stand_here() -> None:
 # How it is installed
 
 
-def test_without_its_extra_it_says_what_to_install() -> None:
+def test_a_missing_extra_is_named() -> None:
+    """Without its extra the command says what to install."""
     code = "import sys; sys.modules['click'] = None; from keybroker.cli.__main__ import main; sys.exit(main())"
     done = subprocess.run(
         [COMMAND[0], "-c", code], env=bare(), capture_output=True, text=True, timeout=SECONDS, check=False
@@ -219,7 +233,8 @@ def test_without_its_extra_it_says_what_to_install() -> None:
     assert (done.returncode, done.stderr) == (1, said)
 
 
-def test_a_token_is_printed_without_importing_what_takes_long(running: Running) -> None:
+def test_token_imports_nothing_slow(running: Running) -> None:
+    """`keybroker token` imports nothing slow that it does not need."""
     done = subprocess.run(
         [COMMAND[0], "-X", "importtime", *COMMAND[1:], "token", "--key", "openai"],
         env={**bare(), **job(running)},

@@ -25,12 +25,14 @@ ASSIGNED = {
 
 @pytest.mark.parametrize("provider", KEYS)
 @pytest.mark.parametrize("around", ["{}", "KEY={}", '"{}"', "  key: {}  # mine", "curl -H 'Bearer {}'", "x={};y"])
-def test_a_key_is_found_by_its_form_wherever_it_stands(provider: str, around: str) -> None:
+def test_a_key_is_found_by_its_form(provider: str, around: str) -> None:
+    """A key with a prefix is found wherever it stands."""
     assert list(find(f"\n{around.format(KEYS[provider])}\n")) == [Found(provider, 2)]
 
 
 @pytest.mark.parametrize("provider", ASSIGNED)
-def test_a_key_without_a_form_is_found_where_it_is_assigned(provider: str) -> None:
+def test_a_key_is_found_by_its_variable(provider: str) -> None:
+    """A key without a prefix is found where it is assigned to its variable."""
     assert list(find(ASSIGNED[provider])) == [Found(provider, 1)]
 
 
@@ -47,10 +49,12 @@ def test_a_key_without_a_form_is_found_where_it_is_assigned(provider: str) -> No
         "a" * 40,
     ],
 )
-def test_tokens_of_ours_examples_and_test_keys_are_none(text: str) -> None:
+def test_other_tokens_are_not_keys(text: str) -> None:
+    """Our own tokens, examples and test keys are not reported."""
     assert list(find(text)) == []
 
 
-def test_the_key_itself_is_not_kept() -> None:
+def test_the_key_itself_is_not_stored() -> None:
+    """A finding does not contain the key."""
     (found,) = find(KEYS["openai"])
     assert KEYS["openai"] not in repr(found)

@@ -12,7 +12,8 @@ from tests.running import Running, call
 
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
-def test_it_prints_the_variables_serves_and_ends_when_it_is_told_to(running: Running, name: int) -> None:
+def test_it_serves_until_it_is_stopped(running: Running, name: int) -> None:
+    """It prints the variables, serves, and ends when it is told to."""
     command = [*COMMAND, "proxy", "--key", "openai"]
     environ = {**bare(), **job(running)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -27,7 +28,8 @@ def test_it_prints_the_variables_serves_and_ends_when_it_is_told_to(running: Run
     assert (process.returncode, without_waiting(err)) == (0, "serving; press Ctrl-C to stop\n")
 
 
-def test_for_programs_it_prints_one_line_of_json(running: Running) -> None:
+def test_json_output_is_one_line(running: Running) -> None:
+    """With --output json it prints one line of JSON."""
     command = [*COMMAND, "proxy", "--key", "openai", "--key", "anthropic", "--output", "json"]
     with subprocess.Popen(command, env={**bare(), **job(running)}, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -37,7 +39,8 @@ def test_for_programs_it_prints_one_line_of_json(running: Running) -> None:
     assert set(said["base_urls"]) == {"openai", "anthropic"}
 
 
-def test_a_port_that_is_taken_is_said(running: Running) -> None:
+def test_a_taken_port_is_an_error(running: Running) -> None:
+    """A port that is taken is an error."""
     port = running.broker.rpartition(":")[2]
     done = run("proxy", "--key", "openai", "--port", port, environ=job(running))
     assert (done.code, "Address already in use" in done.err) == (1, True)

@@ -17,9 +17,8 @@ from tests.running import Running
         (terminal.CTRL_C, 130, "interrupted"),
     ],
 )
-def test_everything_is_asked_for_at_a_terminal_and_no_is_no(
-    running: Running, answer: str, code: int, last: str
-) -> None:
+def test_everything_is_confirmed(running: Running, answer: str, code: int, last: str) -> None:
+    """At a terminal, revoking everything needs a confirmation; anything but yes changes nothing."""
     environ = {**administrator(running), "NO_COLOR": "1"}
     ended, shown = terminal.run("revoke", "everything", "--reason", "x", environ=environ, typed={"[y/N]: ": answer})
     assert (ended, shown.splitlines()[-1]) == (code, last)
@@ -29,12 +28,14 @@ def test_everything_is_asked_for_at_a_terminal_and_no_is_no(
     )
 
 
-def test_a_reason_has_to_be_given(running: Running) -> None:
+def test_a_reason_is_required(running: Running) -> None:
+    """A revocation needs a reason."""
     done = run("revoke", "grant", "ci", environ=administrator(running))
     assert (done.code, done.err.splitlines()[0]) == (1, "error: Missing option '--reason'.")
 
 
-def test_a_token_that_was_found_is_taken_back_without_being_on_the_command_line(running: Running) -> None:
+def test_a_leaked_token_is_read_from_stdin(running: Running) -> None:
+    """A leaked token is revoked without being on the command line."""
     token = running.token("3007")
     revoke = ("revoke", "token", "-", "--reason", "found in a log")
     done = run(*revoke, environ=administrator(running), stdin=f"{token}\n")
@@ -43,7 +44,8 @@ def test_a_token_that_was_found_is_taken_back_without_being_on_the_command_line(
     assert run(*revoke, environ=administrator(running), stdin="sk-1\n").code == 1
 
 
-def test_a_token_is_taken_back_by_its_id_and_only_it(running: Running) -> None:
+def test_a_token_is_revoked_by_its_jti(running: Running) -> None:
+    """A token is revoked by its jti, and no other is."""
     first, second = running.token("3003"), running.token("3003")
     shown = run("principals", "show", running.sub("3003"), "--output", "json", environ=administrator(running))
     newest = json.loads(shown.out)["live_tokens"][0]["jti"]

@@ -10,7 +10,8 @@ from tests.running import ROOT
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_childs_environment_has_the_token_and_the_address_and_nothing_that_would_win(name: str) -> None:
+def test_the_child_has_only_our_variables(name: str) -> None:
+    """A child's environment has the token and the URL, and nothing that overrides them."""
     variables = KNOWN[name]
     parent = dict.fromkeys((variables.key, variables.url, *variables.also, *variables.unset), "old") | {"PATH": "/bin"}
     environ = sdk_variables.child_environ(parent, {name: ("token", "https://edge.example/k")})
@@ -18,22 +19,26 @@ def test_a_childs_environment_has_the_token_and_the_address_and_nothing_that_wou
 
 
 def test_several_sdks_are_set_at_once() -> None:
+    """Several SDKs' variables are set at once."""
     environ = sdk_variables.child_environ(
         {}, {"openai": ("a", "https://a.example"), "anthropic": ("b", "https://b.example")}
     )
     assert (environ["OPENAI_API_KEY"], environ["ANTHROPIC_API_KEY"]) == ("a", "b")
 
 
-def test_an_sdk_that_nobody_knows_has_variables_of_its_name() -> None:
+def test_an_unknown_sdk_is_named_after_itself() -> None:
+    """An unknown SDK's variables are named after it."""
     assert sdk_variables.variables_for("my-tool.2") == Variables("MY_TOOL_2_API_KEY", "MY_TOOL_2_BASE_URL", ours=True)
 
 
-def test_this_machines_address_is_reached_past_a_proxy() -> None:
+def test_loopback_bypasses_a_proxy() -> None:
+    """Loopback is reached directly, even if a proxy is set."""
     environ = sdk_variables.without_proxy({"HTTPS_PROXY": "http://proxy.example", "NO_PROXY": "corp.example"})
     assert (environ["NO_PROXY"], environ["no_proxy"]) == ("corp.example,127.0.0.1", "127.0.0.1")
 
 
-def test_the_documentation_has_the_same_variables() -> None:
+def test_documentation_lists_the_variables() -> None:
+    """docs/cli.md lists the same variables."""
     rows = re.findall(r"^\| `([\w-]+)` \| (`[^|]+) \| ([^|]*) ?\|$", (ROOT / "docs/cli.md").read_text(), re.MULTILINE)
     shown = {
         name: (tuple(re.findall(r"`([A-Z_]+)`", made)), tuple(re.findall(r"`(\w+)`", gone)))

@@ -10,7 +10,8 @@ HEADINGS = ("name", "grants")
 ROWS = [("octo-org/octo-repo", "ci"), ("値", ""), ("x", "a, b")]
 
 
-def test_columns_stand_below_each_other_whatever_their_letters() -> None:
+def test_columns_are_aligned() -> None:
+    """Columns are aligned, whatever their letters."""
     assert table(HEADINGS, ROWS, None) == [
         "NAME                GRANTS",
         "octo-org/octo-repo  ci",
@@ -19,14 +20,16 @@ def test_columns_stand_below_each_other_whatever_their_letters() -> None:
     ]
 
 
-def test_a_terminal_that_is_too_narrow_gets_one_record_below_the_other() -> None:
+def test_a_narrow_terminal_gets_records() -> None:
+    """A terminal that is too narrow gets one record below the other."""
     assert table(HEADINGS, ROWS[:2], 25) == ["name    octo-org/octo-repo", "grants  ci", "", "name    値", "grants  -"]
     assert table(HEADINGS, ROWS, 26)[0].startswith("NAME")
 
 
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1), st.integers(1, 120))
-def test_no_table_is_wider_than_the_terminal_and_no_cell_is_lost(rows: list[tuple[str, str]], columns: int) -> None:
+def test_no_table_is_too_wide(rows: list[tuple[str, str]], columns: int) -> None:
+    """No table is wider than the terminal, and no cell is lost."""
     lines = table(HEADINGS, rows, columns)
     if lines[0].startswith("NAME"):
         assert max(map(width, lines)) <= columns
@@ -35,10 +38,12 @@ def test_no_table_is_wider_than_the_terminal_and_no_cell_is_lost(rows: list[tupl
         assert len(lines) == 3 * len(rows) - 1
 
 
-def test_a_cell_cannot_add_a_line_or_an_escape_sequence() -> None:
+def test_a_cell_is_escaped() -> None:
+    """A cell cannot add a line or an escape sequence."""
     assert table(HEADINGS, [("a\nb", "\x1b[31m")], None)[1:] == ["a\\nb  \\x1b[31m"]
 
 
-def test_names_and_values_stand_below_each_other() -> None:
+def test_values_are_aligned() -> None:
+    """Names and values are aligned."""
     assert pairs([("a", 1), ("long", "x y")]) == ["a     1", "long  x y"]
     assert pairs([]) == []

@@ -7,6 +7,7 @@ from tests.running import Running
 
 
 def test_an_identity_token_is_never_shown(running: Running) -> None:
+    """No part of an identity token is printed."""
     token = running.mint("3005")
     environ = {"KEYBROKER_ID_TOKEN": token}
     for arguments in (["whoami"], ["whoami", "--claims"], ["whoami", "--output", "json"]):
@@ -15,22 +16,26 @@ def test_an_identity_token_is_never_shown(running: Running) -> None:
         assert not [part for part in token.split(".") if part in done.out + done.err]
 
 
-def test_for_programs_the_claims_say_that_they_are_not_verified(running: Running) -> None:
+def test_json_claims_are_marked_unverified(running: Running) -> None:
+    """With --output json the claims are marked as unverified."""
     said = json.loads(run("whoami", "--output", "json", environ=job(running)).out)
     assert said["source"] == "github-actions"
     assert said["unverified_claims"]["repository_id"] == "1234"
 
 
 def test_the_audience_can_be_chosen(running: Running) -> None:
+    """The audience can be chosen."""
     said = json.loads(run("whoami", "--claims", "--audience", "other", environ=job(running)).out)
     assert said["aud"] == "other"
 
 
-def test_a_claim_cannot_repaint_the_terminal(running: Running) -> None:
+def test_a_claim_is_escaped(running: Running) -> None:
+    """A claim cannot control the terminal."""
     token = running.mint("3006", sub="\x1b[2Jroot")
     assert "\\x1b[2Jroot" in run("whoami", environ={"KEYBROKER_ID_TOKEN": token}).out
 
 
 def test_aws_credentials_have_no_claims() -> None:
+    """AWS credentials are an identity without claims."""
     done = run("whoami", environ={"AWS_ACCESS_KEY_ID": "AKIDUSER", "AWS_SECRET_ACCESS_KEY": "made-up"})
     assert (done.code, done.out.splitlines()[0]) == (0, "source    aws-sigv4")
