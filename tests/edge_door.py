@@ -98,6 +98,15 @@ def ask(start: str, *lines: str) -> bytes:
     return head(f"{start} HTTP/1.1", "Host: edge", "Connection: close", *lines)
 
 
+async def first_response(port: int, sent: bytes) -> tuple[list[str], bytes]:
+    """Send bytes, read one response with a Content-Length, hang up: its head's lines, and its body."""
+    async with viewer(port) as (reader, writer):
+        writer.write(sent)
+        start = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = int(start.lower().split("content-length: ")[1].split("\r\n")[0])
+        return start.split("\r\n"), await reader.readexactly(length)
+
+
 async def talk(port: int, sent: bytes) -> tuple[list[str], bytes]:
     """Send bytes, read until the connection ends: the lines of the answer's head, and what follows it."""
     async with viewer(port) as (reader, writer):

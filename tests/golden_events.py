@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from local.simulator.function_result import GeneratedResponse, OriginRequest, fixed_headers, parse_result
-from local.simulator.origin_event import Event
+from local.simulator.function_result import GeneratedResponse, OriginRequest, parse_result, protected_headers
+from local.simulator.origin_request_event import Event
 
 EVENTS = Path(__file__).resolve().parent / "events"
 DOCUMENTED = ("documented", "documented_with_body")
@@ -26,4 +26,4 @@ def asked(event: Event) -> dict[str, Any]:
 def kept(event: Event, result: object) -> OriginRequest | GeneratedResponse:
     """What CloudFront would do about the result for an event; raises MalformedResultError."""
     request = asked(event)
-    return parse_result(result, request["method"], fixed_headers(request["headers"]))
+    return parse_result(result, request["method"], protected_headers(request["headers"]))

@@ -15,7 +15,7 @@ from chalicelib.edge.admission import Edge
 from local.provider_key_file import ProviderKeyFile
 from local.signing_key_file import SigningKey
 from local.simulator.function_result import GeneratedResponse, OriginRequest
-from local.simulator.origin_event import Event
+from local.simulator.origin_request_event import Event
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import StateFile
 from tests.edge_door import ask, door, talk

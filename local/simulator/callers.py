@@ -10,7 +10,7 @@ from pathlib import Path
 from chalicelib.errors import Unavailable
 from local import secret_file
 from local.simulator import sigv4
-from local.simulator.sigv4 import Caller, Credential, SignatureRefused, SignedRequest
+from local.simulator.sigv4 import Caller, Credential, InvalidSignatureError, SignedRequest
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -48,7 +48,7 @@ class Callers:
         return {**stored, "region": REGION}
 
     def authenticate(self, request: SignedRequest, now: int) -> Caller:
-        """Return who signed a request; raises SignatureRefused, also for one that may not call this route.
+        """Return who signed a request; raises InvalidSignatureError, also for one that may not call this route.
 
         Raises Unavailable if a file is missing, open to others, or not what it should be.
         """
@@ -63,7 +63,7 @@ class Callers:
         # SECURITY: on AWS an IAM policy says who may call which route; here only the administrator is let into /admin
         # (test_callers.py).
         if request.target.startswith("/admin") and found.access_key_id != admin["access_key_id"]:
-            raise SignatureRefused("this caller may not administer")
+            raise InvalidSignatureError("this caller may not administer")
         return found
 
     def _practice(self) -> dict[str, Credential]:

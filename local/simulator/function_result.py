@@ -1,4 +1,4 @@
-"""What the edge function returned, checked as CloudFront checks it: a request for an origin, or a response of its own."""
+"""The edge function's result, checked as CloudFront checks it: a request for an origin, or a generated response."""
 
 import base64
 import re
@@ -9,21 +9,20 @@ from typing import Any, Final
 
 from yarl import URL
 
-from local.simulator import origin as edge_origin
-from local.simulator.origin import UnusableOriginError
-from local.simulator.origin_event import MAX_HEAD, MAX_URL, Headers
+from local.simulator.origin import InvalidOriginError, parse_origin
+from local.simulator.origin_request_event import MAX_HEAD, MAX_URL, Headers
 
 HeaderList = list[tuple[str, str]]
 
 MAX_GENERATED: Final = 1_048_576  # bytes, headers and body
-_OWN_HEADERS: Final = 1_024  # bytes that CloudFront's own headers take beside those of a viewer that sent MAX_HEAD
+_OWN_HEADERS: Final = 1_024  # bytes for CloudFront's own headers, beside the MAX_HEAD of the viewer
 _MAX_CUSTOM, _MAX_CUSTOM_VALUE, _MAX_CUSTOM_SIZE = 30, 1_783, 10_240  # headers; characters of one value; of all of them
 # Read-only for an origin-request function: a change or removal is a 502 at CloudFront.
 _READ_ONLY: Final = frozenset(
     {"accept-encoding", "cdn-loop", "content-length", "transfer-encoding", "via"}
     | {"if-modified-since", "if-none-match", "if-range", "if-unmodified-since"}
 )
-# What no function may add; to take a viewer's away is allowed.
+# No function may add these; it may remove a viewer's.
 _DISALLOWED: Final = frozenset(
     {"connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"}
     | {"trailer", "upgrade", "x-accel-buffering", "x-accel-charset", "x-accel-limit-rate", "x-accel-redirect"}
@@ -32,31 +31,31 @@ _DISALLOWED: Final = frozenset(
     | {"x-cache", "x-forwarded-proto", "x-real-ip"}
 )
 _DISALLOWED_PREFIXES: Final = ("x-amz-cf-", "x-edge-")
-_FIXED: Final = _READ_ONLY | _DISALLOWED
-# What an origin custom header cannot be, besides the above.
+_PROTECTED: Final = _READ_ONLY | _DISALLOWED
+# Further names that an origin custom header cannot have.
 _NEVER_CUSTOM: Final = frozenset(
     {"cache-control", "cookie", "host", "if-match", "max-forwards", "pragma", "range", "request-range", "te"}
 )
-_FREE_IN_RESPONSES: Final = frozenset(
-    {"accept-encoding", "cdn-loop", "content-length"}  # a length is counted here, whatever the function says
+_ALLOWED_IN_RESPONSES: Final = frozenset(
+    {"accept-encoding", "cdn-loop", "content-length"}  # the length is computed here, whatever the function says
     | {"if-modified-since", "if-none-match", "if-range", "if-unmodified-since"}
 )
 _NAMES: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]*")  # lower case, so that a name has one spelling
 _MAX_NAME: Final = 256  # characters
-# Half a surrogate pair is no text and has no bytes.
-_NOT_IN_VALUES: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+# Half of a surrogate pair cannot be encoded.
+_FORBIDDEN_IN_VALUES: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _URI: Final = re.compile(r"/[!-\"$->@-~]*")
 _QUERY: Final = re.compile(r"[!-\"$-~]*")
 _STATUS: Final = re.compile(r"[2-5][0-9][0-9]")
 
 
 class MalformedResultError(Exception):
-    """The function's result is not one that CloudFront would act on; the text names the member, never a value."""
+    """CloudFront would reject this result. The text names the member, never a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class OriginRequest:
-    """A request to send on: `url` is used as it is, `read_timeout` is in seconds."""
+    """A request for an origin. url: used as it is. read_timeout: seconds."""
 
     url: URL
     headers: HeaderList
@@ -65,7 +64,7 @@ class OriginRequest:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedResponse:
-    """An answer that the function made itself."""
+    """A response that the function generated itself."""
 
     status: int
     reason: str
@@ -73,46 +72,48 @@ class GeneratedResponse:
     body: bytes
 
 
-def fixed_headers(headers: Headers) -> dict[str, list[str]]:
-    """The values of the headers that a function must not add or change; taken before the call and compared after."""
-    return {name: [entry["value"] for entry in found] for name, found in headers.items() if _is_fixed(name)}
+def protected_headers(headers: Headers) -> dict[str, list[str]]:
+    """Return the values of the headers that a function must not add or change, to compare them after the invocation."""
+    return {name: [entry["value"] for entry in found] for name, found in headers.items() if _is_protected(name)}
 
 
 @lru_cache(maxsize=1024)
-def _is_fixed(name: str) -> bool:
-    return name in _FIXED or name.startswith(_DISALLOWED_PREFIXES)
+def _is_protected(name: str) -> bool:
+    return name in _PROTECTED or name.startswith(_DISALLOWED_PREFIXES)
 
 
-def _left_alone(before: dict[str, list[str]], after: dict[str, list[str]]) -> bool:
+def _unchanged(before: dict[str, list[str]], after: dict[str, list[str]]) -> bool:
     if before == after:
         return True
     kept = all(before.get(name) == values for name, values in after.items())
     return kept and all(name in after for name in before if name in _READ_ONLY)
 
 
-def parse_result(result: object, method: str, fixed: dict[str, list[str]]) -> OriginRequest | GeneratedResponse:
-    """What to do about a function's result, given the viewer's method and `fixed_headers` of the event.
+def parse_result(result: object, method: str, protected: dict[str, list[str]]) -> OriginRequest | GeneratedResponse:
+    """Return a function's result, parsed. method: the viewer's. protected: `protected_headers` of the event.
 
-    Raises MalformedResultError: CloudFront would answer 502.
+    Raises MalformedResultError: CloudFront would respond with a 502.
     """
     if not isinstance(result, Mapping):
         raise MalformedResultError("result")
-    return _generated(result) if "status" in result else _origin_request(result, method, fixed)
+    return _generated(result) if "status" in result else _origin_request(result, method, protected)
 
 
-def _origin_request(result: Mapping[str, Any], method: str, fixed: dict[str, list[str]]) -> OriginRequest:
+def _origin_request(result: Mapping[str, Any], method: str, protected: dict[str, list[str]]) -> OriginRequest:
     if result.get("method") != method:
         raise MalformedResultError("method")
     body = result.get("body")
     if isinstance(body, Mapping) and body.get("action") == "replace":
-        raise MalformedResultError("body")  # the viewer's own is streamed; to ignore the function's would be worse
+        raise MalformedResultError(
+            "body"
+        )  # the viewer's own body is streamed; it would be worse to ignore the function's
     try:
-        origin = edge_origin.read(result.get("origin"))
-    except UnusableOriginError as error:
+        origin = parse_origin(result.get("origin"))
+    except InvalidOriginError as error:
         raise MalformedResultError(str(error)) from None
     headers = header_list(result.get("headers"), "headers")
-    # SECURITY: what frames the body stays the viewer's (test_a_change_of_a_fixed_header_is_refused_as_at_cloudfront).
-    if not _left_alone(fixed, fixed_headers(result["headers"])):
+    # SECURITY: the headers that frame the body stay the viewer's (test_a_change_of_a_fixed_header_is_refused_as_at_cloudfront).
+    if not _unchanged(protected, protected_headers(result["headers"])):
         raise MalformedResultError("headers: a read-only or disallowed one")
     host = result["headers"].get("host", ())
     if len(host) != 1 or host[0]["value"].lower() not in origin.hosts:
@@ -121,7 +122,7 @@ def _origin_request(result: Mapping[str, Any], method: str, fixed: dict[str, lis
     target = _target(result.get("uri"), result.get("querystring"))
     if len(method) + len(target) + _size(headers) > MAX_HEAD + _OWN_HEADERS:
         raise MalformedResultError("headers: too large together")
-    # encoded=True: not a byte of the path or query is quoted, unquoted or normalised.
+    # encoded=True: no byte of the path or query is quoted, unquoted or normalised.
     return OriginRequest(URL(origin.address + target, encoded=True), headers, origin.read_timeout)
 
 
@@ -133,7 +134,7 @@ def _custom_headers(custom: object, others: Mapping[str, Any]) -> HeaderList:
     names = {name.lower() for name, _ in headers}
     if not names.isdisjoint(others):
         raise MalformedResultError(member)
-    if any(_is_fixed(name) or name in _NEVER_CUSTOM or name.startswith("x-amz-") for name in names):
+    if any(_is_protected(name) or name in _NEVER_CUSTOM or name.startswith("x-amz-") for name in names):
         raise MalformedResultError(f"{member}: one that cannot be added")
     size = sum(len(name) + len(value) for name, value in headers)
     if len(headers) > _MAX_CUSTOM or size > _MAX_CUSTOM_SIZE or any(len(one[1]) > _MAX_CUSTOM_VALUE for one in headers):
@@ -153,29 +154,31 @@ def _target(uri: object, query: object) -> str:
 
 
 def _size(headers: HeaderList) -> int:
-    """The bytes that headers take, each with a colon, a space and a line end."""
+    """Return the bytes that headers take, each with a colon, a space and a line end."""
     return len("".join([name + value for name, value in headers]).encode()) + 4 * len(headers)
 
 
 def header_list(headers: object, member: str) -> HeaderList:
-    """Headers in the event's form as pairs, in order, with `key` as the name to write where it is given."""
+    """Return headers in the event's form as pairs, in order; `key`, where given, is the name to send."""
     if headers == {}:
         return []
-    # Each test looks at all headers at once, for this is done for every call.
+    # Each check covers all headers at once, since this runs for every call.
     if not isinstance(headers, Mapping) or set(map(type, headers.values())) != {list}:
         raise MalformedResultError(member)
     try:
         pairs = [(entry.get("key", name), entry["value"]) for name, found in headers.items() for entry in found]
         is_named = all(headers) and bool(_NAMES.fullmatch("".join(headers))) and max(map(len, headers)) <= _MAX_NAME
-        # SECURITY: a key of another name would get past every check by name (test_a_malformed_request_is_refused_naming_the_member_only).
-        keys = "\n".join([key for key, _ in pairs])  # no name has a line end in it, so no key has that is spelled right
-        is_spelled = keys.lower() == "\n".join([name for name, found in headers.items() for _ in found])
-        is_spelled = is_spelled and keys.isascii()  # the Kelvin sign's lower case is a k
+        # SECURITY: a key that differs from the name would bypass every check by name (test_a_malformed_request_is_refused_naming_the_member_only).
+        keys = "\n".join([key for key, _ in pairs])  # no name has a line end, so no matching key has one
+        is_consistent = keys.lower() == "\n".join([name for name, found in headers.items() for _ in found])
+        is_consistent = is_consistent and keys.isascii()  # the Kelvin sign's lower case is k
         values = "".join([value for _, value in pairs])
-        is_text = values.isprintable() or not _NOT_IN_VALUES.search(values)  # the first is quick, and forbids more
+        is_text = values.isprintable() or not _FORBIDDEN_IN_VALUES.search(
+            values
+        )  # the first check is quick and stricter
     except (AttributeError, KeyError, TypeError):
-        raise MalformedResultError(member) from None  # something in it has the wrong type
-    if not (is_named and is_spelled and is_text):
+        raise MalformedResultError(member) from None  # a member has the wrong type
+    if not (is_named and is_consistent and is_text):
         raise MalformedResultError(member)
     return pairs
 
@@ -184,11 +187,11 @@ def _generated(result: Mapping[str, Any]) -> GeneratedResponse:
     status, reason = result["status"], result.get("statusDescription", "")
     if not (isinstance(status, str) and _STATUS.fullmatch(status)):
         raise MalformedResultError("status")
-    if not (isinstance(reason, str) and not _NOT_IN_VALUES.search(reason)):
+    if not (isinstance(reason, str) and not _FORBIDDEN_IN_VALUES.search(reason)):
         raise MalformedResultError("statusDescription")
     headers = header_list(result.get("headers", {}), "headers")
     for name, _ in headers:
-        if _is_fixed(name.lower()) and name.lower() not in _FREE_IN_RESPONSES:
+        if _is_protected(name.lower()) and name.lower() not in _ALLOWED_IN_RESPONSES:
             raise MalformedResultError("headers: a read-only or disallowed one")
     body = _body(result)
     if len(body) + _size(headers) > MAX_GENERATED:
@@ -201,7 +204,7 @@ def _generated(result: Mapping[str, Any]) -> GeneratedResponse:
 
 def _body(result: Mapping[str, Any]) -> bytes:
     body, encoding = result.get("body", ""), result.get("bodyEncoding", "text")
-    if not isinstance(body, str) or encoding not in ("text", "base64"):  # a tuple: it may be of any type
+    if not isinstance(body, str) or encoding not in ("text", "base64"):  # a tuple, since it may have any type
         raise MalformedResultError("body")
     try:
         return body.encode() if encoding == "text" else base64.b64decode(body, validate=True)

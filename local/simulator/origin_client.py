@@ -1,4 +1,4 @@
-"""Calls to origins: one session that adds nothing, follows nothing and repeats nothing, and the body that it sends."""
+"""Requests to origins: a session that adds no headers, follows no redirects and retries nothing; and their bodies."""
 
 import asyncio
 from functools import lru_cache
@@ -21,26 +21,28 @@ from aiohttp import (
 )
 
 from local.simulator.function_result import HeaderList
-from local.simulator.include_body import HELD, invite
-from local.simulator.origin_event import HOP_BY_HOP, MAX_HEAD, READ_TIMEOUT, connection_options, text
+from local.simulator.include_body import BUFFERED, send_continue
+from local.simulator.origin_request_event import HOP_BY_HOP, MAX_HEAD, READ_TIMEOUT, connection_options, text
 
-CHUNK: Final = 65_536  # bytes of a body in one piece; asyncio brings up to four at once, and two wait to be written
+CHUNK: Final = (
+    65_536  # bytes of a body at a time; asyncio may deliver up to four chunks at once, and two may wait to be written
+)
 MAX_HEADERS: Final = 256
 CONNECT_TIMEOUT: Final = 5.0  # seconds
-STALL_TIMEOUT: Final = READ_TIMEOUT + 30.0  # seconds in which not a byte of a body moves, in either direction
+STALL_TIMEOUT: Final = READ_TIMEOUT + 30.0  # seconds without a byte of a body in either direction
 _KEEPALIVE: Final = 5.0  # seconds; keepaliveTimeout of the event's origin
 
 
 class BrokenConnectionError(ClientConnectionError):
-    """The origin's connection broke before an answer came."""
+    """The origin's connection broke before a response came."""
 
 
-async def _no_second_try(request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from sending a request again.
+async def _no_retry(request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
+    """Keep aiohttp from retrying a request.
 
-    aiohttp 3.14 repeats GET, HEAD, OPTIONS, TRACE, PUT and DELETE once after ClientOSError or ServerDisconnectedError
-    (a kept-alive connection that had gone stale, or an origin that broke off), which no public option turns off. A call
-    costs money and was counted once, so the caller decides: under another name the error is passed on and not retried.
+    aiohttp 3.14 retries GET, HEAD, OPTIONS, TRACE, PUT and DELETE once after ClientOSError or ServerDisconnectedError
+    (a stale kept-alive connection, or an origin that broke off), and no public option turns that off. A call costs money
+    and was counted once, so the caller decides: as another exception, the error is passed on and not retried.
     """
     try:
         return await send(request)
@@ -48,93 +50,93 @@ async def _no_second_try(request: ClientRequest, send: ClientHandlerType) -> Cli
         raise BrokenConnectionError from error
 
 
-class Upload:
-    """The viewer's body, read only as fast as the origin takes it; an asynchronous iterator of chunks."""
+class RequestBodyStream:
+    """The viewer's body as an asynchronous iterator of chunks, read only as fast as the origin takes it."""
 
-    __slots__ = ("_held", "_request", "_uninvited", "_watch")
+    __slots__ = ("_buffered", "_needs_continue", "_request", "_stall_timeout")
 
-    def __init__(self, request: web.BaseRequest, watch: asyncio.Timeout) -> None:
+    def __init__(self, request: web.BaseRequest, stall_timeout: asyncio.Timeout) -> None:
         self._request = request
-        self._watch = watch
-        self._uninvited = HELD not in request
-        self._held = request.get(HELD, bytearray())
+        self._stall_timeout = stall_timeout
+        self._needs_continue = BUFFERED not in request
+        self._buffered = request.get(BUFFERED, bytearray())
 
-    def __aiter__(self) -> "Upload":
+    def __aiter__(self) -> "RequestBodyStream":
         return self
 
     async def __anext__(self) -> bytes:
-        move_on(self._watch)
-        if self._held:  # it was shown to the function
-            chunk = bytes(self._held[:CHUNK])
-            del self._held[:CHUNK]
+        extend_stall_timeout(self._stall_timeout)
+        if self._buffered:  # it was included in the event
+            chunk = bytes(self._buffered[:CHUNK])
+            del self._buffered[:CHUNK]
             return chunk
-        if self._uninvited:
-            self._uninvited = False
-            await invite(self._request)
+        if self._needs_continue:
+            self._needs_continue = False
+            await send_continue(self._request)
         chunk = await self._request.content.read(CHUNK)
         if not chunk:
             raise StopAsyncIteration
         return chunk
 
 
-def move_on(watch: asyncio.Timeout) -> None:
-    """A piece of a body has moved: the exchange may stand still for the stall time from here, or a hundredth less.
+def extend_stall_timeout(stall_timeout: asyncio.Timeout) -> None:
+    """Restart the stall time-out, since a chunk of a body has moved; it may end up to a hundredth earlier.
 
-    To set a timer is dear beside the little that is done for one event of a stream, so it is not done for each.
+    Setting a timer is expensive compared with the rest of the work for one chunk, so it is not set for each.
     """
-    now, when = asyncio.get_running_loop().time(), watch.when()
+    now, when = asyncio.get_running_loop().time(), stall_timeout.when()
     if when is None or when < now + 0.99 * STALL_TIMEOUT:
-        watch.reschedule(now + STALL_TIMEOUT)
+        stall_timeout.reschedule(now + STALL_TIMEOUT)
 
 
-def outgoing(request: web.BaseRequest, watch: asyncio.Timeout) -> AsyncIterablePayload | bytes | None:
-    """What to send as the body of a call: one that is small and there already as it is, any other as it comes."""
+def request_body(request: web.BaseRequest, stall_timeout: asyncio.Timeout) -> AsyncIterablePayload | bytes | None:
+    """Return the body to send: a small one that was received completely as bytes, any other as a stream."""
     if not request.body_exists:
         return None
-    held = request.get(HELD)
-    is_whole = held is not None and len(held) <= CHUNK and request.content.at_eof()
-    if held is not None and is_whole and hdrs.CONTENT_LENGTH in request.headers:  # else it has to go on in chunks
-        move_on(watch)
-        return bytes(held)
-    return AsyncIterablePayload(Upload(request, watch))
+    buffered = request.get(BUFFERED)
+    is_whole = buffered is not None and len(buffered) <= CHUNK and request.content.at_eof()
+    if buffered is not None and is_whole and hdrs.CONTENT_LENGTH in request.headers:  # else it has to be sent in chunks
+        extend_stall_timeout(stall_timeout)
+        return bytes(buffered)
+    return AsyncIterablePayload(RequestBodyStream(request, stall_timeout))
 
 
-def of_one_spelling(headers: HeaderList) -> HeaderList:
+def with_consistent_names(headers: HeaderList) -> HeaderList:
     """Return the headers with each name spelled as it was first.
 
-    aiohttp 3.14 takes a name in another case for a new one, and drops what was sent under it before.
+    aiohttp 3.14 treats a name in another case as a new header and drops the earlier values.
     """
     first: dict[str, str] = {}
     return [(first.setdefault(name.lower(), name), value) for name, value in headers]
 
 
 def make_session() -> ClientSession:
-    """The session for all origins, to be made in the running loop. What it raises is a ClientError or a TimeoutError."""
+    """Return the session for all origins; call it in the running event loop. It raises ClientError or TimeoutError."""
     return ClientSession(
         connector=TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
-        timeout=timeouts(READ_TIMEOUT),
+        timeout=client_timeout(READ_TIMEOUT),
         skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE),
         read_bufsize=CHUNK,
         max_line_size=MAX_HEAD,
         max_field_size=MAX_HEAD,
         max_headers=MAX_HEADERS,
-        middlewares=(_no_second_try,),
+        middlewares=(_no_retry,),
     )
 
 
 @lru_cache(maxsize=16)
-def timeouts(read: float) -> ClientTimeout:
-    """The time-outs of one call, where the origin may be silent for `read` seconds. A stream has no total."""
+def client_timeout(read: float) -> ClientTimeout:
+    """Return the time-outs of one call. read: seconds without a byte from the origin. A stream has no total time-out."""
     return ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_connect=CONNECT_TIMEOUT, sock_read=read)
 
 
-def passed_headers(upstream: ClientResponse) -> HeaderList:
-    """The origin's headers without those of its hop, repetitions and order kept.
+def response_headers(upstream: ClientResponse) -> HeaderList:
+    """Return the origin's headers without hop-by-hop ones, repeats and order kept.
 
-    A `Content-Length` among them is true: aiohttp's parser refuses one beside `Transfer-Encoding`, or a second one.
+    A `Content-Length` is correct: aiohttp's parser rejects one beside `Transfer-Encoding`, or a second one.
     """
     received = upstream.headers
     dropped = HOP_BY_HOP

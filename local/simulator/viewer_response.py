@@ -13,7 +13,7 @@ from aiohttp.http import HttpVersion10, HttpVersion11
 from chalicelib.edge import refusal as edge_refusal
 from chalicelib.errors import Refusal
 from local.simulator.function_result import HeaderList
-from local.simulator.origin_event import METHODS
+from local.simulator.origin_request_event import METHODS
 
 _NO_BODY: Final = frozenset({204, 304})
 _SPELLED: Final = {"content-type": "Content-Type", "content-length": "Content-Length", "cache-control": "Cache-Control"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from local.simulator.origin_event import METHODS, Event
+from local.simulator.origin_request_event import METHODS, Event
 from tests.fuzz.json_values import VALUES, changed
 
 DISTRIBUTIONS_OWN = "of-the-distribution-alone"

@@ -18,10 +18,10 @@ from local.simulator.function_result import (
     GeneratedResponse,
     MalformedResultError,
     OriginRequest,
-    fixed_headers,
     parse_result,
+    protected_headers,
 )
-from local.simulator.origin_event import Event
+from local.simulator.origin_request_event import Event
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import StateFile
 from tests.fuzz import edge_events
@@ -82,7 +82,7 @@ class Stage:
         """What CloudFront sends is answered with what it acts on, and is never a fault of ours."""
         result = self._answered(event)
         request = event["Records"][0]["cf"]["request"]
-        order = parse_result(result, request["method"], fixed_headers(request["headers"]))
+        order = parse_result(result, request["method"], protected_headers(request["headers"]))
         if isinstance(order, GeneratedResponse):
             assert 200 <= order.status < 500 or order.status == 503, order.status
             assert order.status != 200 or request["uri"].startswith("/.well-known/")

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from local.simulator.function_result import GeneratedResponse, MalformedResultError, fixed_headers, parse_result
+from local.simulator.function_result import GeneratedResponse, MalformedResultError, parse_result, protected_headers
 from tests.fuzz.json_values import VALUES, changed
 from tests.fuzz.target import Target
 from tests.golden_events import asked, golden
@@ -32,7 +32,7 @@ def check(result: Any) -> None:  # noqa: ANN401  anything
     """A result is refused as MalformedResultError, or what is acted on can be written: one line for each header."""
     request = asked(_EVENT)
     with contextlib.suppress(MalformedResultError):
-        order = parse_result(result, request["method"], fixed_headers(request["headers"]))
+        order = parse_result(result, request["method"], protected_headers(request["headers"]))
         written = "\n".join(f"{name}: {value}" for name, value in order.headers).encode()
         assert len(written.split(b"\n")) == max(len(order.headers), 1)
         if isinstance(order, GeneratedResponse):

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from local.simulator.origin_event import HOP_BY_HOP, Event
+from local.simulator.origin_request_event import HOP_BY_HOP, Event
 from tests.edge_door import door, head, ok, sending_to, viewer
 from tests.fuzz.target import Target
 from tests.raw_provider import RawProvider, Seen, raw_provider

@@ -10,7 +10,7 @@ import pytest
 
 from keybroker import aws
 from keybroker.errors import IdentityError, NoIdentity, NotConfigured
-from local.simulator.sigv4 import Caller, Credential, SignatureRefused, SignedRequest, verify
+from local.simulator.sigv4 import Caller, Credential, InvalidSignatureError, SignedRequest, verify
 
 CALLER = Caller("AKIDUSER", "123456789012", "arn:aws:iam::123456789012:user/ada", "AIDAADA")
 SECRET = "practice-secret"
@@ -57,7 +57,7 @@ def test_a_signature_is_one_that_aws_accepts(method: str, body: bytes) -> None:
     signed = aws.sign(method, URL, {"content-type": "application/json"}, body, "us-east-1")
     assert signed["content-type"] == "application/json"
     assert verify(arrived(method, URL, signed, body), KNOWN, region="us-east-1", now=now()) == CALLER
-    with pytest.raises(SignatureRefused):
+    with pytest.raises(InvalidSignatureError):
         verify(arrived(method, URL, signed, body + b"x"), KNOWN, region="us-east-1", now=now())
 
 

@@ -164,8 +164,8 @@ def test_a_bearer_token_is_no_signature(running: Running) -> None:
     [
         ({"access_key_id": "ASIAUNKNOWN"}, "the access key is unknown"),
         ({"secret": "another"}, "the signature does not match the request"),
-        ({"session_token": None}, "the session token is not this key's"),
-        ({"session_token": "another"}, "the session token is not this key's"),
+        ({"session_token": None}, "the session token does not belong to the access key"),
+        ({"session_token": "another"}, "the session token does not belong to the access key"),
         ({"region": "eu-west-1"}, "signed for another region"),
         ({"service": "sts"}, "signed for another service"),
     ],
@@ -201,9 +201,11 @@ TAMPERED = {
     "date": Tampering("x-amz-date is too far from now", set={"X-Amz-Date": "301 s off"}),
     "date in the window": Tampering("the signature does not match the request", set={"X-Amz-Date": "60 s off"}),
     "date gone": Tampering("x-amz-date is missing", drop=("X-Amz-Date",)),
-    "date that is none": Tampering("x-amz-date is not of the day that was signed for", set={"X-Amz-Date": "today"}),
+    "date that is none": Tampering("x-amz-date is not on the day of the credential scope", set={"X-Amz-Date": "today"}),
     "session token gone": Tampering("a signed header is missing", drop=("X-Amz-Security-Token",)),
-    "session token": Tampering("the session token is not this key's", set={"X-Amz-Security-Token": "another"}),
+    "session token": Tampering(
+        "the session token does not belong to the access key", set={"X-Amz-Security-Token": "another"}
+    ),
     "one more header of Amazon's": Tampering("an x-amz- header is not signed", set={"x-amz-target": "a"}),
     "hash of another body": Tampering("an x-amz- header is not signed", set={"x-amz-content-sha256": "0" * 64}),
     "host": Tampering("the signature does not match the request", set={"host": "broker.example"}),
@@ -211,7 +213,7 @@ TAMPERED = {
     "fewer headers signed": Tampering("the signature does not match the request", swap=("content-type;", "")),
     "region": Tampering("signed for another region", swap=("/us-east-1/", "/eu-west-1/")),
     "service": Tampering("signed for another service", swap=("/execute-api/", "/sts/")),
-    "day": Tampering("x-amz-date is not of the day that was signed for", swap=("/20", "/19")),
+    "day": Tampering("x-amz-date is not on the day of the credential scope", swap=("/20", "/19")),
     "key": Tampering("the access key is unknown", swap=("Credential=ASIA", "Credential=AKIA")),
     "algorithm": Tampering(
         "the Authorization header is not an AWS Signature Version 4", swap=("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA1")

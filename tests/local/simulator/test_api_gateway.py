@@ -24,7 +24,7 @@ from chalice.app import Chalice, CustomAuthorizer, IAMAuthorizer, Request, Respo
 from yarl import URL
 
 from local.simulator.api_gateway import MAX_HEADER_BYTES, Gateway, make_gateway
-from local.simulator.sigv4 import MAX_BODY_BYTES, Caller, Credential, SignatureRefused, SignedRequest, verify
+from local.simulator.sigv4 import MAX_BODY_BYTES, Caller, Credential, InvalidSignatureError, SignedRequest, verify
 
 REGION = "eu-west-1"
 SECRET = "practice-secret"
@@ -406,7 +406,7 @@ def test_each_api_refuses_in_its_own_form() -> None:
         request_id = body.pop("request_id")
         assert (status, body) == (
             404,
-            {"error": "invalid_request", "error_description": "there is nothing at this path"},
+            {"error": "invalid_request", "error_description": "no such path"},
         )
         status, body = await gateway.refusal("GET", "/admin/nothing")
         assert body.pop("request_id") != request_id
@@ -414,7 +414,7 @@ def test_each_api_refuses_in_its_own_form() -> None:
             "type": "about:blank",
             "title": "Not Found",
             "status": status,
-            "detail": "there is nothing at this path",
+            "detail": "no such path",
         }
 
     play(story)
@@ -505,7 +505,7 @@ def test_an_unsigned_request_is_refused() -> None:
     ("change", "reason"),
     [
         ({"data": b'{"a": 2}'}, "the signature does not match the request"),
-        ({"X-Amz-Date": "20200101T000000Z"}, "x-amz-date is not of the day that was signed for"),
+        ({"X-Amz-Date": "20200101T000000Z"}, "x-amz-date is not on the day of the credential scope"),
         ({"Content-Type": "text/plain"}, "the signature does not match the request"),
         ({"Host": "elsewhere"}, "the signature does not match the request"),
         ({"Authorization": "garbage"}, "the Authorization header is not an AWS Signature Version 4"),
@@ -663,7 +663,7 @@ def test_an_exception_is_a_502_without_its_text(path: str, caplog: pytest.LogCap
         assert (status, body["error"], body["error_description"]) == (
             502,
             "server_error",
-            "the broker failed to answer",
+            "the broker returned no valid response",
         )
         assert body["request_id"] in caplog.text
         assert (await gateway.event("GET", "/echo"))["path"] == "/echo"
@@ -683,7 +683,7 @@ def test_a_view_s_exception_is_chalice_s_500_without_its_text() -> None:
 
 def test_a_call_that_takes_too_long_is_a_504() -> None:
     async def story(gateway: Running) -> None:
-        gateway.server.call_seconds = 0.05
+        gateway.server.integration_timeout = 0.05
         status, body = await gateway.refusal("GET", "/stuck")
         assert (status, body["error"]) == (504, "temporarily_unavailable")
 
@@ -692,13 +692,13 @@ def test_a_call_that_takes_too_long_is_a_504() -> None:
 
 def test_more_calls_than_there_are_places_is_a_503_until_one_is_free() -> None:
     async def story(gateway: Running) -> None:
-        gateway.server._public.places = threading.BoundedSemaphore(1)
-        gateway.server.call_seconds = 0.05
+        gateway.server._public.slots = threading.BoundedSemaphore(1)
+        gateway.server.integration_timeout = 0.05
         assert (await gateway.refusal("GET", "/stuck"))[0] == 504
         status, body = await gateway.refusal("GET", "/echo")
         assert (status, body["error"]) == (503, "temporarily_unavailable")
         GATE.set()
-        gateway.server.call_seconds = 5
+        gateway.server.integration_timeout = 5
         for _ in range(100):
             async with gateway.client.get(gateway.url("/echo")) as response:
                 if response.status == 200:
@@ -771,7 +771,7 @@ def test_a_body_of_just_the_limit_is_accepted() -> None:
 
 def test_a_body_that_does_not_come_is_a_408() -> None:
     async def story(gateway: Running) -> None:
-        gateway.server.body_seconds = 0.05
+        gateway.server.body_timeout = 0.05
         status, headers, _ = await gateway.raw(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
         assert (status, headers["connection"]) == (408, "close")
 
@@ -874,7 +874,7 @@ def test_the_verifier_sees_exactly_the_bytes_that_were_sent() -> None:
 
     def watch(request: SignedRequest, _: int) -> Caller:
         seen.append(request)
-        raise SignatureRefused("seen")
+        raise InvalidSignatureError("seen")
 
     async def story(gateway: Running) -> None:
         gateway.server._authenticate = watch

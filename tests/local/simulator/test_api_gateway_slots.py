@@ -15,7 +15,7 @@ import app
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
-from local.simulator.api_gateway import CALLS_WAITING, make_gateway
+from local.simulator.api_gateway import QUEUE_LIMIT, make_gateway
 from local.simulator.sigv4 import Caller
 from tests import issuer_site
 from tests.issuer_site import Site
@@ -23,7 +23,7 @@ from tests.parts import SUB, mint, parts_in
 from tests.running import JWT, TOKEN_EXCHANGE
 
 WORKERS = 4
-PLACES = WORKERS + CALLS_WAITING
+SLOTS = WORKERS + QUEUE_LIMIT
 ADA = Caller("AKIDUSER", "123456789012", "arn:aws:iam::123456789012:user/ada", "AIDAADA")
 EXCHANGE = {"grant_type": TOKEN_EXCHANGE, "subject_token_type": JWT, "audience": "openai"}
 REVOCATION = {"scope": "principal", "id": SUB, "reason": "left the company"}
@@ -78,13 +78,13 @@ async def ask(client: ClientSession, path: str, body: dict[str, str]) -> int:
 def test_a_revocation_is_answered_while_every_place_waits_for_an_issuer(ports: Ports, site: Site) -> None:
     async def run() -> None:
         async with asyncio.timeout(50), gateway(ports) as client:
-            asked = [{**EXCHANGE, "subject_token": mint()} for _ in range(PLACES + 1)]
+            asked = [{**EXCHANGE, "subject_token": mint()} for _ in range(SLOTS + 1)]
             calls = [asyncio.create_task(ask(client, "/token", one)) for one in asked]
             done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
             assert [call.result() for call in done] == [503]  # the one for which there is no place any more
             assert await ask(client, "/admin/revocations", REVOCATION) == 201
             assert not [call for call in waiting if call.done()], "they did not wait"
             site.closing.set()
-            assert await asyncio.gather(*waiting) == [503] * PLACES
+            assert await asyncio.gather(*waiting) == [503] * SLOTS
 
     asyncio.run(run())

@@ -13,7 +13,7 @@ from chalicelib.errors import Unavailable
 from chalicelib.issuers import aws as aws_identity
 from local import secret_file
 from local.simulator.callers import ADMIN_ARN, REGION, Callers
-from local.simulator.sigv4 import Caller, SignatureRefused, SignedRequest
+from local.simulator.sigv4 import Caller, InvalidSignatureError, SignedRequest
 
 SIGNED_AT = 1_800_000_000
 
@@ -43,7 +43,7 @@ def signed(keys: dict[str, str], path: str = "/token/iam") -> SignedRequest:
 
 
 def refusal(directory: Path, request: SignedRequest) -> str:
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignatureError) as caught:
         Callers(directory).authenticate(request, SIGNED_AT)
     return str(caught.value)
 
@@ -150,6 +150,6 @@ def test_a_missing_file_lets_nobody_in(directory: Path) -> None:
 
 @pytest.mark.parametrize("later", [-301, 301])
 def test_a_request_is_replayed_within_the_window_only(directory: Path, later: int) -> None:
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignatureError) as caught:
         Callers(directory).authenticate(signed(entries(directory)[0]), SIGNED_AT + later)
     assert str(caught.value) == "x-amz-date is too far from now"

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from local.simulator.cloudfront import Handler, make_distribution, make_runner
-from local.simulator.origin_event import LambdaContext
+from local.simulator.lambda_context import LambdaContext
 
 
 async def talk(handler: Handler, sent: bytes, broker: str | None = None) -> tuple[str, bytes]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from local.simulator.origin_event import METHODS
+from local.simulator.origin_request_event import METHODS
 from local.simulator.viewer_response import DOOR_ERRORS, ViewerResponse, door_response
 
 

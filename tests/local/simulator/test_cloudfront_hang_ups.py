@@ -10,15 +10,18 @@ from dataclasses import dataclass
 
 import pytest
 
-from local.simulator.include_body import EXPOSED
-from local.simulator.origin_event import METHODS
+from local.simulator import origin_client
+from local.simulator.include_body import INCLUDED_BYTES
+from local.simulator.origin_request_event import METHODS
 from tests import hurried
 from tests.edge_door import before_raw, code, head, ok, talk, through, viewer
 from tests.raw_provider import Answer, RawProvider, Seen
 
 START = head("POST /hung-up HTTP/1.1", "Host: edge", "Content-Length: 5")
 CHUNKED = head("POST /hung-up HTTP/1.1", "Host: edge", "Transfer-Encoding: chunked")
-LARGE = head("POST /hung-up HTTP/1.1", "Host: edge", f"Content-Length: {2 * EXPOSED}") + b"k" * (EXPOSED + 70_000)
+LARGE = head("POST /hung-up HTTP/1.1", "Host: edge", f"Content-Length: {2 * INCLUDED_BYTES}") + b"k" * (
+    INCLUDED_BYTES + 70_000
+)
 NEXT = head("GET /next HTTP/1.1", "Host: edge", "Connection: close")
 PAUSE = 0.02
 """Seconds in which what was sent before a hang-up arrives by itself; if it does not, the same rule holds."""
@@ -121,7 +124,10 @@ def test_of_pipelined_calls_none_is_made_after_their_viewer_hung_up() -> None:
     assert [one.target for one in through(serve, _hang).seen] == ["/hung-up", "/next"]
 
 
-def test_that_a_viewer_went_away_is_not_said_to_be_the_origin_s_fault(caplog: pytest.LogCaptureFixture) -> None:
+def test_that_a_viewer_went_away_is_not_said_to_be_the_origin_s_fault(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origin_client, "_KEEPALIVE", 0.1)
     streams: list[asyncio.StreamWriter] = []
 
     async def part(_seen: Seen, writer: asyncio.StreamWriter) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.simulator.function_result import GeneratedResponse, MalformedResultError, OriginRequest, parse_result
-from local.simulator.origin_event import Event
+from local.simulator.origin_request_event import Event
 from tests.edge_door import ask, before_raw, code, head, talk
 from tests.golden_events import asked, golden, kept
 
@@ -218,4 +218,4 @@ def test_what_a_function_may_not_do_is_a_502_for_the_viewer_and_reaches_no_origi
 
     assert asyncio.run(run()) == ("502", "edge_failed")
     assert heads == []
-    assert "malformed result of the edge function: origin.custom.domainName" in caplog.text
+    assert "the edge function returned a malformed result: origin.custom.domainName" in caplog.text

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.edge_door import answers, code, door, head, ok, sending_to, talk, through, viewer
+from tests.edge_door import answers, code, door, first_response, head, ok, sending_to, talk, through, viewer
 from tests.raw_provider import RawProvider, Seen, raw_provider
 
 # one connection, several calls
@@ -176,7 +176,8 @@ def test_a_viewer_that_waits_to_be_invited_and_is_refused_for_its_head_is_not_in
 def test_of_two_expectations_one_that_is_unknown_is_refused() -> None:
     async def serve(_provider: RawProvider, port: int) -> None:
         lines = ("Connection: close", "Content-Length: 2", "Expect: 100-continue", "Expect: coffee")
-        assert code(await talk(port, head("POST / HTTP/1.1", "Host: edge", *lines))) == ("417", "expectation_failed")
+        sent = head("POST / HTTP/1.1", "Host: edge", *lines)
+        assert code(await first_response(port, sent)) == ("417", "expectation_failed")
 
     assert through(serve).seen == []
 

@@ -8,8 +8,8 @@ from local.simulator.function_result import (
     GeneratedResponse,
     MalformedResultError,
     OriginRequest,
-    fixed_headers,
     parse_result,
+    protected_headers,
 )
 
 Change = Callable[[dict[str, Any]], object]
@@ -44,7 +44,7 @@ def parse(change: Change) -> OriginRequest | GeneratedResponse:
     """The order that follows when a function has made this change to the request that it was given."""
     request = copy.deepcopy(SENT)
     change(request)
-    return parse_result(request, "POST", fixed_headers(SENT["headers"]))
+    return parse_result(request, "POST", protected_headers(SENT["headers"]))
 
 
 def test_a_request_is_sent_to_its_origin_byte_for_byte() -> None:
@@ -142,7 +142,7 @@ def test_a_change_of_a_fixed_header_is_refused_as_at_cloudfront(change: Change) 
 
 
 def test_a_disallowed_header_of_the_viewer_may_be_taken_away_but_not_changed() -> None:
-    fixed = fixed_headers(SENT["headers"]) | {"x-amzn-requestid": ["the viewer's"]}
+    fixed = protected_headers(SENT["headers"]) | {"x-amzn-requestid": ["the viewer's"]}
     assert isinstance(parse_result(SENT, "POST", fixed), OriginRequest)
     changed = copy.deepcopy(SENT)
     changed["headers"]["x-amzn-requestid"] = [{"value": "the function's"}]

@@ -11,10 +11,10 @@ from aiohttp import web
 
 from local.simulator import include_body as body_exposure
 from local.simulator.cloudfront import make_distribution, make_runner
-from local.simulator.include_body import EXPOSED
+from local.simulator.include_body import INCLUDED_BYTES
 from tests.edge_door import ask, code, door, head, sending_to, served, talk, viewer
 
-LARGE = random.Random(1).randbytes(3 * EXPOSED)
+LARGE = random.Random(1).randbytes(3 * INCLUDED_BYTES)
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Stage:
         body = bytearray()
         while chunk := await request.content.readany():
             body += chunk
-            if len(body) >= EXPOSED:
+            if len(body) >= INCLUDED_BYTES:
                 self.begun.set()
         self.got.append(bytes(body))
         return web.Response(text="whole")
@@ -67,7 +67,7 @@ async def through(request: bytes) -> tuple[dict[str, Any] | None, bytes, str]:
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-@pytest.mark.parametrize("size", [1, 70_000, EXPOSED - 1, EXPOSED])
+@pytest.mark.parametrize("size", [1, 70_000, INCLUDED_BYTES - 1, INCLUDED_BYTES])
 def test_a_body_of_up_to_one_mebibyte_is_shown_whole_and_goes_on_byte_for_byte(size: int, framing: str) -> None:
     shown, got, status = asyncio.run(through(sent(LARGE[:size], framing)))
     assert status == "200"
@@ -77,13 +77,13 @@ def test_a_body_of_up_to_one_mebibyte_is_shown_whole_and_goes_on_byte_for_byte(s
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-@pytest.mark.parametrize("size", [EXPOSED + 1, 3 * EXPOSED])
+@pytest.mark.parametrize("size", [INCLUDED_BYTES + 1, 3 * INCLUDED_BYTES])
 def test_of_a_larger_body_the_first_mebibyte_is_shown_and_all_of_it_goes_on(size: int, framing: str) -> None:
     shown, got, status = asyncio.run(through(sent(LARGE[:size], framing)))
     assert status == "200"
     assert got == LARGE[:size]
     assert shown is not None
-    assert (base64.b64decode(shown["data"]), shown["inputTruncated"]) == (LARGE[:EXPOSED], True)
+    assert (base64.b64decode(shown["data"]), shown["inputTruncated"]) == (LARGE[:INCLUDED_BYTES], True)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
@@ -101,19 +101,19 @@ def test_another_method_is_shown_without_a_body(method: str) -> None:
 def test_the_origin_has_the_first_mebibyte_before_the_rest_was_sent() -> None:
     async def run() -> bytes:
         async with staged() as stage, viewer(stage.port) as (reader, writer):
-            writer.write(ask("POST /", f"Content-Length: {2 * EXPOSED}") + LARGE[: EXPOSED + 1])
+            writer.write(ask("POST /", f"Content-Length: {2 * INCLUDED_BYTES}") + LARGE[: INCLUDED_BYTES + 1])
             await stage.begun.wait()
-            writer.write(LARGE[EXPOSED + 1 : 2 * EXPOSED])
+            writer.write(LARGE[INCLUDED_BYTES + 1 : 2 * INCLUDED_BYTES])
             await reader.read(-1)
             return stage.got[0]
 
-    assert asyncio.run(run()) == LARGE[: 2 * EXPOSED]
+    assert asyncio.run(run()) == LARGE[: 2 * INCLUDED_BYTES]
 
 
 def test_whether_there_is_more_than_one_mebibyte_is_waited_for() -> None:
     async def run() -> bool:
         async with staged() as stage, viewer(stage.port) as (reader, writer):
-            writer.write(ask("POST /", f"Content-Length: {EXPOSED + 1}") + LARGE[:EXPOSED])
+            writer.write(ask("POST /", f"Content-Length: {INCLUDED_BYTES + 1}") + LARGE[:INCLUDED_BYTES])
             await writer.drain()
             await asyncio.sleep(0.2)
             assert stage.shown == []
@@ -134,7 +134,7 @@ def test_a_viewer_that_waits_for_100_continue_is_told_once_before_the_function_d
             writer.write(LARGE[:size])
             return await reader.read(-1)
 
-    for size in (2, EXPOSED + 1, 2 * EXPOSED):
+    for size in (2, INCLUDED_BYTES + 1, 2 * INCLUDED_BYTES):
         answer = asyncio.run(run(size))
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert answer.endswith(b"\r\n\r\nwhole")
@@ -148,9 +148,9 @@ def test_what_goes_to_the_broker_is_not_waited_for() -> None:
             runner = make_runner(distribution, grace=0.05)
             async with served(distribution, runner) as port, viewer(port) as (reader, writer):
                 start = "POST /anthropic/v1/oauth/token"
-                writer.write(ask(start, "Expect: 100-continue", f"Content-Length: {EXPOSED + 3}"))
+                writer.write(ask(start, "Expect: 100-continue", f"Content-Length: {INCLUDED_BYTES + 3}"))
                 invited = await reader.readuntil(b"\r\n\r\n")
-                writer.write(LARGE[:EXPOSED])
+                writer.write(LARGE[:INCLUDED_BYTES])
                 await stage.begun.wait()
                 writer.write(b"end")
                 answer = await reader.read(-1)
@@ -162,7 +162,7 @@ def test_what_goes_to_the_broker_is_not_waited_for() -> None:
     assert answer.endswith(b"whole")
 
 
-@pytest.mark.parametrize("name", ["IDLE_TIMEOUT", "WHOLE_TIMEOUT"])
+@pytest.mark.parametrize("name", ["IDLE_TIMEOUT", "TOTAL_TIMEOUT"])
 def test_a_body_that_does_not_come_in_time_is_answered_408_and_nothing_is_decided(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -173,7 +173,7 @@ def test_a_body_that_does_not_come_in_time_is_answered_408_and_nothing_is_decide
             writer.write(head("POST / HTTP/1.1", "Host: edge", "Content-Length: 9"))
             for _ in range(5):
                 writer.write(b"k")
-                await asyncio.sleep(0.04 if name == "WHOLE_TIMEOUT" else 0)
+                await asyncio.sleep(0.04 if name == "TOTAL_TIMEOUT" else 0)
             start = await reader.readuntil(b"\r\n\r\n")
             length = int(start.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
             answer = start.decode().split("\r\n"), await reader.readexactly(length)
@@ -215,13 +215,16 @@ def test_two_requests_on_one_connection_are_each_shown_with_their_own_body() -> 
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-@pytest.mark.parametrize("size", [2, 100_000, EXPOSED, EXPOSED + 1, 3 * EXPOSED])
+@pytest.mark.parametrize("size", [2, 100_000, INCLUDED_BYTES, INCLUDED_BYTES + 1, 3 * INCLUDED_BYTES])
 def test_a_body_that_came_while_the_call_before_it_was_served_is_shown_up_to_one_mebibyte(
     size: int, framing: str
 ) -> None:
     async def run() -> tuple[dict[str, Any] | None, bytes]:
         async with staged() as stage, viewer(stage.port) as (reader, writer):
-            first = head("POST / HTTP/1.1", "Host: edge", f"Content-Length: {EXPOSED + 9}") + LARGE[: EXPOSED + 5]
+            first = (
+                head("POST / HTTP/1.1", "Host: edge", f"Content-Length: {INCLUDED_BYTES + 9}")
+                + LARGE[: INCLUDED_BYTES + 5]
+            )
             writer.write(first)
             await stage.begun.wait()
             writer.write(b"last" + sent(LARGE[:size], framing))
@@ -231,4 +234,7 @@ def test_a_body_that_came_while_the_call_before_it_was_served_is_shown_up_to_one
     shown, got = asyncio.run(run())
     assert got == LARGE[:size]
     assert shown is not None
-    assert (base64.b64decode(shown["data"]), shown["inputTruncated"]) == (LARGE[: min(size, EXPOSED)], size > EXPOSED)
+    assert (base64.b64decode(shown["data"]), shown["inputTruncated"]) == (
+        LARGE[: min(size, INCLUDED_BYTES)],
+        size > INCLUDED_BYTES,
+    )

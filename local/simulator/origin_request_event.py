@@ -1,9 +1,7 @@
-"""A viewer's HTTP request as the Lambda@Edge origin-request event, with the limits that CloudFront puts before it."""
+"""The Lambda@Edge origin-request event for a viewer's HTTP request, and the limits that CloudFront checks first."""
 
 import re
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
@@ -20,41 +18,23 @@ VIA: Final = f"{DISTRIBUTION_NAME} (CloudFront)"
 READ_TIMEOUT: Final = 120  # seconds; OriginReadTimeout of the real distribution
 MAX_HEAD: Final = 20_480  # bytes: request line, headers and query together
 MAX_URL: Final = 8_192  # bytes
-_VERSIONS: Final = frozenset({HttpVersion10, HttpVersion11})  # aiohttp's parser also takes others
+_VERSIONS: Final = frozenset({HttpVersion10, HttpVersion11})  # aiohttp's parser accepts others, too
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"})
 HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"}
     | {"te", "trailer", "transfer-encoding", "upgrade"}
 )
-# Besides what belongs to one hop: what CloudFront sets itself or takes away from a viewer's request.
-_NOT_PASSED: Final = HOP_BY_HOP | {"host", "expect", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"}
-_OWN_PREFIXES: Final = ("x-amz-cf-", "x-edge-")
-# '#' would end the path at the origin although the function saw more of it, so it is refused, not passed.
+# Besides hop-by-hop headers: those that CloudFront sets itself or removes from a viewer's request.
+_REMOVED: Final = HOP_BY_HOP | {"host", "expect", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"}
+_REMOVED_PREFIXES: Final = ("x-amz-cf-", "x-edge-")
+# '#' would end the path at the origin although the function saw more of it, so it is rejected.
 _TARGET: Final = re.compile(r"/[!-\"$-~]*")
 
 
-@dataclass(frozen=True, slots=True)
-class LambdaContext:
-    """What Lambda hands to a function beside the event; `deadline` is in seconds of the monotonic clock."""
-
-    aws_request_id: str
-    deadline: float
-    function_name: str = "keybroker-edge"
-    function_version: str = "1"
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:keybroker-edge:1"
-    memory_limit_in_mb: int = 256
-    log_group_name: str = "/aws/lambda/us-east-1.keybroker-edge"
-    log_stream_name: str = "local"
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until Lambda would stop the function."""
-        return max(0, int((self.deadline - time.monotonic()) * 1000))
-
-
-def objection(request: web.BaseRequest) -> str | None:
+def request_error(request: web.BaseRequest) -> str | None:
     """The name of the door error (`viewer_response.DOOR_ERRORS`) that this request meets before any function; None if none.
 
-    A request passes only if its target is a path of visible ASCII without '#', which is what can be sent on unchanged.
+    The target must be a path of visible ASCII without '#': only that can be sent on unchanged.
     """
     target = request.raw_path
     # The line has two spaces, "HTTP/1.1" and a line end; each header a colon, a space and a line end.
@@ -66,10 +46,10 @@ def objection(request: web.BaseRequest) -> str | None:
         return "malformed"
     if not _TARGET.fullmatch(target):  # SECURITY: test_a_target_that_would_change_on_the_way_is_refused
         return "target"
-    return _not_served(request)
+    return _unsupported(request)
 
 
-def _not_served(request: web.BaseRequest) -> str | None:
+def _unsupported(request: web.BaseRequest) -> str | None:
     headers = request.headers
     if request.method not in METHODS:
         return "method"
@@ -77,7 +57,7 @@ def _not_served(request: web.BaseRequest) -> str | None:
         return "upgrade"
     if request.body_exists and request.method in {hdrs.METH_GET, hdrs.METH_HEAD}:
         return "body_not_allowed"
-    # A coding besides chunks (RFC 9112, section 7) would be lost on the way, as its name is of this hop.
+    # A transfer coding besides chunked (RFC 9112, section 7) would be lost, as Transfer-Encoding is hop-by-hop.
     if hdrs.TRANSFER_ENCODING in headers and headers[hdrs.TRANSFER_ENCODING].strip().lower() != "chunked":
         return "coding"
     if hdrs.EXPECT in headers and {one.lower() for one in headers.getall(hdrs.EXPECT)} != {"100-continue"}:
@@ -86,9 +66,9 @@ def _not_served(request: web.BaseRequest) -> str | None:
 
 
 def make_event(request: web.BaseRequest, request_id: str) -> Event:
-    """The origin-request event of a request that met no objection; a fresh dict that the function may change.
+    """Return the origin-request event of a request without a `request_error`: a new dict, which the function may change.
 
-    `uri` and `querystring` are the raw bytes sent, headers are as AllViewerExceptHostHeader passes them.
+    `uri` and `querystring` are exactly as sent; the headers are those of the policy AllViewerExceptHostHeader.
     """
     path, _, query = request.raw_path.partition("?")
     config = {
@@ -111,12 +91,12 @@ def make_event(request: web.BaseRequest, request_id: str) -> Event:
 
 
 def connection_options(values: Iterable[str]) -> frozenset[str]:
-    """The lower-case header names that `Connection` headers declare to be of this hop only."""
+    """Return the header names, in lower case, that `Connection` headers declare to be hop-by-hop."""
     return frozenset(name.strip().lower() for value in values for name in value.split(","))
 
 
 def text(raw: bytes) -> str:
-    """A header's text: UTF-8, or Latin-1 where it is not that (an event is JSON, and aiohttp would drop those bytes)."""
+    """Decode a header as UTF-8, or else as Latin-1 (an event is JSON, and aiohttp would drop those bytes)."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -125,12 +105,12 @@ def text(raw: bytes) -> str:
 
 def _event_headers(request: web.BaseRequest, client_ip: str) -> dict[str, list[dict[str, str]]]:
     passed: dict[str, list[dict[str, str]]] = {}
-    of_this_hop: frozenset[str] = frozenset()
+    hop_by_hop: frozenset[str] = frozenset()
     if hdrs.CONNECTION in request.headers:
-        of_this_hop = connection_options(request.headers.getall(hdrs.CONNECTION))
+        hop_by_hop = connection_options(request.headers.getall(hdrs.CONNECTION))
     for raw_key, raw_value in request.raw_headers:  # `headers` has the well-known names in aiohttp's spelling
-        key, name, is_passed = _named(raw_key)
-        if not is_passed or name in of_this_hop:
+        key, name, is_passed = _parse_name(raw_key)
+        if not is_passed or name in hop_by_hop:
             continue
         entry = {"key": key, "value": text(raw_value)}
         if name in passed:
@@ -145,15 +125,15 @@ def _event_headers(request: web.BaseRequest, client_ip: str) -> dict[str, list[d
 
 
 @lru_cache(maxsize=1024)
-def _named(raw_key: bytes) -> tuple[str, str, bool]:
-    """A header's name as it was sent, in lower case, and whether CloudFront passes it."""
+def _parse_name(raw_key: bytes) -> tuple[str, str, bool]:
+    """Return a header's name as sent, its name in lower case, and whether CloudFront passes it to the origin."""
     key = raw_key.decode("latin-1")
     name = key.lower()
-    return key, name, name not in _NOT_PASSED and not name.startswith(_OWN_PREFIXES)
+    return key, name, name not in _REMOVED and not name.startswith(_REMOVED_PREFIXES)
 
 
 def _default_origin() -> dict[str, Any]:
-    """The origin of the distribution itself; never called, because the function chooses another or answers."""
+    """Return the distribution's own origin; it is never called, as the function chooses another or generates a response."""
     custom = {
         "customHeaders": {},
         "domainName": "origin.invalid",
