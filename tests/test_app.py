@@ -85,7 +85,7 @@ def test_of_the_public_routes_the_one_for_iam_callers_has_an_iam_authorizer(publ
     assert guarded(public) == {("POST", "/token/iam")}
 
 
-ADMINISTRATORS = re.compile(r"(admin|openapi)(\..*)?|policy\.(?!grants).*|providers\.(versions|origins)|msgspec|yaml")
+ADMINISTRATORS = re.compile(r"(admin|openapi)(\..*)?|policy\.(?!grants$|stored$).*|providers\.(versions|origins)|msgspec|yaml")
 """Modules that administrators alone need."""
 
 
