@@ -56,13 +56,13 @@ def routes(door: Door) -> set[tuple[str, str]]:
     return {(method, path) for path, methods in door.app.routes.items() for method in methods}
 
 
-def test_each_door_registers_its_own_table_of_routes(public: Door, admin: Door) -> None:
+def test_registered_routes(public: Door, admin: Door) -> None:
     """A door has the routes of its table and no other; docs/openapi.json, which is committed, lists them."""
     assert routes(public) == {(one.method, one.path) for one in public_routes.ROUTES}
     assert routes(admin) == {(one.method, one.path) for one in ADMIN}
 
 
-def test_no_path_is_at_both_doors(public: Door, admin: Door) -> None:
+def test_doors_share_no_path(public: Door, admin: Door) -> None:
     """Every path of the administrators' door is under /admin/, and none of the public door's is."""
     assert {path.startswith("/admin/") for _, path in routes(admin)} == {True}
     assert {path.startswith("/admin") for _, path in routes(public)} == {False}
@@ -77,19 +77,24 @@ def guarded(door: Door) -> set[tuple[str, str]]:
     }
 
 
-def test_every_administrators_route_has_an_iam_authorizer(admin: Door) -> None:
+def test_admin_routes_are_signed(admin: Door) -> None:
+    """Every route of the administrators' door has API Gateway's IAM authorizer."""
     assert guarded(admin) == routes(admin)
 
 
-def test_of_the_public_routes_the_one_for_iam_callers_has_an_iam_authorizer(public: Door) -> None:
+def test_public_routes_signed(public: Door) -> None:
+    """Of the public door's routes, only the one for IAM callers has the IAM authorizer."""
     assert guarded(public) == {("POST", "/token/iam")}
 
 
-ADMINISTRATORS = re.compile(r"(admin|openapi)(\..*)?|policy\.(?!grants$|stored$).*|providers\.(versions|origins)|msgspec|yaml")
+ADMINISTRATORS = re.compile(
+    r"(admin|openapi)(\..*)?|policy\.(?!grants$|stored$).*|providers\.(versions|origins)|msgspec|yaml"
+)
 """Modules that administrators alone need."""
 
 
-def test_the_public_door_starts_without_what_administrators_need() -> None:
+def test_public_cold_start() -> None:
+    """The public door starts without importing anything that only administrators need."""
     modules = [
         str(path.relative_to(ROOT / "chalicelib"))[:-3].replace("/", ".")
         for path in (ROOT / "chalicelib").rglob("*.py")
@@ -111,7 +116,8 @@ def test_there_is_no_third_door() -> None:
     assert done.stderr.splitlines()[-1] == "KeyError: 'both'"
 
 
-def test_what_lambda_runs_has_the_public_door_s_routes_and_refuses_without_a_configuration(public: Door) -> None:
+def test_lambda_unconfigured(public: Door) -> None:
+    """What Lambda runs by default is the public door; without a configuration it answers 503."""
     door = Door(app.public_app(functools.partial(wiring.public_ports, {})))
     assert app.app.routes.keys() == public.app.routes.keys()
     answer = door.ask("GET", "/healthz")
@@ -121,7 +127,8 @@ def test_what_lambda_runs_has_the_public_door_s_routes_and_refuses_without_a_con
 # the token endpoint, over HTTP
 
 
-def test_form_and_json_and_jwt_bearer_get_a_token(running: Running) -> None:
+def test_token_request_forms(running: Running) -> None:
+    """A form, JSON and a JWT bearer grant each get a token that works at the edge."""
     form = urlencode(wanted(running.mint("7101"))).encode()
     bearer = {"grant_type": JWT_BEARER, "assertion": running.mint("7101"), "audience": "openai", "grant": "ci"}
     for body, content_type in ((wanted(running.mint("7101")), JSON), (form, FORM), (bearer, JSON)):
@@ -139,24 +146,28 @@ def test_form_and_json_and_jwt_bearer_get_a_token(running: Running) -> None:
         ("GET", "/admin/nothing", 404),
     ],
 )
-def test_what_is_not_there_is_not_there(running: Running, method: str, path: str, status: int) -> None:
+def test_unknown_route(running: Running, method: str, path: str, status: int) -> None:
+    """An unknown path is a 404 and an unknown method a 405, each with its request id."""
     answer = call(method, running.broker + path)
     assert (answer.status, answer.json["request_id"]) == (status, answer.headers["x-request-id"])
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data; boundary=x", "application/jwt"])
-def test_another_content_type_is_a_415(running: Running, content_type: str) -> None:
+def test_other_content_types(running: Running, content_type: str) -> None:
+    """Any content type other than a form or JSON is a 415."""
     answer = call("POST", f"{running.broker}/token", b"x", {"content-type": content_type})
     assert (answer.status, answer.json["error"]) == (415, "invalid_request")
     assert answer.json["request_id"] == answer.headers["x-request-id"]
 
 
-def test_a_body_over_64_kib_is_a_413(running: Running) -> None:
+def test_token_body_limit(running: Running) -> None:
+    """A body over 64 KiB is a 413."""
     answer = call("POST", f"{running.broker}/token", b"x" * (BODY_LIMIT + 1), {"content-type": FORM})
     assert (answer.status, answer.json["error"]) == (413, "invalid_request")
 
 
-def test_every_answer_has_a_request_id_of_its_own_and_is_not_stored(running: Running) -> None:
+def test_every_response_is_traceable(running: Running) -> None:
+    """Every response has a request id of its own and says that it must not be stored."""
     answers = [
         running.exchange(running.mint("7102")),
         running.exchange("made-up"),
@@ -173,14 +184,16 @@ def test_every_answer_has_a_request_id_of_its_own_and_is_not_stored(running: Run
     assert len({one.headers["x-request-id"] for one in answers}) == len(answers)
 
 
-def test_a_refusal_before_verification_is_found_in_the_log_by_its_request_id(running: Running) -> None:
+def test_public_refusal_is_logged(running: Running) -> None:
+    """A refusal before verification is in the log under the response's request id."""
     refused = running.exchange("made-up")
     log = [json.loads(line) for line in running.log.read_text().splitlines() if line.startswith("{")]
     (line,) = [one for one in log if one["request_id"] == refused.headers["x-request-id"]]
     assert (line["door"], line["reason"], line["status"]) == ("public", "not_three_segments", 400)
 
 
-def test_a_refusal_at_the_edge_is_found_in_the_log_by_its_request_id(running: Running) -> None:
+def test_edge_refusal_is_logged(running: Running) -> None:
+    """A refusal at the edge is in the log under the response's request id."""
     refused = running.complete("made-up")
     log = [json.loads(line) for line in running.log.read_text().splitlines() if line.startswith("{")]
     (line,) = [one for one in log if one["request_id"] == refused.headers["x-request-id"]]
@@ -190,7 +203,8 @@ def test_a_refusal_at_the_edge_is_found_in_the_log_by_its_request_id(running: Ru
 # the token endpoint, called as API Gateway calls it
 
 
-def test_a_token_is_answered_with_exactly_these_members(public: Door) -> None:
+def test_token_response_members(public: Door) -> None:
+    """A token response has exactly the members of RFC 8693 and `base_url`."""
     answer = public.ask("POST", "/token", wanted(mint()))
     claims = claims_of(answer.json["access_token"])
     assert answer.json == {
@@ -206,18 +220,21 @@ def test_a_token_is_answered_with_exactly_these_members(public: Door) -> None:
     assert answer.headers["x-request-id"] == "request-1"
 
 
-def test_a_body_in_base64_is_read(public: Door) -> None:
+def test_base64_body(public: Door) -> None:
+    """A body that API Gateway delivers in base64 is read."""
     body = urlencode(wanted(mint())).encode()
     assert public.ask("POST", "/token", body, headers={"content-type": FORM}).status == 200
 
 
-def test_the_audit_has_the_request_id_of_the_answer(parts: Parts, public: Door) -> None:
+def test_audit_has_request_id(parts: Parts, public: Door) -> None:
+    """The audit event of a token has the response's request id."""
     public.ask("POST", "/token", wanted(mint()))
     assert parts.events(request_id="request-1")[0].kind == "token.issued"
 
 
 @pytest.mark.parametrize("name", ["grant_type", "subject_token", "subject_token_type", "audience"])
-def test_a_missing_parameter_is_named(public: Door, name: str) -> None:
+def test_missing_parameter(public: Door, name: str) -> None:
+    """A missing parameter is named in the error."""
     fields = {one: value for one, value in wanted(mint()).items() if one != name}
     answer = public.ask("POST", "/token", fields)
     assert answer.status == 400
@@ -244,39 +261,43 @@ def test_a_missing_parameter_is_named(public: Door, name: str) -> None:
         (b"\xff\xfe", JSON, "invalid_request"),
     ],
 )
-def test_a_faulty_request_is_a_400_with_its_oauth_code(
-    public: Door, body: str | bytes | None, content_type: str, error: str
-) -> None:
+def test_malformed_token_request(public: Door, body: str | bytes | None, content_type: str, error: str) -> None:
+    """A malformed token request is a 400 with the OAuth error code that fits."""
     answer = public.ask("POST", "/token", body, headers={"content-type": content_type})
     assert (answer.status, answer.json["error"]) == (400, error)
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_before_verification_the_answer_is_bare(public: Door) -> None:
+def test_unverified_token_gets_bare_error(public: Door) -> None:
+    """Until a token is verified, the response says nothing but `invalid_grant`."""
     answer = public.ask("POST", "/token", wanted(mint(aud="another")))
     assert answer.json == {"error": "invalid_grant", "request_id": "request-1"}
 
 
-def test_a_retry_with_an_idempotency_key_gets_the_same_claims(public: Door) -> None:
+def test_idempotent_retry(public: Door) -> None:
+    """A retry with the same Idempotency-Key gets the same claims."""
     subject, headers = mint(), {"Idempotency-Key": "0123456789abcdef0123456789abcdef"}
     first, again = (public.ask("POST", "/token", wanted(subject), headers=headers) for _ in range(2))
     assert claims_of(first.json["access_token"]) == claims_of(again.json["access_token"])
 
 
-def test_an_idempotency_key_that_is_too_short_is_a_400(public: Door) -> None:
+def test_short_idempotency_key(public: Door) -> None:
+    """An Idempotency-Key of fewer than 22 characters is a 400."""
     answer = public.ask("POST", "/token", wanted(mint()), headers={"Idempotency-Key": "x" * 21})
     assert answer.status == 400
     assert answer.json["error_description"].startswith("Idempotency-Key must have 22")
 
 
-def test_a_used_up_quota_is_a_429_that_says_when_it_opens(parts: Parts, public: Door) -> None:
+def test_quota_exceeded(parts: Parts, public: Door) -> None:
+    """A used-up quota is a 429 with a Retry-After."""
     parts.apply(grant(quota="{tokens: 1/hour, calls: 9/minute}"))
     assert public.ask("POST", "/token", wanted(mint())).status == 200
     answer = public.ask("POST", "/token", wanted(mint()))
     assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (429, "quota_exceeded", "3600")
 
 
-def test_a_405_says_which_methods_there_are(public: Door) -> None:
+def test_405_names_methods(public: Door) -> None:
+    """A 405 names the allowed methods."""
     answer = public.ask("GET", "/token")
     assert (answer.status, answer.json["error"], answer.headers["allow"]) == (405, "invalid_request", "POST")
 
@@ -284,7 +305,8 @@ def test_a_405_says_which_methods_there_are(public: Door) -> None:
 # the documents
 
 
-def test_the_metadata_say_where_everything_is(public: Door) -> None:
+def test_metadata(public: Door) -> None:
+    """Both metadata documents are the same, and name each endpoint."""
     documents = [
         public.ask("GET", f"/.well-known/{one}") for one in ("oauth-authorization-server", "openid-configuration")
     ]
@@ -299,7 +321,8 @@ def test_the_metadata_say_where_everything_is(public: Door) -> None:
     assert documents[0].headers["cache-control"] == "public, max-age=300"
 
 
-def test_the_jwks_holds_the_public_half_of_the_key_that_signs(parts: Parts, public: Door) -> None:
+def test_jwks_is_public_half(parts: Parts, public: Door) -> None:
+    """The JWKS has the public half of the signing key and nothing else."""
     answer = public.ask("GET", "/.well-known/jwks.json")
     (key,) = answer.json["keys"]
     assert key.keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"}
@@ -313,12 +336,14 @@ def audience_of(public: Door, issuer: str) -> object:
     return answer.json
 
 
-def test_a_job_is_told_for_which_audience_its_issuer_s_tokens_have_to_be(parts: Parts, public: Door) -> None:
+def test_audience_of_issuer(parts: Parts, public: Door) -> None:
+    """A job learns which audience its issuer's tokens must have."""
     parts.apply(grant().replace("audience: keybroker", "audience: keybroker.octo-org"))
     assert audience_of(public, CI) == {"audience": "keybroker.octo-org"}
 
 
-def test_whether_an_issuer_is_registered_is_not_told(parts: Parts, public: Door) -> None:
+def test_audience_hides_registration(parts: Parts, public: Door) -> None:
+    """An unregistered issuer gets the same answer as one with the default audience."""
     parts.apply(grant(to='{aws: "arn:aws:iam::123456789012:role/app"}'))
     assert (
         audience_of(public, "aws")
@@ -331,12 +356,14 @@ def test_whether_an_issuer_is_registered_is_not_told(parts: Parts, public: Door)
 @pytest.mark.parametrize(
     "query", [{}, {"issuer": ""}, {"issuer": "https://a.example/" + "a" * 2_000}, {"issuer": CI, "more": "1"}]
 )
-def test_a_question_about_no_one_issuer_is_400(public: Door, query: dict[str, str]) -> None:
+def test_audience_needs_one_issuer(public: Door, query: dict[str, str]) -> None:
+    """A query that does not name exactly one issuer is a 400."""
     answer = public.ask("GET", "/audience", query=query)
     assert (answer.status, answer.json["error"]) == (400, "invalid_request")
 
 
-def test_healthz_is_200_while_the_state_can_be_read_and_503_when_not(parts: Parts, public: Door) -> None:
+def test_healthz(parts: Parts, public: Door) -> None:
+    """/healthz is 200 while state can be read, and 503 otherwise."""
     answer = public.ask("GET", "/healthz")
     assert (answer.status, answer.json) == (200, {"status": "ok"})
     (parts.directory / "state.db").rename(parts.directory / "gone.db")
@@ -346,7 +373,8 @@ def test_healthz_is_200_while_the_state_can_be_read_and_503_when_not(parts: Part
 # administration
 
 
-def test_an_unsigned_request_is_a_403(running: Running) -> None:
+def test_unsigned_is_403(running: Running) -> None:
+    """An unsigned request is a 403 at every signed route."""
     for (method, resource), (_, parameters) in ASKED.items():
         path = resource.format(**{name: quote(value, safe="") for name, value in parameters.items()})
         answer = call(method, running.broker + path, b"{}" if method in ("POST", "PUT") else None)
@@ -379,9 +407,8 @@ ASKED: Mapping[tuple[str, str], tuple[object, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("identity", [None, {}, {"userArn": None}, {"userArn": ""}, {"user": "ada", "sourceIp": "::1"}])
-def test_without_an_identity_of_api_gateway_s_nothing_is_done(
-    parts: Parts, admin: Door, identity: dict[str, str] | None
-) -> None:
+def test_admin_needs_identity(parts: Parts, admin: Door, identity: dict[str, str] | None) -> None:
+    """Without an identity from API Gateway every administrators' route is a 403 that changes nothing."""
     before, version = len(parts.events()), parts.control.current().version
     claimed = {"x-amzn-user-arn": ADA, "authorization": "AWS4-HMAC-SHA256 Credential=x", "if-match": f'"{version}"'}
     assert ASKED.keys() == routes(admin)
@@ -393,7 +420,8 @@ def test_without_an_identity_of_api_gateway_s_nothing_is_done(
     assert (len(parts.events()), parts.control.current().version) == (before, version)
 
 
-def test_what_was_refused_without_an_identity_is_done_with_one(parts: Parts, admin: Door) -> None:
+def test_admin_with_identity(parts: Parts, admin: Door) -> None:
+    """With an identity, the same requests succeed."""
     if_match = {"if-match": f'"{parts.control.current().version}"'}
     for (method, resource), (body, parameters) in ASKED.items():
         answer = admin.administer(method, resource, body, parameters=parameters, headers=if_match)
@@ -401,7 +429,8 @@ def test_what_was_refused_without_an_identity_is_done_with_one(parts: Parts, adm
         assert answer.status == (404 if method == "DELETE" else 201 if made else 200), answer
 
 
-def test_a_query_parameter_that_is_none_of_a_route_s_is_refused_and_nothing_is_done(parts: Parts, admin: Door) -> None:
+def test_unknown_query_parameter(parts: Parts, admin: Door) -> None:
+    """An unknown, repeated or malformed query parameter is a 400 at every administrators' route, and changes nothing."""
     if_match = {"if-match": f'"{parts.control.current().version}"'}
     before, version = len(parts.events()), parts.control.current().version
     queries: list[dict[str, str | list[str]]] = [{"dryrun": "true"}, {"dry_run": ["false", "true"]}, {"": "x"}]
@@ -415,9 +444,8 @@ def test_a_query_parameter_that_is_none_of_a_route_s_is_refused_and_nothing_is_d
 
 
 @pytest.mark.parametrize("identity", [None, {}, {"userArn": ADA}, {"user": "ada", "sourceIp": "::1"}])
-def test_without_an_identity_of_api_gateway_s_there_is_no_token_by_iam(
-    parts: Parts, public: Door, identity: dict[str, str] | None
-) -> None:
+def test_token_iam_needs_identity(parts: Parts, public: Door, identity: dict[str, str] | None) -> None:
+    """Without an identity from API Gateway, /token/iam issues nothing and records nothing."""
     before = len(parts.events())
     claimed = {"x-amzn-user-arn": ADA, "authorization": "AWS4-HMAC-SHA256 Credential=x"}
     answer = public.ask("POST", "/token/iam", {"audience": "openai"}, identity=identity, headers=claimed)
@@ -425,7 +453,8 @@ def test_without_an_identity_of_api_gateway_s_there_is_no_token_by_iam(
     assert len(parts.events()) == before
 
 
-def test_a_revocation_is_answered_with_201_once_it_is_in_force(parts: Parts, admin: Door) -> None:
+def test_revoke_is_in_force(parts: Parts, admin: Door) -> None:
+    """A 201 means that the revocation is in force and recorded."""
     token = parts.token()
     answer = admin.administer("POST", REVOCATIONS, revocation(until=NOW + 60))
     assert answer.status == 201
@@ -452,7 +481,8 @@ def test_a_revocation_is_answered_with_201_once_it_is_in_force(parts: Parts, adm
     }
 
 
-def test_a_revocation_is_lifted_by_its_id(parts: Parts, admin: Door) -> None:
+def test_restore_by_id(parts: Parts, admin: Door) -> None:
+    """Restoring by id ends the block, once, with one audit event."""
     made = admin.administer("POST", REVOCATIONS, revocation()).json["id"]
     resource, parameters = f"{REVOCATIONS}/{{revocation_id}}", {"revocation_id": made}
     for _ in range(2):  # lifting twice changes nothing
@@ -464,7 +494,8 @@ def test_a_revocation_is_lifted_by_its_id(parts: Parts, admin: Door) -> None:
     parts.admit(parts.token())
 
 
-def test_a_revocation_that_is_not_there_is_a_404(admin: Door) -> None:
+def test_restore_unknown(admin: Door) -> None:
+    """Restoring an unknown revocation is a 404 as an RFC 9457 problem."""
     resource, parameters = f"{REVOCATIONS}/{{revocation_id}}", {"revocation_id": "nothing"}
     answer = admin.administer("DELETE", f"{REVOCATIONS}/nothing", resource=resource, parameters=parameters)
     assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
@@ -494,9 +525,8 @@ def test_a_revocation_that_is_not_there_is_a_404(admin: Door) -> None:
         (revocation(more=1), "unknown members: more"),
     ],
 )
-def test_a_faulty_revocation_is_a_problem_that_names_the_fault(
-    parts: Parts, admin: Door, body: object, detail: str
-) -> None:
+def test_malformed_revocation(parts: Parts, admin: Door, body: object, detail: str) -> None:
+    """A malformed revocation is a problem that names the fault, and nothing is revoked."""
     answer = admin.administer("POST", REVOCATIONS, body)
     assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
     assert (answer.json["title"], answer.json["status"], answer.json["type"]) == ("invalid_request", 400, "about:blank")
@@ -504,11 +534,13 @@ def test_a_faulty_revocation_is_a_problem_that_names_the_fault(
     assert parts.events(kind="revocation.made") == ()
 
 
-def test_a_revocation_over_64_kib_is_a_413(admin: Door) -> None:
+def test_revocation_body_limit(admin: Door) -> None:
+    """A revocation over 64 KiB is a 413."""
     assert admin.administer("POST", REVOCATIONS, " " * (BODY_LIMIT + 1)).status == 413
 
 
-def test_the_audit_is_filtered(parts: Parts, admin: Door) -> None:
+def test_audit_filters(parts: Parts, admin: Door) -> None:
+    """Each filter of the audit selects exactly the events with that value."""
     parts.exchange(request_id="r-1")
     parts.exchange(mint(NOW + 50, repository_id="5"), NOW + 50, request_id="r-2")
     with pytest.raises(Refusal, match="no_grant"):
@@ -528,7 +560,8 @@ def test_the_audit_is_filtered(parts: Parts, admin: Door) -> None:
     assert found(principal="nobody") == []
 
 
-def test_the_audit_is_paged_newest_first_without_gap_or_repetition(parts: Parts, admin: Door) -> None:
+def test_audit_pages(parts: Parts, admin: Door) -> None:
+    """The audit's pages list every event once, newest first."""
     for number in range(5):
         parts.exchange(request_id=f"r-{number}")
     seen: list[str] = []
@@ -543,7 +576,8 @@ def test_the_audit_is_paged_newest_first_without_gap_or_repetition(parts: Parts,
     assert page["next"] is None
 
 
-def test_a_page_has_as_many_items_as_its_limit_and_50_without_one(parts: Parts, admin: Door) -> None:
+def test_page_size(parts: Parts, admin: Door) -> None:
+    """A page has at most `limit` items, and 50 by default."""
     for number in range(PAGE_LIMIT + 1):
         parts.ledger.record(replace(parts.event(), id=str(number)))
     sizes = [len(admin.administer("GET", AUDIT, query={"limit": one}).json["items"]) for one in ("1", str(PAGE_LIMIT))]
@@ -571,7 +605,8 @@ def test_a_page_has_as_many_items_as_its_limit_and_50_without_one(parts: Parts, 
         {"after": "1 OR 1"},
     ],
 )
-def test_a_filter_or_cursor_that_is_none_is_a_400(admin: Door, query: dict[str, str]) -> None:
+def test_audit_bad_query(admin: Door, query: dict[str, str]) -> None:
+    """An invalid filter or cursor is a 400."""
     answer = admin.administer("GET", AUDIT, query=query)
     assert (answer.status, answer.json["title"]) == (400, "invalid_request")
 
@@ -584,9 +619,8 @@ def _raise(*_: object) -> NoReturn:
 
 
 @pytest.mark.parametrize("door", ["public", "admin"])
-def test_a_fault_of_ours_is_a_500_and_a_log_line_without_its_text(
-    parts: Parts, caplog: pytest.LogCaptureFixture, door: str
-) -> None:
+def test_internal_fault(parts: Parts, caplog: pytest.LogCaptureFixture, door: str) -> None:
+    """An internal fault is a 500 and one log line, both without the exception's text."""
     caplog.set_level(logging.DEBUG)
     if door == "public":
         faulty = Door(app.public_app(lambda: replace(parts.public_ports(), clock=_raise)))
@@ -600,7 +634,8 @@ def test_a_fault_of_ours_is_a_500_and_a_log_line_without_its_text(
     assert all(one.exc_info is None for one in caplog.records)
 
 
-def test_ports_that_cannot_be_made_are_tried_again_at_the_next_request(parts: Parts) -> None:
+def test_ports_are_retried(parts: Parts) -> None:
+    """Ports that could not be made are made at the next request."""
     tries = [Unavailable("secret_file_unreadable"), None]
 
     def ports() -> PublicPorts:
@@ -624,16 +659,18 @@ def test_ports_that_cannot_be_made_are_tried_again_at_the_next_request(parts: Pa
         (lambda door: door.ask("GET", "/token"), "unsupported", 405),
     ],
 )
-def test_each_refusal_is_one_log_line_with_its_reason(
+def test_refusal_log_line(
     public: Door, caplog: pytest.LogCaptureFixture, ask: Callable[[Door], Answer], reason: str, status: int
 ) -> None:
+    """Each refusal is one log line with its reason."""
     caplog.set_level(logging.INFO, logger="keybroker")
     assert ask(public).status == status
     (line,) = [one.getMessage() for one in caplog.records if one.name == "keybroker"]
     assert json.loads(line) == {"door": "public", "reason": reason, "status": status, "request_id": "request-1"}
 
 
-def test_an_answer_of_200_is_no_log_line(public: Door, caplog: pytest.LogCaptureFixture) -> None:
+def test_success_is_not_logged(public: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """A success writes no log line."""
     caplog.set_level(logging.INFO, logger="keybroker")
     assert public.ask("POST", "/token", wanted(mint(iss=CI))).status == 200
     assert [one for one in caplog.records if one.name == "keybroker"] == []

@@ -58,7 +58,7 @@ def _value(value: object, prefix: str) -> str:
 
 def _header(header: object) -> str:
     # SECURITY: a header that says where a call goes, how long it is or who sent it is no place for a key
-    # (test_a_header_that_means_something_else_is_refused).
+    # (test_reserved_header).
     fits = isinstance(header, str) and len(header) <= HEADER_LIMIT and _HEADER.fullmatch(header)
     if not isinstance(header, str) or not fits or header in _TAKEN or header.startswith(_TAKEN_PREFIXES):
         raise _malformed("header must be the name of a header for keys, in lower case, such as x-api-key")

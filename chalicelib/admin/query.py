@@ -59,7 +59,7 @@ class Asked:
 def read(request: Request, *allowed: str) -> Asked:
     """Return the parameters of a request that has no others; raises Refusal `malformed_request` that names the allowed."""
     # SECURITY: a misspelt `dry_run` must not do the thing, nor one that says two things at once
-    # (test_a_misspelt_dry_run_changes_nothing).
+    # (test_misspelt_dry_run).
     if request.query.keys() - set(allowed) or request.repeated:
         there_are = f"there are {', '.join(allowed)}, each once" if allowed else "there are none at this route"
         raise malformed(f"unknown or repeated query parameters: {there_are}")

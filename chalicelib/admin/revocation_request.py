@@ -33,7 +33,7 @@ def read(fields: object, revocation_id: str, author: str, now: int) -> Revocatio
 def id_of(author: str, idempotency_key: str) -> str:
     """Return the id of the revocation that this author asks for with this Idempotency-Key, however often."""
     # SECURITY: the author is part of it, so nobody meets another's revocation by sending its key
-    # (test_the_same_key_of_another_author_is_another_revocation).
+    # (test_key_is_per_author).
     return "retry-" + hashlib.sha256(json.dumps([author, idempotency_key]).encode()).hexdigest()[:40]
 
 

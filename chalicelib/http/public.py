@@ -80,7 +80,7 @@ def audience(request: Request, ports: PublicPorts) -> Response:
     target = RevocationTarget("issuer", issuer)
     found = ports.broker.ledger.find(StateQuery((target,), issuer, "", None, ports.clock())).issuer
     # SECURITY: an issuer that nobody registered is answered like one with the usual audience, for anybody may ask
-    # (test_whether_an_issuer_is_registered_is_not_told).
+    # (test_audience_hides_registration).
     return Response({"audience": found.audience if found else USUAL_AUDIENCE}, headers=_PUBLIC)  # AWS itself has none
 
 

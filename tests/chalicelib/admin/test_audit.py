@@ -33,7 +33,8 @@ def ask(door: Door, accept: str, **query: str) -> Answer:
         "application/json,application/x-ndjson",
     ],
 )
-def test_whoever_accepts_json_lines_gets_the_page_s_events_one_per_line(parts: Parts, door: Door, accept: str) -> None:
+def test_json_lines(parts: Parts, door: Door, accept: str) -> None:
+    """A client that accepts JSON lines gets the page's events, one per line."""
     for number in range(3):
         parts.exchange(request_id=f"r-{number}")
     answer = ask(door, accept, kind="token.issued")
@@ -45,14 +46,16 @@ def test_whoever_accepts_json_lines_gets_the_page_s_events_one_per_line(parts: P
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "application/json", "application/jsonlx", "text/plain"])
-def test_whoever_does_not_gets_one_object(parts: Parts, door: Door, accept: str) -> None:
+def test_json_by_default(parts: Parts, door: Door, accept: str) -> None:
+    """Any other client gets one JSON object."""
     parts.token()
     answer = ask(door, accept)
     assert "content-type" not in answer.headers  # API Gateway's own, then: application/json
     assert answer.json.keys() == {"items", "next"}
 
 
-def test_the_next_page_is_a_link_that_asks_for_the_same(parts: Parts, door: Door) -> None:
+def test_next_link(parts: Parts, door: Door) -> None:
+    """The next page is a Link that repeats the query."""
     for number in range(5):
         parts.exchange(request_id=f"r-{number}")
     query, seen = {"principal": SUB, "kind": "token.issued", "limit": "2"}, []
@@ -70,7 +73,8 @@ def test_the_next_page_is_a_link_that_asks_for_the_same(parts: Parts, door: Door
     assert seen == ["r-4", "r-3", "r-2", "r-1", "r-0"]
 
 
-def test_what_was_asked_cannot_break_out_of_the_link(parts: Parts, door: Door) -> None:
+def test_link_is_escaped(parts: Parts, door: Door) -> None:
+    """Query values cannot break out of the Link header."""
     odd = 'a>; rel="evil", <https://evil.example/\r\nx-evil: 1&limit=9'
     parts.ledger.record(parts.event())
     parts.ledger.record(parts.event())
@@ -80,17 +84,20 @@ def test_what_was_asked_cannot_break_out_of_the_link(parts: Parts, door: Door) -
     assert re.fullmatch(r'<\?[A-Za-z0-9%&=._~-]+>; rel="next"', link)
 
 
-def test_no_events_are_no_lines(door: Door) -> None:
+def test_no_lines(door: Door) -> None:
+    """No events are an empty body."""
     answer = ask(door, LINES, principal="nobody")
     assert (answer.status, answer.body) == (200, b"")
 
 
-def test_a_refusal_is_a_problem_whatever_is_accepted(door: Door) -> None:
+def test_refusal_is_a_problem(door: Door) -> None:
+    """A refusal is a problem document whatever the client accepts."""
     answer = ask(door, LINES, limit="0")
     assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
 
 
-def test_over_http_the_link_leads_to_the_next_page(running: Running) -> None:
+def test_next_link_over_http(running: Running) -> None:
+    """Over HTTP, the Link leads to the next page."""
     for _ in range(3):
         running.token("8401")
     query = "?" + urlencode({"principal": running.sub("8401"), "limit": "2"})
@@ -114,12 +121,14 @@ def test_over_http_the_link_leads_to_the_next_page(running: Running) -> None:
         ),
     ],
 )
-def test_a_parameter_that_is_none_is_said(door: Door, query: dict[str, str], detail: str) -> None:
+def test_bad_parameter(door: Door, query: dict[str, str], detail: str) -> None:
+    """An invalid parameter is a 400 that says what is allowed."""
     answer = ask(door, "", **query)
     assert (answer.status, answer.json["title"], answer.json["detail"]) == (400, "invalid_request", detail)
 
 
-def test_until_0_is_a_time_too(parts: Parts, door: Door) -> None:
+def test_until_0(parts: Parts, door: Door) -> None:
+    """`until=0` is a time, and matches nothing."""
     parts.token()
     assert ask(door, "", until="0").json["items"] == []
 
@@ -131,7 +140,8 @@ def check(door: Door, **query: Any) -> Answer:  # noqa: ANN401  text, or a list 
     return door.administer("GET", f"{AUDIT}/check", query=query)
 
 
-def test_a_window_is_checked_against_the_counters(parts: Parts, door: Door) -> None:
+def test_audit_check(parts: Parts, door: Door) -> None:
+    """A window's events are compared with its counters."""
     parts.token()
     answer = check(door, window="hour", start=str(NOW))
     assert (answer.status, answer.json) == (
@@ -156,7 +166,8 @@ def test_a_window_is_checked_against_the_counters(parts: Parts, door: Door) -> N
     )
 
 
-def test_without_parameters_it_is_yesterday(door: Door) -> None:
+def test_audit_check_default(door: Door) -> None:
+    """Without parameters, yesterday is checked."""
     found = check(door).json
     assert (found["window"], found["end"]) == ("day", NOW - NOW % 86400)
 
@@ -171,6 +182,7 @@ def test_without_parameters_it_is_yesterday(door: Door) -> None:
         ({"at": "1"}, "unknown or repeated query parameters: there are window, start, each once"),
     ],
 )  # fmt: skip
-def test_a_window_that_cannot_be_checked_is_said(door: Door, query: dict[str, str], detail: str) -> None:
+def test_audit_check_bad_query(door: Door, query: dict[str, str], detail: str) -> None:
+    """A window that cannot be checked is a 400 that says why."""
     answer = check(door, **query)
     assert (answer.status, answer.json["title"], answer.json["detail"]) == (400, "invalid_request", detail)

@@ -22,7 +22,8 @@ def check(parts: Parts, window: str = "day", now: int = AFTER, pages: int = 100)
 
 
 @pytest.mark.parametrize("window", ["hour", "day"])
-def test_each_token_issued_is_one_event_and_is_counted_once(parts: Parts, window: str) -> None:
+def test_agreement(parts: Parts, window: str) -> None:
+    """Each token issued is one event and is counted once."""
     for number in range(3):
         parts.token()
         parts.token(repository_id=str(number))
@@ -41,7 +42,8 @@ def test_each_token_issued_is_one_event_and_is_counted_once(parts: Parts, window
     }
 
 
-def test_a_retry_is_neither_an_event_nor_counted(parts: Parts) -> None:
+def test_retry_is_not_counted(parts: Parts) -> None:
+    """A retry is neither an event nor counted."""
     subject = mint()
     for _ in range(3):
         parts.exchange(subject, idempotency_key="0123456789abcdef0123456789abcdef")
@@ -49,14 +51,16 @@ def test_a_retry_is_neither_an_event_nor_counted(parts: Parts) -> None:
     assert (found.issued_events, found.counted, found.agree) == (1, 1, True)
 
 
-def test_what_was_issued_in_another_window_is_not_counted_in_this(parts: Parts) -> None:
+def test_other_windows(parts: Parts) -> None:
+    """Tokens of another window are not counted in this one."""
     for at in (NOW - 1, NOW, NOW + HOUR - 1, NOW + HOUR):
         parts.exchange(mint(now=at), at)
     found = check(parts, "hour")
     assert (found.issued_events, found.counted, found.agree) == (2, 2, True)
 
 
-def test_an_event_that_is_gone_is_found(parts: Parts) -> None:
+def test_missing_event(parts: Parts) -> None:
+    """A token that was counted but has no event is a mismatch."""
     parts.token()
     parts.token()
     with parts.state.writing() as connection:
@@ -65,7 +69,8 @@ def test_an_event_that_is_gone_is_found(parts: Parts) -> None:
     assert (found.agree, found.differing) == (False, (Mismatch(SUB, "app", 1, 2),))
 
 
-def test_an_event_that_was_never_counted_is_found(parts: Parts) -> None:
+def test_uncounted_event(parts: Parts) -> None:
+    """An event that was never counted is a mismatch."""
     parts.token()
     record(parts, issued(9, principal=SUB), issued(10))
     found = check(parts)
@@ -74,9 +79,8 @@ def test_an_event_that_was_never_counted_is_found(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize(("events", "repositories"), [(201, 1), (1, 201)])
-def test_what_was_not_looked_at_whole_is_not_complete_and_says_nothing_differs(
-    parts: Parts, events: int, repositories: int
-) -> None:
+def test_incomplete(parts: Parts, events: int, repositories: int) -> None:
+    """A check that did not read everything is not complete, and reports no mismatch."""
     record(parts, *(issued(number) for number in range(events)))
     with parts.state.writing() as connection:
         start = NOW - NOW % DAY
@@ -107,14 +111,16 @@ class Busy:
         return page
 
 
-def test_tokens_that_are_issued_while_it_looks_at_a_running_window_are_no_difference(parts: Parts) -> None:
+def test_issued_during_check(parts: Parts) -> None:
+    """Tokens issued while a running window is checked are no mismatch."""
     parts.token()
     busy = Busy(parts)
     found = completeness.check(Span.containing("day", NOW, NOW), busy, SqliteUsage(parts.state), NOW)
     assert (found.agree, found.issued_events, found.counted, len(busy.looks)) == (True, 2, 3, 1)
 
 
-def test_what_differs_in_a_running_window_is_found_all_the_same(parts: Parts) -> None:
+def test_mismatch_in_running_window(parts: Parts) -> None:
+    """A mismatch in a running window is found."""
     record(parts, issued(9))
     assert check(parts, now=NOW).differing == (Mismatch(f"{CI}|repository_id:9", "app", 1, 0),)
 
@@ -123,17 +129,20 @@ def test_what_differs_in_a_running_window_is_found_all_the_same(parts: Parts) ->
 
 
 @pytest.mark.parametrize(("window", "length"), [("hour", HOUR), ("day", DAY)])
-def test_without_a_start_it_is_the_newest_window_that_is_over(window: str, length: int) -> None:
+def test_default_window(window: str, length: int) -> None:
+    """Without a start, it is the newest window that is over."""
     span = Span.containing(window, None, NOW + 5)
     assert span.end <= NOW + 5 < span.end + length
     assert span.end - span.start == length
 
 
-def test_any_time_in_a_window_names_it() -> None:
+def test_window_containing() -> None:
+    """Any time within a window selects it."""
     assert Span.containing("hour", NOW + 59, NOW + 60) == Span.containing("hour", NOW, NOW + 60) == Span("hour", NOW)
 
 
-def test_a_window_is_checked_while_its_counters_are_kept_and_not_ahead() -> None:
+def test_window_bounds() -> None:
+    """A window can be checked from its beginning until its counters may be gone."""
     ended = Span("hour", NOW).end
     assert Span.containing("hour", NOW, ended + COUNTERS_KEPT - 1) == Span("hour", NOW)
     for at, now in ((NOW, ended + COUNTERS_KEPT), (NOW + HOUR, NOW), (0, NOW), (99_999_999_999, NOW)):
@@ -141,7 +150,8 @@ def test_a_window_is_checked_while_its_counters_are_kept_and_not_ahead() -> None
             Span.containing("hour", at, now)
 
 
-def test_state_that_is_away_is_said_and_not_taken_for_agreement(parts: Parts) -> None:
+def test_check_unavailable(parts: Parts) -> None:
+    """Unavailable state is an error, never agreement."""
     (parts.directory / "state.db").rename(parts.directory / "gone.db")
     with pytest.raises(Unavailable):
         check(parts)

@@ -63,7 +63,8 @@ def three(parts: Parts) -> dict[str, str]:
     }
 
 
-def test_each_scope_cuts_off_those_whose_tokens_are_of_it_and_nobody_else(parts: Parts) -> None:
+def test_each_scope(parts: Parts) -> None:
+    """Each scope cuts off exactly the principals with live tokens of the target."""
     tokens = three(parts)
     jti = str(claims_of(tokens[OTHER])["jti"])
     assert sorted(subs(of(parts, "everything", "*"))) == sorted([SUB, OTHER, POD])
@@ -81,7 +82,8 @@ def test_each_scope_cuts_off_those_whose_tokens_are_of_it_and_nobody_else(parts:
 @pytest.mark.parametrize(
     ("scope", "target"), [("principal", SUB), ("grant", "pods"), ("issuer", CI), ("key", "openai")]
 )
-def test_whom_it_names_the_real_thing_cuts_off_and_nobody_else(parts: Parts, scope: str, target: str) -> None:
+def test_estimate_matches_revocation(parts: Parts, scope: str, target: str) -> None:
+    """The estimate names exactly the principals that the revocation then cuts off."""
     tokens = three(parts)
     named = set(subs(of(parts, scope, target)))
     parts.revoke(scope, target)
@@ -93,7 +95,8 @@ def test_whom_it_names_the_real_thing_cuts_off_and_nobody_else(parts: Parts, sco
             parts.admit(token)
 
 
-def test_tokens_grants_and_calls_are_counted_for_each_principal_who_calls_most_first(parts: Parts) -> None:
+def test_counts_and_order(parts: Parts) -> None:
+    """Tokens, grants and calls are counted per principal, most calls first."""
     text = grant() + "  both:\n    key: openai\n    to: {issuer: ci, claims: {repository_id: '1234'}}\n"
     parts.apply(text + "    scope: ['GET:/v1/models']\n    quota: {tokens: 9/hour, calls: 9/minute}\n")
     first, second = (parts.exchange(mint(), grant=name).access_token for name in ("app", "both"))
@@ -111,39 +114,45 @@ def test_tokens_grants_and_calls_are_counted_for_each_principal_who_calls_most_f
     assert [one.name for one in found.principals] == ["octo-org/app"] * 2
 
 
-def test_a_token_that_has_expired_is_cut_off_by_nothing(parts: Parts) -> None:
+def test_expired_token(parts: Parts) -> None:
+    """An expired token is not counted."""
     record(parts, issued(1), issued(2, expires=NOW + 60), issued(3, NOW - TTL_CEILING, expires=NOW))
     assert len(subs(of(parts, "grant", "app", NOW + 59))) == 2
     assert subs(of(parts, "grant", "app", NOW + 60)) == [issued(1).principal]
     assert subs(of(parts, "grant", "app", NOW + 900)) == []
 
 
-def test_a_token_lives_as_long_as_its_event_says_up_to_the_ceiling(parts: Parts) -> None:
+def test_token_lifetime(parts: Parts) -> None:
+    """A token counts as live until the expiry in its event."""
     record(parts, issued(1, NOW - TTL_CEILING + 1, expires=NOW + 1))
     assert subs(of(parts, "everything", "*")) == [issued(1).principal]
 
 
-def test_a_refused_token_is_not_a_live_one(parts: Parts) -> None:
+def test_refused_token(parts: Parts) -> None:
+    """A refused token is not counted."""
     with pytest.raises(Refusal, match="no_grant"):
         parts.exchange(mint(ref="x"))
     assert subs(of(parts, "principal", SUB)) == []
 
 
 @pytest.mark.parametrize("scope", ["issuer", "key", "grant"])
-def test_what_never_was_is_refused_as_the_real_thing_would_be(parts: Parts, scope: str) -> None:
+def test_unknown_target(parts: Parts, scope: str) -> None:
+    """A target that never existed is refused as a revocation of it would be."""
     with pytest.raises(Refusal) as caught:
         of(parts, scope, "no-such")
     refused = caught.value
     assert (refused.reason, refused.error, refused.status) == ("no_such_thing", "not_found", 404)
 
 
-def test_a_grant_that_is_gone_but_was_revoked_once_can_be_asked_about(parts: Parts) -> None:
+def test_removed_grant(parts: Parts) -> None:
+    """A grant that was removed can be estimated if it was revoked once."""
     parts.restore(parts.revoke("grant", "app"))
     parts.apply(grant().replace("  app:", "  later:"))
     assert of(parts, "grant", "app").complete
 
 
-def test_so_many_events_are_looked_at_and_past_them_it_says_that_it_is_not_complete(parts: Parts) -> None:
+def test_estimate_limit(parts: Parts) -> None:
+    """Beyond the limit of events, the estimate is not complete."""
     record(parts, *(issued(number) for number in range(LOOKED_AT)))
     found = of(parts, "everything", "*")
     assert (len(found.principals), found.complete) == (LOOKED_AT, True)
@@ -153,7 +162,8 @@ def test_so_many_events_are_looked_at_and_past_them_it_says_that_it_is_not_compl
     assert of(parts, "principal", issued(7).principal).complete
 
 
-def test_state_that_is_away_is_said_and_not_taken_for_nobody(parts: Parts) -> None:
+def test_estimate_unavailable(parts: Parts) -> None:
+    """Unavailable state is an error, never an empty estimate."""
     (parts.directory / "state.db").rename(parts.directory / "gone.db")
     with pytest.raises(Unavailable):
         of(parts, "everything", "*")

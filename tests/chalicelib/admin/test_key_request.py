@@ -30,28 +30,33 @@ def parts_of(made: ProviderKey) -> tuple[str, str, str, str, str]:
     return made.version, made.origin, made.header, made.prefix, made.value
 
 
-def test_what_is_not_sent_is_the_provider_s_own() -> None:
+def test_provider_defaults() -> None:
+    """Whatever is left out is the provider's default."""
     assert parts_of(key()) == ("v-1", "https://api.openai.com", "authorization", "Bearer ", VALUE)
     assert parts_of(key("anthropic")) == ("v-1", "https://api.anthropic.com", "x-api-key", "", VALUE)
 
 
-def test_origin_header_and_prefix_may_be_others() -> None:
+def test_overrides() -> None:
+    """Origin, header and prefix can be overridden."""
     more = {"origin": "https://api.example.com", "header": "x-token", "prefix": "Token "}
     assert parts_of(key("generic", **more)) == ("v-1", "https://api.example.com", "x-token", "Token ", VALUE)
 
 
-def test_a_header_of_another_name_has_no_prefix_unless_one_is_sent() -> None:
+def test_other_header_has_no_prefix() -> None:
+    """A different header has no prefix unless one is sent."""
     assert key(header="x-api-key").prefix == ""
     assert key(header="authorization").prefix == "Bearer "
     assert key(header="authorization", prefix="").prefix == ""
 
 
-def test_a_generic_key_has_to_name_its_origin() -> None:
+def test_generic_needs_origin() -> None:
+    """A key of the generic provider must name its origin."""
     assert malformed({"value": VALUE}, "generic") == "origin must be named, for this provider has none of its own"
 
 
 @pytest.mark.parametrize("value", ["x", "~", "a b", "sk " * 2 + "k", "!" * VALUE_LIMIT])
-def test_a_value_is_printable_ascii_of_bounded_size(value: str) -> None:
+def test_value_characters(value: str) -> None:
+    """A value is 1 to 8192 printable ASCII characters."""
     assert key(value=value).value == value
 
 
@@ -63,19 +68,22 @@ def test_a_value_is_printable_ascii_of_bounded_size(value: str) -> None:
         *("\u00e9", "\u202e" + VALUE, "\ud800", "\uff11\uff12\uff13"),
     ],
 )
-def test_any_other_value_is_refused_and_not_quoted(value: Any) -> None:  # noqa: ANN401  whatever JSON can hold
+def test_bad_value(value: Any) -> None:  # noqa: ANN401  whatever JSON can hold
+    """Any other value is refused and not quoted."""
     text = f"value must be 1 to {VALUE_LIMIT} printable ASCII characters, without spaces at the ends"
     assert malformed({"value": value}) == text
 
 
-def test_a_value_with_its_prefix_would_have_it_twice() -> None:
+def test_value_with_prefix() -> None:
+    """A value that starts with the prefix is refused: the key would have it twice."""
     for value in (f"Bearer {VALUE}", f"bearer {VALUE}"):
         assert malformed({"value": value}) == "value must be the key alone: the prefix is put before it"
     assert key("anthropic", value=f"Bearer {VALUE}").value == f"Bearer {VALUE}"
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-api-key", "api-key", "x-goog-api-key", "x-auth-token", "token"])
-def test_a_header_is_one_for_keys(header: str) -> None:
+def test_header_for_keys(header: str) -> None:
+    """The headers that providers use for keys are accepted."""
     assert key(header=header).header == header
 
 
@@ -86,7 +94,8 @@ def test_a_header_is_one_for_keys(header: str) -> None:
         *(None, 5, True, ["x-api-key"], {}),
     ],
 )  # fmt: skip
-def test_a_header_that_is_none_is_refused(header: object) -> None:
+def test_bad_header(header: object) -> None:
+    """A header that is not a lower-case header name is refused."""
     assert malformed({"value": VALUE, "header": header}) == HEADER_TEXT
 
 
@@ -101,14 +110,16 @@ def test_a_header_that_is_none_is_refused(header: object) -> None:
         *("sec-fetch-mode", "access-control-allow-origin", "x-http-method-override", "x-request-id", "cf-connecting-ip"),
     ],
 )  # fmt: skip
-def test_a_header_that_means_something_else_is_refused(header: str) -> None:
+def test_reserved_header(header: str) -> None:
+    """A header with another meaning (routing, framing, sender) is refused."""
     assert malformed({"value": VALUE, "header": header}) == HEADER_TEXT
 
 
 @pytest.mark.parametrize(
     "prefix", [None, 5, " Bearer", "Bearer\t", "a\r\nb", "\u00e9", "x" * (PREFIX_LIMIT + 1), "\x00"]
 )
-def test_a_prefix_is_printable_ascii_of_bounded_size(prefix: object) -> None:
+def test_bad_prefix(prefix: object) -> None:
+    """A prefix is at most 64 printable ASCII characters and does not start with a space."""
     text = f"prefix must be at most {PREFIX_LIMIT} printable ASCII characters, and begin with no space"
     assert malformed({"value": VALUE, "prefix": prefix}) == text
 
@@ -117,20 +128,24 @@ def test_a_prefix_is_printable_ascii_of_bounded_size(prefix: object) -> None:
     "fields",
     [None, [], VALUE, [VALUE], 5, {VALUE: ""}, {"value": VALUE, "Origin": "x"}, {"value": VALUE, VALUE: VALUE}],
 )
-def test_a_body_of_another_shape_is_refused_without_naming_what_is_in_it(fields: object) -> None:
+def test_bad_shape(fields: object) -> None:
+    """A body of another shape is refused without quoting it."""
     assert malformed(fields) == "the body must be a JSON object; its members are value, origin, header, prefix"
 
 
 @pytest.mark.parametrize("name", ["origin", "header", "prefix"])
-def test_a_key_that_is_sent_as_something_else_is_not_quoted(name: str) -> None:
+def test_misplaced_key_is_not_quoted(name: str) -> None:
+    """A key that was sent in the wrong member is not quoted."""
     malformed({"value": VALUE + "\n", name: VALUE.upper()})
     malformed({name: VALUE})
 
 
 @pytest.mark.parametrize("origin", [None, 5, [], {}, True])
-def test_an_origin_is_text(origin: object) -> None:
+def test_origin_is_text(origin: object) -> None:
+    """An origin is text."""
     assert malformed({"value": VALUE, "origin": origin}) == "origin must be text"
 
 
-def test_what_is_read_redacts_itself() -> None:
+def test_redacted() -> None:
+    """The key that was read does not show its value."""
     assert VALUE not in repr(key()) + str(key())

@@ -59,7 +59,8 @@ def version_in_force(parts: Parts) -> str:
 # the list
 
 
-def test_keys_are_listed_with_all_that_is_known_but_their_values(parts: Parts, door: Door) -> None:
+def test_list_keys(parts: Parts, door: Door) -> None:
+    """Keys are listed with everything except their values."""
     parts.apply(WITH_GENERIC)
     answer = door.administer("GET", KEYS)
     assert answer.status == 200
@@ -75,7 +76,8 @@ def test_keys_are_listed_with_all_that_is_known_but_their_values(parts: Parts, d
     assert KEY_VALUE not in answer.body.decode()
 
 
-def test_whoever_looks_is_in_the_audit(parts: Parts, door: Door) -> None:
+def test_listing_keys_is_audited(parts: Parts, door: Door) -> None:
+    """Listing the keys is an audit event."""
     door.administer("GET", KEYS)
     (event,) = parts.events(kind="keys.read")
     assert (event.actor, event.request_id, event.at) == (ADA, "request-1", NOW)
@@ -84,7 +86,8 @@ def test_whoever_looks_is_in_the_audit(parts: Parts, door: Door) -> None:
 # a new value
 
 
-def test_a_new_value_is_in_force_from_the_next_call_on(parts: Parts, door: Door) -> None:
+def test_set_key(parts: Parts, door: Door) -> None:
+    """A new value is used from the next call on."""
     token = parts.token()
     assert parts.admit(token).key.value == KEY_VALUE
     answer = put(door, {"value": VALUE})
@@ -105,7 +108,8 @@ def test_a_new_value_is_in_force_from_the_next_call_on(parts: Parts, door: Door)
     assert event.detail == {name: answer.json[name] for name in ("version", "origin", "header")}
 
 
-def test_each_setting_is_a_version_of_its_own_and_those_before_stay(parts: Parts, door: Door) -> None:
+def test_versions_are_kept(parts: Parts, door: Door) -> None:
+    """Each value is a new version; earlier ones are kept."""
     versions = [put(door, {"value": VALUE}).json["version"] for _ in range(3)]
     assert len(set(versions)) == 3
     assert stored(parts) == [KEY_VALUE, VALUE, VALUE, VALUE]
@@ -114,7 +118,8 @@ def test_each_setting_is_a_version_of_its_own_and_those_before_stay(parts: Parts
     ]
 
 
-def test_origin_header_and_prefix_are_set_with_the_value(parts: Parts, door: Door) -> None:
+def test_set_origin_header_prefix(parts: Parts, door: Door) -> None:
+    """Origin, header and prefix are set together with the value."""
     parts.apply(WITH_GENERIC)
     body = {"value": VALUE, "origin": "https://api.example.com:8443", "header": "x-token", "prefix": "Token "}
     assert put(door, body, "internal").status == 200
@@ -125,13 +130,15 @@ def test_origin_header_and_prefix_are_set_with_the_value(parts: Parts, door: Doo
     )
 
 
-def test_a_generic_key_has_to_name_its_origin(parts: Parts, door: Door) -> None:
+def test_set_generic_key(parts: Parts, door: Door) -> None:
+    """A key of the generic provider must name its origin."""
     parts.apply(WITH_GENERIC)
     text = "origin must be named, for this provider has none of its own"
     assert problem(put(door, {"value": VALUE}, "internal")) == (400, "invalid_request", text)
 
 
-def test_a_setting_is_rehearsed_without_being_done(parts: Parts, door: Door) -> None:
+def test_set_key_dry_run(parts: Parts, door: Door) -> None:
+    """A dry run says what would be set, and sets nothing."""
     before = in_force(parts), parts.events(), stored(parts)
     answer = put(door, {"value": VALUE, "header": "x-api-key"}, dry_run="true")
     assert (answer.status, answer.json) == (
@@ -156,9 +163,8 @@ def test_a_setting_is_rehearsed_without_being_done(parts: Parts, door: Door) -> 
         *("x" * 65, "x" * 5000, VALUE),
     ],
 )
-def test_a_key_that_the_policy_does_not_name_is_a_404_before_anything_is_stored(
-    parts: Parts, door: Door, name: str, dry_run: str
-) -> None:
+def test_set_unknown_key(parts: Parts, door: Door, name: str, dry_run: str) -> None:
+    """A key that the policy does not name is a 404 before anything is stored."""
     before = (parts.directory / "provider-keys.json").read_bytes()
     for body in ({"value": VALUE}, {}, "{"):
         answer = put(door, body, name, dry_run=dry_run)
@@ -168,7 +174,8 @@ def test_a_key_that_the_policy_does_not_name_is_a_404_before_anything_is_stored(
     assert parts.events(kind="key.set", request_id="request-1") == ()
 
 
-def test_a_key_that_went_with_its_policy_is_a_404_too(parts: Parts, door: Door) -> None:
+def test_set_removed_key(parts: Parts, door: Door) -> None:
+    """A key that the policy no longer names is a 404."""
     parts.apply(WITH_GENERIC.replace("  anthropic: {provider: anthropic}\n", ""))
     assert put(door, {"value": VALUE}, "anthropic").status == 404
 
@@ -200,9 +207,8 @@ FAULTY: list[object] = [
 ]
 
 
-def test_no_answer_no_log_line_and_no_event_holds_the_value(
-    parts: Parts, door: Door, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_value_is_never_shown(parts: Parts, door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """No response, log line or audit event holds the value."""
     caplog.set_level(logging.DEBUG)
     for body in FAULTY:
         for dry_run in ("true", "false"):
@@ -237,7 +243,8 @@ def meanwhile(parts: Parts, act: Callable[[], object]) -> Door:
     return admin_door(parts, key_store=Meanwhile(parts.provider_keys, act))
 
 
-def test_a_value_that_is_stored_but_could_not_be_put_in_force_is_a_503_that_says_so(parts: Parts) -> None:
+def test_stored_but_not_in_force(parts: Parts) -> None:
+    """A value that was stored but not put in force is a 503 that says so."""
     token, before = parts.token(), in_force(parts)
     other = sqlite3.connect(parts.directory / "state.db", isolation_level=None)
     with contextlib.closing(other):
@@ -251,13 +258,15 @@ def test_a_value_that_is_stored_but_could_not_be_put_in_force_is_a_503_that_says
     assert parts.events(kind="key.set", request_id="request-1") == ()
 
 
-def test_a_key_that_the_policy_loses_meanwhile_is_a_404(parts: Parts) -> None:
+def test_key_removed_meanwhile(parts: Parts) -> None:
+    """A key that the policy loses while its value is stored is a 404."""
     without = WITH_GENERIC.replace("  anthropic: {provider: anthropic}\n", "")
     door = meanwhile(parts, lambda: parts.apply(without))
     assert problem(put(door, {"value": VALUE}, "anthropic"))[:2] == (404, "not_found")
 
 
-def test_a_value_that_could_not_be_stored_is_never_put_in_force(parts: Parts, door: Door) -> None:
+def test_unstored_value(parts: Parts, door: Door) -> None:
+    """A value that could not be stored is not put in force."""
     before = in_force(parts)
     (parts.directory / "provider-keys.json").write_text("{")
     answer = put(door, {"value": VALUE})
@@ -269,7 +278,8 @@ def test_a_value_that_could_not_be_stored_is_never_put_in_force(parts: Parts, do
 # on one machine
 
 
-def test_while_practising_a_key_that_is_set_goes_to_the_practice_provider(running: Running) -> None:
+def test_set_practice_key(running: Running) -> None:
+    """With practice parts, a key is sent to the practice provider only."""
     real = json.loads((running.state / "provider-keys.json").read_text())["anthropic"]
     value = next(iter(real.values()))["value"]
     answer = running.administer("PUT", f"{KEYS}/anthropic", {"value": value})
@@ -281,7 +291,8 @@ def test_while_practising_a_key_that_is_set_goes_to_the_practice_provider(runnin
     assert (refused.status, refused.json["title"]) == (400, "invalid_request")
 
 
-def test_a_value_that_is_set_reaches_the_provider_at_the_very_next_call_of_every_process(tmp_path: Path) -> None:
+def test_set_key_in_every_worker(tmp_path: Path) -> None:
+    """A new value is used at the next call of every worker process."""
     with start("--workers", "2", directory=tmp_path) as running:
         token = running.token("8302")
         assert {running.complete(token).status for _ in range(6)} == {200}
@@ -294,12 +305,14 @@ def test_a_value_that_is_set_reaches_the_provider_at_the_very_next_call_of_every
 
 
 @pytest.mark.parametrize("path", ["%00", "a%2Fb", "..%2Fopenai", "openai%20", "x" * 300, quote(VALUE)])
-def test_an_odd_name_over_http_is_a_404(running: Running, path: str) -> None:
+def test_odd_key_name(running: Running, path: str) -> None:
+    """An odd key name over HTTP is a 404."""
     answer = running.administer("PUT", f"{KEYS}/{path}", {"value": VALUE})
     assert (answer.status, answer.json["detail"]) == (404, "the policy names no such key")
 
 
-def test_with_real_keys_a_machine_sends_them_to_https_alone(tmp_path: Path) -> None:
+def test_real_keys_need_https(tmp_path: Path) -> None:
+    """With real keys, a machine accepts https origins only."""
     (tmp_path / "p.yaml").write_text(POLICY.replace("preset: practice", "preset: github-actions"))
     machine = Machine(tmp_path / "state", Urls("http://127.0.0.1:9", "http://127.0.0.1:9", None, None))
     machine.prepare(tmp_path / "p.yaml", {})

@@ -69,7 +69,8 @@ def events(running: Running, kind: str) -> list[dict[str, Any]]:
 # GET and PUT /admin/policy
 
 
-def test_the_policy_in_force_is_answered_as_it_was_sent_with_its_version_as_etag(running: Running) -> None:
+def test_get_policy(running: Running) -> None:
+    """The policy in force is returned as it was sent, with its version as ETag."""
     answer = administer(running, "GET", "/admin/policy")
     assert answer.status == 200
     assert answer.headers["etag"] == f'"{answer.json["version"]}"'
@@ -78,7 +79,8 @@ def test_the_policy_in_force_is_answered_as_it_was_sent_with_its_version_as_etag
     assert abs(answer.json["at"] - time.time()) < 60
 
 
-def test_a_policy_is_put_in_force_with_an_audit_event(running: Running) -> None:
+def test_apply_policy(running: Running) -> None:
+    """Applying a policy puts it in force and writes one audit event."""
     before = etag(running)
     answer = apply(running, POLICY + "# one line more\n", before, file="git/keybroker.yaml")
     assert (answer.status, answer.json["version"]) == (200, int(before.strip('"')) + 1)
@@ -91,14 +93,16 @@ def test_a_policy_is_put_in_force_with_an_audit_event(running: Running) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "", "1", "*", 'W/"1"', '"x"', '"1", "2"', '"9999999999"', '"-1"'])
-def test_without_the_etag_that_was_planned_against_nothing_is_done(running: Running, given: str | None) -> None:
+def test_apply_needs_if_match(running: Running, given: str | None) -> None:
+    """Without a valid If-Match nothing is applied."""
     before = etag(running)
     answer = administer(running, "PUT", "/admin/policy", {"text": POLICY}, given)
     assert "If-Match" in problem(answer, 428, "precondition_required")["detail"]
     assert etag(running) == before
 
 
-def test_a_lost_race_is_an_error_and_changes_nothing(running: Running) -> None:
+def test_lost_race(running: Running) -> None:
+    """Applying against a version that is no longer in force is a 412 and changes nothing."""
     old = etag(running)
     assert apply(running, POLICY + "# first\n", old).status == 200
     refused = apply(running, POLICY + "# second\n", old)
@@ -107,7 +111,8 @@ def test_a_lost_race_is_an_error_and_changes_nothing(running: Running) -> None:
     assert administer(running, "GET", "/admin/policy").json["text"] == POLICY + "# first\n"
 
 
-def test_of_writers_at_once_exactly_one_wins(running: Running) -> None:
+def test_concurrent_apply(running: Running) -> None:
+    """Of several concurrent applies exactly one succeeds."""
     for turn in range(3):
         old = etag(running)
         texts = [POLICY + f"# turn {turn}, writer {number}\n" for number in range(4)]
@@ -123,7 +128,8 @@ def test_of_writers_at_once_exactly_one_wins(running: Running) -> None:
         assert replaced.count(old.strip('"')) == 1
 
 
-def test_a_policy_with_faults_is_a_422_with_each_of_them(running: Running) -> None:
+def test_faults_are_listed(running: Running) -> None:
+    """A policy with faults is a 422 that lists each of them."""
     before = etag(running)
     text = POLICY.replace("quota: {tokens: [3/day], calls: [5/day]}", "ttl: 2h").replace(
         "key: openai", "key: opneai", 1
@@ -142,11 +148,13 @@ def test_a_policy_with_faults_is_a_422_with_each_of_them(running: Running) -> No
 
 
 @pytest.mark.parametrize("text", ["", "[", "a: &x 1", "keys: {}\n", "\x00", "keys: " + "[" * 50])
-def test_what_is_no_policy_at_all_is_a_422_too(running: Running, text: str) -> None:
+def test_not_a_policy(running: Running, text: str) -> None:
+    """Text that is no policy at all is a 422."""
     assert problem(apply(running, text), 422, "policy_invalid")["errors"]
 
 
-def test_what_is_unwise_is_a_422_unless_it_is_allowed(running: Running) -> None:
+def test_lint_over_http(running: Running) -> None:
+    """A lint finding is a 422 unless its rule is allowed."""
     body = problem(apply(running, UNWISE), 422, "policy_invalid")
     assert body["detail"] == "the policy is unwise"
     [error] = body["errors"]
@@ -171,9 +179,8 @@ def test_what_is_unwise_is_a_422_unless_it_is_allowed(running: Running) -> None:
     ],
     ids=lambda one: str(one)[:24],
 )
-def test_a_body_that_cannot_be_read_is_said_at_each_route(
-    running: Running, body: bytes, status: int, title: str
-) -> None:
+def test_malformed_body(running: Running, body: bytes, status: int, title: str) -> None:
+    """A malformed body is a 400 at each route."""
     problem(administer(running, "PUT", "/admin/policy", body, etag(running)), status, title)
     for route in ("validate", "plan", "replay"):
         problem(administer(running, "POST", f"/admin/policy/{route}", body), status, title)
@@ -190,7 +197,8 @@ def test_a_body_that_cannot_be_read_is_said_at_each_route(
         ("POST", "/admin/policy/replay"),
     ],
 )
-def test_nobody_gets_in_unsigned(running: Running, method: str, path: str) -> None:
+def test_unsigned_requests(running: Running, method: str, path: str) -> None:
+    """An unsigned request is a 403 at each route."""
     answer = call(method, running.broker + path, {"text": POLICY}, {"if-match": '"1"'})
     assert (answer.status, answer.json["detail"]) == (403, "the request is not signed")
 
@@ -198,7 +206,8 @@ def test_nobody_gets_in_unsigned(running: Running, method: str, path: str) -> No
 # a change is in force at the next call
 
 
-def test_a_narrower_grant_holds_from_the_next_call_on(running: Running) -> None:
+def test_narrower_grant_at_edge(running: Running) -> None:
+    """A narrower grant applies from the next call on."""
     token = running.token("7601")
     models = "/openai/v1/models"
     bearer = {"authorization": f"Bearer {token}"}
@@ -216,7 +225,8 @@ def test_a_narrower_grant_holds_from_the_next_call_on(running: Running) -> None:
     assert "POST:/v1/chat/completions" not in claims_of(running.token("7601"))["scope"]
 
 
-def test_a_removed_grant_holds_from_the_next_call_on(running: Running) -> None:
+def test_removed_grant_at_edge(running: Running) -> None:
+    """A removed grant applies from the next call on."""
     token = running.token("7602", owner="7")
     assert running.complete(token).status == 200
     assert apply(running, POLICY.replace(SMALL, "")).status == 200
@@ -226,14 +236,16 @@ def test_a_removed_grant_holds_from_the_next_call_on(running: Running) -> None:
     assert (answer.status, answer.json["error"]) == (400, "invalid_target")
 
 
-def test_a_lower_limit_holds_from_the_next_call_on(running: Running) -> None:
+def test_lower_limit_at_edge(running: Running) -> None:
+    """A lower limit applies from the next call on."""
     token = running.token("7603", owner="7")
     assert [running.complete(token).status for _ in range(2)] == [200, 200]
     assert apply(running, POLICY.replace("calls: [5/day]", "calls: [2/day]")).status == 200
     assert running.complete(token).status == 429
 
 
-def test_a_key_that_is_gone_holds_from_the_next_call_on(running: Running) -> None:
+def test_removed_key_at_edge(running: Running) -> None:
+    """A removed key applies from the next call on."""
     token = running.token("7604", "anthropic")
     assert running.complete(token, "/anthropic/v1/messages").status == 200
     without = POLICY.replace("  anthropic: {provider: anthropic}\n", "")
@@ -242,7 +254,8 @@ def test_a_key_that_is_gone_holds_from_the_next_call_on(running: Running) -> Non
     assert running.complete(token, "/anthropic/v1/messages").status == 403
 
 
-def test_a_revocation_outlives_a_grant_that_is_taken_out_and_put_back(running: Running) -> None:
+def test_revocation_outlives_grant(running: Running) -> None:
+    """A revocation outlives the removal and return of its grant."""
     token = running.token("7605", owner="7")
     revocation = running.revoke("grant", "small")
     running.administer("DELETE", f"/admin/revocations/{revocation}")
@@ -255,14 +268,16 @@ def test_a_revocation_outlives_a_grant_that_is_taken_out_and_put_back(running: R
 # validate and plan
 
 
-def test_validate_counts_what_is_there_and_changes_nothing(running: Running) -> None:
+def test_validate_policy(running: Running) -> None:
+    """Validating counts keys, issuers and grants, and changes nothing."""
     before = etag(running)
     answer = administer(running, "POST", "/admin/policy/validate", {"text": POLICY})
     assert (answer.status, answer.json) == (200, {"valid": True, "keys": 2, "issuers": 1, "grants": 3})
     assert etag(running) == before
 
 
-def test_validate_lists_faults_and_findings(running: Running) -> None:
+def test_validate_faults(running: Running) -> None:
+    """Validating lists faults and lint findings."""
     faults = problem(administer(running, "POST", "/admin/policy/validate", {"text": "x"}), 422, "policy_invalid")
     assert [(one["file"], one["line"]) for one in faults["errors"]] == [("keybroker.yaml", 1)]
     findings = problem(administer(running, "POST", "/admin/policy/validate", {"text": UNWISE}), 422, "policy_invalid")
@@ -271,7 +286,8 @@ def test_validate_lists_faults_and_findings(running: Running) -> None:
     assert administer(running, "POST", "/admin/policy/validate", allowed).status == 200
 
 
-def test_plan_names_removals_and_narrowings_first_and_changes_nothing(running: Running) -> None:
+def test_plan_order(running: Running) -> None:
+    """A plan lists removals and narrowings first, and changes nothing."""
     before = etag(running)
     text = POLICY.replace(SMALL, SMALL.replace("small:", "another:")).replace('"POST:/v1/responses", ', "")
     text = text.replace('scope: ["POST:/v1/messages"]', 'scope: ["POST:/v1/messages", "GET:/v1/models"]')
@@ -287,7 +303,8 @@ def test_plan_names_removals_and_narrowings_first_and_changes_nothing(running: R
     assert answer.headers["etag"] == before == f'"{answer.json["version"]}"' == etag(running)
 
 
-def test_a_plan_is_applied_with_its_own_etag(running: Running) -> None:
+def test_apply_a_plan(running: Running) -> None:
+    """A plan can be applied with the ETag it came with."""
     planned = administer(running, "POST", "/admin/policy/plan", {"text": POLICY + "# x\n"})
     assert planned.json["changes"] == []
     assert apply(running, POLICY + "# x\n", planned.headers["etag"]).status == 200
@@ -300,7 +317,8 @@ def rehearse(running: Running, body: object, at: str | None) -> Answer:
     return administer(running, "PUT", "/admin/policy?dry_run=true", body, at)
 
 
-def test_a_rehearsed_policy_is_answered_with_its_plan_and_changes_nothing(running: Running) -> None:
+def test_apply_dry_run(running: Running) -> None:
+    """A dry run of apply returns the plan and changes nothing."""
     before, events_before = etag(running), events(running, "policy.applied")
     answer = rehearse(running, {"text": POLICY.replace(SMALL, "")}, before)
     assert (answer.status, answer.headers["etag"]) == (200, before)
@@ -321,9 +339,8 @@ def test_a_rehearsed_policy_is_answered_with_its_plan_and_changes_nothing(runnin
         (UNWISE, "now", 422, "policy_invalid"),
     ],
 )
-def test_a_rehearsal_is_refused_as_the_real_thing_is(
-    running: Running, text: str, at: str | None, status: int, title: str
-) -> None:
+def test_dry_run_refusals(running: Running, text: str, at: str | None, status: int, title: str) -> None:
+    """A dry run is refused exactly as the apply would be."""
     before = etag(running)
     match = before if at == "now" else at
     rehearsed = problem(rehearse(running, {"text": text}, match), status, title)
@@ -332,7 +349,8 @@ def test_a_rehearsal_is_refused_as_the_real_thing_is(
     assert etag(running) == before
 
 
-def test_what_is_rehearsed_is_done_with_the_same_etag(running: Running) -> None:
+def test_apply_after_dry_run(running: Running) -> None:
+    """After a dry run, the same ETag applies the policy."""
     body = {"text": POLICY + "# rehearsed\n"}
     rehearsed = rehearse(running, body, etag(running))
     assert administer(running, "PUT", "/admin/policy", body, rehearsed.headers["etag"]).status == 200
@@ -347,7 +365,8 @@ def explain(running: Running, **fields: object) -> dict[str, Any]:
     return dict(answer.json)
 
 
-def test_explain_of_claims_says_what_differs_with_both_sides(running: Running) -> None:
+def test_explain_claims(running: Running) -> None:
+    """Explaining claims shows, for each grant, what it wants and what was found."""
     claims = {
         "iss": running.issuer,
         "aud": "keybroker",
@@ -364,7 +383,8 @@ def test_explain_of_claims_says_what_differs_with_both_sides(running: Running) -
     }
 
 
-def test_explain_of_a_token_verifies_it_and_does_not_use_it_up(running: Running) -> None:
+def test_explain_token(running: Running) -> None:
+    """Explaining a token verifies it and does not use it up."""
     token = running.mint("7612")
     found = explain(running, token=token)
     assert (found["verified"], found["unverified_because"]) == (True, "")
@@ -373,7 +393,8 @@ def test_explain_of_a_token_verifies_it_and_does_not_use_it_up(running: Running)
     assert explain(running, token=token)["verified"]
 
 
-def test_explain_never_calls_a_forged_token_verified(running: Running) -> None:
+def test_explain_forged_token(running: Running) -> None:
+    """A forged token is never called verified."""
     head, payload, signature = running.mint("7613").split(".")
     forged = {
         f"{head}.{payload}.{'A' * len(signature)}": "signature_wrong",
@@ -386,7 +407,8 @@ def test_explain_never_calls_a_forged_token_verified(running: Running) -> None:
         assert (found["verified"], found["unverified_because"]) == (False, because)
 
 
-def test_explain_of_an_expired_token_says_so(running: Running) -> None:
+def test_explain_expired_token(running: Running) -> None:
+    """An expired token is explained as expired."""
     now = int(time.time())
     found = explain(running, token=running.mint("7614", iat=now - 900, exp=now - 600))
     assert (found["verified"], found["unverified_because"]) == (False, "exp_past")
@@ -407,11 +429,13 @@ def test_explain_of_an_expired_token_says_so(running: Running) -> None:
     ],
     ids=lambda one: str(one)[:24],
 )
-def test_what_cannot_be_explained_is_said(running: Running, body: bytes, status: int) -> None:
+def test_explain_bad_request(running: Running, body: bytes, status: int) -> None:
+    """A request that cannot be explained says why."""
     problem(administer(running, "POST", "/admin/policy/explain", body), status, "invalid_request")
 
 
-def test_explain_copes_with_claims_of_any_shape(running: Running) -> None:
+def test_explain_odd_claims(running: Running) -> None:
+    """Claims of any shape can be explained."""
     odd: dict[str, Any] = {"iss": running.issuer, "aud": {"x": [1, None]}, "repository_id": ["7"], "event_name": {}}
     assert explain(running, claims=odd)["verified"] is False
     deep: Any = 1
@@ -421,7 +445,8 @@ def test_explain_copes_with_claims_of_any_shape(running: Running) -> None:
     assert found["admitted"] == []
 
 
-def test_replay_says_who_would_be_newly_admitted_and_who_newly_refused(running: Running) -> None:
+def test_replay_over_http(running: Running) -> None:
+    """A replay lists who would be newly admitted and who newly refused."""
     assert running.token("7621")
     assert running.exchange(running.mint("7622", repository_owner_id="8")).status == 400
     text = POLICY.replace('"9919"', '"8"')
@@ -440,7 +465,8 @@ def test_replay_says_who_would_be_newly_admitted_and_who_newly_refused(running: 
 # what a caller of the token endpoint learns
 
 
-def test_a_denial_quotes_the_caller_s_own_values_only(running: Running) -> None:
+def test_denial_quotes_own_values(running: Running) -> None:
+    """A denial quotes the caller's own values only."""
     secret = {"ref": "refs/heads/a-branch-nobody-may-guess", "repository_id": "31337"}
     to = f"claims: {json.dumps({**secret, 'repository_owner_id': '9919'})}"
     text = POLICY.replace('claims: {repository_owner_id: "9919"}', to, 1)
@@ -453,7 +479,8 @@ def test_a_denial_quotes_the_caller_s_own_values_only(running: Running) -> None:
         assert value not in answer.body.decode()
 
 
-def test_a_claim_that_is_missing_is_called_missing(running: Running) -> None:
+def test_missing_claim(running: Running) -> None:
+    """A missing claim is called missing."""
     text = POLICY.replace('{repository_owner_id: "9919"}', '{repository_owner_id: "9919", environment: production}', 1)
     assert apply(running, text).status == 200
     description = running.exchange(running.mint("7632"), grant="ci").json["error_description"]

@@ -42,7 +42,8 @@ def explained(parts: Parts, **fields: object) -> dict[str, Any]:
 # what is sent
 
 
-def test_a_policy_is_sent_as_text_with_its_file_s_name_and_rules_to_pass_over() -> None:
+def test_read_upload() -> None:
+    """An upload is the policy's text, its file name, and the lint rules to allow."""
     assert administer.read({"text": "x"}) == Sent("x", "keybroker.yaml", ())
     fields = {"text": "x", "file": "a.yaml", "allow": ["covered", "unpinned"]}
     assert administer.read(fields) == Sent("x", "a.yaml", ("covered", "unpinned"))
@@ -67,7 +68,8 @@ def test_a_policy_is_sent_as_text_with_its_file_s_name_and_rules_to_pass_over() 
     ],
     ids=str,
 )
-def test_what_is_sent_otherwise_is_told_what_is_wanted(fields: object) -> None:
+def test_malformed_upload(fields: object) -> None:
+    """A malformed upload is refused with what is expected."""
     with pytest.raises(Refusal) as caught:
         administer.read(fields)
     one = caught.value
@@ -75,7 +77,8 @@ def test_what_is_sent_otherwise_is_told_what_is_wanted(fields: object) -> None:
     assert one.description == f"text, file, allow (a list of {', '.join(lint.RULES)})"
 
 
-def test_every_fault_is_listed_with_its_place() -> None:
+def test_faults_have_lines() -> None:
+    """Every fault is listed with file, line and field."""
     one = refused(grant(ttl="2h", scope="[x]", quota="{tokens: 1/hour}"))
     assert (one.reason, one.error, one.status, one.description) == (
         "policy_invalid",
@@ -88,7 +91,8 @@ def test_every_fault_is_listed_with_its_place() -> None:
     assert {error["file"] for error in one.errors} == {"keybroker.yaml"}
 
 
-def test_what_is_unwise_is_refused_unless_it_is_allowed_by_name() -> None:
+def test_lint_refusal() -> None:
+    """A lint finding is refused unless its rule is allowed by name."""
     one = refused(UNWISE)
     assert (one.reason, one.status, one.description) == ("policy_lint", 422, "the policy is unwise")
     assert [(error["rule"], error["field"]) for error in one.errors] == [("unpinned", "grants.app.to.claims")]
@@ -102,7 +106,8 @@ def test_what_is_unwise_is_refused_unless_it_is_allowed_by_name() -> None:
 # plan and apply
 
 
-def test_a_plan_is_against_the_version_in_force(parts: Parts) -> None:
+def test_plan(parts: Parts) -> None:
+    """A plan is made against the version in force."""
     version = parts.control.current().version
     found = administer.planned(sent(grant(ttl="10m")), parts.control, DIALECT)
     assert found["version"] == version
@@ -110,7 +115,8 @@ def test_a_plan_is_against_the_version_in_force(parts: Parts) -> None:
     assert parts.control.current().version == version
 
 
-def test_apply_takes_the_version_that_was_planned_against_and_no_other(parts: Parts) -> None:
+def test_apply_expects_version(parts: Parts) -> None:
+    """Applying takes only the version that was planned against."""
     version = parts.control.current().version
     stored = administer.apply(sent(TEXT), version, parts.control, DIALECT, parts.event())
     assert (stored.version, stored.text) == (version + 1, TEXT)
@@ -119,7 +125,8 @@ def test_apply_takes_the_version_that_was_planned_against_and_no_other(parts: Pa
     assert (caught.value.reason, caught.value.status) == ("policy_changed", 412)
 
 
-def test_a_policy_with_faults_changes_nothing(parts: Parts) -> None:
+def test_faulty_policy_changes_nothing(parts: Parts) -> None:
+    """A policy with faults changes nothing."""
     before = parts.control.current()
     for text in ("", UNWISE):
         with pytest.raises(PolicyRefused):
@@ -127,7 +134,8 @@ def test_a_policy_with_faults_changes_nothing(parts: Parts) -> None:
     assert parts.control.current() == before
 
 
-def test_a_narrower_scope_is_in_force_for_tokens_already_issued(parts: Parts) -> None:
+def test_narrower_scope(parts: Parts) -> None:
+    """A narrower scope applies to tokens already issued."""
     parts.apply(grant())
     token = parts.token()
     text = grant(scope='["GET:/v1/models"]')
@@ -138,7 +146,8 @@ def test_a_narrower_scope_is_in_force_for_tokens_already_issued(parts: Parts) ->
     assert parts.admit(token, "/v1/models", method="GET").grant == "app"
 
 
-def test_a_removed_grant_is_in_force_for_tokens_already_issued(parts: Parts) -> None:
+def test_removed_grant_and_tokens(parts: Parts) -> None:
+    """The removal of a grant applies to tokens already issued."""
     token = parts.token()
     text = ISSUERS + "grants:\n" + GRANTS[GRANTS.index("  pods:") :]
     administer.apply(sent(text), parts.control.current().version, parts.control, DIALECT, parts.event())
@@ -147,7 +156,8 @@ def test_a_removed_grant_is_in_force_for_tokens_already_issued(parts: Parts) -> 
     assert (caught.value.reason, caught.value.status) == ("grant_gone", 403)
 
 
-def test_a_lower_limit_is_in_force_for_tokens_already_issued(parts: Parts) -> None:
+def test_lower_limit(parts: Parts) -> None:
+    """A lower limit applies to tokens already issued."""
     parts.apply(grant())
     token = parts.token()
     for _ in range(3):
@@ -166,12 +176,14 @@ def empty(tmp_path: Path) -> Iterator[StateFile]:
     state.close()
 
 
-def test_before_the_first_policy_a_plan_adds_everything_to_version_0(empty: StateFile) -> None:
+def test_first_plan(empty: StateFile) -> None:
+    """Before the first policy, a plan adds everything to version 0."""
     found = administer.planned(sent(TEXT), SqliteControl(empty), DIALECT)
     assert (found["version"], {one["change"] for one in found["changes"]}) == (0, {"add"})
 
 
-def test_before_the_first_policy_there_is_nothing_to_explain_or_replay(parts: Parts, empty: StateFile) -> None:
+def test_no_policy_yet(parts: Parts, empty: StateFile) -> None:
+    """Before the first policy, there is nothing to explain or to replay."""
     none = SqliteControl(empty)
     asks: list[Callable[[], object]] = [
         lambda: administer.explained({"claims": {}}, none, DIALECT, parts.broker().keys, NOW),
@@ -183,7 +195,8 @@ def test_before_the_first_policy_there_is_nothing_to_explain_or_replay(parts: Pa
         assert (caught.value.reason, caught.value.status) == ("no_policy", 404)
 
 
-def test_a_policy_in_force_that_no_longer_parses_says_what_is_wrong_with_it(parts: Parts) -> None:
+def test_stored_policy_no_longer_parses(parts: Parts) -> None:
+    """A policy in force that no longer parses is refused with its faults."""
     without = InstallationRules({})
     looks: list[Callable[[], object]] = [
         lambda: administer.explained({"claims": {}}, parts.control, without, parts.broker().keys, NOW),
@@ -202,18 +215,21 @@ _GENERIC = (ISSUERS + GRANTS[: GRANTS.index("  pods:")]).replace("preset: ci", f
 # explain
 
 
-def test_a_token_that_verifies_says_so(parts: Parts) -> None:
+def test_verified_token(parts: Parts) -> None:
+    """A token that verifies is explained as verified."""
     found = explained(parts, token=mint())
     assert (found["verified"], found["unverified_because"]) == (True, "")
     assert (found["issuer"], found["principal"], found["admitted"]) == ("ci", SUB, ["app"])
 
 
-def test_claims_alone_are_never_verified(parts: Parts) -> None:
+def test_claims_are_unverified(parts: Parts) -> None:
+    """Claims without a token are never verified."""
     found = explained(parts, claims={"iss": CI, "repository_id": "1234"})
     assert (found["verified"], found["unverified_because"]) == (False, "claims were sent, not a token")
 
 
-def test_explaining_neither_uses_a_token_up_nor_leaves_a_record(parts: Parts) -> None:
+def test_explain_leaves_no_trace(parts: Parts) -> None:
+    """Explaining a token neither uses it up nor writes an event."""
     token, before = mint(), len(parts.events())
     assert explained(parts, token=token)["verified"]
     assert explained(parts, token=token)["verified"]
@@ -244,14 +260,14 @@ def _forged() -> str:
     ],
     ids=lambda one: str(one)[:20],
 )
-def test_a_token_that_does_not_verify_says_why_and_is_never_called_verified(
-    parts: Parts, token: str, because: str, issuer: str | None
-) -> None:
+def test_unverified_token(parts: Parts, token: str, because: str, issuer: str | None) -> None:
+    """A token that does not verify is explained with the reason."""
     found = explained(parts, token=token)
     assert (found["verified"], found["unverified_because"], found["issuer"]) == (False, because, issuer)
 
 
-def test_a_forged_token_still_says_what_its_claims_would_get(parts: Parts) -> None:
+def test_explain_forged_claims(parts: Parts) -> None:
+    """A forged token is explained by its claims, as unverified."""
     assert explained(parts, token=_forged())["admitted"] == ["app"]
 
 
@@ -260,12 +276,14 @@ class _Unreachable:
         raise Unavailable("jwks_unreachable")
 
 
-def test_a_token_whose_issuer_is_out_of_reach_is_not_verified(parts: Parts) -> None:
+def test_issuer_unreachable(parts: Parts) -> None:
+    """A token whose issuer cannot be reached is unverified."""
     found = administer.explained({"token": mint()}, parts.control, DIALECT, _Unreachable(), NOW)
     assert (found["verified"], found["unverified_because"]) == (False, "jwks_unreachable")
 
 
-def test_only_grants_for_a_key_are_asked_for(parts: Parts) -> None:
+def test_explain_one_key(parts: Parts) -> None:
+    """With a key, only its grants are explained."""
     assert explained(parts, token=mint(), key="anthropic")["grants"] == []
 
 
@@ -283,7 +301,8 @@ def test_only_grants_for_a_key_are_asked_for(parts: Parts) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_explained_is_told_what_is_wanted(parts: Parts, fields: object) -> None:
+def test_malformed_explain(parts: Parts, fields: object) -> None:
+    """A malformed request is refused with what is expected."""
     with pytest.raises(Refusal) as caught:
         administer.explained(fields, parts.control, DIALECT, parts.broker().keys, NOW)
     assert (caught.value.reason, caught.value.status) == ("malformed_request", 400)
@@ -293,7 +312,8 @@ def test_what_cannot_be_explained_is_told_what_is_wanted(parts: Parts, fields: o
 # replay
 
 
-def test_replay_looks_at_what_the_audit_recorded(parts: Parts) -> None:
+def test_replay(parts: Parts) -> None:
+    """A replay tries the claims that the audit recorded."""
     parts.exchange()
     with pytest.raises(Refusal):
         parts.exchange(mint(repository_id="5", repository_owner_id="1"))
@@ -304,7 +324,8 @@ def test_replay_looks_at_what_the_audit_recorded(parts: Parts) -> None:
     assert found["newly_refused"][0]["principal"] == SUB
 
 
-def test_replay_looks_at_the_newest_and_no_further(parts: Parts) -> None:
+def test_replay_limit(parts: Parts) -> None:
+    """A replay tries the newest events, up to its limit."""
     claims = {"iss": CI, "aud": "keybroker"}
     for number in range(REPLAY_LIMIT // 200 + 2):
         template = Event(id="", at=NOW, kind="token.refused", request_id="r", key="openai", claims=claims)
@@ -319,7 +340,8 @@ def test_replay_looks_at_the_newest_and_no_further(parts: Parts) -> None:
     assert administer.replayed(sent(TEXT), parts.control, DIALECT, parts.ledger)["tried"] == REPLAY_LIMIT
 
 
-def test_replay_of_a_policy_with_faults_is_refused(parts: Parts) -> None:
+def test_replay_faulty_policy(parts: Parts) -> None:
+    """A replay of a policy with faults is refused."""
     with pytest.raises(PolicyRefused) as caught:
         administer.replayed(sent("x"), parts.control, DIALECT, parts.ledger)
     assert caught.value.reason == "policy_invalid"

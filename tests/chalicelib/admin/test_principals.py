@@ -53,7 +53,8 @@ def used(parts: Parts, uses: dict[str, list[str]], at: int = NOW) -> None:
 # the list
 
 
-def test_whoever_did_anything_today_or_yesterday_is_listed_with_all_of_it(parts: Parts, door: Door) -> None:
+def test_list_principals(parts: Parts, door: Door) -> None:
+    """Principals active today or yesterday are listed with everything they did on both days."""
     parts.exchange(mint(now=TODAY - 1), TODAY - 1)
     token = parts.token(repository="octo-org/renamed")
     parts.admit(token)
@@ -85,23 +86,24 @@ def test_whoever_did_anything_today_or_yesterday_is_listed_with_all_of_it(parts:
     )
 
 
-def test_whoever_was_seen_before_yesterday_or_never_is_not_listed(parts: Parts, door: Door) -> None:
+def test_inactive_are_not_listed(parts: Parts, door: Door) -> None:
+    """A principal that was active before yesterday, or never, is not listed."""
     for at in (TODAY - DAY - 1, TODAY - DAY):
         parts.exchange(mint(now=at, repository_id=str(at)), at)
     parts.revoke("principal", "nobody")
     assert [one["principal"] for one in walk(door, 50)] == [f"{CI}|repository_id:{TODAY - DAY}"]
 
 
-def test_the_issuer_is_in_the_principal_and_is_aws_for_an_arn(parts: Parts, door: Door) -> None:
+def test_issuer_of_principal(parts: Parts, door: Door) -> None:
+    """The issuer is taken from the principal, and is `aws` for an ARN."""
     used(parts, {ROLE: ["app"], f"{CLUSTER}|sub:a|b": ["pods"]})
     assert {one["principal"]: one["issuer"] for one in walk(door, 50)} == {ROLE: "aws", f"{CLUSTER}|sub:a|b": CLUSTER}
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 50])
 @pytest.mark.parametrize("port_page", [1, 2, 3, 7, 200])
-def test_each_principal_comes_once_with_all_it_did_wherever_pages_begin_and_end(
-    parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch, limit: int, port_page: int
-) -> None:
+def test_principal_pages(parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch, limit: int, port_page: int) -> None:
+    """Each principal is listed once with everything it did, however large pages are."""
     monkeypatch.setattr(activity, "PAGE_LIMIT", port_page)
     monkeypatch.setattr(activity, "PAGES", 20)
     today = {"a": ["g1", "g2", "g3"], "b": ["g1"], "a#g": ["g1", "g2"], "d": ["g1", "g2"], "a b": ["g9"], "": []}
@@ -117,9 +119,8 @@ def test_each_principal_comes_once_with_all_it_did_wherever_pages_begin_and_end(
         assert one["last_seen"] == (NOW if sub in today else NOW - DAY)
 
 
-def test_a_page_that_looked_through_much_and_found_little_has_a_next_one(
-    parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bounded_page(parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that found little within its bound of reads has a next one."""
     monkeypatch.setattr(activity, "PAGE_LIMIT", 1)
     monkeypatch.setattr(activity, "PAGES", 4)
     used(parts, {"a": [f"g{number}" for number in range(4)], "b": ["g1"]}, NOW - DAY)
@@ -127,9 +128,8 @@ def test_a_page_that_looked_through_much_and_found_little_has_a_next_one(
     assert door.administer("GET", PRINCIPALS).json["next"] is not None
 
 
-def test_whoever_was_seen_yesterday_is_not_missed_for_starting_again_while_pages_are_turned(
-    parts: Parts, door: Door
-) -> None:
+def test_active_again_while_paging(parts: Parts, door: Door) -> None:
+    """A principal of yesterday that becomes active while pages are turned is not missed."""
     used(parts, {"a": ["g1"], "b": ["g1"], "c": ["g1"]}, NOW - DAY)
     used(parts, {"z": ["g1"]})
     first = door.administer("GET", PRINCIPALS, query={"limit": "1"}).json
@@ -138,7 +138,8 @@ def test_whoever_was_seen_yesterday_is_not_missed_for_starting_again_while_pages
     assert [one["principal"] for one in (*first["items"], *rest)] == ["a", "b", "c", "y", "z"]
 
 
-def test_pages_go_on_over_midnight_with_the_days_they_began_with(parts: Parts, door: Door) -> None:
+def test_paging_over_midnight(parts: Parts, door: Door) -> None:
+    """A list that is read past midnight keeps the days it began with."""
     used(parts, {"a": ["g1"], "b": ["g1"]}, NOW - DAY)
     first = door.administer("GET", PRINCIPALS, query={"limit": "1"}).json
 
@@ -181,9 +182,8 @@ class ByPlace:
 
 @pytest.mark.parametrize("limit", [1, 2, 50])
 @pytest.mark.parametrize("port_page", [1, 2, 3, 200])
-def test_nobody_is_missed_or_repeated_in_another_order_of_uses(
-    monkeypatch: pytest.MonkeyPatch, limit: int, port_page: int
-) -> None:
+def test_other_order_of_uses(monkeypatch: pytest.MonkeyPatch, limit: int, port_page: int) -> None:
+    """No principal is missed or repeated if uses come in another order."""
     monkeypatch.setattr(activity, "PAGE_LIMIT", port_page)
     uses = {"a": ["c", "k", "z"], "a b": ["c", "z"], 'a"': ["c"], "ab": ["c", "d"], "a#m": ["g"], "b": ["c"]}
     seen: list[activity.PrincipalActivity] = []
@@ -199,7 +199,8 @@ def test_nobody_is_missed_or_repeated_in_another_order_of_uses(
         assert one.tokens == 2 * len(uses[one.principal])  # both days are the same here
 
 
-def test_a_use_that_is_left_out_of_its_page_hides_nobody(parts: Parts) -> None:
+def test_use_missing_from_page(parts: Parts) -> None:
+    """A use that is missing from its page hides no principal."""
     used(parts, {"a": ["g1", "g2"], "b": ["g1"], "c": ["g0", "g1", "g2"]})
     usage = Shuffled(SqliteUsage(parts.state))
     seen, after = [], ""
@@ -231,7 +232,8 @@ def test_a_use_that_is_left_out_of_its_page_hides_nobody(parts: Parts) -> None:
         "::",
     ],
 )
-def test_a_cursor_that_is_none_of_ours_is_a_400(door: Door, after: str) -> None:
+def test_principals_bad_cursor(door: Door, after: str) -> None:
+    """A cursor that we did not make is a 400."""
     answer = door.administer("GET", PRINCIPALS, query={"after": after})
     assert (answer.status, answer.json["detail"]) == (400, "after must be the `next` of a page before")
 
@@ -239,7 +241,8 @@ def test_a_cursor_that_is_none_of_ours_is_a_400(door: Door, after: str) -> None:
 # one of them
 
 
-def test_one_principal_is_told_with_how_it_stands_what_it_did_and_what_is_live(parts: Parts, door: Door) -> None:
+def test_one_principal(parts: Parts, door: Door) -> None:
+    """One principal is shown with its revocation state, activity, live tokens and events."""
     token = parts.token()
     parts.admit(token)
     made = parts.revoke("principal", SUB, until=NOW + 60)
@@ -258,14 +261,16 @@ def test_one_principal_is_told_with_how_it_stands_what_it_did_and_what_is_live(p
     assert [one["kind"] for one in found["events"]] == ["token.issued"]
 
 
-def test_its_newest_20_events_are_told(parts: Parts, door: Door) -> None:
+def test_newest_events(parts: Parts, door: Door) -> None:
+    """The 20 newest events of a principal are shown."""
     for number in range(21):
         parts.exchange(request_id=f"r-{number}")
     assert [one["request_id"] for one in one_of(door, SUB).json["events"]] == [f"r-{n}" for n in range(20, 0, -1)]
 
 
 @pytest.mark.parametrize("seen_by", ["revocation", "event", "usage"])
-def test_whoever_was_seen_in_any_way_is_there(parts: Parts, door: Door, seen_by: str) -> None:
+def test_known_principal(parts: Parts, door: Door, seen_by: str) -> None:
+    """A principal with a revocation, an event or a use is found."""
     if seen_by == "revocation":
         parts.restore(parts.revoke("principal", SUB))
     elif seen_by == "event":
@@ -279,7 +284,8 @@ def test_whoever_was_seen_in_any_way_is_there(parts: Parts, door: Door, seen_by:
     "sub",
     ["nobody", f"{CI}|repository_id:12345", "*", "\x00", "a/b", "../..", "x" * 1025, "é" * 600, "\ud800", "%2F", " "],
 )
-def test_whom_nobody_has_ever_seen_is_a_404(parts: Parts, door: Door, sub: str) -> None:
+def test_unknown_principal(parts: Parts, door: Door, sub: str) -> None:
+    """A principal that was never seen is a 404."""
     parts.token()
     answer = one_of(door, sub)
     assert (answer.status, answer.json["title"]) == (404, "not_found")
@@ -287,13 +293,15 @@ def test_whom_nobody_has_ever_seen_is_a_404(parts: Parts, door: Door, sub: str) 
 
 
 @pytest.mark.parametrize("sub", ["a\x00b", "a/b%2Fc", "ü|sub:ß", "a\nb", "a" * 1024])
-def test_a_principal_of_any_name_is_found_by_it(parts: Parts, door: Door, sub: str) -> None:
+def test_any_principal_id(parts: Parts, door: Door, sub: str) -> None:
+    """A principal with any id can be looked up by it."""
     used(parts, {sub: ["app"]})
     assert one_of(door, sub).json["principal"] == sub
     assert [one["principal"] for one in walk(door, 1)] == [sub]
 
 
-def test_over_http_a_sub_is_percent_encoded_whole(running: Running) -> None:
+def test_percent_encoded_sub(running: Running) -> None:
+    """Over HTTP, a `sub` is percent-encoded whole."""
     assert running.complete(running.token("8201")).status == 200
     answer = running.administer("GET", f"{PRINCIPALS}/{quote(running.sub('8201'), safe='')}")
     assert (answer.status, answer.json["principal"]) == (200, running.sub("8201"))
@@ -310,7 +318,8 @@ def pin(door: Door, body: object, **query: str) -> Answer:
     return door.administer("POST", f"{PRINCIPALS}/x/pin", body, resource=resource, parameters=parameters, query=query)
 
 
-def test_a_binding_is_rehearsed_without_being_made(parts: Parts, door: Door) -> None:
+def test_pin_dry_run(parts: Parts, door: Door) -> None:
+    """A dry run of a pin pins nothing."""
     body = {"unique_id": "AROAEXAMPLE123456789"}
     rehearsed = pin(door, body, dry_run="true")
     assert (rehearsed.status, rehearsed.json) == (200, {"dry_run": True, "principal": ROLE, **body})
@@ -322,14 +331,16 @@ def test_a_binding_is_rehearsed_without_being_made(parts: Parts, door: Door) -> 
 
 @pytest.mark.parametrize("body", [{}, [], {"unique_id": "AIDAEXAMPLE123456789"}, {"unique_id": 5}, {"unique": "AROA"}])
 @pytest.mark.parametrize("dry_run", ["true", "false"])
-def test_a_faulty_binding_is_a_400_rehearsed_or_not(parts: Parts, door: Door, body: object, dry_run: str) -> None:
+def test_malformed_pin(parts: Parts, door: Door, body: object, dry_run: str) -> None:
+    """A malformed pin is a 400, as a dry run and otherwise."""
     answer = pin(door, body, dry_run=dry_run)
     assert (answer.status, answer.json["title"]) == (400, "invalid_request")
     assert answer.json["detail"].startswith("unique_id, the only member, must be the role's")
     assert parts.events(kind="principal.pinned") == ()
 
 
-def test_a_name_is_the_newest_that_is_known() -> None:
+def test_newest_name() -> None:
+    """A principal's name is the newest that is known."""
     uses = (
         Use("p", "a", name="old", last_seen=60),
         Use("p", "b", name="new", last_seen=120),

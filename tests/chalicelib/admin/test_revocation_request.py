@@ -24,21 +24,25 @@ def malformed(fields: object) -> str:
 
 
 @pytest.mark.parametrize("scope", SCOPES[1:])
-def test_a_revocation_names_what_and_why_and_who(scope: str) -> None:
+def test_valid_request(scope: str) -> None:
+    """A revocation has a target, a reason and an author."""
     wanted = Revocation("rev-1", scope, str(GOOD["id"]), "left the company", ADA, NOW, None)
     assert read({**GOOD, "scope": scope}, "rev-1", ADA, NOW) == wanted
 
 
 @pytest.mark.parametrize("more", [{}, {"id": "*"}])
 def test_everything_needs_no_id(more: dict[str, str]) -> None:
+    """Scope `everything` needs no id."""
     assert read({"scope": "everything", "reason": "r", **more}, "rev-1", ADA, NOW).target == "*"
 
 
 def test_everything_has_no_other_id() -> None:
+    """Scope `everything` takes no other id than `*`."""
     assert malformed({"scope": "everything", "id": "openai", "reason": "r"}) == "id of everything is '*'"
 
 
-def test_an_end_may_be_given_and_lies_ahead() -> None:
+def test_until() -> None:
+    """An end can be given and must be in the future."""
     assert read({**GOOD, "until": NOW + 1}, "rev-1", ADA, NOW).until == NOW + 1
     wrong: tuple[object, ...] = (NOW, NOW - 1, 2**53, True, "1900000000", 1.9e9, [])
     for until in wrong:
@@ -46,25 +50,30 @@ def test_an_end_may_be_given_and_lies_ahead() -> None:
 
 
 @pytest.mark.parametrize("fields", [None, [], "x", 5, [GOOD]])
-def test_the_body_is_an_object(fields: object) -> None:
+def test_body_is_an_object(fields: object) -> None:
+    """The body must be a JSON object."""
     assert malformed(fields) == "the body must be a JSON object"
 
 
 @pytest.mark.parametrize("scope", [None, "", "Principal", "user", 5, True, [], {}, ["principal"]])
-def test_the_scope_is_one_of_six(scope: object) -> None:
+def test_six_scopes(scope: object) -> None:
+    """The scope must be one of six."""
     assert malformed({**GOOD, "scope": scope}) == f"scope must be one of {', '.join(SCOPES)}"
 
 
 @pytest.mark.parametrize("name", ["id", "reason"])
 @pytest.mark.parametrize("value", [None, "", "  ", 5, True, [], "x" * (TEXT_LIMIT + 1)])
-def test_id_and_reason_are_text_of_bounded_size(name: str, value: object) -> None:
+def test_text_size(name: str, value: object) -> None:
+    """Id and reason must be text of 1 to 1024 characters."""
     assert malformed({**GOOD, name: value}) == f"{name} must be text of 1 to {TEXT_LIMIT} characters"
 
 
 @pytest.mark.parametrize("name", ["id", "reason"])
-def test_id_and_reason_are_unicode_text(name: str) -> None:
+def test_text_is_unicode(name: str) -> None:
+    """Id and reason must be Unicode text."""
     assert malformed({**GOOD, name: "\ud800"}) == f"{name} must be Unicode text"
 
 
-def test_members_that_are_unknown_are_named() -> None:
+def test_unknown_members() -> None:
+    """Unknown members are named."""
     assert malformed({**GOOD, "untill": NOW + 1, "author": "me"}) == "unknown members: author, untill"

@@ -41,7 +41,8 @@ def listed(door: Door, **query: str) -> list[dict[str, Any]]:
 # the list
 
 
-def test_revocations_are_listed_newest_first_each_with_whether_it_is_in_force(parts: Parts, door: Door) -> None:
+def test_list_revocations(parts: Parts, door: Door) -> None:
+    """Revocations are listed newest first, each with whether it is in force."""
     ids = [revoke(door, scope=scope, id=id_).json["id"] for scope, id_ in (("key", "openai"), ("grant", "app"))]
     ended = parts.revoke("issuer", CI, until=NOW - 1)
     delete(door, ids[0])
@@ -55,7 +56,8 @@ def test_revocations_are_listed_newest_first_each_with_whether_it_is_in_force(pa
     }
 
 
-def test_they_are_filtered_by_scope_and_by_whether_they_are_in_force(parts: Parts, door: Door) -> None:
+def test_revocation_filters(parts: Parts, door: Door) -> None:
+    """Revocations are filtered by scope and by whether they are in force."""
     made = {
         scope: parts.revoke(scope, "openai" if scope == "key" else "app") for scope in ("key", "grant", "principal")
     }
@@ -66,16 +68,16 @@ def test_they_are_filtered_by_scope_and_by_whether_they_are_in_force(parts: Part
     assert listed(door, scope="grant", in_force="true") == []
 
 
-def test_those_of_single_tokens_are_listed_only_where_they_are_asked_for(parts: Parts, door: Door) -> None:
+def test_token_revocations_are_opt_in(parts: Parts, door: Door) -> None:
+    """Revocations of single tokens are listed only with `scope=token`."""
     made = parts.revoke("token", "a-jti")
     assert listed(door) == []
     assert [one["id"] for one in listed(door, scope="token")] == [made]
 
 
 @pytest.mark.parametrize("in_force", ["true", "false", None])
-def test_they_are_paged_without_gap_or_repetition(
-    parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch, in_force: str | None
-) -> None:
+def test_revocation_pages(parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch, in_force: str | None) -> None:
+    """Pages list every revocation once."""
     monkeypatch.setattr(admin_revocations, "PAGE_LIMIT", 3)  # so that one page is made of several, too
     made = [parts.revoke("principal", f"p-{number}") for number in range(14)]
     for number in (0, 3, 4, 5, 6, 7, 8, 13):
@@ -118,7 +120,8 @@ def test_they_are_paged_without_gap_or_repetition(
         ),
     ],
 )
-def test_a_filter_or_cursor_that_is_none_is_said(door: Door, query: dict[str, Any], detail: str | None) -> None:
+def test_revocations_bad_query(door: Door, query: dict[str, Any], detail: str | None) -> None:
+    """An invalid filter or cursor is a 400 that says what is allowed."""
     answer = door.administer("GET", REVOCATIONS, query=query)
     if detail is None:
         assert (answer.status, answer.json["items"]) == (200, [])
@@ -129,7 +132,8 @@ def test_a_filter_or_cursor_that_is_none_is_said(door: Door, query: dict[str, An
 # once, however often
 
 
-def test_a_repeated_request_with_its_key_is_answered_the_same_and_changes_nothing(parts: Parts, door: Door) -> None:
+def test_idempotent_revoke(parts: Parts, door: Door) -> None:
+    """A repeated request with its Idempotency-Key gets the same response and changes nothing."""
     first = revoke(door, KEY, until=NOW + 60)
     later = admin_door(parts, clock=lambda: NOW + 30)
     again = [revoke(one, KEY, until=NOW + 60) for one in (door, later, later)]
@@ -140,7 +144,8 @@ def test_a_repeated_request_with_its_key_is_answered_the_same_and_changes_nothin
     assert (revocation_states.epoch, revocation_states.blocks) == (1, ((first.json["id"], NOW + 60),))
 
 
-def test_without_a_key_each_request_is_a_revocation_of_its_own(parts: Parts, door: Door) -> None:
+def test_revoke_without_key(parts: Parts, door: Door) -> None:
+    """Without an Idempotency-Key each request is a revocation of its own."""
     assert revoke(door).json["id"] != revoke(door).json["id"]
     assert parts.control.revocation_state(RevocationTarget("principal", SUB)).epoch == 2
 
@@ -148,9 +153,8 @@ def test_without_a_key_each_request_is_a_revocation_of_its_own(parts: Parts, doo
 @pytest.mark.parametrize(
     "other", [{"reason": "another"}, {"id": "p-2"}, {"scope": "grant", "id": "app"}, {"until": NOW + 60}]
 )
-def test_a_key_with_another_request_is_a_422_and_changes_nothing(
-    parts: Parts, door: Door, other: dict[str, Any]
-) -> None:
+def test_reused_idempotency_key(parts: Parts, door: Door, other: dict[str, Any]) -> None:
+    """An Idempotency-Key with a different request is a 422 and changes nothing."""
     first = revoke(door, KEY)
     assert problem(revoke(door, KEY, **other)) == (
         422,
@@ -162,7 +166,8 @@ def test_a_key_with_another_request_is_a_422_and_changes_nothing(
     assert parts.control.revocation_state(RevocationTarget("grant", "app")).epoch == 0
 
 
-def test_the_same_key_of_another_author_is_another_revocation(parts: Parts, door: Door) -> None:
+def test_key_is_per_author(parts: Parts, door: Door) -> None:
+    """The same Idempotency-Key of another author is another revocation."""
     mine, theirs = revoke(door, KEY), revoke(door, KEY, by=BOB)
     assert (mine.status, theirs.status) == (201, 201)
     assert mine.json["id"] != theirs.json["id"]
@@ -170,13 +175,15 @@ def test_the_same_key_of_another_author_is_another_revocation(parts: Parts, door
     assert len(parts.events(kind="revocation.made")) == 2
 
 
-def test_the_key_is_not_found_in_what_it_becomes(door: Door) -> None:
+def test_key_is_hashed(door: Door) -> None:
+    """The Idempotency-Key cannot be read from the revocation's id."""
     answer = revoke(door, KEY)
     assert answer.json["id"].startswith("retry-")
     assert KEY not in answer.body.decode()
 
 
-def test_a_repeated_request_after_the_lifting_does_not_revoke_again(parts: Parts, door: Door) -> None:
+def test_retry_after_restore(parts: Parts, door: Door) -> None:
+    """A repeated request after a restore does not revoke again."""
     made = revoke(door, KEY).json["id"]
     delete(door, made)
     again = revoke(door, KEY)
@@ -185,13 +192,15 @@ def test_a_repeated_request_after_the_lifting_does_not_revoke_again(parts: Parts
 
 
 @pytest.mark.parametrize("key", ["", "x" * 21, "x" * 257, "é" * 30, "\t" * 30])
-def test_a_key_that_is_none_is_a_400_as_at_the_token_endpoint(parts: Parts, door: Door, key: str) -> None:
+def test_bad_idempotency_key(parts: Parts, door: Door, key: str) -> None:
+    """An invalid Idempotency-Key is a 400, as at the token endpoint."""
     text = "Idempotency-Key must have 22 to 256 printable characters, with 128 random bits"
     assert problem(revoke(door, key)) == (400, "invalid_request", text)
     assert parts.events(kind="revocation.made") == ()
 
 
-def test_of_many_requests_at_once_with_one_key_one_is_made(running: Running) -> None:
+def test_concurrent_revoke(running: Running) -> None:
+    """Of concurrent requests with one Idempotency-Key, one revokes."""
     body = {"scope": "principal", "id": running.sub("8101"), "reason": "at once"}
 
     def ask(_: int) -> Answer:
@@ -208,7 +217,8 @@ def test_of_many_requests_at_once_with_one_key_one_is_made(running: Running) -> 
 # rehearsed
 
 
-def test_a_dry_run_says_who_would_be_cut_off_and_changes_nothing(parts: Parts, door: Door) -> None:
+def test_revoke_dry_run(parts: Parts, door: Door) -> None:
+    """A dry run says who would be cut off and changes nothing."""
     token = parts.token()
     parts.admit(token)
     before = parts.events()
@@ -230,12 +240,14 @@ def test_a_dry_run_says_who_would_be_cut_off_and_changes_nothing(parts: Parts, d
     parts.admit(token)
 
 
-def test_dry_run_false_does_it(parts: Parts, door: Door) -> None:
+def test_dry_run_false(parts: Parts, door: Door) -> None:
+    """`dry_run=false` revokes."""
     assert door.administer("POST", REVOCATIONS, asked(), query={"dry_run": "false"}).status == 201
     assert parts.control.revocation_state(RevocationTarget("principal", SUB)).blocked(NOW)
 
 
-def test_a_misspelt_dry_run_changes_nothing(parts: Parts, door: Door) -> None:
+def test_misspelt_dry_run(parts: Parts, door: Door) -> None:
+    """A misspelt `dry_run` is a 400 and changes nothing."""
     made = revoke(door).json["id"]
     queries: list[dict[str, Any]] = [{"dry-run": "true"}, {"DRY_RUN": "true"}, {"dryRun": ""}]
     queries += [{"dry_run": value} for value in ("", "1", "True", "yes", "true ", ["true", "false"], ["false", "true"])]
@@ -247,21 +259,24 @@ def test_a_misspelt_dry_run_changes_nothing(parts: Parts, door: Door) -> None:
 
 
 @pytest.mark.parametrize("scope", ["issuer", "key", "grant"])
-def test_a_dry_run_of_what_nobody_knows_is_the_same_404_as_the_real_thing(door: Door, scope: str) -> None:
+def test_dry_run_unknown_target(door: Door, scope: str) -> None:
+    """A dry run for an unknown target is the same 404 as the revocation."""
     body = asked(scope=scope, id="no-such")
     real, rehearsed = (door.administer("POST", REVOCATIONS, body, query={"dry_run": one}) for one in ("false", "true"))
     assert problem(real) == problem(rehearsed) == (404, "not_found", f"there is no {scope} of this name: 'no-such'")
 
 
 @pytest.mark.parametrize("body", ["{", {}, asked(until=NOW), asked(scope="user")])
-def test_a_dry_run_of_a_faulty_request_is_the_same_400_as_the_real_thing(door: Door, body: object) -> None:
+def test_dry_run_malformed(door: Door, body: object) -> None:
+    """A dry run of a malformed request is the same 400 as the revocation."""
     real, rehearsed = (door.administer("POST", REVOCATIONS, body, query={"dry_run": one}) for one in ("false", "true"))
     assert problem(real) == problem(rehearsed)
     assert real.status == 400
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_a_lifting_is_rehearsed_with_whether_something_else_still_blocks(parts: Parts, door: Door, scope: str) -> None:
+def test_restore_dry_run(parts: Parts, door: Door, scope: str) -> None:
+    """A dry run of a restore says whether the target would still be blocked."""
     ids = {"everything": "*", "issuer": CI, "key": "openai", "grant": "app", "principal": SUB, "token": "a-jti"}
     first, second = (parts.revoke(scope, ids[scope]) for _ in range(2))
     answer = delete(door, first, dry_run="true")
@@ -279,7 +294,8 @@ def test_a_lifting_is_rehearsed_with_whether_something_else_still_blocks(parts: 
     ["nothing", "a/b", "\x00", "é", "../x", "x" * 201, "x" * 5000, "", " ", '"; DROP TABLE revocations; --', "\ud800"],
 )
 @pytest.mark.parametrize("dry_run", ["true", "false"])
-def test_an_id_of_no_revocation_is_a_404(door: Door, revocation_id: str, dry_run: str) -> None:
+def test_unknown_revocation_id(door: Door, revocation_id: str, dry_run: str) -> None:
+    """An unknown id is a 404."""
     revoke(door)
     answer = delete(door, quote(revocation_id.encode("utf-8", "surrogatepass"), safe=""), dry_run=dry_run)
     assert problem(answer) == (404, "not_found", "there is no such revocation")
@@ -287,13 +303,15 @@ def test_an_id_of_no_revocation_is_a_404(door: Door, revocation_id: str, dry_run
 
 
 @pytest.mark.parametrize("path", ["a%2Fb", "%00", "..%2F..", "x" * 500, "%C3%A9", "%FF"])
-def test_an_odd_id_over_http_is_a_404_too(running: Running, path: str) -> None:
+def test_odd_revocation_id(running: Running, path: str) -> None:
+    """An odd id over HTTP is a 404."""
     for query in ("", "?dry_run=true"):
         answer = running.administer("DELETE", f"{REVOCATIONS}/{path}{query}")
         assert (answer.status, answer.json["title"]) == (404, "not_found")
 
 
-def test_what_is_rehearsed_needs_an_identity_too(parts: Parts, door: Door) -> None:
+def test_dry_run_needs_identity(parts: Parts, door: Door) -> None:
+    """A dry run needs an administrator's identity."""
     ask: list[Callable[[], Answer]] = [
         lambda: door.ask("POST", REVOCATIONS, asked(), query={"dry_run": "true"}),
         lambda: door.ask("GET", REVOCATIONS, identity={}),

@@ -23,7 +23,8 @@ def who(door: Door, **query: str) -> list[str]:
     return [one["principal"] for one in usage(door, **query)["items"]]
 
 
-def test_what_each_principal_did_under_each_grant_is_told_with_what_was_refused(parts: Parts, door: Door) -> None:
+def test_usage(parts: Parts, door: Door) -> None:
+    """Usage lists what each principal did under each grant, and what was refused."""
     token = parts.token()
     parts.admit(token)
     parts.admit(token)
@@ -63,9 +64,8 @@ def test_what_each_principal_did_under_each_grant_is_told_with_what_was_refused(
 
 
 @pytest.mark.parametrize(("window", "length"), [("minute", 60), ("hour", 3600), ("day", DAY)])
-def test_a_window_is_named_by_any_time_in_it_and_is_now_s_without_one(
-    parts: Parts, door: Door, window: str, length: int
-) -> None:
+def test_usage_window(parts: Parts, door: Door, window: str, length: int) -> None:
+    """Any time in a window selects it; without one, it is the present window."""
     at = NOW - 2 * length
     parts.exchange(mint(now=at, repository_id="5"), at)
     parts.token()
@@ -77,12 +77,14 @@ def test_a_window_is_named_by_any_time_in_it_and_is_now_s_without_one(
     assert who(door, window=window, at="0") == []
 
 
-def test_without_a_window_it_is_the_day(parts: Parts, door: Door) -> None:
+def test_default_is_day(parts: Parts, door: Door) -> None:
+    """Without a window, it is the day."""
     parts.token()
     assert (usage(door)["window"], who(door)) == ("day", [SUB])
 
 
-def test_it_is_filtered_by_principal_grant_and_key(parts: Parts, door: Door) -> None:
+def test_usage_filters(parts: Parts, door: Door) -> None:
+    """Usage is filtered by principal, grant and key."""
     parts.token()
     parts.token(repository_id="5")
     assert who(door, principal=SUB) == [SUB]
@@ -93,7 +95,8 @@ def test_it_is_filtered_by_principal_grant_and_key(parts: Parts, door: Door) -> 
     assert who(door, principal="*") == []
 
 
-def test_it_is_paged_without_gap_or_repetition(parts: Parts, door: Door) -> None:
+def test_usage_pages(parts: Parts, door: Door) -> None:
+    """Pages list every use once."""
     for number in range(5):
         parts.token(repository_id=str(number))
     seen: list[str] = []
@@ -123,6 +126,7 @@ def test_it_is_paged_without_gap_or_repetition(parts: Parts, door: Door) -> None
         ),
     ],
 )
-def test_a_parameter_that_is_none_is_said(door: Door, query: dict[str, str], detail: str) -> None:
+def test_usage_bad_parameter(door: Door, query: dict[str, str], detail: str) -> None:
+    """An invalid parameter is a 400 that says what is allowed."""
     answer = door.administer("GET", USAGE, query=query)
     assert (answer.status, answer.json["title"], answer.json["detail"]) == (400, "invalid_request", detail)

@@ -26,7 +26,8 @@ def revocations(running: Running, repository_id: str) -> list[dict[str, object]]
 
 
 @pytest.mark.parametrize(("kind", "repository_id"), [(FORM, "7401"), (JSON, "7402")])
-def test_a_token_taken_back_is_dead_at_the_very_next_call(running: Running, kind: str, repository_id: str) -> None:
+def test_revoked_token(running: Running, kind: str, repository_id: str) -> None:
+    """A revoked token is refused at the next call."""
     token = running.token(repository_id)
     assert running.complete(token).status == 200
     answer = revoke_own_token(running, token, kind)
@@ -35,7 +36,8 @@ def test_a_token_taken_back_is_dead_at_the_very_next_call(running: Running, kind
     assert (refused.status, refused.json["error"]["code"]) == (403, "revoked")
 
 
-def test_it_is_one_event_and_one_revocation_however_often(running: Running) -> None:
+def test_revoking_twice(running: Running) -> None:
+    """Revoking a token twice is one revocation and one event."""
     token = running.token("7403")
     answers = [revoke_own_token(running, token, kind) for kind in (FORM, JSON, FORM, FORM)]
     assert [one.status for one in answers] == [200] * 4
@@ -52,7 +54,8 @@ def test_it_is_one_event_and_one_revocation_however_often(running: Running) -> N
     }
 
 
-def test_other_tokens_of_the_principal_live_on_and_fresh_ones_are_issued(running: Running) -> None:
+def test_other_tokens_work(running: Running) -> None:
+    """Other tokens of the principal still work, and new ones are issued."""
     taken, other = running.token("7404"), running.token("7404")
     assert revoke_own_token(running, taken).status == 200
     assert running.complete(other).status == 200
@@ -60,7 +63,8 @@ def test_other_tokens_of_the_principal_live_on_and_fresh_ones_are_issued(running
     assert running.complete(taken).status == 403
 
 
-def test_it_works_for_each_key(running: Running) -> None:
+def test_revoke_any_key(running: Running) -> None:
+    """A token for any key can be revoked."""
     token = running.token("7405", "anthropic")
     path = "/anthropic/v1/messages"
     assert running.complete(token, path).status == 200
@@ -68,13 +72,15 @@ def test_it_works_for_each_key(running: Running) -> None:
     assert running.complete(token, path).status == 403
 
 
-def test_the_hint_of_its_type_is_passed_over(running: Running) -> None:
+def test_token_type_hint(running: Running) -> None:
+    """`token_type_hint` is ignored."""
     token = running.token("7406")
     assert revoke_own_token(running, token, token_type_hint="refresh_token").status == 200
     assert running.complete(token).status == 403
 
 
-def test_an_administrator_can_end_the_block_and_the_token_stays_dead(running: Running) -> None:
+def test_restored_token_stays_dead(running: Running) -> None:
+    """After an administrator restores it, the token is still refused."""
     token = running.token("7407")
     revoke_own_token(running, token)
     assert running.administer("DELETE", f"/admin/revocations/holder-{claims_of(token)['jti']}").status == 200
@@ -85,18 +91,21 @@ def test_an_administrator_can_end_the_block_and_the_token_stays_dead(running: Ru
 @pytest.mark.parametrize(
     "token", ["x", "a.b.c", "..", "not a token", "ключ", "a" * 17_000, "{}", "Bearer x"], ids=lambda text: text[:12]
 )
-def test_what_is_no_token_needs_no_taking_back(running: Running, token: str, kind: str) -> None:
+def test_revoke_not_a_token(running: Running, token: str, kind: str) -> None:
+    """Text that is not a token is a 200, as RFC 7009 has it."""
     answer = revoke_own_token(running, token, kind)
     assert (answer.status, answer.json) == (200, {})
 
 
-def test_a_foreign_token_is_passed_over(running: Running) -> None:
+def test_revoke_foreign_token(running: Running) -> None:
+    """A token of another issuer is ignored."""
     subject = running.mint("7408")
     assert (revoke_own_token(running, subject).status, revocations(running, "7408")) == (200, [])
     assert running.exchange(subject).status == 200
 
 
-def test_a_forged_token_takes_nothing_back(running: Running) -> None:
+def test_revoke_forged_token(running: Running) -> None:
+    """A forged token revokes nothing."""
     token = running.token("7409")
     head, payload, signature = token.split(".")
     assert revoke_own_token(running, f"{head}.{payload}.{signature[::-1]}").status == 200
@@ -105,7 +114,8 @@ def test_a_forged_token_takes_nothing_back(running: Running) -> None:
     assert revocations(running, "7409") == []
 
 
-def test_the_token_of_another_broker_is_passed_over(running: Running, tmp_path: Path) -> None:
+def test_other_brokers_token(running: Running, tmp_path: Path) -> None:
+    """A token of another broker is ignored."""
     with start("--practice-ttl", "1", directory=tmp_path) as other:
         theirs = other.token("7410")
         assert revoke_own_token(running, theirs).status == 200
@@ -133,11 +143,13 @@ def test_the_token_of_another_broker_is_passed_over(running: Running, tmp_path: 
         (FORM, b"token=" + b"a" * BODY_LIMIT, 413, f"the body is over {BODY_LIMIT} bytes"),
     ],
 )
-def test_what_cannot_be_read_is_said(running: Running, kind: str, body: bytes, status: int, text: str) -> None:
+def test_malformed_revoke(running: Running, kind: str, body: bytes, status: int, text: str) -> None:
+    """A malformed request is a 400 that says why."""
     answer = call("POST", f"{running.broker}/revoke", body, {"content-type": kind})
     assert (answer.status, answer.json["error"], answer.json["error_description"]) == (status, "invalid_request", text)
 
 
-def test_it_is_a_post_of_a_form_or_json(running: Running) -> None:
+def test_revoke_method(running: Running) -> None:
+    """Only POST with a form or JSON is accepted."""
     assert call("GET", f"{running.broker}/revoke").status == 405
     assert call("POST", f"{running.broker}/revoke", b"token=a", {"content-type": "text/plain"}).status == 415

@@ -88,7 +88,8 @@ def forbidden(answer: Answer) -> str:
 
 
 @pytest.mark.parametrize("kind", [JSON, FORM])
-def test_a_signed_request_gets_a_token_for_the_role_that_works_at_the_edge(running: Running, kind: str) -> None:
+def test_signed_request(running: Running, kind: str) -> None:
+    """A signed request gets a token for the role that works at the edge."""
     answer = ask(running, caller(running), kind=kind)
     assert answer.status == 200, answer
     assert answer.headers["cache-control"] == "no-store"
@@ -99,14 +100,16 @@ def test_a_signed_request_gets_a_token_for_the_role_that_works_at_the_edge(runni
     assert running.complete(body["access_token"]).status == 200
 
 
-def test_the_audit_names_the_role_and_its_unique_id(running: Running) -> None:
+def test_iam_audit(running: Running) -> None:
+    """The audit names the role and its unique id."""
     request_id = ask(running, caller(running)).headers["x-request-id"]
     [event] = running.administer("GET", f"/admin/audit?request_id={request_id}").json["items"]
     assert (event["kind"], event["principal"], event["issuer"]) == ("token.issued", ROLE, "aws")
     assert event["detail"] == {"unique_id": "AROAPRACTICEROLE00001"}
 
 
-def test_the_grant_type_may_be_sent_and_the_scope_narrowed(running: Running) -> None:
+def test_iam_parameters(running: Running) -> None:
+    """The grant type can be sent and the scope narrowed."""
     fields = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "audience": "openai",
@@ -117,12 +120,14 @@ def test_the_grant_type_may_be_sent_and_the_scope_narrowed(running: Running) -> 
     assert ask(running, caller(running), fields, FORM).json["scope"] == "POST:/v1/chat/completions"
 
 
-def test_the_file_is_its_owner_s_alone(running: Running) -> None:
+def test_caller_files_are_private(running: Running) -> None:
+    """The files with callers' secrets are readable by their owner only."""
     assert (running.state / "aws-callers.json").stat().st_mode & 0o777 == 0o600
     assert (running.state / "admin.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_administrator_has_no_grant(running: Running) -> None:
+def test_admin_has_no_grant(running: Running) -> None:
+    """The administrator has no grant."""
     answer = ask(running, admin(running))
     assert (answer.status, answer.json["error"]) == (400, "invalid_target")
     assert ROLE not in answer.json["error_description"]
@@ -130,30 +135,35 @@ def test_the_administrator_has_no_grant(running: Running) -> None:
 
 @pytest.mark.parametrize("name", ["subject_token", "assertion"])
 @pytest.mark.parametrize("kind", [JSON, FORM])
-def test_a_subject_token_beside_the_signature_is_refused(running: Running, name: str, kind: str) -> None:
+def test_iam_subject_token(running: Running, name: str, kind: str) -> None:
+    """A subject token beside a signature is refused."""
     answer = ask(running, caller(running), {"audience": "openai", name: running.mint("7301")}, kind)
     assert (answer.status, answer.json["error"]) == (400, "invalid_request")
     assert answer.json["error_description"] == "the identity is the signature's; send no subject token"
 
 
-def test_another_grant_type_is_refused(running: Running) -> None:
+def test_iam_grant_type(running: Running) -> None:
+    """Any other grant type is refused."""
     fields = {"audience": "openai", "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}
     answer = ask(running, caller(running), fields)
     assert (answer.status, answer.json["error"]) == (400, "unsupported_grant_type")
     assert "jwt-bearer" not in answer.json["error_description"]
 
 
-def test_the_audience_is_asked_for(running: Running) -> None:
+def test_iam_audience(running: Running) -> None:
+    """The audience is required."""
     answer = ask(running, caller(running), {})
     assert (answer.status, answer.json["error_description"]) == (400, "audience is missing")
 
 
-def test_an_unsigned_request_is_a_403(running: Running) -> None:
+def test_iam_unsigned(running: Running) -> None:
+    """An unsigned request is a 403."""
     answer = call("POST", f"{running.broker}/token/iam", {"audience": "openai"})
     assert forbidden(answer) == "the request is not signed"
 
 
-def test_a_bearer_token_is_no_signature(running: Running) -> None:
+def test_bearer_is_not_a_signature(running: Running) -> None:
+    """A bearer token is not a signature."""
     headers = {"authorization": f"Bearer {running.token('7302')}"}
     answer = call("POST", f"{running.broker}/token/iam", {"audience": "openai"}, headers)
     assert forbidden(answer) == "the Authorization header is not an AWS Signature Version 4"
@@ -170,13 +180,15 @@ def test_a_bearer_token_is_no_signature(running: Running) -> None:
         ({"service": "sts"}, "signed for another service"),
     ],
 )
-def test_what_was_signed_otherwise_is_a_403(running: Running, change: dict[str, str | None], reason: str) -> None:
+def test_wrong_signature(running: Running, change: dict[str, str | None], reason: str) -> None:
+    """A request signed with the wrong key, region or service is a 403."""
     one = caller(running)
     fields = {"access_key_id": one.access_key_id, "secret": one.secret, "session_token": one.session_token}
     assert forbidden(ask(running, Signer(**{**fields, **change}))) == reason  # type: ignore[arg-type]  # names of Signer's own fields
 
 
-def test_the_administrator_s_key_under_the_caller_s_name_is_a_403(running: Running) -> None:
+def test_mixed_credentials(running: Running) -> None:
+    """The administrator's secret under the caller's key id is a 403."""
     one = caller(running)
     mixed = Signer(one.access_key_id, running.admin["secret_access_key"], one.session_token)
     assert forbidden(ask(running, mixed)) == "the signature does not match the request"
@@ -225,7 +237,8 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("name", list(TAMPERED))
-def test_a_request_tampered_with_on_its_way_is_a_403(running: Running, name: str) -> None:
+def test_tampered_request(running: Running, name: str) -> None:
+    """A request that was changed after it was signed is a 403."""
     change = TAMPERED[name]
     headers = caller(running).headers("POST", f"{running.broker}/token/iam", b'{"audience": "openai"}')
     for header, value in change.set.items():
@@ -259,21 +272,23 @@ def post(running: Running, path: str, body: bytes, headers: Mapping[str, str]) -
         connection.close()
 
 
-def test_a_signature_for_one_path_opens_no_other(running: Running) -> None:
+def test_signature_is_per_path(running: Running) -> None:
+    """A signature for one path is refused at another."""
     url = f"{running.broker}/token"
     headers = caller(running).headers("POST", url, b'{"audience": "openai"}')
     answer = post(running, "/token/iam", b'{"audience": "openai"}', headers)
     assert forbidden(answer) == "the signature does not match the request"
 
 
-def test_a_signature_in_the_query_is_not_accepted(running: Running) -> None:
+def test_query_signature(running: Running) -> None:
+    """A signature in the query is refused."""
     query = urlencode({"X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Signature": "0" * 64})
     headers = caller(running).headers("POST", f"{running.broker}/token/iam?{query}", b"{}")
     answer = post(running, f"/token/iam?{query}", b"{}", headers)
     assert forbidden(answer) == "a signature in the query is not accepted"
 
 
-def test_the_same_signed_request_twice_within_the_window_costs_a_token_each(running: Running) -> None:
+def test_iam_replay(running: Running) -> None:
     """SigV4 has no nonce: inside its window a request can be sent again, and the quota bounds what that gives."""
     headers = caller(running).headers("POST", f"{running.broker}/token/iam", b'{"audience": "openai"}')
     answers = [post(running, "/token/iam", b'{"audience": "openai"}', headers) for _ in range(2)]
@@ -281,7 +296,8 @@ def test_the_same_signed_request_twice_within_the_window_costs_a_token_each(runn
     assert len({claims_of(one.json["access_token"])["jti"] for one in answers}) == 2
 
 
-def test_with_an_idempotency_key_it_is_one_token(running: Running) -> None:
+def test_iam_idempotent(running: Running) -> None:
+    """With an Idempotency-Key, the same signed request twice is one token."""
     key = {"content-type": JSON, "idempotency-key": base64.b64encode(b"0123456789abcdef0123456789").decode()}
     url = f"{running.broker}/token/iam"
     headers = caller(running).headers("POST", url, b'{"audience": "openai"}', key)
@@ -302,7 +318,8 @@ def test_with_an_idempotency_key_it_is_one_token(running: Running) -> None:
         ("POST", f"/admin/principals/{quote(ROLE, safe='')}/pin"),
     ],
 )
-def test_a_caller_of_tokens_may_not_administer(running: Running, method: str, path: str) -> None:
+def test_caller_is_not_admin(running: Running, method: str, path: str) -> None:
+    """A caller that may get tokens may not administer."""
     url = f"{running.broker}{path}"
     headers = caller(running).headers(method, url, b"{}")
     answer = call(method, url, b"{}", headers)
@@ -313,7 +330,8 @@ def test_a_caller_of_tokens_may_not_administer(running: Running, method: str, pa
     )
 
 
-def test_a_role_made_again_is_refused_until_an_administrator_re_pins_it(running: Running) -> None:
+def test_recreated_role(running: Running) -> None:
+    """A recreated role is refused until an administrator pins it again."""
     path = running.state / "aws-callers.json"
     before = path.read_text()
     assert ask(running, caller(running)).status == 200
@@ -341,7 +359,8 @@ def test_a_role_made_again_is_refused_until_an_administrator_re_pins_it(running:
     assert ask(running, caller(running)).status == 200
 
 
-def test_a_revoked_role_is_refused_at_the_very_next_call(running: Running) -> None:
+def test_revoked_role(running: Running) -> None:
+    """A revoked role is refused at the next call."""
     token = str(ask(running, caller(running)).json["access_token"])
     revocation = running.revoke("principal", ROLE)
     try:

@@ -44,22 +44,26 @@ def registered(parts: Parts) -> Iterator[tuple[str, str, RouteEntry]]:
 # the document
 
 
-def test_the_published_document_is_what_the_tables_say() -> None:
+def test_published_document() -> None:
+    """docs/openapi.json is what the tables of routes and schemas give."""
     assert (ROOT / "docs/openapi.json").read_text() == document.text(ROUTES), "run `make openapi`"
 
 
-def test_it_describes_the_routes_of_both_doors_and_no_other(parts: Parts) -> None:
+def test_describes_every_route(parts: Parts) -> None:
+    """The document describes the routes of both doors and no other."""
     there = {(method, path) for method, path, _ in registered(parts)}
     assert {(method, path) for method, path, _ in operations()} == there
 
 
-def test_it_says_of_each_route_whether_it_has_to_be_signed(parts: Parts) -> None:
+def test_document_says_signed(parts: Parts) -> None:
+    """The document says of each route whether it must be signed."""
     for method, path, entry in registered(parts):
         signed = isinstance(entry.authorizer, IAMAuthorizer)
         assert DOCUMENT["paths"][path][method.lower()]["security"] == ([{"sigv4": []}] if signed else [])
 
 
-def test_it_says_what_each_route_is_sent(parts: Parts) -> None:
+def test_request_bodies(parts: Parts) -> None:
+    """The document lists the content types that each route accepts."""
     for method, path, entry in registered(parts):
         operation = DOCUMENT["paths"][path][method.lower()]
         if method in ("POST", "PUT"):
@@ -68,19 +72,22 @@ def test_it_says_what_each_route_is_sent(parts: Parts) -> None:
             assert "requestBody" not in operation, path
 
 
-def test_each_path_s_names_are_its_parameters() -> None:
+def test_path_parameters() -> None:
+    """Each name in a path is one of its parameters."""
     for _, path, operation in operations():
         named = {part[1:-1] for part in path.split("/") if part.startswith("{")}
         assert {one["name"] for one in operation["parameters"] if one["in"] == "path"} == named
 
 
-def test_each_operation_has_an_id_of_its_own_and_says_what_it_does() -> None:
+def test_operation_ids() -> None:
+    """Each operation has an id of its own and a summary."""
     ids = [operation["operationId"] for _, _, operation in operations()]
     assert len(set(ids)) == len(ids)
     assert all(operation["summary"] for _, _, operation in operations())
 
 
-def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
+def test_schemas_and_references() -> None:
+    """Every schema is valid and used, and every reference resolves."""
     for schema in SCHEMAS.values():
         Draft202012Validator.check_schema(schema)
     text = json.dumps(DOCUMENT)
@@ -90,7 +97,8 @@ def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
         assert used == set(there), f"{kind}: {used ^ set(there)}"
 
 
-def test_every_refusal_is_a_problem_at_the_administrators_door_and_an_oauth_error_at_the_public_one() -> None:
+def test_refusal_schemas() -> None:
+    """A refusal is a Problem at the administrators' door and an OAuthError at the public one."""
     for _, path, operation in operations():
         kind = "Problem" if path.startswith("/admin/") else "OAuthError"
         refusals = {status: one for status, one in operation["responses"].items() if status[0] in "45"}
@@ -98,7 +106,8 @@ def test_every_refusal_is_a_problem_at_the_administrators_door_and_an_oauth_erro
         assert {"400", "413", "415", "500", "503"} <= refusals.keys()
 
 
-def test_its_version_is_the_project_s() -> None:
+def test_document_version() -> None:
+    """The document's version is the project's."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert DOCUMENT["info"]["version"] == project["version"]
 
@@ -113,17 +122,20 @@ def test_its_version_is_the_project_s() -> None:
         ("PolicyInForce", StoredPolicy),
     ],
 )
-def test_what_is_answered_whole_has_the_members_of_its_type(name: str, kind: type) -> None:
+def test_schema_members(name: str, kind: type) -> None:
+    """A schema of a whole type has exactly that type's members."""
     assert SCHEMAS[name]["required"] == list(SCHEMAS[name]["properties"])
     assert set(SCHEMAS[name]["required"]) == set(kind.__annotations__)
 
 
-def test_a_key_has_the_members_of_its_version() -> None:
+def test_key_members() -> None:
+    """The schema of a key has the members of its version."""
     members = {"name", "provider"} | {one.name for one in dataclasses.fields(KeyVersion)}
     assert set(SCHEMAS["KeySet"]["required"]) == set(SCHEMAS["KeyListed"]["required"]) == members
 
 
-def test_a_key_s_value_is_in_no_answer() -> None:
+def test_key_value_is_write_only() -> None:
+    """A key's value is in no response schema."""
     answered = {name: schema for name, schema in SCHEMAS.items() if not name.endswith("Request")}
     assert not any("value" in schema.get("properties", {}) for schema in answered.values())
     assert SCHEMAS["KeyRequest"]["properties"]["value"]["writeOnly"] is True
@@ -177,7 +189,8 @@ DONE: Mapping[str, tuple[object, dict[str, str]]] = {
 }
 
 
-def test_every_administrators_answer_fits_the_document(parts: Parts) -> None:
+def test_admin_responses_fit(parts: Parts) -> None:
+    """Every response of the administrators' door fits its schema."""
     door = admin_door(parts)
     parts.apply(grant())
     parts.admit(parts.token())
@@ -203,7 +216,8 @@ def test_every_administrators_answer_fits_the_document(parts: Parts) -> None:
             fits(refused, method, path)
 
 
-def test_every_other_refusal_fits_the_document(parts: Parts) -> None:
+def test_refusals_fit(parts: Parts) -> None:
+    """Every other refusal fits its schema."""
     door = admin_door(parts)
     policy, revocations, keys = "/admin/policy", "/admin/revocations", "/admin/keys/{name}"
     old, new = {"if-match": '"9"'}, {"if-match": f'"{parts.control.current().version}"'}
@@ -229,7 +243,8 @@ def test_every_other_refusal_fits_the_document(parts: Parts) -> None:
     fits(answer, "PUT", keys)
 
 
-def test_every_public_answer_fits_the_document(parts: Parts) -> None:
+def test_public_responses_fit(parts: Parts) -> None:
+    """Every response of the public door fits its schema."""
     door = public_door(parts)
     exchange = {"grant_type": TOKEN_EXCHANGE, "audience": "openai", "subject_token": mint(), "subject_token_type": JWT}
     issued = door.ask("POST", "/token", exchange)
@@ -249,6 +264,7 @@ def test_every_public_answer_fits_the_document(parts: Parts) -> None:
             fits(refused, "POST", path)
 
 
-def test_whoever_asks_the_administrators_door_gets_the_document(parts: Parts) -> None:
+def test_document_is_served(parts: Parts) -> None:
+    """The administrators' door serves the document."""
     answer = admin_door(parts).administer("GET", "/admin/openapi.json")
     assert (answer.status, answer.json) == (200, DOCUMENT)
