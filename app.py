@@ -15,8 +15,9 @@ from chalice.app import Request as ChaliceRequest
 from chalice.app import Response as ChaliceResponse
 
 from chalicelib.aws import wiring
-from chalicelib.errors import Refusal, cause
+from chalicelib.errors import InternalFault, Refusal
 from chalicelib.http import public_routes
+from chalicelib.http.errors import Unsupported
 from chalicelib.http.messages import Request, Response, refused
 from chalicelib.http.ports import PublicPorts
 from chalicelib.http.route import Ports, Route
@@ -60,7 +61,7 @@ def _make_app(door: str, routes: Iterable[Route[Ports]], ports: Callable[[], Por
     def finish(event: ChaliceRequest, get_response: Callable[[ChaliceRequest], ChaliceResponse]) -> ChaliceResponse:
         response = get_response(event)
         if isinstance(response.body, dict) and "Code" in response.body:  # Chalice's own 405, 415 and 500
-            refusal = Refusal("unsupported", "invalid_request", response.status_code, response.body["Message"])
+            refusal = Unsupported(response.status_code, response.body["Message"])
             allow = {name: value for name, value in response.headers.items() if name == "Allow"}
             response = _refused(app, door, refusal)
             response.headers.update(allow)
@@ -83,8 +84,7 @@ def _handler(
         except Refusal as refusal:
             return _refused(app, door, refusal)
         except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token
-            kind = f"fault_{type(fault).__name__}"
-            return _refused(app, door, Refusal(kind, "server_error", 500, "something went wrong on our side"))
+            return _refused(app, door, InternalFault(fault))
 
     return answered
 
@@ -111,7 +111,7 @@ def _refused(app: Chalice, door: str, refusal: Refusal) -> ChaliceResponse:
     request_id = _request_id(app)
     # SECURITY: fixed words, and who was refused once that is verified; nothing else of what was sent (test_canary.py).
     line = {"door": door, "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
-    LOG.info(json.dumps({**line, **refusal.about, **cause(refusal)}))
+    LOG.info(json.dumps({**line, **refusal.log_fields()}))
     return _to_chalice(refused(refusal, door, request_id))
 
 

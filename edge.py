@@ -16,7 +16,8 @@ from chalicelib.edge import query as call_query
 from chalicelib.edge import refusal as edge_refusal
 from chalicelib.edge import token as call_token
 from chalicelib.edge.admission import Admitted, Call
-from chalicelib.errors import Refusal, cause
+from chalicelib.edge.errors import NoPage, PageMethod
+from chalicelib.errors import InternalFault, Refusal
 from chalicelib.models import body as call_body
 from chalicelib.providers import paths as call_path
 
@@ -46,8 +47,7 @@ def make_handler(ports: Callable[[], Ports]) -> Callable[[Mapping[str, Any], obj
         except Refusal as refusal:
             return _refuse(refusal, request_id, made)
         except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token or a key
-            kind = f"fault_{type(fault).__name__}"
-            return _refuse(Refusal(kind, "server_error", 500, "something went wrong on our side"), request_id, made)
+            return _refuse(InternalFault(fault), request_id, made)
 
     return handle
 
@@ -69,11 +69,9 @@ def _handle(request: dict[str, Any], ports: Ports) -> dict[str, Any]:
 def _describe(request: Mapping[str, Any], edge: admission.Edge) -> dict[str, Any]:
     """Answer the edge's metadata, the one page that the edge has of its own."""
     if request["uri"] != resource_metadata.PATH or not edge.url:
-        raise Refusal("no_page", "not_found", 404, "there is nothing at this path")
+        raise NoPage
     if request["method"] != "GET":
-        refusal = Refusal("method_not_allowed", "method_not_allowed", 405, "this path is for GET only")
-        refusal.headers = {"allow": "GET"}
-        raise refusal
+        raise PageMethod
     headers = {"content-type": "application/json", "cache-control": "public, max-age=300"}
     return _answer(200, headers, json.dumps(resource_metadata.document(edge.url, edge.issuer)))
 
@@ -114,7 +112,7 @@ def _origin(url: str) -> tuple[str, str, str | None, int]:
 def _refuse(refusal: Refusal, request_id: str, made: Sequence[Ports]) -> dict[str, Any]:
     # SECURITY: fixed words, and who and what was refused once that is verified; nothing else of the call (test_canary.py).
     line = {"door": "edge", "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
-    (made[0].log if made else print)(json.dumps({**line, **refusal.about, **cause(refusal)}))
+    (made[0].log if made else print)(json.dumps({**line, **refusal.log_fields()}))
     url = made[0].edge.url if made else ""
     headers = edge_refusal.headers(refusal, request_id, url)
     return _answer(refusal.status, headers, edge_refusal.body(refusal, request_id))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chalicelib.errors import Unavailable
-from chalicelib.policy.compile import PolicyInvalid
+from chalicelib.policy.compile import InvalidPolicyError
 from chalicelib.tokens import verify as tokens
 from local import audit_command, policy_command
 
@@ -45,12 +45,12 @@ def main(arguments: list[str]) -> int:
     )
     try:
         serve(settings, _announce_json if asked.json else _announce)
-    except PolicyInvalid as invalid:
+    except InvalidPolicyError as invalid:
         for fault in invalid.faults:
             print(f"error: {fault}", file=sys.stderr)
         return 1
     except Unavailable as fault:
-        print(f"error: cannot start: {fault.reason} ({fault.__cause__ or 'see above'})", file=sys.stderr)
+        print(f"error: cannot start: {fault.reason} ({fault.hint or 'see above'})", file=sys.stderr)
         return 1
     except OSError as fault:
         print(f"error: {fault}", file=sys.stderr)

@@ -46,8 +46,8 @@ def run(asked: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Unavailable as fault:
-        cause = f" ({fault.__cause__})" if fault.__cause__ else ""
-        return _failed(f"the state directory is no use: {fault.reason}{cause}")
+        hint = f" ({fault.hint})" if fault.hint else ""
+        return _failed(f"the state directory is no use: {fault.reason}{hint}")
     except (OSError, ValueError) as fault:
         return _failed(str(fault))
     return 0 if agrees else _failed("the audit and the counters do not agree")

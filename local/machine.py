@@ -15,7 +15,6 @@ import edge
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event
 from chalicelib.edge.admission import Edge
-from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
@@ -26,6 +25,7 @@ from chalicelib.providers.keys import PROVIDERS, ProviderKey
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.versions import KeyVersion
 from local import secret_file
+from local.errors import NoStateDirectory, PolicyUnreadable, RealKeysHere, StateFileMissing, StateOpenToOthers
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
 from local.signing_key_file import SigningKey
@@ -65,7 +65,7 @@ class Machine:
         try:
             urls = Urls(**json.loads((directory / "urls.json").read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise Unavailable("no_state_directory") from error
+            raise NoStateDirectory(hint=str(error)) from error
         return cls(directory, urls)
 
     def prepare(self, policy_file: Path | None, values: Mapping[str, str]) -> None:
@@ -73,7 +73,7 @@ class Machine:
 
         policy_file: None keeps the policy that is in force, or takes the practice policy. values: provider -> made-up
         key while the practice parts run, else empty.
-        Raises PolicyInvalid; Unavailable if a file is no use or open to others, or if the state file is gone while its
+        Raises InvalidPolicyError; Unavailable if a file is no use or open to others, or if the state file is gone while its
         signing key is not.
         """
         sent = _read(policy_file)
@@ -178,8 +178,8 @@ class Machine:
         # SECURITY: a start without --no-practice must not take real keys away, nor a policy's place beside them
         # (test_practising_over_real_keys_is_refused_and_they_stay).
         if self._urls.provider is not None and not all(map(is_practice, self._provider_key_file().origins())):
-            raise Unavailable("real_keys_here") from ValueError(
-                f"{self.directory} holds real provider keys: start with --no-practice, or take another directory"
+            raise RealKeysHere(
+                hint=f"{self.directory} holds real provider keys: start with --no-practice, or take another directory"
             )
 
     def _set_keys(self, control: SqliteControl, names: Iterable[str], keys: Mapping[str, ProviderKey]) -> None:
@@ -208,9 +208,7 @@ class Machine:
         # for (test_a_state_file_that_is_gone_is_not_made_anew_beside_its_signing_key).
         state = self._path("state.db")
         if self._path("signing-key.pem").exists() and not (state.exists() and state.stat().st_size):
-            raise Unavailable("state_file_missing") from FileNotFoundError(
-                f"{state} is gone: put it back, or remove the whole directory to start afresh"
-            )
+            raise StateFileMissing(hint=f"{state} is gone: put it back, or remove the whole directory to start afresh")
 
     def _check_modes(self) -> None:
         # SECURITY: whoever may write here lifts revocations, and puts another file in a checked one's place
@@ -218,8 +216,8 @@ class Machine:
         for path, closed in ((self.directory, 0o022), (self._path("state.db"), 0o077)):
             status = path.stat() if path.exists() else None
             if status and (status.st_mode & closed or status.st_uid not in (0, os.geteuid())):
-                raise Unavailable("state_open_to_others") from PermissionError(
-                    f"{path} has to be yours alone: chown it to who runs this, and chmod go-rwx"
+                raise StateOpenToOthers(
+                    hint=f"{path} has to be yours alone: chown it to who runs this, and chmod go-rwx"
                 )
 
     def _provider_keys(self, parsed: Policy, values: Mapping[str, str]) -> dict[str, ProviderKey]:
@@ -254,7 +252,7 @@ def _read(path: Path | None) -> tuple[str, str] | None:
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable("policy_unreadable") from error
+        raise PolicyUnreadable(hint=str(error)) from error
 
 
 def _clock() -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.admin import policy_service as administer
-from chalicelib.admin.policy_service import PolicyRefused, Sent
+from chalicelib.admin.errors import PolicyRefused
+from chalicelib.admin.policy_service import Sent
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.http.messages import ADMIN_BODY_LIMIT, read_json
 from chalicelib.issuers.jwks import Jwks, get_json
@@ -64,8 +65,8 @@ def run(asked: argparse.Namespace) -> int:
             print(f"error: {place}: {text}{rule}", file=sys.stderr)
         return 1
     except Unavailable as fault:
-        cause = f" ({fault.__cause__})" if fault.__cause__ else ""
-        print(f"error: the state directory is no use: {fault.reason}{cause}", file=sys.stderr)
+        hint = f" ({fault.hint})" if fault.hint else ""
+        print(f"error: the state directory is no use: {fault.reason}{hint}", file=sys.stderr)
         return 1
     except Refusal as refused:
         print(f"error: {refused.description or refused.reason}", file=sys.stderr)

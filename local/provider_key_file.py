@@ -9,9 +9,10 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from chalicelib.errors import Unavailable
+from chalicelib.providers.errors import ProviderKeyNotSet, ProviderKeysUnwritable
 from chalicelib.providers.keys import ProviderKey
 from local import secret_file
+from local.errors import ProviderKeyMissing
 
 _FIELDS = ("origin", "header", "prefix", "value")
 _Stored = dict[str, dict[str, dict[str, str]]]
@@ -68,10 +69,10 @@ class ProviderKeyFile:
             versions = json.loads(secret_file.read(self._path))[name]
             stored = versions.get(version) if version else None
             if stored is None:
-                raise Unavailable("provider_key_version")
+                raise ProviderKeyNotSet
             return ProviderKey(version, **{field: _text(stored[field]) for field in _FIELDS})
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise Unavailable("provider_key_missing") from None
+            raise ProviderKeyMissing from None
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[_Stored]:
@@ -85,7 +86,7 @@ class ProviderKeyFile:
                 secret_file.write(self._path, json.dumps(stored))
         except (OSError, ValueError, TypeError, AttributeError):
             # SECURITY: no cause, for a JSON error holds the whole text (test_a_file_that_is_no_use_is_not_written_over).
-            raise Unavailable("provider_keys_unwritable") from None
+            raise ProviderKeysUnwritable from None
 
 
 def is_practice(origin: str) -> bool:

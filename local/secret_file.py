@@ -7,7 +7,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from chalicelib.errors import Unavailable
+from local.errors import SecretFileOpenToOthers, SecretFileTooLarge, SecretFileUnreadable
 
 _SIZE_LIMIT = 1024 * 1024
 
@@ -20,21 +20,21 @@ def read(path: Path) -> str:
             status = os.fstat(handle)
             # SECURITY: a key that others on the machine can read is no secret (test_secret_file.py).
             if stat.S_IMODE(status.st_mode) & 0o077 or not stat.S_ISREG(status.st_mode):
-                raise Unavailable("secret_file_open_to_others")
+                raise SecretFileOpenToOthers
             if status.st_size > _SIZE_LIMIT:
-                raise Unavailable("secret_file_too_large")
+                raise SecretFileTooLarge
             with os.fdopen(handle, "rb", closefd=False) as file:
                 return file.read(_SIZE_LIMIT).decode("utf-8")
         finally:
             os.close(handle)
     except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable("secret_file_unreadable") from error
+        raise SecretFileUnreadable(hint=str(error)) from error
 
 
 def write(path: Path, text: str) -> None:
     """Replace the file in one step, mode 0600; raises Unavailable for a text that could not be read back."""
     if len(text.encode()) > _SIZE_LIMIT:
-        raise Unavailable("secret_file_too_large")
+        raise SecretFileTooLarge
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600 from the start
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

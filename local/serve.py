@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from chalicelib.errors import Unavailable
 from local import worker
+from local.errors import PartDidNotStart
 from local.machine import Machine, Urls
 from local.practice import policy as practice
 from local.worker import Job
@@ -52,7 +52,7 @@ class Running:
 def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
     """Run until SIGTERM or SIGINT. announce: called once all parts answer.
 
-    Raises PolicyInvalid, Unavailable (a file, or a part that did not start) or OSError (a port is taken).
+    Raises InvalidPolicyError, Unavailable (a file, or a part that did not start) or OSError (a port is taken).
     """
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -150,7 +150,7 @@ def _await(ready: Connection) -> None:
                 return
         except EOFError:
             pass  # it died before it answered
-    raise Unavailable("part_did_not_start")
+    raise PartDidNotStart
 
 
 def _listen(settings: Settings, stack: contextlib.ExitStack) -> list[socket.socket]:

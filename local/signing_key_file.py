@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from chalicelib.errors import TokenInvalid, Unavailable
+from chalicelib.tokens.errors import InvalidTokenError, SigningKeyMalformed
 from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
 from local import secret_file
@@ -26,9 +26,9 @@ class SigningKey:
         try:
             key = serialization.load_pem_private_key(secret_file.read(path).encode(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
-            raise Unavailable("signing_key_malformed") from error
+            raise SigningKeyMalformed(hint=str(error)) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise Unavailable("signing_key_malformed")
+            raise SigningKeyMalformed
         self._key = key
         public: dict[str, str] = json.loads(ECAlgorithm.to_jwk(key.public_key()))
         members = {name: public[name] for name in ("kty", "crv", "x", "y")}
@@ -60,7 +60,7 @@ class SigningKey:
     def find(self, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's; a file does not age
         """See `SigningKeys.find`."""
         if kid != self._verifying.kid:
-            raise TokenInvalid("kid_unknown")
+            raise InvalidTokenError("kid_unknown")
         return self._verifying
 
 

@@ -17,7 +17,7 @@ from chalice.app import IAMAuthorizer
 import app
 from chalicelib.audit import PAGE_LIMIT
 from chalicelib.aws import wiring
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.errors import NotConfigured, Refusal
 from chalicelib.exchange.request import BODY_LIMIT, JWT_BEARER
 from chalicelib.http import public_routes
 from chalicelib.http.ports import PublicPorts
@@ -88,7 +88,7 @@ def test_public_routes_signed(public: Door) -> None:
 
 
 ADMINISTRATORS = re.compile(
-    r"(admin|openapi)(\..*)?|policy\.(?!grants$|stored$).*|providers\.(versions|origins)|msgspec|yaml"
+    r"(admin|openapi)(\..*)?|policy\.(?!grants$|errors$|stored$).*|providers\.(versions|origins)|msgspec|yaml"
 )
 """Modules that administrators alone need."""
 
@@ -636,7 +636,7 @@ def test_internal_fault(parts: Parts, caplog: pytest.LogCaptureFixture, door: st
 
 def test_ports_are_retried(parts: Parts) -> None:
     """Ports that could not be made are made at the next request."""
-    tries = [Unavailable("secret_file_unreadable"), None]
+    tries = [NotConfigured(), None]
 
     def ports() -> PublicPorts:
         fault = tries.pop(0)

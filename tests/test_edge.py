@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 import edge
-from chalicelib.errors import Unavailable
+from chalicelib.errors import NotConfigured
 from tests.edge_function import REQUEST_ID, Door, event, refusal, values
 from tests.parts import BROKER, EDGE, NOW, SUB, Parts, claims_of, grant, parts_in
 
@@ -199,7 +199,7 @@ def test_an_admitted_call_is_no_log_line(parts: Parts, door: Door) -> None:
 
 def test_when_the_ports_cannot_be_made_every_call_is_a_503_and_the_next_one_tries_again(parts: Parts) -> None:
     log: list[str] = []
-    tries = [Unavailable("not_configured"), None]
+    tries = [NotConfigured(), None]
 
     def ports() -> edge.Ports:
         fault = tries.pop(0)

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 import edge
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateUnavailable
 from local.practice.provider import make_provider
 from local.simulator.cloudfront import make_distribution, make_runner
 from tests.edge_function import policy_for
@@ -52,7 +52,7 @@ class Stage:
 
         def ports() -> edge.Ports:
             if self.called <= self.down:
-                raise Unavailable("state_unavailable")
+                raise StateUnavailable
             return self.parts.edge_ports([], self.now(self.called))
 
         return edge.make_handler(ports)(event, context)

@@ -9,7 +9,8 @@ from chalicelib.admin import completeness
 from chalicelib.admin import query as admin_query
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import FILTERS, Page, Query
-from chalicelib.http.messages import Request, Response, malformed
+from chalicelib.errors import MalformedRequest
+from chalicelib.http.messages import Request, Response
 
 JSON_LINES = "application/jsonl"
 _JSON_LINES = (JSON_LINES, "application/x-ndjson", "application/x-jsonlines", "application/jsonlines")
@@ -31,7 +32,7 @@ def audit(request: Request, ports: AdminPorts) -> Response:
     try:
         page = ports.audit.page(query)
     except ValueError:
-        raise malformed("after must be the `next` of a page before") from None
+        raise MalformedRequest("after must be the `next` of a page before") from None
     if _accepts_lines(request.headers.get("accept", "")):
         return _lines(page, request)
     return Response({"items": [event.to_json() for event in page.events], "next": page.next or None})
@@ -45,7 +46,7 @@ def check(request: Request, ports: AdminPorts) -> Response:
     try:
         span = completeness.Span.containing(asked.one_of("window", ("hour", "day")) or "day", asked.time("start"), now)
     except ValueError as fault:
-        raise malformed(str(fault)) from None
+        raise MalformedRequest(str(fault)) from None
     return Response(completeness.check(span, ports.audit, ports.usage, now).to_json())
 
 

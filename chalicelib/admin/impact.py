@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.admin import audit_pages
 from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
-from chalicelib.errors import Refusal
+from chalicelib.errors import NoSuchTarget
 from chalicelib.revocation import MUST_EXIST, Revocations, RevocationTarget
 from chalicelib.tokens.verify import TTL_CEILING
 from chalicelib.usage import Usage
@@ -66,11 +66,10 @@ class Impact:
 def estimate(target: RevocationTarget, revocations: Revocations, audit: Audit, usage: Usage, now: int) -> Impact:
     """Return whom revoking a target at `now` would cut off; changes nothing.
 
-    Raises Refusal `no_such_thing` for an issuer, key or grant that never existed, as revoking it would; Unavailable.
+    Raises NoSuchTarget for an issuer, key or grant that never existed, as revoking it would; Unavailable.
     """
     if target.scope in MUST_EXIST and not revocations.exists(target):
-        text = f"there is no {target.scope} of this name: {target.id[:100]!r}"
-        raise Refusal("no_such_thing", "not_found", 404, text)
+        raise NoSuchTarget(*target)
     live = live_tokens(target, audit, now)
     pairs = {(event.principal, event.grant) for event in live.events}
     calls = usage.recent_calls(pairs, now) if pairs else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from chalicelib.errors import Refusal
+from chalicelib.errors import MalformedRequest
 from chalicelib.providers.keys import Provider, ProviderKey
 from chalicelib.providers.origins import Origins
 
@@ -30,29 +30,31 @@ _TAKEN_PREFIXES = (
 
 
 def read(fields: object, provider: Provider, origins: Origins, version: str) -> ProviderKey:
-    """Return the key that is to be set, or raise Refusal `invalid_request` that says what a member must be.
+    """Return the key that is to be set, or raise MalformedRequest that says what a member must be.
 
     What is not sent is the provider's own; a header of another name has no prefix unless one is sent.
     """
     if not isinstance(fields, Mapping) or fields.keys() - set(MEMBERS):
-        raise _malformed(f"the body must be a JSON object; its members are {', '.join(MEMBERS)}")
+        raise MalformedRequest(f"the body must be a JSON object; its members are {', '.join(MEMBERS)}")
     header = _header(fields.get("header", provider.header))
     prefix = _prefix(fields.get("prefix", provider.prefix if header == provider.header else ""))
     origin = fields.get("origin")
     if "origin" in fields and not isinstance(origin, str):
-        raise _malformed("origin must be text")
+        raise MalformedRequest("origin must be text")
     try:
         chosen = origins.choose(origin, provider)
     except ValueError as fault:
-        raise _malformed(str(fault)) from None
+        raise MalformedRequest(str(fault)) from None
     return ProviderKey(version, chosen, header, prefix, _value(fields.get("value"), prefix))
 
 
 def _value(value: object, prefix: str) -> str:
     if not isinstance(value, str) or len(value) > VALUE_LIMIT or not _VALUE.fullmatch(value):
-        raise _malformed(f"value must be 1 to {VALUE_LIMIT} printable ASCII characters, without spaces at the ends")
+        raise MalformedRequest(
+            f"value must be 1 to {VALUE_LIMIT} printable ASCII characters, without spaces at the ends"
+        )
     if prefix.strip() and value.lower().startswith(prefix.lower()):
-        raise _malformed("value must be the key alone: the prefix is put before it")
+        raise MalformedRequest("value must be the key alone: the prefix is put before it")
     return value
 
 
@@ -61,15 +63,13 @@ def _header(header: object) -> str:
     # (test_reserved_header).
     fits = isinstance(header, str) and len(header) <= HEADER_LIMIT and _HEADER.fullmatch(header)
     if not isinstance(header, str) or not fits or header in _TAKEN or header.startswith(_TAKEN_PREFIXES):
-        raise _malformed("header must be the name of a header for keys, in lower case, such as x-api-key")
+        raise MalformedRequest("header must be the name of a header for keys, in lower case, such as x-api-key")
     return header
 
 
 def _prefix(prefix: object) -> str:
     if not isinstance(prefix, str) or len(prefix) > PREFIX_LIMIT or not _PREFIX.fullmatch(prefix):
-        raise _malformed(f"prefix must be at most {PREFIX_LIMIT} printable ASCII characters, and begin with no space")
+        raise MalformedRequest(
+            f"prefix must be at most {PREFIX_LIMIT} printable ASCII characters, and begin with no space"
+        )
     return prefix
-
-
-def _malformed(text: str) -> Refusal:
-    return Refusal("malformed_request", "invalid_request", 400, text)

@@ -10,9 +10,10 @@ from typing import Any
 from chalicelib.admin import key_request
 from chalicelib.admin import query as admin_query
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.errors import Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
+from chalicelib.providers.errors import NoSuchKey
 from chalicelib.providers.keys import PROVIDERS, ProviderKey
 from chalicelib.providers.versions import KeyVersion
 
@@ -39,7 +40,7 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
     config = ports.keys.key_config(name) if _NAME.fullmatch(name) else None
     if config is None:
         # SECURITY: the name is not quoted, for who mixes up name and value sends the value (test_keys.py).
-        raise Refusal("no_such_key", "not_found", 404, "the policy names no such key")
+        raise NoSuchKey
     provider = config.provider
     key = key_request.read(request.json(BODY_LIMIT), PROVIDERS[provider], ports.origins, ports.new_id())
     if dry_run:
@@ -58,6 +59,5 @@ def _put_in_force(request: Request, ports: AdminPorts, name: str, key: ProviderK
     try:
         ports.keys.set_key(name, version, event)
     except Unavailable as fault:
-        failed = Unavailable(fault.reason)
-        failed.description = "the value was stored but is not in force, and nothing has changed; send it again"
-        raise failed from fault
+        text = "the value was stored but is not in force, and nothing has changed; send it again"
+        raise fault.with_context(description=text) from fault

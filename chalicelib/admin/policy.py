@@ -6,8 +6,8 @@ import re
 
 from chalicelib.admin import policy_service as administer
 from chalicelib.admin import query as admin_query
+from chalicelib.admin.errors import IfMatchMissing
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.errors import Refusal
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import ADMIN_BODY_LIMIT, Request, Response
 
@@ -27,8 +27,7 @@ def apply_policy(request: Request, ports: AdminPorts) -> Response:
     dry_run = admin_query.read(request, "dry_run").flag("dry_run")
     match = re.fullmatch(r'"(\d{1,9})"', request.headers.get("if-match", ""), re.ASCII)
     if match is None:
-        text = 'send If-Match with the ETag of the policy that you planned against ("0" for none)'
-        raise Refusal("if_match_missing", "precondition_required", 428, text)
+        raise IfMatchMissing
     sent, expected = administer.read(request.json(ADMIN_BODY_LIMIT)), int(match[1])
     if dry_run:
         planned = administer.rehearsed(sent, expected, ports.policies, ports.rules)

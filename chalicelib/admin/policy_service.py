@@ -7,27 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.admin import audit_pages
+from chalicelib.admin.errors import FaultyPolicy, NoPolicy, UnwisePolicy
 from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
-from chalicelib.errors import Refusal, TokenInvalid, Unavailable
+from chalicelib.errors import MalformedRequest, Unavailable
 from chalicelib.issuers.registry import KeySource
 from chalicelib.policy import compile as policy
 from chalicelib.policy import explain, lint, plan
-from chalicelib.policy.compile import InstallationRules, Policy, PolicyInvalid
+from chalicelib.policy.compile import InstallationRules, InvalidPolicyError, Policy
+from chalicelib.policy.errors import PolicyChanged
 from chalicelib.policy.plan import Policies
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jws import unverified_issuer
 
 REPLAY_LIMIT = 2000
 """Audit events that a replay looks at, the newest."""
-
-
-class PolicyRefused(Refusal):
-    """A policy that does not parse, or that lint refuses. errors: faults or findings, as JSON."""
-
-    def __init__(self, reason: str, text: str, errors: Iterable[Mapping[str, object]]) -> None:
-        super().__init__(reason, "policy_invalid", 422, text)
-        self.errors = list(errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +35,23 @@ class Sent:
 
 
 def read(fields: object) -> Sent:
-    """Read `{"text": …, "file": …, "allow": […]}`; raises Refusal `malformed_request`."""
+    """Read `{"text": …, "file": …, "allow": […]}`; raises MalformedRequest."""
     body = fields if isinstance(fields, Mapping) else {}
     text, file, allow = body.get("text"), body.get("file", "keybroker.yaml"), body.get("allow", [])
     known = isinstance(allow, list) and all(isinstance(rule, str) and rule in lint.RULES for rule in allow)
     known = known and body.keys() <= {"text", "file", "allow"}
     if not isinstance(text, str) or not isinstance(file, str) or len(file) > 1024 or not known:
         rules = ", ".join(lint.RULES)
-        raise Refusal("malformed_request", "invalid_request", 400, f"text, file, allow (a list of {rules})")
+        raise MalformedRequest(f"text, file, allow (a list of {rules})")
     return Sent(text, file, tuple(allow))
 
 
 def validate(sent: Sent, rules: InstallationRules) -> Policy:
-    """Return the policy; raises PolicyRefused with every fault, or with every finding of lint."""
+    """Return the policy; raises FaultyPolicy with every fault, or UnwisePolicy with every finding of lint."""
     parsed = _parsed(sent.text, sent.file, rules)
     found = lint.lint(parsed, rules.presets, sent.allow)
     if found:
-        raise PolicyRefused("policy_lint", "the policy is unwise", (one.to_json() for one in found))
+        raise UnwisePolicy(one.to_json() for one in found)
     return parsed
 
 
@@ -71,12 +66,12 @@ def rehearsed(sent: Sent, expected: int, policies: Policies, rules: Installation
     """Say what applying would change, or raise as `apply` would; changes nothing."""
     would = planned(sent, policies, rules)
     if would["version"] != expected:
-        raise plan.policy_changed(expected, would["version"])
+        raise PolicyChanged(expected, would["version"])
     return would
 
 
 def apply(sent: Sent, expected: int, policies: Policies, rules: InstallationRules, event: Event) -> plan.StoredPolicy:
-    """Put the policy in force in place of version `expected`; raises PolicyRefused, or Refusal `policy_changed`."""
+    """Put the policy in force in place of version `expected`; raises FaultyPolicy, UnwisePolicy or PolicyChanged."""
     return policies.apply(validate(sent, rules), sent.text, expected, event)
 
 
@@ -91,10 +86,10 @@ def explained(
     claims, token, key = body.get("claims"), body.get("token"), body.get("key")
     one = body.keys() - {"key"} in ({"claims"}, {"token"}) and isinstance(key, str | None)
     if not one or isinstance(claims, Mapping) == isinstance(token, str):
-        raise Refusal("malformed_request", "invalid_request", 400, "claims (an object) or token, optionally key")
+        raise MalformedRequest("claims (an object) or token, optionally key")
     in_force = _in_force(policies.current().text, rules)
     if in_force is None:
-        raise Refusal("no_policy", "not_found", 404, "no policy is in force")
+        raise NoPolicy
     doubt = "claims were sent, not a token"
     if isinstance(token, str):
         claims, doubt = _claims(token, in_force, keys, now)
@@ -109,7 +104,7 @@ def _claims(token: str, in_force: Policy, keys: KeySource, now: int) -> tuple[Ma
     """A token's claims, and why they are not verified, or ""."""
     try:
         unverified = jws.parse(token)
-    except TokenInvalid as invalid:
+    except InvalidTokenError as invalid:
         return {}, invalid.reason
     url = unverified_issuer(unverified.unverified_claims)
     issuer = next((one for one in in_force.issuers.values() if one.url == url), None)
@@ -117,7 +112,7 @@ def _claims(token: str, in_force: Policy, keys: KeySource, now: int) -> tuple[Ma
         return unverified.unverified_claims, "issuer_unknown"
     try:
         return tokens.verify(unverified, keys.find(issuer, unverified.kid, now), issuer.expected(), now), ""
-    except (TokenInvalid, Unavailable) as doubt:
+    except (InvalidTokenError, Unavailable) as doubt:
         return unverified.unverified_claims, doubt.reason
 
 
@@ -126,7 +121,7 @@ def replayed(sent: Sent, policies: Policies, rules: InstallationRules, audit: Au
     after = validate(sent, rules)
     before = _in_force(policies.current().text, rules)
     if before is None:
-        raise Refusal("no_policy", "not_found", 404, "no policy is in force")
+        raise NoPolicy
     return explain.replay(before, after, _recorded(audit)).to_json()
 
 
@@ -143,6 +138,5 @@ def _in_force(text: str, rules: InstallationRules) -> Policy | None:
 def _parsed(text: str, file: str, rules: InstallationRules) -> Policy:
     try:
         return policy.parse(text, file, rules)
-    except PolicyInvalid as invalid:
-        errors = (one.to_json() for one in invalid.faults)
-        raise PolicyRefused("policy_invalid", "the policy has faults", errors) from None
+    except InvalidPolicyError as invalid:
+        raise FaultyPolicy(one.to_json() for one in invalid.faults) from None

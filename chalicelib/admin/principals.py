@@ -8,11 +8,12 @@ from typing import Any
 
 from chalicelib.admin import activity, impact
 from chalicelib.admin import query as admin_query
+from chalicelib.admin.errors import NoSuchPrincipal
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
-from chalicelib.errors import Refusal
+from chalicelib.errors import MalformedRequest
 from chalicelib.exchange.request import BODY_LIMIT
-from chalicelib.http.messages import Request, Response, malformed
+from chalicelib.http.messages import Request, Response
 from chalicelib.issuers import aws as aws_identity
 from chalicelib.quota import WINDOWS
 from chalicelib.revocation import RevocationState, RevocationTarget
@@ -31,7 +32,7 @@ def principals(request: Request, ports: AdminPorts) -> Response:
     try:
         page = activity.page(ports.usage, ports.clock(), asked.text("after"), asked.limit())
     except ValueError:
-        raise malformed("after must be the `next` of a page before") from None
+        raise MalformedRequest("after must be the `next` of a page before") from None
     return Response({"items": [one.to_json() for one in page.principals], "next": page.next or None})
 
 
@@ -40,13 +41,13 @@ def principal(request: Request, ports: AdminPorts, principal_id: str) -> Respons
     request.administrator()
     admin_query.read(request)
     if not _can_be_looked_up(principal_id):
-        raise _no_such_principal()
+        raise NoSuchPrincipal
     now, target = ports.clock(), RevocationTarget("principal", principal_id)
     revocation_states = ports.revocations.revocation_state(target)
     today, hour = (_did(ports.usage, principal_id, window, now) for window in ("day", "hour"))
     events = ports.audit.page(Query({"principal": principal_id}, limit=EVENTS)).events
     if not events and not today[1] and not revocation_states.epoch and not revocation_states.blocks:
-        raise _no_such_principal()
+        raise NoSuchPrincipal
     live = impact.live_tokens(target, ports.audit, now)
     return Response(
         {
@@ -72,10 +73,9 @@ def pin(request: Request, ports: AdminPorts, principal_id: str) -> Response:
     # A role's path is lost in its sessions: bound under an ARN that has it, the role would stay refused.
     arn = aws_identity.bindable(principal_id)
     if arn is None:
-        text = "only AWS roles and users, by their ARN, are bound to an id"
-        raise Refusal("no_such_principal", "not_found", 404, text)
+        raise NoSuchPrincipal("only AWS roles and users, by their ARN, are bound to an id")
     if not isinstance(unique_id, str) or not aws_identity.is_unique_id(unique_id, arn):
-        raise malformed("unique_id, the only member, must be the role's (AROA…) or the user's (AIDA…)")
+        raise MalformedRequest("unique_id, the only member, must be the role's (AROA…) or the user's (AIDA…)")
     bound = {"principal": arn, "unique_id": unique_id}
     if dry_run:
         return Response({"dry_run": True, **bound})
@@ -110,7 +110,3 @@ def _token(event: Event) -> dict[str, Any]:
 
 def _name(events: tuple[Event, ...]) -> str:
     return next((event.principal_name for event in events if event.principal_name), "")
-
-
-def _no_such_principal() -> Refusal:
-    return Refusal("no_such_principal", "not_found", 404, "nobody has ever seen a principal of this id")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from chalicelib.audit import PAGE_DEFAULT, PAGE_LIMIT
-from chalicelib.http.messages import Request, malformed
+from chalicelib.errors import MalformedRequest
+from chalicelib.http.messages import Request
 
 TEXT_LIMIT = 1024
 """Characters of a parameter's value at most."""
@@ -16,7 +17,7 @@ TIME_LIMIT = 99_999_999_999
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request's parameters, all of them known. Methods raise Refusal `malformed_request` that names the parameter."""
+    """A request's parameters, all of them known. Methods raise MalformedRequest that names the parameter."""
 
     values: Mapping[str, str]
 
@@ -32,7 +33,7 @@ class Asked:
         # Digits are counted before they are read: int() of very many is slow, or raises.
         plain = value.isascii() and value.isdecimal() and len(value) <= len(str(most))
         if not plain or not least <= int(value) <= most:
-            raise malformed(f"{name} must be a whole number from {least} to {most}")
+            raise MalformedRequest(f"{name} must be a whole number from {least} to {most}")
         return int(value)
 
     def time(self, name: str) -> int | None:
@@ -52,18 +53,18 @@ class Asked:
         """Return one of a few words, "" if it was not sent."""
         value = self.values.get(name)
         if value is not None and value not in allowed:
-            raise malformed(f"{name} must be one of {', '.join(allowed)}")
+            raise MalformedRequest(f"{name} must be one of {', '.join(allowed)}")
         return value or ""
 
 
 def read(request: Request, *allowed: str) -> Asked:
-    """Return the parameters of a request that has no others; raises Refusal `malformed_request` that names the allowed."""
+    """Return the parameters of a request that has no others; raises MalformedRequest that names the allowed."""
     # SECURITY: a misspelt `dry_run` must not do the thing, nor one that says two things at once
     # (test_misspelt_dry_run).
     if request.query.keys() - set(allowed) or request.repeated:
         there_are = f"there are {', '.join(allowed)}, each once" if allowed else "there are none at this route"
-        raise malformed(f"unknown or repeated query parameters: {there_are}")
+        raise MalformedRequest(f"unknown or repeated query parameters: {there_are}")
     for name, value in request.query.items():
         if len(value) > TEXT_LIMIT or any("\ud800" <= character <= "\udfff" for character in value):
-            raise malformed(f"{name} must be text of at most {TEXT_LIMIT} characters")
+            raise MalformedRequest(f"{name} must be text of at most {TEXT_LIMIT} characters")
     return Asked(request.query)

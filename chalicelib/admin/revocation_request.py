@@ -6,27 +6,27 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from chalicelib.errors import Refusal
+from chalicelib.errors import MalformedRequest
 from chalicelib.revocation import EVERYTHING, SCOPES, Revocation
 
 TEXT_LIMIT = 1024
 
 
 def read(fields: object, revocation_id: str, author: str, now: int) -> Revocation:
-    """Return the revocation asked for, or raise Refusal `invalid_request` that names the member at fault."""
+    """Return the revocation asked for, or raise MalformedRequest that names the member at fault."""
     if not isinstance(fields, Mapping):
-        raise _malformed("the body must be a JSON object")
+        raise MalformedRequest("the body must be a JSON object")
     unknown = fields.keys() - {"scope", "id", "reason", "until"}
     if unknown:
-        raise _malformed(f"unknown members: {', '.join(sorted(map(str, unknown)))}"[:200])
+        raise MalformedRequest(f"unknown members: {', '.join(sorted(map(str, unknown)))}"[:200])
     scope, until = fields.get("scope"), fields.get("until")
     if scope not in SCOPES:
-        raise _malformed(f"scope must be one of {', '.join(SCOPES)}")
+        raise MalformedRequest(f"scope must be one of {', '.join(SCOPES)}")
     target = EVERYTHING.id if scope == "everything" and "id" not in fields else _text(fields, "id")
     if scope == "everything" and target != EVERYTHING.id:
-        raise _malformed(f"id of everything is {EVERYTHING.id!r}")
+        raise MalformedRequest(f"id of everything is {EVERYTHING.id!r}")
     if until is not None and (type(until) is not int or not now < until < 2**53):
-        raise _malformed("until must be a time to come, in whole seconds since 1970")
+        raise MalformedRequest("until must be a time to come, in whole seconds since 1970")
     return Revocation(revocation_id, str(scope), target, _text(fields, "reason"), author, now, until)
 
 
@@ -40,11 +40,7 @@ def id_of(author: str, idempotency_key: str) -> str:
 def _text(fields: Mapping[str, object], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value.strip() or len(value) > TEXT_LIMIT:
-        raise _malformed(f"{name} must be text of 1 to {TEXT_LIMIT} characters")
+        raise MalformedRequest(f"{name} must be text of 1 to {TEXT_LIMIT} characters")
     if any("\ud800" <= character <= "\udfff" for character in value):  # JSON can spell half a surrogate pair
-        raise _malformed(f"{name} must be Unicode text")
+        raise MalformedRequest(f"{name} must be Unicode text")
     return value
-
-
-def _malformed(text: str) -> Refusal:
-    return Refusal("malformed_request", "invalid_request", 400, text)

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from chalicelib.admin import impact, revocation_request
 from chalicelib.admin import query as admin_query
+from chalicelib.admin.errors import IdempotencyKeyReused, NoSuchRevocation
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import Asked
 from chalicelib.audit import PAGE_LIMIT
-from chalicelib.errors import Refusal
+from chalicelib.errors import MalformedRequest
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange.request import BODY_LIMIT
-from chalicelib.http.messages import Request, Response, malformed
+from chalicelib.http.messages import Request, Response
 from chalicelib.revocation import SCOPES, Revocation, RevocationPage, Revocations, RevocationTarget, detail
 
 PAGES = 5
@@ -35,8 +36,7 @@ def revoke(request: Request, ports: AdminPorts) -> Response:
     named = replace(event, principal=asked.target if asked.scope == "principal" else "")
     stored = ports.revocations.revoke(asked, named)
     if not stored.same_request(asked):
-        text = "this Idempotency-Key was sent with another request before; use one key for one request"
-        raise Refusal("idempotency_key_reused", "idempotency_key_reused", 422, text)
+        raise IdempotencyKeyReused
     return Response(stored.to_json(), 201)
 
 
@@ -45,13 +45,13 @@ def restore(request: Request, ports: AdminPorts, revocation_id: str) -> Response
     author = request.administrator()
     dry_run = admin_query.read(request, "dry_run").flag("dry_run")
     if not _ID.fullmatch(revocation_id):
-        raise _no_such_revocation()
+        raise NoSuchRevocation
     if dry_run:
         return _would_restore(ports, revocation_id)
     event = ports.event(request, "revocation.lifted", revocation=revocation_id)
     lifted = ports.revocations.restore(revocation_id, author, event)
     if lifted is None:
-        raise _no_such_revocation()
+        raise NoSuchRevocation
     return Response(lifted.to_json())
 
 
@@ -63,7 +63,7 @@ def revocations(request: Request, ports: AdminPorts) -> Response:
     try:
         page = _listed(asked, ports.revocations, now)
     except ValueError:
-        raise malformed("after must be the `next` of a page before") from None
+        raise MalformedRequest("after must be the `next` of a page before") from None
     items = [{**one.to_json(), "in_force": one.in_force(now)} for one in page.revocations]
     return Response({"items": items, "next": page.next or None})
 
@@ -90,11 +90,7 @@ def _listed(asked: Asked, stored: Revocations, now: int) -> RevocationPage:
 def _would_restore(ports: AdminPorts, revocation_id: str) -> Response:
     now, found = ports.clock(), ports.revocations.revocation(revocation_id)
     if found is None:
-        raise _no_such_revocation()
+        raise NoSuchRevocation
     blocks = ports.revocations.revocation_state(RevocationTarget(found.scope, found.target)).blocks
     others = any(one != revocation_id and (until is None or now < until) for one, until in blocks)
     return Response({"dry_run": True, **found.to_json(), "in_force": found.in_force(now), "still_blocked": others})
-
-
-def _no_such_revocation() -> Refusal:
-    return Refusal("no_such_revocation", "not_found", 404, "there is no such revocation")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from chalicelib.admin import query as admin_query
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.http.messages import Request, Response, malformed
+from chalicelib.errors import MalformedRequest
+from chalicelib.http.messages import Request, Response
 from chalicelib.quota import WINDOWS
 from chalicelib.usage import UsageQuery, window_start
 
@@ -27,7 +28,7 @@ def usage(request: Request, ports: AdminPorts) -> Response:
     try:
         page = ports.usage.uses(query)
     except ValueError:
-        raise malformed("after must be the `next` of a page before") from None
+        raise MalformedRequest("after must be the `next` of a page before") from None
     items = [use.to_json() for use in page.uses]
     span = {"window": window, "start": start, "end": start + WINDOWS[window]}
     return Response({**span, "items": items, "next": page.next or None})

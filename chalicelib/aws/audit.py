@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 
 from chalicelib.audit import FILTERS, Event, Page, Query
 from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, run_parallel, text
-from chalicelib.errors import Unavailable
+from chalicelib.aws.errors import error_code
+from chalicelib.errors import StateUnavailable
 
 SHARDS = 8
 MONTHS = 25
@@ -36,7 +37,7 @@ class DynamoAudit:
             with as_unavailable():
                 self._audit.client.put_item(**self.put(event)["Put"])
         except ClientError as error:
-            raise Unavailable("state_unavailable") from error
+            raise StateUnavailable(aws_code=error_code(error)) from error
 
     def put(self, event: Event) -> dict[str, Any]:
         """Return the action that writes an event in a transaction."""

@@ -13,7 +13,7 @@ from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.provider_keys import SecretsManagerProviderKeys
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.edge.admission import Edge
-from chalicelib.errors import Unavailable
+from chalicelib.errors import NotConfigured
 
 EDGE_FILE = "keybroker-edge.json"
 """Lies beside edge.py in the edge's zip, for Lambda@Edge has no environment variables."""
@@ -103,7 +103,7 @@ def edge_on_aws(baked: Path = _BAKED) -> Edge:
     try:
         config = EdgeConfig.parse(baked.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Unavailable("not_configured") from error
+        raise NotConfigured(hint=str(error)) from error
     client = dynamodb.make_client(config.region)
     tables = dynamodb.Tables(client, config.control, config.counters, ledger="")  # none of the edge's business
     secrets = functools.partial(clients.make, "secretsmanager", config.secrets_region)

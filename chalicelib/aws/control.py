@@ -12,10 +12,11 @@ from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, read_batch, read_item, text, transact
 from chalicelib.aws.policies import named
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateInconsistent
 from chalicelib.policy import stored
+from chalicelib.providers.errors import NoSuchKey
 from chalicelib.providers.keys import KeyConfig
-from chalicelib.providers.versions import KeyInfo, KeyVersion, no_such_key
+from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 
 
@@ -57,7 +58,7 @@ class DynamoControl:
         if not target_items.write(
             self._tables, target, lambda item: [*target_items.update(self._tables, target, item, change), recorded]
         ):
-            raise no_such_key(name)
+            raise NoSuchKey(name)
 
     def live_signing_keys(self) -> tuple[str, ...]:
         """Return the `kid`s of the signing keys that are listed; raises Unavailable."""
@@ -82,7 +83,7 @@ class DynamoControl:
             "ExpressionAttributeValues": {":id": {"S": unique_id}, ":now": {"N": str(event.at)}},
         }
         if transact(self._tables, [{"Update": update}, self._audit.put(event)]) is not None:
-            raise Unavailable("state_inconsistent")  # an event of this id is there already
+            raise StateInconsistent  # an event of this id is there already
 
 
 def _info(item: Item, config: KeyConfig) -> KeyInfo:

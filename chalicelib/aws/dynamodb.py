@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import botocore.exceptions
 
 from chalicelib.aws import clients
+from chalicelib.aws.errors import error_code
 from chalicelib.aws.threads import RequestThreads
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateUnavailable, StateUnread
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -78,9 +79,9 @@ def as_unavailable() -> Iterator[None]:
     except botocore.exceptions.ClientError as error:
         if cancelled(error) or code(error) == "ConditionalCheckFailedException":
             raise
-        raise Unavailable("state_unavailable") from error
+        raise StateUnavailable(aws_code=error_code(error)) from error
     except (botocore.exceptions.BotoCoreError, TimeoutError) as error:
-        raise Unavailable("state_unavailable") from error
+        raise StateUnavailable(aws_code=error_code(error)) from error
 
 
 def run_parallel(*calls: Callable[[], Any]) -> list[Any]:
@@ -121,7 +122,7 @@ def transact(tables: Tables, actions: Sequence[Mapping[str, Any]], token: str = 
             conflict = any(reason.get("Code") == "TransactionConflict" for reason in reasons)
             pause = random.uniform(0.01, 0.1)  # noqa: S311  jitter, no secret
             if not conflict or time.monotonic() + pause > ends:
-                raise Unavailable("state_unavailable") from error
+                raise StateUnavailable(aws_code=error_code(error)) from error
             time.sleep(pause)
         else:
             return None
@@ -148,7 +149,7 @@ def read_batch(tables: Tables, keys: Mapping[str, Iterable[Item]]) -> list[Item]
     request = {table: {"Keys": list(one.values()), "ConsistentRead": True} for table, one in once.items() if one}
     answer = tables.client.batch_get_item(RequestItems=request)  # type: ignore[arg-type]  # the stubs want literals
     if answer.get("UnprocessedKeys"):
-        raise Unavailable("state_unread")
+        raise StateUnread
     return [item for items in answer["Responses"].values() for item in items]
 
 

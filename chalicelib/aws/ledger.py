@@ -13,7 +13,8 @@ from chalicelib.aws import counter_items, target_items
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.counter_items import CounterItem
 from chalicelib.aws.dynamodb import Item, Tables, number, read_batch, read_partition, run_parallel, text, transact
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateInconsistent
+from chalicelib.exchange.errors import IdentityChanged
 from chalicelib.exchange.ledger import (
     Candidates,
     ExchangeState,
@@ -21,7 +22,6 @@ from chalicelib.exchange.ledger import (
     Lock,
     Pin,
     StateQuery,
-    identity_changed,
     over_quota,
     refused_counters,
     retry,
@@ -152,7 +152,7 @@ class DynamoLedger(DynamoAudit):
             items = [next(left, None) for _ in actions]
             if any(item is not None for item in items):
                 return explain(items)
-        raise Unavailable("state_inconsistent")
+        raise StateInconsistent
 
 
 def _taken(items: Iterable[Item], now: int) -> dict[Counter, int]:
@@ -188,7 +188,7 @@ def _bind(table: str, pin: Pin, now: int) -> _Step:
     }
 
     def explain(_items: Sequence[Item | None]) -> object:
-        raise identity_changed()
+        raise IdentityChanged
 
     return [{"Update": action}], explain
 
@@ -227,11 +227,11 @@ def _count(table: str, items: Sequence[CounterItem], limits: tuple[Limit, ...], 
             if was is not None:
                 numbers |= {window: count + 1 for window, count in item.numbers(was).items()}
         over_quota([limit for limit in limits if limit.window in numbers], numbers, now)
-        raise Unavailable("state_inconsistent")
+        raise StateInconsistent
 
     updates = [{"Update": {"TableName": table, **counter_items.add_within(item, limits)}} for item in items]
     return updates, explain
 
 
 def _nothing_to_say(_items: Sequence[Item | None]) -> object:
-    raise Unavailable("state_inconsistent")
+    raise StateInconsistent

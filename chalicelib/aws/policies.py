@@ -18,11 +18,12 @@ from chalicelib.audit import Event
 from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, number, read_item, read_partition, text, transact
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateInconsistent, StateUnavailable
 from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy
+from chalicelib.policy.errors import PolicyChanged
 from chalicelib.policy.lint import covers
-from chalicelib.policy.plan import StoredPolicy, policy_changed
+from chalicelib.policy.plan import StoredPolicy
 from chalicelib.revocation import RevocationTarget
 
 CHUNK = 300 * 1024
@@ -106,7 +107,7 @@ class DynamoPolicies:
             },
         }
         if not self._written([{"Update": update}, self._audit.put(event)], apply):
-            raise Unavailable("state_inconsistent")  # an event of this id is there already
+            raise StateInconsistent  # an event of this id is there already
         return stored
 
     def _write_lane(self, apply: _Apply, phase: Sequence[RevocationTarget], lane: int, wanted: Configs) -> None:
@@ -124,7 +125,7 @@ class DynamoPolicies:
             ]
             if self._written(writes, apply):
                 return
-        raise Unavailable("state_unavailable")
+        raise StateUnavailable
 
     def _copies(self, target: RevocationTarget, was: Item, config: str | None) -> list[dict[str, Any]]:
         same = "touched = :touched" if "touched" in was else "attribute_not_exists(touched)"
@@ -176,7 +177,7 @@ class DynamoPolicies:
         """Write all or nothing; False if something was revoked or lifted since it was read. Raises `policy_changed`."""
         failed = transact(self._tables, writes)
         if failed and failed[0] is not None:
-            raise policy_changed(apply.expected, number(read_item(self._tables, _HEAD), "version"))
+            raise PolicyChanged(apply.expected, number(read_item(self._tables, _HEAD), "version"))
         return failed is None
 
     def _known(self, version: int) -> set[RevocationTarget]:
@@ -198,7 +199,7 @@ class DynamoPolicies:
         )
         put = {"TableName": self._tables.control, "Item": _chunk(f"policy#{name}", 0, zlib.compress(names.encode()))}
         if not self._written([self._leading(apply, 0), {"Put": put}], apply):
-            raise Unavailable("state_unavailable")
+            raise StateUnavailable
 
     def _put_text(self, version: int, text: str) -> None:
         packed = zlib.compress(text.encode())

@@ -12,6 +12,7 @@ import botocore.exceptions
 
 from chalicelib.aws.dynamodb import run_parallel
 from chalicelib.errors import Unavailable
+from chalicelib.providers.errors import ProviderKeyNotSet, ProviderKeysUnwritable, ProviderKeyUnavailable
 from chalicelib.providers.keys import ProviderKey
 
 _FIELDS = ("version", "origin", "header", "prefix", "value")
@@ -44,14 +45,14 @@ class SecretsManagerProviderKeys:
 
     def _read(self, name: str, version: str) -> ProviderKey:
         if not version:
-            raise Unavailable("provider_key_version")  # it was never set
+            raise ProviderKeyNotSet  # it was never set
         wanted = {"SecretId": f"{self._prefix}/{name}", "VersionId": _version_id(version)}
         try:
             answer = run_parallel(functools.partial(self._client().get_secret_value, **wanted))[0]
             return _key(json.loads(answer["SecretString"]), version)
         except (Unavailable, *_FAILURES, ValueError, KeyError, TypeError, RecursionError):
             # SECURITY: no cause, for a JSON error holds the whole text (test_what_cannot_be_read_is_never_quoted).
-            raise Unavailable("provider_key_unavailable") from None
+            raise ProviderKeyUnavailable from None
 
 
 class SecretsManagerKeyStore:
@@ -79,7 +80,7 @@ class SecretsManagerKeyStore:
             written = False
         if not written:
             # SECURITY: no cause, for what was sent holds the key (test_what_cannot_be_written_is_never_quoted).
-            raise Unavailable("provider_keys_unwritable")
+            raise ProviderKeysUnwritable
 
     def _create(self, secret: str) -> None:
         """Make a secret without a version, unless somebody else has just made it."""

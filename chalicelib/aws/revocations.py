@@ -12,7 +12,7 @@ from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.dynamodb import Item, Tables, read_item, read_partition
 from chalicelib.aws.target_items import BLOCK
-from chalicelib.errors import Refusal
+from chalicelib.errors import NoSuchTarget
 from chalicelib.revocation import (
     EPOCHS,
     HOLDER,
@@ -53,8 +53,7 @@ class DynamoRevocations:
 
         def actions(item: Item) -> Sequence[Mapping[str, Any]]:
             if not item and revocation.scope in MUST_EXIST:
-                text = f"there is no {revocation.scope} of this name: {revocation.target[:100]!r}"
-                raise Refusal("no_such_thing", "not_found", 404, text)
+                raise NoSuchTarget(*target)
             return [record, *target_items.update(self._tables, target, item, block), self._audit.put(event)]
 
         if target_items.write(self._tables, target, actions):

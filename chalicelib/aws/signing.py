@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from chalicelib.aws import clients
-from chalicelib.errors import Unavailable
+from chalicelib.aws.errors import error_code
+from chalicelib.tokens.errors import SigningKeyMalformed, SigningUnavailable
 from chalicelib.tokens.jwk import thumbprint
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
 
@@ -82,7 +83,7 @@ def _waited(asked: Future[_Answer], ends: float) -> _Answer:
     try:
         return asked.result(timeout=max(0.0, ends - time.monotonic()))
     except (*_FAILURES, ValueError, KeyError, OverflowError) as error:
-        raise Unavailable("signing_unavailable") from error
+        raise SigningUnavailable(aws_code=error_code(error)) from error
     finally:
         asked.cancel()  # what nobody waits for any more must not keep others waiting
 
@@ -102,11 +103,11 @@ def public_jwk(client: Client, key: str) -> Mapping[str, str]:
         der = client.get_public_key(KeyId=key)["PublicKey"]
         public = serialization.load_der_public_key(der)
     except _FAILURES as error:
-        raise Unavailable("signing_unavailable") from error
+        raise SigningUnavailable(aws_code=error_code(error)) from error
     except (ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
-        raise Unavailable("signing_key_malformed") from error
+        raise SigningKeyMalformed from error
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
-        raise Unavailable("signing_key_malformed")
+        raise SigningKeyMalformed
     point = public.public_numbers()
     x, y = (_base64url(one.to_bytes(_MEMBER_BYTES, "big")) for one in (point.x, point.y))
     members = {"kty": "EC", "crv": "P-256", "x": x, "y": y}

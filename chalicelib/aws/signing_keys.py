@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 
 from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, run_parallel
-from chalicelib.errors import TokenInvalid, Unavailable
+from chalicelib.tokens.errors import InvalidTokenError, SigningKeysUnavailable
 from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
 
@@ -48,9 +48,9 @@ class DynamoSigningKeys:
                     self._read(now)
                 key, failed = self._known.get(kid), self._failed
             if key is None and failed:
-                raise Unavailable("signing_keys_unavailable")
+                raise SigningKeysUnavailable
             if key is None:
-                raise TokenInvalid("kid_unknown")
+                raise InvalidTokenError("kid_unknown")
         return key
 
     def publish(self, jwk: Mapping[str, str]) -> None:
@@ -88,5 +88,5 @@ def _key(kid: str, text: str) -> VerifyingKey | None:
     try:
         jwk = json.loads(text)
         return verifying_key({**jwk, "kid": kid}, [ISSUED_ALGORITHM]) if thumbprint(jwk) == kid else None
-    except (TokenInvalid, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (InvalidTokenError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

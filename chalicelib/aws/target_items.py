@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.aws.dynamodb import Item, Tables, number, read_batch, read_item, text, transact
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateUnavailable
 from chalicelib.policy import stored
 from chalicelib.policy.grants import Grant
 from chalicelib.providers.keys import KeyConfig
@@ -123,4 +123,4 @@ def write(tables: Tables, target: RevocationTarget, actions: Actions) -> bool:
             return True
         if failed[0] is not None:
             return False
-    raise Unavailable("state_unavailable")
+    raise StateUnavailable

@@ -17,7 +17,7 @@ from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.signing import KmsSigner
 from chalicelib.aws.signing_keys import DynamoSigningKeys
-from chalicelib.errors import Unavailable
+from chalicelib.errors import NotConfigured
 from chalicelib.exchange.exchange import Broker
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
@@ -87,9 +87,9 @@ def _start(environ: Mapping[str, str], door: str) -> tuple[BrokerConfig, Tables]
     try:
         config = BrokerConfig.read(environ)
     except ValueError as error:
-        raise Unavailable("not_configured") from error
+        raise NotConfigured(hint=str(error)) from error
     if config.door != door:
-        raise Unavailable("not_configured")
+        raise NotConfigured
     return config, Tables(make_client(config.region), config.control, config.counters, config.ledger)
 
 

@@ -14,8 +14,22 @@ from chalicelib import quota, rate_limit
 from chalicelib.edge import addresses as source_address
 from chalicelib.edge import query as call_query
 from chalicelib.edge import state as edge_state
+from chalicelib.edge.errors import (
+    AddressRefused,
+    CallsUsedUp,
+    GrantChanged,
+    GrantGone,
+    InvalidToken,
+    OutOfScope,
+    PathClosed,
+    Revoked,
+    SigningKeyGone,
+    Stale,
+    TokenMissing,
+    UrlTooLong,
+)
 from chalicelib.edge.state import EdgeState, Snapshot
-from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.errors import Refusal
 from chalicelib.models.body import NOT_SHOWN, CallBody
 from chalicelib.policy.grants import Grant
 from chalicelib.providers import keys as providers
@@ -25,21 +39,15 @@ from chalicelib.quota import Allowance, Limit
 from chalicelib.revocation import EPOCHS, RevocationTarget, stopped
 from chalicelib.tokens import issued as issued_tokens
 from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.issued import SigningKeys
 from chalicelib.tokens.seen import SeenSignatures
 
 _OF_ALL = "of all callers together"
-_OVER_QUOTA = "quota_calls"
 _TRIES = 8
 """How often a call is counted at most, when others that were refused as well had taken what was left for it."""
 _URL_LIMIT = 8192
 """Bytes: CloudFront sends on none that is longer."""
-_INVALID = {
-    "exp_past": "the token has expired; get a fresh one",
-    # Description of tokens that we signed only, and of no key whether it is there (test_edge.py).
-    "aud_wrong": "the token is for another key than this path's; use the base_url that came with the token",
-}
-"""What a caller is told of a token that does not verify, where that helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +121,13 @@ def admit(call: Call, edge: Edge, now: int) -> Admitted:
         return _admit(call, claims, kid, edge, now)
     except Refusal as refusal:
         # Named as the audit names them, so that one search finds both.
-        refusal.about = {"key": call.key, "grant": str(claims["grant"]), "principal": str(claims["sub"])}
-        refusal.about["jti"] = str(claims["jti"])
-        raise
+        named = {"grant": str(claims["grant"]), "principal": str(claims["sub"]), "jti": str(claims["jti"])}
+        raise refusal.with_context(about={"key": call.key, **named}) from refusal
 
 
 def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) -> Admitted:
     if not providers.may_open(_scope(claims), call.method, call.path):
-        raise _out_of_scope(call)
+        raise OutOfScope(call.method, call.path)
     targets, grant_name, sub = _things(call, claims), str(claims["grant"]), str(claims["sub"])
     own = quota.counters("calls", grant_name, sub, now)
     of_all = functools.partial(quota.counters, "calls", grant_name, quota.EVERYBODY, now)
@@ -136,10 +143,10 @@ def _admit(call: Call, claims: tokens.Claims, kid: str, edge: Edge, now: int) ->
                 _check_quota(grant.total_limits, snapshot.total, now, _OF_ALL)
             key = edge.provider_keys.get(call.key, config.version)
         except Refusal as refusal:
-            refusal.headers = rate_limit.headers(_allowances(snapshot, now))
             edge.state.give_back(counted, refusal.reason)
-            if not left or refusal.reason != _OVER_QUOTA or not edge_state.has_room(edge.state, snapshot, counted):
-                raise
+            over_quota = isinstance(refusal, CallsUsedUp)
+            if not left or not over_quota or not edge_state.has_room(edge.state, snapshot, counted):
+                raise refusal.with_context(headers=rate_limit.headers(_allowances(snapshot, now))) from refusal
             again = refusal.reason
         else:
             return Admitted(key, sub, grant_name, str(claims["jti"]), onward.path, onward.query)
@@ -171,13 +178,12 @@ def _allowances(snapshot: Snapshot, now: int) -> tuple[Allowance, ...]:
 
 def _verify(call: Call, edge: Edge, now: int) -> tuple[tokens.Claims, str]:
     if not call.unverified_token:
-        raise Refusal("token_missing", "invalid_token", 401, "no token: send a Keybroker token as the API key")
+        raise TokenMissing
     try:
         signed = issued_tokens.signed(call.unverified_token, edge.signing_keys, now, edge.seen)
         return issued_tokens.check(signed, edge.issuer, call.key, now), signed.key.kid
-    except TokenInvalid as invalid:
-        text = _INVALID.get(invalid.reason, "not a valid token for this")
-        raise Refusal(invalid.reason, "invalid_token", 401, text) from None
+    except InvalidTokenError as invalid:
+        raise InvalidToken(invalid.reason) from None
 
 
 def _scope(claims: tokens.Claims) -> tuple[str, ...]:
@@ -186,12 +192,7 @@ def _scope(claims: tokens.Claims) -> tuple[str, ...]:
 
 def _check_scope(scope: tuple[str, ...], call: Call) -> None:
     if not providers.opens(scope, call.method, call.path):
-        raise _out_of_scope(call)
-
-
-def _out_of_scope(call: Call) -> Refusal:
-    text = f"the token does not open {call.method} {call.path}"[:200]  # a path may be thousands long, or a token
-    return Refusal("out_of_scope", "insufficient_scope", 403, text)
+        raise OutOfScope(call.method, call.path)
 
 
 def _own(call: Call, provider: Provider) -> Call:
@@ -199,7 +200,7 @@ def _own(call: Call, provider: Provider) -> Call:
     path = call_path.to_provider_form(call.path, provider.paths)
     query = call_query.to_provider_form(call.query, provider.token_parameter, call.unverified_token)
     if len(path) + len(query) >= _URL_LIMIT:
-        raise Refusal("url_too_long", "invalid_request", 413, f"the URL is over {_URL_LIMIT} bytes")
+        raise UrlTooLong(_URL_LIMIT)
     return call if (path, query) == (call.path, call.query) else replace(call, path=path, query=query)
 
 
@@ -207,26 +208,25 @@ def decide(call: Call, claims: tokens.Claims, kid: str, snapshot: Snapshot, now:
     """Return how the call goes on if it is admitted, from facts alone; raises Refusal."""
     stop = stopped(snapshot.states, _epochs(claims), now)
     if stop and stop.blocked:
-        raise Refusal(f"revoked_{stop.scope}", "revoked", 403, f"access is revoked ({stop.scope})")
+        raise Revoked(stop.scope)
     if stop:
-        text = f"the token was issued before a revocation ({stop.scope}); get a fresh one"
-        raise Refusal(f"stale_{stop.scope}", "invalid_token", 401, text)
+        raise Stale(stop.scope)
     if kid not in snapshot.signing_keys:
-        raise Refusal("signing_key_gone", "invalid_token", 401, "the token's signing key is no longer valid")
+        raise SigningKeyGone
     key, grant = snapshot.key, snapshot.grant
     if key is None or grant is None:
-        raise Refusal("grant_gone", "revoked", 403, "the grant is no longer there")
+        raise GrantGone
     if grant.key != call.key or grant.issuer != claims["idp"]:
-        raise Refusal("grant_changed", "revoked", 403, "the grant is now for something else")
+        raise GrantChanged
     provider = PROVIDERS[key.provider]
     # SECURITY: from here on the call is what will be sent, and no longer what the caller wrote (test_edge_paths.py).
     call = _own(call, provider)
     if providers.closed(provider, call.path):
-        raise Refusal("path_closed", "insufficient_scope", 403, "this endpoint is closed for every grant")
+        raise PathClosed
     _check_scope(_scope(claims), call)
     _check_scope(grant.scope, call)
     if grant.source_ips is not None and not source_address.is_within(call.source_ip, grant.source_ips):
-        raise Refusal("address_refused", "insufficient_scope", 403, "the grant does not admit your address")
+        raise AddressRefused
     if grant.models is not None:
         from chalicelib.models import selection as model_selection  # noqa: PLC0415  few grants limit models, and a cold start does without it
 
@@ -242,8 +242,7 @@ def decide(call: Call, claims: tokens.Claims, kid: str, snapshot: Snapshot, now:
 def _check_quota(limits: tuple[Limit, ...], numbers: Mapping[str, int], now: int, whose: str) -> None:
     over = quota.exceeded(limits, numbers, now)
     if over:
-        text = f"the quota of {over.limit} calls {whose} is used up; the window ends in {over.retry_after} s"
-        raise Refusal(_OVER_QUOTA, "quota_exceeded", 429, text, retry_after=over.retry_after)
+        raise CallsUsedUp(over, whose)
 
 
 def _epochs(claims: Mapping[str, object]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from chalicelib.errors import Refusal
+from chalicelib.edge.errors import MethodOverride
 
 Headers = dict[str, list[dict[str, str]]]
 """CloudFront's form: lower-case name -> every value, each with the name as it was sent."""
@@ -31,13 +31,12 @@ _READ_ONLY = frozenset(
 
 
 def check(headers: Headers, method: str) -> None:
-    """Raise Refusal `method_override` if a header says that the method is another than it is."""
+    """Raise MethodOverride if a header says that the method is another than it is."""
     # SECURITY: a scope is for a method; what the provider would take for another one is not sent
     # (test_a_method_is_not_overridden).
     said = (header["value"].strip().upper() for name in _METHOD_OVERRIDES for header in headers.get(name, ()))
     if any(one != method for one in said):
-        text = "a header overrides the method; send the method itself"
-        raise Refusal("method_override", "invalid_request", 400, text)
+        raise MethodOverride("a header")
 
 
 def passed_on(headers: Headers) -> Headers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote_plus
 
-from chalicelib.errors import Refusal
+from chalicelib.edge.errors import MethodOverride, TokenInQuery, TwoTokens
 
 _OVERRIDES = ("_method", "$httpmethod", "$httpheaders", "x-http-method-override")
 """(K) Rails, and Google's gateways, take the method or further headers from these."""
@@ -21,28 +21,26 @@ def without(query: str, name: str) -> str:
 
 
 def check(query: str) -> None:
-    """Raise Refusal `method_override` if a parameter says that the method, or a header, is another than it is."""
+    """Raise MethodOverride if a parameter says that the method, or a header, is another than it is."""
     # SECURITY: a scope is for a method; what the provider would take for another one is not sent
     # (test_a_method_is_not_overridden).
     if query and any(_name(piece).lower() in _OVERRIDES for piece in query.split("&")):
-        text = "the query overrides the method; send the method itself"
-        raise Refusal("method_override", "invalid_request", 400, text)
+        raise MethodOverride("the query")
 
 
 def to_provider_form(query: str, token_parameter: str, token: str) -> str:
     """Return the query that goes on to a provider. token_parameter: where its token may be, "" for nowhere.
 
-    Raises Refusal: `two_tokens` if another token than this one is there, `token_in_query` if this one is where none may be.
+    Raises TwoTokens if another token than this one is there, TokenInQuery if this one is where none may be.
     """
     if not query:
         return query
     if not token_parameter:
         if any(unquote_plus(piece.partition("=")[2]) == token for piece in query.split("&")):
-            text = "the token must be in a header for this API, not in the query"
-            raise Refusal("token_in_query", "invalid_request", 400, text)
+            raise TokenInQuery
         return query
     if set(values(query, token_parameter)) - {token, ""}:
-        raise Refusal("two_tokens", "invalid_request", 400, "two different tokens were sent; send one")
+        raise TwoTokens
     return without(query, token_parameter)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chalicelib.edge import query as call_query
+from chalicelib.edge.errors import TwoTokens
 from chalicelib.edge.headers import TOKEN_HEADERS, Headers
-from chalicelib.errors import Refusal
 from chalicelib.providers.presets import PROVIDERS
 
 _SCHEMES = ("bearer", "token")  # PyGithub and GitHub's own command line send the second
@@ -14,7 +14,7 @@ _PARAMETERS = frozenset(one.token_parameter for one in PROVIDERS.values()) - {""
 
 
 def take(headers: Headers, query: str) -> str:
-    """Return the unverified token, "" if there is none; raises Refusal `two_tokens`.
+    """Return the unverified token, "" if there is none; raises TwoTokens.
 
     One in the query counts only where no header has one; whether it may be there is for the provider to say.
     """
@@ -23,10 +23,10 @@ def take(headers: Headers, query: str) -> str:
 
 
 def only(values: Iterable[str]) -> str:
-    """Return the one value that there is, however often, "" if there is none; raises Refusal `two_tokens`."""
+    """Return the one value that there is, however often, "" if there is none; raises TwoTokens."""
     found = set(values) - {""}
     if len(found) > 1:
-        raise Refusal("two_tokens", "invalid_request", 400, "two different tokens were sent; send one")
+        raise TwoTokens
     return found.pop() if found else ""
 
 

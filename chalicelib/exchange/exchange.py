@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from chalicelib import principal, quota, rate_limit
 from chalicelib.audit import Event
-from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.errors import Refusal
+from chalicelib.exchange.errors import AccessRevoked, InvalidSubjectToken, NameTheGrant, TokensUsedUp
 from chalicelib.exchange.ledger import (
     REPLAY_MARGIN,
     ExchangeState,
@@ -19,12 +20,12 @@ from chalicelib.exchange.ledger import (
     Lock,
     Pin,
     StateQuery,
-    TokensUsedUp,
 )
 from chalicelib.exchange.request import TokenRequest
 from chalicelib.issuers.aws import AwsIdentity
 from chalicelib.issuers.registry import Issuer, KeySource
 from chalicelib.policy import grants
+from chalicelib.policy.errors import NoGrant
 from chalicelib.policy.grants import Grant
 from chalicelib.principal import AWS, Identity, Principal, RefusedValues
 from chalicelib.providers.keys import PROVIDERS, KeyConfig
@@ -32,6 +33,7 @@ from chalicelib.quota import Allowance
 from chalicelib.revocation import EPOCHS, EVERYTHING, RevocationState, RevocationTarget
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.issued import SigningKeys
 from chalicelib.tokens.signer import IssuedToken, Signer
 
@@ -67,10 +69,10 @@ def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[
         claims = tokens.verify(unverified, key, issuer.expected(), now)
         stable_id = principal.stable_id(issuer.identity, claims)
         if stable_id is None:
-            raise TokenInvalid("identity_missing")
-    except TokenInvalid as invalid:
+            raise InvalidTokenError("identity_missing")
+    except InvalidTokenError as invalid:
         # SECURITY: until a token is verified, nobody is told what is wrong with it (vectors/subject_tokens.json).
-        raise Refusal(invalid.reason, "invalid_grant", 400) from None
+        raise InvalidSubjectToken(invalid.reason) from None
     caller = Principal(issuer.url, stable_id, str(principal.look_up((issuer.label,), claims) or "")[:256])
     # A token without `jti` is known by what was signed, never by its whole text: signatures are malleable.
     subject_id = str(claims.get("jti") or _hash(request.unverified_subject_token.rpartition(".")[0]))
@@ -150,7 +152,7 @@ def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now
     url = jws.unverified_issuer(unverified.unverified_claims)
     if url is None:  # text that cannot be an issuer's URL is one that nobody registered
         is_text = isinstance(unverified.unverified_claims.get("iss"), str)
-        raise TokenInvalid("issuer_unknown" if is_text else "iss_missing")
+        raise InvalidTokenError("issuer_unknown" if is_text else "iss_missing")
     subs = principal.candidates(url, broker.identities, unverified.unverified_claims)
     targets = (
         EVERYTHING,
@@ -160,7 +162,7 @@ def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now
     )
     found = broker.ledger.find(StateQuery(targets, url, request.audience, request.grant, now))
     if found.issuer is None or url == AWS:
-        raise TokenInvalid("issuer_unknown")
+        raise InvalidTokenError("issuer_unknown")
     return found, found.issuer
 
 
@@ -175,10 +177,11 @@ def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], st
     except Refusal as refusal:
         if refusal.status != 503:
             broker.ledger.record(replace(event, reason=refusal.reason, grant=grant.name if grant else ""))
-        if grant:
-            refusal.about = {"key": grant.key, "grant": grant.name, "principal": verified.caller.sub}
-            refusal.headers = rate_limit.headers(_allowances(verified, grant, refusal=refusal))
-        raise
+        if grant is None:
+            raise
+        about = {"key": grant.key, "grant": grant.name, "principal": verified.caller.sub}
+        headers = rate_limit.headers(_allowances(verified, grant, refusal=refusal))
+        raise refusal.with_context(about=about, headers=headers) from refusal
 
 
 def _allowances(
@@ -196,9 +199,9 @@ def _allowances(
 def _choose(verified: _Verified) -> _Choice:
     request, found = verified.request, verified.found
     if found.key is None:
-        raise Refusal("no_grant", "invalid_target", 400, f"no grant admits this identity for {request.audience!r}")
+        raise NoGrant(f"no grant admits this identity for {request.audience!r}")
     if found.grants is None:
-        raise Refusal("name_the_grant", "invalid_request", 400, "too many grants to try: name the grant as `grant`")
+        raise NameTheGrant
     fitting = [
         (grant, state)
         for grant, state in found.grants
@@ -222,7 +225,7 @@ def _states(verified: _Verified, grant: Grant, of_grant: RevocationState) -> dic
 def _check_blocks(states: Mapping[str, RevocationState], now: int) -> None:
     for scope, state in states.items():
         if state.blocked(now):
-            raise Refusal(f"revoked_{scope}", "invalid_grant", 400, f"access is revoked ({scope})")
+            raise AccessRevoked(scope)
 
 
 def _issue(verified: _Verified, choice: _Choice, broker: Broker, new_id: Callable[[], str]) -> IssuedToken:

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from chalicelib import quota
 from chalicelib.audit import Audit, Event
-from chalicelib.errors import Refusal
+from chalicelib.exchange.errors import Replayed, TokensUsedUp
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy.grants import Grant
 from chalicelib.providers.keys import KeyConfig
-from chalicelib.quota import Counter, Exceeded, Limit
+from chalicelib.quota import Counter, Limit
 from chalicelib.revocation import RevocationState, RevocationTarget
 from chalicelib.tokens.verify import LEEWAY
 
@@ -105,19 +105,19 @@ class Ledger(Audit, Protocol):
         """Write an issuance in one transaction.
 
         Returns None when it is written; the claims issued before if it is a retry, and nothing is written then.
-        Raises Refusal `replayed`, `quota_tokens` or `identity_changed`, and nothing is written then.
+        Raises Replayed, TokensUsedUp or IdentityChanged, and nothing is written then.
         """
 
 
 def retry(stored: Lock, request: Lock, now: int) -> Mapping[str, object]:
-    """Return the claims issued before, if `request` is a retry of the one that took the lock; else raise `replayed`.
+    """Return the claims issued before, if `request` is a retry of the one that took the lock; else raise Replayed.
 
     A retry brings the same Idempotency-Key and asks for the same; once the token has expired there is none.
     """
     same = stored.idempotency and (stored.idempotency, stored.request) == (request.idempotency, request.request)
     if same and int(str(stored.claims["exp"])) > now:
         return stored.claims
-    raise Refusal("replayed", "invalid_grant", 400, "this identity token was used before; get a fresh one")
+    raise Replayed
 
 
 def refused_counters(event: Event) -> tuple[Counter, ...]:
@@ -125,15 +125,6 @@ def refused_counters(event: Event) -> tuple[Counter, ...]:
     if event.kind != "token.refused":
         return ()
     return quota.counters("tokens", event.grant, event.principal, event.at)
-
-
-class TokensUsedUp(Refusal):
-    """A token more than a limit has. limit: that limit."""
-
-    def __init__(self, over: Exceeded) -> None:
-        text = f"{over.limit} tokens are used up; the window ends in {over.retry_after} s"
-        super().__init__("quota_tokens", "quota_exceeded", 429, text, retry_after=over.retry_after)
-        self.limit = over.limit
 
 
 def over_quota(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> None:
@@ -148,9 +139,3 @@ class Pins(Protocol):
 
     def pin(self, principal: str, unique_id: str, event: Event) -> None:
         """Bind a principal to a unique id, whatever it was bound to, with the event; raises Unavailable."""
-
-
-def identity_changed() -> Refusal:
-    """Return the refusal of a principal whose unique id is not the one that it is bound to."""
-    text = "this ARN is bound to another unique id; if the role was made again, an operator has to re-pin it"
-    return Refusal("identity_changed", "invalid_grant", 400, text)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from chalicelib.errors import Refusal
+from chalicelib.errors import BodyTooLarge, MalformedRequest
+from chalicelib.exchange.errors import UnsupportedGrantType
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a body at most: a form needs three for some bytes of a token of 16 KiB."""
@@ -49,7 +50,7 @@ class Sent:
 
 
 def read(sent: Sent) -> TokenRequest:
-    """Return what is asked for, or raise Refusal `invalid_request` or `unsupported_grant_type`."""
+    """Return what is asked for, or raise MalformedRequest or UnsupportedGrantType."""
     fields = _fields(sent)
     return _request(sent, fields, _subject_token(fields), _required(fields, "audience"))
 
@@ -58,7 +59,7 @@ def read_anthropic(sent: Sent, audience: str) -> TokenRequest:
     """Return what Anthropic's SDKs ask for by themselves; `federation_rule_id` is the grant."""
     fields = _fields(sent)
     if _text(fields, "grant_type") != JWT_BEARER:
-        raise _unsupported(JWT_BEARER)
+        raise UnsupportedGrantType(JWT_BEARER)
     named = {**fields, "grant": _required(fields, "federation_rule_id")}
     return _request(sent, named, _required(fields, "assertion"), audience)
 
@@ -67,9 +68,9 @@ def read_iam(sent: Sent) -> TokenRequest:
     """Return what a caller asks for whom IAM has authenticated: there is no subject token."""
     fields = _fields(sent)
     if {"subject_token", "assertion"} & fields.keys():
-        raise _malformed("the identity is the signature's; send no subject token")
+        raise MalformedRequest("the identity is the signature's; send no subject token")
     if (_text(fields, "grant_type") or TOKEN_EXCHANGE) != TOKEN_EXCHANGE:
-        raise _unsupported(TOKEN_EXCHANGE)
+        raise UnsupportedGrantType(TOKEN_EXCHANGE)
     return _request(sent, fields, "", _required(fields, "audience"))
 
 
@@ -80,7 +81,7 @@ def read_revocation(sent: Sent) -> str:
 
 def _fields(sent: Sent) -> Mapping[str, object]:
     if len(sent.body) > BODY_LIMIT:
-        raise Refusal("body_too_large", "invalid_request", 413, f"the body is over {BODY_LIMIT} bytes")
+        raise BodyTooLarge(BODY_LIMIT)
     form = sent.content_type.partition(";")[0].strip().lower().endswith("urlencoded")
     return _form(sent.body) if form else _json(sent.body)
 
@@ -90,23 +91,23 @@ def _subject_token(fields: Mapping[str, object]) -> str:
     if grant_type == TOKEN_EXCHANGE:
         token = _required(fields, "subject_token")
         if _required(fields, "subject_token_type") not in _SUBJECT_TYPES:
-            raise _malformed("subject_token_type must be jwt or id_token")
+            raise MalformedRequest("subject_token_type must be jwt or id_token")
         return token
     if grant_type == JWT_BEARER:
         return _required(fields, "assertion")
     if grant_type is None:
-        raise _malformed("grant_type is missing")
-    raise _unsupported(TOKEN_EXCHANGE, JWT_BEARER)
+        raise MalformedRequest("grant_type is missing")
+    raise UnsupportedGrantType(TOKEN_EXCHANGE, JWT_BEARER)
 
 
 def _request(sent: Sent, fields: Mapping[str, object], subject_token: str, audience: str) -> TokenRequest:
     if (_text(fields, "requested_token_type") or ISSUED_TOKEN_TYPE) not in _REQUESTED_TYPES:
-        raise _malformed("requested_token_type must be access_token")
+        raise MalformedRequest("requested_token_type must be access_token")
     if "actor_token" in fields:
-        raise _malformed("actor_token is not supported")
+        raise MalformedRequest("actor_token is not supported")
     scope = _text(fields, "scope")
     if scope is not None and not scope.split():
-        raise _malformed("scope must name at least one METHOD:/path")
+        raise MalformedRequest("scope must name at least one METHOD:/path")
     return TokenRequest(
         unverified_subject_token=subject_token,
         audience=audience,
@@ -117,15 +118,11 @@ def _request(sent: Sent, fields: Mapping[str, object], subject_token: str, audie
     )
 
 
-def _unsupported(*allowed: str) -> Refusal:
-    return Refusal("grant_type", "unsupported_grant_type", 400, f"grant_type must be {' or '.join(allowed)}")
-
-
 def _form(body: bytes) -> Mapping[str, object]:
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=32)
     except ValueError:
-        raise _malformed("the body is no form") from None
+        raise MalformedRequest("the body is no form") from None
     return reject_duplicates(pairs)
 
 
@@ -133,17 +130,17 @@ def _json(body: bytes) -> Mapping[str, object]:
     try:
         fields = json.loads(body.decode("utf-8"), object_pairs_hook=reject_duplicates)
     except (ValueError, RecursionError):
-        raise _malformed("the body is no JSON object") from None
+        raise MalformedRequest("the body is no JSON object") from None
     if not isinstance(fields, dict):
-        raise _malformed("the body is no JSON object")
+        raise MalformedRequest("the body is no JSON object")
     return fields
 
 
 def reject_duplicates(pairs: list[tuple[str, object]] | list[tuple[str, str]]) -> Mapping[str, object]:
-    """Return the members of an object or a form; raises Refusal `invalid_request` if one was sent twice."""
+    """Return the members of an object or a form; raises MalformedRequest if one was sent twice."""
     fields = dict(pairs)
     if len(fields) != len(pairs):  # RFC 6749 section 3.2
-        raise _malformed("a parameter was sent twice")
+        raise MalformedRequest("a parameter was sent twice")
     return fields
 
 
@@ -152,30 +149,26 @@ def _text(fields: Mapping[str, object], name: str) -> str | None:
     if value is None or value == "":  # RFC 6749 section 3.1: a parameter without a value counts as omitted
         return None
     if not isinstance(value, str) or (len(value) > FIELD_LIMIT and name not in ("subject_token", "assertion", "token")):
-        raise _malformed(f"{name} must be text of at most {FIELD_LIMIT} characters")
+        raise MalformedRequest(f"{name} must be text of at most {FIELD_LIMIT} characters")
     try:
         size = len(value.encode("utf-8"))
     except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which no state could store
-        raise _malformed(f"{name} must be Unicode text") from None
+        raise MalformedRequest(f"{name} must be Unicode text") from None
     if name in ("audience", "grant", "federation_rule_id") and size > NAME_LIMIT:
-        raise _malformed(f"{name} must be at most {NAME_LIMIT} bytes")
+        raise MalformedRequest(f"{name} must be at most {NAME_LIMIT} bytes")
     return value
 
 
 def _required(fields: Mapping[str, object], name: str) -> str:
     value = _text(fields, name)
     if value is None:
-        raise _malformed(f"{name} is missing")
+        raise MalformedRequest(f"{name} is missing")
     return value
 
 
 def idempotency_key(value: str | None) -> str | None:
-    """Return an Idempotency-Key header's value, None without one; raises Refusal `invalid_request`."""
+    """Return an Idempotency-Key header's value, None without one; raises MalformedRequest."""
     # 128 bits are 22 characters of base64url or 32 of hex; what is shorter could be guessed by whoever saw the token.
     if value is not None and not (22 <= len(value) <= 256 and value.isascii() and value.isprintable()):
-        raise _malformed("Idempotency-Key must have 22 to 256 printable characters, with 128 random bits")
+        raise MalformedRequest("Idempotency-Key must have 22 to 256 printable characters, with 128 random bits")
     return value
-
-
-def _malformed(text: str) -> Refusal:
-    return Refusal("malformed_request", "invalid_request", 400, text)

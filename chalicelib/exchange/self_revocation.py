@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from chalicelib.audit import Event
-from chalicelib.errors import TokenInvalid
 from chalicelib.exchange.exchange import Broker
 from chalicelib.revocation import Revocation, Revocations, detail
 from chalicelib.tokens import issued as issued_tokens
+from chalicelib.tokens.errors import InvalidTokenError
 
 
 def revoke_own_token(
@@ -18,7 +18,7 @@ def revoke_own_token(
     """
     try:
         claims, _ = issued_tokens.verify(unverified_token, broker.url, None, broker.signing_keys, now)
-    except TokenInvalid:
+    except InvalidTokenError:
         return  # RFC 7009 section 2.2: the purpose, that it does not work, is met
     jti, sub = str(claims["jti"]), str(claims["sub"])
     revocation = Revocation.by_holder(jti, sub, now)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from chalicelib.errors import Refusal
+from chalicelib.errors import BodyTooLarge, MalformedRequest, Refusal
 from chalicelib.exchange import request as token_request
+from chalicelib.http.errors import NotAnAdministrator
 
 ADMIN_BODY_LIMIT = 8 * 1024 * 1024
 """Bytes of an administrator's body: a policy of 10,000 grants, as JSON."""
@@ -34,18 +35,18 @@ class Request:
     def json(self, limit: int) -> object:
         """Return the body as JSON without repeated members; raises Refusal."""
         if len(self.body) > limit:
-            raise Refusal("body_too_large", "invalid_request", 413, f"the body is over {limit} bytes")
+            raise BodyTooLarge(limit)
         try:
             return read_json(self.body.decode("utf-8"))
         except (ValueError, RecursionError):
-            raise malformed("the body is no JSON") from None
+            raise MalformedRequest("the body is no JSON") from None
 
     def administrator(self) -> str:
         """Return the administrator's ARN, which only API Gateway's IAM authorizer sets."""
         # SECURITY: a route deployed without its authorizer has no identity, and fails closed (test_app.py).
         arn = self.identity.get("userArn")
         if not isinstance(arn, str) or not arn:
-            raise Refusal("not_an_administrator", "forbidden", 403, "sign the request as an administrator")
+            raise NotAnAdministrator
         return arn
 
 
@@ -88,8 +89,3 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(
         f"{name} is no number"
     )  # NaN and Infinity are Python's, not JSON's, and no answer could repeat them
-
-
-def malformed(text: str) -> Refusal:
-    """Return the refusal of a request that cannot be read."""
-    return Refusal("malformed_request", "invalid_request", 400, text)

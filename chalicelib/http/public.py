@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from chalicelib import rate_limit
-from chalicelib.errors import Refusal
 from chalicelib.exchange import exchange
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange import self_revocation as holder
 from chalicelib.exchange.ledger import StateQuery
+from chalicelib.http.errors import QueryMalformed
 from chalicelib.http.messages import Request, Response
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers import aws as aws_identity
@@ -74,9 +74,7 @@ def audience(request: Request, ports: PublicPorts) -> Response:
     """Answer for which audience an issuer's tokens have to be made out, for jobs that ask their CI for one."""
     issuer = jws.unverified_issuer({"iss": request.query.get("issuer")})
     if issuer is None or request.query.keys() != {"issuer"} or request.repeated:
-        raise Refusal(
-            "query_malformed", "invalid_request", 400, "ask with ?issuer=<the issuer's URL>, and nothing else"
-        )
+        raise QueryMalformed
     target = RevocationTarget("issuer", issuer)
     found = ports.broker.ledger.find(StateQuery((target,), issuer, "", None, ports.clock())).issuer
     # SECURITY: an issuer that nobody registered is answered like one with the usual audience, for anybody may ask

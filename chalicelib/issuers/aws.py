@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalicelib.errors import Refusal
+from chalicelib.issuers.errors import IamIdentityMissing, IamRoot, IamUnknownKind
 
 PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 _NAME = r"[\w+=,.@-]{1,128}"
@@ -42,14 +42,14 @@ class AwsIdentity:
 
 
 def from_context(identity: Mapping[str, object]) -> AwsIdentity:
-    """Read `requestContext.identity`; raises Refusal `iam_identity_missing`, `iam_root` or `iam_unknown_kind`."""
+    """Read `requestContext.identity`; raises IamIdentityMissing, IamRoot or IamUnknownKind."""
     # SECURITY: only API Gateway's authorizer fills these; a route deployed without it has none and fails closed
     # (test_aws.py).
     names = ("userArn", "accountId", "caller", "user")
     arn, account, caller, user = (value if isinstance(value := identity.get(name), str) else "" for name in names)
     match = _ARN.fullmatch(arn)
     if not match or not caller or not user or match[3] != account:
-        raise Refusal("iam_identity_missing", "access_denied", 403, "sign the request with AWS credentials")
+        raise IamIdentityMissing
     partition, service, _, resource = match.groups()
     unique_id, _, session = caller.partition(":")
     if service == "sts" and (assumed := _SESSION.fullmatch(resource)) and _ROLE_ID.fullmatch(unique_id):
@@ -60,8 +60,8 @@ def from_context(identity: Mapping[str, object]) -> AwsIdentity:
         # A federated user has no id but its account and name, which whoever made the session chose.
         return AwsIdentity(partition, account, arn, caller, "")
     if resource == "root":
-        raise Refusal("iam_root", "access_denied", 403, "the account's root user is never let in")
-    raise Refusal("iam_unknown_kind", "access_denied", 403, "this kind of AWS principal is not supported")
+        raise IamRoot
+    raise IamUnknownKind
 
 
 def grant_arn_fault(arn: str) -> str | None:

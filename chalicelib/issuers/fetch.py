@@ -13,34 +13,32 @@ from urllib.parse import urlsplit
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from chalicelib.issuers.errors import FetchError
+
 DOCUMENT_LIMIT = 100 * 1024
 _HEADERS: Mapping[str, str] = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "keybroker"}
 
 
-class FetchFailed(Exception):  # noqa: N818  says what happened
-    """A document could not be had, or is not what it must be. The reason is a fixed word."""
-
-
 def get_json(url: str, within: float) -> object:
-    """Get a JSON document of at most DOCUMENT_LIMIT bytes within so many seconds, or raise FetchFailed.
+    """Get a JSON document of at most DOCUMENT_LIMIT bytes within so many seconds, or raise FetchError.
 
     Redirects are not followed and compression is not undone. The time counts from the look-up of the name to the last
     byte. Reasons: too_slow, too_large, status (other than 200), unreachable, malformed (no JSON).
     """
     if within <= 0:
-        raise FetchFailed("too_slow")
+        raise FetchError("too_slow")
     try:
         get = _Get(url, within)
         get.start()
         get.join(within)
         if get.is_alive():
             get.connection.cut()
-            raise FetchFailed("too_slow")
+            raise FetchError("too_slow")
         if get.fault:
-            raise FetchFailed(get.fault)
+            raise FetchError(get.fault)
         return json.loads(get.body.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise FetchFailed("malformed") from None
+        raise FetchError("malformed") from None
 
 
 class _Get(threading.Thread):

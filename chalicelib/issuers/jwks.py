@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from chalicelib.errors import TokenInvalid, Unavailable
-from chalicelib.issuers.fetch import FetchFailed, get_json
+from chalicelib.issuers.errors import FetchError, IssuerKeysUnavailable
+from chalicelib.issuers.fetch import get_json
 from chalicelib.issuers.registry import Issuer, url_fault
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey, key_set
 
-__all__ = ["FetchFailed", "Jwks", "get_json"]
+__all__ = ["Jwks", "get_json"]
 
 SOFT_AGE = 3600
 """Seconds after which a JWKS is fetched again."""
@@ -43,7 +44,7 @@ _NOTHING = _Known({}, -HARD_AGE, 0, failed=False)
 class Jwks:
     """Finds issuers' keys: `chalicelib.issuers.registry.KeySource`.
 
-    fetch: gets a JSON document within so many seconds, or raises FetchFailed. loopback: lets issuers on this machine
+    fetch: gets a JSON document within so many seconds, or raises FetchError. loopback: lets issuers on this machine
     use http. deadline: seconds for an issuer's two documents together.
     """
 
@@ -71,7 +72,7 @@ class Jwks:
         if not lock.acquire(timeout=0 if key else self._deadline + 1):
             if key:
                 return key  # somebody else is fetching; this key is still good
-            raise Unavailable("issuer_keys_unavailable")
+            raise IssuerKeysUnavailable
         try:
             known = self._known.get(index, _NOTHING)
             if now >= known.next_try:
@@ -82,14 +83,14 @@ class Jwks:
         if key:
             return key
         if known.failed:
-            raise Unavailable("issuer_keys_unavailable")
-        raise TokenInvalid("kid_unknown")
+            raise IssuerKeysUnavailable
+        raise InvalidTokenError("kid_unknown")
 
     def _refreshed(self, known: _Known, issuer: Issuer, now: int) -> _Known:
         started = time.monotonic()
         try:
             keys = key_set(self._key_document(issuer, started + self._deadline), issuer.algorithms)
-        except (FetchFailed, TokenInvalid):
+        except (FetchError, InvalidTokenError):
             pause = UNKNOWN_KID_PAUSE if now - known.fetched < HARD_AGE else FAILURE_PAUSE
             # Counted from the end: whoever waited for this try must not make the next one.
             ended = now + int(time.monotonic() - started) + 1
@@ -102,13 +103,13 @@ class Jwks:
         document = self._fetch(address, ends - time.monotonic())
         uri = document.get("jwks_uri") if isinstance(document, dict) else None
         if not isinstance(document, dict) or document.get("issuer") != issuer.url:
-            raise FetchFailed("discovery_of_another_issuer")
+            raise FetchError("discovery_of_another_issuer")
         if not isinstance(uri, str) or url_fault(uri, allow_loopback=self._loopback):
-            raise FetchFailed("jwks_uri_malformed")
+            raise FetchError("jwks_uri_malformed")
         # SECURITY: http is for issuers on this machine only, and such an issuer names keys on this machine only
         # (test_a_jwks_uri_that_is_not_as_safe_as_its_issuer_is_not_followed).
         if urlsplit(uri).scheme != urlsplit(issuer.url).scheme:
-            raise FetchFailed("jwks_uri_scheme")
+            raise FetchError("jwks_uri_scheme")
         return self._fetch(uri, ends - time.monotonic())
 
 
@@ -116,7 +117,7 @@ def _uploaded(issuer: Issuer, kid: str) -> VerifyingKey:
     """Find a key among those that came with the policy, for an issuer that cannot be reached."""
     key = key_set(issuer.jwks, issuer.algorithms).get(kid)
     if key is None:
-        raise TokenInvalid("kid_unknown")
+        raise InvalidTokenError("kid_unknown")
     return key
 
 

@@ -60,7 +60,7 @@ class KeySource(Protocol):
     """Finds issuers' public keys."""
 
     def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:
-        """Return the key; raises TokenInvalid if the issuer has no such key, Unavailable if that cannot be told."""
+        """Return the key; raises InvalidTokenError if the issuer has no such key, Unavailable if that cannot be told."""
 
 
 def url_fault(url: str, *, allow_loopback: bool) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NoReturn
 
-from chalicelib.errors import Refusal
+from chalicelib.models.errors import BodyNotJson, BodyTwice
 
 Json = dict[str, object]
 
@@ -18,18 +18,18 @@ def read(content: bytes) -> Json:
     surrogate pair, which parsers drop, replace or keep.
     """
     if not content.startswith(b"{"):
-        raise _no_json("it must be an object and begin with `{`")
+        raise BodyNotJson("it must be an object and begin with `{`")
     try:
         text = content.decode("utf-8")
         found: Json = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except UnicodeDecodeError:
-        raise _no_json("it must be UTF-8") from None
+        raise BodyNotJson("it must be UTF-8") from None
     except json.JSONDecodeError as error:
-        raise _no_json(f"{error.msg}, line {error.lineno}, column {error.colno}") from None
+        raise BodyNotJson(f"{error.msg}, line {error.lineno}, column {error.colno}") from None
     except ValueError:  # a number of thousands of digits
-        raise _no_json("a number is too long") from None
+        raise BodyNotJson("a number is too long") from None
     except RecursionError:
-        raise _no_json("it is nested too deeply") from None
+        raise BodyNotJson("it is nested too deeply") from None
     return found
 
 
@@ -38,20 +38,13 @@ def _once(pairs: list[tuple[str, object]]) -> Json:
     # SECURITY: of two members of one name some parsers take the first and some the last
     # (test_what_is_admitted_has_one_model_whoever_reads_it).
     if len(found) != len(pairs):
-        raise Refusal(
-            "body_twice", "invalid_request", 400, "the grant limits models, and a member of the body comes twice"
-        )
+        raise BodyTwice
     try:
         "".join(found).encode()
     except UnicodeEncodeError:
-        raise _no_json("a member's name has half a surrogate pair") from None
+        raise BodyNotJson("a member's name has half a surrogate pair") from None
     return found
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise _no_json(f"{name} is no JSON")
-
-
-def _no_json(why: str) -> Refusal:
-    text = f"the grant limits models, and the body cannot be read as JSON: {why}"
-    return Refusal("body_no_json", "invalid_request", 400, text)
+    raise BodyNotJson(f"{name} is no JSON")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from chalicelib.errors import Refusal
+from chalicelib.models.errors import ModelElsewhere, ModelNotText
 from chalicelib.models.json_body import Json
 
 _MEANS_A_MODEL = re.compile("model|fallback|deployment")
@@ -41,33 +41,26 @@ def named(body: Json, refused: frozenset[str]) -> tuple[str, ...]:
     for one in objects if odd else ():
         for name in odd & one.keys():
             if one[name] is not None and one[name] is not False:
-                raise elsewhere(name)
+                raise ModelElsewhere(name)
     return tuple(_text(one["model"]) for one in objects if one.get("model") is not None)
 
 
 def check_name(name: str) -> None:
-    """Raise Refusal `model_elsewhere` if a member, field, parameter or header besides `model` speaks of models.
+    """Raise ModelElsewhere if a member, field, parameter or header besides `model` speaks of models.
 
     So does one that is another spelling of a name that is looked at here.
     """
     if _is_odd(name):
-        raise elsewhere(name)
+        raise ModelElsewhere(name)
 
 
 def check_member(name: str, value: object, refused: frozenset[str]) -> None:
-    """Raise Refusal `model_elsewhere` if a member at the top of a body has another model run."""
+    """Raise ModelElsewhere if a member at the top of a body has another model run."""
     check_name(name)
     plain = _plain(name)
     says = f"{plain}={value.strip().lower()}" if isinstance(value, str) else plain
     if plain in _STORED or not refused.isdisjoint({plain, says}):
-        raise elsewhere(name)
-
-
-def elsewhere(name: str) -> Refusal:
-    """Say which part of a call can have another model run."""
-    shown = name[:64] if name.isascii() and name.isprintable() else "a member with an odd name"
-    text = f"the grant limits models, so `{shown}` cannot be sent: it can have another model run than `model` says"
-    return Refusal("model_elsewhere", "insufficient_scope", 403, text)
+        raise ModelElsewhere(name)
 
 
 def _is_odd(name: str) -> bool:
@@ -83,7 +76,7 @@ def _plain(name: str) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise Refusal("model_no_text", "invalid_request", 400, "the grant limits models, and a `model` is no text")
+        raise ModelNotText
     return value
 
 
@@ -112,9 +105,9 @@ def _is_free(name: str) -> bool:
 
 
 def _check_object(name: str, kind: object, value: Json) -> None:
-    """Raise Refusal for a tool that runs a model of its own, and for a reference to what is stored."""
+    """Raise ModelElsewhere for a tool that runs a model of its own, and for a reference to what is stored."""
     if name in ("tools", "definition") and not (isinstance(kind, str) and _TOOL.fullmatch(kind)):
-        raise elsewhere(f"{name}: {kind}" if isinstance(kind, str) else name)
+        raise ModelElsewhere(f"{name}: {kind}" if isinstance(kind, str) else name)
     is_bare = kind is None and value.get("role") is None
     if kind == "item_reference" or (is_bare and "id" in value):
-        raise elsewhere("item_reference")
+        raise ModelElsewhere("item_reference")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalicelib.errors import Refusal
+from chalicelib.models.errors import BodyNotForm
 
 _ANY_CASE = re.ASCII | re.IGNORECASE
 _MEDIA_TYPE = re.compile(
@@ -45,7 +45,7 @@ def read(content: bytes, boundary: str) -> tuple[Field, ...]:
     # last (test_the_vectors_have_their_models_or_their_refusal).
     end = parts.pop() if parts else b""
     if before or end not in (b"--", b"--\r\n") or content.count(mark) != len(parts) + 1:
-        raise _no_form("its boundary must begin it, end it, and stand nowhere but between its parts")
+        raise BodyNotForm("its boundary must begin it, end it, and stand nowhere but between its parts")
     return tuple(_field(part) for part in parts)
 
 
@@ -54,14 +54,16 @@ def _field(part: bytes) -> Field:
     headers = _headers(head)
     disposition = _DISPOSITION.fullmatch(headers.get("content-disposition", ""))
     if not empty_line or not disposition or disposition["name"] == "_charset_":
-        raise _no_form('each part must have one `Content-Disposition: form-data; name="..."`, and a filename in quotes')
+        raise BodyNotForm(
+            'each part must have one `Content-Disposition: form-data; name="..."`, and a filename in quotes'
+        )
     media_type = headers.get("content-type", "text/plain")
     if media_type.lower().startswith(("multipart/", "message/")):
-        raise _no_form("a part holds parts of its own")
+        raise BodyNotForm("a part holds parts of its own")
     if headers.get("content-transfer-encoding", "binary").lower() not in _AS_IT_IS:
-        raise _no_form("a part has a transfer encoding")
+        raise BodyNotForm("a part has a transfer encoding")
     if headers.get("content-length", str(len(value))) != str(len(value)):
-        raise _no_form("a part has another length than it says")
+        raise BodyNotForm("a part has another length than it says")
     is_text = _PLAIN_TEXT.fullmatch(media_type) is not None
     return Field(disposition["name"], value, disposition["filename"] is not None, is_text)
 
@@ -74,14 +76,9 @@ def _headers(head: bytes) -> Mapping[str, str]:
     try:
         start, *lines = head.decode("utf-8").split("\r\n")
     except UnicodeDecodeError:
-        raise _no_form("a part's headers are not UTF-8") from None
+        raise BodyNotForm("a part's headers are not UTF-8") from None
     matches = [_HEADER.fullmatch(line) for line in lines]
     found = {match[1].lower(): match[2] for match in matches if match}
     if start or len(found) != len(lines) or not found.keys() <= _KNOWN:
-        raise _no_form("a part has headers that are unknown, folded or there twice")
+        raise BodyNotForm("a part has headers that are unknown, folded or there twice")
     return found
-
-
-def _no_form(why: str) -> Refusal:
-    text = f"the grant limits models, and the body cannot be read as a form: {why}"
-    return Refusal("body_no_form", "invalid_request", 400, text)

@@ -11,13 +11,21 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_plus
 
 from chalicelib import patterns
-from chalicelib.errors import Refusal
 from chalicelib.models import endpoints as model_endpoints
 from chalicelib.models import json_body
 from chalicelib.models import members as model_members
 from chalicelib.models import multipart as form_body
 from chalicelib.models.body import CallBody
 from chalicelib.models.endpoints import FORM, JSON, MODEL_ENDPOINTS, Endpoint
+from chalicelib.models.errors import (
+    BodyEncoded,
+    BodyMediaType,
+    ModelEndpointClosed,
+    ModelMissing,
+    ModelNotAllowed,
+    ModelsUnknown,
+    ModelUnclear,
+)
 from chalicelib.models.multipart import Field
 
 _JSON_TYPE = re.compile(r'application/json(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.ASCII | re.IGNORECASE)
@@ -32,7 +40,7 @@ def models(provider: str, scope: str, query: str, body: CallBody) -> tuple[str, 
     """
     found = model_endpoints.find(provider, scope)
     if found is None:
-        raise _closed(provider, scope)
+        raise ModelEndpointClosed(scope) if provider in MODEL_ENDPOINTS else ModelsUnknown
     endpoint, in_path = found
     for name in (*body.header_names, *_parameters(query)):
         model_members.check_name(name)
@@ -41,16 +49,14 @@ def models(provider: str, scope: str, query: str, body: CallBody) -> tuple[str, 
 
 
 def check(found: Iterable[str], allowed: tuple[str, ...]) -> None:
-    """Raise Refusal `model_not_allowed` unless each model is allowed, `model_unclear` if one has no plain name."""
+    """Raise ModelNotAllowed unless each model is allowed, ModelUnclear if one has no plain name."""
     for model in found:
         # SECURITY: white space, commas, escapes and dot segments mean something to some providers
         # (test_the_vectors_have_their_models_or_their_refusal).
         if not _NAME.fullmatch(model) or {".", ".."} & set(re.split("[/:]", model)):
-            text = "the grant limits models, and a model's name has letters, digits and ._:/@+~- only"
-            raise Refusal("model_unclear", "invalid_request", 400, text)
+            raise ModelUnclear("the grant limits models, and a model's name has letters, digits and ._:/@+~- only")
         if not any(patterns.model_matches(pattern, model) for pattern in allowed):
-            text = f"the grant does not allow the model {model!r}"
-            raise Refusal("model_not_allowed", "model_not_allowed", 403, text)
+            raise ModelNotAllowed(model)
 
 
 def _in_body(endpoint: Endpoint, body: CallBody, *, is_needed: bool) -> tuple[str, ...]:
@@ -63,21 +69,20 @@ def _in_body(endpoint: Endpoint, body: CallBody, *, is_needed: bool) -> tuple[st
         found = json_body.read(content)
         has_one, named = isinstance(found.get("model"), str), model_members.named(found, endpoint.refused)
     if is_needed and not has_one:
-        raise Refusal("model_missing", "invalid_request", 400, "the grant limits models, so `model` has to be sent")
+        raise ModelMissing
     return named
 
 
 def _boundary(endpoint: Endpoint, body: CallBody) -> str:
-    """Return a form's boundary, "" for JSON; raises Refusal (415) if the body is neither, or may be read as either."""
+    """Return a form's boundary, "" for JSON; raises BodyEncoded or BodyMediaType (415) if it is neither, or may be read as either."""
     if body.content_encodings:
-        text = "the grant limits models, so the body cannot be compressed"
-        raise Refusal("body_encoded", "invalid_request", 415, text)
+        raise BodyEncoded
     (media_type,) = body.content_types if len(body.content_types) == 1 else ("",)
     boundary = form_body.boundary_of(media_type) if FORM in endpoint.bodies else None
     if boundary or (JSON in endpoint.bodies and _JSON_TYPE.fullmatch(media_type)):
         return boundary or ""
-    text = f"the grant limits models, so the body has to be {' or '.join(_TYPES[kind] for kind in endpoint.bodies)}"
-    raise Refusal("body_media_type", "invalid_request", 415, text)
+    types = " or ".join(_TYPES[kind] for kind in endpoint.bodies)
+    raise BodyMediaType(f"the grant limits models, so the body has to be {types}")
 
 
 def _in_form(fields: Iterable[Field], refused: frozenset[str]) -> tuple[str, ...]:
@@ -87,8 +92,7 @@ def _in_form(fields: Iterable[Field], refused: frozenset[str]) -> tuple[str, ...
         if field.name != "model":
             model_members.check_member(field.name, value, refused)
         elif found or field.is_file or not field.is_text:
-            text = "the grant limits models, so `model` has to be sent once, as a plain field"
-            raise Refusal("model_unclear", "invalid_request", 400, text)
+            raise ModelUnclear("the grant limits models, so `model` has to be sent once, as a plain field")
         else:
             found.append(value)
     return tuple(found)
@@ -96,11 +100,3 @@ def _in_form(fields: Iterable[Field], refused: frozenset[str]) -> tuple[str, ...
 
 def _parameters(query: str) -> Iterator[str]:
     return (unquote_plus(one.partition("=")[0]) for one in re.split("[&;]", query))
-
-
-def _closed(provider: str, scope: str) -> Refusal:
-    if provider not in MODEL_ENDPOINTS:
-        text = "the grant limits models, which cannot be checked for this kind of key, so it opens nothing"
-        return Refusal("models_unknown", "insufficient_scope", 403, text)
-    text = f"the grant limits models, so it does not open {scope}: `model` alone does not say which one runs there"
-    return Refusal("model_endpoint_closed", "insufficient_scope", 403, text[:300])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib import patterns, quota
-from chalicelib.errors import TokenInvalid
 from chalicelib.issuers import aws, registry
 from chalicelib.issuers.presets import GENERIC, PRESETS, Preset
 from chalicelib.policy.grants import AcceptedValues, Grant
@@ -26,12 +25,13 @@ from chalicelib.policy.schema import (
     seconds,
     spelled,
 )
-from chalicelib.policy.yaml_nodes import Description, Fault, PolicyInvalid, parse_yaml
+from chalicelib.policy.yaml_nodes import Description, Fault, InvalidPolicyError, parse_yaml
 from chalicelib.principal import AWS
 from chalicelib.providers.keys import PROVIDERS
 from chalicelib.tokens import jwk, jws, verify
+from chalicelib.tokens.errors import InvalidTokenError
 
-__all__ = ["Fault", "InstallationRules", "Policy", "PolicyInvalid", "json_schema", "parse", "seconds"]
+__all__ = ["Fault", "InstallationRules", "InvalidPolicyError", "Policy", "json_schema", "parse", "seconds"]
 
 WEB_IDENTITY = "aws-web-identity"
 
@@ -59,7 +59,7 @@ DEPLOYED = InstallationRules(PRESETS)
 
 
 def parse(text: str, file: str = "keybroker.yaml", rules: InstallationRules = DEPLOYED) -> Policy:
-    """Read a policy file; raises PolicyInvalid with every fault of it."""
+    """Read a policy file; raises InvalidPolicyError with every fault of it."""
     reader = Reader(file)
     read = reader.members(parse_yaml(text, file), PolicyFile, ())
     # What parsed is checked even where something else did not, so that one run shows every fault.
@@ -172,7 +172,7 @@ def _check_jwks(jwks: Mapping[str, Any] | None, algorithms: Iterable[str], reade
     try:
         if not jwk.key_set(jwks, algorithms):
             reader.fault(path, f"a JWKS with a key for {', '.join(algorithms)}", Description("none"))
-    except TokenInvalid as invalid:
+    except InvalidTokenError as invalid:
         reader.fault(path, "a JWKS of public keys, each kid once", Description(invalid.reason))
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from chalicelib import patterns
-from chalicelib.errors import Refusal
+from chalicelib.policy.errors import NoGrant, ScopeBeyondGrant, SeveralGrants
 from chalicelib.principal import RefusedValues, look_up
 from chalicelib.quota import Limit
 
@@ -97,16 +97,15 @@ def choose(
 ) -> Grant:
     """Return the one grant that admits the claims.
 
-    Raises Refusal `no_grant` (its text names the nearest grant and the claim that differs) or `several_grants`.
+    Raises NoGrant (its text names the nearest grant and the claim that differs) or SeveralGrants.
     """
     rules = tuple(refused)
     unmet = {grant.name: differences(grant, claims, rules) for grant in grants}
     admitting = sorted(name for name, found in unmet.items() if not found)
     if len(admitting) > 1:
-        text = f"several grants match ({', '.join(admitting)}): name one as `grant`"
-        raise Refusal("several_grants", "invalid_request", 400, text[:500])
+        raise SeveralGrants(admitting)
     if not admitting:
-        raise Refusal("no_grant", "invalid_target", 400, _no_grant(audience, unmet))
+        raise NoGrant(_no_grant(audience, unmet))
     return next(grant for grant in grants if grant.name == admitting[0])
 
 
@@ -116,7 +115,7 @@ def narrow(grant: Grant, requested: frozenset[str] | None) -> tuple[str, ...]:
         return grant.scope
     beyond = [one for one in sorted(requested) if not patterns.covered([one], grant.scope)]
     if beyond:
-        raise Refusal("scope_beyond_grant", "invalid_scope", 400, f"beyond the grant: {' '.join(beyond)}"[:300])
+        raise ScopeBeyondGrant(beyond)
     return tuple(sorted(requested))
 
 

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from chalicelib.audit import Event
-from chalicelib.errors import Refusal
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.grants import Grant
 from chalicelib.policy.lint import covers
@@ -33,15 +32,9 @@ class Policies(Protocol):
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
         """Put a policy in force in place of version `expected`, with its event; epochs and blocks stay.
 
-        Raises Refusal `policy_changed` (412) if another version is in force by now, Unavailable if it may be in force
+        Raises PolicyChanged (412) if another version is in force by now, Unavailable if it may be in force
         in part: repeating the call finishes it.
         """
-
-
-def policy_changed(expected: int, version: int) -> Refusal:
-    """Return the refusal of whoever lost the race."""
-    text = f"version {version} is in force, not {expected}; look at it and plan again"
-    return Refusal("policy_changed", "policy_changed", 412, text)
 
 
 @dataclass(frozen=True, slots=True)

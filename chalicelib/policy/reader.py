@@ -13,7 +13,16 @@ from typing import Annotated, Any, TypeVar, Union
 import msgspec
 import yaml
 
-from chalicelib.policy.yaml_nodes import Description, Fault, PolicyInvalid, described, is_text, key_of, line_of, plain
+from chalicelib.policy.yaml_nodes import (
+    Description,
+    Fault,
+    InvalidPolicyError,
+    described,
+    is_text,
+    key_of,
+    line_of,
+    plain,
+)
 
 Path = tuple[str, ...]
 _Value = TypeVar("_Value")
@@ -47,9 +56,9 @@ class Reader:
         return path not in self._unsound
 
     def raise_faults(self) -> None:
-        """Raise PolicyInvalid if there were any faults."""
+        """Raise InvalidPolicyError if there were any faults."""
         if self.faults:
-            raise PolicyInvalid(self.faults)
+            raise InvalidPolicyError(self.faults)
 
     def check_one_of(self, name: str | None, names: Collection[str], path: Path) -> None:
         """Note a fault unless a name is one of these; None is one with a fault that is noted already."""

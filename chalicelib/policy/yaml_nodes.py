@@ -51,7 +51,7 @@ class Description(str):
     __slots__ = ()
 
 
-class PolicyInvalid(Exception):  # noqa: N818  named like the other refusals
+class InvalidPolicyError(Exception):
     """A policy file with faults, all of them, by line."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
@@ -60,21 +60,23 @@ class PolicyInvalid(Exception):  # noqa: N818  named like the other refusals
 
 
 def parse_yaml(text: str, file: str) -> yaml.Node:
-    """Read YAML into a node; raises PolicyInvalid if it is none, too large or deep, or has anchors, tags or two documents."""
+    """Read YAML into a node; raises InvalidPolicyError if it is none, too large or deep, or has anchors, tags or two documents."""
     if len(text) > SIZE_LIMIT:
-        raise PolicyInvalid([Fault(file, 1, "", f"{len(text)} characters", f"at most {SIZE_LIMIT}")])
+        raise InvalidPolicyError([Fault(file, 1, "", f"{len(text)} characters", f"at most {SIZE_LIMIT}")])
     strange = YamlReader.NON_PRINTABLE.search(text)
     if strange:
         line, found = text.count("\n", 0, strange.start()) + 1, f"the character U+{ord(strange[0]):04X}"
-        raise PolicyInvalid([Fault(file, line, "", found, "characters that can be printed")])
+        raise InvalidPolicyError([Fault(file, line, "", found, "characters that can be printed")])
     try:
         _check_events(text, file)
         node = yaml.compose(text, _LOADER)
     except yaml.YAMLError as error:
         problem = str(getattr(error, "problem", error)).removeprefix("but ").removeprefix("found ")
-        raise PolicyInvalid([Fault(file, _line(getattr(error, "problem_mark", None)), "", problem, "YAML")]) from None
+        raise InvalidPolicyError(
+            [Fault(file, _line(getattr(error, "problem_mark", None)), "", problem, "YAML")]
+        ) from None
     if node is None:
-        raise PolicyInvalid([Fault(file, 1, "", "nothing", "keys, issuers and grants")])
+        raise InvalidPolicyError([Fault(file, 1, "", "nothing", "keys, issuers and grants")])
     return node
 
 
@@ -131,7 +133,7 @@ def _check_events(text: str, file: str) -> None:
         if "nesting depth" not in (error.problem or ""):
             raise
         # Newer releases of libyaml have a limit of their own, which their scanner meets before the first event comes.
-        raise PolicyInvalid([_too_deep(file, _line(error.problem_mark))]) from None
+        raise InvalidPolicyError([_too_deep(file, _line(error.problem_mark))]) from None
 
 
 def _check_each_event(text: str, file: str) -> None:
@@ -143,13 +145,13 @@ def _check_each_event(text: str, file: str) -> None:
         # SECURITY: the parser's time grows with the square of the depth, and composing recurses into it
         # (test_no_depth_takes_long).
         if depth > DEPTH_LIMIT:
-            raise PolicyInvalid([*faults, _too_deep(file, line)])
+            raise InvalidPolicyError([*faults, _too_deep(file, line)])
         # SECURITY: an alias can blow a small file up to gigabytes, and a tag can name Python objects; neither is let in
         # (test_anchors_aliases_and_tags_are_faults).
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
             faults.append(Fault(file, line, "", "an anchor, alias or tag", "plain YAML"))
     if faults:
-        raise PolicyInvalid(faults)
+        raise InvalidPolicyError(faults)
 
 
 def _too_deep(file: str, line: int) -> Fault:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
-from chalicelib.errors import Refusal
+from chalicelib.providers.errors import NoKey, PathAmbiguous
 from chalicelib.providers.presets import PathForms
 
 # SECURITY: the form that is checked is the form that is sent on. What a provider might read differently is refused:
@@ -23,15 +23,14 @@ def split(uri: str) -> tuple[str, str]:
     """Return the key's name and the path behind it, of `/<key>/<path>`; raises Refusal `path_ambiguous` or `no_key`."""
     segments = uri[1:].removesuffix("/").split("/")
     if not _PLAIN.fullmatch(uri) or (uri != "/" and "" in segments):
-        raise _ambiguous()
+        raise PathAmbiguous
     if ("." in uri or "%" in uri) and _TRIMMED.search(uri):
-        raise _ambiguous()
+        raise PathAmbiguous
     if "%" in uri and not _has_one_reading(uri):
-        raise _ambiguous()
+        raise PathAmbiguous
     key, slash, rest = uri[1:].partition("/")
     if not slash or not key or not rest:
-        text = "the path is /<key>/<the provider's own path>; use the base_url that came with the token"
-        raise Refusal("no_key", "not_found", 404, text)
+        raise NoKey
     return key, "/" + rest
 
 
@@ -53,7 +52,7 @@ def to_provider_form(path: str, forms: PathForms) -> str:
     # SECURITY: of two spellings of one path only one may be left, or a closed path would be open under the other
     # (test_a_path_that_maps_twice_is_refused).
     if _mapped(found, forms) != found:
-        raise _ambiguous()
+        raise PathAmbiguous
     return found
 
 
@@ -62,7 +61,3 @@ def _mapped(path: str, forms: PathForms) -> str:
         if path == theirs or path.startswith(theirs + "/"):
             return form + path.removeprefix(theirs) or "/"
     return path
-
-
-def _ambiguous() -> Refusal:
-    return Refusal("path_ambiguous", "invalid_request", 400, "the path has more than one reading; send a plain one")

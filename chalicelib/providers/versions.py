@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from chalicelib.audit import Event
-from chalicelib.errors import Refusal
 from chalicelib.providers.keys import KeyConfig
 
 
@@ -55,10 +54,5 @@ class Keys(Protocol):
     def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
         """Put a version in force from the next call on, with the event; its value must have been stored before.
 
-        Raises Refusal `no_such_key` (404) for a key that the policy does not name.
+        Raises NoSuchKey (404) for a key that the policy does not name.
         """
-
-
-def no_such_key(name: str) -> Refusal:
-    """Return the refusal of a key that the policy does not name."""
-    return Refusal("no_such_key", "not_found", 404, f"the policy names no key {name[:100]!r}")

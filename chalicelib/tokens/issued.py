@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from chalicelib.errors import TokenInvalid
 from chalicelib.revocation import EPOCHS
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.seen import SeenSignatures
 
@@ -21,7 +21,7 @@ class SigningKeys(Protocol):
     """The public keys of our own tokens. A kid is its key's thumbprint, so what was found once stays true."""
 
     def find(self, kid: str, now: int) -> VerifyingKey:
-        """Return the key; raises TokenInvalid if there is none, Unavailable if that cannot be told."""
+        """Return the key; raises InvalidTokenError if there is none, Unavailable if that cannot be told."""
 
 
 def verify(
@@ -30,7 +30,7 @@ def verify(
     """Return the claims of a token that we issued, and the id of the key that signed it.
 
     issuer: the broker's URL. audience: the key's name; None takes the token's own. now: epoch seconds.
-    Raises TokenInvalid, or Unavailable if the signing key cannot be looked up.
+    Raises InvalidTokenError, or Unavailable if the signing key cannot be looked up.
     """
     found = signed(unverified_token, keys, now, SeenSignatures())
     return check(found, issuer, audience, now), found.key.kid
@@ -67,11 +67,11 @@ def _typed(claims: tokens.Claims) -> tokens.Claims:
     """Return the claims if all that is read of them has the type that the broker gives it."""
     for name in _TEXTS:
         if not isinstance(claims[name], str):
-            raise TokenInvalid(f"{name}_malformed")
+            raise InvalidTokenError(f"{name}_malformed")
     epochs = claims["ep"]
     # SECURITY: bool is an int in Python and 1.0 == 1; neither is an epoch (vectors/issued_tokens.json).
     if not isinstance(epochs, list) or len(epochs) != len(EPOCHS) or any(type(n) is not int or n < 0 for n in epochs):
-        raise TokenInvalid("ep_malformed")
+        raise InvalidTokenError("ep_malformed")
     if claims.get("total", True) is not True:  # it is there, and true, or not there
-        raise TokenInvalid("total_malformed")
+        raise InvalidTokenError("total_malformed")
     return claims

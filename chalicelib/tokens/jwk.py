@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jwt
 
-from chalicelib.errors import TokenInvalid
+from chalicelib.tokens.errors import InvalidTokenError
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"})
 """What issuers may sign with. No symmetric algorithm and not `none`: a public key must never serve as a shared one."""
@@ -28,46 +28,46 @@ class VerifyingKey(NamedTuple):
 
 
 def verifying_key(jwk: Mapping[str, object], allowed: Iterable[str]) -> VerifyingKey:
-    """Make a key of a JWK; raises TokenInvalid with the rule it breaks.
+    """Make a key of a JWK; raises InvalidTokenError with the rule it breaks.
 
     jwk: one member of a JWKS. allowed: the issuer's algorithms; the key's own algorithm, or the only one that fits
     its type, must be among them. PyJWT ignores `use` and `key_ops`, so they are honoured here.
     """
     kid = jwk.get("kid")
     if not isinstance(kid, str) or not kid:
-        raise TokenInvalid("key_without_kid")
+        raise InvalidTokenError("key_without_kid")
     if jwk.get("use", "sig") != "sig":
-        raise TokenInvalid("key_use")
+        raise InvalidTokenError("key_use")
     key_ops = jwk.get("key_ops", ["verify"])
     if not isinstance(key_ops, list) or "verify" not in key_ops:
-        raise TokenInvalid("key_ops")
+        raise InvalidTokenError("key_ops")
     algorithm = _algorithm(jwk, frozenset(allowed) & ALGORITHMS)
     _check_rsa(jwk)
     public = {name: value for name, value in jwk.items() if name in ("kty", "crv", "x", "y", "n", "e", "kid")}
     try:
         return VerifyingKey(kid, algorithm, jwt.PyJWK({**public, "alg": algorithm}))
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError):
-        raise TokenInvalid("key_malformed") from None
+        raise InvalidTokenError("key_malformed") from None
 
 
 def key_set(jwks: object, allowed: Iterable[str]) -> dict[str, VerifyingKey]:
-    """Make the usable keys of a JWKS, by kid; raises TokenInvalid if the set itself must not be trusted.
+    """Make the usable keys of a JWKS, by kid; raises InvalidTokenError if the set itself must not be trusted.
 
     A set with a symmetric key or with one kid twice is refused whole; a key of an unsupported kind is left out.
     """
     members = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
-        raise TokenInvalid("jwks_malformed")
+        raise InvalidTokenError("jwks_malformed")
     if any(member.get("kty") == "oct" for member in members):
-        raise TokenInvalid("jwks_symmetric")
+        raise InvalidTokenError("jwks_symmetric")
     kids = [member["kid"] for member in members if isinstance(member.get("kid"), str)]
     if len(set(kids)) != len(kids):
-        raise TokenInvalid("jwks_kid_twice")
+        raise InvalidTokenError("jwks_kid_twice")
     names, keys = tuple(allowed), {}
     for member in members:
         try:
             key = verifying_key(member, names)
-        except TokenInvalid:
+        except InvalidTokenError:
             continue  # an issuer may publish encryption keys and kinds we do not use beside the ones we do
         keys[key.kid] = key
     return keys
@@ -88,7 +88,7 @@ def _algorithm(jwk: Mapping[str, object], allowed: frozenset[str]) -> str:
     elif kty in ("EC", "OKP"):
         fitting = {_CURVES.get(str(jwk.get("crv")), "")} & allowed
     else:
-        raise TokenInvalid("key_type")
+        raise InvalidTokenError("key_type")
     own = jwk.get("alg")
     if own is not None:
         fitting &= {str(own)}
@@ -96,7 +96,7 @@ def _algorithm(jwk: Mapping[str, object], allowed: frozenset[str]) -> str:
         # More than one can fit an RSA key without `alg`; RS256 is what such issuers (AWS STS) sign with.
         if own is None and "RS256" in fitting:
             return "RS256"
-        raise TokenInvalid("key_algorithm")
+        raise InvalidTokenError("key_algorithm")
     return fitting.pop()
 
 
@@ -105,18 +105,18 @@ def _check_rsa(jwk: Mapping[str, object]) -> None:
         return
     n, e = _number(jwk.get("n")), _number(jwk.get("e"))
     if n.bit_length() < _RSA_BYTES * 8 or n.bit_length() > 8192:
-        raise TokenInvalid("key_size")
+        raise InvalidTokenError("key_size")
     if e < 65537 or e % 2 == 0 or e.bit_length() > 32:
-        raise TokenInvalid("key_exponent")
+        raise InvalidTokenError("key_exponent")
     if _roca(n):
-        raise TokenInvalid("key_roca")
+        raise InvalidTokenError("key_roca")
 
 
 def _number(value: object) -> int:
     try:
         return int.from_bytes(base64.urlsafe_b64decode(f"{value}=="), "big") if isinstance(value, str) else 0
     except ValueError:
-        raise TokenInvalid("key_malformed") from None
+        raise InvalidTokenError("key_malformed") from None
 
 
 # CVE-2017-15361: moduli of the affected library are powers of 65537 modulo each of these primes.

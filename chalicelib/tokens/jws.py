@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chalicelib.errors import TokenInvalid
+from chalicelib.tokens.errors import InvalidTokenError
 
 SIZE_LIMIT = 16 * 1024
 """Bytes of a token at most; Anthropic's SDK has the same limit."""
@@ -36,16 +36,16 @@ class Unverified:
 
 
 def parse(text: str) -> Unverified:
-    """Take a token apart; raises TokenInvalid with the rule it breaks."""
+    """Take a token apart; raises InvalidTokenError with the rule it breaks."""
     header, payload = split(text)
     claims = _object(payload, "claims_not_json")
     kid, alg, typ = header.get("kid"), header.get("alg"), header.get("typ")
     if not isinstance(kid, str) or not kid or len(kid) > 256:
-        raise TokenInvalid("kid_missing")
+        raise InvalidTokenError("kid_missing")
     if not isinstance(alg, str):
-        raise TokenInvalid("alg_missing")
+        raise InvalidTokenError("alg_missing")
     if typ is not None and not isinstance(typ, str):
-        raise TokenInvalid("typ_malformed")
+        raise InvalidTokenError("typ_malformed")
     return Unverified(text, kid, alg, typ, claims)
 
 
@@ -63,20 +63,20 @@ def unverified_issuer(unverified_claims: Mapping[str, object]) -> str | None:
 def split(text: str) -> tuple[Mapping[str, object], bytes]:
     """Return the header and the payload's bytes: three canonical base64url segments, a header of known members."""
     if len(text) > SIZE_LIMIT:
-        raise TokenInvalid("too_large")
+        raise InvalidTokenError("too_large")
     segments = text.split(".")
     if len(segments) != 3:
-        raise TokenInvalid("not_three_segments")
+        raise InvalidTokenError("not_three_segments")
     header_bytes, payload, signature = (_canonical(segment) for segment in segments)
     header = _object(header_bytes, "header_not_json")
     if not signature:
-        raise TokenInvalid("signature_missing")
+        raise InvalidTokenError("signature_missing")
     if "crit" in header:
-        raise TokenInvalid("crit_refused")
+        raise InvalidTokenError("crit_refused")
     if _KEY_CARRIERS & header.keys():
-        raise TokenInvalid("key_in_header")
+        raise InvalidTokenError("key_in_header")
     if header.keys() - _HEADERS:
-        raise TokenInvalid("header_unknown")
+        raise InvalidTokenError("header_unknown")
     return header, payload
 
 
@@ -85,9 +85,9 @@ def _canonical(segment: str) -> bytes:
     try:
         raw = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise TokenInvalid("base64_malformed") from None
+        raise InvalidTokenError("base64_malformed") from None
     if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != segment:
-        raise TokenInvalid("base64_not_canonical")
+        raise InvalidTokenError("base64_not_canonical")
     return raw
 
 
@@ -97,17 +97,17 @@ def _object(raw: bytes, reason: str) -> Mapping[str, object]:
             raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
         )
     except (ValueError, RecursionError):
-        raise TokenInvalid(reason) from None
+        raise InvalidTokenError(reason) from None
     if not isinstance(value, dict):
-        raise TokenInvalid(reason)
+        raise InvalidTokenError(reason)
     if _deep(value):
-        raise TokenInvalid("json_too_deep")
+        raise InvalidTokenError("json_too_deep")
     if rb"\u" in raw:
         try:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
             # SECURITY: half a surrogate pair is no text, and no state could store it (vectors/subject_tokens.json).
-            raise TokenInvalid("json_not_text") from None
+            raise InvalidTokenError("json_not_text") from None
     return value
 
 
@@ -124,16 +124,16 @@ def _deep(value: object) -> bool:
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise TokenInvalid("json_key_twice")
+        raise InvalidTokenError("json_key_twice")
     return found
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise TokenInvalid("json_constant")  # 1e999 would be Infinity
+        raise InvalidTokenError("json_constant")  # 1e999 would be Infinity
     return number
 
 
 def _no_constant(_name: str) -> object:
-    raise TokenInvalid("json_constant")  # NaN and Infinity are not JSON
+    raise InvalidTokenError("json_constant")  # NaN and Infinity are not JSON

@@ -7,7 +7,7 @@ from typing import NamedTuple, NewType
 
 import jwt
 
-from chalicelib.errors import TokenInvalid
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.jws import Unverified, unverified_issuer
 
@@ -56,7 +56,7 @@ class Signed(NamedTuple):
 def verify(unverified: Unverified, key: VerifyingKey, expected: Expected, now: int) -> Claims:
     """Return the claims of a token whose signature, issuer, audience, type and times hold at `now` (epoch seconds).
 
-    Raises TokenInvalid with the rule that it breaks; callers get to hear "invalid" only.
+    Raises InvalidTokenError with the rule that it breaks; callers get to hear "invalid" only.
     Rules: RFC 7519 section 4.1, RFC 8725 section 3, RFC 9068 section 4.
     """
     _check_type(unverified.typ, expected)
@@ -64,7 +64,7 @@ def verify(unverified: Unverified, key: VerifyingKey, expected: Expected, now: i
 
 
 def signed(unverified: Unverified, key: VerifyingKey) -> Signed:
-    """Return what a token states if its signature holds; raises TokenInvalid."""
+    """Return what a token states if its signature holds; raises InvalidTokenError."""
     return Signed(unverified.typ, signed_claims(unverified, key), key)
 
 
@@ -73,13 +73,13 @@ def check(signed: Signed, expected: Expected, now: int) -> Claims:
     _check_type(signed.typ, expected)
     claims = signed.claims
     if unverified_issuer(claims) != expected.issuer:
-        raise TokenInvalid("iss_wrong")
+        raise InvalidTokenError("iss_wrong")
     if claims.get("aud") not in (expected.audience, [expected.audience]):
-        raise TokenInvalid("aud_wrong")
+        raise InvalidTokenError("aud_wrong")
     _check_times(claims, expected, now)
     for name in expected.required:
         if claims.get(name) in (None, ""):
-            raise TokenInvalid(f"{name}_missing")
+            raise InvalidTokenError(f"{name}_missing")
     return Claims(claims)
 
 
@@ -92,9 +92,9 @@ def signed_claims(unverified: Unverified, key: VerifyingKey) -> Mapping[str, obj
     """Check the signature, with the key's own algorithm and no other, and return what was signed."""
     # SECURITY: the algorithm is the registry's; a header that names another is refused (vectors/subject_tokens.json).
     if unverified.alg != key.algorithm:
-        raise TokenInvalid("alg_wrong")
+        raise InvalidTokenError("alg_wrong")
     if unverified.kid != key.kid:
-        raise TokenInvalid("kid_wrong")
+        raise InvalidTokenError("kid_wrong")
     # SECURITY: every option is spelled out. Times, issuer and audience are checked by `verify`, with the caller's
     # clock and stricter than PyJWT does (it takes float and string times, and lists of audiences).
     try:
@@ -116,35 +116,35 @@ def signed_claims(unverified: Unverified, key: VerifyingKey) -> Mapping[str, obj
             },
         )
     except jwt.InvalidSignatureError:
-        raise TokenInvalid("signature_wrong") from None
+        raise InvalidTokenError("signature_wrong") from None
     except (jwt.PyJWTError, ValueError):
-        raise TokenInvalid("not_a_jwt") from None
+        raise InvalidTokenError("not_a_jwt") from None
     if claims != unverified.unverified_claims:
-        raise TokenInvalid("claims_ambiguous")
+        raise InvalidTokenError("claims_ambiguous")
     return unverified.unverified_claims
 
 
 def _check_type(typ: str | None, expected: Expected) -> None:
     if (typ.lower() if typ else None) not in expected.types:
-        raise TokenInvalid("typ_wrong")
+        raise InvalidTokenError("typ_wrong")
 
 
 def _check_times(claims: Mapping[str, object], expected: Expected, now: int) -> None:
     iat, exp = _time(claims, "iat"), _time(claims, "exp")
     nbf = _time(claims, "nbf") if "nbf" in claims else iat
     if exp <= now - expected.grace:
-        raise TokenInvalid("exp_past")
+        raise InvalidTokenError("exp_past")
     if iat > now + LEEWAY:
-        raise TokenInvalid("iat_future")
+        raise InvalidTokenError("iat_future")
     if nbf > now + LEEWAY:
-        raise TokenInvalid("nbf_future")
+        raise InvalidTokenError("nbf_future")
     if not 0 < exp - iat <= expected.max_lifetime:
-        raise TokenInvalid("lifetime_too_long")
+        raise InvalidTokenError("lifetime_too_long")
 
 
 def _time(claims: Mapping[str, object], name: str) -> int:
     value = claims.get(name)
     # SECURITY: bool is an int in Python, and floats and strings are accepted by PyJWT; none of them is a time here.
     if type(value) is not int or not 0 <= value < 2**53:
-        raise TokenInvalid(f"{name}_missing" if value is None else f"{name}_malformed")
+        raise InvalidTokenError(f"{name}_missing" if value is None else f"{name}_malformed")
     return value

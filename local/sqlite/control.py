@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from chalicelib.audit import Event
 from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy
-from chalicelib.policy.plan import StoredPolicy, policy_changed
+from chalicelib.policy.errors import PolicyChanged
+from chalicelib.policy.plan import StoredPolicy
+from chalicelib.providers.errors import NoSuchKey
 from chalicelib.providers.keys import KeyConfig
-from chalicelib.providers.versions import KeyInfo, KeyVersion, no_such_key
+from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 from local.sqlite import target_rows
 from local.sqlite.ledger import write_event
@@ -31,7 +33,7 @@ class SqliteControl(SqliteRevocations):
         with self._state.writing() as connection:
             version = _current(connection).version
             if version != expected:
-                raise policy_changed(expected, version)
+                raise PolicyChanged(expected, version)
             applied = StoredPolicy(version + 1, text, event.actor, event.at)
             connection.execute(
                 "INSERT INTO policies (version, text, author, at) VALUES (?, ?, ?, ?)",
@@ -85,7 +87,7 @@ class SqliteControl(SqliteRevocations):
                 (json.dumps(version.to_json()), version.version, name),
             ).rowcount
             if not changed:
-                raise no_such_key(name)
+                raise NoSuchKey(name)
             write_event(connection, event)
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from chalicelib import quota
 from chalicelib.audit import FILTERS, Event, Page, Query
+from chalicelib.exchange.errors import IdentityChanged
 from chalicelib.exchange.ledger import (
     Candidates,
     ExchangeState,
@@ -15,7 +16,6 @@ from chalicelib.exchange.ledger import (
     Lock,
     Pin,
     StateQuery,
-    identity_changed,
     over_quota,
     refused_counters,
     retry,
@@ -171,4 +171,4 @@ def _check_pin(connection: sqlite3.Connection, pin: Pin, now: int) -> None:
     )
     bound = connection.execute("SELECT unique_id FROM pins WHERE principal = ?", (pin.principal,)).fetchone()
     if bound != (pin.unique_id,):
-        raise identity_changed()
+        raise IdentityChanged

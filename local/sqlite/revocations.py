@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import replace
 
 from chalicelib.audit import Event
-from chalicelib.errors import Refusal
+from chalicelib.errors import NoSuchTarget
 from chalicelib.revocation import (
     MUST_EXIST,
     Revocation,
@@ -106,5 +106,4 @@ def _check_known(connection: sqlite3.Connection, revocation: Revocation) -> None
     if revocation.scope not in MUST_EXIST:
         return
     if not target_rows.exists(connection, RevocationTarget(revocation.scope, revocation.target)):
-        text = f"there is no {revocation.scope} of this name: {revocation.target[:100]!r}"
-        raise Refusal("no_such_thing", "not_found", 404, text)
+        raise NoSuchTarget(revocation.scope, revocation.target)

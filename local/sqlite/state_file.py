@@ -10,7 +10,8 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateUnavailable
+from local.errors import StateFileReplaced
 
 WAIT_MS = 50
 """Milliseconds that a transaction waits for another writer before the answer is Unavailable."""
@@ -98,7 +99,7 @@ class StateFile:
             finally:
                 connection.close()
         except (sqlite3.Error, OSError) as error:
-            raise Unavailable("state_unavailable") from error
+            raise StateUnavailable(hint=str(error)) from error
         return cls(path)
 
     def bind(self) -> StateFile:
@@ -120,7 +121,7 @@ class StateFile:
             self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise Unavailable("state_unavailable") from error
+            raise StateUnavailable(hint=str(error)) from error
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -137,7 +138,7 @@ class StateFile:
         # forgotten revocations, and SQLite would mix our write-ahead log into it, or drop the log
         # (test_a_missing_state_file_refuses, test_what_was_put_in_its_place_is_never_opened).
         if (self._identity or identity) != identity or status.st_size == 0:
-            raise Unavailable("state_file_replaced")
+            raise StateFileReplaced
         connection: sqlite3.Connection | None = getattr(self._open, "connection", None)
         if connection is not None:
             return connection
@@ -171,7 +172,7 @@ class _Transaction:
             _begin(self._connection, self._begin)
         except (sqlite3.Error, OSError) as error:
             self._state.close()  # the next call starts afresh, so recovery needs no hand
-            raise Unavailable("state_unavailable") from error
+            raise StateUnavailable(hint=str(error)) from error
         return self._connection
 
     def __exit__(self, _kind: object, raised: BaseException | None, _where: object) -> None:
@@ -186,7 +187,7 @@ class _Transaction:
             raised = error
         if isinstance(raised, sqlite3.Error | OSError):
             self._state.close()
-            raise Unavailable("state_unavailable") from raised
+            raise StateUnavailable(hint=str(raised)) from raised
 
 
 def _begin(connection: sqlite3.Connection, begin: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from chalicelib.issuers.presets import GENERIC, PRESETS, Preset
 from chalicelib.policy import compile as policy
 from chalicelib.policy import explain, lint
-from chalicelib.policy.compile import Policy, PolicyInvalid
+from chalicelib.policy.compile import InvalidPolicyError, Policy
 from chalicelib.policy.lint import RULES
 from chalicelib.policy.schema import spelled
 from local import policy_command
@@ -93,7 +93,7 @@ def test_claims_of_the_page_have_the_answer_that_it_gives(one: Example) -> None:
 def test_the_faults_of_the_page_are_the_faults_of_its_policy() -> None:
     (wrong,) = [one for one in EXAMPLES if "does not parse" in one.before]
     (told,) = [one for one in EXAMPLES if one.language == "text"]
-    with pytest.raises(PolicyInvalid) as caught:
+    with pytest.raises(InvalidPolicyError) as caught:
         policy.parse(wrong.body)
     assert str(caught.value) == told.body.strip()
 

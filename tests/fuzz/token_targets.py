@@ -13,14 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
 
-from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.errors import Refusal
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange.request import JWT_BEARER, TOKEN_EXCHANGE, Sent, TokenRequest
 from chalicelib.policy import compile as policy
-from chalicelib.policy.compile import Fault, PolicyInvalid
+from chalicelib.policy.compile import Fault, InvalidPolicyError
 from chalicelib.tokens import issued as issued_tokens
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey, verifying_key
 from tests.fuzz.json_values import TEXT, VALUES, changed
 from tests.fuzz.target import Target
@@ -74,7 +75,7 @@ class _OneKey:
     def find(self, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's
         """See `SigningKeys.find`."""
         if kid != self._key.kid:
-            raise TokenInvalid("kid_unknown")
+            raise InvalidTokenError("kid_unknown")
         return self._key
 
 
@@ -94,10 +95,10 @@ def targets() -> list[Target]:
 
 
 def check_issued(text: str) -> None:
-    """A token of ours is refused as TokenInvalid, or its claims have the types and the limits that they must have."""
+    """A token of ours is refused as InvalidTokenError, or its claims have the types and the limits that they must have."""
     try:
         claims, kid = issued_tokens.verify(text, BROKER, "openai", _KEYS, NOW)
-    except TokenInvalid:
+    except InvalidTokenError:
         return
     assert (kid, claims["iss"]) == ("k-1", BROKER)
     assert claims["aud"] in ("openai", ["openai"])
@@ -107,12 +108,12 @@ def check_issued(text: str) -> None:
 
 
 def check_subject(text: str) -> None:
-    """A subject token is refused as TokenInvalid, or it is the issuer's, for us, and now."""
-    with contextlib.suppress(TokenInvalid):
+    """A subject token is refused as InvalidTokenError, or it is the issuer's, for us, and now."""
+    with contextlib.suppress(InvalidTokenError):
         jws.unverified_issuer(jws.parse(text).unverified_claims)
     try:
         claims = tokens.verify(jws.parse(text), _KEY, _EXPECTED, NOW)
-    except TokenInvalid:
+    except InvalidTokenError:
         return
     assert claims["iss"] == CI
     assert claims["aud"] in ("keybroker", ["keybroker"])
@@ -162,7 +163,7 @@ def check_policy(text: str) -> None:
     """A policy is refused with faults that name a line of it, or all of its grants have a scope, a quota and a key."""
     try:
         parsed = policy.parse(text, rules=DIALECT)
-    except PolicyInvalid as invalid:
+    except InvalidPolicyError as invalid:
         _check_faults(invalid.faults, lines=text.count("\n") + 1)
         return
     for grant in parsed.grants.values():

@@ -71,7 +71,7 @@ def test_a_state_that_others_may_change_is_refused(tmp_path: Path, policy: Path,
     path.chmod(mode)
     with pytest.raises(Unavailable, match="state_open_to_others") as caught:
         start(tmp_path / "state", REAL, policy)
-    assert str(path) in str(caught.value.__cause__)
+    assert str(path) in caught.value.hint
     path.chmod(0o755 if name == "." else 0o600)
     start(tmp_path / "state", REAL, policy)
 
@@ -91,7 +91,7 @@ def test_practising_over_real_keys_is_refused_and_they_stay(tmp_path: Path, poli
     for urls_policy in (policy, None):
         with pytest.raises(Unavailable, match="real_keys_here") as caught:
             start(tmp_path / "state", PRACTISING, urls_policy)
-        assert "--no-practice" in str(caught.value.__cause__)
+        assert "--no-practice" in caught.value.hint
     file = ProviderKeyFile(tmp_path / "state" / "provider-keys.json")
     assert (in_force(machine), file.get("openai", "real-1").value) == ("real-1", "sk-real")
 

@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from chalicelib.errors import TokenInvalid, Unavailable
+from chalicelib.errors import Unavailable
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import thumbprint
 from local import secret_file
 from local.signing_key_file import SigningKey
@@ -63,7 +64,7 @@ def test_what_it_signs_verifies_with_the_key_that_it_gives(path: Path) -> None:
 
 
 def test_another_key_s_id_is_not_found(path: Path) -> None:
-    with pytest.raises(TokenInvalid, match="kid_unknown"):
+    with pytest.raises(InvalidTokenError, match="kid_unknown"):
         SigningKey.create(path).find("another", 0)
 
 

@@ -17,9 +17,13 @@ RATE = 0.1
 """How often each point fails."""
 
 
+class Injected(Unavailable):
+    """A failure that a test asked for; its reason says where."""
+
+
 def _may_fail(point: str) -> None:
     if random.random() < RATE:
-        raise Unavailable(point)
+        raise Injected(reason=point)
 
 
 @dataclass(frozen=True)

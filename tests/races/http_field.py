@@ -11,7 +11,9 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.edge.errors import Revoked, Stale
+from chalicelib.errors import Refusal, StateUnavailable
+from chalicelib.exchange.errors import AccessRevoked
 from tests.races.course import Course
 from tests.races.racer import Racer, Recorded, Told
 from tests.running import JWT, TOKEN_EXCHANGE, Running
@@ -94,7 +96,7 @@ class _HttpActs:
                 return answer.status, json.loads(answer.read())
         except (OSError, HTTPException) as error:
             connection.close()  # it opens again by itself
-            raise Unavailable("state_unavailable") from error
+            raise StateUnavailable from error
 
     def _connection(self, place: str) -> HTTPConnection:
         kept: dict[str, HTTPConnection] = self._kept.__dict__.setdefault("connections", {})
@@ -104,16 +106,20 @@ class _HttpActs:
         return kept[place]
 
 
+class _Unexpected(Refusal):
+    """Any other answer; its reason holds it."""
+
+
 def _refusal(status: int, text: str) -> Refusal:
     """Return what was answered as the refusal that it was made from."""
     if status == 503:
-        return Unavailable("state_unavailable")
+        return StateUnavailable()
     revoked, stale = _REVOKED.search(text), _STALE.search(text)
     if revoked and status in (400, 403):
-        return Refusal(f"revoked_{revoked[1]}", "", status)
+        return AccessRevoked(revoked[1]) if status == 400 else Revoked(revoked[1])
     if stale and status == 401:
-        return Refusal(f"stale_{stale[1]}", "", status)
-    return Refusal(f"{status}: {text}", "", status)
+        return Stale(stale[1])
+    return _Unexpected(reason=f"{status}: {text}", status=status)
 
 
 class _Threads:
@@ -154,7 +160,7 @@ class _Threads:
         asked = {"scope": scope, "id": target, "reason": "a race"}
         answer = self._running.administer("POST", "/admin/revocations", asked)
         if answer.status == 503:
-            raise Unavailable("state_unavailable")
+            raise StateUnavailable
         assert answer.status == 201, answer
         return str(answer.json["id"])
 
@@ -162,7 +168,7 @@ class _Threads:
         """See `Field.restore`."""
         answer = self._running.administer("DELETE", f"/admin/revocations/{revocation_id}")
         if answer.status == 503:
-            raise Unavailable("state_unavailable")
+            raise StateUnavailable
         assert answer.status == 200, answer
 
     def begin(self, first: Told) -> None:

@@ -16,10 +16,12 @@ import pytest
 
 from chalicelib.audit import Event
 from chalicelib.edge.admission import Admitted, Call
-from chalicelib.errors import Refusal, TokenInvalid, Unavailable
+from chalicelib.errors import StateUnavailable, Unavailable
 from chalicelib.exchange.exchange import TokenRequest
+from chalicelib.policy.errors import NoGrant
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.tokens import jws
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.signer import IssuedToken
 from local.provider_key_file import ProviderKeyFile
 from local.sqlite.control import SqliteControl
@@ -281,12 +283,12 @@ def test_what_holds_a_key_or_a_token_does_not_go_into_json_by_mistake(target: ob
 
 
 def test_exceptions_say_fixed_words_only() -> None:
-    with pytest.raises(TokenInvalid) as caught:
+    with pytest.raises(InvalidTokenError) as caught:
         jws.parse(_UNVERIFIED + "=")
-    assert (repr(caught.value), caught.value.__cause__) == ("TokenInvalid('base64_not_canonical')", None)
-    refusal = Refusal("no_grant", "invalid_target", 400, "a text for the caller")
-    assert (str(refusal), repr(refusal)) == ("no_grant", "Refusal('no_grant')")
-    assert str(Unavailable("state_unavailable")) == "state_unavailable"
+    assert (repr(caught.value), caught.value.__cause__) == ("InvalidTokenError('base64_not_canonical')", None)
+    refusal = NoGrant("a text for the caller")
+    assert (str(refusal), repr(refusal)) == ("no_grant", "NoGrant('no_grant')")
+    assert str(StateUnavailable(hint="a text for the operator")) == "state_unavailable"
 
 
 def test_a_key_that_cannot_be_read_is_not_quoted(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from chalicelib.admin import policy_service as administer
-from chalicelib.admin.policy_service import REPLAY_LIMIT, PolicyRefused, Sent
+from chalicelib.admin.errors import PolicyRefused
+from chalicelib.admin.policy_service import REPLAY_LIMIT, Sent
 from chalicelib.audit import Event
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.errors import Refusal
+from chalicelib.issuers.errors import IssuerKeysUnavailable
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy import lint
 from chalicelib.policy.compile import InstallationRules
@@ -273,13 +275,13 @@ def test_explain_forged_claims(parts: Parts) -> None:
 
 class _Unreachable:
     def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's signature
-        raise Unavailable("jwks_unreachable")
+        raise IssuerKeysUnavailable
 
 
 def test_issuer_unreachable(parts: Parts) -> None:
     """A token whose issuer cannot be reached is unverified."""
     found = administer.explained({"token": mint()}, parts.control, DIALECT, _Unreachable(), NOW)
-    assert (found["verified"], found["unverified_because"]) == (False, "jwks_unreachable")
+    assert (found["verified"], found["unverified_because"]) == (False, "issuer_keys_unavailable")
 
 
 def test_explain_one_key(parts: Parts) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from chalicelib.aws.dynamodb import Tables
 from chalicelib.aws.signing_keys import FAILURE_PAUSE, UNKNOWN_KID_PAUSE, DynamoSigningKeys
-from chalicelib.errors import TokenInvalid, Unavailable
+from chalicelib.errors import Unavailable
+from chalicelib.tokens.errors import InvalidTokenError
 from local.signing_key_file import SigningKey
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.samples import NOW
@@ -55,7 +56,7 @@ def write(tables: Tables, kid: str, text: str) -> None:
 def reason(keys: DynamoSigningKeys, kid: str, now: int = NOW) -> str:
     try:
         keys.find(kid, now)
-    except TokenInvalid as invalid:
+    except InvalidTokenError as invalid:
         return invalid.reason
     except Unavailable as unavailable:
         return f"503 {unavailable.reason}"

@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from chalicelib.audit import Event, Page, Query
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.errors import Refusal, StateUnavailable, Unavailable
 from chalicelib.exchange import exchange
 from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
 from chalicelib.tokens.jwk import thumbprint
@@ -55,7 +55,7 @@ class Counted:
     def _note(self, name: str) -> None:
         self.asked.append(name)
         if name == self._failing:
-            raise Unavailable("state_unavailable")
+            raise StateUnavailable
 
 
 # the issued token

@@ -7,9 +7,10 @@ from typing import NoReturn
 
 import pytest
 
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.errors import Refusal, StateUnavailable, Unavailable
 from chalicelib.exchange import self_revocation as holder
 from chalicelib.revocation import Revocation
+from chalicelib.tokens.errors import SigningKeysUnavailable
 from chalicelib.tokens.jwk import VerifyingKey
 from local.sqlite.revocations import SqliteRevocations
 from tests.parts import BROKER, NOW, SUB, Parts, claims_of, mint, parts_in
@@ -89,19 +90,19 @@ def test_a_token_for_a_key_that_is_gone_can_still_be_taken_back(parts: Parts) ->
 
 class _NoKeys:
     def find(self, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's signature
-        raise Unavailable("signing_keys_unreadable")
+        raise SigningKeysUnavailable
 
 
 def test_when_the_signing_key_cannot_be_looked_up_the_holder_is_told_to_try_again(parts: Parts) -> None:
     broker = replace(parts.broker(), signing_keys=_NoKeys())
     with pytest.raises(Unavailable) as caught:
         holder.revoke_own_token(parts.token(), broker, parts.control, NOW, "req-revoke")
-    assert (caught.value.reason, caught.value.status) == ("signing_keys_unreadable", 503)
+    assert (caught.value.reason, caught.value.status) == ("signing_keys_unavailable", 503)
 
 
 class _OutOfReach(SqliteRevocations):
     def revoke(self, revocation: Revocation, event: object) -> NoReturn:  # noqa: ARG002  the port's signature
-        raise Unavailable("state_unavailable")
+        raise StateUnavailable
 
 
 def test_a_revocation_that_is_not_in_force_is_not_acknowledged(parts: Parts) -> None:

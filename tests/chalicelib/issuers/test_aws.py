@@ -11,7 +11,7 @@ from chalicelib.errors import Refusal
 from chalicelib.issuers import aws as aws_identity
 from chalicelib.policy import compile as policy
 from chalicelib.policy import grants
-from chalicelib.policy.compile import PolicyInvalid
+from chalicelib.policy.compile import InvalidPolicyError
 from chalicelib.policy.grants import Grant
 from tests.parts import DIALECT
 from tests.parts import grant as policy_with
@@ -118,7 +118,7 @@ def test_a_grant_may_name_a_role_a_user_or_a_federated_user(arn: str) -> None:
 )
 def test_a_grant_for_anything_else_does_not_parse(arn: str, allowed: str) -> None:
     assert allowed in (aws_identity.grant_arn_fault(arn) or "")
-    with pytest.raises(PolicyInvalid) as invalid:
+    with pytest.raises(InvalidPolicyError) as invalid:
         granted_to(arn)
     assert "grants.app.to.aws" in [fault.field for fault in invalid.value.faults]
 

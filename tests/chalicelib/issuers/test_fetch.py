@@ -17,7 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chalicelib.issuers.fetch import DOCUMENT_LIMIT, FetchFailed, get_json
+from chalicelib.issuers.errors import FetchError
+from chalicelib.issuers.fetch import DOCUMENT_LIMIT, get_json
 from tests.issuer_site import HEADERS, SLOW, Answer, Handler, Site, fetches_end, raw, sending, serving
 
 BRIEF = 0.15
@@ -35,7 +36,7 @@ def site() -> Iterator[Site]:
 def test_whoever_is_slow_is_given_up_in_time_and_cut(site: Site, how: str) -> None:
     site.answers["/slow"] = SLOW[how]
     started = time.monotonic()
-    with pytest.raises(FetchFailed, match="too_slow"):
+    with pytest.raises(FetchError, match="too_slow"):
         get_json(f"{site.url}/slow", BRIEF)
     assert time.monotonic() - started < BRIEF + 0.5
     assert fetches_end()
@@ -44,7 +45,7 @@ def test_whoever_is_slow_is_given_up_in_time_and_cut(site: Site, how: str) -> No
 def test_nobody_there_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    with pytest.raises(FetchFailed, match="unreachable"):
+    with pytest.raises(FetchError, match="unreachable"):
         get_json(url, AMPLE)
 
 
@@ -57,7 +58,7 @@ def test_a_look_up_of_a_name_that_hangs_counts_too(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     started = time.monotonic()
-    with pytest.raises(FetchFailed, match="too_slow"):
+    with pytest.raises(FetchError, match="too_slow"):
         get_json("https://issuer.test/", BRIEF)
     assert time.monotonic() - started < BRIEF + 0.5
     looked_up.set()
@@ -80,7 +81,7 @@ def test_a_tls_handshake_that_hangs_counts_too_and_is_cut(drip: bytes) -> None:
         greeter = threading.Thread(target=greet)
         greeter.start()
         started = time.monotonic()
-        with pytest.raises(FetchFailed, match="too_slow"):
+        with pytest.raises(FetchError, match="too_slow"):
             get_json(f"https://127.0.0.1:{listener.getsockname()[1]}/", BRIEF)
         assert time.monotonic() - started < BRIEF + 0.5
         assert fetches_end()
@@ -89,7 +90,7 @@ def test_a_tls_handshake_that_hangs_counts_too_and_is_cut(drip: bytes) -> None:
 
 
 def test_no_time_left_asks_nobody(site: Site) -> None:
-    with pytest.raises(FetchFailed, match="too_slow"):
+    with pytest.raises(FetchError, match="too_slow"):
         get_json(f"{site.url}/keys", 0)
     assert site.asked == []
 
@@ -108,7 +109,7 @@ def test_a_document_may_have_100_kib_and_not_a_byte_more(site: Site, framing: st
 
     site.answers["/fits"], site.answers["/large"] = padded(DOCUMENT_LIMIT), padded(DOCUMENT_LIMIT + 1)
     assert get_json(f"{site.url}/fits", AMPLE) == {"keys": []}
-    with pytest.raises(FetchFailed, match="too_large"):
+    with pytest.raises(FetchError, match="too_large"):
         get_json(f"{site.url}/large", AMPLE)
 
 
@@ -121,7 +122,7 @@ def test_a_document_without_end_is_left_at_the_limit(site: Site) -> None:
             sent.append(handler.wfile.write(b" " * 65536))
 
     site.answers["/pour"] = pour
-    with pytest.raises(FetchFailed, match="too_large"):
+    with pytest.raises(FetchError, match="too_large"):
         get_json(f"{site.url}/pour", AMPLE)
     assert fetches_end()
     assert sum(sent) < 32 * 1024 * 1024  # what the kernel's buffers took, and no more
@@ -131,7 +132,7 @@ def test_compression_is_neither_asked_for_nor_undone(site: Site) -> None:
     bomb = gzip.compress(b'{"keys": []}'.ljust(50 * 1024 * 1024))
     assert len(bomb) < DOCUMENT_LIMIT
     site.answers["/bomb"] = raw(bomb, content_encoding="gzip")
-    with pytest.raises(FetchFailed, match="malformed"):
+    with pytest.raises(FetchError, match="malformed"):
         get_json(f"{site.url}/bomb", AMPLE)
     assert site.accepted == ["identity"]
 
@@ -186,12 +187,12 @@ def test_https_is_answered_for_by_the_systems_authorities(tmp_path: Path, monkey
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    with serving_tls(certificate(tmp_path, "localhost")) as port, pytest.raises(FetchFailed, match="unreachable"):
+    with serving_tls(certificate(tmp_path, "localhost")) as port, pytest.raises(FetchError, match="unreachable"):
         get_json(f"https://localhost:{port}/keys", AMPLE)
 
 
 def test_a_certificate_for_another_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = certificate(tmp_path, "issuer.test")
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with serving_tls(file) as port, pytest.raises(FetchFailed, match="unreachable"):
+    with serving_tls(file) as port, pytest.raises(FetchError, match="unreachable"):
         get_json(f"https://localhost:{port}/keys", AMPLE)

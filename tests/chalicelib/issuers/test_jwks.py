@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from chalicelib.errors import TokenInvalid, Unavailable
+from chalicelib.errors import Unavailable
 from chalicelib.issuers.jwks import FAILURE_PAUSE, HARD_AGE, SOFT_AGE, UNKNOWN_KID_PAUSE, Jwks, get_json
 from chalicelib.issuers.registry import Issuer
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
 from tests.issuer_site import (
     DISCOVERY,
@@ -34,8 +35,8 @@ from tests.issuer_site import (
 NOW = 1_800_000_000
 BRIEF = 0.2
 """Seconds of a deadline in these tests."""
-UNKNOWN = "TokenInvalid kid_unknown"
-UNAVAILABLE = "Unavailable issuer_keys_unavailable"
+UNKNOWN = "InvalidTokenError kid_unknown"
+UNAVAILABLE = "IssuerKeysUnavailable issuer_keys_unavailable"
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def refused(keys: Jwks, issuer: Issuer, kid: str = "a", now: int = NOW) -> str:
     """Return the kind and reason of the refusal to find a key."""
     try:
         keys.find(issuer, kid, now)
-    except (TokenInvalid, Unavailable) as no:
+    except (InvalidTokenError, Unavailable) as no:
         return f"{type(no).__name__} {no.reason}"
     return "found"
 

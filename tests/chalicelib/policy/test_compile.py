@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from chalicelib.issuers.presets import PRESETS
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy import compile as policy
-from chalicelib.policy.compile import InstallationRules, Policy, PolicyInvalid
+from chalicelib.policy.compile import InstallationRules, InvalidPolicyError, Policy
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Limit
 
@@ -41,7 +41,7 @@ grants:
 
 def faults(text: str, rules: InstallationRules = policy.DEPLOYED) -> list[list[object]]:
     """Read a policy that is refused; return line, field, found and allowed of each fault."""
-    with pytest.raises(PolicyInvalid) as caught:
+    with pytest.raises(InvalidPolicyError) as caught:
         policy.parse(text, "k.yaml", rules)
     assert {one.file for one in caught.value.faults} == {"k.yaml"}
     return [[one.line, one.field, one.found, one.allowed] for one in caught.value.faults]
@@ -87,7 +87,7 @@ def test_faults_come_by_line_and_each_once(name: str) -> None:
 
 
 def test_a_fault_reads_as_editors_and_people_want_it() -> None:
-    with pytest.raises(PolicyInvalid) as caught:
+    with pytest.raises(InvalidPolicyError) as caught:
         policy.parse(ONE.replace("1/hour", "1/week"), "team/keybroker.yaml")
     allowed = "a limit: N/minute, N/hour or N/day"
     text = f"team/keybroker.yaml:8: grants.app.quota.tokens: found '1/week', allowed: {allowed}"
@@ -311,10 +311,10 @@ def test_an_issuer_elsewhere_never_uses_http(url: str) -> None:
 
 
 def read_or_refused(text: str) -> Policy | None:
-    """Read a text. Whatever it is, nothing but PolicyInvalid comes out, with faults that can be shown."""
+    """Read a text. Whatever it is, nothing but InvalidPolicyError comes out, with faults that can be shown."""
     try:
         return policy.parse(text)
-    except PolicyInvalid as invalid:
+    except InvalidPolicyError as invalid:
         found = invalid.faults
     lines = 1 + sum(text.count(mark) for mark in "\n\r\x85\u2028\u2029")
     assert found

@@ -7,6 +7,7 @@ import pytest
 from chalicelib.policy import compile as policy
 from chalicelib.policy import plan
 from chalicelib.policy.compile import Policy
+from chalicelib.policy.errors import PolicyChanged
 from chalicelib.policy.plan import Step
 from tests.parts import DIALECT, GRANTS, ISSUERS, grant
 
@@ -149,6 +150,6 @@ def test_a_step_is_json() -> None:
 
 
 def test_whoever_lost_the_race_is_told_which_version_is_in_force() -> None:
-    refusal = plan.policy_changed(3, 5)
+    refusal = PolicyChanged(3, 5)
     assert (refusal.reason, refusal.error, refusal.status) == ("policy_changed", "policy_changed", 412)
     assert refusal.description == "version 5 is in force, not 3; look at it and plan again"

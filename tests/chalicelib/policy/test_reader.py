@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
 from chalicelib.policy.reader import Reader, each, path_of
-from chalicelib.policy.yaml_nodes import Description, PolicyInvalid, parse_yaml
+from chalicelib.policy.yaml_nodes import Description, InvalidPolicyError, parse_yaml
 
 STEADY = settings(derandomize=True, deadline=None)  # the same examples on every machine, however busy
 
@@ -263,7 +263,7 @@ def test_faults_are_raised_all_of_them() -> None:
     reader = Reader("k.yaml")
     reader.fault(("a",), "y", "x")
     reader.fault(("b",), "y", "x")
-    with pytest.raises(PolicyInvalid) as caught:
+    with pytest.raises(InvalidPolicyError) as caught:
         reader.raise_faults()
     assert [one.field for one in caught.value.faults] == ["a", "b"]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chalicelib.issuers.presets import PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy import schema as policy_file
-from chalicelib.policy.yaml_nodes import PolicyInvalid, parse_yaml, plain
+from chalicelib.policy.yaml_nodes import InvalidPolicyError, parse_yaml, plain
 from chalicelib.providers.keys import PROVIDERS
 from chalicelib.tokens.jwk import ALGORITHMS
 
@@ -32,7 +32,7 @@ def accepts(text: str) -> bool | None:
     """Say whether the schema accepts a file, as an editor reads it; None if that is no YAML of ours."""
     try:
         node = parse_yaml(text, "k.yaml")
-    except PolicyInvalid:
+    except InvalidPolicyError:
         return None
     return bool(CHECK.is_valid(plain(node)))
 
@@ -132,7 +132,7 @@ def test_what_parses_the_schema_accepts(data: st.DataObject) -> None:
     at[data.draw(st.sampled_from([*at, *_PLACES]))] = value
     try:
         policy.parse(json.dumps(file))
-    except PolicyInvalid:
+    except InvalidPolicyError:
         return
     assert CHECK.is_valid(file)
 

@@ -14,7 +14,7 @@ from chalicelib.policy.yaml_nodes import (
     DEPTH_LIMIT,
     SIZE_LIMIT,
     Fault,
-    PolicyInvalid,
+    InvalidPolicyError,
     described,
     is_text,
     key_of,
@@ -36,7 +36,7 @@ def value(written: str) -> yaml.Node:
 
 def refused(text: str) -> list[tuple[int, str, str]]:
     """Read a text that is refused; return line, what was found and what is allowed of each fault."""
-    with pytest.raises(PolicyInvalid) as caught:
+    with pytest.raises(InvalidPolicyError) as caught:
         parse_yaml(text, "k.yaml")
     assert {(fault.file, fault.field) for fault in caught.value.faults} == {("k.yaml", "")}
     return [(fault.line, fault.found, fault.allowed) for fault in caught.value.faults]
@@ -158,7 +158,7 @@ def test_any_text_at_all_is_read_or_refused_with_faults(text: str) -> None:
     faults: tuple[Fault, ...] = ()
     try:
         json.dumps(plain(parse_yaml(text, "k.yaml")))
-    except PolicyInvalid as invalid:
+    except InvalidPolicyError as invalid:
         faults = invalid.faults
     assert all(1 <= fault.line <= lines + 1 for fault in faults)
 
@@ -299,7 +299,7 @@ def test_a_node_knows_its_line() -> None:
 
 def test_faults_are_told_by_line_and_field_and_each_once() -> None:
     faults = [Fault("k.yaml", line, field, "x", "y") for line, field in ((3, "b"), (2, "z"), (3, "a"), (2, "z"))]
-    assert [(one.line, one.field) for one in PolicyInvalid(faults).faults] == [(2, "z"), (3, "a"), (3, "b")]
+    assert [(one.line, one.field) for one in InvalidPolicyError(faults).faults] == [(2, "z"), (3, "a"), (3, "b")]
 
 
 def test_what_is_told_of_a_long_value_is_cut() -> None:

@@ -13,12 +13,13 @@ import pytest
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Call, Edge
 from chalicelib.edge.state import Snapshot
-from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.errors import Refusal
 from chalicelib.policy import compile as policy
 from chalicelib.policy.grants import Grant
 from chalicelib.providers.keys import KeyConfig, ProviderKey
 from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationState, RevocationTarget
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey, verifying_key
 from tests import forge
 from tests.forge import Base, Key
@@ -96,7 +97,7 @@ class Keys:
     def find(self, kid: str, now: int) -> VerifyingKey:
         del now
         if kid != self.signing.kid:
-            raise TokenInvalid("kid_unknown")
+            raise InvalidTokenError("kid_unknown")
         return self.signing
 
     def get(self, name: str, version: str) -> ProviderKey:

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from chalicelib.errors import TokenInvalid
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import ALGORITHMS, key_set, thumbprint, verifying_key
 from tests import forge
 from tests.forge import b64
@@ -34,7 +34,7 @@ def number(value: int) -> str:
 
 
 def reason(jwk: dict[str, Any], *allowed: str) -> str:
-    with pytest.raises(TokenInvalid) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         verifying_key(jwk, allowed or ALGORITHMS)
     return refused.value.reason
 
@@ -170,7 +170,7 @@ def test_a_key_set_gives_its_usable_keys_and_leaves_the_others_out() -> None:
 )
 def test_a_set_that_must_not_be_trusted_is_refused_whole(jwks: Any, expected: str) -> None:  # noqa: ANN401  any JSON
     made = json.loads(json.dumps(jwks, default=lambda make: make()))
-    with pytest.raises(TokenInvalid) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         key_set(made, ALGORITHMS)
     assert refused.value.reason == expected
 

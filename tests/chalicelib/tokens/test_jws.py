@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.errors import TokenInvalid
 from chalicelib.tokens import jws
+from chalicelib.tokens.errors import InvalidTokenError
 from tests.forge import ALPHABET, b64
 
 HEADER = {"alg": "RS256", "kid": "k"}
@@ -22,7 +22,7 @@ def text(header: object = HEADER, payload: object = "{}", signature: str = "AAAA
 
 
 def reason(token: str) -> str:
-    with pytest.raises(TokenInvalid) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         jws.parse(token)
     return refused.value.reason
 
@@ -82,7 +82,7 @@ def test_any_text_that_is_no_token_is_refused_with_a_reason(anything: str) -> No
 @REPRODUCIBLE
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_any_bytes_in_the_segments_are_parsed_or_refused_and_nothing_else(header: bytes, payload: bytes) -> None:
-    with contextlib.suppress(TokenInvalid):
+    with contextlib.suppress(InvalidTokenError):
         assert isinstance(jws.parse(f"{b64(header)}.{b64(payload)}.AAAA").unverified_claims, dict)
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Call, Edge
-from chalicelib.errors import Refusal, TokenInvalid
+from chalicelib.errors import Refusal
 from chalicelib.tokens import jws
 from chalicelib.tokens import seen as seen_signatures
 from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.seen import SeenSignatures
 from local.signing_key_file import SigningKey
@@ -178,5 +179,5 @@ def test_no_token_s_text_is_kept(parts: Parts) -> None:
 
 def test_signed_makes_nothing_of_a_signature_that_is_wrong(parts: Parts) -> None:
     unverified = jws.parse(parts.token()[:-8] + "AAAAAAAA")
-    with pytest.raises(TokenInvalid, match=r"^signature_wrong$"):
+    with pytest.raises(InvalidTokenError, match=r"^signature_wrong$"):
         tokens.signed(unverified, parts.signer.find(unverified.kid, NOW))

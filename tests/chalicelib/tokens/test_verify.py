@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.errors import TokenInvalid
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey, verifying_key
 from chalicelib.tokens.signer import IssuedToken
 from chalicelib.tokens.verify import LEEWAY, Expected
@@ -45,7 +45,7 @@ def outcome(claims: dict[str, Any], now: int = NOW, expected: Expected = EXPECTE
     """Return "accepted" or the reason."""
     try:
         verify(forge.token(ec_key(), claims), ec_key(), expected, now)
-    except TokenInvalid as invalid:
+    except InvalidTokenError as invalid:
         return invalid.reason
     return "accepted"
 
@@ -126,26 +126,26 @@ def test_an_issued_type_is_no_subject_type() -> None:
 
 def test_another_key_of_the_same_algorithm_and_kid_does_not_verify() -> None:
     other = Key("ec-1", "ES256", forge.ec_key("stranger-ec").private)
-    with pytest.raises(TokenInvalid, match="signature_wrong"):
+    with pytest.raises(InvalidTokenError, match="signature_wrong"):
         verify(forge.token(other, CLAIMS), ec_key())
 
 
 def test_a_key_is_never_used_for_a_token_that_names_another() -> None:
-    with pytest.raises(TokenInvalid, match="kid_wrong"):
+    with pytest.raises(InvalidTokenError, match="kid_wrong"):
         verify(forge.token(ec_key(), CLAIMS, kid="ec-2"), ec_key())
 
 
 def test_signed_bytes_that_are_no_claims_are_no_jwt() -> None:
     text = forge.seal(b'{"alg":"ES256","kid":"ec-1"}', b"foo", ec_key())
     unverified = jws.Unverified(text, "ec-1", "ES256", None, {})
-    with pytest.raises(TokenInvalid, match="not_a_jwt"):
+    with pytest.raises(InvalidTokenError, match="not_a_jwt"):
         tokens.signed_claims(unverified, verifying(ec_key()))
 
 
 def test_claims_that_are_not_those_that_were_signed_are_refused() -> None:
     text = forge.token(ec_key(), CLAIMS)
     unverified = jws.Unverified(text, "ec-1", "ES256", None, {**CLAIMS, "sub": "somebody else"})
-    with pytest.raises(TokenInvalid, match="claims_ambiguous"):
+    with pytest.raises(InvalidTokenError, match="claims_ambiguous"):
         tokens.signed_claims(unverified, verifying(ec_key()))
 
 
@@ -167,7 +167,7 @@ def test_no_other_text_within_one_character_is_accepted(key: Key, data: st.DataO
     if changed == good:
         assert verify(changed, key) == CLAIMS
     else:
-        with pytest.raises(TokenInvalid):
+        with pytest.raises(InvalidTokenError):
             verify(changed, key)
 
 
@@ -175,7 +175,7 @@ def test_no_other_text_within_one_character_is_accepted(key: Key, data: st.DataO
 def test_every_other_last_character_is_refused(kid: str) -> None:
     key = {"rsa-1": rsa_key(), "ec-1": ec_key()}[kid]
     for last in ALPHABET.replace(GOOD[kid][-1], ""):
-        with pytest.raises(TokenInvalid):
+        with pytest.raises(InvalidTokenError):
             verify(GOOD[kid][:-1] + last, key)
 
 

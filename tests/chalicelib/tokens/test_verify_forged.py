@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from chalicelib import principal
-from chalicelib.errors import TokenInvalid
 from chalicelib.issuers.presets import GENERIC
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import key_set
 from tests import forge
 from tests.forge import Base, Key
@@ -67,17 +67,17 @@ def verify(text: str, url: str) -> tokens.Claims:
     unverified = jws.parse(text)
     key = key_set({"keys": published()}, ["RS256", "ES256"]).get(unverified.kid)
     if key is None:
-        raise TokenInvalid("kid_unknown")
+        raise InvalidTokenError("kid_unknown")
     claims = tokens.verify(unverified, key, tokens.Expected(url, "keybroker", 3600, tokens.SUBJECT_TYPES), NOW)
     if principal.stable_id(GENERIC.identity, claims) is None:
-        raise TokenInvalid("identity_missing")
+        raise InvalidTokenError("identity_missing")
     return claims
 
 
 @pytest.mark.parametrize("entry", REFUSED, ids=named)
 def test_the_verifier_refuses_what_is_forged(entry: dict[str, Any]) -> None:
     text = forge.make(entry, base("https://forge.example", NOW))
-    with pytest.raises(TokenInvalid) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         verify(text, "https://forge.example")
     assert refused.value.reason == entry["reason"]
 

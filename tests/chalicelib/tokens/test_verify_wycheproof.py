@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.errors import TokenInvalid
 from chalicelib.tokens import jws
+from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import ALGORITHMS, VerifyingKey, key_set, verifying_key
 from chalicelib.tokens.jws import Unverified
 from chalicelib.tokens.verify import signed_claims
@@ -77,7 +77,7 @@ def key_for(vector: Vector, kid: object) -> VerifyingKey:
         return verifying_key(vector.key, ALGORITHMS)
     found = key_set(vector.key, ALGORITHMS).get(str(kid))
     if found is None:
-        raise TokenInvalid("kid_unknown")
+        raise InvalidTokenError("kid_unknown")
     return found
 
 
@@ -85,11 +85,11 @@ def refusal(vector: Vector) -> str | None:
     """Return why the verifier refuses a vector, or None if the signature holds."""
     try:
         if not isinstance(vector.text, str):
-            raise TokenInvalid("not_compact")
+            raise InvalidTokenError("not_compact")
         header, _ = jws.split(vector.text)
         key = key_for(vector, header.get("kid"))
         signed_claims(Unverified(vector.text, str(header.get("kid")), str(header.get("alg")), None, {}), key)
-    except TokenInvalid as invalid:
+    except InvalidTokenError as invalid:
         return None if invalid.reason == "not_a_jwt" else invalid.reason
     raise AssertionError("a payload that is no claims became claims")
 

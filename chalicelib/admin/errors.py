@@ -1,0 +1,64 @@
+"""The refusals of the administrators' door. Its stores raise some of them, which is where a race is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from chalicelib.errors import Refusal
+
+
+class NoSuchRevocation(
+    Refusal, reason="no_such_revocation", error="not_found", status=404, text="there is no such revocation"
+):
+    """No revocation has this id. List them."""
+
+
+class IdempotencyKeyReused(
+    Refusal,
+    reason="idempotency_key_reused",
+    error="idempotency_key_reused",
+    status=422,
+    text="this Idempotency-Key was sent with another request before; use one key for one request",
+):
+    """The Idempotency-Key was sent with another request before. Make a new one for each request."""
+
+
+class NoSuchPrincipal(
+    Refusal,
+    reason="no_such_principal",
+    error="not_found",
+    status=404,
+    text="nobody has ever seen a principal of this id",
+):
+    """No principal of this id was ever seen, or it is not one that is bound to an AWS id."""
+
+
+class NoPolicy(Refusal, reason="no_policy", error="not_found", status=404, text="no policy is in force"):
+    """No policy is in force yet. Apply one."""
+
+
+class IfMatchMissing(
+    Refusal,
+    reason="if_match_missing",
+    error="precondition_required",
+    status=428,
+    text='send If-Match with the ETag of the policy that you planned against ("0" for none)',
+):
+    """A policy is applied without If-Match. Send the ETag of the policy that was planned against."""
+
+
+class PolicyRefused(Refusal, error="policy_invalid", status=422):
+    """A policy that does not parse, or that lint refuses. errors: faults or findings, as JSON."""
+
+    def __init__(self, errors: Iterable[Mapping[str, object]]) -> None:
+        super().__init__()
+        self.errors: Final = list(errors)
+
+
+class FaultyPolicy(PolicyRefused, reason="policy_invalid", text="the policy has faults"):
+    """The policy does not parse, or contradicts itself; `errors` lists every fault with its line. Correct them."""
+
+
+class UnwisePolicy(PolicyRefused, reason="policy_lint", text="the policy is unwise"):
+    """Lint refuses the policy; `errors` lists every finding. Correct them, or name their rules in `allow`."""

@@ -1,0 +1,155 @@
+"""The refusals of the edge: why a call with a token does not go on to its provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chalicelib.errors import Refusal
+from chalicelib.quota import Exceeded
+from chalicelib.revocation import SCOPES
+from chalicelib.tokens.errors import REASONS
+
+_INVALID: Mapping[str, str] = {
+    "exp_past": "the token has expired; get a fresh one",
+    # Description of tokens that we signed only, and of no key whether it is there (test_edge.py).
+    "aud_wrong": "the token is for another key than this path's; use the base_url that came with the token",
+}
+"""What a caller is told of a token that does not verify, where that helps."""
+
+
+class MethodOverride(Refusal, reason="method_override", error="invalid_request", status=400):
+    """A header or query parameter asks for another method than the request's. Send the method itself."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"{part} overrides the method; send the method itself")
+
+
+class TokenMissing(
+    Refusal,
+    reason="token_missing",
+    error="invalid_token",
+    status=401,
+    text="no token: send a Keybroker token as the API key",
+):
+    """The call has no token. Send one as the API key."""
+
+
+class TwoTokens(
+    Refusal,
+    reason="two_tokens",
+    error="invalid_request",
+    status=400,
+    text="two different tokens were sent; send one",
+):
+    """The call has two different tokens. Send one."""
+
+
+class TokenInQuery(
+    Refusal,
+    reason="token_in_query",
+    error="invalid_request",
+    status=400,
+    text="the token must be in a header for this API, not in the query",
+):
+    """The token is in the query of an API that takes it in a header. Send it in the header."""
+
+
+class InvalidToken(Refusal, reason=REASONS, error="invalid_token", status=401):
+    """The token does not verify. Get a fresh one from the broker."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(_INVALID.get(reason, "not a valid token for this"), reason=reason)
+
+
+class Revoked(Refusal, reason=tuple(f"revoked_{scope}" for scope in SCOPES), error="revoked", status=403):
+    """Access is revoked: of everything, the issuer, key, grant, principal or token. Only an administrator restores it."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"access is revoked ({scope})", reason=f"revoked_{scope}")
+
+
+class Stale(Refusal, reason=tuple(f"stale_{scope}" for scope in SCOPES), error="invalid_token", status=401):
+    """The token was issued before a revocation that was restored since. Get a fresh one."""
+
+    def __init__(self, scope: str) -> None:
+        text = f"the token was issued before a revocation ({scope}); get a fresh one"
+        super().__init__(text, reason=f"stale_{scope}")
+
+
+class SigningKeyGone(
+    Refusal,
+    reason="signing_key_gone",
+    error="invalid_token",
+    status=401,
+    text="the token's signing key is no longer valid",
+):
+    """The token was signed with a key that is no longer live. Get a fresh one."""
+
+
+class GrantGone(Refusal, reason="grant_gone", error="revoked", status=403, text="the grant is no longer there"):
+    """The policy no longer has the token's grant or key. Ask an administrator."""
+
+
+class GrantChanged(
+    Refusal, reason="grant_changed", error="revoked", status=403, text="the grant is now for something else"
+):
+    """The token's grant is now for another key or issuer. Get a fresh token for what the policy grants now."""
+
+
+class PathClosed(
+    Refusal,
+    reason="path_closed",
+    error="insufficient_scope",
+    status=403,
+    text="this endpoint is closed for every grant",
+):
+    """The provider's endpoint is closed for every grant (docs/providers.md)."""
+
+
+class OutOfScope(Refusal, reason="out_of_scope", error="insufficient_scope", status=403):
+    """The token's scope or the grant's does not open this method and path. Ask for a grant that does."""
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"the token does not open {method} {path}"[:200])  # a path may be thousands long, or a token
+
+
+class AddressRefused(
+    Refusal,
+    reason="address_refused",
+    error="insufficient_scope",
+    status=403,
+    text="the grant does not admit your address",
+):
+    """The grant does not admit the caller's IP address. Call from one that it admits."""
+
+
+class UrlTooLong(Refusal, reason="url_too_long", error="invalid_request", status=413):
+    """The URL is longer than CloudFront sends on. Send a shorter one."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the URL is over {limit} bytes")
+
+
+class CallsUsedUp(Refusal, reason="quota_calls", error="quota_exceeded", status=429, retryable=True):
+    """The grant's quota of calls is used up. Retry once the window ends (`Retry-After`)."""
+
+    def __init__(self, over: Exceeded, whose: str) -> None:
+        text = f"the quota of {over.limit} calls {whose} is used up; the window ends in {over.retry_after} s"
+        super().__init__(text, retry_after=over.retry_after)
+
+
+class NoPage(Refusal, reason="no_page", error="not_found", status=404, text="there is nothing at this path"):
+    """The edge has no page of its own at this path. Use /<key>/<the provider's own path>."""
+
+
+class PageMethod(
+    Refusal,
+    reason="method_not_allowed",
+    error="method_not_allowed",
+    status=405,
+    text="this path is for GET only",
+):
+    """The edge's own page is for GET only."""
+
+    def __init__(self) -> None:
+        super().__init__(headers={"allow": "GET"})

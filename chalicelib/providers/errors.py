@@ -1,0 +1,44 @@
+"""The refusals of a path, and of a provider's key."""
+
+from __future__ import annotations
+
+from chalicelib.errors import Refusal, Unavailable
+
+
+class PathAmbiguous(
+    Refusal,
+    reason="path_ambiguous",
+    error="invalid_request",
+    status=400,
+    text="the path has more than one reading; send a plain one",
+):
+    """The path could be read in more than one way. Send a plain one."""
+
+
+class NoKey(
+    Refusal,
+    reason="no_key",
+    error="not_found",
+    status=404,
+    text="the path is /<key>/<the provider's own path>; use the base_url that came with the token",
+):
+    """The path does not begin with a key's name. Use the `base_url` that came with the token."""
+
+
+class ProviderKeyNotSet(Unavailable, reason="provider_key_version"):
+    """The key has no value yet. An administrator has to set it."""
+
+
+class ProviderKeyUnavailable(Unavailable, reason="provider_key_unavailable"):
+    """The key's value cannot be read in time. Retry."""
+
+
+class ProviderKeysUnwritable(Unavailable, reason="provider_keys_unwritable"):
+    """The key's value could not be stored, and nothing has changed. Send it again."""
+
+
+class NoSuchKey(Refusal, reason="no_such_key", error="not_found", status=404, text="the policy names no such key"):
+    """The policy names no such key. Add it to the policy first."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(f"the policy names no key {name[:100]!r}" if name else "")

@@ -1,0 +1,53 @@
+"""What keeps Keybroker from running on one machine. Each tells its operator what to do: `hint`."""
+
+from __future__ import annotations
+
+from chalicelib.errors import Unavailable
+
+
+class NoStateDirectory(Unavailable, reason="no_state_directory"):
+    """There is no state directory here. Start the servers once, or name the directory."""
+
+
+class RealKeysHere(Unavailable, reason="real_keys_here"):
+    """The directory holds real provider keys, and the practice parts run. Start with --no-practice."""
+
+
+class StateFileMissing(Unavailable, reason="state_file_missing"):
+    """The state file is gone while its signing key is there. Put it back, or start afresh."""
+
+
+class StateFileReplaced(Unavailable, reason="state_file_replaced"):
+    """Another file lies where the state file was. Start the servers again."""
+
+
+class StateOpenToOthers(Unavailable, reason="state_open_to_others"):
+    """Others on this machine may change the state. Close it to them."""
+
+
+class PolicyUnreadable(Unavailable, reason="policy_unreadable"):
+    """The policy file cannot be read."""
+
+
+class SecretFileOpenToOthers(Unavailable, reason="secret_file_open_to_others"):
+    """Others on this machine can read a file of secrets. Close it to them (mode 0600)."""
+
+
+class SecretFileTooLarge(Unavailable, reason="secret_file_too_large"):
+    """A file of secrets is over 1 MiB."""
+
+
+class SecretFileUnreadable(Unavailable, reason="secret_file_unreadable"):
+    """A file of secrets is missing, or cannot be read."""
+
+
+class AwsCallersMalformed(Unavailable, reason="aws_callers_malformed"):
+    """aws-callers.json is not a list of callers."""
+
+
+class ProviderKeyMissing(Unavailable, reason="provider_key_missing"):
+    """The file of provider keys has no such key, or is malformed. Set the key again."""
+
+
+class PartDidNotStart(Unavailable, reason="part_did_not_start"):
+    """One of the servers did not start in time; what it printed says why."""
