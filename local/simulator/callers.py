@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from chalicelib.errors import Unavailable
 from local import secret_file
+from local.errors import AwsCallersMalformed
 from local.simulator import sigv4
 from local.simulator.sigv4 import Caller, Credential, InvalidSignatureError, SignedRequest
 
@@ -71,7 +71,7 @@ class Callers:
         try:
             return {one["access_key_id"]: _credential(one) for one in json.loads(text)}
         except (ValueError, TypeError, KeyError, AttributeError) as fault:  # none of them quotes a value
-            raise Unavailable("aws_callers_malformed") from fault
+            raise AwsCallersMalformed(hint=str(fault)) from fault
 
 
 def _credential(stored: Mapping[str, object]) -> Credential:

@@ -11,9 +11,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from chalicelib.edge import refusal as edge_refusal
-from chalicelib.errors import Refusal
+from local.simulator.door_errors import DOOR_ERRORS
 from local.simulator.function_result import HeaderList
-from local.simulator.origin_request_event import METHODS
 
 _NO_BODY: Final = frozenset({204, 304})
 _SPELLED: Final = {"content-type": "Content-Type", "content-length": "Content-Length", "cache-control": "Cache-Control"}
@@ -88,41 +87,10 @@ class ViewerResponse(web.StreamResponse):
         transport.abort()
 
 
-DOOR_ERRORS: Final = {
-    "malformed": (400, "malformed_request", "the request is not valid HTTP"),
-    "target": (400, "malformed_target", "the request's target must be a path of visible ASCII characters, without '#'"),
-    "upgrade": (400, "upgrade_not_supported", "WebSocket connections are not served here; use HTTP"),
-    "body_not_allowed": (403, "body_not_allowed", "a GET or HEAD request must not have a body"),
-    "coding": (
-        400,
-        "transfer_coding_not_supported",
-        "a body is taken with its Content-Length or in chunks, in no other transfer coding",
-    ),
-    "method": (405, "method_not_allowed", "this method is not served here"),
-    "slow": (408, "body_timeout", "the request's body did not arrive in time"),
-    "too_large": (
-        413,
-        "request_too_large",
-        "the URL is over 8,192 bytes, or request line, headers and query together are over 20,480",
-    ),
-    "expectation": (417, "expectation_failed", "only the expectation 100-continue is known here"),
-    "function": (502, "edge_failed", "the edge could not decide about this request"),
-    "origin": (
-        502,
-        "origin_unreachable",
-        "the provider could not be reached, or closed the connection without an answer",
-    ),
-    "timeout": (504, "origin_timeout", "the provider did not answer in time"),
-}
-"""Name -> status, code and text of an error of the door itself."""
-
-
 def door_response(name: str, request_id: str) -> ViewerResponse:
     """The answer for `DOOR_ERRORS[name]`: the body that every SDK shows, with the request id that finds the log line."""
-    status, code, text = DOOR_ERRORS[name]
-    refusal = Refusal(name, code, status, text)
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        refusal.headers = {"allow": ", ".join(sorted(METHODS))}
+    refusal = DOOR_ERRORS[name]()
+    status = refusal.status
     body = edge_refusal.body(refusal, request_id).encode()
     headers = {**edge_refusal.headers(refusal, request_id), "content-length": str(len(body))}
     headers.pop("www-authenticate", None)  # no other token would help

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from local.simulator.door_errors import DOOR_ERRORS
 from local.simulator.origin_request_event import METHODS
-from local.simulator.viewer_response import DOOR_ERRORS, ViewerResponse, door_response
+from local.simulator.viewer_response import ViewerResponse, door_response
 
 
 def shown(response: ViewerResponse) -> dict[str, str]:
@@ -18,7 +19,8 @@ def shown(response: ViewerResponse) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", DOOR_ERRORS)
 def test_an_error_of_the_door_has_the_form_of_the_edge_s_own_refusals(name: str) -> None:
-    status, code, text = DOOR_ERRORS[name]
+    wanted = DOOR_ERRORS[name]
+    (status,), code, text = wanted.statuses, wanted.error, wanted.text
     response = door_response(name, "request-1")
     assert (response.status, shown(response)["code"]) == (status, code)
     assert shown(response)["message"] == f"{text} (request request-1)"
@@ -35,7 +37,7 @@ def test_no_other_token_would_help_so_none_is_asked_for(name: str) -> None:
 @pytest.mark.parametrize("name", DOOR_ERRORS)
 def test_a_retry_is_stopped_where_it_would_fail_again_and_left_to_the_sdk_elsewhere(name: str) -> None:
     found = door_response(name, "request-1").headers.get("x-should-retry")
-    assert found == ("false" if DOOR_ERRORS[name][0] < 500 else None)
+    assert found == ("false" if DOOR_ERRORS[name].statuses[0] < 500 else None)
 
 
 def test_a_405_says_which_methods_there_are() -> None:
