@@ -16,7 +16,7 @@ INFRA_STAMP := $(INFRA)/.installed
 CHECKOV := .venv-checkov
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements schema openapi providers clean
+.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements schema openapi providers errors clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -151,6 +151,9 @@ openapi: $(STAMP) ## Write docs/openapi.json from the tables that describe both 
 
 providers: $(STAMP) ## Write docs/providers.md's tables from the presets
 	@$(BIN)/python -m tests.provider_table
+
+errors: $(STAMP) ## Write docs/errors.md's tables from the refusals
+	@$(BIN)/python -m tests.error_table
 
 clean: ## Remove the environments and caches
 	@rm -rf $(VENV) .venv-sdk-* tests/sdks/node/node_modules $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,31 +1,88 @@
 from __future__ import annotations
 
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
-from botocore.exceptions import ClientError
 
-from chalicelib.errors import Refusal, Unavailable, cause
+from chalicelib.errors import InternalFault, Refusal, StateUnavailable
+from chalicelib.exchange.errors import Replayed
+from chalicelib.tokens.errors import KEY_REASONS, REASONS
+from tests.error_table import DOC, doors, refusals, written
 
-
-def failed(code: object) -> Refusal:
-    try:
-        try:
-            raise ClientError({"Error": {"Code": code, "Message": "User: arn, sk-secret"}}, "Sign")  # type: ignore[typeddict-item]  # AWS may say anything
-        except ClientError as error:
-            raise Unavailable("signing_unavailable") from error
-    except Unavailable as refusal:
-        return refusal
+ROOT = Path(__file__).resolve().parent.parent.parent
+EVERY = refusals()
 
 
-def test_the_log_says_by_which_word_aws_refused_us_and_never_its_text() -> None:
-    assert cause(failed("AccessDeniedException")) == {"cause": "AccessDeniedException"}
+def test_the_log_says_by_which_word_aws_refused_us() -> None:
+    """`Unavailable` puts AWS's code beside who was refused."""
+    refusal = StateUnavailable(aws_code="AccessDeniedException").with_context(about={"key": "openai"})
+    assert refusal.log_fields() == {"key": "openai", "cause": "AccessDeniedException"}
+    assert StateUnavailable(hint="the disk is full").log_fields() == {}
 
 
-@pytest.mark.parametrize("code", [None, 5, "", "a text: sk-secret", "A" * 65])
-def test_what_is_no_word_is_not_repeated(code: object) -> None:
-    assert cause(failed(code)) == {}
+def test_context_makes_a_new_refusal() -> None:
+    """`with_context` changes nothing on the refusal that it is called on, and keeps all else that it says."""
+    first = Replayed(headers={"a": "1"})
+    second = first.with_context(about={"grant": "app"})
+    assert (type(second), second.args, second.reason, second.status) == (Replayed, ("replayed",), "replayed", 400)
+    assert (second.headers, second.about) == ({"a": "1"}, {"grant": "app"})
+    assert (first.headers, first.about) == ({"a": "1"}, {})
 
 
-def test_what_had_another_cause_or_none_says_nothing() -> None:
-    alone, other = Unavailable("state_unavailable"), Refusal("replayed", "invalid_grant", 400)
-    other.__cause__ = ValueError("sk-secret")
-    assert (cause(alone), cause(other)) == ({}, {})
+def test_context_can_say_more_to_the_caller() -> None:
+    """A description given later replaces the class's text."""
+    assert StateUnavailable().with_context(description="send it again").description == "send it again"
+
+
+def test_a_fault_says_its_type_only() -> None:
+    """The text of a fault reaches neither the log nor the caller."""
+    refusal = InternalFault(ValueError("sk-secret"))
+    assert (refusal.reason, refusal.args) == ("fault_ValueError", ("fault_ValueError",))
+    assert "sk-secret" not in refusal.description
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
+def test_a_refusal_is_complete(kind: type[Refusal]) -> None:
+    """Each refusal has reasons, code, statuses and a docstring of its own."""
+    assert kind.reasons
+    assert re.fullmatch("[a-z_]+", kind.error)
+    assert all(400 <= status < 600 for status in kind.statuses)
+    assert kind.__doc__ != Refusal.__doc__
+    assert "__doc__" in vars(kind)
+
+
+def test_a_reason_has_one_code_and_status_at_a_door() -> None:
+    """Two refusals that share a reason at one door answer alike."""
+    for one, other in itertools.combinations(EVERY, 2):
+        if set(one.reasons) & set(other.reasons) and set(doors(one)) & set(doors(other)):
+            assert (one.error, one.statuses) == (other.error, other.statuses), (one, other)
+
+
+def test_every_refusal_is_in_the_table() -> None:
+    """docs/errors.md is as `make errors` writes it, and names each refusal's reasons."""
+    text = DOC.read_text(encoding="utf-8")
+    assert text == written(text)
+    assert {reason for kind in EVERY for reason in kind.reasons if f"`{reason}`" not in text} == set()
+
+
+def token_reasons() -> Iterator[str]:
+    """Yield the reasons that the source raises InvalidTokenError with, `<…>` for what is put in."""
+    files = [path for room in ("chalicelib", "local") for path in (ROOT / room).rglob("*.py")]
+    for node in itertools.chain.from_iterable(ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for file in files):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "InvalidTokenError":
+            for part in ast.walk(node.args[0]):
+                if isinstance(part, ast.JoinedStr):
+                    yield re.sub(r"\{.*?\}", "<claim>", ast.unparse(part)[2:-1])
+                elif isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value[0] != "_":
+                    yield part.value
+
+
+def test_a_token_s_reasons_are_listed() -> None:
+    """Whatever InvalidTokenError is raised with is one of the listed reasons."""
+    found = set(token_reasons())
+    assert found <= {*REASONS, *KEY_REASONS}
+    assert len(found) > 40
