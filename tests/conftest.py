@@ -6,12 +6,17 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.parts import Parts, parts_in
 from tests.running import Running, start
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from chalicelib.aws.dynamodb import Tables
 
 pytest.register_assert_rewrite("tests.races")
 from tests.races.summary import pytest_terminal_summary  # noqa: E402, F401  after the line above
@@ -56,3 +61,30 @@ def running() -> Iterator[Running]:
     """Keybroker on this machine, shared by a whole test process: use a repository_id of your own in each test."""
     with start() as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The URL of a ministack, an AWS emulator, shared by a whole test process."""
+    from tests.integration import ministack  # noqa: PLC0415  few tests want it, and it brings botocore
+
+    with ministack.ministack() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def dynamodb(endpoint: str) -> DynamoDBClient:
+    """A client of its DynamoDB."""
+    from tests.integration import ministack  # noqa: PLC0415  as above
+
+    made: DynamoDBClient = ministack.client("dynamodb", endpoint)
+    return made
+
+
+@pytest.fixture
+def tables(dynamodb: DynamoDBClient) -> Iterator[Tables]:
+    """Three empty tables there, a test's own."""
+    from tests.integration import ministack  # noqa: PLC0415  as above
+
+    with ministack.fresh_tables(dynamodb) as made:
+        yield made

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.contracts import aws_tables, dynamodb_adapters, sqlite_adapters
 from tests.contracts.adapters import Adapters, Make
 from tests.integration import ministack
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 _SETS: dict[str, Make] = {"dynamodb": dynamodb_adapters.made, "sqlite": sqlite_adapters.made}
 
@@ -21,17 +25,15 @@ if aws_tables.PREFIX in os.environ:  # alone, since moto stands in for all of AW
 
 
 @pytest.fixture(scope="session")
-def over_ministack() -> Iterator[Make]:
-    """What makes a set of adapters over a ministack that is shared by a whole test process."""
-    with ministack.ministack() as url:
-        dynamodb = ministack.client("dynamodb", url)
+def over_ministack(dynamodb: DynamoDBClient) -> Make:
+    """What makes a set of adapters over a ministack."""
 
-        @contextmanager
-        def made() -> Iterator[Adapters]:
-            with ministack.fresh_tables(dynamodb) as tables, dynamodb_adapters.patience():
-                yield dynamodb_adapters.over(tables)
+    @contextmanager
+    def made() -> Iterator[Adapters]:
+        with ministack.fresh_tables(dynamodb) as tables, dynamodb_adapters.patience():
+            yield dynamodb_adapters.over(tables)
 
-        yield made
+    return made
 
 
 @pytest.fixture(params=_NAMES)

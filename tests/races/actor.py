@@ -39,7 +39,7 @@ class _ProviderKeys:
 
 @dataclass(frozen=True)
 class Actor:
-    """Exchanges and calls. gate, ledger: the store's own, or something in front of them.
+    """Exchanges and calls. edge_state, ledger: the store's own, or something in front of them.
 
     grant: what an exchange names; None leaves it to the broker to find the one that fits.
     """
@@ -50,7 +50,7 @@ class Actor:
     grant: str | None = "ci"
 
     @classmethod
-    def of(cls, adapters: Adapters, keys: Keys) -> Actor:
+    def over(cls, adapters: Adapters, keys: Keys) -> Actor:
         """Return one that uses a store as it is."""
         return cls(keys, adapters.edge_state, adapters.ledger)
 

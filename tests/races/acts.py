@@ -26,7 +26,7 @@ class Call:
 
     def __call__(self, adapters: Adapters) -> str:
         """Return "admitted", or raise Refusal."""
-        actor = Actor.of(adapters, keys_in(self.directory))
+        actor = Actor.over(adapters, keys_in(self.directory))
         actor.call(random.choice(self.tokens), NOW)
         return "admitted"
 
@@ -50,7 +50,7 @@ class Exchange:
 
     def __call__(self, adapters: Adapters) -> str:
         """Return "issued", or raise Refusal."""
-        actor = Actor.of(adapters, keys_in(self.directory))
+        actor = Actor.over(adapters, keys_in(self.directory))
         actor.exchange(actor.subject_token(self.subject, NOW), NOW, idempotency_key=idempotency_key())
         return "issued"
 
@@ -86,7 +86,7 @@ class SameExchange:
 
     def __call__(self, adapters: Adapters) -> str:
         """Return the `jti` that was issued, or raise Refusal."""
-        actor = Actor.of(adapters, keys_in(self.directory))
+        actor = Actor.over(adapters, keys_in(self.directory))
         return jti_of(actor.exchange(self.subject_token, NOW, idempotency_key=self.idempotency_key))
 
 

@@ -15,7 +15,7 @@ from tests.races.stores import Opened
 
 @dataclass(frozen=True)
 class DynamoStore:
-    """The three tables at ministack. patience: seconds that a wave may take; where counts are exact, nothing may fail."""
+    """The three tables at ministack. patience: seconds that a round trip may take; where counts are exact, nothing may fail."""
 
     endpoint: str
     control: str
@@ -24,7 +24,7 @@ class DynamoStore:
     patience: float = 30.0
 
     @classmethod
-    def of(cls, endpoint: str, tables: Tables) -> DynamoStore:
+    def over(cls, endpoint: str, tables: Tables) -> DynamoStore:
         """Return tables as what another process can open."""
         return cls(endpoint, tables.control, tables.counters, tables.ledger)
 

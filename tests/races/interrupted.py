@@ -47,7 +47,7 @@ class Interrupted:
     @property
     def actor(self) -> Actor:
         """Whoever exchanges and calls."""
-        return Actor.of(self.adapters, keys_in(self.directory))
+        return Actor.over(self.adapters, keys_in(self.directory))
 
     def prepare(self) -> Interrupted:
         """Put the policy in force."""

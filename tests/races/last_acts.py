@@ -21,7 +21,7 @@ from tests.races.dying import Steps
 
 def broker(adapters: Adapters, keys: Keys, steps: Steps) -> Broker:
     """Return a broker whose ports' calls are steps."""
-    real = Actor.of(adapters, keys).broker
+    real = Actor.over(adapters, keys).broker
     return replace(
         real,
         ledger=steps.around("ledger", real.ledger),
@@ -39,7 +39,7 @@ class Exchange:
 
     def __call__(self, adapters: Adapters, keys: Keys, steps: Steps) -> str:
         """Return the token."""
-        request = Actor.of(adapters, keys).request(self.subject_token, self.idempotency_key)
+        request = Actor.over(adapters, keys).request(self.subject_token, self.idempotency_key)
         return exchange_verb.exchange(request, broker(adapters, keys, steps), NOW, new_id).access_token
 
 
@@ -65,7 +65,7 @@ class Call:
 
     def __call__(self, adapters: Adapters, keys: Keys, steps: Steps) -> str:
         """Return "admitted"."""
-        real = Actor.of(adapters, keys).edge
+        real = Actor.over(adapters, keys).edge
         edge = replace(
             real,
             state=steps.around("edge_state", real.state),

@@ -74,7 +74,7 @@ class _Dawdling:
 def _race(seat: _Seat, parent: Connection) -> None:
     """Run rounds as the parent says: a token to begin with each, then the word to stop; None at the end."""
     with seat.store.open() as opened:
-        actor = Actor.of(opened.adapters, keys_in(seat.directory))
+        actor = Actor.over(opened.adapters, keys_in(seat.directory))
         racer = Racer(
             actor,
             actor,
@@ -159,7 +159,7 @@ def course_over(store: Store, directory: Path) -> Iterator[Course]:
         for pipe in pipes:
             assert pipe.poll(PATIENCE), "a process did not start"
             pipe.recv()
-        actor = Actor.of(opened.adapters, keys_in(directory))
+        actor = Actor.over(opened.adapters, keys_in(directory))
         yield Course(_Processes(actor, opened.adapters.control, pipes, counted))
 
 

@@ -50,7 +50,7 @@ class Race:
     def token(self, subject: str = SUBJECTS[0]) -> str:
         """Return a token of the grant as it is now."""
         with self.open() as adapters:
-            actor = Actor.of(adapters, keys_in(self.directory))
+            actor = Actor.over(adapters, keys_in(self.directory))
             return actor.exchange(actor.subject_token(subject, NOW), NOW)
 
     def counted(self, what: str, *subjects: str, window: str | None = None) -> tuple[int, int]:

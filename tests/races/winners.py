@@ -14,7 +14,7 @@ TRIES = 128
 def _same_exchange(race: Race, idempotency_key: str) -> SameExchange:
     race.put_in_force()
     with race.open() as adapters:
-        subject_token = Actor.of(adapters, keys_in(race.directory)).subject_token("build-1", NOW)
+        subject_token = Actor.over(adapters, keys_in(race.directory)).subject_token("build-1", NOW)
     return SameExchange(race.directory, subject_token, idempotency_key)
 
 

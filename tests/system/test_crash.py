@@ -66,7 +66,7 @@ def act(request: pytest.FixtureRequest, template: Path) -> Exchange | ExchangeIa
     if request.param == "of a role":
         return ExchangeIam(ROLE, KEY)
     with opened(template) as adapters:
-        subject_token = Actor.of(adapters, keys_in(template.parent)).subject_token("build-1", NOW)
+        subject_token = Actor.over(adapters, keys_in(template.parent)).subject_token("build-1", NOW)
     return Exchange(subject_token, KEY if request.param == "with a key" else "")
 
 
@@ -107,7 +107,7 @@ class TestExchange:
         for one in found.every:
             path = copy_of(one.path, tmp_path)
             with opened(path) as adapters:
-                actor = Actor.of(adapters, keys_in(template.parent))
+                actor = Actor.over(adapters, keys_in(template.parent))
                 token = actor.exchange(actor.subject_token("build-2", NOW), NOW)
                 actor.call(token, NOW)
             assert left_in(path).events["token.issued"] == _issued(one) + 1
@@ -134,7 +134,7 @@ def _issued(one: Death) -> int:
 
 def _repeated(act: Exchange | ExchangeIam, adapters: Adapters, directory: Path) -> str:
     """Return the token's id, or why there was none."""
-    actor = Actor.of(adapters, keys_in(directory))
+    actor = Actor.over(adapters, keys_in(directory))
     try:
         if isinstance(act, Exchange):
             return jti_of(actor.exchange(act.subject_token, NOW, act.idempotency_key))
@@ -151,7 +151,7 @@ def used(request: pytest.FixtureRequest, template: Path) -> tuple[Path, str, int
     times = 2 if request.param == "refused" else 0
 
     def use(adapters: Adapters) -> None:
-        actor = Actor.of(adapters, keys_in(template.parent))
+        actor = Actor.over(adapters, keys_in(template.parent))
         tokens.append(actor.exchange(actor.subject_token("build-1", NOW), NOW))
         for _ in range(times):
             actor.call(tokens[0], NOW)
@@ -184,7 +184,7 @@ class TestCall:
         for one in deaths(born, Call(token), path, tmp_path / "deaths").every:
             taken = left_in(one.path).calls[0]
             with opened(one.path) as adapters:
-                actor = Actor.of(adapters, keys_in(path.parent))
+                actor = Actor.over(adapters, keys_in(path.parent))
                 admitted = sum(actor.is_within_quota(token, NOW) for _ in range(3))
             assert admitted == max(0, 2 - taken)
             assert times + admitted <= 2

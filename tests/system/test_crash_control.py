@@ -43,7 +43,7 @@ class Template:
 
     def actor(self, adapters: Adapters) -> Actor:
         """Return a caller."""
-        return Actor.of(adapters, keys_in(self.path.parent))
+        return Actor.over(adapters, keys_in(self.path.parent))
 
     def revocation(self, scope: str) -> Revocation:
         """Return a revocation that stops the token."""
@@ -58,7 +58,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     with opened(path) as adapters:
         adapters.control.list_signing_keys((keys_in(path.parent).broker.kid(),))
         put_in_force(adapters.control, *_OLD, issuers=(issuer(single_use=True),))
-        actor = Actor.of(adapters, keys_in(path.parent))
+        actor = Actor.over(adapters, keys_in(path.parent))
         return Template(path, actor.exchange(actor.subject_token("build-1", NOW), NOW))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def course(endpoint: str, dynamodb: DynamoDBClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
     """Three processes over three tables."""
     with ministack.fresh_tables(dynamodb) as tables:
-        store = replace(DynamoStore.of(endpoint, tables), patience=5.0)
+        store = replace(DynamoStore.over(endpoint, tables), patience=5.0)
         with course_over(store, tmp_path_factory.mktemp("races")) as made:
             yield made
 
