@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from chalicelib import patterns
 from chalicelib.issuers import presets
 from chalicelib.issuers.presets import Preset
-from chalicelib.policy.compile import WEB_IDENTITY, Policy
+from chalicelib.policy.compile import Policy
+from chalicelib.policy.compile_to import WEB_IDENTITY
+from chalicelib.policy.faults import Path
 from chalicelib.policy.grants import Grant
-from chalicelib.policy.reader import Path
 from chalicelib.principal import AWS, RefusedValues
 
 RULES: Mapping[str, str] = {
@@ -181,7 +182,4 @@ def _value_covered(value: str | int | bool, values: Iterable[str | int | bool]) 
 
 def _finding(rule: str, policy: Policy, grant: Grant, text: str, *field: str) -> Finding:
     path = ("grants", grant.name, *field)
-    at = path
-    while at and at not in policy.lines:
-        at = at[:-1]
-    return Finding(rule, policy.file, policy.lines.get(at, 1), ".".join(path), text)
+    return Finding(rule, policy.document.file, policy.document.line_at(path), ".".join(path), text)

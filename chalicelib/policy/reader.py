@@ -1,231 +1,161 @@
-"""Reads a policy file's YAML into typed entries, noting every fault with its line, and goes on after the first."""
+"""Reads nodes into typed entries: a field is its value, ABSENT, or FAULTY once its fault is noted."""
 
 from __future__ import annotations
 
-import functools
-import itertools
 import json
-import types
-import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, Union
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import msgspec
-import yaml
 
-from chalicelib.policy.yaml_nodes import (
+from chalicelib.policy.faults import (
+    FAULTY,
     Description,
     Fault,
+    Faulty,
     InvalidPolicyError,
-    described,
-    is_text,
-    key_of,
-    line_of,
-    plain,
+    Path,
+    fault_at,
 )
-
-Path = tuple[str, ...]
-_Value = TypeVar("_Value")
+from chalicelib.policy.yaml_nodes import Document, ListNode, MappingNode, Node, ScalarNode, describe, plain
 
 
-class Reader:
-    """Reads one file into typed entries, and collects its faults. lines: path of a field -> its line, from 1."""
+class Faults:
+    """The faults of one file, in the order in which they were found."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.faults: list[Fault] = []
-        self.lines: dict[Path, int] = {}
-        self._unsound: set[Path] = set()
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.noted: list[Fault] = list(document.faults)
 
-    def fault(self, path: Path, allowed: str, found: object, line: int | None = None) -> None:
-        """Note a fault at a line; unless given, the field's, or that of the nearest one above it in the file.
+    def note(self, path: Path, allowed: str, found: object) -> None:
+        """Note a fault at a field's line, or at that of the nearest one above it. found: quoted, unless a Description."""
+        self.noted.append(fault_at(self._document.file, self._document.line_at(path), path, allowed, found))
 
-        found: quoted, unless it is Description.
-        """
-        at = path
-        while at and at not in self.lines:
-            at = at[:-1]
-        text = str(found) if isinstance(found, Description) else repr(found)
-        self.faults.append(
-            Fault(self.file, line or self.lines.get(at, 1), ".".join(path)[:300], text[:200], allowed[:500])
-        )
-        self._unsound.update(path[:length] for length in range(len(path) + 1))
+    def raise_noted(self) -> None:
+        """Raise InvalidPolicyError with all of them, if there are any."""
+        if self.noted:
+            raise InvalidPolicyError(self.noted)
 
-    def sound(self, path: Path) -> bool:
-        """Whether no fault was noted at a field or anywhere below it."""
-        return path not in self._unsound
 
-    def raise_faults(self) -> None:
-        """Raise InvalidPolicyError if there were any faults."""
-        if self.faults:
-            raise InvalidPolicyError(self.faults)
+class Shape(Protocol):
+    """What a field may hold, made of its type by `shape_of`."""
 
-    def check_one_of(self, name: str | None, names: Collection[str], path: Path) -> None:
-        """Note a fault unless a name is one of these; None is one with a fault that is noted already."""
-        if name is not None and name not in names:
-            known = ", ".join(itertools.islice(names, 20))
-            self.fault(path, f"one of {known}" if known else "a name that this file defines; there is none", name)
+    def read(self, node: Node, path: Path, faults: Faults) -> Any:  # noqa: ANN401  a value of the shape's type
+        """Return the value of a node, FAULTY with a fault that is noted."""
 
-    def check_each(self, texts: Sequence[str] | None, fault_of: Callable[[str], str | None], path: Path) -> None:
-        """Note what `fault_of` says of each text of a list."""
-        for where, one in each(texts or (), path):
-            if fault := fault_of(one):
-                self.fault(where, fault, one)
 
-    def read(self, node: yaml.Node, kind: Any, path: Path = ()) -> Any:  # noqa: ANN401  returns a `kind`
-        """Return the node as a value of a type: a Struct, a mapping or list of some, or a leaf; None with a fault.
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A value that msgspec checks whole: text, a number, a boolean, or a mapping that is read as it is."""
 
-        What is beside a fault is returned all the same, so that it is checked in the same run: a field or element with
-        a fault is None then, even where its type has no None. `sound` tells.
-        """
-        self.lines.setdefault(path, line_of(node))
-        kind, description, most = _bare(kind, listed=isinstance(node, yaml.SequenceNode))
-        origin = typing.get_origin(kind)
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            return self._struct(node, kind, path)
-        if isinstance(node, yaml.CollectionNode) and most is not None and len(node.value) > most:
-            self.fault(path, f"at most {most}", len(node.value))
-        if origin is dict and typing.get_args(kind)[1] is not Any:
-            return self._mapping(node, kind, path)
-        if origin is list:
-            return self._list(node, typing.get_args(kind)[0], path)
-        self._check_keys_once(node, path)
+    type: Any
+    allowed: str
+
+    def read(self, node: Node, path: Path, faults: Faults) -> object:
+        """Return the value if it is of the type."""
         value = plain(node)
         try:
-            return msgspec.convert(value, kind)
+            return msgspec.convert(value, self.type)
         except msgspec.ValidationError as error:
-            allowed = "true or false" if kind is bool or bool in typing.get_args(kind)[:1] else description
-            self.fault(path, allowed or str(error), value if is_text(node) else described(node))
-            return None
+            is_text = isinstance(node, ScalarNode) and node.kind == "str"
+            faults.note(path, self.allowed or str(error), value if is_text else describe(node))
+            return FAULTY
 
-    def members(self, node: yaml.Node, kind: type[msgspec.Struct], path: Path) -> dict[str, Any]:
-        """Return the members of a Struct that are in the file; one with a fault may be None."""
-        entries = self._entries(node, path)
-        if entries is None:
-            return {}
-        fields = _fields(kind)
-        for name in entries.keys() - fields.keys():
-            self.fault((*path, name), f"the fields {', '.join(fields)}", Description(f"an unknown field {name!r}"))
-        for name, field in fields.items():
-            if name not in entries and field.required:
-                self.fault(path, f"a field {name!r}", Description(f"no {name}"))
-        known = [name for name in fields if name in entries]
-        return {name: self.read(entries[name], fields[name].type, (*path, name)) for name in known}
 
-    def _struct(self, node: yaml.Node, kind: type[msgspec.Struct], path: Path) -> msgspec.Struct | None:
-        members = self.members(node, kind, path)
-        given = {name: value for name, value in members.items() if value is not None}
-        required = [name for name, field in _fields(kind).items() if field.required]
-        known = isinstance(node, yaml.MappingNode) and node.value
-        return kind(**{**dict.fromkeys(required), **given}) if known else None
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """A list that is not empty and has each value once. most: elements, None for any number."""
 
-    def _mapping(self, node: yaml.Node, kind: Any, path: Path) -> dict[str, Any] | None:  # noqa: ANN401  a type
-        name_kind, value_kind = typing.get_args(kind)
-        entries = self._entries(node, path)
-        if entries is None:
-            return None
-        _, allowed, _ = _bare(name_kind, listed=False)
-        for name in entries:
-            try:
-                msgspec.convert(name, name_kind)
-            except msgspec.ValidationError as error:
-                self.fault((*path, name), allowed or str(error), name)
-        return {name: self.read(value, value_kind, (*path, name)) for name, value in entries.items()}
+    element: Shape
+    most: int | None
 
-    def _list(self, node: yaml.Node, kind: Any, path: Path) -> list[Any] | None:  # noqa: ANN401  a type
-        if not isinstance(node, yaml.SequenceNode) or not node.value:
-            self.fault(path, "a list that is not empty", described(node))
-            return None
+    def read(self, node: Node, path: Path, faults: Faults) -> list[Any] | Faulty:
+        """Return the elements, FAULTY in the place of each with a fault."""
+        _check_size(node, self.most, path, faults)
+        if not isinstance(node, ListNode) or not node.elements:
+            faults.note(path, "a list that is not empty", describe(node))
+            return FAULTY
         found: list[Any] = []
         seen: set[str] = set()
-        for index, one in enumerate(node.value):
+        for index, one in enumerate(node.elements):
             here = (*path, str(index))
-            value = self.read(one, kind, here)
-            text = json.dumps(plain(one), sort_keys=True)
-            if value is not None and text in seen:
-                self.fault(here, "each value once", plain(one))
+            value = self.element.read(one, here, faults)
+            text = json.dumps(value)
+            if value is not FAULTY and text in seen:
+                faults.note(here, "each value once", value)
             seen.add(text)
             found.append(value)
         return found
 
-    def _entries(self, node: yaml.Node, path: Path) -> dict[str, yaml.Node] | None:
-        """The members of a mapping that is not empty, each key once."""
-        if not isinstance(node, yaml.MappingNode) or not node.value:
-            self.fault(path, "a mapping that is not empty", described(node))
-            return None
-        entries: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            name, line = key_of(key), line_of(key)
-            if name is None or name == "<<":
-                self.fault((*path, "?"), "a key that is text, or a list of names", described(key), line)
-            elif name in entries:
-                self.fault((*path, name), "each key once", name, line)
-            else:
-                self.lines[(*path, name)] = line
-                entries[name] = value
-        return entries
 
-    def _check_keys_once(self, node: yaml.Node, path: Path) -> None:
-        """The same for what is read as it stands, at any depth."""
-        if isinstance(node, yaml.MappingNode) and node.value:
-            for name, value in (self._entries(node, path) or {}).items():
-                self._check_keys_once(value, (*path, name))
-        elif isinstance(node, yaml.SequenceNode):
-            for index, one in enumerate(node.value):
-                self._check_keys_once(one, (*path, str(index)))
+@dataclass(frozen=True, slots=True)
+class OneOrMore:
+    """A value, or a list of such values."""
+
+    one: Shape
+    more: Elements
+
+    def read(self, node: Node, path: Path, faults: Faults) -> Any:  # noqa: ANN401  a value or a list
+        """Read a list as a list, and anything else as one value."""
+        return (self.more if isinstance(node, ListNode) else self.one).read(node, path, faults)
 
 
-def each(values: Sequence[_Value | None], path: Path) -> Iterator[tuple[Path, _Value]]:
-    """Return a list's values with their paths, but for those with a fault that is noted already."""
-    return (((*path, str(index)), one) for index, one in enumerate(values) if one is not None)
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping of names to values of one shape, not empty. most: members, None for any number."""
+
+    name: Leaf
+    value: Shape
+    most: int | None
+
+    def read(self, node: Node, path: Path, faults: Faults) -> dict[str, Any] | Faulty:
+        """Return the values by name, FAULTY in the place of each with a fault; a name with a fault is kept."""
+        _check_size(node, self.most, path, faults)
+        members = _members(node, path, faults)
+        if members is FAULTY:
+            return FAULTY
+        for name in members:
+            self.name.read(ScalarNode(0, "str", name), (*path, name), faults)
+        return {name: self.value.read(value, (*path, name), faults) for name, value in members.items()}
 
 
-def path_of(claim: str) -> Path | None:
-    """Return the path that a key of `claims` stands for: one name, or the names of a JSON list; None for neither."""
-    if not claim.startswith("["):
-        return (claim,)
-    try:
-        names = json.loads(claim)
-        json.dumps(names, ensure_ascii=False).encode()  # JSON can spell half a surrogate pair, which is no text
-    except (ValueError, RecursionError):
-        return None
-    return tuple(names) if names and all(isinstance(name, str) and name for name in names) else None
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An entry with named fields, some of which must be there. fields: name -> shape."""
+
+    type: type[msgspec.Struct]
+    fields: dict[str, Shape]
+    required: tuple[str, ...]
+
+    def read(self, node: Node, path: Path, faults: Faults) -> msgspec.Struct | Faulty:
+        """Return the entry; a required field that is not there is FAULTY, too."""
+        members = _members(node, path, faults)
+        if members is FAULTY:
+            return FAULTY
+        for name in members.keys() - self.fields.keys():
+            faults.note(
+                (*path, name), f"the fields {', '.join(self.fields)}", Description(f"an unknown field {name!r}")
+            )
+        for name in self.required:
+            if name not in members:
+                faults.note(path, f"a field {name!r}", Description(f"no {name}"))
+        values: dict[str, Any] = dict.fromkeys(self.required, FAULTY)
+        for name, shape in self.fields.items():
+            if name in members:
+                values[name] = shape.read(members[name], (*path, name), faults)
+        return self.type(**values)
 
 
-@functools.cache
-def _fields(kind: type[msgspec.Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
-    # Remembered, for msgspec evaluates the annotations at each call: two thirds of the time of a large file.
-    return {field.name: field for field in msgspec.structs.fields(kind)}
+def _members(node: Node, path: Path, faults: Faults) -> dict[str, Node] | Faulty:
+    if isinstance(node, MappingNode) and node.size:
+        return node.members
+    faults.note(path, "a mapping that is not empty", describe(node))
+    return FAULTY
 
 
-@functools.cache
-def _bare(kind: Any, *, listed: bool) -> tuple[Any, str, int | None]:  # noqa: ANN401  types
-    """A type without its `| None`, with the branch of a union that fits the node; what it is, and its size at most."""
-    if isinstance(kind, str):
-        raise TypeError(kind)
-    origin = typing.get_origin(kind)
-    if origin in (Union, types.UnionType):
-        options = [one for one in typing.get_args(kind) if one is not types.NoneType]
-        lists = [one for one in options if _holds_list(one)]
-        leaves = [one for one in options if not _holds_list(one)]
-        if listed and lists:
-            return _bare(lists[0], listed=listed)
-        if len(leaves) == 1 or (len(options) == 1):
-            return _bare(leaves[0] if leaves else options[0], listed=listed)
-        return Union[tuple(leaves)], _description(leaves[0]), None  # noqa: UP007  made of a list of types
-    if origin is Annotated:
-        bare = typing.get_args(kind)[0]
-        if typing.get_origin(bare) in (dict, list):
-            return bare, _description(kind), next((meta.max_length for meta in kind.__metadata__), None)
-        return kind, _description(kind), None
-    return kind, "", None
-
-
-def _holds_list(kind: Any) -> bool:  # noqa: ANN401  a type
-    bare = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
-    return typing.get_origin(bare) is list
-
-
-def _description(kind: Any) -> str:  # noqa: ANN401  a type
-    texts = [meta.description for meta in getattr(kind, "__metadata__", ()) if getattr(meta, "description", None)]
-    return str(texts[-1]) if texts else ""
+def _check_size(node: Node, most: int | None, path: Path, faults: Faults) -> None:
+    if most is None or isinstance(node, ScalarNode):
+        return
+    size = node.size if isinstance(node, MappingNode) else len(node.elements)
+    if size > most:
+        faults.note(path, f"at most {most}", size)

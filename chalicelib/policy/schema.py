@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from chalicelib.policy.faults import ABSENT, Absent, Faulty
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # SECURITY: `$` alone also matches before a last line break (test_a_line_break_at_the_end_is_no_part_of_anything).
 _END = r"$(?!\n)"
@@ -51,19 +53,19 @@ ClaimName = Annotated[
         description='a claim\'s name, or for a nested claim the list of names on the way: ["a", "b"]',
     ),
 ]
-Limits = LimitText | Annotated[list[LimitText], Meta(min_length=1, max_length=3)]
+Limits = LimitText | Annotated[list[LimitText | Faulty], Meta(min_length=1, max_length=3)]
 
 
 class KeyEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """A key's name and provider. Its value, origin and header are set elsewhere, together."""
 
-    provider: Annotated[str, Meta(description="a provider's preset")]
+    provider: Annotated[str, Meta(description="a provider's preset")] | Faulty
 
 
 class IssuerEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """An OIDC issuer. Without a preset: a generic one, whose subjects are known by `sub`."""
 
-    preset: Annotated[str, Meta(description="what is known of this kind of issuer")] | None = None
+    preset: Annotated[str, Meta(description="what is known of this kind of issuer")] | Faulty | Absent = ABSENT
     url: (
         Annotated[
             str,
@@ -73,31 +75,35 @@ class IssuerEntry(Struct, frozen=True, forbid_unknown_fields=True):
                 description="a URL of at most 255 characters: the `iss` of its tokens, byte for byte",
             ),
         ]
-        | None
-    ) = None
-    audience: Text | None = None
-    algorithms: Annotated[list[Algorithm], Meta(min_length=1, max_length=9)] | None = None
+        | Faulty
+        | Absent
+    ) = ABSENT
+    audience: Text | Faulty | Absent = ABSENT
+    algorithms: Annotated[list[Algorithm | Faulty], Meta(min_length=1, max_length=9)] | Faulty | Absent = ABSENT
     jwks: (
         Annotated[
             dict[str, Any], Meta(description="a JWKS: {keys: […]}, the public keys of an issuer that cannot be reached")
         ]
-        | None
-    ) = None
+        | Faulty
+        | Absent
+    ) = ABSENT
     max_lifetime: (
-        Annotated[Duration, Meta(description="the longest `exp - iat` accepted: 90s, 15m, 1h or 7d")] | None
-    ) = None
-    single_use: Annotated[bool, Meta(description="whether a token can be exchanged once only")] | None = None
+        Annotated[Duration, Meta(description="the longest `exp - iat` accepted: 90s, 15m, 1h or 7d")] | Faulty | Absent
+    ) = ABSENT
+    single_use: Annotated[bool, Meta(description="whether a token can be exchanged once only")] | Faulty | Absent = (
+        ABSENT
+    )
 
 
 class To(Struct, frozen=True, forbid_unknown_fields=True):
     """Whom a grant is for: claims of an issuer, or an AWS principal."""
 
-    issuer: Name | None = None
+    issuer: Name | Faulty | Absent = ABSENT
     claims: (
         Annotated[
             dict[
                 ClaimName,
-                ClaimValue | Annotated[list[ClaimValue], Meta(min_length=1, max_length=100)],
+                ClaimValue | Annotated[list[ClaimValue | Faulty], Meta(min_length=1, max_length=100)] | Faulty,
             ],
             Meta(
                 min_length=1,
@@ -105,56 +111,61 @@ class To(Struct, frozen=True, forbid_unknown_fields=True):
                 description='claim -> value, or list of values; a nested claim is a list of names: ["a", "b"]',
             ),
         ]
-        | None
-    ) = None
-    aws: Annotated[Text, Meta(description="the ARN of an IAM role or user, its account in full")] | None = None
-    via: Annotated[Literal["web-identity"], Meta(description="web-identity")] | None = None
+        | Faulty
+        | Absent
+    ) = ABSENT
+    aws: Annotated[Text, Meta(description="the ARN of an IAM role or user, its account in full")] | Faulty | Absent = (
+        ABSENT
+    )
+    via: Annotated[Literal["web-identity"], Meta(description="web-identity")] | Faulty | Absent = ABSENT
 
 
 class TokenQuota(Struct, frozen=True, forbid_unknown_fields=True):
     """How much each principal may have."""
 
-    tokens: Limits
-    calls: Limits
+    tokens: Limits | Faulty
+    calls: Limits | Faulty
 
 
 class TotalQuota(Struct, frozen=True, forbid_unknown_fields=True):
     """How much all principals of a grant may have together."""
 
-    calls: Limits
+    calls: Limits | Faulty
 
 
 class GrantEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """Who may have what, and how much."""
 
-    key: Name
-    to: To
-    scope: Annotated[list[ScopeText], Meta(min_length=1, max_length=100)]
-    quota: TokenQuota
+    key: Name | Faulty
+    to: To | Faulty
+    scope: Annotated[list[ScopeText | Faulty], Meta(min_length=1, max_length=100)] | Faulty
+    quota: TokenQuota | Faulty
     models: (
         Annotated[
-            list[Annotated[Text, Meta(description="a model's name; a last `-*` stands for any ending")]],
+            list[Annotated[Text, Meta(description="a model's name; a last `-*` stands for any ending")] | Faulty],
             Meta(min_length=1, max_length=100),
         ]
-        | None
-    ) = None
+        | Faulty
+        | Absent
+    ) = ABSENT
     source_ips: (
         Annotated[
-            list[Annotated[str, Meta(description="a network: 198.51.100.0/24 or 2001:db8::/32")]],
+            list[Annotated[str, Meta(description="a network: 198.51.100.0/24 or 2001:db8::/32")] | Faulty],
             Meta(min_length=1, max_length=100),
         ]
-        | None
-    ) = None
-    ttl: Annotated[Duration, Meta(description="how long a token lives: 5m to 1h")] | None = None
-    total: TotalQuota | None = None
+        | Faulty
+        | Absent
+    ) = ABSENT
+    ttl: Annotated[Duration, Meta(description="how long a token lives: 5m to 1h")] | Faulty | Absent = ABSENT
+    total: TotalQuota | Faulty | Absent = ABSENT
 
 
 class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     """A policy: which keys there are, who vouches for callers, and who may have what."""
 
-    keys: Annotated[dict[Name, KeyEntry], Meta(min_length=1)]
-    grants: Annotated[dict[Name, GrantEntry], Meta(min_length=1)]
-    issuers: Annotated[dict[Name, IssuerEntry], Meta(min_length=1)] = msgspec.field(default_factory=dict)
+    keys: Annotated[dict[Name, KeyEntry | Faulty], Meta(min_length=1)] | Faulty
+    grants: Annotated[dict[Name, GrantEntry | Faulty], Meta(min_length=1)] | Faulty
+    issuers: Annotated[dict[Name, IssuerEntry | Faulty], Meta(min_length=1)] | Faulty | Absent = ABSENT
 
 
 def seconds(duration: str) -> int:
@@ -182,9 +193,8 @@ def network_fault(text: str) -> str | None:
 
 def schema(providers: tuple[str, ...], presets: tuple[str, ...], algorithms: tuple[str, ...]) -> dict[str, Any]:
     """Return the file's JSON Schema (2020-12), with the names that this installation knows."""
-    made: dict[str, Any] = _as_read(msgspec.json.schema(PolicyFile))
+    made: dict[str, Any] = _as_written(msgspec.json.schema(PolicyFile))
     types = made["$defs"]
-    types["PolicyFile"]["properties"]["issuers"].pop("default")  # it may be left out; it may not be empty
     types["KeyEntry"]["properties"]["provider"]["enum"] = list(providers)
     types["IssuerEntry"]["properties"]["preset"]["enum"] = list(presets)
     types["IssuerEntry"]["properties"]["algorithms"]["items"]["enum"] = list(algorithms)
@@ -196,14 +206,14 @@ def schema(providers: tuple[str, ...], presets: tuple[str, ...], algorithms: tup
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Keybroker policy", **made}
 
 
-def _as_read(schema: Any) -> Any:  # noqa: ANN401  JSON
-    """What is optional may be left out; it may not be null. And a list has each value once."""
+def _as_written(schema: Any) -> Any:  # noqa: ANN401  JSON
+    """The schema of what a file may hold: FAULTY, which is null to msgspec, is not for writing. A list has a value once."""
     if isinstance(schema, list):
-        return [_as_read(one) for one in schema]
+        return [_as_written(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    if schema.get("default", "") is None:
-        choices = [one for one in schema["anyOf"] if one.get("type") != "null"]
-        return _as_read(choices[0] if len(choices) == 1 else {"anyOf": choices})
+    if {"type": "null"} in schema.get("anyOf", ()):
+        choices = [one for one in schema["anyOf"] if one != {"type": "null"}]
+        return _as_written(choices[0] if len(choices) == 1 else {"anyOf": choices})
     once = {"uniqueItems": True} if schema.get("type") == "array" else {}
-    return {name: _as_read(value) for name, value in schema.items()} | once
+    return {name: _as_written(value) for name, value in schema.items()} | once

@@ -14,6 +14,7 @@ from chalicelib.issuers.registry import Issuer
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.grants import Grant
 from chalicelib.policy.plan import Policies, StoredPolicy
+from chalicelib.policy.yaml_nodes import Document, MappingNode
 from chalicelib.providers.versions import KeyVersion
 from chalicelib.quota import Counter, Limit
 from chalicelib.revocation import EVERYTHING, Revocation, RevocationTarget
@@ -79,7 +80,7 @@ def policy(*grants: Grant, keys: tuple[str, ...] = ("openai",), issuers: tuple[I
     """Return a policy of these grants; with one OpenAI key and one issuer unless given."""
     known = {f"issuer-{number}": one for number, one in enumerate(issuers or (issuer(),))}
     made = {one.name: one for one in grants}
-    return Policy(dict.fromkeys(keys, "openai"), known, made, file="keybroker.yaml", lines={})
+    return Policy(dict.fromkeys(keys, "openai"), known, made, Document("keybroker.yaml", MappingNode(1, {}, 0), ()))
 
 
 def put_in_force(

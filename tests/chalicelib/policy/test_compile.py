@@ -393,9 +393,13 @@ def test_a_good_policy_with_a_few_pieces_changed_is_read_or_refused(
         assert all(one.claims and one.scope and one.call_limits and one.token_limits for one in read.grants.values())
 
 
-def _values() -> st.SearchStrategy[object]:
+def _values(most: int) -> st.SearchStrategy[object]:
     leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(_ODD)
-    return st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=most,
+    )
 
 
 _FIELDS = {
@@ -405,16 +409,32 @@ _FIELDS = {
 }
 
 
-@STEADY
-@given(st.data())
-def test_any_values_in_the_places_of_good_ones_are_read_or_refused(data: st.DataObject) -> None:
-    def entry(fields: list[str]) -> dict[str, object]:
-        return data.draw(st.dictionaries(st.sampled_from(fields), _values(), max_size=4))
+def read_any_values(data: st.DataObject, most: int) -> None:
+    """Read a file with any values of at most so many leaves in the places of good ones."""
+    values = _values(most)
 
-    to = data.draw(st.dictionaries(st.sampled_from(["issuer", "claims", "aws", "via"]), _values()))
+    def entry(fields: list[str]) -> dict[str, object]:
+        return data.draw(st.dictionaries(st.sampled_from(fields), values, max_size=4))
+
+    to = data.draw(st.dictionaries(st.sampled_from(["issuer", "claims", "aws", "via"]), values))
     whole = {
-        "keys": {"openai": data.draw(st.just({"provider": "openai"}) | _values())},
+        "keys": {"openai": data.draw(st.just({"provider": "openai"}) | values)},
         "issuers": {"a": entry(_FIELDS["issuers"])},
         "grants": {"a": {**entry(_FIELDS["grants"]), "to": to}},
     }
     read_or_refused(json.dumps(whole))
+
+
+@settings(STEADY, max_examples=60)
+@given(st.data())
+def test_any_values(data: st.DataObject) -> None:
+    """Whatever stands in the place of a good value, the file is read or refused with faults."""
+    read_any_values(data, 4)
+
+
+@pytest.mark.slow
+@settings(STEADY, max_examples=300)
+@given(st.data())
+def test_any_large_values(data: st.DataObject) -> None:
+    """The same with values as large as there is time for."""
+    read_any_values(data, 100)

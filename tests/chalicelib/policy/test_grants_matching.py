@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from chalicelib.errors import Refusal
 from chalicelib.patterns import fault, model_fault, model_matches
 from chalicelib.policy import grants, lint
+from chalicelib.policy.checks import claim_path
 from chalicelib.policy.grants import AcceptedValues, Grant, differences
-from chalicelib.policy.reader import path_of
 from chalicelib.principal import RefusedValues
 from tests.forge import vectors
 
@@ -39,7 +39,7 @@ def written(claims: Mapping[str, Any]) -> Claims:
     """Read `claims` as a policy file has them."""
     found = []
     for name, value in claims.items():
-        path = path_of(name)
+        path = claim_path(name)
         assert path is not None
         found.append((path, tuple(value) if isinstance(value, list) else (value,)))
     return tuple(found)

@@ -1,0 +1,115 @@
+"""Whom a grant is for: the claims of an issuer, or an AWS principal, which is claims too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from chalicelib import patterns
+from chalicelib.issuers import aws
+from chalicelib.issuers.registry import Issuer
+from chalicelib.policy.checks import check_one_of, claim_path
+from chalicelib.policy.faults import ABSENT, FAULTY, Absent, Description, Faulty, Path
+from chalicelib.policy.grants import AcceptedValues
+from chalicelib.policy.reader import Faults
+from chalicelib.policy.schema import To
+from chalicelib.principal import AWS
+
+WEB_IDENTITY = "aws-web-identity"
+"""The preset of AWS's own OIDC issuer."""
+_STS = "https://sts.amazonaws.com/"
+"""The claim in whose members AWS's issuer tells of its principals."""
+
+Issuers = Mapping[str, Issuer | Faulty]
+
+
+class Match(NamedTuple):
+    """Which claims of which issuer a grant asks for."""
+
+    issuer: str
+    """The issuer's URL, or `aws`."""
+    claims: tuple[tuple[Path, AcceptedValues], ...]
+
+
+def compile_to(to: To, issuers: Issuers, path: Path, faults: Faults) -> Match | Faulty:
+    """Return whom a grant is for, FAULTY if a field of it is."""
+    issuer = _issuer(to, issuers, path, faults)
+    return _of_claims(to, issuer, path, faults) if to.aws is ABSENT else _of_aws(to, to.aws, issuer, path, faults)
+
+
+def _issuer(to: To, issuers: Issuers, path: Path, faults: Faults) -> Issuer | Faulty | Absent:
+    if to.issuer is ABSENT:
+        return ABSENT
+    name = check_one_of(to.issuer, issuers, (*path, "issuer"), faults)
+    return FAULTY if name is FAULTY else issuers[name]
+
+
+def _of_claims(to: To, issuer: Issuer | Faulty | Absent, path: Path, faults: Faults) -> Match | Faulty:
+    given = {name for name in ("issuer", "claims", "via") if getattr(to, name) is not ABSENT}
+    if given != {"issuer", "claims"}:
+        found = Description(", ".join(sorted(given)) or "none of them")
+        faults.note(path, "`issuer` and `claims`, or `aws`", found)
+    if to.claims is ABSENT:
+        return FAULTY
+    claims = FAULTY if to.claims is FAULTY else _claims(to.claims, (*path, "claims"), faults)
+    if not isinstance(issuer, Issuer):
+        return FAULTY
+    if issuer.preset == WEB_IDENTITY:
+        text = "`aws` with `via: web-identity`: the account is pinned then, and the role is written as AWS writes it"
+        faults.note(path, text, Description("claims"))
+        return FAULTY
+    return FAULTY if claims is FAULTY else Match(issuer.url, claims)
+
+
+def _of_aws(to: To, arn: str | Faulty, issuer: Issuer | Faulty | Absent, path: Path, faults: Faults) -> Match | Faulty:
+    found = list(_aws_faults(to, issuer))
+    for field, allowed, text in found:
+        faults.note((*path, *field), allowed, text)
+    if found or arn is FAULTY or issuer is FAULTY:
+        return FAULTY
+    account = (arn.split(":")[4],)
+    if issuer is ABSENT:
+        return Match(AWS, ((("aws_account",), account), (("aws",), (aws.without_role_path(arn),))))
+    return Match(issuer.url, (((_STS, "aws_account"), account), (("sub",), (arn,))))
+
+
+def _aws_faults(to: To, issuer: Issuer | Faulty | Absent) -> Iterator[tuple[Path, str, object]]:
+    """What is wrong with `aws` and what is beside it: field, what is allowed, what was found."""
+    if to.claims is not ABSENT:
+        yield ("claims",), "`aws` alone", Description("claims beside it")
+    if isinstance(to.aws, str) and (fault := aws.grant_arn_fault(to.aws)):
+        yield ("aws",), fault, to.aws
+    if to.via is ABSENT and to.issuer is not ABSENT:
+        yield ("issuer",), "`aws` alone, or `via: web-identity`", to.issuer
+    elif to.via is not ABSENT and (to.issuer is ABSENT or (issuer and issuer.preset != WEB_IDENTITY)):
+        allowed = f"an `issuer` of preset {WEB_IDENTITY} beside `via: web-identity`"
+        yield (), allowed, to.issuer if isinstance(to.issuer, str) else Description("no issuer")
+
+
+def _claims(claims: Mapping[str, Any], path: Path, faults: Faults) -> tuple[tuple[Path, AcceptedValues], ...] | Faulty:
+    found: dict[Path, AcceptedValues | Faulty] = {}
+    for claim, value in claims.items():
+        here, names = (*path, claim), claim_path(claim)
+        if names is None and claim.startswith('["') and claim.endswith('"]'):  # else the reader has noted it
+            faults.note(here, 'a claim\'s name, or a list of names: ["a", "b"]', claim)
+        elif names in found:
+            faults.note(here, "each claim once", claim)
+        values = _values(value, here, faults)
+        if names is not None:
+            found.setdefault(names, values)
+    sound = [(names, values) for names, values in found.items() if values is not FAULTY]
+    return tuple(sound) if len(sound) == len(claims) else FAULTY
+
+
+def _values(value: Any, path: Path, faults: Faults) -> AcceptedValues | Faulty:  # noqa: ANN401  as in the schema
+    """Return the values that a claim may have: one, or those of a list."""
+    listed = isinstance(value, list)
+    values = value if listed else [value]
+    good = []
+    for index, one in enumerate(values):
+        fault = patterns.fault(one) if isinstance(one, str) else None
+        if fault:
+            faults.note((*path, str(index)) if listed else path, fault, one)
+        elif one is not FAULTY:
+            good.append(one)
+    return tuple(good) if len(good) == len(values) else FAULTY
