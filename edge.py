@@ -15,7 +15,7 @@ from chalicelib.edge import headers as call_headers
 from chalicelib.edge import query as call_query
 from chalicelib.edge import refusal as edge_refusal
 from chalicelib.edge import token as call_token
-from chalicelib.edge.admission import Admitted, Call
+from chalicelib.edge.call import Admitted, Call
 from chalicelib.edge.errors import NoPage, PageMethod
 from chalicelib.errors import InternalFault, Refusal
 from chalicelib.models import body as call_body
@@ -60,7 +60,7 @@ def _handle(request: dict[str, Any], ports: Ports) -> dict[str, Any]:
     call_headers.check(headers, method)
     call_query.check(query)
     # SECURITY: the address is CloudFront's own finding, no header's (test_edge.py).
-    token, body = call_token.take(headers, query), call_body.of(request)
+    token, body = call_token.find(headers, query), call_body.of(request)
     call = Call(token, key, method, path, request["clientIp"], body, query)
     admitted = admission.admit(call, ports.edge, ports.clock())
     return _send_on(request, admitted)

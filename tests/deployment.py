@@ -19,7 +19,8 @@ from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.aws.usage import DynamoUsage
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Admitted, Call, Edge
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.call import Admitted, Call
 from chalicelib.errors import Refusal
 from chalicelib.exchange import exchange
 from chalicelib.exchange.exchange import Broker, TokenRequest

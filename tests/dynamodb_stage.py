@@ -18,7 +18,8 @@ from chalicelib.aws import dynamodb, target_items
 from chalicelib.aws.dynamodb import CONNECTIONS, Tables
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.call import Call
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.exchange import exchange
 from chalicelib.exchange import self_revocation as holder

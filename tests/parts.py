@@ -20,7 +20,7 @@ import edge
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Admitted, Call
+from chalicelib.edge.call import Admitted, Call
 from chalicelib.exchange import exchange
 from chalicelib.exchange.exchange import Broker, TokenRequest
 from chalicelib.exchange.ledger import Ledger

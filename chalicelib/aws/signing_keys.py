@@ -1,7 +1,7 @@
 """The public keys of our own tokens in DynamoDB: published by administrators, found by whoever verifies a token.
 
 A key is published before it is listed as live, and listed before it signs. Which keys are live is asked anew for every
-call (`admission.decide`); here is only what a kid stands for, which never changes.
+call (`edge.decision`); here is only what a kid stands for, which never changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The edge's state as an admission meets it: one wave that reads and counts, numbers given back, and a second look."""
+"""The edge's state as an admission needs it: one round trip reads and counts; a refused call is given back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from chalicelib import quota
 from chalicelib.policy.grants import Grant
 from chalicelib.providers.keys import KeyConfig
 from chalicelib.quota import Counter
@@ -40,9 +39,12 @@ class EdgeState(Protocol):
         total: tuple[Counter, ...] = (),
         again: str = "",
     ) -> Snapshot:
-        """Read the six things, and add one to each counter, at once. A counter is never added to twice.
+        """Read the six targets, and add one to each counter, in one round trip. A counter is never added to twice.
 
-        again: the reason for which this very call was counted as refused in these counters; that is taken back.
+        targets: by scope.
+        counters: the principal's, one for each window. total: those of all callers of the grant, if it counts them.
+        again: the reason for which this very call is counted as refused in these counters, which is undone; "" if it
+        was not counted before.
         """
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
@@ -51,23 +53,8 @@ class EdgeState(Protocol):
     def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
         """Take one from each counter and count a call refused for `reason` there instead, so that refusals burn no quota.
 
-        counters: all that were added to for one call, in one wave.
+        counters: all that were added to for one call.
         """
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
-        """Return what each counter holds; whatever was given back before this was called is given back in it."""
-
-
-def has_room(edge_state: EdgeState, snapshot: Snapshot, counted: tuple[Counter, ...]) -> bool:
-    """Whether a call that was beyond a limit, and has given back its numbers, would be within all of them by now.
-
-    Two calls can each be the one too many for another limit, and stand in each other's way, though there was room for
-    one of them (docs/adr/0005). Whoever looks last sees what all the others have given back.
-    """
-    grant = snapshot.grant
-    if grant is None or len(grant.call_limits) + len(grant.total_limits) < 2:
-        return False  # by one limit alone, whoever is beyond it came after as many as it admits
-    taken = edge_state.taken(counted)
-    of_all = {one.window: number for one, number in taken.items() if one.principal == quota.EVERYBODY}
-    own = {one.window: number for one, number in taken.items() if one.principal != quota.EVERYBODY}
-    return quota.has_room(grant.call_limits, own) and (not of_all or quota.has_room(grant.total_limits, of_all))
+        """Return what each counter holds, without all that was given back before this was called."""

@@ -1,25 +1,74 @@
-"""The token of a call: SDKs put it wherever they would put their key."""
+"""The token of a call: SDKs put it wherever they would put their key. And what it says, once it is verified."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from chalicelib.edge import query as call_query
 from chalicelib.edge.errors import TwoTokens
 from chalicelib.edge.headers import TOKEN_HEADERS, Headers
 from chalicelib.providers.presets import PROVIDERS
+from chalicelib.revocation import EPOCHS, RevocationTarget
+from chalicelib.tokens.verify import Claims
 
 _SCHEMES = ("bearer", "token")  # PyGithub and GitHub's own command line send the second
 _PARAMETERS = frozenset(one.token_parameter for one in PROVIDERS.values()) - {""}
 
 
-def take(headers: Headers, query: str) -> str:
-    """Return the unverified token, "" if there is none; raises TwoTokens.
+class VerifiedToken(NamedTuple):
+    """What a token of ours says, once it is verified (docs/concepts.md)."""
 
-    One in the query counts only where no header has one; whether it may be there is for the provider to say.
+    kid: str
+    """The id of the key that signed it."""
+    jti: str
+    """Its own id."""
+    principal: str
+    """Who it was issued to: its `sub`."""
+    issuer: str
+    """Who vouched for the principal: its `idp`."""
+    grant: str
+    """The grant that it was issued under."""
+    scope: tuple[str, ...]
+    """The patterns of `METHOD:/path` that it opens."""
+    epochs: Mapping[str, int]
+    """By scope of revocation, the epoch at which it was issued."""
+    has_total: bool
+    """Whether its grant limited all callers together when it was issued: the call is then counted for them at once."""
+
+    @classmethod
+    def from_claims(cls, claims: Claims, kid: str) -> VerifiedToken:
+        """Read the claims of a token that was verified."""
+        return cls(
+            kid=kid,
+            jti=str(claims["jti"]),
+            principal=str(claims["sub"]),
+            issuer=str(claims["idp"]),
+            grant=str(claims["grant"]),
+            scope=tuple(str(claims["scope"]).split(" ")),
+            epochs=_epochs(claims["ep"]),
+            has_total=bool(claims.get("total")),
+        )
+
+    def targets(self, key: str) -> dict[str, RevocationTarget]:
+        """Return what a revocation can name to stop a call with this token and key, by scope."""
+        return {
+            "everything": RevocationTarget("everything", "*"),
+            "issuer": RevocationTarget("issuer", self.issuer),
+            "key": RevocationTarget("key", key),
+            "grant": RevocationTarget("grant", self.grant),
+            "principal": RevocationTarget("principal", self.principal),
+            "token": RevocationTarget("token", self.jti),
+        }
+
+
+def find(headers: Headers, query: str) -> str:
+    """Return the unverified token of a call, "" if there is none; raises TwoTokens.
+
+    One in the query counts only where no header has one; whether it may be there depends on the provider.
     """
-    found = only(_of(name, header["value"]) for name in TOKEN_HEADERS for header in headers.get(name, ()))
-    return found or only(value for name in _PARAMETERS for value in call_query.values(query, name))
+    in_headers = only(_without_scheme(name, one["value"]) for name in TOKEN_HEADERS for one in headers.get(name, ()))
+    return in_headers or only(value for name in _PARAMETERS for value in call_query.values(query, name))
 
 
 def only(values: Iterable[str]) -> str:
@@ -30,6 +79,12 @@ def only(values: Iterable[str]) -> str:
     return found.pop() if found else ""
 
 
-def _of(name: str, value: str) -> str:
+def _without_scheme(name: str, value: str) -> str:
     scheme, _, rest = value.strip().partition(" ")
     return rest.strip() if name == "authorization" and scheme.lower() in _SCHEMES else value.strip()
+
+
+def _epochs(carried: object) -> dict[str, int]:
+    # The token's own epoch is always 0, so that one that was ever revoked stays invalid.
+    numbers = carried if isinstance(carried, list) and len(carried) == len(EPOCHS) else [-1] * len(EPOCHS)
+    return {**dict(zip(EPOCHS, numbers, strict=True)), "token": 0}

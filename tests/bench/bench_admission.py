@@ -15,7 +15,8 @@ import jwt
 
 from chalicelib import quota
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.call import Call
 from chalicelib.errors import Unavailable
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 from local.provider_key_file import ProviderKeyFile

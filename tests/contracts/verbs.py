@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.call import Call
 from chalicelib.errors import Refusal
 from chalicelib.exchange import exchange as exchange_verb
 from chalicelib.exchange.exchange import Broker, TokenRequest

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.call import Call
 from chalicelib.edge.state import EdgeState
 from chalicelib.errors import Refusal
 from chalicelib.exchange import exchange as exchange_verb

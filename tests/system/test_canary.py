@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.audit import Event
-from chalicelib.edge.admission import Admitted, Call
+from chalicelib.edge.call import Admitted, Call
 from chalicelib.errors import StateUnavailable, Unavailable
 from chalicelib.exchange.exchange import TokenRequest
 from chalicelib.policy.errors import NoGrant

@@ -17,7 +17,8 @@ import pytest
 from chalicelib.audit import Query
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.call import Call
 from chalicelib.errors import Refusal
 from chalicelib.exchange import exchange
 from chalicelib.exchange.exchange import Broker, TokenRequest

@@ -17,7 +17,8 @@ from chalicelib.aws.config import EdgeConfig
 from chalicelib.aws.provider_keys import SecretsManagerKeyStore
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.call import Call
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.providers.keys import ProviderKey
 from tests.contracts import samples

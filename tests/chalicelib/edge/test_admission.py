@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.edge.admission import Call, admit, decide
+from chalicelib.edge.admission import admit
+from chalicelib.edge.call import Call
+from chalicelib.edge.decision import decide
 from chalicelib.edge.state import EdgeState, Snapshot
+from chalicelib.edge.token import VerifiedToken
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.models.body import NOT_SHOWN, CallBody
 from chalicelib.providers.keys import KeyConfig
@@ -42,13 +45,14 @@ def target(scope: str, token: str) -> RevocationTarget:
     return RevocationTarget(scope, ids.get(scope) or str(claims_of(token)["jti"]))
 
 
-def facts(parts: Parts) -> tuple[Claims, str, Snapshot]:
-    """What `decide` gets of a call that it admits."""
+def facts(parts: Parts, **claims: object) -> tuple[VerifiedToken, Snapshot]:
+    """What `decide` gets of a call that it admits. claims: those that are changed."""
     token = parts.token()
     snapshot = parts.edge_state.read_and_count(
         {scope: target(scope, token) for scope in SCOPES}, counters("calls", "app", SUB, NOW)
     )
-    return Claims(claims_of(token)), parts.signer.kid(), snapshot
+    said = Claims({**claims_of(token), **claims})
+    return VerifiedToken.from_claims(said, parts.signer.kid()), snapshot
 
 
 def changed(snapshot: Snapshot, scope: str, **changes: Any) -> Snapshot:  # noqa: ANN401  RevocationState's fields
@@ -64,118 +68,116 @@ def regranted(snapshot: Snapshot, changes: Mapping[str, Any]) -> Snapshot:
 
 
 def test_decide_returns_the_config_of_the_key_and_its_version(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
-    config, admitting, _ = decide(CALL, claims, kid, snapshot, NOW)
+    token, snapshot = facts(parts)
+    config, admitting, _ = decide(CALL, token, snapshot, NOW)
     assert config == KeyConfig("openai", parts.versions["openai"])
     assert admitting.name == "app"
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_decide_refuses_what_is_blocked_with_403(parts: Parts, scope: str) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = changed(snapshot, scope, blocks=(("r", None),), epoch=1)
-    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
+    refusal = refused(lambda: decide(CALL, token, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == (f"revoked_{scope}", "revoked", 403)
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_decide_refuses_an_old_epoch_with_401(parts: Parts, scope: str) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = changed(snapshot, scope, epoch=1)
-    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
+    refusal = refused(lambda: decide(CALL, token, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == (f"stale_{scope}", "invalid_token", 401)
 
 
 def test_decide_names_a_block_before_an_epoch(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = changed(changed(snapshot, "everything", epoch=1), "token", blocks=(("r", None),), epoch=1)
-    assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW)).reason == "revoked_token"
+    assert refused(lambda: decide(CALL, token, snapshot, NOW)).reason == "revoked_token"
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_decide_refuses_when_a_thing_was_left_unread(parts: Parts, scope: str) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = snapshot._replace(states={name: one for name, one in snapshot.states.items() if name != scope})
-    assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW)).reason == f"revoked_{scope}"
+    assert refused(lambda: decide(CALL, token, snapshot, NOW)).reason == f"revoked_{scope}"
 
 
 def test_decide_holds_a_block_until_its_end_and_not_longer(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = changed(snapshot, "principal", blocks=(("r", NOW + 10),))
-    assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW + 9)).reason == "revoked_principal"
-    assert decide(CALL, claims, kid, snapshot, NOW + 10)
+    assert refused(lambda: decide(CALL, token, snapshot, NOW + 9)).reason == "revoked_principal"
+    assert decide(CALL, token, snapshot, NOW + 10)
 
 
 @pytest.mark.parametrize("ep", [None, "0", [0, 0, 0, 0], [0] * 6, {}])
 def test_decide_refuses_epochs_that_are_not_five(parts: Parts, ep: object) -> None:
-    claims, kid, snapshot = facts(parts)
-    refusal = refused(lambda: decide(CALL, Claims({**claims, "ep": ep}), kid, snapshot, NOW))
+    token, snapshot = facts(parts, ep=ep)
+    refusal = refused(lambda: decide(CALL, token, snapshot, NOW))
     assert (refusal.reason, refusal.status) == ("stale_everything", 401)
 
 
 @pytest.mark.parametrize("signing", [(), ("another",)])
 def test_decide_refuses_a_signing_key_that_is_no_longer_listed(parts: Parts, signing: tuple[str, ...]) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = snapshot._replace(signing_keys=signing)
-    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
+    refusal = refused(lambda: decide(CALL, token, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == ("signing_key_gone", "invalid_token", 401)
 
 
 @pytest.mark.parametrize("scope", ["grant", "key"])
 def test_decide_refuses_when_grant_or_key_is_gone(parts: Parts, scope: str) -> None:
-    claims, kid, snapshot = facts(parts)
-    refusal = refused(lambda: decide(CALL, claims, kid, snapshot._replace(**{scope: None}), NOW))  # type: ignore[arg-type]  # a field's name
+    token, snapshot = facts(parts)
+    refusal = refused(lambda: decide(CALL, token, snapshot._replace(**{scope: None}), NOW))  # type: ignore[arg-type]  # a field's name
     assert (refusal.reason, refusal.status) == ("grant_gone", 403)
 
 
 @pytest.mark.parametrize("change", [{"key": "anthropic"}, {"issuer": "https://another.example"}])
 def test_decide_refuses_when_the_grant_is_now_for_something_else(parts: Parts, change: dict[str, str]) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = regranted(snapshot, change)
-    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
+    refusal = refused(lambda: decide(CALL, token, snapshot, NOW))
     assert (refusal.reason, refusal.status) == ("grant_changed", 403)
 
 
 def test_decide_goes_by_the_grant_as_it_stands_now(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = regranted(snapshot, {"scope": ("GET:/v1/models",)})
-    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
+    refusal = refused(lambda: decide(CALL, token, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == ("out_of_scope", "insufficient_scope", 403)
 
 
 @pytest.mark.parametrize("path", ["/v1/organization", "/v1/organization/admin_api_keys"])
 def test_decide_refuses_closed_paths_even_where_a_grant_opens_them(parts: Parts, path: str) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = regranted(snapshot, {"scope": (f"POST:{path}",)})
-    refusal = refused(lambda: decide(replace(CALL, path=path), claims, kid, snapshot, NOW))
+    refusal = refused(lambda: decide(replace(CALL, path=path), token, snapshot, NOW))
     assert (refusal.reason, refusal.status) == ("path_closed", 403)
 
 
 def test_decide_tells_the_longest_window_that_is_used_up(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     snapshot = snapshot._replace(numbers={"minute": 101, "hour": 1001, "day": 1001})
-    refusal = refused(lambda: decide(CALL, claims, kid, snapshot, NOW))
+    refusal = refused(lambda: decide(CALL, token, snapshot, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == ("quota_calls", "quota_exceeded", 429)
     assert refusal.retry_after == 57_600
-    minute = refused(
-        lambda: decide(CALL, claims, kid, snapshot._replace(numbers={"minute": 101, "day": 1000}), NOW + 15)
-    )
+    minute = refused(lambda: decide(CALL, token, snapshot._replace(numbers={"minute": 101, "day": 1000}), NOW + 15))
     assert minute.retry_after == 45
 
 
 def test_decide_admits_the_last_number_of_a_limit_and_none_after_it(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
-    assert decide(CALL, claims, kid, snapshot._replace(numbers={"minute": 100, "hour": 1000, "day": 1000}), NOW)
+    token, snapshot = facts(parts)
+    assert decide(CALL, token, snapshot._replace(numbers={"minute": 100, "hour": 1000, "day": 1000}), NOW)
     for numbers in ({"minute": 101, "day": 1}, {"minute": 1, "day": 1001}, {"minute": 1}):
         snapshot = snapshot._replace(numbers=numbers)
-        assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW)).reason == "quota_calls"  # noqa: B023  called at once
+        assert refused(lambda: decide(CALL, token, snapshot, NOW)).reason == "quota_calls"  # noqa: B023  called at once
 
 
 def test_a_standing_that_was_never_written_is_no_stop_but_a_missing_grant(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     states = {**snapshot.states, "grant": RevocationState()}
     snapshot = snapshot._replace(states=states, grant=None)
-    assert refused(lambda: decide(CALL, claims, kid, snapshot, NOW)).reason == "grant_gone"
+    assert refused(lambda: decide(CALL, token, snapshot, NOW)).reason == "grant_gone"
 
 
 # admit: without state
@@ -434,12 +436,12 @@ def test_a_grant_with_source_ips_admits_those_addresses_only(
     address: str,
     admitted: bool,  # noqa: FBT001  a column of the table
 ) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     call, limited = replace(CALL, source_ip=address), regranted(snapshot, {"source_ips": networks})
     if admitted:
-        assert decide(call, claims, kid, limited, NOW)
+        assert decide(call, token, limited, NOW)
     else:
-        refusal = refused(lambda: decide(call, claims, kid, limited, NOW))
+        refusal = refused(lambda: decide(call, token, limited, NOW))
         assert (refusal.reason, refusal.status) == ("address_refused", 403)
 
 
@@ -450,36 +452,36 @@ def saying(model: str, **changes: Any) -> CallBody:  # noqa: ANN401  CallBody's 
 
 
 def test_a_grant_that_limits_models_admits_those_only(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     limited = regranted(snapshot, {"models": ["gpt-5-mini"]})
-    assert decide(replace(CALL, body=saying("gpt-5-mini")), claims, kid, limited, NOW)
-    refusal = refused(lambda: decide(replace(CALL, body=saying("gpt-5")), claims, kid, limited, NOW))
+    assert decide(replace(CALL, body=saying("gpt-5-mini")), token, limited, NOW)
+    refusal = refused(lambda: decide(replace(CALL, body=saying("gpt-5")), token, limited, NOW))
     assert (refusal.reason, refusal.error, refusal.status) == ("model_not_allowed", "model_not_allowed", 403)
 
 
 def test_a_grant_with_an_empty_list_of_models_admits_none(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     call = replace(CALL, body=saying("gpt-5-mini"))
-    refusal = refused(lambda: decide(call, claims, kid, regranted(snapshot, {"models": []}), NOW))
+    refusal = refused(lambda: decide(call, token, regranted(snapshot, {"models": []}), NOW))
     assert refusal.reason == "model_not_allowed"
 
 
 def test_a_body_is_read_only_where_a_grant_limits_models(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     unreadable = saying("", encoded="no base64", truncated=True, content_encodings=("gzip",))
     for body in (unreadable, NOT_SHOWN):
         call = replace(CALL, body=body)
-        assert decide(call, claims, kid, snapshot, NOW)
+        assert decide(call, token, snapshot, NOW)
         with pytest.raises(Refusal):
-            decide(call, claims, kid, regranted(snapshot, {"models": ["gpt-5-mini"]}), NOW)
+            decide(call, token, regranted(snapshot, {"models": ["gpt-5-mini"]}), NOW)
 
 
 def test_models_are_looked_at_after_scope_and_address_and_before_quotas(parts: Parts) -> None:
-    claims, kid, snapshot = facts(parts)
+    token, snapshot = facts(parts)
     wrong = regranted(snapshot._replace(numbers={"minute": 101, "hour": 1, "day": 1}), {"models": ["gpt-5-mini"]})
 
     def reason(changed: Snapshot, model: str = "gpt-5") -> str:
-        return refused(lambda: decide(replace(CALL, body=saying(model)), claims, kid, changed, NOW)).reason
+        return refused(lambda: decide(replace(CALL, body=saying(model)), token, changed, NOW)).reason
 
     assert reason(wrong, "gpt-5-mini") == "quota_calls"
     assert reason(wrong) == "model_not_allowed"

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.edge.headers import TOKEN_HEADERS, Headers
-from chalicelib.edge.token import take
+from chalicelib.edge.token import find
 from chalicelib.errors import Refusal
 
 _PREFIXES = st.sampled_from(["", "Bearer ", "bearer   ", "BEARER ", "token ", "Token "])
@@ -24,30 +24,30 @@ def test_one_token_is_found_wherever_it_is_however_often(sent: list[tuple[str, s
     pairs = [
         (name, (prefix if name == "authorization" else "") + "a.b.c" * is_there) for name, prefix, is_there in sent
     ]
-    assert take(headers(*pairs, ("accept", "x.y.z")), "") == ("a.b.c" if any(one[2] for one in sent) else "")
+    assert find(headers(*pairs, ("accept", "x.y.z")), "") == ("a.b.c" if any(one[2] for one in sent) else "")
 
 
 @pytest.mark.parametrize("first", TOKEN_HEADERS)
 @pytest.mark.parametrize("second", TOKEN_HEADERS)
 def test_two_different_ones_are_refused_wherever_they_are(first: str, second: str) -> None:
     with pytest.raises(Refusal) as caught:
-        take(headers((first, "a.b.c"), (second, "d.e.f")), "")
+        find(headers((first, "a.b.c"), (second, "d.e.f")), "")
     assert (caught.value.reason, caught.value.error, caught.value.status) == ("two_tokens", "invalid_request", 400)
 
 
 def test_a_token_in_the_query_counts_where_no_header_has_one() -> None:
-    assert take({}, "a=1&key=a.b.c") == "a.b.c"
-    assert take(headers(("api-key", "")), "key=a.b.c&key=a.b.c") == "a.b.c"
-    assert take(headers(("api-key", "a.b.c")), "key=x") == "a.b.c"
-    assert take({}, "keys=a.b.c&Key=a.b.c&a=key") == ""
+    assert find({}, "a=1&key=a.b.c") == "a.b.c"
+    assert find(headers(("api-key", "")), "key=a.b.c&key=a.b.c") == "a.b.c"
+    assert find(headers(("api-key", "a.b.c")), "key=x") == "a.b.c"
+    assert find({}, "keys=a.b.c&Key=a.b.c&a=key") == ""
 
 
 def test_two_tokens_in_the_query_are_refused() -> None:
     with pytest.raises(Refusal) as caught:
-        take({}, "key=a.b.c&key=d.e.f")
+        find({}, "key=a.b.c&key=d.e.f")
     assert caught.value.reason == "two_tokens"
 
 
 @pytest.mark.parametrize("value", ["Basic dXNlcjpwYXNz", "Bearer a b", "Bearera.b.c"])
 def test_what_is_no_token_is_taken_whole_and_verifies_as_none(value: str) -> None:
-    assert take(headers(("authorization", value)), "") == value.removeprefix("Bearer ")
+    assert find(headers(("authorization", value)), "") == value.removeprefix("Bearer ")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.call import Admitted, Call
 from chalicelib.edge.state import Snapshot
 from chalicelib.errors import Refusal
 from chalicelib.policy import compile as policy
@@ -105,7 +106,7 @@ class Keys:
         return ProviderKey(version, "https://api.example", "authorization", "Bearer ", "sk-real")
 
 
-def admit(text: str, path: str = COMPLETIONS) -> admission.Admitted:
+def admit(text: str, path: str = COMPLETIONS) -> Admitted:
     broker = forge.ec_key("broker")
     grants = policy.parse(
         POLICY.replace("preset: practice", f'url: "{ISSUER}"').replace("repository_owner_id", "sub")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from chalicelib.edge import admission
-from chalicelib.edge.admission import Call, Edge
+from chalicelib.edge.admission import Edge
+from chalicelib.edge.call import Call
 from chalicelib.errors import Refusal
 from chalicelib.tokens import jws
 from chalicelib.tokens import seen as seen_signatures

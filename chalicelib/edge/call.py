@@ -1,0 +1,50 @@
+"""A call as a caller attempts it, and as it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from chalicelib.models.body import NOT_SHOWN, CallBody
+from chalicelib.providers.keys import ProviderKey
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a caller attempts: one method on one path of one key."""
+
+    unverified_token: str
+    key: str
+    """The key's name, the first segment of the URL's path."""
+    method: str
+    path: str
+    """The rest of the URL's path, from its `/`; as the caller writes it until a decision has put it in the provider's form."""
+    source_ip: str = ""
+    """The caller's address as CloudFront saw it; "" if it did not."""
+    body: CallBody = NOT_SHOWN
+    """Read only where a grant limits models."""
+    query: str = ""
+    """Without its `?`; otherwise as `path`."""
+
+    def __repr__(self) -> str:
+        # SECURITY: a token must not reach a log by way of a repr (test_canary.py).
+        return f"Call(key={self.key!r}, method={self.method!r}, path={self.path!r})"
+
+
+class Admitted(NamedTuple):
+    """A call that goes on."""
+
+    key: ProviderKey
+    """The provider key that it goes on with, and its origin."""
+    principal: str
+    """For the log, as `grant` and `jti`."""
+    grant: str
+    jti: str
+    path: str = "/"
+    """In the provider's own form: what was checked, and no other may be sent."""
+    query: str = ""
+    """As `path`."""
+
+    def __repr__(self) -> str:
+        # SECURITY: a query may be anything, and the key redacts itself (test_canary.py).
+        return f"Admitted(key={self.key!r}, principal={self.principal!r}, grant={self.grant!r}, path={self.path!r})"

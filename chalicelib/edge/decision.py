@@ -1,0 +1,119 @@
+"""Whether a call may go on, decided from one snapshot of the state: no clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from chalicelib import quota
+from chalicelib.edge import addresses
+from chalicelib.edge import query as call_query
+from chalicelib.edge.call import Call
+from chalicelib.edge.errors import (
+    AddressRefused,
+    CallsUsedUp,
+    GrantChanged,
+    GrantGone,
+    OutOfScope,
+    PathClosed,
+    Revoked,
+    SigningKeyGone,
+    Stale,
+    UrlTooLong,
+)
+from chalicelib.edge.state import Snapshot
+from chalicelib.edge.token import VerifiedToken
+from chalicelib.policy.grants import Grant
+from chalicelib.providers import keys as providers
+from chalicelib.providers import paths
+from chalicelib.providers.keys import PROVIDERS, KeyConfig, Provider
+from chalicelib.quota import Limit
+from chalicelib.revocation import stopped
+
+URL_LIMIT = 8192
+"""Bytes of a URL's path and query; CloudFront does not send longer ones on."""
+
+
+class Decision(NamedTuple):
+    """A call that may go on."""
+
+    key: KeyConfig
+    """The key as it is now."""
+    grant: Grant
+    """The grant as it is now."""
+    call: Call
+    """The call in the provider's own form."""
+
+
+def decide(call: Call, token: VerifiedToken, snapshot: Snapshot, now: int) -> Decision:
+    """Return how the call goes on if it is admitted; raises Refusal. now: epoch seconds.
+
+    What stops every call of the token is looked at first, then what stops this one, and the quota last.
+    """
+    _check_revocations(token, snapshot, now)
+    if token.kid not in snapshot.signing_keys:
+        raise SigningKeyGone
+    key, grant = snapshot.key, snapshot.grant
+    if key is None or grant is None:
+        raise GrantGone
+    if grant.key != call.key or grant.issuer != token.issuer:
+        raise GrantChanged
+    provider = PROVIDERS[key.provider]
+    # SECURITY: from here on the call is what will be sent, not what the caller wrote (test_edge_paths.py).
+    call = _to_provider_form(call, provider)
+    _check_paths(call, token, grant, provider)
+    _check_address(call, grant)
+    _check_models(call, key, grant)
+    _check_quota(grant.call_limits, snapshot.numbers, now, "of yours")
+    if snapshot.total:
+        check_total_quota(grant, snapshot.total, now)
+    return Decision(key, grant, call)
+
+
+def check_total_quota(grant: Grant, numbers: Mapping[str, int], now: int) -> None:
+    """Raise CallsUsedUp if the call is beyond a limit of all callers. numbers: by window, which one of theirs it is."""
+    _check_quota(grant.total_limits, numbers, now, "of all callers together")
+
+
+def _check_quota(limits: tuple[Limit, ...], numbers: Mapping[str, int], now: int, whose: str) -> None:
+    over = quota.exceeded(limits, numbers, now)
+    if over:
+        raise CallsUsedUp(over, whose)
+
+
+def _check_revocations(token: VerifiedToken, snapshot: Snapshot, now: int) -> None:
+    stop = stopped(snapshot.states, token.epochs, now)
+    if stop:
+        raise Revoked(stop.scope) if stop.blocked else Stale(stop.scope)
+
+
+def _to_provider_form(call: Call, provider: Provider) -> Call:
+    """Return the call as its provider would be sent it; raises Refusal if it has no such form."""
+    path = paths.to_provider_form(call.path, provider.paths)
+    query = call_query.to_provider_form(call.query, provider.token_parameter, call.unverified_token)
+    if len(path) + len(query) >= URL_LIMIT:
+        raise UrlTooLong(URL_LIMIT)
+    return call if (path, query) == (call.path, call.query) else replace(call, path=path, query=query)
+
+
+def _check_paths(call: Call, token: VerifiedToken, grant: Grant, provider: Provider) -> None:
+    if providers.closed(provider, call.path):
+        raise PathClosed
+    for scope in (token.scope, grant.scope):  # the grant's may be narrower by now
+        if not providers.opens(scope, call.method, call.path):
+            raise OutOfScope(call.method, call.path)
+
+
+def _check_address(call: Call, grant: Grant) -> None:
+    if grant.source_ips is not None and not addresses.is_within(call.source_ip, grant.source_ips):
+        raise AddressRefused
+
+
+def _check_models(call: Call, key: KeyConfig, grant: Grant) -> None:
+    if grant.models is None:
+        return
+    from chalicelib.models import selection  # noqa: PLC0415  few grants limit models, and a cold start does without it
+
+    found = selection.models(key.provider, providers.scope_value(call.method, call.path), call.query, call.body)
+    selection.check(found, grant.models)
