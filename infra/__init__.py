@@ -1,1 +1,1 @@
-"""What is deployed on AWS, and what builds, deploys and prices it."""
+"""The AWS templates, and the commands that build, deploy and price what they describe."""

@@ -1,4 +1,4 @@
-"""The `aws` command, as deploying uses it: every command that is run is shown first, and can be shown instead of run."""
+"""The `aws` command, as the deployment uses it: each command is printed before it is run, or only printed."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from pathlib import Path
 from typing import Any
 
 
-class AwsFailed(Exception):  # noqa: N818  says what happened
-    """A command failed; its text is what it said."""
+class AwsCommandError(Exception):
+    """A command failed. The text is what it printed."""
 
 
 class AwsCli:
-    """Runs `aws`. shown_only: commands are shown and not run, and what they would answer is made up."""
+    """Runs `aws`. dry_run: commands are only printed, and placeholders stand for their output."""
 
-    def __init__(self, *, shown_only: bool = False) -> None:
-        self.shown_only = shown_only
+    def __init__(self, *, dry_run: bool = False) -> None:
+        self.dry_run = dry_run
 
     def run(self, *arguments: str) -> str:
-        """Run a command and return what it writes; raises AwsFailed. It takes as long as CloudFormation takes."""
+        """Run a command and return its output; raises AwsCommandError. It may take as long as CloudFormation does: up to an hour."""
         sys.stdout.write(f"$ aws {shlex.join(arguments)}\n")
         sys.stdout.flush()
-        if self.shown_only:
+        if self.dry_run:
             return ""
         try:
-            done = subprocess.run(["aws", *arguments], capture_output=True, text=True, timeout=3600, check=False)  # noqa: S603, S607  the person's own aws, wherever it is
+            done = subprocess.run(["aws", *arguments], capture_output=True, text=True, timeout=3600, check=False)  # noqa: S603, S607  the user's own aws, found on the PATH
         except FileNotFoundError:
-            raise AwsFailed("there is no `aws` command here; see docs/deploy.md") from None
+            raise AwsCommandError("the `aws` command was not found; see docs/deploy.md") from None
         if done.returncode:
-            raise AwsFailed(done.stderr.strip() or done.stdout.strip())
+            raise AwsCommandError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
     def account(self, region: str) -> str:
-        """Return the account that this identity is of."""
+        """Return the account ID of the current identity."""
         named = ("--query", "Account", "--output", "text", "--region", region)
         answer = self.run("sts", "get-caller-identity", *named)
         return answer.strip() or "<account>"
 
     def regions(self, region: str) -> list[str]:
-        """Return the regions that every account has; Lambda@Edge runs in no others."""
+        """Return the regions that are enabled in every account; Lambda@Edge runs only in these."""
         every = ("--filters", "Name=opt-in-status,Values=opt-in-not-required")
         named = ("--query", "Regions[].RegionName", "--output", "json", "--region", region)
         answer = self.run("ec2", "describe-regions", *every, *named)
         return list(json.loads(answer)) if answer else ["<region>"]
 
     def stack_outputs(self, stack: str, region: str) -> Mapping[str, str]:
-        """Return a stack's outputs; none if there is no such stack yet."""
+        """Return a stack's outputs; empty if the stack does not exist yet."""
         try:
             found = self.run("cloudformation", "describe-stacks", "--stack-name", stack, "--region", region)
-        except AwsFailed as failed:
+        except AwsCommandError as failed:
             if "does not exist" not in str(failed):
                 raise
             return {}
         if not found:
-            return _MadeUp(stack)
+            return _PlaceholderOutputs(stack)
         outputs: list[dict[str, Any]] = json.loads(found)["Stacks"][0].get("Outputs", [])
         return {one["OutputKey"]: one["OutputValue"] for one in outputs}
 
     def deploy(
         self, stack: str, template: Path, region: str, parameters: Mapping[str, str], bucket: str = ""
     ) -> Mapping[str, str]:
-        """Create or update a stack and return its outputs. bucket: where the template's zip is put, if it has one."""
+        """Create or update a stack and return its outputs. bucket: for the template's zip, if it has one."""
         if bucket:
             packaged = template.with_suffix(".packaged.yaml")
             where = ("--s3-bucket", bucket, "--s3-prefix", stack, "--output-template-file", str(packaged))
@@ -80,8 +80,8 @@ class AwsCli:
         return self.stack_outputs(stack, region)
 
 
-class _MadeUp(dict[str, str]):
-    """Outputs of a stack that is not there."""
+class _PlaceholderOutputs(dict[str, str]):
+    """The outputs of a stack that does not exist, for a dry run."""
 
     def __init__(self, stack: str) -> None:
         super().__init__()

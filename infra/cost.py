@@ -1,4 +1,4 @@
-"""`python -m infra.cost` writes docs/cost.md's tables from list prices: one table, and a test keeps the page in step."""
+"""`python -m infra.cost` writes the tables in docs/cost.md from list prices; a test checks that the page is up to date."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from infra.edge.imported import ROOT
+from infra.edge.dependencies import ROOT
 
 PAGE = ROOT / "docs" / "cost.md"
 BEGIN, END = "<!-- computed: python -m infra.cost -->", "<!-- end -->"
@@ -29,32 +29,32 @@ PRICES: Mapping[str, tuple[float, str]] = {
     "CloudWatch, GB of log lines": (0.50, "taken in, once"),
     "CloudWatch, metric-month": (0.30, "first 10,000"),
 }
-"""Dollars for one, of us-east-1, and what is to be known of it."""
+"""Price in dollars in us-east-1, and a note."""
 
 MEMORY_GB = 0.5
 EXCHANGE_SECONDS, EDGE_SECONDS = 0.060, 0.020
-"""Billed for a warm exchange (two waves of DynamoDB, KMS beside the second) and a warm call (one wave). Assumed."""
+"""Billed for a warm exchange (two DynamoDB round trips, KMS beside the second) and a warm call (one). Assumed."""
 ANSWER_GB = 10e3 / 1e9
-"""Of a call's answer, assumed."""
+"""The size of a call's response. Assumed."""
 EXCHANGE_LOG_GB = 1.4e3 / 1e9
-"""Two lines of ours and three of Lambda's."""
+"""Two of our log lines and three of Lambda's."""
 EDGE_LOG_GB = 0.3e3 / 1e9
-"""Lambda's own three lines of a call; ours is written for a refusal alone."""
+"""Lambda's own three log lines; ours is written only for a refusal."""
 AUDIT_GB = 1738 / 1e9
-"""Of a token that was issued to GitHub Actions; kept for ever (docs/data-model.md)."""
+"""The audit event of a token issued to GitHub Actions; kept for ever (docs/data-model.md)."""
 MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """What something takes of something that has a price, each time. what: for people."""
+    """One cost of an operation. what: for the table. price: a name in PRICES. count: units per operation."""
 
     what: str
     price: str
     count: float
 
     def dollars(self) -> float:
-        """Return what a million times cost."""
+        """Return the cost of a million operations."""
         return PRICES[self.price][0] * self.count * MILLION
 
 
@@ -67,7 +67,7 @@ TOKEN = (
     Term("KMS, one signature", "KMS, ECC signature", 1),
     Term("CloudWatch, log lines (1.4 KB)", "CloudWatch, GB of log lines", EXCHANGE_LOG_GB),
 )
-"""One token for an identity token of GitHub Actions, the grant named (docs/data-model.md counts its units)."""
+"""One token for a GitHub Actions identity token, with the grant named (docs/data-model.md counts its units)."""
 CALL = (
     Term("CloudFront, request", "CloudFront, HTTPS request", 1),
     Term("CloudFront, the answer (10 KB)", "CloudFront, GB to the internet", ANSWER_GB),
@@ -77,21 +77,21 @@ CALL = (
     Term("DynamoDB, two counters (2 units)", "DynamoDB, write unit", 2),
     Term("CloudWatch, log lines (0.3 KB)", "CloudWatch, GB of log lines", EDGE_LOG_GB),
 )
-"""One call that is admitted; the grant has no `total`."""
-STANDING = (
+"""One admitted call under a grant without a `total`."""
+FIXED = (
     Term("4 KMS keys", "KMS, key-month", 4 / MILLION),
     Term("2 provider keys", "Secrets Manager, secret-month", 2 / MILLION),
     Term("20 metrics (5 keys, 4 outcomes)", "CloudWatch, metric-month", 20 / MILLION),
 )
-"""What a month costs though nobody calls."""
+"""The monthly cost without any calls."""
 
 
 def total(terms: Iterable[Term]) -> float:
-    """Return what a million times cost, or a month."""
+    """Return the cost of a million operations, or of a month for FIXED."""
     return sum(term.dollars() for term in terms)
 
 
-def computed() -> str:
+def tables() -> str:
     """Return the page's tables."""
     largest = {name: max(terms, key=Term.dollars) for name, terms in (("token", TOKEN), ("call", CALL))}
     ratios = [
@@ -106,12 +106,12 @@ def computed() -> str:
         f"\nThe largest term is **{largest['token'].what}**, {share['token']:.0%}.\n",
         "### A million calls\n",
         *_table(CALL),
-        f"\nThe largest term is **{largest['call'].what}**, {share['call']:.0%}; {_of_dynamodb():.0%} is DynamoDB.\n",
+        f"\nThe largest term is **{largest['call'].what}**, {share['call']:.0%}; {_dynamodb_share():.0%} is DynamoDB.\n",
         "### Both together\n",
         "| Calls with each token | $ a million calls, their tokens in it | Of that, tokens |\n|---|---|---|",
         *ratios,
         "\n### A month without a call\n",
-        *_table(STANDING),
+        *_table(FIXED),
         f"\nThe audit of a million tokens takes {AUDIT_GB * MILLION:.2f} GB, which is ${AUDIT_GB * MILLION * audit:.2f} more.\n",
         "### Prices\n",
         "| | $ | |\n|---|---|---|",
@@ -120,7 +120,7 @@ def computed() -> str:
     return "\n".join(parts)
 
 
-def _of_dynamodb() -> float:
+def _dynamodb_share() -> float:
     return sum(term.dollars() for term in CALL if term.price.startswith("DynamoDB")) / total(CALL)
 
 
@@ -133,18 +133,18 @@ def _table(terms: Sequence[Term]) -> list[str]:
     return ["| | $ |\n|---|---|", *rows, f"| **together** | **{total(terms):.2f}** |"]
 
 
-def written(page: str) -> str:
-    """Return the page with its tables computed anew; raises ValueError if it has no place for them."""
+def update(page: str) -> str:
+    """Return the page with its tables computed again; raises ValueError if it has no markers for them."""
     before, _, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
         raise ValueError(f"the page has no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n\n{computed()}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
 
 
 def main() -> int:
-    """Write the page's tables."""
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Update the page's tables."""
+    PAGE.write_text(update(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

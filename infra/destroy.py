@@ -1,4 +1,4 @@
-"""`make destroy STAGE=…`: takes the doors away. What was decided, recorded and stored stays, and is said how to remove it."""
+"""`make destroy STAGE=…`: deletes broker, administration and edge. Tables, keys and logs stay; it prints how to remove them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import argparse
 import os
 import sys
 
-from infra.aws_cli import AwsCli, AwsFailed
+from infra.aws_cli import AwsCli, AwsCommandError
 from infra.stage import EDGE_REGION, Stage
 
 _LEFT = """\
 What is left, and how to remove it for good:
-- the edge's function, once CloudFront has taken its replicas back (some hours):
+- the edge's function, once CloudFront has removed its replicas (some hours):
     aws lambda delete-function --function-name {prefix}-edge --region {edge_region}
-- provider keys, a secret each:
+- the provider keys, one secret each:
     aws secretsmanager list-secrets --filters Key=name,Values={prefix}/ --region {region}
     aws secretsmanager delete-secret --secret-id {prefix}/NAME --recovery-window-in-days 30 --region {region}
-- tables and keys ({prefix}-tables, {prefix}-keys): switch their protection off, delete the stacks, then each table and
-  key. Without the keys no backup can be read and no token was ever yours:
+- tables and keys ({prefix}-tables, {prefix}-keys): turn off their protection, delete the stacks, then each table and
+  key. Without the keys, no backup can be read and no issued token can be verified:
     aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {prefix}-tables --region {region}
     aws dynamodb update-table --no-deletion-protection-enabled --table-name {prefix}-control --region {region}
     aws kms schedule-key-deletion --pending-window-in-days 30 --key-id ID --region {region}
@@ -26,7 +26,7 @@ What is left, and how to remove it for good:
 
 
 def destroy(stage: Stage, aws: AwsCli) -> None:
-    """Delete the stacks of the doors, the edge's first; raises AwsFailed."""
+    """Delete the stacks of broker, administration and edge, the edge's first; raises AwsCommandError."""
     for name, region in (("edge", EDGE_REGION), ("public", stage.region), ("admin", stage.region)):
         named = ("--stack-name", stage.stack(name), "--region", region)
         aws.run("cloudformation", "delete-stack", *named)
@@ -34,19 +34,23 @@ def destroy(stage: Stage, aws: AwsCli) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Destroy the stage that the arguments name, twice."""
-    parser = argparse.ArgumentParser(prog="python -m infra.destroy", description="Take a stage's doors away.")
+    """Destroy a stage, whose name is given twice."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.destroy", description="Delete a stage's broker, administration and edge."
+    )
     parser.add_argument("stage")
     parser.add_argument("--region", default=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", ""))
-    parser.add_argument("--confirm", default="", help="the stage's name again")
-    parser.add_argument("--show", action="store_true", help="show the commands and run none")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--confirm", default="", help="the stage's name again, to confirm")
+    parser.add_argument("--show", action="store_true", help="print the commands without running them")
+    options = parser.parse_args(arguments)
     try:
-        stage = Stage.read(asked.stage, asked.region)
-        if asked.confirm != stage.name and not asked.show:
-            raise ValueError(f"every caller of {stage.prefix} would be refused at once: say CONFIRM={stage.name}, too")
-        destroy(stage, AwsCli(shown_only=asked.show))
-    except (AwsFailed, OSError, ValueError) as fault:
+        stage = Stage.read(options.stage, options.region)
+        if options.confirm != stage.name and not options.show:
+            raise ValueError(
+                f"this would refuse every caller of {stage.prefix} at once: to confirm, set CONFIRM={stage.name}"
+            )
+        destroy(stage, AwsCli(dry_run=options.show))
+    except (AwsCommandError, OSError, ValueError) as fault:
         sys.stderr.write(f"error: {fault}\n")
         return 1
     named = {"prefix": stage.prefix, "region": stage.region, "edge_region": EDGE_REGION}

@@ -1,4 +1,4 @@
-"""`make package`: builds everything that is deployed into dist/, the same byte for byte of the same source and wheels."""
+"""`make package`: builds everything that is deployed into dist/, byte for byte the same from the same source and wheels."""
 
 from __future__ import annotations
 
@@ -10,56 +10,58 @@ from pathlib import Path
 
 from infra import broker_zip
 from infra.edge import __main__ as edge
-from infra.edge.imported import ROOT
+from infra.edge.dependencies import ROOT
 from infra.edge.wheels import PYTHON
 
 OUT = ROOT / "dist"
-PLAIN = ("artefacts", "tables", "keys", "logs")
-"""Templates that are deployed as they are written."""
+UNCHANGED = ("artefacts", "tables", "keys", "logs")
+"""Templates that are deployed as they are."""
 ZIP_LIMIT = 50 * 1024 * 1024
-"""Bytes of a zip that Lambda takes."""
+"""Lambda's limit, in bytes."""
 
 
 def build_edge(out: Path, wheels: Path, config: Path) -> None:
-    """Write `out/edge/edge.zip`, in which this file is baked, and the template that deploys it as a version of its own.
+    """Write `out/edge/edge.zip` with this configuration, and the template that deploys it as a new version.
 
-    Raises ValueError if the file is no use.
+    Raises ValueError if the configuration is invalid.
     """
     target = out / "edge" / "edge.zip"
     if edge.main([str(target), "--config", str(config), "--wheels", str(wheels)]):
-        raise ValueError(f"{config} cannot be baked into the edge's zip")
+        raise ValueError(f"{config} is not a valid configuration for the edge's zip")
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     (out / "edge" / "edge.yaml").write_text(edge_template(digest), encoding="utf-8")
 
 
 def edge_template(digest: str) -> str:
-    """Return infra/edge.yaml for a zip of this digest. CloudFormation publishes a version once for each logical name."""
+    """Return infra/edge.yaml for a zip of this digest. CloudFormation publishes one version per logical name."""
     text = (ROOT / "infra" / "edge.yaml").read_text(encoding="utf-8")
     version = f"Version{digest[:16]}"
-    for was, will in (("  Version:\n", f"  {version}:\n"), ("!Ref Version\n", f"!Ref {version}\n")):
-        text = text.replace(was, will)
+    for old, new in (("  Version:\n", f"  {version}:\n"), ("!Ref Version\n", f"!Ref {version}\n")):
+        text = text.replace(old, new)
     return text.replace("Runtime: python3.11\n", f"Runtime: python{PYTHON}\n")
 
 
 def main(arguments: list[str]) -> int:
-    """Build what is deployed and say what it is."""
+    """Build everything and print sizes and digests."""
     parser = argparse.ArgumentParser(prog="python -m infra.package", description="Build everything that is deployed.")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--wheels", type=Path, default=edge.WHEELS, help="the folder in which fetched wheels are kept")
-    parser.add_argument("--config", type=Path, default=edge.PLACEHOLDER, help="the JSON file to bake into the edge")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--wheels", type=Path, default=edge.WHEELS, help="the folder for downloaded wheels")
+    parser.add_argument(
+        "--config", type=Path, default=edge.PLACEHOLDER, help="the JSON file with the edge's configuration"
+    )
+    options = parser.parse_args(arguments)
     try:
-        broker_zip.build(asked.out, asked.wheels)
-        build_edge(asked.out, asked.wheels, asked.config)
+        broker_zip.build(options.out, options.wheels)
+        build_edge(options.out, options.wheels, options.config)
     except (OSError, ValueError, RuntimeError) as fault:
         sys.stderr.write(f"error: {fault}\n")
         return 1
-    for name in PLAIN:
-        shutil.copy(ROOT / "infra" / f"{name}.yaml", asked.out / f"{name}.yaml")
+    for name in UNCHANGED:
+        shutil.copy(ROOT / "infra" / f"{name}.yaml", options.out / f"{name}.yaml")
     for door in broker_zip.DOORS:
-        content = (asked.out / door / "deployment.zip").read_bytes()
+        content = (options.out / door / "deployment.zip").read_bytes()
         if len(content) > ZIP_LIMIT:
-            sys.stderr.write(f"error: the {door} door's zip has {len(content):,} bytes, more than Lambda takes\n")
+            sys.stderr.write(f"error: the {door} door's zip has {len(content):,} bytes, more than Lambda allows\n")
             return 1
         digest = hashlib.sha256(content).hexdigest()
         sys.stdout.write(f"{door}: {len(content):,} bytes, for Lambda's python{PYTHON}\nsha256 {digest}\n")

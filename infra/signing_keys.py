@@ -1,8 +1,7 @@
-"""`make deploy` runs this once the tables are there: lets tokens be verified with the signing keys that KMS holds.
+"""Publishes the KMS signing keys, so that their tokens are accepted. `make deploy` runs it once the tables exist.
 
-Administrators' work, done with the AWS identity of whoever deploys: the broker itself must not be able to say which keys
-tokens may be signed with. Nothing is listed anew once keys are listed, for one that is no longer listed is tainted, and
-must stay so however often this is deployed.
+It uses the deploying AWS identity: the broker itself must not decide which keys may sign tokens. Once keys are listed as
+live, the list stays: a key that is no longer listed is tainted, and must stay so however often this runs.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from chalicelib.errors import Unavailable
 
 
 def publish(jwks: Sequence[Mapping[str, str]], tables: dynamodb.Tables, live: Sequence[str] = ()) -> tuple[str, ...]:
-    """Publish keys, and list them as live unless some are listed; return the kids that are. Raises Unavailable.
+    """Publish keys, and list them as live unless some already are; return the live kids. Raises Unavailable.
 
-    live: kids to be listed whatever is listed now, and no others: a token of any other is refused from the next call on.
+    live: kids to list in place of the current ones: tokens of any other key are refused from the next call on.
     """
     published = DynamoSigningKeys(tables)
     for jwk in jwks:
@@ -36,22 +35,24 @@ def publish(jwks: Sequence[Mapping[str, str]], tables: dynamodb.Tables, live: Se
 
 
 def main(arguments: list[str]) -> int:
-    """Publish the keys that the arguments name, and say which are live."""
+    """Publish the keys and print which are live."""
     parser = argparse.ArgumentParser(prog="python -m infra.signing_keys", description="Publish the signing keys.")
     parser.add_argument("--region", required=True)
     parser.add_argument("--control", required=True, help="the name of the table `control`")
-    parser.add_argument("--live", action="append", default=[], metavar="KID", help="list this one, and none but those")
+    parser.add_argument(
+        "--live", action="append", default=[], metavar="KID", help="list this key as live, and no others (repeatable)"
+    )
     parser.add_argument("keys", nargs="+", help="the ARNs of the KMS keys")
-    asked = parser.parse_args(arguments)
-    kms: Any = clients.make("kms", asked.region)
-    tables = dynamodb.Tables(dynamodb.make_client(asked.region), asked.control, counters="", ledger="")
+    options = parser.parse_args(arguments)
+    kms: Any = clients.make("kms", options.region)
+    tables = dynamodb.Tables(dynamodb.make_client(options.region), options.control, counters="", ledger="")
     try:
-        jwks = [public_jwk(kms, key) for key in asked.keys]
-        unknown = set(asked.live) - {jwk["kid"] for jwk in jwks}
+        jwks = [public_jwk(kms, key) for key in options.keys]
+        unknown = set(options.live) - {jwk["kid"] for jwk in jwks}
         if unknown:
-            sys.stderr.write(f"error: none of these keys is {', '.join(sorted(unknown))}\n")
+            sys.stderr.write(f"error: not among these keys: {', '.join(sorted(unknown))}\n")
             return 1
-        live = publish(jwks, tables, asked.live)
+        live = publish(jwks, tables, options.live)
     except Unavailable as fault:
         sys.stderr.write(f"error: {fault.reason} ({fault.aws_code or 'no answer'})\n")
         return 1

@@ -1,4 +1,4 @@
-"""One installation, a stage: its names, where it is, and what was chosen for it in infra/stages/<stage>.json."""
+"""A stage, i.e. one installation: its names, its region, and its parameters in infra/stages/<stage>.json."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 STACKS = ("logs", "public", "admin", "edge")
-"""The stacks that parameters may be chosen for."""
+"""The stacks whose parameters a stage's file may set."""
 EDGE_REGION = "us-east-1"
-"""Where Lambda@Edge wants its function."""
+"""The region that Lambda@Edge requires."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,12}")
 _STAGES = Path(__file__).parent / "stages"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """name: e.g. `prod`. region: its home. chosen: stack -> parameter -> value, where it is not the template's default."""
+    """name: e.g. `prod`. region: the home region. parameters: by stack and name, those that differ from the template's defaults."""
 
     name: str
     region: str
-    chosen: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, name: str, region: str, directory: Path = _STAGES) -> Stage:
-        """Read what was chosen; raises ValueError that says what is wrong. region: where the file names none."""
+        """Read a stage's file; raises ValueError that says what is wrong. region: used unless the file has one."""
         if not _NAME.fullmatch(name):
             raise ValueError(
-                "a stage starts with a small letter: small letters, digits and hyphens, 13 of them at most"
+                "a stage's name has 1 to 13 lower-case letters, digits and hyphens, starting with a letter"
             )
         file = directory / f"{name}.json"
         found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         if not isinstance(found, dict) or not found.keys() <= {"region", *STACKS}:
-            raise ValueError(f"{file}: a JSON object with region, {', '.join(STACKS)} and no others")
+            raise ValueError(f"{file}: must be a JSON object with no members but region, {', '.join(STACKS)}")
         home = str(found.pop("region", region))
         if not home:
-            raise ValueError("no region is chosen: set AWS_REGION, or write it into the stage's file")
-        for stack, chosen in found.items():
-            if not isinstance(chosen, dict) or not all(isinstance(value, str) for value in chosen.values()):
-                raise ValueError(f"{file}: {stack} must be an object of texts")
+            raise ValueError("no region: set AWS_REGION, or `region` in the stage's file")
+        for stack, parameters in found.items():
+            if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
+                raise ValueError(f"{file}: {stack} must be an object of strings")
         return cls(name, home, found)
 
     @property
     def prefix(self) -> str:
-        """What every name of this installation begins with."""
+        """The prefix of every name."""
         return f"keybroker-{self.name}"
 
     def stack(self, name: str) -> str:
@@ -53,10 +53,10 @@ class Stage:
         return f"{self.prefix}-{name}"
 
     def bucket(self, account: str, region: str) -> str:
-        """Return the name of the bucket of infra/artefacts.yaml."""
+        """Return the name of the bucket in infra/artefacts.yaml."""
         return f"{self.prefix}-artefacts-{account}-{region}"
 
     @property
     def edge_log_group(self) -> str:
-        """The group that Lambda@Edge writes to, in each region that runs it."""
+        """The log group that Lambda@Edge writes to, in every region that runs the function."""
         return f"/aws/lambda/{EDGE_REGION}.{self.prefix}-edge"

@@ -1,1 +1,1 @@
-"""The edge function: the zip that Lambda@Edge runs, and what builds it."""
+"""Builds the edge function's zip, which Lambda@Edge runs."""

@@ -1,14 +1,14 @@
-"""What Lambda@Edge runs: `start.handler`. The door itself is edge.py."""
+"""The handler that Lambda@Edge is configured with, `start.handler`. It is edge.py's, imported for a quick cold start."""
 
 from __future__ import annotations
 
 import gc
 
-# What is imported stays for as long as the process lives: to look for garbage in it, again and again while it grows, is a
-# tenth of a cold start. Afterwards it is left out, and what calls leave behind is looked at once for many of them.
+# What is imported lives as long as the process, and collecting garbage repeatedly while it grows takes a tenth of a cold
+# start. It is then frozen, so that later collections look only at what calls leave behind, and run once for many calls.
 gc.disable()
 
-from edge import handler  # noqa: E402  after the line above, that is what it is for
+from edge import handler  # noqa: E402  garbage collection has to be off first
 
 gc.freeze()
 gc.set_threshold(10_000)

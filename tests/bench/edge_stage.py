@@ -18,8 +18,9 @@ from chalicelib.aws.provider_keys import SecretsManagerKeyStore
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.quota import Limit
-from infra.edge import archive, folder
 from infra.edge.__main__ import WHEELS
+from infra.edge.contents import write_contents
+from infra.edge.reproducible_zip import write_zip
 from tests.contracts import dynamodb_adapters, samples, tables_template
 from tests.contracts.verbs import BROKER, Keys, Verbs
 from tests.integration import ministack
@@ -88,8 +89,8 @@ def stage(url: str, tokens: int) -> Iterator[Stage]:
             edge_url="https://edge.example.com",
         )
         (directory / "content").mkdir()
-        folder.lay_out(directory / "content", json.dumps(config._asdict()), WHEELS)
-        archive.pack(directory / "content", directory / "edge.zip")
+        write_contents(directory / "content", json.dumps(config._asdict()), WHEELS)
+        write_zip(directory / "content", directory / "edge.zip")
         with zipfile.ZipFile(directory / "edge.zip") as packed:
             packed.extractall(directory / "task")
         _write_protect(directory / "task")

@@ -36,7 +36,7 @@ def test_what_is_chosen_in_the_example_can_be_chosen(tmp_path: Path) -> None:
     assert CHOSEN
     (tmp_path / "prod.json").write_text(CHOSEN[1])
     stage = Stage.read("prod", "", tmp_path)
-    for stack, chosen in stage.chosen.items():
+    for stack, chosen in stage.parameters.items():
         assert chosen.keys() <= cloudformation.template(stack)["Parameters"].keys(), stack
     days = cloudformation.template("logs")["Parameters"]["Days"]["AllowedValues"]
     assert int(json.loads(CHOSEN[1])["logs"]["Days"]) in days

@@ -10,16 +10,16 @@ from tests.running import ROOT
 
 def test_the_page_is_what_is_computed() -> None:
     page = cost.PAGE.read_text(encoding="utf-8")
-    assert cost.written(page) == page, "run python -m infra.cost"
+    assert cost.update(page) == page, "run python -m infra.cost"
 
 
 def test_a_page_without_a_place_for_the_tables_is_not_written() -> None:
     with pytest.raises(ValueError, match="the page has no"):
-        cost.written("# What it costs\n")
+        cost.update("# What it costs\n")
 
 
 def test_every_price_is_used_and_every_term_has_one() -> None:
-    used = {term.price for term in (*cost.TOKEN, *cost.CALL, *cost.STANDING)}
+    used = {term.price for term in (*cost.TOKEN, *cost.CALL, *cost.FIXED)}
     storage = {name for name in cost.PRICES if name.startswith("DynamoDB, GB-month")}
     assert used | storage == cost.PRICES.keys()
 

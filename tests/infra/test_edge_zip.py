@@ -21,7 +21,7 @@ import pytest
 
 from infra.edge import __main__ as command
 from infra.edge import wheels
-from infra.edge.imported import ROOT
+from infra.edge.dependencies import ROOT
 
 pytestmark = pytest.mark.slow  # it is built, with all its wheels
 
@@ -263,7 +263,9 @@ def test_what_was_given_is_baked_in(packed: Path) -> None:
 def test_without_a_file_it_is_said_loudly_and_every_call_is_put_off(tmp_path: Path) -> None:
     done = build(ROOT, tmp_path / "edge.zip")
     assert done.returncode == 0
-    assert done.stderr.startswith("WARNING: nothing is baked into this zip: deployed, it answers every call with 503.")
+    assert done.stderr.startswith(
+        "WARNING: this zip has no configuration: deployed, it responds to every call with 503."
+    )
     with zipfile.ZipFile(tmp_path / "edge.zip") as one:
         one.extractall(tmp_path / "task")
     program = """

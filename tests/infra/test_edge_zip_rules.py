@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from infra.edge import __main__ as command
-from infra.edge import archive, botocore_data, wheels
+from infra.edge import botocore_data, wheels
+from infra.edge.reproducible_zip import write_zip
 
 DATA = "botocore/data/"
 
@@ -37,7 +38,7 @@ def test_a_zip_does_not_depend_on_when_its_files_were_written_nor_in_which_order
             path.write_text(name)
         os.utime(tmp_path / folder / "sub" / "a", (1_000_000_000, 1_000_000_000 if folder == "one" else 1_500_000_000))
         (tmp_path / folder / "sub" / "b").chmod(0o600 if folder == "one" else 0o755)
-        assert archive.pack(tmp_path / folder, tmp_path / f"{folder}.zip") == 2
+        assert write_zip(tmp_path / folder, tmp_path / f"{folder}.zip") == 2
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
 
 
@@ -45,13 +46,13 @@ def test_the_newest_models_are_kept_with_all_that_is_no_data() -> None:
     services = {f"{DATA}{one}/{day}/service-2.json.gz" for one in ("dynamodb", "secretsmanager") for day in ("1", "2")}
     others = {f"{DATA}s3/1/service-2.json.gz", f"{DATA}dynamodb/2/waiters-2.json", f"{DATA}_utils.json"}
     kept = {"botocore/client.py", "botocore/cacert.pem", f"{DATA}endpoints.json", f"{DATA}partitions.json"}
-    assert botocore_data.keep(services | others | kept) == kept | {one for one in services if "/2/" in one}
+    assert botocore_data.select(services | others | kept) == kept | {one for one in services if "/2/" in one}
 
 
 def test_of_the_list_of_endpoints_two_services_are_left_in_every_partition() -> None:
     services = {name: {"endpoints": "of its own"} for name in ("dynamodb", "secretsmanager", "s3")}
     whole = {"version": 3, "partitions": [{"partition": name, "services": services} for name in ("aws", "aws-cn")]}
-    shortened = json.loads(botocore_data.shorten(json.dumps(whole).encode()))
+    shortened = json.loads(botocore_data.trim_endpoints(json.dumps(whole).encode()))
     assert [sorted(one["services"]) for one in shortened["partitions"]] == [["dynamodb", "secretsmanager"]] * 2
     assert shortened["version"] == 3
 

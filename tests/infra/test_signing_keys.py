@@ -70,7 +70,7 @@ def test_a_kid_of_none_of_the_keys_changes_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(tables, "--live", "A" * 43, key(kms)) == 1
-    assert capsys.readouterr().err == f"error: none of these keys is {'A' * 43}\n"
+    assert capsys.readouterr().err == f"error: not among these keys: {'A' * 43}\n"
     assert live_keys(tables) == []
 
 
