@@ -13,14 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from chalicelib import strict_json
 from chalicelib.admin import policy_service as administer
 from chalicelib.admin.errors import PolicyRefused
 from chalicelib.admin.policy_service import Sent
 from chalicelib.errors import Refusal, Unavailable
-from chalicelib.http.messages import ADMIN_BODY_LIMIT, read_json
+from chalicelib.http.messages import ADMIN_BODY_LIMIT
 from chalicelib.issuers.jwks import Jwks, get_json
 from chalicelib.policy import compile as policy
 from chalicelib.policy import lint
+from chalicelib.strict_json import JsonError, Rule
 from local.machine import Machine
 from local.practice import policy as practice
 
@@ -107,13 +109,10 @@ def _sent(asked: argparse.Namespace) -> Sent:
 
 
 def _claims(path: Path) -> object:
-    text = _text(path)
     try:
-        return read_json(text)
-    except (ValueError, RecursionError) as fault:
-        raise ValueError(f"{path}: not JSON: {fault}") from None
-    except Refusal as refused:
-        raise ValueError(f"{path}: {refused.description}") from None
+        return strict_json.parse(_text(path).encode("utf-8"))
+    except JsonError as error:
+        raise ValueError(f"{path}: {'' if error.rule is Rule.NAMES else 'not JSON: '}{error}") from None
 
 
 def _text(path: Path) -> str:

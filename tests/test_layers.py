@@ -19,7 +19,7 @@ RINGS = (
     {"policy"},
     {"issuers"},
     {"tokens", "models", "providers"},
-    {"audit", "patterns", "principal", "quota", "rate_limit", "revocation", "usage"},
+    {"audit", "parameters", "patterns", "principal", "quota", "rate_limit", "revocation", "strict_json", "usage"},
     {"errors"},
 )
 """The rooms of chalicelib, from the outside in: what is in one imports its own ring and those below. The doors are above."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from chalicelib import parameters, strict_json
 from chalicelib.errors import BodyTooLarge, MalformedRequest
 from chalicelib.exchange.errors import UnsupportedGrantType
+from chalicelib.parameters import RepeatedParameterError
+from chalicelib.strict_json import JsonError, Rule
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a body at most: a form needs three for some bytes of a token of 16 KiB."""
@@ -123,25 +125,17 @@ def _form(body: bytes) -> Mapping[str, object]:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=32)
     except ValueError:
         raise MalformedRequest("the body is no form") from None
-    return reject_duplicates(pairs)
+    try:
+        return parameters.unique(pairs)
+    except RepeatedParameterError as error:
+        raise MalformedRequest(str(error)) from None
 
 
 def _json(body: bytes) -> Mapping[str, object]:
     try:
-        fields = json.loads(body.decode("utf-8"), object_pairs_hook=reject_duplicates)
-    except (ValueError, RecursionError):
-        raise MalformedRequest("the body is no JSON object") from None
-    if not isinstance(fields, dict):
-        raise MalformedRequest("the body is no JSON object")
-    return fields
-
-
-def reject_duplicates(pairs: list[tuple[str, object]] | list[tuple[str, str]]) -> Mapping[str, object]:
-    """Return the members of an object or a form; raises MalformedRequest if one was sent twice."""
-    fields = dict(pairs)
-    if len(fields) != len(pairs):  # RFC 6749 section 3.2
-        raise MalformedRequest("a parameter was sent twice")
-    return fields
+        return strict_json.parse_object(body)
+    except JsonError as error:
+        raise MalformedRequest(str(error) if error.rule is Rule.NAMES else "the body is no JSON object") from None
 
 
 def _text(fields: Mapping[str, object], name: str) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
 
+from chalicelib import strict_json
 from chalicelib.errors import BodyTooLarge, MalformedRequest, Refusal
-from chalicelib.exchange import request as token_request
 from chalicelib.http.errors import NotAnAdministrator
+from chalicelib.strict_json import JsonError, Rule
 
 ADMIN_BODY_LIMIT = 8 * 1024 * 1024
 """Bytes of an administrator's body: a policy of 10,000 grants, as JSON."""
@@ -37,9 +36,9 @@ class Request:
         if len(self.body) > limit:
             raise BodyTooLarge(limit)
         try:
-            return read_json(self.body.decode("utf-8"))
-        except (ValueError, RecursionError):
-            raise MalformedRequest("the body is no JSON") from None
+            return strict_json.parse(self.body)
+        except JsonError as error:
+            raise MalformedRequest(str(error) if error.rule is Rule.NAMES else "the body is no JSON") from None
 
     def administrator(self) -> str:
         """Return the administrator's ARN, which only API Gateway's IAM authorizer sets."""
@@ -78,14 +77,3 @@ def refused(refusal: Refusal, door: str, request_id: str) -> Response:
         return Response(body, refusal.status, {**headers, "content-type": "application/problem+json"})
     described = {"error_description": refusal.description} if refusal.description else {}
     return Response({"error": refusal.error, **described, "request_id": request_id}, refusal.status, headers)
-
-
-def read_json(text: str) -> object:
-    """Return JSON; raises ValueError or RecursionError if it is none, Refusal if an object has a member twice."""
-    return json.loads(text, object_pairs_hook=token_request.reject_duplicates, parse_constant=_no_number)
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(
-        f"{name} is no number"
-    )  # NaN and Infinity are Python's, not JSON's, and no answer could repeat them

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from chalicelib.models.errors import ModelElsewhere, ModelNotText
-from chalicelib.models.json_body import Json
+
+Json = dict[str, object]
 
 _MEANS_A_MODEL = re.compile("model|fallback|deployment")
 _NOT_PLAIN = re.compile("[^!-~]")

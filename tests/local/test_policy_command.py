@@ -257,7 +257,7 @@ def test_explain_of_a_token_verifies_it_while_its_issuer_runs(running: Running, 
         ("", "not JSON: "),
         ("{", "not JSON: "),
         ("[" * 100_000, "not JSON: "),
-        ('{"a": NaN}', "not JSON: NaN is no number"),
+        ('{"a": NaN}', "not JSON: NaN is not a JSON number"),
     ],
     ids=lambda one: one[:9],
 )
