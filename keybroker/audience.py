@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from urllib.parse import urlencode
 
@@ -10,6 +9,7 @@ from keybroker import http_client
 from keybroker.broker_url import check_broker_url
 from keybroker.client import read_refusal, unusable_response
 from keybroker.errors import NotConfigured
+from keybroker.json_object import read_json_object
 
 _BROKER_AUDIENCE = re.compile(r"keybroker([.-][a-z0-9]+)*")
 """Audiences that can only be a broker's: `keybroker`, `keybroker.octo-org`."""
@@ -27,10 +27,7 @@ def discover_audience(url: str, issuer: str, *, timeout: float = 10.0) -> str:
     response = http_client.get(f"{endpoint}?{urlencode({'issuer': issuer})}", {"accept": "application/json"}, timeout)
     if response.status != 200:
         raise read_refusal(response)
-    try:
-        audience = json.loads(response.body)["audience"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        audience = None
+    audience = read_json_object(response.body).get("audience")
     if not audience or not isinstance(audience, str):
         raise unusable_response(response)
     # SECURITY: a broker that was taken over could have identity tokens issued for another service, and use them there

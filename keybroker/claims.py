@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
+
+from keybroker.json_object import read_json_object
 
 
 def unverified_claims(token: str) -> Mapping[str, object]:
     """Return a JWT's claims, to show them to its holder; empty if they cannot be read."""
     try:
         payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (ValueError, IndexError, RecursionError):
+        return read_json_object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, IndexError):
         return {}
-    return claims if isinstance(claims, dict) else {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from keybroker import http_client
 from keybroker.broker_url import check_broker_url
 from keybroker.errors import Refused, Unreachable
 from keybroker.http_client import Response
+from keybroker.json_object import read_json_object
 from keybroker.token import Token
 
 _GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -85,7 +84,7 @@ def revoke_token(url: str, access_token: str, *, timeout: float = 10.0) -> None:
 
 def read_refusal(response: Response) -> Refused:
     """Return the refusal in a response; raises Unreachable if the response is not a broker's."""
-    members = _members(response)
+    members = read_json_object(response.body)
     error, description = members.get("error"), members.get("error_description", "")
     if not error or not isinstance(error, str) or not isinstance(description, str) or response.status < 400:
         raise unusable_response(response)
@@ -112,7 +111,7 @@ def _read_token(response: Response) -> Token:
     """Return the token in a token endpoint's response; raises Refused or Unreachable."""
     if response.status != 200:
         raise read_refusal(response)
-    members = _members(response)
+    members = read_json_object(response.body)
     text, lives, scope, base_url = (members.get(name) for name in ("access_token", "expires_in", "scope", "base_url"))
     bearer = str(members.get("token_type", "")).lower() == "bearer"
     if not (bearer and text and isinstance(text, str) and isinstance(scope, str) and isinstance(base_url, str)):
@@ -120,13 +119,3 @@ def _read_token(response: Response) -> Token:
     if type(lives) is not int or lives <= 0:
         raise unusable_response(response)
     return Token(access_token=text, expires_in=lives, scope=scope, base_url=base_url)
-
-
-def _members(response: Response) -> Mapping[str, object]:
-    try:
-        members = json.loads(response.body)
-    except (ValueError, RecursionError):
-        raise unusable_response(response) from None
-    if not isinstance(members, dict):
-        raise unusable_response(response)
-    return members

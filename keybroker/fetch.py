@@ -10,10 +10,9 @@ from keybroker import client
 from keybroker.advice import advise
 from keybroker.ambient import AWS_SIGV4, Identity, find_identity
 from keybroker.errors import BUSY, KeybrokerError, Refused, Unreachable
+from keybroker.http_client import RETRY_PAUSE
 from keybroker.token import Token, TokenRequest
 
-PAUSE = (0.2, 0.8)
-"""Seconds between the two requests, at least and at most."""
 _LONGEST_RETRY_AFTER = 5
 """Seconds of a Retry-After that are waited for here; a longer one is reported to the caller."""
 
@@ -67,4 +66,4 @@ def _pause(error: KeybrokerError) -> float | None:
     if isinstance(error, Refused) and error.status < 500 and error.error != BUSY:
         return None
     wait = (error.retry_after or 0) if isinstance(error, Refused) else 0
-    return None if wait > _LONGEST_RETRY_AFTER else wait + random.uniform(*PAUSE)  # noqa: S311  no secret
+    return None if wait > _LONGEST_RETRY_AFTER else wait + random.uniform(*RETRY_PAUSE)  # noqa: S311  no secret

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from keybroker.errors import KeybrokerError, NotConfigured
 
-_KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 """Where SDKs put their key: removed from each request, since the edge refuses two different tokens."""
 
 
@@ -70,7 +70,7 @@ def _with_token(request: Any, token: str, source: TokenSource) -> Any:  # noqa: 
             f"this auth sends tokens to {edge.scheme}://{edge.netloc} only, but the request goes to {request.url.host}; "
             "if that is another address of the edge, pass it to the provider as base_url"
         )
-    for name in _KEY_HEADERS:
+    for name in KEY_HEADERS:
         request.headers.pop(name, None)
     request.headers["authorization"] = f"Bearer {token}"
     return request

@@ -28,13 +28,18 @@ def read_text(name: str) -> str:
 
 def read_json_object(name: str) -> dict[str, Any]:
     """Return the JSON object in a file; raises CommandError."""
+    return parse_json_object(read_text(name), name)
+
+
+def parse_json_object(text: str, name: str) -> dict[str, Any]:
+    """Return the JSON object in a file's text. name: the file's. Raises CommandError."""
     try:
-        found = json.loads(read_text(name))
+        members = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CommandError(LOCAL, f"{name}: not JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(members, dict):
         raise CommandError(LOCAL, f"{name}: not a JSON object")
-    return found
+    return members
 
 
 def read_secret(name: str) -> str:

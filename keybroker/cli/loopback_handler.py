@@ -14,13 +14,12 @@ from keybroker.cli import request_body
 from keybroker.cli.request_body import Body, MalformedBodyError
 from keybroker.cli.upstream import TIMEOUT, Upstream
 from keybroker.errors import KeybrokerError, Refused
+from keybroker.httpx_auth import KEY_HEADERS
 
 if TYPE_CHECKING:
     from keybroker.cli.loopback import Server
 
 _CHUNK = 64 * 1024
-_KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
-"""Where SDKs put their key."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 # RFC 9110 section 7.6.1, and the headers that are set anew for each connection.
 _HOP_BY_HOP = {
@@ -71,7 +70,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         return cast("Server", self.server)
 
     def _has_key(self) -> bool:
-        candidates = [self.headers.get(name, "") for name in _KEY_HEADERS]
+        candidates = [self.headers.get(name, "") for name in KEY_HEADERS]
         candidates += [value for name, value in parse_qsl(urlsplit(self.path).query) if name == "key"]
         key = self._server.key.encode()
         return any(hmac.compare_digest(text.rpartition(" ")[2].encode(), key) for text in candidates)
@@ -108,7 +107,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             target = f"{urlsplit(upstream.root).path}/{_without_key(rest, self._server.key)}"
             connection.putrequest(self.command, target, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in (*_HOP_BY_HOP, *_KEY_HEADERS):
+                if name.lower() not in (*_HOP_BY_HOP, *KEY_HEADERS):
                     connection.putheader(name, value)
             connection.putheader("authorization", f"Bearer {token}")
             if body.length is None:

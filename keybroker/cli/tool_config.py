@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.input_file import parse_json_object
 
 
 def merge_json(text: str, wanted: dict[str, Any], file: str) -> str:
     """Return a JSON file's text with these members set and all others kept; raises CommandError if it is not JSON."""
-    try:
-        current = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise CommandError(LOCAL, f"{file}: not JSON: {error}") from None
-    if not isinstance(current, dict):
-        raise CommandError(LOCAL, f"{file}: not a JSON object")
+    current = parse_json_object(text, file) if text.strip() else {}
     return json.dumps(_merged(current, wanted), indent=2, ensure_ascii=False) + "\n"
 
 

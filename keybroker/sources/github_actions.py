@@ -5,11 +5,11 @@ https://docs.github.com/en/actions/reference/security/oidc
 
 from __future__ import annotations
 
-import json
 from urllib.parse import urlencode
 
 from keybroker import http_client
 from keybroker.errors import IdentityError, NotConfigured, Unreachable
+from keybroker.json_object import read_json_object
 from keybroker.sources.identity_request import IdentityRequest, check_token
 from keybroker.sources.retry import get_with_retry
 
@@ -45,10 +45,7 @@ def _request(url: str, token: str) -> str:
         raise IdentityError(
             f"the GitHub runner refused to issue an identity token (HTTP {response.status}): {_PERMISSION}"
         )
-    try:
-        value = json.loads(response.body)["value"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        value = None
+    value = read_json_object(response.body).get("value")
     if not isinstance(value, str):
         raise IdentityError(f"the GitHub runner's response has no identity token ({_URL}); rerun the job")
     return check_token(value, "the response from the GitHub runner")

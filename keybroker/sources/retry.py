@@ -7,11 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from keybroker.errors import Unreachable
-from keybroker.http_client import Response
+from keybroker.http_client import RETRY_PAUSE, Response
 from keybroker.sources.identity_request import TIMEOUT
-
-PAUSE = (0.2, 0.8)
-"""Seconds between the two requests, at least and at most."""
 
 Get = Callable[[str, Mapping[str, str], float], Response]
 
@@ -24,5 +21,5 @@ def get_with_retry(get: Get, url: str, headers: Mapping[str, str]) -> Response:
         response = None
     if response is not None and response.status < 500:
         return response
-    time.sleep(random.uniform(*PAUSE))  # noqa: S311  no secret
+    time.sleep(random.uniform(*RETRY_PAUSE))  # noqa: S311  no secret
     return get(url, headers, TIMEOUT)

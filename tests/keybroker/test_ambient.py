@@ -9,16 +9,11 @@ import pytest
 
 from keybroker import IdentityError, KeybrokerError, NoIdentity, ambient, find_identity
 from keybroker.ambient import AWS_SIGV4, ON_REQUEST, SOURCES, Identity
-from tests.scripted_broker import bare_surroundings, jwt
+from tests.scripted_broker import jwt
 
 TOKEN = jwt(aud="keybroker")
 PARTS = {"__init__", "identity_request", "command", "retry"}
 """Modules that sources are made of."""
-
-
-@pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    bare_surroundings(monkeypatch)
 
 
 def test_no_identity_lists_the_sources() -> None:

@@ -11,12 +11,11 @@ import pytest
 import keybroker
 from keybroker import NoIdentity, Refused, TokenProvider
 from tests.running import Running
-from tests.scripted_broker import bare_surroundings, good, in_turn, jwt, refused, scripted
+from tests.scripted_broker import good, in_turn, jwt, refused, scripted
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    bare_surroundings(monkeypatch)
+def no_anthropic_key(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -51,16 +50,14 @@ def test_its_clients_take_it_as_credentials(running: Running, monkeypatch: pytes
     assert "hotel key card" in asyncio.run(run())
 
 
-def test_a_401_gets_one_fresh_token(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_401_gets_one_fresh_token(github_job: Running) -> None:
     """After a 401 the SDK gets one fresh token, and the call succeeds."""
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{running.issuer}/_runner/token?api-version=2.0")
-    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", running.request_token)
+    running = github_job
     provider = TokenProvider("anthropic", running.broker)
     with client_of(provider) as client:
         ask(client)
         first = provider()
-        # Blocked and let in again: tokens from before stay dead, and the edge says 401, since a fresh one helps.
+        # Revoked and restored: tokens from before stay invalid, and the edge says 401, since a fresh one helps.
         revocation = running.revoke("grant", "claude")
         assert running.administer("DELETE", f"/admin/revocations/{revocation}").status in (200, 204)
         assert "hotel key card" in ask(client)

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from keybroker import IdentityError, NoIdentity, Refused, TokenProvider, aws, exchange_signature, find_identity
+from keybroker import IdentityError, NoIdentity, Refused, TokenProvider, exchange_signature, find_identity
 from keybroker.ambient import Identity
 from tests.parts import claims_of
 from tests.running import Running, start
-from tests.scripted_broker import bare_surroundings, dropped, good, in_turn, jwt, scripted
+from tests.scripted_broker import dropped, good, in_turn, jwt, scripted
 
 ROLE = "arn:aws:iam::000000000000:role/practice-role"
 POLICY = f"""\
@@ -27,14 +27,6 @@ grants:
     scope: ["POST:/v1/chat/completions"]
     quota: {{tokens: 10000/hour, calls: 10000/minute}}
 """
-
-
-@pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    bare_surroundings(monkeypatch)
-    aws._chain.cache_clear()
-    yield
-    aws._chain.cache_clear()
 
 
 @pytest.fixture(scope="module")

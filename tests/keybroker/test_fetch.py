@@ -11,14 +11,13 @@ from keybroker import IdentityError, NoIdentity, Refused, Unreachable
 from keybroker.fetch import fetch
 from keybroker.token import TokenRequest
 from tests.running import Running, call
-from tests.scripted_broker import Handler, bare_surroundings, dropped, good, in_turn, jwt, refused, scripted
+from tests.scripted_broker import Handler, dropped, good, in_turn, jwt, refused, scripted
 
 SUBJECT = jwt(iss="https://issuer.example.com", aud="keybroker", exp=4_000_000_000)
 
 
 @pytest.fixture(autouse=True)
 def identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    bare_surroundings(monkeypatch)
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", SUBJECT)
 
 

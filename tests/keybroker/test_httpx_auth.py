@@ -16,7 +16,7 @@ import openai
 import pytest
 
 from keybroker import NotConfigured, Refused, TokenProvider
-from tests.scripted_broker import Broker, bare_surroundings, good, in_turn, jwt, refused, scripted
+from tests.scripted_broker import Broker, good, in_turn, jwt, refused, scripted
 
 Module = Any
 """httpx or httpx2."""
@@ -81,7 +81,6 @@ def edge() -> Iterator[Edge]:
 
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
-    bare_surroundings(monkeypatch)
     monkeypatch.setenv("KEYBROKER_ID_TOKEN", jwt())
     with scripted() as one:
         yield one

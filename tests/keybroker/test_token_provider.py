@@ -20,24 +20,9 @@ import pytest
 import keybroker
 from keybroker import IdentityError, NoIdentity, NotConfigured, Refused, TokenProvider
 from tests.running import ROOT, Running, start, wait_until
-from tests.scripted_broker import Script, bare_surroundings, dropped, jwt, lives, refused, scripted, when_released
+from tests.scripted_broker import Script, dropped, jwt, lives, refused, scripted, when_released
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
-
-
-@pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    bare_surroundings(monkeypatch)
-
-
-@pytest.fixture
-def job(running: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
-    """A GitHub Actions job at a running broker."""
-    monkeypatch.setenv("KEYBROKER_URL", running.broker)
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{running.issuer}/_runner/token?api-version=2.0")
-    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", running.request_token)
-    return running
 
 
 @pytest.fixture
@@ -60,7 +45,7 @@ def ask(client: openai.OpenAI) -> str:
 # One line changed
 
 
-@pytest.mark.usefixtures("job")
+@pytest.mark.usefixtures("github_job")
 def test_openai_takes_it_as_its_key() -> None:
     """OpenAI's client takes the provider as its key."""
     provider = TokenProvider("openai")
@@ -68,7 +53,7 @@ def test_openai_takes_it_as_its_key() -> None:
         assert "hotel key card" in ask(client)
 
 
-@pytest.mark.usefixtures("job")
+@pytest.mark.usefixtures("github_job")
 def test_async_openai_takes_its_async_form() -> None:
     """OpenAI's async client takes the async form."""
     provider = TokenProvider("openai")
@@ -82,15 +67,15 @@ def test_async_openai_takes_its_async_form() -> None:
     assert all("hotel key card" in asyncio.run(run()) for _ in range(2))
 
 
-@pytest.mark.usefixtures("job")
-def test_token_says_its_remaining_life(job: Running) -> None:
+@pytest.mark.usefixtures("github_job")
+def test_token_says_its_remaining_life(github_job: Running) -> None:
     """The token says what it opens, where, and for how long."""
     provider = TokenProvider("openai", grant="ci", scope="GET:/v1/models")
     token = provider.token()
-    assert (token.scope, token.base_url) == ("GET:/v1/models", f"{job.edge}/openai/v1")
+    assert (token.scope, token.base_url) == ("GET:/v1/models", f"{github_job.edge}/openai/v1")
     assert 800 < token.expires_in <= 900
     assert provider() == token.access_token
-    assert TokenProvider("anthropic").base_url == f"{job.edge}/anthropic"
+    assert TokenProvider("anthropic").base_url == f"{github_job.edge}/anthropic"
 
 
 def test_a_client_outlives_its_tokens(short_lived: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,19 +220,19 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
 # The audience, and taking back
 
 
-def test_the_identity_token_has_the_audience(job: Running) -> None:
+def test_the_identity_token_has_the_audience(github_job: Running) -> None:
     """The identity token is for the given audience."""
     with pytest.raises(Refused, match=r"audience 'elsewhere'.*KEYBROKER_AUDIENCE"):
-        TokenProvider("openai", job.broker, audience="elsewhere")()
+        TokenProvider("openai", github_job.broker, audience="elsewhere")()
 
 
-def test_a_revoked_token_is_replaced(job: Running) -> None:
+def test_a_revoked_token_is_replaced(github_job: Running) -> None:
     """A revoked token opens nothing, and the next one does."""
     provider = TokenProvider("openai")
     first = provider()
     provider.revoke()
-    assert job.complete(first).status == 403
-    assert job.complete(provider()).status == 200
+    assert github_job.complete(first).status == 403
+    assert github_job.complete(provider()).status == 200
 
 
 @pytest.mark.usefixtures("token_in_variable")
@@ -261,13 +246,13 @@ def test_without_a_token_nothing_is_revoked() -> None:
 # What it shows, and how it is copied
 
 
-@pytest.mark.usefixtures("job")
-def test_a_provider_shows_no_token(job: Running) -> None:
+@pytest.mark.usefixtures("github_job")
+def test_a_provider_shows_no_token(github_job: Running) -> None:
     """A provider's repr contains no token."""
     provider = TokenProvider("openai")
     text = provider()
     shown = repr(provider) + repr(vars(provider)) + repr(provider.token()) + repr(provider._shared._held)
-    assert repr(provider) == f"TokenProvider('openai', url='{job.broker}')"
+    assert repr(provider) == f"TokenProvider('openai', url='{github_job.broker}')"
     assert text.split(".")[2] not in shown
 
 

@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from keybroker import aws
 from keybroker.cli import admin_client
 from keybroker.cli.admin_client import AdminClient, segment
 from keybroker.cli.command_error import LOCAL, QUOTA, REFUSED, REMOTE, CommandError
@@ -16,31 +15,30 @@ from tests.running import Running
 
 
 @pytest.fixture
-def there(running: Running, monkeypatch: pytest.MonkeyPatch) -> AdminClient:
+def client(running: Running, monkeypatch: pytest.MonkeyPatch) -> AdminClient:
     for name, value in administrator(running).items():
         monkeypatch.setenv(name, value)
-    aws._chain.cache_clear()
     return AdminClient(running.broker)
 
 
-def test_lists_are_paged(there: AdminClient, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_are_paged(client: AdminClient, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list is read across all its pages, up to the wanted number of items."""
     for _ in range(5):
         running.token("3001")
     query = {"principal": running.sub("3001"), "kind": "token.issued"}
-    whole = list(there.items("/admin/audit", query))
+    whole = list(client.items("/admin/audit", query))
     assert len(whole) == 5
     monkeypatch.setattr(admin_client, "_PAGE", 2)
-    assert list(there.items("/admin/audit", query)) == whole
-    assert list(there.items("/admin/audit", query, 3)) == whole[:3]
+    assert list(client.items("/admin/audit", query)) == whole
+    assert list(client.items("/admin/audit", query, 3)) == whole[:3]
 
 
-def test_odd_ids_are_signed_as_sent(there: AdminClient) -> None:
+def test_odd_ids_are_signed_as_sent(client: AdminClient) -> None:
     """Ids and values with reserved characters are signed in the form in which they are sent."""
     for odd in ("https://ci.example|a:b c/ä", "a+b&c=d%2F", "~-_."):
-        assert list(there.items("/admin/audit", {"principal": odd})) == []
+        assert list(client.items("/admin/audit", {"principal": odd})) == []
         with pytest.raises(CommandError, match="not_found"):
-            there.get(f"/admin/principals/{segment(odd)}")
+            client.get(f"/admin/principals/{segment(odd)}")
 
 
 PROBLEM = "HTTP/1.1 {} X\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\r\n{}"
@@ -59,7 +57,7 @@ PROBLEM = "HTTP/1.1 {} X\r\ncontent-type: application/problem+json\r\ncontent-le
         (422, {"errors": [{"file": "f", "line": 3, "field": "", "text": "unwise", "rule": "covered"}]}, LOCAL, "f:3: file: unwise [--allow covered]"),
     ],
 )  # fmt: skip
-@pytest.mark.usefixtures("there")
+@pytest.mark.usefixtures("client")
 def test_refusals_have_a_line_and_an_exit_code(status: int, body: dict[str, object], code: int, line: str) -> None:
     """Each kind of refusal has its message and its exit code."""
     text = json.dumps(body)
@@ -69,7 +67,7 @@ def test_refusals_have_a_line_and_an_exit_code(status: int, body: dict[str, obje
 
 
 @pytest.mark.parametrize("body", ["<html>", "", "[" * 100_000])
-@pytest.mark.usefixtures("there")
+@pytest.mark.usefixtures("client")
 def test_without_json_it_is_not_a_broker(body: str) -> None:
     """A response that is not JSON is reported as not coming from a broker."""
     with serving(PROBLEM.format(200, len(body), body).encode()) as server, pytest.raises(CommandError) as caught:

@@ -15,7 +15,6 @@ from keybroker.cli.loopback import Loopback
 from keybroker.cli.upstream import Upstream
 from keybroker.token_provider import TokenProvider
 from tests.keybroker.cli.canned_server import SECONDS, CannedServer, serving
-from tests.keybroker.cli.keybroker_command import job
 from tests.running import Running
 
 
@@ -26,11 +25,9 @@ def edge() -> Iterator[CannedServer]:
 
 
 @pytest.fixture
-def provider(running: Running, edge: CannedServer, monkeypatch: pytest.MonkeyPatch) -> TokenProvider:
+def provider(github_job: Running, edge: CannedServer) -> TokenProvider:
     """A provider of real tokens, for an edge that is this test's own."""
-    for name, value in job(running).items():
-        monkeypatch.setenv(name, value)
-    return TokenProvider("openai", running.broker, base_url=f"{edge.url}/prefix/openai/v1")
+    return TokenProvider("openai", github_job.broker, base_url=f"{edge.url}/prefix/openai/v1")
 
 
 @pytest.fixture
