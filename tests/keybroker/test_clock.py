@@ -10,8 +10,8 @@ from keybroker.clock import Timestamp
     ("end", "wanted"),
     [
         (Timestamp(160.0, 1060.0), 60.0),
-        (Timestamp(160.0, 500.0), 60.0),  # somebody set the wall clock back
-        (Timestamp(101.0, 4600.0), 3600.0),  # the machine slept for an hour, and its steady clock with it
+        (Timestamp(160.0, 500.0), 60.0),  # the wall clock was set back
+        (Timestamp(101.0, 4600.0), 3600.0),  # the machine slept for an hour, and its monotonic clock stopped
         (Timestamp(100.0, 1000.0), 0.0),
     ],
 )

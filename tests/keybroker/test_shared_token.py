@@ -34,7 +34,7 @@ def test_fifty_threads_get_their_own_error(source: Source) -> None:
     errors = together(50, source.get)
     assert {str(one) for one in errors} == {"invalid_target: no grant (request r-1)"}
     assert len({id(one) for one in errors}) == 50
-    assert source.fetched < 50  # whoever comes after the refusal asks for itself
+    assert source.fetched < 50  # a thread that comes after the refusal sends a request of its own
 
 
 def test_fifty_threads_replace_a_token_once(source: Source) -> None:

@@ -68,7 +68,7 @@ def test_a_token_near_its_end_bridges_an_outage(
     assert "token-1" not in caplog.text
     source.now += REST[1]
     source.release.clear()
-    assert source.get() == "token-1"  # the next attempt is under way, and nobody waits for it
+    assert source.get() == "token-1"  # the next attempt is under way in the background
     source.release.set()
 
 

@@ -53,7 +53,7 @@ def _watch(terminal: int, typed: dict[str, str]) -> str:
             continue
         try:
             read = os.read(terminal, 4096)
-        except OSError:  # how Linux says that nobody holds the other end any more
+        except OSError:  # how Linux reports that the other end is closed
             return shown
         if not read:
             return shown

@@ -39,7 +39,7 @@ def silent() -> Iterator[str]:
 
 @pytest.fixture
 def self_signed(tmp_path: Path) -> Iterator[str]:
-    """A server with a certificate that nobody vouches for; gives its URL."""
+    """A server with a self-signed certificate; yields its URL."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
     now = datetime.now(UTC)
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
