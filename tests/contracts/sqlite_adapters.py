@@ -18,11 +18,14 @@ from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
 from tests.contracts.adapters import Adapters
 
+_IN_MEMORY = Path("/dev/shm")  # a directory of the test's own is made in it
+"""Where Linux keeps files in memory. A rule is the same there, and no commit waits for a disk that tests share."""
+
 
 @contextmanager
 def made() -> Iterator[Adapters]:
     """Make a state file with its adapters, and remove it."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as directory:
         path = Path(directory) / "state.db"
         StateFile.create(path)
         state = StateFile(path, durable=False)
