@@ -18,7 +18,7 @@ from chalicelib.edge import token as call_token
 from chalicelib.edge.call import Admitted, Call
 from chalicelib.edge.errors import NoPage, PageMethod
 from chalicelib.errors import InternalFault, Refusal
-from chalicelib.models import body as call_body
+from chalicelib.models.body import CallBody
 from chalicelib.providers import paths as call_path
 
 _WELL_KNOWN = "/.well-known/"
@@ -60,7 +60,7 @@ def _handle(request: dict[str, Any], ports: Ports) -> dict[str, Any]:
     call_headers.check(headers, method)
     call_query.check(query)
     # SECURITY: the address is CloudFront's own finding, no header's (test_edge.py).
-    token, body = call_token.find(headers, query), call_body.of(request)
+    token, body = call_token.find(headers, query), CallBody.from_request(request)
     call = Call(token, key, method, path, request["clientIp"], body, query)
     admitted = admission.admit(call, ports.edge, ports.clock())
     return _send_on(request, admitted)
@@ -80,7 +80,7 @@ def _send_on(request: Mapping[str, Any], admitted: Admitted) -> dict[str, Any]:
     # SECURITY: where the call goes is the key's own, never the request's; what could carry the token or spoof an
     # address is taken off before the key is put on (test_edge_headers.py).
     host, protocol, domain, port = _origin(admitted.key.origin)
-    headers = call_headers.passed_on(request["headers"])
+    headers = call_headers.forwarded(request["headers"])
     headers["host"] = [{"key": "Host", "value": host}]
     headers[admitted.key.header] = [{"key": admitted.key.header, "value": admitted.key.reveal()}]
     custom: dict[str, Any] = {

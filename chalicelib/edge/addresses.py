@@ -1,4 +1,4 @@
-"""Whether a caller's address is among those that a grant admits."""
+"""Whether a caller's IP address is among those that a grant admits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ipaddress
 def is_within(address: str, networks: tuple[str, ...]) -> bool:
     """Whether an address is in one of the networks; an IPv4 address mapped into IPv6 is the IPv4 address.
 
-    One with a zone (`%eth0`) is in none: it says something on one machine's link only.
+    An address with a zone (`%eth0`) is in none: it has a meaning on one machine's link only.
     """
     try:
         found = ipaddress.ip_address(address)

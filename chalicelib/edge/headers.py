@@ -1,4 +1,4 @@
-"""The headers of a call: which go on to the provider. All that do go on as they were sent."""
+"""The headers of a call: which of them go on to the provider, each as it was sent."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ Headers = dict[str, list[dict[str, str]]]
 """CloudFront's form: lower-case name -> every value, each with the name as it was sent."""
 
 TOKEN_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
-"""Where a token may arrive. All of them are taken off every request."""
+"""Where a token may arrive. All of them are removed from every request."""
 
 _OAUTH_FLAG = "oauth-2025-04-20"
 """Anthropic's SDK sets it beside an exchanged token; with a real key it does not belong there."""
 _OF_ONE_HOP = frozenset({"connection", "keep-alive", "te", "trailer", "upgrade"})
-"""Transfer-Encoding is CloudFront's own business, and not for us to touch."""
-_CLAIMS_OF_A_PROXY = frozenset(
+"""Headers of one hop (RFC 9110 section 7.6.1). Transfer-Encoding is left to CloudFront."""
+_PROXY_CLAIMS = frozenset(
     {"forwarded", "x-real-ip", "true-client-ip", "client-ip", "x-client-ip", "x-cluster-client-ip", "x-remote-ip"}
     | {"x-remote-addr", "cf-connecting-ip", "fastly-client-ip", "x-original-forwarded-for", "x-envoy-external-address"}
     | {"x-azure-clientip", "x-azure-socketip", "x-host", "x-original-host", "x-original-url", "x-rewrite-url"}
 )
-_CLAIMED_PREFIXES = ("x-forwarded-", "cloudfront-", "x-amzn-", "proxy-")
+_PROXY_PREFIXES = ("x-forwarded-", "cloudfront-", "x-amzn-", "proxy-")
 _METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 _READ_ONLY = frozenset(
     {"accept-encoding", "cdn-loop", "content-length", "transfer-encoding", "via"}
     | {"if-modified-since", "if-none-match", "if-range", "if-unmodified-since"}
 )
-"""CloudFront answers 502 if a function takes one of these away."""
+"""CloudFront answers 502 if a function removes one of these."""
 
 
 def check(headers: Headers, method: str) -> None:
-    """Raise MethodOverride if a header says that the method is another than it is."""
-    # SECURITY: a scope is for a method; what the provider would take for another one is not sent
+    """Raise MethodOverride if a header names another method than the request's."""
+    # SECURITY: a scope is for a method; a call that the provider would take for another method is not sent
     # (test_a_method_is_not_overridden).
     said = (header["value"].strip().upper() for name in _METHOD_OVERRIDES for header in headers.get(name, ()))
     if any(one != method for one in said):
         raise MethodOverride("a header")
 
 
-def passed_on(headers: Headers) -> Headers:
-    """Return the headers that go on: none that could carry the token, spoof an address or mean this hop only."""
+def forwarded(headers: Headers) -> Headers:
+    """Return the headers to send on: none that could carry the token, spoof an address or concern this hop only."""
     named = (name.strip().lower() for header in headers.get("connection", ()) for name in header["value"].split(","))
     of_this_hop = frozenset(named) - _READ_ONLY
     kept: Headers = {}
@@ -56,11 +56,11 @@ def passed_on(headers: Headers) -> Headers:
 @functools.lru_cache(maxsize=1024)
 def _is_dropped(name: str) -> bool:
     taken = name in TOKEN_HEADERS or name in _METHOD_OVERRIDES
-    return taken or name in _OF_ONE_HOP or name in _CLAIMS_OF_A_PROXY or name.startswith(_CLAIMED_PREFIXES)
+    return taken or name in _OF_ONE_HOP or name in _PROXY_CLAIMS or name.startswith(_PROXY_PREFIXES)
 
 
 def _without_oauth_flag(values: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Take one flag off `anthropic-beta` and leave everything else of it as it was sent."""
+    """Remove one flag from `anthropic-beta`, and leave the rest as it was sent."""
     kept = []
     for header in values:
         flags = header["value"].split(",")

@@ -1,4 +1,4 @@
-"""The query of a call: it goes on as it was sent, but for a token in it."""
+"""The query of a call: it goes on as it was sent, without the token."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ def values(query: str, name: str) -> list[str]:
 
 
 def without(query: str, name: str) -> str:
-    """Return the query without a parameter, and otherwise byte for byte as it was."""
+    """Return the query without a parameter, otherwise byte for byte as it was."""
     return "&".join(piece for piece in query.split("&") if _name(piece) != name)
 
 
 def check(query: str) -> None:
-    """Raise MethodOverride if a parameter says that the method, or a header, is another than it is."""
-    # SECURITY: a scope is for a method; what the provider would take for another one is not sent
+    """Raise MethodOverride if a parameter names another method than the request's, or sets a header."""
+    # SECURITY: a scope is for a method; a call that the provider would take for another method is not sent
     # (test_a_method_is_not_overridden).
     if query and any(_name(piece).lower() in _OVERRIDES for piece in query.split("&")):
         raise MethodOverride("the query")
 
 
 def to_provider_form(query: str, token_parameter: str, token: str) -> str:
-    """Return the query that goes on to a provider. token_parameter: where its token may be, "" for nowhere.
+    """Return the query that goes on to a provider.
 
-    Raises TwoTokens if another token than this one is there, TokenInQuery if this one is where none may be.
+    token_parameter: the parameter that may hold the token, "" if the provider takes none there.
+    Raises TwoTokens if it holds another token than this one, TokenInQuery if this one is in a query that may not hold it.
     """
     if not query:
         return query

@@ -1,4 +1,4 @@
-"""How the edge says no: one body that every SDK shows, with headers that stop useless retries."""
+"""The edge's response to a refused call: one body that every SDK shows, and headers that stop useless retries."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _KINDS = {
     503: ("api_error", "UNAVAILABLE"),
     504: ("api_error", "DEADLINE_EXCEEDED"),
 }
-_OURS = ("api_error", "INTERNAL")
+_INTERNAL = ("api_error", "INTERNAL")
 _NOT_QUOTABLE = re.compile(r"[^\x20-\x7e]|\\")
 WORTH_WAITING = 60
 """Seconds: a quota that opens later than this is not worth a retry by an SDK."""
 
 
 def body(refusal: Refusal, request_id: str) -> str:
-    """Return the JSON that OpenAI's, Anthropic's and Google's SDKs each find their own members in."""
-    kind, status = _KINDS.get(refusal.status, _OURS)
+    """Return a JSON body with the members that OpenAI's, Anthropic's and Google's SDKs each look for."""
+    kind, status = _KINDS.get(refusal.status, _INTERNAL)
     error = {
         "message": f"{refusal.description or refusal.error} (request {request_id})",
         "type": kind,
@@ -44,7 +44,7 @@ def body(refusal: Refusal, request_id: str) -> str:
 
 
 def headers(refusal: Refusal, request_id: str, edge_url: str = "") -> dict[str, str]:
-    """Return the headers that go with it. edge_url: where the edge's metadata is, "" if that is not known.
+    """Return the headers that go with the body. edge_url: the edge's own URL, "" if it is not known.
 
     WWW-Authenticate is RFC 6750's (section 3) with RFC 9728's (section 5.1) member.
     """

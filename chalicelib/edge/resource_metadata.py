@@ -1,4 +1,4 @@
-"""What the edge says of itself to those who look for where its tokens come from (RFC 9728)."""
+"""The edge's protected resource metadata, which names the broker as what issues its tokens (RFC 9728)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ PATH = "/.well-known/oauth-protected-resource"
 
 
 def url(edge_url: str) -> str:
-    """Return where it is."""
+    """Return the URL of the metadata."""
     return edge_url + PATH
 
 
 def document(edge_url: str, broker_url: str) -> dict[str, object]:
-    """Return it: the edge as the resource, the broker as what issues tokens for it."""
+    """Return the metadata: the edge as the resource, the broker as its authorization server."""
     return {
         "resource": edge_url,
         "authorization_servers": [broker_url],

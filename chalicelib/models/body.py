@@ -16,16 +16,32 @@ from chalicelib.models.errors import BodyCut, BodyNotShown
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CallBody:
-    """What the edge was shown. encoded: the body in base64, None if it was not shown. truncated: there is more of it.
-
-    content_types, content_encodings: the values of these headers. header_names: of all headers, in lower case.
-    """
+    """What the edge was shown of a call's body, and what the headers say of it."""
 
     encoded: str | None = None
+    """The body in base64, None if it was not shown."""
     truncated: bool = True
+    """Whether there is more of it than was shown."""
     content_types: tuple[str, ...] = ()
+    """The values of `Content-Type`."""
     content_encodings: tuple[str, ...] = ()
+    """The values of `Content-Encoding`."""
     header_names: tuple[str, ...] = ()
+    """The names of all headers, in lower case."""
+
+    @classmethod
+    def from_request(cls, request: Mapping[str, Any]) -> CallBody:
+        """Return the body of the `request` of an origin-request event."""
+        headers, body = request["headers"], request.get("body")
+        shown: Mapping[str, Any] = body if isinstance(body, Mapping) and body.get("encoding") == "base64" else {}
+        data = shown.get("data")
+        return cls(
+            encoded=data if isinstance(data, str) else None,
+            truncated=not isinstance(data, str) or shown.get("inputTruncated") is not False,
+            content_types=_values(headers, "content-type"),
+            content_encodings=_values(headers, "content-encoding"),
+            header_names=tuple(headers),
+        )
 
     def __repr__(self) -> str:
         # SECURITY: what callers send to a model is theirs (test_a_body_is_not_printed).
@@ -46,21 +62,7 @@ class CallBody:
 
 
 NOT_SHOWN = CallBody()
-"""For calls whose body does not matter: where a grant limits models, it is refused."""
-
-
-def of(request: Mapping[str, Any]) -> CallBody:
-    """Return the body of the `request` of an origin-request event."""
-    headers, body = request["headers"], request.get("body")
-    shown: Mapping[str, Any] = body if isinstance(body, Mapping) and body.get("encoding") == "base64" else {}
-    data = shown.get("data")
-    return CallBody(
-        encoded=data if isinstance(data, str) else None,
-        truncated=not isinstance(data, str) or shown.get("inputTruncated") is not False,
-        content_types=_values(headers, "content-type"),
-        content_encodings=_values(headers, "content-encoding"),
-        header_names=tuple(headers),
-    )
+"""For calls whose body does not matter; a grant that limits models refuses it."""
 
 
 def _values(headers: Mapping[str, Any], name: str) -> tuple[str, ...]:

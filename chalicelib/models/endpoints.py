@@ -1,4 +1,4 @@
-"""Which endpoints a grant with `models` can open: those where `model` alone says which model runs, and where it stands.
+"""Which endpoints a grant with `models` can open: those where `model` alone says which model runs, and where it is named.
 
 What is not listed is closed to such grants: batches, files, assistants, threads, agents, fine-tuning, stored answers,
 live sessions, and everything of a provider that is not here. Paths are in the provider's own form (providers/presets.py).
@@ -16,16 +16,16 @@ JSON, FORM = "json", "form"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint. scope: `METHOD:/path`, with `{model}` where the path names it. bodies: the kinds it takes.
-
-    refused: members of the body, or `member=value`, that have it run another model. prefix: what may stand before a
-    model's name in the body.
-    """
+    """One endpoint that runs a model."""
 
     scope: str
+    """`METHOD:/path`, with `{model}` where the path names the model."""
     bodies: tuple[str, ...] = (JSON,)
+    """The kinds of body that it takes; empty if none."""
     refused: frozenset[str] = frozenset()
+    """Members of the body, or `member=value`, that have it run another model."""
     prefix: str = ""
+    """An optional prefix of a model's name in the body."""
 
 
 _SVG = frozenset({"svg", "output_format=svg"})
@@ -39,7 +39,7 @@ def _posts(base: str, names: str, *bodies: str, refused: frozenset[str] = frozen
 
 
 def _listed(path: str) -> tuple[Endpoint, ...]:
-    """The list of models, which names none; and one of them, by its id."""
+    """The list of models, whose path names none, and a single model by its id."""
     return Endpoint(f"GET:{path}", ()), Endpoint(f"GET:{path}/{{model}}", ())
 
 

@@ -78,7 +78,7 @@ class ModelNotText(
     reason="model_no_text",
     error="invalid_request",
     status=400,
-    text="the grant limits models, and a `model` is no text",
+    text="the grant limits models, and a `model` is not a string",
 ):
     """A `model` is not a string. Send one."""
 
@@ -95,12 +95,12 @@ class ModelNotAllowed(Refusal, reason="model_not_allowed", error="model_not_allo
 
 
 class ModelElsewhere(Refusal, reason="model_elsewhere", error="insufficient_scope", status=403):
-    """A part of the call besides `model` can have another model run. Leave it out."""
+    """A part of the call besides `model` can make the provider run another model. Leave it out."""
 
     def __init__(self, name: str) -> None:
         shown = name[:64] if name.isascii() and name.isprintable() else "a member with an odd name"
         super().__init__(
-            f"the grant limits models, so `{shown}` cannot be sent: it can have another model run than `model` says"
+            f"the grant limits models, so `{shown}` cannot be sent: it can make the provider run another model than `model` names"
         )
 
 

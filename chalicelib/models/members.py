@@ -1,4 +1,4 @@
-"""The members of a body that name a model, or have the provider run one that they do not name."""
+"""The members of a body that name a model, or make the provider run one that they do not name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STORED = frozenset(
 _NESTED = (dict, list)
 _READ = frozenset({"type", "tools", "definition", "input"})
 _FREE = frozenset({"parameters", "arguments", "args", "response", "metadata", "labels", "input_examples", "documents"})
-"""What a caller says freely: arguments and tags mean nothing to the provider. Nor do schemas."""
+"""Free-form members: arguments and tags, which mean nothing to the provider. So are schemas."""
 _TOOL = re.compile(
     "function|custom|namespace|programmatic_tool_calling|mcp|mcp_toolset|tool_search.*|web_search.*|web_fetch.*|x_search"
     "|file_search|code_interpreter|code_execution.*|computer.*|browser.*|bash.*|text_editor.*|memory.*"
@@ -30,9 +30,9 @@ _TOOL = re.compile(
 
 
 def named(body: Json, refused: frozenset[str]) -> tuple[str, ...]:
-    """Return every model that a body names, in itself or in an object in it; raises Refusal.
+    """Return every model that a body names, at its top or nested; raises ModelElsewhere or ModelNotText.
 
-    refused: members at its top, or `member=value`, that have another model run.
+    refused: members at its top, or `member=value`, that make the provider run another model.
     """
     for name, value in body.items():
         if name != "model" and value is not None:
@@ -47,20 +47,20 @@ def named(body: Json, refused: frozenset[str]) -> tuple[str, ...]:
 
 
 def check_name(name: str) -> None:
-    """Raise ModelElsewhere if a member, field, parameter or header besides `model` speaks of models.
+    """Raise ModelElsewhere if the name of a member, field, parameter or header other than `model` is about models.
 
-    So does one that is another spelling of a name that is looked at here.
+    Another spelling of a name that this module reads is refused as well.
     """
     if _is_odd(name):
         raise ModelElsewhere(name)
 
 
 def check_member(name: str, value: object, refused: frozenset[str]) -> None:
-    """Raise ModelElsewhere if a member at the top of a body has another model run."""
+    """Raise ModelElsewhere if a member at the top of a body makes the provider run another model."""
     check_name(name)
     plain = _plain(name)
-    says = f"{plain}={value.strip().lower()}" if isinstance(value, str) else plain
-    if plain in _STORED or not refused.isdisjoint({plain, says}):
+    with_value = f"{plain}={value.strip().lower()}" if isinstance(value, str) else plain
+    if plain in _STORED or not refused.isdisjoint({plain, with_value}):
         raise ModelElsewhere(name)
 
 
@@ -82,7 +82,7 @@ def _text(value: object) -> str:
 
 
 def _objects(body: Json) -> Iterator[Json]:
-    """Yield the body and the objects in it, but for what a caller says freely; raises Refusal."""
+    """Yield the body and the objects in it, without free-form members; raises ModelElsewhere."""
     left: list[tuple[str, object]] = [("", body)]
     while left:
         name, value = left.pop()

@@ -1,4 +1,4 @@
-"""A multipart form (RFC 7578) that every parser reads alike, or a refusal: which parser a provider has is not known."""
+"""Reads multipart forms (RFC 7578) that every parser reads alike; others are refused, for the provider's is not known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MEDIA_TYPE = re.compile(
     r'multipart/form-data[ \t]*;[ \t]*boundary=("?)(?P<boundary>[0-9a-z_.+-]{0,69}[0-9a-z])\1', _ANY_CASE
 )
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x1f\x7f]*)")
-# Names in quotes, first, and of characters that nobody escapes; no `filename*`.
+# The name comes first, in quotes, in characters that are never escaped; `filename*` is refused.
 _DISPOSITION = re.compile(
     r'form-data; ?name="(?P<name>[A-Za-z0-9_.\[\]-]+)"(?:; ?filename="(?P<filename>[^";\\]*)")?', _ANY_CASE
 )
@@ -23,29 +23,31 @@ _AS_IT_IS = ("7bit", "8bit", "binary")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One part of a form. is_file: it has a filename. is_text: its type, if it says one, is plain text."""
+    """One part of a form."""
 
     name: str
     value: bytes
     is_file: bool
+    """Whether it has a filename."""
     is_text: bool
+    """Whether its Content-Type, if it has one, is plain text."""
 
 
 def boundary_of(content_type: str) -> str | None:
-    """Return the boundary of a form's content type; None if it is no form, or says more than a boundary."""
+    """Return the boundary of a form's content type; None if it is not a form's, or has another parameter."""
     found = _MEDIA_TYPE.fullmatch(content_type)
     return found["boundary"] if found else None
 
 
 def read(content: bytes, boundary: str) -> tuple[Field, ...]:
-    """Return the form's fields in order; raises Refusal `body_no_form`."""
+    """Return the form's fields in order; raises BodyNotForm."""
     mark = b"--" + boundary.encode()
     before, *parts = (b"\r\n" + content).split(b"\r\n" + mark)
     # SECURITY: lenient parsers take a boundary wherever it stands, and skip what is before the first and after the
     # last (test_the_vectors_have_their_models_or_their_refusal).
     end = parts.pop() if parts else b""
     if before or end not in (b"--", b"--\r\n") or content.count(mark) != len(parts) + 1:
-        raise BodyNotForm("its boundary must begin it, end it, and stand nowhere but between its parts")
+        raise BodyNotForm("its boundary must start it, end it, and occur only between its parts")
     return tuple(_field(part) for part in parts)
 
 
@@ -59,11 +61,11 @@ def _field(part: bytes) -> Field:
         )
     media_type = headers.get("content-type", "text/plain")
     if media_type.lower().startswith(("multipart/", "message/")):
-        raise BodyNotForm("a part holds parts of its own")
+        raise BodyNotForm("a part is itself multipart")
     if headers.get("content-transfer-encoding", "binary").lower() not in _AS_IT_IS:
         raise BodyNotForm("a part has a transfer encoding")
     if headers.get("content-length", str(len(value))) != str(len(value)):
-        raise BodyNotForm("a part has another length than it says")
+        raise BodyNotForm("a part's Content-Length is wrong")
     is_text = _PLAIN_TEXT.fullmatch(media_type) is not None
     return Field(disposition["name"], value, disposition["filename"] is not None, is_text)
 
@@ -72,7 +74,7 @@ _KNOWN = {"content-disposition", "content-type", "content-transfer-encoding", "c
 
 
 def _headers(head: bytes) -> Mapping[str, str]:
-    """Read a part's headers, each known, on one line and there once."""
+    """Read a part's headers: each must be known, on one line, and there once."""
     try:
         start, *lines = head.decode("utf-8").split("\r\n")
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
 """Which models a call runs, read from its path and body, for grants that limit them.
 
-Which parser the provider has is not known, so whatever it might read differently is refused, and of what it might
-choose from, everything has to be allowed.
+The provider's parser is not known: a body that parsers could read differently is refused, and if parsers could choose
+between several models, all of them must be allowed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _NAME = re.compile(r"[A-Za-z0-9._:/@+~-]{1,256}")
 
 
 def models(provider: str, scope: str, query: str, body: CallBody) -> tuple[str, ...]:
-    """Return every model that a call names, at least one unless it is for a list of models; raises Refusal.
+    """Return every model that a call names: at least one, unless it asks for the list of models; raises Refusal.
 
-    scope: its `METHOD:/path`, in the provider's own form.
+    scope: the call's `METHOD:/path`, in the provider's own form.
     """
     found = model_endpoints.find(provider, scope)
     if found is None:
@@ -49,7 +49,7 @@ def models(provider: str, scope: str, query: str, body: CallBody) -> tuple[str, 
 
 
 def check(found: Iterable[str], allowed: tuple[str, ...]) -> None:
-    """Raise ModelNotAllowed unless each model is allowed, ModelUnclear if one has no plain name."""
+    """Raise ModelNotAllowed unless every model is allowed, ModelUnclear if the name of one has unusual characters."""
     for model in found:
         # SECURITY: white space, commas, escapes and dot segments mean something to some providers
         # (test_the_vectors_have_their_models_or_their_refusal).

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.edge.headers import TOKEN_HEADERS, Headers, check, passed_on
+from chalicelib.edge.headers import TOKEN_HEADERS, Headers, check, forwarded
 from chalicelib.errors import Refusal
 
 OAUTH = "oauth-2025-04-20"
@@ -58,7 +58,7 @@ def header_sets(draw: st.DrawFn) -> Headers:
 @given(header_sets())
 def test_all_but_what_must_not_goes_on_as_it_was_in_its_order(headers: Headers) -> None:
     before = {name: [dict(one) for one in values] for name, values in headers.items()}
-    found = passed_on(headers)
+    found = forwarded(headers)
     assert headers == before, "what came in is left alone"
     assert not found.keys() & NEVER
     kept = {name: values for name, values in headers.items() if name not in NEVER}
@@ -75,7 +75,7 @@ def test_the_beta_flags_go_on_in_their_order_but_for_one(headers: Headers) -> No
         return [flag.strip() for one in of.get("anthropic-beta", ()) for flag in one["value"].split(",")]
 
     left = [flag for flag in flags(headers) if flag != OAUTH]
-    found = flags(passed_on(headers))
+    found = flags(forwarded(headers))
     assert OAUTH not in found
     assert [flag for flag in found if flag] == [flag for flag in left if flag]
 
@@ -83,8 +83,8 @@ def test_the_beta_flags_go_on_in_their_order_but_for_one(headers: Headers) -> No
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(header_sets())
 def test_what_was_passed_on_would_be_passed_on_again_unchanged(headers: Headers) -> None:
-    once = passed_on(headers)
-    assert passed_on(once) == once
+    once = forwarded(headers)
+    assert forwarded(once) == once
 
 
 def test_what_connection_names_is_of_this_hop_but_for_what_cloudfront_forbids_to_take_away() -> None:
@@ -93,7 +93,7 @@ def test_what_connection_names_is_of_this_hop_but_for_what_cloudfront_forbids_to
         for name, value in {"connection": "close, X-Hop ,via,content-length", "x-hop": "1", "x-other": "2"}.items()
     }
     headers |= {name: [{"key": name, "value": "3"}] for name in ("via", "content-length")}
-    assert list(passed_on(headers)) == ["x-other", "via", "content-length"]
+    assert list(forwarded(headers)) == ["x-other", "via", "content-length"]
 
 
 @pytest.mark.parametrize("name", ["x-http-method-override", "x-http-method", "x-method-override"])

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
 from chalicelib.models import selection as model_selection
-from chalicelib.models.body import CallBody, of
+from chalicelib.models.body import CallBody
 from chalicelib.models.endpoints import FORM, JSON, MODEL_ENDPOINTS
 from chalicelib.patterns import model_matches
 from chalicelib.providers import keys as providers
@@ -189,7 +189,7 @@ def shown_by_cloudfront(**body: object) -> CallBody:
     request: dict[str, Any] = {"headers": grouped}
     if body:
         request["body"] = {"action": "read-only", "encoding": "base64", "data": "e30=", "inputTruncated": False, **body}
-    return of(request)
+    return CallBody.from_request(request)
 
 
 def test_a_body_is_read_from_cloudfront_s_event() -> None:
