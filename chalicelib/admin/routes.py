@@ -20,24 +20,24 @@ def _exact(name: str, text: str) -> Parameter:
     return Parameter(name, text, {**TEXT, "maxLength": TEXT_LIMIT})
 
 
-_DRY_RUN = Parameter("dry_run", "true: say what would happen, and change nothing", {"type": "boolean"})
+_DRY_RUN = Parameter("dry_run", "true: return what would happen, and change nothing", {"type": "boolean"})
 _PAGING = (
     Parameter(
         "limit",
-        "items on a page at most",
+        "maximum number of items on the page",
         {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT, "default": PAGE_DEFAULT},
     ),
-    _exact("after", "the `next` of a page before"),
+    _exact("after", "the `next` of the previous page"),
 )
-_ID = Parameter("principal_id", "a principal's `sub`, percent-encoded whole", location="path", required=True)
+_ID = Parameter("principal_id", "a principal's `sub`, entirely percent-encoded", location="path", required=True)
 _IF_MATCH = Parameter(
     "If-Match",
-    'the ETag of the policy that was planned against; "0" for none',
+    'the ETag of the policy that you planned against; "0" if there is none',
     {**TEXT, "pattern": '^"[0-9]{1,9}"$'},
     location="header",
     required=True,
 )
-_WINDOW = Parameter("window", "how long", {"enum": list(WINDOWS), "default": "day"})
+_WINDOW = Parameter("window", "the length of the window", {"enum": list(WINDOWS), "default": "day"})
 
 ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
@@ -47,15 +47,19 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         {200: "RevocationList"},
         revocations.revocations,
         (
-            Parameter("scope", "of this scope only", {"enum": list(SCOPES)}),
-            Parameter("in_force", "true: those that block; false: those that have ended", {"type": "boolean"}),
+            Parameter("scope", "only revocations of this scope", {"enum": list(SCOPES)}),
+            Parameter(
+                "in_force",
+                "true: only those that still block; false: only those that no longer do",
+                {"type": "boolean"},
+            ),
             *_PAGING,
         ),
     ),
     Route(
         "POST",
         "/admin/revocations",
-        "Take something back. 201: it is in force. With `dry_run`, 200: who would be cut off",
+        "Revoke something. 201: the revocation is in force. 200, with `dry_run`: who would be cut off",
         {201: "Revocation", 200: "Impact"},
         revocations.revoke,
         (_DRY_RUN, IDEMPOTENCY_KEY),
@@ -65,16 +69,16 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
         "DELETE",
         "/admin/revocations/{revocation_id}",
-        "End a revocation's block; tokens from before it stay dead",
+        "Restore what was revoked; tokens issued before the revocation stay invalid",
         {200: "RestoreAnswer"},
         revocations.restore,
-        (Parameter("revocation_id", "its `id`", location="path", required=True), _DRY_RUN),
+        (Parameter("revocation_id", "the revocation's `id`", location="path", required=True), _DRY_RUN),
         refusals=(404,),
     ),
     Route(
         "GET",
         "/admin/principals",
-        "Who did anything today or yesterday (UTC)",
+        "The principals that were active today or yesterday (UTC)",
         {200: "SeenList"},
         principals.principals,
         _PAGING,
@@ -82,7 +86,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
         "GET",
         "/admin/principals/{principal_id}",
-        "One principal: how it stands, what it did, its live tokens, its newest events",
+        "One principal: whether it is blocked, its activity, its live tokens, and its newest events",
         {200: "Principal"},
         principals.principal,
         (_ID,),
@@ -91,7 +95,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
         "POST",
         "/admin/principals/{principal_id}/pin",
-        "Bind an AWS role or user that was made again to its new unique id",
+        "Bind the ARN of a recreated AWS role or user to its new unique id",
         {200: "Pinned"},
         principals.pin,
         (_ID, _DRY_RUN),
@@ -106,24 +110,24 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         usage.usage,
         (
             _WINDOW,
-            _time("at", "a time in the window; now if left out"),
-            *(_exact(name, f"of this {name} only") for name in ("principal", "grant", "key")),
+            _time("at", "any time within the window; the default is now"),
+            *(_exact(name, f"only those of this {name}") for name in ("principal", "grant", "key")),
             *_PAGING,
         ),
     ),
     Route(
         "GET",
         "/admin/audit",
-        "Audit events, newest first; with `Accept: application/jsonl` one per line, and the next page as a Link",
+        "Audit events, newest first; with `Accept: application/jsonl` one per line, with the next page as a Link",
         {200: "EventList"},
         audit.audit,
         (
-            *(_exact(name, f"of this {name} only") for name in FILTERS if name != "kind"),
+            *(_exact(name, f"only those of this {name}") for name in FILTERS if name != "kind"),
             Parameter(
-                "kind", "of this kind only", {"type": "string", "maxLength": TEXT_LIMIT, "examples": list(KINDS)}
+                "kind", "only events of this kind", {"type": "string", "maxLength": TEXT_LIMIT, "examples": list(KINDS)}
             ),
-            _time("since", "from then on"),
-            _time("until", "before then"),
+            _time("since", "only events at or after this time"),
+            _time("until", "only events before this time"),
             *_PAGING,
         ),
         json_lines=True,
@@ -131,22 +135,25 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
         "GET",
         "/admin/audit/check",
-        "Whether there is one event for each token that was counted",
+        "Whether the audit and the counters agree on the tokens that were issued",
         {200: "Completeness"},
         audit.check,
         (
-            Parameter("window", "how long", {"enum": ["hour", "day"], "default": "day"}),
-            _time("start", "a time in the window, of the last 3 days; the newest window that is over if left out"),
+            Parameter("window", "the length of the window", {"enum": ["hour", "day"], "default": "day"}),
+            _time(
+                "start",
+                "any time within the window, at most 3 days ago; the default is the newest window that has ended",
+            ),
         ),
     ),
-    Route("GET", "/admin/keys", "The policy's keys: all that is known but their values", {200: "KeyList"}, keys.keys),
+    Route("GET", "/admin/keys", "The policy's keys, without their values", {200: "KeyList"}, keys.keys),
     Route(
         "PUT",
         "/admin/keys/{name}",
-        "Set a key's value, with where it goes; in force from the next call on, and never readable back",
+        "Set a key's value, origin and header. It is used from the next call on, and cannot be read back",
         {200: "KeyAnswer"},
         keys.set_key,
-        (Parameter("name", "a key of the policy", location="path", required=True), _DRY_RUN),
+        (Parameter("name", "the name of a key of the policy", location="path", required=True), _DRY_RUN),
         body="KeyRequest",
         refusals=(404,),
     ),
@@ -156,7 +163,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
         "PUT",
         "/admin/policy",
-        "Put a policy in force in place of the version that If-Match names. 412: another one is in force by now",
+        "Apply a policy in place of the version that If-Match names. 412: another version is in force by now",
         {200: "PolicyAnswer"},
         policy.apply_policy,
         (_IF_MATCH, _DRY_RUN),
@@ -186,7 +193,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
         "POST",
         "/admin/policy/explain",
-        "Which grants admit some claims, and what differs for each of the others",
+        "Which grants admit some claims, and for each of the others why it does not",
         {200: "Explanation"},
         policy.explain,
         body="ExplainRequest",
@@ -195,7 +202,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
         "POST",
         "/admin/policy/replay",
-        "What a policy would newly admit or refuse of what the audit has recorded",
+        "Which recorded callers a policy would newly admit or refuse",
         {200: "Replay"},
         policy.replay,
         body="PolicySent",

@@ -1,1 +1,1 @@
-"""The OpenAPI 3.1 document of both doors, made of tables. Data and pure functions; nothing is served but by one view."""
+"""The OpenAPI 3.1 document of both doors, made from their tables of routes and from JSON schemas."""

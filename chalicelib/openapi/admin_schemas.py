@@ -1,4 +1,4 @@
-"""What the administrators' door is sent and answers, as JSON Schema 2020-12: data, for openapi/document.py."""
+"""The request and response bodies of the administrators' door, as JSON Schema 2020-12."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _SPAN: Mapping[str, Schema] = {"window": {"enum": list(WINDOWS)}, "start": TIME,
 _POLICY: Schema = some_of(
     {
         "text": {**TEXT, "description": "the policy file, YAML"},
-        "file": {**TEXT, "maxLength": 1024, "description": "what to call it in faults"},
-        "allow": {"type": "array", "items": {"enum": list(RULES)}, "description": "lint rules to pass over"},
+        "file": {**TEXT, "maxLength": 1024, "description": "the file name to show in faults"},
+        "allow": {"type": "array", "items": {"enum": list(RULES)}, "description": "lint rules to allow"},
     },
     "text",
 )
 _REASON: Schema = {**TEXT, "minLength": 1, "maxLength": revocation_request.TEXT_LIMIT, "pattern": "\\S"}
-_UNTIL: Schema = {**or_null(TIME), "description": "epoch seconds, to come; null for no end"}
+_UNTIL: Schema = {**or_null(TIME), "description": "epoch seconds in the future; null for no end"}
 _REVOCATION: Mapping[str, Schema] = {
     "id": TEXT,
     "scope": {"enum": list(SCOPES)},
@@ -70,7 +70,7 @@ SCHEMAS: Mapping[str, Schema] = {
             **each(TEXT, "type", "title"),
             "status": COUNT,
             **each(TEXT, "detail", "request_id"),
-            "errors": {"type": "array", "items": _ERROR, "description": "what is wrong with a policy"},
+            "errors": {"type": "array", "items": _ERROR, "description": "the faults of a policy"},
         },
         *("type", "title", "status", "detail", "request_id"),
     ),
@@ -80,7 +80,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "RevocationRequest": some_of(
         {
             "scope": {"enum": list(SCOPES)},
-            "id": {**_REASON, "description": "URL of an issuer, name of a key or grant, `sub`, or `jti`"},
+            "id": {**_REASON, "description": "the issuer's URL, the key's or grant's name, a `sub`, or a `jti`"},
             "reason": _REASON,
             "until": _UNTIL,
         },
@@ -100,7 +100,7 @@ SCHEMAS: Mapping[str, Schema] = {
                 ),
             },
             **each(COUNT, "tokens", "calls_last_hour"),
-            "complete": {**YES, "description": "whether every event that matters was looked at"},
+            "complete": {**YES, "description": "whether all relevant events were read"},
         }
     ),
     "RestoreRehearsed": all_of({"dry_run": TRUE, **_REVOCATION, "in_force": YES, "still_blocked": YES}),
@@ -176,7 +176,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "origin": {
                 **TEXT,
                 "pattern": "^https?://[a-z0-9.-]+(:[0-9]+)?$",
-                "description": "https, a host name, and a port if it is another than 443",
+                "description": "https, a host name, and a port unless it is 443",
             },
             "header": {**TEXT, "maxLength": key_request.HEADER_LIMIT, "pattern": "^[a-z0-9!#$%&'*+.^_`|~-]+$"},
             "prefix": {**TEXT, "maxLength": key_request.PREFIX_LIMIT, "pattern": "^([!-~][ -~]*)?$"},
@@ -200,7 +200,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "fields": {
                 "type": "object",
                 "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2},
-                "description": "what differs: the old value and the new one",
+                "description": "the fields that differ: old value and new value",
             },
         }
     ),
@@ -237,4 +237,4 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "OpenApi": {"type": "object", "required": ["openapi", "info", "paths"]},
 }
-"""By name. What is answered has exactly the members that are named; what is sent has none that are not."""
+"""By name. A response has exactly the members listed here; a request has no others."""

@@ -13,20 +13,20 @@ from chalicelib.openapi.shapes import ref
 _PROBLEM = "application/problem+json"
 _LINES = "application/jsonl"
 _COMMON = {True: (400, 403, 413, 415, 431, 500, 503), False: (400, 413, 415, 431, 500, 503)}
-"""Refusals that every route can answer. Both: at the administrators' door (True), and at the public one."""
+"""Statuses of refusals that every route can answer, at the administrators' door (True) and at the public one."""
 _WHAT = {
     400: "the request is malformed",
-    403: "the request is not signed by somebody who may do this",
-    404: "there is no such thing",
+    403: "the request is not signed, or the signer may not do this",
+    404: "it does not exist",
     412: "another version is in force by now",
     413: "the body is too large",
-    415: "another content type is wanted",
-    422: "what was sent can be read, but not done; see `errors` for a policy's faults",
+    415: "the content type is not accepted",
+    422: "the request is well formed but cannot be carried out; `errors` lists a policy's faults",
     428: "If-Match is missing",
     429: "a quota is used up; see Retry-After",
-    431: "path, query and headers are over 10,240 bytes together",
-    500: "something went wrong on our side; the log has the request id",
-    503: "nothing was changed or issued; try again",
+    431: "path, query and headers together are over 10,240 bytes",
+    500: "internal error; find it in the log by its request id",
+    503: "temporarily unavailable: nothing was changed or issued; try again",
 }
 
 
@@ -44,7 +44,7 @@ def document(routes: Routes) -> dict[str, Any]:
         "info": {
             "title": "Keybroker",
             "version": "0.1.0",
-            "description": "The token endpoint, and the administration. The two are deployments of their own.",
+            "description": "The token endpoint and the administration API, which are deployed separately.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "{broker}", "variables": {"broker": {"default": "http://127.0.0.1:8080"}}}],
@@ -110,9 +110,9 @@ def _response(route: Route[Any], schema: str) -> Mapping[str, Any]:
     headers = {"x-request-id": {"schema": TEXT}}
     if route.json_lines:
         content[_LINES] = {"schema": {**TEXT, "description": "one Event per line"}}
-        headers["link"] = {"schema": {**TEXT, "description": 'rel="next": the next page, of an answer in lines'}}
+        headers["link"] = {"schema": {**TEXT, "description": 'rel="next": the next page, if the response is in lines'}}
     if route.etag:
-        headers["etag"] = {"schema": {**TEXT, "description": "the policy's version in quotes"}}
+        headers["etag"] = {"schema": {**TEXT, "description": "the policy's version, in quotes"}}
     described = "what would happen; nothing was changed" if schema == "Impact" else "done"
     return {"description": described, "headers": headers, "content": content}
 

@@ -1,4 +1,4 @@
-"""What the public door is sent and answers, as JSON Schema 2020-12: data, for openapi/document.py."""
+"""The request and response bodies of the public door, as JSON Schema 2020-12."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ _FIELD: Schema = {"type": "string", "maxLength": token_request.FIELD_LIMIT}
 _NEEDED: Schema = {**_FIELD, "minLength": 1}
 _EXCHANGE: Mapping[str, Schema] = {
     "audience": {**_NEEDED, "description": "the name of a key"},
-    "grant": {**or_null(_FIELD), "description": "the name of a grant; needed where several would admit the caller"},
-    "scope": {**or_null(_FIELD), "description": "`METHOD:/path`, separated by spaces; all of the grant's if left out"},
+    "grant": {**or_null(_FIELD), "description": "the name of a grant; required if several admit the caller"},
+    "scope": {
+        **or_null(_FIELD),
+        "description": "`METHOD:/path`, separated by spaces; the default is the grant's whole scope",
+    },
     "requested_token_type": or_null(_FIELD),
 }
 
@@ -52,7 +55,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "RevokeRequest": {
         "type": "object",
-        "properties": {"token": {**TEXT, "minLength": 1}, "token_type_hint": {"description": "passed over"}},
+        "properties": {"token": {**TEXT, "minLength": 1}, "token_type_hint": {"description": "ignored"}},
         "required": ["token"],
     },
     "Nothing": all_of({}),

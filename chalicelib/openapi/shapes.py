@@ -1,4 +1,4 @@
-"""The shapes that the published schemas are put together of (JSON Schema 2020-12)."""
+"""Building blocks of the published schemas (JSON Schema 2020-12)."""
 
 from __future__ import annotations
 
@@ -14,27 +14,34 @@ TIME: Schema = {"type": "integer", "minimum": 0, "description": "epoch seconds"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 YES: Schema = {"type": "boolean"}
 TRUE: Schema = {"const": True}
-BY_REASON: Schema = {"type": "object", "additionalProperties": COUNT, "description": "how many, by the audit's reason"}
-NEXT: Schema = {"type": ["string", "null"], "description": "send it as `after` for the next page; null at the end"}
+BY_REASON: Schema = {
+    "type": "object",
+    "additionalProperties": COUNT,
+    "description": "how many, by the reason in the audit",
+}
+NEXT: Schema = {
+    "type": ["string", "null"],
+    "description": "send this as `after` to get the next page; null on the last",
+}
 
 
 def ref(name: str) -> Schema:
-    """Return a reference to one of SCHEMAS."""
+    """Return a reference to the schema of this name."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def each(schema: Schema, *names: str) -> Mapping[str, Schema]:
-    """Return members of these names, all of one schema."""
+    """Return members with these names that all have the same schema."""
     return dict.fromkeys(names, schema)
 
 
 def or_null(schema: Schema) -> Schema:
-    """Return a schema that lets null in, too."""
+    """Return a schema that accepts null as well."""
     return {**schema, "type": [schema["type"], "null"]}
 
 
 def all_of(members: Mapping[str, Schema], **more: Any) -> Schema:  # noqa: ANN401  JSON Schema's keywords
-    """Return an object that has exactly these members."""
+    """Return an object with exactly these members."""
     return {
         "type": "object",
         "properties": dict(members),
@@ -45,15 +52,15 @@ def all_of(members: Mapping[str, Schema], **more: Any) -> Schema:  # noqa: ANN40
 
 
 def some_of(members: Mapping[str, Schema], *required: str) -> Schema:
-    """Return an object that has none but these members, and these at least."""
+    """Return an object with no other members than these, of which some are required."""
     return all_of(members, required=list(required))
 
 
 def list_of(name: str, **more: Schema) -> Schema:
-    """Return a page of one of SCHEMAS, with more members beside it."""
+    """Return a page of items of the schema of this name, with further members."""
     return all_of({**more, "items": {"type": "array", "items": ref(name)}, "next": NEXT})
 
 
 def any_of(*names: str) -> Schema:
-    """Return a schema that is one of these."""
+    """Return a schema that matches exactly one of these."""
     return {"oneOf": [ref(name) for name in names]}

@@ -29,13 +29,13 @@ HOUR, DAY = window_start("hour", NOW), window_start("day", NOW)
 MONTH = 1_793_491_200
 """1 November 2026."""
 EVENTS, USES = 200, 50
-"""What there is for administrators to look at: events of this month, and principals with their calls."""
+"""What administrators can read here: events of this month, and principals with their calls."""
 REASONS = ("quota_calls", "address_refused", "revoked_principal", "stale_principal")
 """Why a call may be refused, again and again."""
 
 Operations = Mapping[str, Callable[[], object]]
 Rows = Mapping[str, list[str]]
-"""A table: the cells behind the first, by the first."""
+"""A table: for the first cell of each row, the others."""
 
 
 @pytest.fixture
@@ -60,38 +60,40 @@ def documented(heading: str) -> Rows:
 
 
 def compare(found: Rows, said: Rows) -> None:
-    """Fail unless both are the same, and show the table as it ought to be."""
+    """Fail unless both are the same, and show the table as it should be."""
     assert found == said, "\n".join(f"| {name} | {' | '.join(cells)} |" for name, cells in found.items())
 
 
 def check(d: Deployment, heading: str, operations: Operations) -> None:
-    """Do each, count what it asks of DynamoDB, and compare that with a table of the document, but for its waves."""
+    """Run each operation, count its DynamoDB requests, and compare them with a table of the page, except its round trips."""
     found = {}
     for name, do in operations.items():
         with metered(d.tables.client) as bill:
             did = do()
         assert isinstance(did, Refusal) == name.startswith("refused"), (name, did)
         found[name] = [bill.text(), f"{bill.reads():g}", f"{bill.writes()}", f"{bill.dollars()}"]
-    compare(found, {name: [requests, *units] for name, (requests, _waves, *units) in documented(heading).items()})
+    compare(found, {name: [requests, *units] for name, (requests, _round_trips, *units) in documented(heading).items()})
 
 
-def test_calls_cost_what_the_document_says(d: Deployment) -> None:
+def test_call_costs(d: Deployment) -> None:
+    """Calls cost what the page says."""
     own, of_total, used_up = d.token(), d.token("anthropic"), d.token(repository_id="456781")
     day = counter_items.add(counter_items.items(counters("calls", "app-ci", subject(781), NOW))[1])
     write(d, d.tables.counters, [{**item_of(day), "d": {"N": "10000"}}])
     operations: Operations = {
         "admission": partial(d.call, own),
-        "admission, the grant has a `total`": partial(d.call, of_total, "anthropic"),
-        "the same, by a token from before it had": partial(d.call, d.without_total(of_total), "anthropic"),
+        "admission, grant with a `total`": partial(d.call, of_total, "anthropic"),
+        "the same, token issued before it had one": partial(d.call, d.without_total(of_total), "anthropic"),
         "refused admission": partial(d.call, own, ip="192.0.2.1"),
-        "refused admission, the grant has a `total`": partial(d.call, of_total, "anthropic", ip="192.0.2.1"),
+        "refused admission, grant with a `total`": partial(d.call, of_total, "anthropic", ip="192.0.2.1"),
         "refused by one of several limits": partial(d.call, used_up),
         "refused before state is read": partial(d.call, own + "A"),
     }
     check(d, "Calls", operations)
 
 
-def test_tokens_cost_what_the_document_says(d: Deployment) -> None:
+def test_token_costs(d: Deployment) -> None:
+    """Exchanges cost what the page says."""
     once, twice, spent = d.subject_token(), d.subject_token(), d.subject_token(repository_id="456781")
     retried, named = partial(d.exchange, once, idempotency_key="k" * 32), partial(d.exchange, grant="app-ci")
     hour, day = map(counter_items.add, counter_items.items(counters("tokens", "app-ci", subject(781), NOW)))
@@ -104,64 +106,67 @@ def test_tokens_cost_what_the_document_says(d: Deployment) -> None:
         "exchange, grant not named": d.exchange,
         "exchange, grant named, the day's first": partial(named, d.subject_token(repository_id="456780")),
         "retry with `Idempotency-Key`, not named": retried,
-        "exchange by IAM, named, its first use": d.exchange_iam,
+        "exchange by IAM, named, first use": d.exchange_iam,
         "exchange by IAM, named": d.exchange_iam,
         "refused, no grant admits, not named": partial(d.exchange, d.subject_token(ref="refs/heads/other")),
         "refused, quota used up, named": partial(named, spent),
         "refused, replayed, named": partial(named, twice),
-        "refused before it is verified, named": partial(named, twice + "A"),
+        "refused before verification, named": partial(named, twice + "A"),
         "`GET /healthz`": partial(d.ledger.find, StateQuery((EVERYTHING,), "", "", None, NOW)),
     }
     check(d, "Tokens", operations)
 
 
-def test_taking_back_costs_what_the_document_says(d: Deployment) -> None:
+def test_revocation_costs(d: Deployment) -> None:
+    """Revoking and restoring cost what the page says."""
     d.token("anthropic", repository_id="456780")
     targets = {"everything": "*", "issuer": GITHUB, "key": "openai", "grant": "app-ci", "principal": SUB, "token": "t"}
     made = {scope: d.revoke(scope, target) for scope, target in targets.items()}
     look = partial(impact.estimate, RevocationTarget("key", "anthropic"), d.revocations, d.ledger, d.usage, NOW)
     operations: Operations = {
         **{f"revoking, {scope}": partial(d.revoke, scope, target) for scope, target in targets.items()},
-        "lifting, everything, an issuer or a key": partial(d.restore, made["everything"]),
-        "lifting, a grant": partial(d.restore, made["grant"]),
-        "lifting, a principal or a token": partial(d.restore, made["principal"]),
-        "10 revocations listed": partial(d.revocations.revocations, "", "", 50),
+        "restoring, everything, an issuer or a key": partial(d.restore, made["everything"]),
+        "restoring, a grant": partial(d.restore, made["grant"]),
+        "restoring, a principal or a token": partial(d.restore, made["principal"]),
+        "list 10 revocations": partial(d.revocations.revocations, "", "", 50),
         "dry run, 1 live token": look,
     }
-    check(d, "Taking back", operations)
+    check(d, "Revoking", operations)
 
 
-def test_the_policy_and_the_keys_cost_what_the_document_says(d: Deployment) -> None:
+def test_policy_and_key_costs(d: Deployment) -> None:
+    """Changing policies and keys costs what the page says."""
     other_grant = POLICY.replace("30/hour", "31/hour")
     other_key = other_grant.replace("{provider: anthropic}", "{provider: generic}")
     operations: Operations = {
-        "a policy of 7 things, again": partial(d.apply, POLICY),
-        "the same, 1 grant differs": partial(d.apply, other_grant),
-        "the same, 1 key differs": partial(d.apply, other_key),
-        "the policy read": d.policies.current,
-        "a key set": partial(d.set_key, "openai"),
-        "2 keys listed": partial(d.control.keys, d.event("keys.read")),
-        "signing keys listed as live": d.list_signing_keys,
-        "a signing key published": d.publish_signing_key,
-        "a signing key that is not known yet, looked for": d.find_signing_key,
-        "a principal bound anew": partial(d.control.pin, ROLE, "AROAEXAMPLEEXAMPLEEX2", d.event("principal.pinned")),
+        "apply a policy of 7 entries, unchanged": partial(d.apply, POLICY),
+        "the same, 1 grant changed": partial(d.apply, other_grant),
+        "the same, 1 key changed": partial(d.apply, other_key),
+        "read the policy": d.policies.current,
+        "set a key": partial(d.set_key, "openai"),
+        "list 2 keys": partial(d.control.keys, d.event("keys.read")),
+        "list signing keys as live": d.list_signing_keys,
+        "publish a signing key": d.publish_signing_key,
+        "look up an unknown signing key": d.find_signing_key,
+        "re-pin a principal": partial(d.control.pin, ROLE, "AROAEXAMPLEEXAMPLEEX2", d.event("principal.pinned")),
     }
     check(d, "The policy and the keys", operations)
 
 
-def test_looking_costs_what_the_document_says(d: Deployment) -> None:
+def test_reading_costs(d: Deployment) -> None:
+    """Reading the audit and usage costs what the page says."""
     fill(d)
     operations: Operations = {
-        "50 events, of 200 this month": partial(d.ledger.page, Query(since=MONTH)),
+        "50 events of this month's 200": partial(d.ledger.page, Query(since=MONTH)),
         "the same, filtered": partial(d.ledger.page, Query({"request_id": "none"}, since=MONTH)),
-        "the same, and in the month before, where nothing is": partial(
+        "the same, and in the month before, which is empty": partial(
             d.ledger.page, Query({"request_id": "none"}, since=MONTH - 1)
         ),
         "usage of 50 in an hour": partial(d.usage.uses, UsageQuery("hour", HOUR)),
         "usage of 50 in a day": partial(d.usage.uses, UsageQuery("day", DAY)),
         "usage of one principal in an hour": partial(d.usage.uses, UsageQuery("hour", HOUR, principal=subject(0))),
     }
-    check(d, "Looking", operations)
+    check(d, "Reading", operations)
 
 
 def subject(number: int) -> str:
@@ -169,7 +174,7 @@ def subject(number: int) -> str:
 
 
 def fill(d: Deployment) -> None:
-    """Write what there is to look at, as the adapters would, at once."""
+    """Write what administrators read, as the adapters would, in batches."""
     event = d.event("token.issued", key="openai", principal_name="octo-org/octo-repo", claims=CLAIMS)
     events = (replace(event, id=d.new_id()) for _ in range(EVENTS))
     write(d, d.tables.ledger, [d.ledger.put(one)["Put"]["Item"] for one in events])
@@ -191,7 +196,8 @@ def item_of(update: Mapping[str, Any]) -> dict[str, Any]:
     return {**update["Key"], **dict(zip(names.values(), values.values(), strict=True))}
 
 
-def test_items_are_as_large_as_the_document_says(d: Deployment) -> None:
+def test_item_sizes(d: Deployment) -> None:
+    """Items are as large as the page says."""
     d.call(d.token())
     d.exchange_iam()
     d.exchange(d.subject_token(ref="refs/heads/other"))
@@ -207,13 +213,13 @@ def test_items_are_as_large_as_the_document_says(d: Deployment) -> None:
         "a key with a value": size_of(d.item("control", "key#openai#0", "-")),
         "a grant": size_of(d.item("control", "grant#app-ci#0", "-")),
         "the same, among its candidates": size_of(d.item("control", f"grants#{GITHUB}#openai", "app-ci")),
-        "a principal that was revoked": once,
+        "a revoked principal": once,
         "each further block": size_of(d.item("control", f"principal#{SUB}", "-")) - once,
-        "a token that was revoked": size_of(d.item("control", f"token#{'t' * 22}", "-")),
+        "a revoked token": size_of(d.item("control", f"token#{'t' * 22}", "-")),
         "the record of a revocation": size_of(d.item("control", "revocations", revoked.id)),
-        "an hour's calls, at the first": size_of(d.item("counters", f"calls#app-ci#{SUB}", hour)),
+        "an hour's calls, after the first": size_of(d.item("counters", f"calls#app-ci#{SUB}", hour)),
         "a day's calls": size_of(d.item("counters", f"calls#app-ci#{SUB}", day)),
-        "an hour's tokens, at the first": size_of(d.item("ledger", f"tokens#{SUB}", f"{hour}#app-ci")),
+        "an hour's tokens, after the first": size_of(d.item("ledger", f"tokens#{SUB}", f"{hour}#app-ci")),
         "a day's tokens": size_of(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci")),
         "the same, in the index": size_of(index_entry(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci"))),
         "a bound identity": size_of(d.item("ledger", f"pin#{ROLE}", "-")),
@@ -225,7 +231,8 @@ def test_items_are_as_large_as_the_document_says(d: Deployment) -> None:
     compare({name: [f"{size:,}"] for name, size in sizes.items()}, documented("Sizes"))
 
 
-def test_an_hour_s_calls_grow_as_the_document_says() -> None:
+def test_hour_item_growth() -> None:
+    """An hour's item grows as the page says."""
     found = {}
     for reasons in (0, 1, 2, 4):
         sizes = [size_of(item) for item in hour_of(REASONS[:reasons])]
