@@ -17,7 +17,7 @@ class QueryMalformed(
     reason="query_malformed",
     error="invalid_request",
     status=400,
-    text="ask with ?issuer=<the issuer's URL>, and nothing else",
+    text="send exactly one parameter: ?issuer=<the issuer's URL>",
 ):
     """The query of GET /audience is not one issuer. Send `?issuer=` with its URL, and nothing else."""
 

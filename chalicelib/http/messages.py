@@ -31,17 +31,22 @@ class Request:
     repeated: frozenset[str] = frozenset()
     """The names of query parameters that were sent more than once."""
 
+    @property
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key header as it was sent, None without one."""
+        return self.headers.get("idempotency-key")
+
     def json(self, limit: int) -> object:
-        """Return the body as JSON without repeated members; raises Refusal."""
+        """Return the body as JSON. limit: bytes. Raises BodyTooLarge, or MalformedRequest, also for a repeated member."""
         if len(self.body) > limit:
             raise BodyTooLarge(limit)
         try:
             return strict_json.parse(self.body)
         except JsonError as error:
-            raise MalformedRequest(str(error) if error.rule is Rule.NAMES else "the body is no JSON") from None
+            raise MalformedRequest(str(error) if error.rule is Rule.NAMES else "malformed JSON body") from None
 
     def administrator(self) -> str:
-        """Return the administrator's ARN, which only API Gateway's IAM authorizer sets."""
+        """Return the administrator's ARN, which only API Gateway's IAM authorizer sets; raises NotAnAdministrator."""
         # SECURITY: a route deployed without its authorizer has no identity, and fails closed (test_app.py).
         arn = self.identity.get("userArn")
         if not isinstance(arn, str) or not arn:

@@ -1,59 +1,59 @@
-"""The public door's answers: tokens, their revocation by who holds them, and what verifies them."""
+"""The public door's views: tokens, their revocation by their holder, and the documents that clients read."""
 
 from __future__ import annotations
 
 from chalicelib import rate_limit
-from chalicelib.exchange import exchange
 from chalicelib.exchange import request as token_request
-from chalicelib.exchange import self_revocation as holder
+from chalicelib.exchange.exchange import TokenRequest, exchange, exchange_iam
 from chalicelib.exchange.ledger import StateQuery
+from chalicelib.exchange.self_revocation import revoke_own_token
 from chalicelib.http.errors import QueryMalformed
 from chalicelib.http.messages import Request, Response
 from chalicelib.http.ports import PublicPorts
-from chalicelib.issuers import aws as aws_identity
+from chalicelib.issuers import aws
 from chalicelib.revocation import EVERYTHING, RevocationTarget
-from chalicelib.tokens import jws
+from chalicelib.tokens.jws import unverified_issuer
 from chalicelib.tokens.signer import IssuedToken
 
 _NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 _PUBLIC = {"cache-control": "public, max-age=300"}
-USUAL_AUDIENCE = "keybroker"
-"""What most policies have, and what callers ask their CI for unless they know better."""
+DEFAULT_AUDIENCE = "keybroker"
+"""The audience that most policies use, and that callers ask their CI for if they know no other."""
 
 
 def token(request: Request, ports: PublicPorts) -> Response:
-    """Exchange a subject token: RFC 8693 and RFC 7523, form and JSON."""
-    wanted = token_request.read(_sent(request))
-    return _issued(exchange.exchange(wanted, ports.broker, ports.clock(), ports.new_id))
+    """Exchange a subject token (RFC 8693, RFC 7523), as a form or JSON."""
+    return _exchange(token_request.read(_fields(request), request.request_id, request.idempotency_key), ports)
 
 
 def token_for_anthropic(request: Request, ports: PublicPorts) -> Response:
-    """Exchange as Anthropic's SDKs do by themselves: the grant comes as `federation_rule_id`."""
-    wanted = token_request.read_anthropic(_sent(request), "anthropic")
-    return _issued(exchange.exchange(wanted, ports.broker, ports.clock(), ports.new_id))
+    """Exchange a token as Anthropic's SDKs do by themselves; the grant comes as `federation_rule_id`."""
+    fields = _fields(request)
+    asked = token_request.read_anthropic(fields, "anthropic", request.request_id, request.idempotency_key)
+    return _exchange(asked, ports)
 
 
 def token_iam(request: Request, ports: PublicPorts) -> Response:
-    """Issue to a caller whom API Gateway authenticated by IAM."""
-    identity = aws_identity.from_context(request.identity)
-    wanted = token_request.read_iam(_sent(request))
-    return _issued(exchange.exchange_iam(wanted, identity, ports.broker, ports.clock(), ports.new_id))
+    """Issue a token to a caller whom API Gateway authenticated by IAM."""
+    identity = aws.from_context(request.identity)
+    asked = token_request.read_iam(_fields(request), request.request_id, request.idempotency_key)
+    return _issued(exchange_iam(asked, identity, ports.broker, ports.clock(), ports.new_id))
 
 
 def revoke(request: Request, ports: PublicPorts) -> Response:
-    """Take back a token that the caller holds (RFC 7009): what is no token of ours needs no taking back."""
-    held = token_request.read_revocation(_sent(request))
-    holder.revoke_own_token(held, ports.broker, ports.revocations, ports.clock(), request.request_id)
+    """Revoke a token that the caller holds (RFC 7009). Text that is not one of our tokens is ignored."""
+    held = token_request.read_revocation(_fields(request))
+    revoke_own_token(held, ports.broker, ports.revocations, ports.clock(), request.request_id)
     return Response({}, headers=_NO_STORE)
 
 
 def jwks(_request: Request, ports: PublicPorts) -> Response:
-    """Answer the keys that verify issued tokens."""
+    """Answer the public keys that verify issued tokens."""
     return Response({"keys": list(ports.jwks())}, headers=_PUBLIC)
 
 
 def metadata(_request: Request, ports: PublicPorts) -> Response:
-    """Answer RFC 8414's metadata."""
+    """Answer the broker's metadata (RFC 8414)."""
     url = ports.broker.url
     body = {
         "issuer": url,
@@ -71,15 +71,17 @@ def metadata(_request: Request, ports: PublicPorts) -> Response:
 
 
 def audience(request: Request, ports: PublicPorts) -> Response:
-    """Answer for which audience an issuer's tokens have to be made out, for jobs that ask their CI for one."""
-    issuer = jws.unverified_issuer({"iss": request.query.get("issuer")})
+    """Answer which audience an issuer's tokens must have, for jobs that ask their CI for a token."""
+    issuer = unverified_issuer({"iss": request.query.get("issuer")})
     if issuer is None or request.query.keys() != {"issuer"} or request.repeated:
         raise QueryMalformed
     target = RevocationTarget("issuer", issuer)
     found = ports.broker.ledger.find(StateQuery((target,), issuer, "", None, ports.clock())).issuer
-    # SECURITY: an issuer that nobody registered is answered like one with the usual audience, for anybody may ask
-    # (test_audience_hides_registration).
-    return Response({"audience": found.audience if found else USUAL_AUDIENCE}, headers=_PUBLIC)  # AWS itself has none
+    # SECURITY: this route is open to everyone, so an unregistered issuer gets the same answer as one with the default
+    # audience (test_audience_hides_registration).
+    return Response(
+        {"audience": found.audience if found else DEFAULT_AUDIENCE}, headers=_PUBLIC
+    )  # `aws` has no audience
 
 
 def healthz(_request: Request, ports: PublicPorts) -> Response:
@@ -88,17 +90,16 @@ def healthz(_request: Request, ports: PublicPorts) -> Response:
     return Response({"status": "ok"})
 
 
-def _sent(request: Request) -> token_request.Sent:
-    return token_request.Sent(
-        content_type=request.headers.get("content-type", "application/json"),
-        body=request.body,
-        idempotency_key=request.headers.get("idempotency-key"),
-        request_id=request.request_id,
-    )
+def _fields(request: Request) -> token_request.Fields:
+    return token_request.read_fields(request.headers.get("content-type", "application/json"), request.body)
+
+
+def _exchange(asked: TokenRequest, ports: PublicPorts) -> Response:
+    return _issued(exchange(asked, ports.broker, ports.clock(), ports.new_id))
 
 
 def _issued(issued: IssuedToken) -> Response:
-    """RFC 8693 section 2.2.1, and where to use it."""
+    """Return the response of RFC 8693 section 2.2.1, with the address to use the token at."""
     body = {
         "access_token": issued.access_token,
         "issued_token_type": token_request.ISSUED_TOKEN_TYPE,

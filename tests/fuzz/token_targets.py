@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,7 +15,7 @@ from jwt.algorithms import ECAlgorithm
 
 from chalicelib.errors import Refusal
 from chalicelib.exchange import request as token_request
-from chalicelib.exchange.request import JWT_BEARER, TOKEN_EXCHANGE, Sent, TokenRequest
+from chalicelib.exchange.request import JWT_BEARER, TOKEN_EXCHANGE, Fields, TokenRequest
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import Fault, InvalidPolicyError
 from chalicelib.tokens import issued as issued_tokens
@@ -128,19 +128,29 @@ def _check_times(claims: tokens.Claims, grace: int) -> None:
     assert 0 < exp - iat <= 3600
 
 
+class Sent(NamedTuple):
+    """A request to the token endpoint. key: its Idempotency-Key."""
+
+    content_type: str
+    body: bytes
+    key: str | None
+
+
 def check_request(sent: Sent) -> None:
-    """What arrives at the token endpoint is refused with 400 or 413, or is read; and nothing prints the token."""
-    for read in (token_request.read, token_request.read_iam, token_request.read_revocation, _read_anthropic):
+    """A request to the token endpoint is refused with 400 or 413, or is read; and nothing prints the token."""
+    readers: tuple[Callable[[Fields], object], ...] = (
+        lambda fields: token_request.read(fields, "req-1", sent.key),
+        lambda fields: token_request.read_iam(fields, "req-1", sent.key),
+        lambda fields: token_request.read_anthropic(fields, "anthropic", "req-1", sent.key),
+        token_request.read_revocation,
+    )
+    for read in readers:
         try:
-            found = read(sent)
+            found = read(token_request.read_fields(sent.content_type, sent.body))
         except Refusal as refusal:
             _check_refusal(refusal)
         else:
             _check_read(found)
-
-
-def _read_anthropic(sent: Sent) -> TokenRequest:
-    return token_request.read_anthropic(sent, "anthropic")
 
 
 def _check_refusal(refusal: Refusal) -> None:
@@ -244,7 +254,7 @@ def _sent() -> st.SearchStrategy[Sent]:
     odd = st.sampled_from([one.encode() for one in _ODD_JSON] + [b"a=1&a=2", b"%ff=%00", b"a" * 70_000, b"&" * 50])
     types = st.sampled_from(["application/json", "application/x-www-form-urlencoded", "", "; urlencoded", "text/plain"])
     keys = st.none() | st.sampled_from(["k" * 22, "k" * 21, "é" * 30, "\x00" * 30]) | TEXT
-    return st.builds(Sent, types | TEXT, bodies | odd, keys, st.just("req-1"))
+    return st.builds(Sent, types | TEXT, bodies | odd, keys)
 
 
 @st.composite

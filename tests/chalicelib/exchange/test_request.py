@@ -7,7 +7,7 @@ import pytest
 
 from chalicelib.errors import Refusal
 from chalicelib.exchange.exchange import TokenRequest
-from chalicelib.exchange.request import BODY_LIMIT, FIELD_LIMIT, JWT_BEARER, TOKEN_EXCHANGE, Sent, read
+from chalicelib.exchange.request import BODY_LIMIT, FIELD_LIMIT, JWT_BEARER, TOKEN_EXCHANGE, read, read_fields
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -16,17 +16,17 @@ GOOD = {"grant_type": TOKEN_EXCHANGE, "subject_token": "a.b.c", "subject_token_t
 KEY = "0123456789abcdef0123456789abcdef"
 
 
-def sent(content_type: str, body: bytes, key: str | None = None) -> Sent:
-    return Sent(content_type, body, key, "req-1")
+def read_body(content_type: str, body: bytes, key: str | None = None) -> TokenRequest:
+    return read(read_fields(content_type, body), "req-1", key)
 
 
 def read_json(fields: object, key: str | None = None) -> TokenRequest:
-    return read(sent(JSON, json.dumps(fields).encode(), key))
+    return read_body(JSON, json.dumps(fields).encode(), key)
 
 
 def refused(content_type: str, body: bytes, key: str | None = None) -> Refusal:
     with pytest.raises(Refusal) as caught:
-        read(sent(content_type, body, key))
+        read_body(content_type, body, key)
     return caught.value
 
 
@@ -39,9 +39,9 @@ def malformed(fields: object, key: str | None = None) -> str:
 def test_form_and_json_say_the_same() -> None:
     fields = {**GOOD, "grant": "app", "scope": "GET:/v1/models POST:/v1/x"}
     wanted = TokenRequest("a.b.c", "openai", "req-1", "app", frozenset({"GET:/v1/models", "POST:/v1/x"}), KEY)
-    assert read(sent(JSON, json.dumps(fields).encode(), KEY)) == wanted
-    assert read(sent(FORM, urlencode(fields).encode(), KEY)) == wanted
-    assert read(sent(f"{FORM.upper()} ; charset=utf-8", urlencode(fields).encode(), KEY)) == wanted
+    assert read_body(JSON, json.dumps(fields).encode(), KEY) == wanted
+    assert read_body(FORM, urlencode(fields).encode(), KEY) == wanted
+    assert read_body(f"{FORM.upper()} ; charset=utf-8", urlencode(fields).encode(), KEY) == wanted
 
 
 def test_what_is_left_out_is_none() -> None:
@@ -68,7 +68,7 @@ def test_parameters_that_are_unknown_are_ignored() -> None:
 
 @pytest.mark.parametrize("name", ["grant", "scope"])
 def test_a_parameter_without_a_value_counts_as_omitted(name: str) -> None:
-    assert read(sent(FORM, urlencode({**GOOD, name: ""}).encode())) == read_json(GOOD)
+    assert read_body(FORM, urlencode({**GOOD, name: ""}).encode()) == read_json(GOOD)
 
 
 @pytest.mark.parametrize("name", list(GOOD))
@@ -119,13 +119,13 @@ def test_another_grant_type_is_unsupported() -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b"\xff", b"[" * 50_000, b"1" * 5000])
 def test_a_body_that_is_no_json_object_is_malformed(body: bytes) -> None:
     refusal = refused(JSON, body)
-    assert (refusal.status, refusal.description) == (400, "the body is no JSON object")
+    assert (refusal.status, refusal.description) == (400, "the body must be a JSON object")
 
 
 @pytest.mark.parametrize("body", [b"audience", b"\xff=1", "é=1".encode(), b"&".join([b"a=1"] * 33)])
 def test_a_body_that_is_no_form_is_malformed(body: bytes) -> None:
     refusal = refused(FORM, body)
-    assert (refusal.status, refusal.description) == (400, "the body is no form")
+    assert (refusal.status, refusal.description) == (400, "malformed form body")
 
 
 def test_a_parameter_that_was_sent_twice_is_malformed() -> None:
@@ -139,7 +139,7 @@ def test_a_body_over_the_limit_is_a_413_and_one_at_it_is_read() -> None:
     refusal = refused(JSON, b" " * (BODY_LIMIT + 1))
     assert (refusal.reason, refusal.error, refusal.status) == ("body_too_large", "invalid_request", 413)
     good = json.dumps(GOOD).encode()
-    assert read(sent(JSON, good + b" " * (BODY_LIMIT - len(good)))) == read_json(GOOD)
+    assert read_body(JSON, good + b" " * (BODY_LIMIT - len(good))) == read_json(GOOD)
 
 
 @pytest.mark.parametrize("key", ["", "x", "x" * 21, "x" * 257, "é" * 22, "x" * 22 + "\n"])
