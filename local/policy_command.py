@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib import strict_json
-from chalicelib.admin import policy_service as administer
+from chalicelib.admin import policy_service
 from chalicelib.admin.errors import PolicyRefused
-from chalicelib.admin.policy_service import Sent
+from chalicelib.admin.policy_service import PolicyUpload
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.http.messages import ADMIN_BODY_LIMIT
 from chalicelib.issuers.jwks import Jwks, get_json
@@ -83,14 +83,14 @@ def _run(asked: argparse.Namespace) -> object:
     if asked.verb == "schema":
         return policy.json_schema()
     if asked.verb == "validate":
-        parsed = administer.validate(_sent(asked), practice.rules("http://127.0.0.1"))
+        parsed = policy_service.validate(_upload(asked), practice.rules("http://127.0.0.1"))
         return {"keys": len(parsed.keys), "issuers": len(parsed.issuers), "grants": len(parsed.grants)}
     here = Machine.of(asked.state)
     control, rules = here.control(), here.rules()
     if asked.verb == "plan":
-        return administer.planned(_sent(asked), control, rules)
+        return policy_service.plan(_upload(asked), control, rules).to_json()
     if asked.verb == "replay":
-        return administer.replayed(_sent(asked), control, rules, here.ledger())
+        return policy_service.replay(_upload(asked), control, rules, here.ledger())
     if asked.verb == "explain":
         fields: dict[str, object] = {"key": asked.key}
         if asked.token:
@@ -98,14 +98,14 @@ def _run(asked: argparse.Namespace) -> object:
         else:
             fields["claims"] = _claims(asked.claims)
         keys = Jwks(get_json, loopback=True)
-        return administer.explained(fields, control, rules, keys, int(time.time()))
+        return policy_service.explain(fields, control, rules, keys, int(time.time()))
     event = here.event("policy.applied", {"file": str(asked.file)})
-    stored = administer.apply(_sent(asked), control.current().version, control, rules, event)
+    stored = policy_service.apply(_upload(asked), control.current().version, control, rules, event)
     return {"version": stored.version}
 
 
-def _sent(asked: argparse.Namespace) -> Sent:
-    return Sent(_text(asked.file), str(asked.file), tuple(asked.allow))
+def _upload(asked: argparse.Namespace) -> PolicyUpload:
+    return PolicyUpload(_text(asked.file), str(asked.file), tuple(asked.allow))
 
 
 def _claims(path: Path) -> object:

@@ -1,12 +1,11 @@
-"""The administrators' door's answers about the audit."""
+"""The administrators' views of the audit."""
 
 from __future__ import annotations
 
 import json
 from urllib.parse import quote
 
-from chalicelib.admin import completeness
-from chalicelib.admin import query as admin_query
+from chalicelib.admin import completeness, query
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import FILTERS, Page, Query
 from chalicelib.errors import MalformedRequest
@@ -18,33 +17,33 @@ _TIMES = ("since", "until", "limit", "after")
 
 
 def audit(request: Request, ports: AdminPorts) -> Response:
-    """Answer events, newest first: one object, or one event per line for whoever accepts that."""
+    """Answer audit events, newest first: as one object, or in JSON lines for a client that accepts them."""
     request.administrator()
-    asked = admin_query.read(request, *FILTERS, *_TIMES)
-    since, until = asked.time("since"), asked.time("until")
-    query = Query(
-        equals={name: asked.values[name] for name in FILTERS if name in asked.values},
+    params = query.read(request, *FILTERS, *_TIMES)
+    since, until = params.time("since"), params.time("until")
+    wanted = Query(
+        equals={name: params.values[name] for name in FILTERS if name in params.values},
         since=since or 0,
         until=2**53 if until is None else until,
-        after=asked.text("after"),
-        limit=asked.limit(),
+        after=params.text("after"),
+        limit=params.limit(),
     )
-    try:
-        page = ports.audit.page(query)
-    except ValueError:
-        raise MalformedRequest("after must be the `next` of a page before") from None
+    with query.checking_cursor():
+        page = ports.audit.page(wanted)
     if _accepts_lines(request.headers.get("accept", "")):
         return _lines(page, request)
     return Response({"items": [event.to_json() for event in page.events], "next": page.next or None})
 
 
 def check(request: Request, ports: AdminPorts) -> Response:
-    """Answer whether the audit and the counters say the same of a window."""
+    """Answer whether the audit and the counters agree on the tokens issued in a window."""
     request.administrator()
-    asked = admin_query.read(request, "window", "start")
+    params = query.read(request, "window", "start")
     now = ports.clock()
     try:
-        span = completeness.Span.containing(asked.one_of("window", ("hour", "day")) or "day", asked.time("start"), now)
+        span = completeness.Span.containing(
+            params.one_of("window", ("hour", "day")) or "day", params.time("start"), now
+        )
     except ValueError as fault:
         raise MalformedRequest(str(fault)) from None
     return Response(completeness.check(span, ports.audit, ports.usage, now).to_json())
@@ -57,8 +56,8 @@ def _accepts_lines(accept: str) -> bool:
 def _lines(page: Page, request: Request) -> Response:
     headers = {"content-type": JSON_LINES}
     if page.next:
-        # A reference with a query alone: it is right under whatever address and stage the request came by.
+        # A relative reference with only a query: right at any host name and stage.
         parameters = {**request.query, "after": page.next}
-        query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items())
-        headers["link"] = f'<?{query}>; rel="next"'
+        link = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items())
+        headers["link"] = f'<?{link}>; rel="next"'
     return Response({}, headers=headers, text="".join(json.dumps(event.to_json()) + "\n" for event in page.events))

@@ -8,9 +8,7 @@ from typing import Final
 from chalicelib.errors import Refusal
 
 
-class NoSuchRevocation(
-    Refusal, reason="no_such_revocation", error="not_found", status=404, text="there is no such revocation"
-):
+class NoSuchRevocation(Refusal, reason="no_such_revocation", error="not_found", status=404, text="no such revocation"):
     """No revocation has this id. List them."""
 
 
@@ -19,7 +17,7 @@ class IdempotencyKeyReused(
     reason="idempotency_key_reused",
     error="idempotency_key_reused",
     status=422,
-    text="this Idempotency-Key was sent with another request before; use one key for one request",
+    text="this Idempotency-Key was used for a different request; use a new key for each request",
 ):
     """The Idempotency-Key was sent with another request before. Make a new one for each request."""
 
@@ -29,7 +27,7 @@ class NoSuchPrincipal(
     reason="no_such_principal",
     error="not_found",
     status=404,
-    text="nobody has ever seen a principal of this id",
+    text="no principal with this id is known",
 ):
     """No principal of this id was ever seen, or it is not one that is bound to an AWS id."""
 
@@ -60,5 +58,5 @@ class FaultyPolicy(PolicyRefused, reason="policy_invalid", text="the policy has 
     """The policy does not parse, or contradicts itself; `errors` lists every fault with its line. Correct them."""
 
 
-class UnwisePolicy(PolicyRefused, reason="policy_lint", text="the policy is unwise"):
+class UnwisePolicy(PolicyRefused, reason="policy_lint", text="the policy does not pass lint"):
     """Lint refuses the policy; `errors` lists every finding. Correct them, or name their rules in `allow`."""

@@ -1,4 +1,4 @@
-"""Reads what administrators send to set a key's value. Nothing of it is ever quoted: any member may hold the key."""
+"""Reads an administrator's request to set a provider key. Nothing in it is ever quoted: any member may hold the key."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _TAKEN_PREFIXES = (
 
 
 def read(fields: object, provider: Provider, origins: Origins, version: str) -> ProviderKey:
-    """Return the key that is to be set, or raise MalformedRequest that says what a member must be.
+    """Return the key to set; raises MalformedRequest that says what a member must be.
 
-    What is not sent is the provider's own; a header of another name has no prefix unless one is sent.
+    What is left out is the provider's default; a header with another name has no prefix unless one is sent.
     """
     if not isinstance(fields, Mapping) or fields.keys() - set(MEMBERS):
         raise MalformedRequest(f"the body must be a JSON object; its members are {', '.join(MEMBERS)}")
@@ -54,22 +54,22 @@ def _value(value: object, prefix: str) -> str:
             f"value must be 1 to {VALUE_LIMIT} printable ASCII characters, without spaces at the ends"
         )
     if prefix.strip() and value.lower().startswith(prefix.lower()):
-        raise MalformedRequest("value must be the key alone: the prefix is put before it")
+        raise MalformedRequest("value must be the key without its prefix, which is added to it")
     return value
 
 
 def _header(header: object) -> str:
-    # SECURITY: a header that says where a call goes, how long it is or who sent it is no place for a key
+    # SECURITY: a key must not go into a header that routes or frames a call, or says who sent it
     # (test_reserved_header).
     fits = isinstance(header, str) and len(header) <= HEADER_LIMIT and _HEADER.fullmatch(header)
     if not isinstance(header, str) or not fits or header in _TAKEN or header.startswith(_TAKEN_PREFIXES):
-        raise MalformedRequest("header must be the name of a header for keys, in lower case, such as x-api-key")
+        raise MalformedRequest("header must be the lower-case name of a header for keys, such as x-api-key")
     return header
 
 
 def _prefix(prefix: object) -> str:
     if not isinstance(prefix, str) or len(prefix) > PREFIX_LIMIT or not _PREFIX.fullmatch(prefix):
         raise MalformedRequest(
-            f"prefix must be at most {PREFIX_LIMIT} printable ASCII characters, and begin with no space"
+            f"prefix must be at most {PREFIX_LIMIT} printable ASCII characters, and must not begin with a space"
         )
     return prefix

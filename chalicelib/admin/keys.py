@@ -1,4 +1,4 @@
-"""The administrators' door's answers about keys: what is known of them but their values, and a new value."""
+"""The administrators' views of provider keys: what is known except their values, and setting a value."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import key_request
-from chalicelib.admin import query as admin_query
+from chalicelib.admin import key_request, query
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
@@ -22,9 +21,9 @@ _NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "a
 
 
 def keys(request: Request, ports: AdminPorts) -> Response:
-    """Answer the policy's keys, by name; whoever looks is in the audit."""
+    """Answer the policy's keys, by name. Listing them is audited."""
     request.administrator()
-    admin_query.read(request)
+    query.read(request)
     found = ports.keys.keys(ports.event(request, "keys.read"))
     items = [
         {"name": one.name, "provider": one.provider, **(one.current.to_json() if one.current else _NEVER_SET)}
@@ -34,12 +33,12 @@ def keys(request: Request, ports: AdminPorts) -> Response:
 
 
 def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
-    """Store a key's value with its origin and header, then put it in force; the value is never answered."""
+    """Store a key's value with its origin and header, then put it in force. No response holds the value."""
     author = request.administrator()
-    dry_run = admin_query.read(request, "dry_run").flag("dry_run")
+    dry_run = query.dry_run(request)
     config = ports.keys.key_config(name) if _NAME.fullmatch(name) else None
     if config is None:
-        # SECURITY: the name is not quoted, for who mixes up name and value sends the value (test_keys.py).
+        # SECURITY: the name is not quoted: a caller who mixes up name and value has sent the value (test_keys.py).
         raise NoSuchKey
     provider = config.provider
     key = key_request.read(request.json(BODY_LIMIT), PROVIDERS[provider], ports.origins, ports.new_id())
@@ -54,7 +53,7 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
 def _put_in_force(request: Request, ports: AdminPorts, name: str, key: ProviderKey, version: KeyVersion) -> None:
     detail = {"version": version.version, "origin": version.origin, "header": version.header}
     event = replace(ports.event(request, "key.set", **detail), key=name)
-    # First the value, then the word that it is in force: the edge never looks for a value that is not there yet.
+    # The value first: the edge must never look up a version that is not stored yet.
     ports.key_store.put(name, key)
     try:
         ports.keys.set_key(name, version, event)

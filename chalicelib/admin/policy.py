@@ -1,11 +1,10 @@
-"""The administrators' door's answers about the policy."""
+"""The administrators' views of the policy."""
 
 from __future__ import annotations
 
 import re
 
-from chalicelib.admin import policy_service as administer
-from chalicelib.admin import query as admin_query
+from chalicelib.admin import policy_service, query
 from chalicelib.admin.errors import IfMatchMissing
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.exchange.request import BODY_LIMIT
@@ -15,58 +14,60 @@ from chalicelib.http.messages import ADMIN_BODY_LIMIT, Request, Response
 def policy(request: Request, ports: AdminPorts) -> Response:
     """Answer the policy in force, as it was sent, with its version as ETag."""
     request.administrator()
-    admin_query.read(request)
-    now = ports.policies.current()
-    body = {"version": now.version, "text": now.text, "author": now.author, "at": now.at}
-    return Response(body, headers={"etag": f'"{now.version}"'})
+    query.read(request)
+    current = ports.policies.current()
+    body = {"version": current.version, "text": current.text, "author": current.author, "at": current.at}
+    return Response(body, headers={"etag": f'"{current.version}"'})
 
 
 def apply_policy(request: Request, ports: AdminPorts) -> Response:
-    """Put a policy in force in place of the version that If-Match names (RFC 9110 section 13.1.1)."""
+    """Apply a policy in place of the version that If-Match names (RFC 9110 section 13.1.1)."""
     author = request.administrator()
-    dry_run = admin_query.read(request, "dry_run").flag("dry_run")
+    dry_run = query.dry_run(request)
     match = re.fullmatch(r'"(\d{1,9})"', request.headers.get("if-match", ""), re.ASCII)
     if match is None:
         raise IfMatchMissing
-    sent, expected = administer.read(request.json(ADMIN_BODY_LIMIT)), int(match[1])
+    upload, expected = _upload(request), int(match[1])
     if dry_run:
-        planned = administer.rehearsed(sent, expected, ports.policies, ports.rules)
-        return Response({"dry_run": True, **planned}, headers={"etag": f'"{expected}"'})
-    event = ports.event(request, "policy.applied", file=sent.file[:200], replaces=match[1])
-    stored = administer.apply(sent, expected, ports.policies, ports.rules, event)
+        plan = policy_service.dry_run(upload, expected, ports.policies, ports.rules)
+        return Response({"dry_run": True, **plan.to_json()}, headers={"etag": f'"{expected}"'})
+    event = ports.event(request, "policy.applied", file=upload.file[:200], replaces=match[1])
+    stored = policy_service.apply(upload, expected, ports.policies, ports.rules, event)
     body = {"version": stored.version, "author": author, "at": stored.at}
     return Response(body, headers={"etag": f'"{stored.version}"'})
 
 
 def validate(request: Request, ports: AdminPorts) -> Response:
-    """Say whether a policy parses and passes lint."""
+    """Answer how many keys, issuers and grants a policy has; a policy with faults or lint findings is refused."""
     request.administrator()
-    admin_query.read(request)
-    parsed = administer.validate(administer.read(request.json(ADMIN_BODY_LIMIT)), ports.rules)
+    query.read(request)
+    parsed = policy_service.validate(_upload(request), ports.rules)
     counts = {"keys": len(parsed.keys), "issuers": len(parsed.issuers), "grants": len(parsed.grants)}
     return Response({"valid": True, **counts})
 
 
 def plan(request: Request, ports: AdminPorts) -> Response:
-    """Say what applying a policy would change."""
+    """Answer what applying a policy would change."""
     request.administrator()
-    admin_query.read(request)
-    sent = administer.read(request.json(ADMIN_BODY_LIMIT))
-    planned = administer.planned(sent, ports.policies, ports.rules)
-    return Response(planned, headers={"etag": f'"{planned["version"]}"'})
+    query.read(request)
+    planned = policy_service.plan(_upload(request), ports.policies, ports.rules)
+    return Response(planned.to_json(), headers={"etag": f'"{planned.version}"'})
 
 
 def explain(request: Request, ports: AdminPorts) -> Response:
-    """Say which grants admit some claims, and what differs for each of the others."""
+    """Answer which grants admit some claims, and for each of the others why it does not."""
     request.administrator()
-    admin_query.read(request)
+    query.read(request)
     fields = request.json(BODY_LIMIT)
-    return Response(administer.explained(fields, ports.policies, ports.rules, ports.issuer_keys, ports.clock()))
+    return Response(policy_service.explain(fields, ports.policies, ports.rules, ports.issuer_keys, ports.clock()))
 
 
 def replay(request: Request, ports: AdminPorts) -> Response:
-    """Say what a policy would newly admit or refuse of what the audit has recorded."""
+    """Answer which recorded callers a policy would newly admit or refuse."""
     request.administrator()
-    admin_query.read(request)
-    sent = administer.read(request.json(ADMIN_BODY_LIMIT))
-    return Response(administer.replayed(sent, ports.policies, ports.rules, ports.audit))
+    query.read(request)
+    return Response(policy_service.replay(_upload(request), ports.policies, ports.rules, ports.audit))
+
+
+def _upload(request: Request) -> policy_service.PolicyUpload:
+    return policy_service.read(request.json(ADMIN_BODY_LIMIT))

@@ -1,4 +1,4 @@
-"""The administrators' door's answers about principals: who was seen, one of them, and which unique id it is bound to."""
+"""The administrators' views of principals: the active ones, one of them, and the unique id that it is pinned to."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import activity, impact
-from chalicelib.admin import query as admin_query
+from chalicelib.admin import activity, impact, query
 from chalicelib.admin.errors import NoSuchPrincipal
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
@@ -20,33 +19,31 @@ from chalicelib.revocation import RevocationState, RevocationTarget
 from chalicelib.usage import Usage, Use, window_start
 
 EVENTS = 20
-"""Audit events that are shown of a principal, the newest."""
+"""How many audit events of a principal are shown, the newest."""
 SUB_LIMIT = 1024
-"""Bytes of a `sub` at most, so that state can look it up."""
+"""Bytes of a `sub` at most: every store can look up one of this size."""
 
 
 def principals(request: Request, ports: AdminPorts) -> Response:
-    """Answer who did anything today or yesterday (UTC)."""
+    """Answer the principals that were active today or yesterday (UTC)."""
     request.administrator()
-    asked = admin_query.read(request, "limit", "after")
-    try:
-        page = activity.page(ports.usage, ports.clock(), asked.text("after"), asked.limit())
-    except ValueError:
-        raise MalformedRequest("after must be the `next` of a page before") from None
+    params = query.read(request, "limit", "after")
+    with query.checking_cursor():
+        page = activity.page(ports.usage, ports.clock(), params.text("after"), params.limit())
     return Response({"items": [one.to_json() for one in page.principals], "next": page.next or None})
 
 
 def principal(request: Request, ports: AdminPorts, principal_id: str) -> Response:
-    """Answer how one principal stands, what it did today and this hour, its live tokens and its newest events."""
+    """Answer one principal: whether it is blocked, its activity today and this hour, its live tokens and newest events."""
     request.administrator()
-    admin_query.read(request)
+    query.read(request)
     if not _can_be_looked_up(principal_id):
         raise NoSuchPrincipal
     now, target = ports.clock(), RevocationTarget("principal", principal_id)
-    revocation_states = ports.revocations.revocation_state(target)
-    today, hour = (_did(ports.usage, principal_id, window, now) for window in ("day", "hour"))
+    state = ports.revocations.revocation_state(target)
+    today, hour = (_activity(ports.usage, principal_id, window, now) for window in ("day", "hour"))
     events = ports.audit.page(Query({"principal": principal_id}, limit=EVENTS)).events
-    if not events and not today[1] and not revocation_states.epoch and not revocation_states.blocks:
+    if not events and not today[1] and not state.epoch and not state.blocks:
         raise NoSuchPrincipal
     live = impact.live_tokens(target, ports.audit, now)
     return Response(
@@ -54,7 +51,7 @@ def principal(request: Request, ports: AdminPorts, principal_id: str) -> Respons
             "principal": principal_id,
             "name": activity.display_name(today[1]) or _name(events),
             "issuer": activity.issuer(principal_id),
-            "standing": _standing(revocation_states, now),
+            "standing": _standing(state, now),
             "today": today[0],
             "hour": hour[0],
             "live_tokens": [_token(event) for event in live.events],
@@ -65,17 +62,17 @@ def principal(request: Request, ports: AdminPorts, principal_id: str) -> Respons
 
 
 def pin(request: Request, ports: AdminPorts, principal_id: str) -> Response:
-    """Bind an AWS principal's ARN to another unique id: the role was made again, and that is meant."""
+    """Pin an AWS principal's ARN to another unique id, after the role or user was deliberately recreated."""
     request.administrator()
-    dry_run = admin_query.read(request, "dry_run").flag("dry_run")
+    dry_run = query.dry_run(request)
     fields = request.json(BODY_LIMIT)
     unique_id = fields["unique_id"] if isinstance(fields, Mapping) and fields.keys() == {"unique_id"} else None
-    # A role's path is lost in its sessions: bound under an ARN that has it, the role would stay refused.
+    # A session's ARN lacks its role's path: pinned under an ARN with a path, the role would stay refused.
     arn = aws_identity.bindable(principal_id)
     if arn is None:
-        raise NoSuchPrincipal("only AWS roles and users, by their ARN, are bound to an id")
+        raise NoSuchPrincipal("only an AWS role or user, named by its ARN, can be pinned")
     if not isinstance(unique_id, str) or not aws_identity.is_unique_id(unique_id, arn):
-        raise MalformedRequest("unique_id, the only member, must be the role's (AROA…) or the user's (AIDA…)")
+        raise MalformedRequest("the body must have one member, unique_id: the role's (AROA…) or the user's (AIDA…)")
     bound = {"principal": arn, "unique_id": unique_id}
     if dry_run:
         return Response({"dry_run": True, **bound})
@@ -91,7 +88,7 @@ def _can_be_looked_up(text: str) -> bool:
         return False
 
 
-def _did(usage: Usage, sub: str, window: str, now: int) -> tuple[dict[str, Any], tuple[Use, ...]]:
+def _activity(usage: Usage, sub: str, window: str, now: int) -> tuple[dict[str, Any], tuple[Use, ...]]:
     start = window_start(window, now)
     uses = activity.uses_by(usage, sub, window, start)
     kept = ("grant", "key", "tokens", "calls", "refused_tokens", "refused_calls", "last_seen")
@@ -99,9 +96,9 @@ def _did(usage: Usage, sub: str, window: str, now: int) -> tuple[dict[str, Any],
     return {"start": start, "end": start + WINDOWS[window], "grants": grants}, uses
 
 
-def _standing(revocation_states: RevocationState, now: int) -> dict[str, Any]:
-    blocks = [{"revocation": one, "until": until} for one, until in revocation_states.blocks]
-    return {"epoch": revocation_states.epoch, "blocked": revocation_states.blocked(now), "blocks": blocks}
+def _standing(state: RevocationState, now: int) -> dict[str, Any]:
+    blocks = [{"revocation": one, "until": until} for one, until in state.blocks]
+    return {"epoch": state.epoch, "blocked": state.blocked(now), "blocks": blocks}
 
 
 def _token(event: Event) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""The query of an administrator's request: which parameters there are, and what each may be."""
+"""Reads the query of an administrator's request strictly: parameters that a route does not know are refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from chalicelib.audit import PAGE_DEFAULT, PAGE_LIMIT
@@ -16,8 +17,8 @@ TIME_LIMIT = 99_999_999_999
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request's parameters, all of them known. Methods raise MalformedRequest that names the parameter."""
+class QueryParams:
+    """The parameters of a request, all known to its route. Methods raise MalformedRequest that names the parameter."""
 
     values: Mapping[str, str]
 
@@ -41,7 +42,7 @@ class Asked:
         return self.number(name, 0, TIME_LIMIT)
 
     def limit(self) -> int:
-        """Return how many items a page may hold."""
+        """Return the number of items on a page at most."""
         return self.number("limit", 1, PAGE_LIMIT) or PAGE_DEFAULT
 
     def flag(self, name: str) -> bool | None:
@@ -50,21 +51,39 @@ class Asked:
         return value == "true" if value else None
 
     def one_of(self, name: str, allowed: Iterable[str]) -> str:
-        """Return one of a few words, "" if it was not sent."""
+        """Return one of the allowed words, "" if it was not sent."""
         value = self.values.get(name)
         if value is not None and value not in allowed:
             raise MalformedRequest(f"{name} must be one of {', '.join(allowed)}")
         return value or ""
 
 
-def read(request: Request, *allowed: str) -> Asked:
-    """Return the parameters of a request that has no others; raises MalformedRequest that names the allowed."""
-    # SECURITY: a misspelt `dry_run` must not do the thing, nor one that says two things at once
-    # (test_misspelt_dry_run).
+def read(request: Request, *allowed: str) -> QueryParams:
+    """Return the parameters of a request; raises MalformedRequest if it has any but the allowed ones."""
+    # SECURITY: a request with a misspelt or contradictory `dry_run` must not be carried out (test_misspelt_dry_run).
     if request.query.keys() - set(allowed) or request.repeated:
-        there_are = f"there are {', '.join(allowed)}, each once" if allowed else "there are none at this route"
-        raise MalformedRequest(f"unknown or repeated query parameters: {there_are}")
+        accepted = f"{', '.join(allowed)}, each once" if allowed else "none"
+        raise MalformedRequest(f"unknown or repeated query parameters: this route takes {accepted}")
     for name, value in request.query.items():
-        if len(value) > TEXT_LIMIT or any("\ud800" <= character <= "\udfff" for character in value):
+        if len(value) > TEXT_LIMIT or not is_unicode(value):
             raise MalformedRequest(f"{name} must be text of at most {TEXT_LIMIT} characters")
-    return Asked(request.query)
+    return QueryParams(request.query)
+
+
+def dry_run(request: Request) -> bool:
+    """Return whether a request that has no other parameter is a dry run; raises as `read`."""
+    return read(request, "dry_run").flag("dry_run") or False
+
+
+@contextlib.contextmanager
+def checking_cursor() -> Iterator[None]:
+    """Turn the ValueError that a port raises for a cursor it did not make into MalformedRequest."""
+    try:
+        yield
+    except ValueError:
+        raise MalformedRequest("after must be the `next` of the previous page") from None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be stored: JSON and percent-encoding can spell half a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,79 +1,75 @@
-"""The administrators' door's answers about what is taken back."""
+"""The administrators' views of revocations: list, revoke, restore."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 
-from chalicelib.admin import impact, revocation_request
-from chalicelib.admin import query as admin_query
+from chalicelib.admin import impact, query, revocation_request
 from chalicelib.admin.errors import IdempotencyKeyReused, NoSuchRevocation
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.admin.query import Asked
+from chalicelib.admin.query import QueryParams
 from chalicelib.audit import PAGE_LIMIT
-from chalicelib.errors import MalformedRequest
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
 from chalicelib.revocation import SCOPES, Revocation, RevocationPage, Revocations, RevocationTarget, detail
 
 PAGES = 5
-"""Pages of revocations that are looked through for one that is answered."""
+"""How many pages of revocations are read for one page of the response."""
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 def revoke(request: Request, ports: AdminPorts) -> Response:
-    """Take something back; answered once it is in force. With an Idempotency-Key, once however often it is asked for."""
+    """Revoke something; the response means that it is in force. With an Idempotency-Key, a repeated request revokes once."""
     author = request.administrator()
-    dry_run = admin_query.read(request, "dry_run").flag("dry_run")
-    key = token_request.idempotency_key(request.headers.get("idempotency-key"))
-    revocation_id = ports.new_id() if key is None else revocation_request.id_of(author, key)
-    asked = revocation_request.read(request.json(BODY_LIMIT), revocation_id, author, ports.clock())
+    dry_run = query.dry_run(request)
+    key = token_request.idempotency_key(request.idempotency_key)
+    revocation_id = ports.new_id() if key is None else revocation_request.retry_id(author, key)
+    revocation = revocation_request.read(request.json(BODY_LIMIT), revocation_id, author, ports.clock())
     if dry_run:
-        target = RevocationTarget(asked.scope, asked.target)
-        return Response(impact.estimate(target, ports.revocations, ports.audit, ports.usage, asked.at).to_json())
-    event = ports.event(request, "revocation.made", **detail(asked))
-    named = replace(event, principal=asked.target if asked.scope == "principal" else "")
-    stored = ports.revocations.revoke(asked, named)
-    if not stored.same_request(asked):
+        target = RevocationTarget(revocation.scope, revocation.target)
+        return Response(impact.estimate(target, ports.revocations, ports.audit, ports.usage, revocation.at).to_json())
+    event = ports.event(request, "revocation.made", **detail(revocation))
+    named = replace(event, principal=revocation.target if revocation.scope == "principal" else "")
+    stored = ports.revocations.revoke(revocation, named)
+    if not stored.same_request(revocation):
         raise IdempotencyKeyReused
     return Response(stored.to_json(), 201)
 
 
 def restore(request: Request, ports: AdminPorts, revocation_id: str) -> Response:
-    """End a revocation's block; tokens from before it stay dead."""
+    """Restore what was revoked; tokens issued before the revocation stay invalid."""
     author = request.administrator()
-    dry_run = admin_query.read(request, "dry_run").flag("dry_run")
+    dry_run = query.dry_run(request)
     if not _ID.fullmatch(revocation_id):
         raise NoSuchRevocation
     if dry_run:
         return _would_restore(ports, revocation_id)
     event = ports.event(request, "revocation.lifted", revocation=revocation_id)
-    lifted = ports.revocations.restore(revocation_id, author, event)
-    if lifted is None:
+    restored = ports.revocations.restore(revocation_id, author, event)
+    if restored is None:
         raise NoSuchRevocation
-    return Response(lifted.to_json())
+    return Response(restored.to_json())
 
 
 def revocations(request: Request, ports: AdminPorts) -> Response:
-    """Answer revocations, newest first; of single tokens only where they are asked for."""
+    """Answer revocations, newest first; those of single tokens only with `scope=token`."""
     request.administrator()
-    asked = admin_query.read(request, "scope", "in_force", "limit", "after")
+    params = query.read(request, "scope", "in_force", "limit", "after")
     now = ports.clock()
-    try:
-        page = _listed(asked, ports.revocations, now)
-    except ValueError:
-        raise MalformedRequest("after must be the `next` of a page before") from None
+    with query.checking_cursor():
+        page = _listed(params, ports.revocations, now)
     items = [{**one.to_json(), "in_force": one.in_force(now)} for one in page.revocations]
     return Response({"items": items, "next": page.next or None})
 
 
-def _listed(asked: Asked, stored: Revocations, now: int) -> RevocationPage:
+def _listed(params: QueryParams, stored: Revocations, now: int) -> RevocationPage:
     scope, wanted, limit, after = (
-        asked.one_of("scope", SCOPES),
-        asked.flag("in_force"),
-        asked.limit(),
-        asked.text("after"),
+        params.one_of("scope", SCOPES),
+        params.flag("in_force"),
+        params.limit(),
+        params.text("after"),
     )
     found: list[Revocation] = []
     for _ in range(PAGES):

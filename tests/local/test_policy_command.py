@@ -274,7 +274,9 @@ def test_claims_with_one_twice_are_refused(state: Path, tmp_path: Path) -> None:
 
 def test_claims_that_are_no_object_are_said(state: Path, tmp_path: Path) -> None:
     path = write(tmp_path, "claims.json", "[]")
-    assert failed("explain", "--claims", path, "--state", state) == ["claims (an object) or token, optionally key"]
+    assert failed("explain", "--claims", path, "--state", state) == [
+        "the body must be an object with either claims (an object) or token, and optionally key"
+    ]
 
 
 def test_explain_takes_either_a_token_or_claims(state: Path, tmp_path: Path) -> None:

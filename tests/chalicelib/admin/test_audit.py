@@ -114,10 +114,10 @@ def test_next_link_over_http(running: Running) -> None:
     [
         ({"since": "x"}, "since must be a whole number from 0 to 99999999999"),
         ({"limit": "201"}, "limit must be a whole number from 1 to 200"),
-        ({"after": "garbage"}, "after must be the `next` of a page before"),
+        ({"after": "garbage"}, "after must be the `next` of the previous page"),
         (
             {"reason": "x"},
-            "unknown or repeated query parameters: there are request_id, principal, grant, key, kind, since, until, limit, after, each once",
+            "unknown or repeated query parameters: this route takes request_id, principal, grant, key, kind, since, until, limit, after, each once",
         ),
     ],
 )
@@ -177,9 +177,9 @@ def test_audit_check_default(door: Door) -> None:
     [
         ({"window": "minute"}, "window must be one of hour, day"),
         ({"start": "-1"}, "start must be a whole number from 0 to 99999999999"),
-        ({"start": "0"}, "start must be neither ahead nor in a window that ended 3 days ago: counters are not kept"),
-        ({"start": str(NOW + 86400)}, "start must be neither ahead nor in a window that ended 3 days ago: counters are not kept"),
-        ({"at": "1"}, "unknown or repeated query parameters: there are window, start, each once"),
+        ({"start": "0"}, "start must not be in the future, or in a window that ended 3 days ago or earlier, whose counters may be gone"),
+        ({"start": str(NOW + 86400)}, "start must not be in the future, or in a window that ended 3 days ago or earlier, whose counters may be gone"),
+        ({"at": "1"}, "unknown or repeated query parameters: this route takes window, start, each once"),
     ],
 )  # fmt: skip
 def test_audit_check_bad_query(door: Door, query: dict[str, str], detail: str) -> None:

@@ -10,7 +10,7 @@ from chalicelib.providers.keys import PROVIDERS, ProviderKey
 from chalicelib.providers.origins import Origins
 
 VALUE = "sk-canary-0123456789abcdef"
-HEADER_TEXT = "header must be the name of a header for keys, in lower case, such as x-api-key"
+HEADER_TEXT = "header must be the lower-case name of a header for keys, such as x-api-key"
 
 
 def key(provider: str = "openai", **fields: object) -> ProviderKey:
@@ -77,7 +77,7 @@ def test_bad_value(value: Any) -> None:  # noqa: ANN401  whatever JSON can hold
 def test_value_with_prefix() -> None:
     """A value that starts with the prefix is refused: the key would have it twice."""
     for value in (f"Bearer {VALUE}", f"bearer {VALUE}"):
-        assert malformed({"value": value}) == "value must be the key alone: the prefix is put before it"
+        assert malformed({"value": value}) == "value must be the key without its prefix, which is added to it"
     assert key("anthropic", value=f"Bearer {VALUE}").value == f"Bearer {VALUE}"
 
 
@@ -120,7 +120,7 @@ def test_reserved_header(header: str) -> None:
 )
 def test_bad_prefix(prefix: object) -> None:
     """A prefix is at most 64 printable ASCII characters and does not start with a space."""
-    text = f"prefix must be at most {PREFIX_LIMIT} printable ASCII characters, and begin with no space"
+    text = f"prefix must be at most {PREFIX_LIMIT} printable ASCII characters, and must not begin with a space"
     assert malformed({"value": VALUE, "prefix": prefix}) == text
 
 

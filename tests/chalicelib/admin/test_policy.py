@@ -156,7 +156,7 @@ def test_not_a_policy(running: Running, text: str) -> None:
 def test_lint_over_http(running: Running) -> None:
     """A lint finding is a 422 unless its rule is allowed."""
     body = problem(apply(running, UNWISE), 422, "policy_invalid")
-    assert body["detail"] == "the policy is unwise"
+    assert body["detail"] == "the policy does not pass lint"
     [error] = body["errors"]
     assert (error["rule"], error["field"]) == ("unpinned", "grants.small.to.claims")
     assert error["line"] == next(n for n, line in enumerate(UNWISE.splitlines(), 1) if "refs/heads/main" in line)

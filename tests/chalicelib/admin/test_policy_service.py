@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.admin import policy_service as administer
+from chalicelib.admin import policy_service
 from chalicelib.admin.errors import PolicyRefused
-from chalicelib.admin.policy_service import REPLAY_LIMIT, Sent
+from chalicelib.admin.policy_service import REPLAY_LIMIT, PolicyUpload
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal
 from chalicelib.issuers.errors import IssuerKeysUnavailable
@@ -27,18 +27,18 @@ TEXT = ISSUERS + GRANTS
 UNWISE = grant(to="{issuer: ci, claims: {ref: refs/heads/main}}")
 
 
-def sent(text: str, *allow: str) -> Sent:
-    return Sent(text, "keybroker.yaml", allow)
+def upload(text: str, *allow: str) -> PolicyUpload:
+    return PolicyUpload(text, "keybroker.yaml", allow)
 
 
 def refused(text: str, *allow: str) -> PolicyRefused:
     with pytest.raises(PolicyRefused) as caught:
-        administer.validate(sent(text, *allow), DIALECT)
+        policy_service.validate(upload(text, *allow), DIALECT)
     return caught.value
 
 
 def explained(parts: Parts, **fields: object) -> dict[str, Any]:
-    return administer.explained(fields, parts.control, DIALECT, parts.broker().keys, NOW)
+    return policy_service.explain(fields, parts.control, DIALECT, parts.broker().keys, NOW)
 
 
 # what is sent
@@ -46,9 +46,9 @@ def explained(parts: Parts, **fields: object) -> dict[str, Any]:
 
 def test_read_upload() -> None:
     """An upload is the policy's text, its file name, and the lint rules to allow."""
-    assert administer.read({"text": "x"}) == Sent("x", "keybroker.yaml", ())
+    assert policy_service.read({"text": "x"}) == PolicyUpload("x", "keybroker.yaml", ())
     fields = {"text": "x", "file": "a.yaml", "allow": ["covered", "unpinned"]}
-    assert administer.read(fields) == Sent("x", "a.yaml", ("covered", "unpinned"))
+    assert policy_service.read(fields) == PolicyUpload("x", "a.yaml", ("covered", "unpinned"))
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,13 @@ def test_read_upload() -> None:
 def test_malformed_upload(fields: object) -> None:
     """A malformed upload is refused with what is expected."""
     with pytest.raises(Refusal) as caught:
-        administer.read(fields)
+        policy_service.read(fields)
     one = caught.value
     assert (one.reason, one.error, one.status) == ("malformed_request", "invalid_request", 400)
-    assert one.description == f"text, file, allow (a list of {', '.join(lint.RULES)})"
+    assert (
+        one.description
+        == f"the body must be an object with text, and optionally file and allow (a list of {', '.join(lint.RULES)})"
+    )
 
 
 def test_faults_have_lines() -> None:
@@ -96,12 +99,12 @@ def test_faults_have_lines() -> None:
 def test_lint_refusal() -> None:
     """A lint finding is refused unless its rule is allowed by name."""
     one = refused(UNWISE)
-    assert (one.reason, one.status, one.description) == ("policy_lint", 422, "the policy is unwise")
+    assert (one.reason, one.status, one.description) == ("policy_lint", 422, "the policy does not pass lint")
     assert [(error["rule"], error["field"]) for error in one.errors] == [("unpinned", "grants.app.to.claims")]
     assert (
         one.errors[0]["line"] == UNWISE.splitlines().index("    to: {issuer: ci, claims: {ref: refs/heads/main}}") + 1
     )
-    assert administer.validate(sent(UNWISE, "unpinned"), DIALECT).grants
+    assert policy_service.validate(upload(UNWISE, "unpinned"), DIALECT).grants
     assert refused(UNWISE, "covered").reason == "policy_lint"
 
 
@@ -111,19 +114,19 @@ def test_lint_refusal() -> None:
 def test_plan(parts: Parts) -> None:
     """A plan is made against the version in force."""
     version = parts.control.current().version
-    found = administer.planned(sent(grant(ttl="10m")), parts.control, DIALECT)
-    assert found["version"] == version
-    assert (found["changes"][0]["change"], found["changes"][0]["name"]) == ("remove", "pods")
+    found = policy_service.plan(upload(grant(ttl="10m")), parts.control, DIALECT)
+    assert found.version == version
+    assert (found.changes[0].change, found.changes[0].name) == ("remove", "pods")
     assert parts.control.current().version == version
 
 
 def test_apply_expects_version(parts: Parts) -> None:
     """Applying takes only the version that was planned against."""
     version = parts.control.current().version
-    stored = administer.apply(sent(TEXT), version, parts.control, DIALECT, parts.event())
+    stored = policy_service.apply(upload(TEXT), version, parts.control, DIALECT, parts.event())
     assert (stored.version, stored.text) == (version + 1, TEXT)
     with pytest.raises(Refusal) as caught:
-        administer.apply(sent(TEXT), version, parts.control, DIALECT, parts.event())
+        policy_service.apply(upload(TEXT), version, parts.control, DIALECT, parts.event())
     assert (caught.value.reason, caught.value.status) == ("policy_changed", 412)
 
 
@@ -132,7 +135,7 @@ def test_faulty_policy_changes_nothing(parts: Parts) -> None:
     before = parts.control.current()
     for text in ("", UNWISE):
         with pytest.raises(PolicyRefused):
-            administer.apply(sent(text), before.version, parts.control, DIALECT, parts.event())
+            policy_service.apply(upload(text), before.version, parts.control, DIALECT, parts.event())
     assert parts.control.current() == before
 
 
@@ -141,7 +144,7 @@ def test_narrower_scope(parts: Parts) -> None:
     parts.apply(grant())
     token = parts.token()
     text = grant(scope='["GET:/v1/models"]')
-    administer.apply(sent(text), parts.control.current().version, parts.control, DIALECT, parts.event())
+    policy_service.apply(upload(text), parts.control.current().version, parts.control, DIALECT, parts.event())
     with pytest.raises(Refusal) as caught:
         parts.admit(token)
     assert (caught.value.reason, caught.value.status) == ("out_of_scope", 403)
@@ -152,7 +155,7 @@ def test_removed_grant_and_tokens(parts: Parts) -> None:
     """The removal of a grant applies to tokens already issued."""
     token = parts.token()
     text = ISSUERS + "grants:\n" + GRANTS[GRANTS.index("  pods:") :]
-    administer.apply(sent(text), parts.control.current().version, parts.control, DIALECT, parts.event())
+    policy_service.apply(upload(text), parts.control.current().version, parts.control, DIALECT, parts.event())
     with pytest.raises(Refusal) as caught:
         parts.admit(token)
     assert (caught.value.reason, caught.value.status) == ("grant_gone", 403)
@@ -180,16 +183,16 @@ def empty(tmp_path: Path) -> Iterator[StateFile]:
 
 def test_first_plan(empty: StateFile) -> None:
     """Before the first policy, a plan adds everything to version 0."""
-    found = administer.planned(sent(TEXT), SqliteControl(empty), DIALECT)
-    assert (found["version"], {one["change"] for one in found["changes"]}) == (0, {"add"})
+    found = policy_service.plan(upload(TEXT), SqliteControl(empty), DIALECT)
+    assert (found.version, {one.change for one in found.changes}) == (0, {"add"})
 
 
 def test_no_policy_yet(parts: Parts, empty: StateFile) -> None:
     """Before the first policy, there is nothing to explain or to replay."""
     none = SqliteControl(empty)
     asks: list[Callable[[], object]] = [
-        lambda: administer.explained({"claims": {}}, none, DIALECT, parts.broker().keys, NOW),
-        lambda: administer.replayed(sent(TEXT), none, DIALECT, SqliteLedger(empty)),
+        lambda: policy_service.explain({"claims": {}}, none, DIALECT, parts.broker().keys, NOW),
+        lambda: policy_service.replay(upload(TEXT), none, DIALECT, SqliteLedger(empty)),
     ]
     for ask in asks:
         with pytest.raises(Refusal) as caught:
@@ -201,9 +204,9 @@ def test_stored_policy_no_longer_parses(parts: Parts) -> None:
     """A policy in force that no longer parses is refused with its faults."""
     without = InstallationRules({})
     looks: list[Callable[[], object]] = [
-        lambda: administer.explained({"claims": {}}, parts.control, without, parts.broker().keys, NOW),
-        lambda: administer.planned(Sent(_GENERIC, "new.yaml", ()), parts.control, without),
-        lambda: administer.replayed(Sent(_GENERIC, "new.yaml", ()), parts.control, without, parts.ledger),
+        lambda: policy_service.explain({"claims": {}}, parts.control, without, parts.broker().keys, NOW),
+        lambda: policy_service.plan(PolicyUpload(_GENERIC, "new.yaml", ()), parts.control, without),
+        lambda: policy_service.replay(PolicyUpload(_GENERIC, "new.yaml", ()), parts.control, without, parts.ledger),
     ]
     for look in looks:
         with pytest.raises(PolicyRefused) as caught:
@@ -280,7 +283,7 @@ class _Unreachable:
 
 def test_issuer_unreachable(parts: Parts) -> None:
     """A token whose issuer cannot be reached is unverified."""
-    found = administer.explained({"token": mint()}, parts.control, DIALECT, _Unreachable(), NOW)
+    found = policy_service.explain({"token": mint()}, parts.control, DIALECT, _Unreachable(), NOW)
     assert (found["verified"], found["unverified_because"]) == (False, "issuer_keys_unavailable")
 
 
@@ -306,9 +309,12 @@ def test_explain_one_key(parts: Parts) -> None:
 def test_malformed_explain(parts: Parts, fields: object) -> None:
     """A malformed request is refused with what is expected."""
     with pytest.raises(Refusal) as caught:
-        administer.explained(fields, parts.control, DIALECT, parts.broker().keys, NOW)
+        policy_service.explain(fields, parts.control, DIALECT, parts.broker().keys, NOW)
     assert (caught.value.reason, caught.value.status) == ("malformed_request", 400)
-    assert caught.value.description == "claims (an object) or token, optionally key"
+    assert (
+        caught.value.description
+        == "the body must be an object with either claims (an object) or token, and optionally key"
+    )
 
 
 # replay
@@ -320,7 +326,7 @@ def test_replay(parts: Parts) -> None:
     with pytest.raises(Refusal):
         parts.exchange(mint(repository_id="5", repository_owner_id="1"))
     text = TEXT.replace('repository_owner_id: "9919"', 'repository_owner_id: "1"')
-    found = administer.replayed(sent(text), parts.control, DIALECT, parts.ledger)
+    found = policy_service.replay(upload(text), parts.control, DIALECT, parts.ledger)
     assert (found["tried"], len(found["newly_admitted"]), len(found["newly_refused"])) == (2, 1, 1)
     assert found["newly_admitted"][0]["principal"] == f"{CI}|repository_id:5"
     assert found["newly_refused"][0]["principal"] == SUB
@@ -339,11 +345,11 @@ def test_replay_limit(parts: Parts) -> None:
                     for one in range(200)
                 ],
             )
-    assert administer.replayed(sent(TEXT), parts.control, DIALECT, parts.ledger)["tried"] == REPLAY_LIMIT
+    assert policy_service.replay(upload(TEXT), parts.control, DIALECT, parts.ledger)["tried"] == REPLAY_LIMIT
 
 
 def test_replay_faulty_policy(parts: Parts) -> None:
     """A replay of a policy with faults is refused."""
     with pytest.raises(PolicyRefused) as caught:
-        administer.replayed(sent("x"), parts.control, DIALECT, parts.ledger)
+        policy_service.replay(upload("x"), parts.control, DIALECT, parts.ledger)
     assert caught.value.reason == "policy_invalid"

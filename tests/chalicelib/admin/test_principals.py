@@ -235,7 +235,7 @@ def test_use_missing_from_page(parts: Parts) -> None:
 def test_principals_bad_cursor(door: Door, after: str) -> None:
     """A cursor that we did not make is a 400."""
     answer = door.administer("GET", PRINCIPALS, query={"after": after})
-    assert (answer.status, answer.json["detail"]) == (400, "after must be the `next` of a page before")
+    assert (answer.status, answer.json["detail"]) == (400, "after must be the `next` of the previous page")
 
 
 # one of them
@@ -289,7 +289,7 @@ def test_unknown_principal(parts: Parts, door: Door, sub: str) -> None:
     parts.token()
     answer = one_of(door, sub)
     assert (answer.status, answer.json["title"]) == (404, "not_found")
-    assert answer.json["detail"] == "nobody has ever seen a principal of this id"
+    assert answer.json["detail"] == "no principal with this id is known"
 
 
 @pytest.mark.parametrize("sub", ["a\x00b", "a/b%2Fc", "ü|sub:ß", "a\nb", "a" * 1024])
@@ -335,7 +335,7 @@ def test_malformed_pin(parts: Parts, door: Door, body: object, dry_run: str) -> 
     """A malformed pin is a 400, as a dry run and otherwise."""
     answer = pin(door, body, dry_run=dry_run)
     assert (answer.status, answer.json["title"]) == (400, "invalid_request")
-    assert answer.json["detail"].startswith("unique_id, the only member, must be the role's")
+    assert answer.json["detail"].startswith("the body must have one member, unique_id: the role's")
     assert parts.events(kind="principal.pinned") == ()
 
 

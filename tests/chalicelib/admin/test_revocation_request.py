@@ -38,7 +38,7 @@ def test_everything_needs_no_id(more: dict[str, str]) -> None:
 
 def test_everything_has_no_other_id() -> None:
     """Scope `everything` takes no other id than `*`."""
-    assert malformed({"scope": "everything", "id": "openai", "reason": "r"}) == "id of everything is '*'"
+    assert malformed({"scope": "everything", "id": "openai", "reason": "r"}) == "the id of everything must be '*'"
 
 
 def test_until() -> None:
@@ -46,7 +46,7 @@ def test_until() -> None:
     assert read({**GOOD, "until": NOW + 1}, "rev-1", ADA, NOW).until == NOW + 1
     wrong: tuple[object, ...] = (NOW, NOW - 1, 2**53, True, "1900000000", 1.9e9, [])
     for until in wrong:
-        assert malformed({**GOOD, "until": until}) == "until must be a time to come, in whole seconds since 1970"
+        assert malformed({**GOOD, "until": until}) == "until must be in the future, in whole epoch seconds"
 
 
 @pytest.mark.parametrize("fields", [None, [], "x", 5, [GOOD]])

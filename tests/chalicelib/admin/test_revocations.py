@@ -107,16 +107,19 @@ def test_revocation_pages(parts: Parts, door: Door, monkeypatch: pytest.MonkeyPa
         ({"limit": "9" * 1000}, "limit must be a whole number from 1 to 200"),
         ({"limit": "9" * 5000}, "limit must be text of at most 1024 characters"),
         ({"limit": "٣"}, "limit must be a whole number from 1 to 200"),
-        ({"after": "garbage"}, "after must be the `next` of a page before"),
-        ({"after": "1#"}, "after must be the `next` of a page before"),
-        ({"after": "-1#x"}, "after must be the `next` of a page before"),
-        ({"after": "9" * 17 + "#x"}, "after must be the `next` of a page before"),
+        ({"after": "garbage"}, "after must be the `next` of the previous page"),
+        ({"after": "1#"}, "after must be the `next` of the previous page"),
+        ({"after": "-1#x"}, "after must be the `next` of the previous page"),
+        ({"after": "9" * 17 + "#x"}, "after must be the `next` of the previous page"),
         ({"after": "1#\x00"}, None),
         ({"after": "\ud800"}, "after must be text of at most 1024 characters"),
-        ({"Scope": "key"}, "unknown or repeated query parameters: there are scope, in_force, limit, after, each once"),
+        (
+            {"Scope": "key"},
+            "unknown or repeated query parameters: this route takes scope, in_force, limit, after, each once",
+        ),
         (
             {"scope": ["key", "grant"]},
-            "unknown or repeated query parameters: there are scope, in_force, limit, after, each once",
+            "unknown or repeated query parameters: this route takes scope, in_force, limit, after, each once",
         ),
     ],
 )
@@ -159,7 +162,7 @@ def test_reused_idempotency_key(parts: Parts, door: Door, other: dict[str, Any])
     assert problem(revoke(door, KEY, **other)) == (
         422,
         "idempotency_key_reused",
-        "this Idempotency-Key was sent with another request before; use one key for one request",
+        "this Idempotency-Key was used for a different request; use a new key for each request",
     )
     assert len(parts.events(kind="revocation.made")) == 1
     assert [one["id"] for one in listed(door)] == [first.json["id"]]
@@ -298,7 +301,7 @@ def test_unknown_revocation_id(door: Door, revocation_id: str, dry_run: str) -> 
     """An unknown id is a 404."""
     revoke(door)
     answer = delete(door, quote(revocation_id.encode("utf-8", "surrogatepass"), safe=""), dry_run=dry_run)
-    assert problem(answer) == (404, "not_found", "there is no such revocation")
+    assert problem(answer) == (404, "not_found", "no such revocation")
     assert [one["in_force"] for one in listed(door)] == [True]
 
 

@@ -118,11 +118,11 @@ def test_usage_pages(parts: Parts, door: Door) -> None:
         ({"at": "1e9"}, "at must be a whole number from 0 to 99999999999"),
         ({"at": "1" * 12}, "at must be a whole number from 0 to 99999999999"),
         ({"limit": "1000000"}, "limit must be a whole number from 1 to 200"),
-        ({"after": "garbage"}, "after must be the `next` of a page before"),
+        ({"after": "garbage"}, "after must be the `next` of the previous page"),
         ({"principal": "x" * 1025}, "principal must be text of at most 1024 characters"),
         (
             {"user": "x"},
-            "unknown or repeated query parameters: there are window, at, principal, grant, key, limit, after, each once",
+            "unknown or repeated query parameters: this route takes window, at, principal, grant, key, limit, after, each once",
         ),
     ],
 )
