@@ -1,1 +1,1 @@
-"""Keybroker on one machine: the broker and the edge over HTTP, SQLite state, and practice parts. Never deployed."""
+"""Keybroker on one machine: broker and edge over HTTP, state in SQLite, and the practice parts. Never deployed to AWS."""

@@ -1,7 +1,7 @@
 """`python -m local`: Keybroker on one machine.
 
-Rules: stdout is for data (with --json, one line); everything for people goes to stderr, lower case, no full stop.
-Exit codes: 0 done, 1 a mistake in the command, the policy or a file. The demo has its own rules: local/demo/run.py.
+stdout is for data (with --json, one line); messages go to stderr, in lower case and without a full stop.
+Exit codes: 0 success, 1 an error in the command, the policy or a file. For the demo's, see local/demo/run.py.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from local import audit_command, policy_command
 if TYPE_CHECKING:
     from local.serve import Running
 
-_ON_STATE = {"policy": policy_command.run, "audit": audit_command.run}
-"""Commands that look at a state directory, and change it."""
+_STATE_COMMANDS = {"policy": policy_command.run, "audit": audit_command.run}
+"""Commands that read or change a state directory."""
 
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    asked = _parser().parse_args(arguments)
-    if asked.command == "demo":
+    options = _parser().parse_args(arguments)
+    if options.command == "demo":
         from local.demo import run as demo  # noqa: PLC0415  it imports an SDK that `serve` does not need
 
         return demo.main()
-    if asked.command in _ON_STATE:
-        return _ON_STATE[asked.command](asked)
-    from local.serve import Settings, serve  # noqa: PLC0415  nearly a second, for which the demo would be mute
+    if options.command in _STATE_COMMANDS:
+        return _STATE_COMMANDS[options.command](options)
+    from local.serve import Settings, serve  # noqa: PLC0415  it takes nearly a second, which would delay the demo
 
     settings = Settings(
-        directory=asked.state,
-        port=asked.port,
-        policy=asked.policy,
-        workers=asked.workers,
-        practice_ttl=asked.practice_ttl,
-        practice=not asked.no_practice,
+        directory=options.state,
+        port=options.port,
+        policy=options.policy,
+        workers=options.workers,
+        practice_ttl=options.practice_ttl,
+        practice=not options.no_practice,
     )
     try:
-        serve(settings, _announce_json if asked.json else _announce)
-    except InvalidPolicyError as invalid:
-        for fault in invalid.faults:
+        serve(settings, _announce_json if options.json else _announce)
+    except InvalidPolicyError as error:
+        for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
         return 1
     except Unavailable as fault:
@@ -61,19 +61,32 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="Keybroker on one machine, no cloud account.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="play the whole story and exit")
+    commands.add_parser("demo", help="run the main scenario, check each step and exit")
     policy_command.add_to(commands)
     audit_command.add_to(commands)
-    server = commands.add_parser("serve", help="serve the broker, the edge and the practice parts until SIGTERM")
-    server.add_argument("--state", type=Path, metavar="DIR", help="keep state here (default: thrown away at the end)")
+    server = commands.add_parser("serve", help="run the broker, the edge and the practice parts until SIGTERM")
     server.add_argument(
-        "--port", type=_port, default=8080, metavar="N", help="broker; edge N+1, provider N+2, issuer N+3; 0: any free"
+        "--state", type=Path, metavar="DIR", help="state directory (default: a temporary one, deleted at the end)"
     )
-    server.add_argument("--policy", type=Path, metavar="FILE", help="serve this policy (default: the practice policy)")
-    server.add_argument("--workers", type=_count, default=1, metavar="W", help="processes for broker and edge")
-    server.add_argument("--practice-ttl", type=_ttl, metavar="SECONDS", help="let tokens live so long, to test expiry")
-    server.add_argument("--no-practice", action="store_true", help="real keys (KEYBROKER_KEY_<NAME>), real providers")
-    server.add_argument("--json", action="store_true", help="one line of JSON on stdout when everything answers")
+    server.add_argument(
+        "--port",
+        type=_port,
+        default=8080,
+        metavar="N",
+        help="the broker's port; edge N+1, provider N+2, issuer N+3; 0: any free ports",
+    )
+    server.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="policy to apply (default: the one in the state directory, or else the practice policy)",
+    )
+    server.add_argument("--workers", type=_count, default=1, metavar="W", help="worker processes for broker and edge")
+    server.add_argument("--practice-ttl", type=_ttl, metavar="SECONDS", help="lifetime of tokens, to test expiry")
+    server.add_argument(
+        "--no-practice", action="store_true", help="use real keys (KEYBROKER_KEY_<NAME>) and real providers"
+    )
+    server.add_argument("--json", action="store_true", help="print one line of JSON to stdout when all parts respond")
     return parser
 
 
@@ -100,18 +113,18 @@ def _announce(running: Running) -> None:
         if url:
             print(f"{name:>9}  {url}", file=sys.stderr)
     print(f"{'state':>9}  {running.directory}", file=sys.stderr)
-    print("ready; Ctrl-C ends it", file=sys.stderr)
+    print("ready; press Ctrl-C to stop", file=sys.stderr)
 
 
 def _warn(running: Running) -> None:
     if running.urls.provider:
-        text = "PRACTICE: every key is made up and every call goes to the practice provider; its issuer signs anything"
+        text = "PRACTICE: all keys are made up, all calls go to the practice provider, and its issuer signs any claims"
         print(text, file=sys.stderr)
 
 
 def _number(text: str, least: int, most: int) -> int:
     if not text.isdecimal() or not least <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, not {text!r}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""Keybroker on one machine: what lies in its state directory, and the ports of both doors over it."""
+"""Keybroker on one machine: its state directory, and the doors' ports over it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _IDENTITIES = frozenset(preset.identity for preset in (*PRESETS.values(), GENERI
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Where the four parts answer; provider and issuer are None without the practice parts."""
+    """The parts' URLs; provider and issuer are None without the practice parts."""
 
     broker: str
     edge: str
@@ -51,7 +51,7 @@ class Urls:
 
 
 class Machine:
-    """A state directory, made by `prepare`, and what runs over it."""
+    """A state directory, set up by `prepare`, and the ports over it."""
 
     def __init__(self, directory: Path, urls: Urls, practice_ttl: int | None = None) -> None:
         self.directory = directory
@@ -60,8 +60,8 @@ class Machine:
         self._practice_ttl = practice_ttl
 
     @classmethod
-    def of(cls, directory: Path) -> Machine:
-        """Return the machine whose directory this is; raises Unavailable if none was prepared there."""
+    def open(cls, directory: Path) -> Machine:
+        """Return the machine with this state directory; raises NoStateDirectory unless it was set up before."""
         try:
             urls = Urls(**json.loads((directory / "urls.json").read_text()))
         except (OSError, ValueError, TypeError) as error:
@@ -69,10 +69,10 @@ class Machine:
         return cls(directory, urls)
 
     def prepare(self, policy_file: Path | None, values: Mapping[str, str]) -> None:
-        """Make what is missing in the directory, and put the policy in force.
+        """Create what is missing in the directory, and apply the policy.
 
-        policy_file: None keeps the policy that is in force, or takes the practice policy. values: provider -> made-up
-        key while the practice parts run, else empty.
+        policy_file: None keeps the policy in force, or else applies the practice policy. values: by provider, the made-up keys
+        while the practice parts run; else empty.
         Raises InvalidPolicyError; Unavailable if a file is no use or open to others, or if the state file is gone while its
         signing key is not.
         """
@@ -96,27 +96,27 @@ class Machine:
         self._set_keys(control, parsed.keys, self._provider_keys(parsed, values))
 
     def rules(self) -> InstallationRules:
-        """Return the policy language that holds here."""
+        """Return the rules of this installation's policy language."""
         return practice.rules(self._urls.issuer)
 
     def control(self) -> SqliteControl:
-        """Return what administrators write."""
+        """Return the state that administrators write."""
         return SqliteControl(self._state())
 
     def ledger(self) -> SqliteLedger:
-        """Return the exchange's state and the audit."""
+        """Return the state of exchanges, and the audit."""
         return SqliteLedger(self._state())
 
     def usage(self) -> SqliteUsage:
-        """Return who used what."""
+        """Return the usage counters."""
         return SqliteUsage(self._state())
 
     def upkeep(self) -> Upkeep:
-        """Return what keeps the state file small."""
+        """Return the maintenance of the state file."""
         return Upkeep(self._state())
 
     def event(self, kind: str, detail: Mapping[str, str]) -> Event:
-        """Return the record of what is done here by hand."""
+        """Return an audit event for a change that was made on this machine."""
         return Event(id=_new_id(), at=_clock(), kind=kind, request_id="", actor="this machine", detail=detail)
 
     def public_ports(self) -> PublicPorts:
@@ -161,7 +161,7 @@ class Machine:
 
     def edge_ports(self) -> edge.Ports:
         """Return the edge's ports; raises Unavailable if a file is missing."""
-        # Calls are counted without waiting for the disk: a power cut may forget the last of them, `kill -9` does not.
+        # Calls are counted without waiting for the disk: a power cut may lose the last of them, `kill -9` does not.
         state = self._state(durable=False)
         return edge.Ports(
             Edge(
@@ -175,11 +175,11 @@ class Machine:
         )
 
     def _check_keys(self) -> None:
-        # SECURITY: a start without --no-practice must not take real keys away, nor a policy's place beside them
+        # SECURITY: a start without --no-practice must neither delete real keys nor replace the policy beside them
         # (test_practising_over_real_keys_is_refused_and_they_stay).
         if self._urls.provider is not None and not all(map(is_practice, self._provider_key_file().origins())):
             raise RealKeysHere(
-                hint=f"{self.directory} holds real provider keys: start with --no-practice, or take another directory"
+                hint=f"{self.directory} contains real provider keys: start with --no-practice, or use another directory"
             )
 
     def _set_keys(self, control: SqliteControl, names: Iterable[str], keys: Mapping[str, ProviderKey]) -> None:
@@ -190,7 +190,7 @@ class Machine:
             version = KeyVersion(key.version, key.origin, key.header, event.actor, event.at)
             control.set_key(name, version, replace(event, key=name))
         in_force = {name: config.version if (config := control.key_config(name)) else "" for name in names}
-        # SECURITY: a practice key that is left over goes, for anybody on this machine could be its provider by now
+        # SECURITY: a left-over practice key is deleted: any program on this machine could be its provider by now
         # (test_practice_keys_are_no_real_ones).
         file.keep_only(in_force, practice=self._urls.provider is not None)
 
@@ -198,26 +198,28 @@ class Machine:
         return ProviderKeyFile(self._path("provider-keys.json"))
 
     def _state(self, *, durable: bool = True) -> StateFile:
-        # SECURITY: bound at once, and not at its first use, to the file that lies there at the start: one that is put in
-        # its place before then would be served, with our write-ahead log mixed into it
+        # SECURITY: bound at the start, not at the first use: a file that replaced it in between would be served, with our
+        # write-ahead log mixed into it
         # (test_a_file_that_is_replaced_before_the_first_call_is_not_served).
         return StateFile(self._path("state.db"), durable=durable).bind()
 
     def _check_state_file(self) -> None:
-        # SECURITY: a state file made anew would have forgotten revocations of tokens that the signing key still vouches
-        # for (test_a_state_file_that_is_gone_is_not_made_anew_beside_its_signing_key).
+        # SECURITY: a new state file would not have the revocations of tokens that the signing key still verifies
+        # (test_a_state_file_that_is_gone_is_not_made_anew_beside_its_signing_key).
         state = self._path("state.db")
         if self._path("signing-key.pem").exists() and not (state.exists() and state.stat().st_size):
-            raise StateFileMissing(hint=f"{state} is gone: put it back, or remove the whole directory to start afresh")
+            raise StateFileMissing(
+                hint=f"{state} is missing: restore it, or delete the whole directory to start afresh"
+            )
 
     def _check_modes(self) -> None:
-        # SECURITY: whoever may write here lifts revocations, and puts another file in a checked one's place
+        # SECURITY: a user who may write here can remove revocations, and replace a file after its check
         # (test_a_state_that_others_may_change_is_refused).
         for path, closed in ((self.directory, 0o022), (self._path("state.db"), 0o077)):
             status = path.stat() if path.exists() else None
             if status and (status.st_mode & closed or status.st_uid not in (0, os.geteuid())):
                 raise StateOpenToOthers(
-                    hint=f"{path} has to be yours alone: chown it to who runs this, and chmod go-rwx"
+                    hint=f"{path} must be accessible to its owner alone: chown it to the user that runs this, and chmod go-rwx"
                 )
 
     def _provider_keys(self, parsed: Policy, values: Mapping[str, str]) -> dict[str, ProviderKey]:
@@ -227,7 +229,7 @@ class Machine:
         return practice.provider_keys(parsed.keys, origin, values)
 
     def _practice_origin(self) -> str | None:
-        # CloudFront takes no address as an origin's name.
+        # CloudFront accepts no IP address as an origin's domain name.
         return self._urls.provider.replace("127.0.0.1", "localhost") if self._urls.provider else None
 
     def _path(self, name: str) -> Path:
@@ -235,7 +237,7 @@ class Machine:
 
 
 def _keys_of_environment(parsed: Policy, environment: Mapping[str, str]) -> dict[str, ProviderKey]:
-    """Return the keys set as KEYBROKER_KEY_<NAME>, for providers whose origin is known; others stay as they are."""
+    """Return the keys in KEYBROKER_KEY_<NAME>, for providers with a known origin; others stay unchanged."""
     keys = {}
     for name, provider_name in parsed.keys.items():
         value = environment.get(f"KEYBROKER_KEY_{name.upper().replace('-', '_')}")

@@ -1,6 +1,6 @@
-"""`python -m local policy …`: the policy of one machine's state directory, looked at and changed in place.
+"""`python -m local policy …`: shows and changes the policy of a state directory.
 
-The same functions answer the admin API; this door only reads files and prints.
+The admin API calls the same functions; these commands only read files and print.
 """
 
 from __future__ import annotations
@@ -27,48 +27,48 @@ from local.machine import Machine
 from local.practice import policy as practice
 
 
-def add_to(commands: Any) -> None:  # noqa: ANN401  argparse does not name this type
+def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name for this type
     """Add the commands to a parser."""
-    parser = commands.add_parser("policy", help="look at the policy of a state directory, and change it")
+    parser = commands.add_parser("policy", help="show or change the policy of a state directory")
     verbs = parser.add_subparsers(dest="verb", required=True)
     for name, text in (
-        ("validate", "say what is wrong with a policy file"),
-        ("plan", "say what applying it would change"),
-        ("apply", "put it in force"),
-        ("replay", "say what it would newly admit or refuse of what the audit recorded"),
+        ("validate", "check a policy file"),
+        ("plan", "show what applying the file would change"),
+        ("apply", "apply the file"),
+        ("replay", "show which recorded requests the file would newly admit or refuse"),
     ):
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("file", type=Path)
         verb.add_argument("--allow", action="append", default=[], choices=list(lint.RULES), metavar="RULE")
         if name != "validate":
             verb.add_argument("--state", type=Path, required=True, metavar="DIR")
-    explain = verbs.add_parser("explain", help="say which grant admits some claims, and what differs for the others")
+    explain = verbs.add_parser("explain", help="show which grant admits a token's claims, and why the others do not")
     source = explain.add_mutually_exclusive_group(required=True)
-    source.add_argument("--token", type=Path, metavar="FILE", help="a subject token")
-    source.add_argument("--claims", type=Path, metavar="FILE", help="a JSON object of claims")
+    source.add_argument("--token", type=Path, metavar="FILE", help="file with a subject token")
+    source.add_argument("--claims", type=Path, metavar="FILE", help="file with a JSON object of claims")
     explain.add_argument("--key", metavar="NAME", help="only grants for this key")
     explain.add_argument("--state", type=Path, required=True, metavar="DIR")
     verbs.add_parser("schema", help="print the JSON Schema of the policy file")
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Run one command and return its exit code: 0 done, 1 refused or a mistake."""
+def run(options: argparse.Namespace) -> int:
+    """Run one command and return its exit code: 0 success, 1 an error, or the policy was refused."""
     try:
-        print(json.dumps(_run(asked), indent=2), flush=True)
+        print(json.dumps(_run(options), indent=2), flush=True)
     except BrokenPipeError:
-        # Whoever read has enough, as in `… | head`; Python would say so once more at its end.
+        # The reader closed the pipe, as in `… | head`; otherwise Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except PolicyRefused as refused:
         for error in refused.errors:
-            place = f"{error['file']}:{error['line']}: {error['field'] or 'file'}"
+            location = f"{error['file']}:{error['line']}: {error['field'] or 'file'}"
             text = error.get("text") or f"found {error['found']}, allowed: {error['allowed']}"
             rule = f" [{error['rule']}]" if "rule" in error else ""
-            print(f"error: {place}: {text}{rule}", file=sys.stderr)
+            print(f"error: {location}: {text}{rule}", file=sys.stderr)
         return 1
     except Unavailable as fault:
         hint = f" ({fault.hint})" if fault.hint else ""
-        print(f"error: the state directory is no use: {fault.reason}{hint}", file=sys.stderr)
+        print(f"error: cannot use the state directory: {fault.reason}{hint}", file=sys.stderr)
         return 1
     except Refusal as refused:
         print(f"error: {refused.description or refused.reason}", file=sys.stderr)
@@ -79,33 +79,33 @@ def run(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _run(asked: argparse.Namespace) -> object:
-    if asked.verb == "schema":
+def _run(options: argparse.Namespace) -> object:
+    if options.verb == "schema":
         return policy.json_schema()
-    if asked.verb == "validate":
-        parsed = policy_service.validate(_upload(asked), practice.rules("http://127.0.0.1"))
+    if options.verb == "validate":
+        parsed = policy_service.validate(_upload(options), practice.rules("http://127.0.0.1"))
         return {"keys": len(parsed.keys), "issuers": len(parsed.issuers), "grants": len(parsed.grants)}
-    here = Machine.of(asked.state)
-    control, rules = here.control(), here.rules()
-    if asked.verb == "plan":
-        return policy_service.plan(_upload(asked), control, rules).to_json()
-    if asked.verb == "replay":
-        return policy_service.replay(_upload(asked), control, rules, here.ledger())
-    if asked.verb == "explain":
-        fields: dict[str, object] = {"key": asked.key}
-        if asked.token:
-            fields["token"] = _text(asked.token).strip()
+    machine = Machine.open(options.state)
+    control, rules = machine.control(), machine.rules()
+    if options.verb == "plan":
+        return policy_service.plan(_upload(options), control, rules).to_json()
+    if options.verb == "replay":
+        return policy_service.replay(_upload(options), control, rules, machine.ledger())
+    if options.verb == "explain":
+        fields: dict[str, object] = {"key": options.key}
+        if options.token:
+            fields["token"] = _text(options.token).strip()
         else:
-            fields["claims"] = _claims(asked.claims)
+            fields["claims"] = _claims(options.claims)
         keys = Jwks(get_json, loopback=True)
         return policy_service.explain(fields, control, rules, keys, int(time.time()))
-    event = here.event("policy.applied", {"file": str(asked.file)})
-    stored = policy_service.apply(_upload(asked), control.current().version, control, rules, event)
+    event = machine.event("policy.applied", {"file": str(options.file)})
+    stored = policy_service.apply(_upload(options), control.current().version, control, rules, event)
     return {"version": stored.version}
 
 
-def _upload(asked: argparse.Namespace) -> PolicyUpload:
-    return PolicyUpload(_text(asked.file), str(asked.file), tuple(asked.allow))
+def _upload(options: argparse.Namespace) -> PolicyUpload:
+    return PolicyUpload(_text(options.file), str(options.file), tuple(options.allow))
 
 
 def _claims(path: Path) -> object:

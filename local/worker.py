@@ -1,4 +1,4 @@
-"""The processes of one machine: workers that answer for the broker and the edge, and one for the practice parts."""
+"""The processes of one machine: workers that serve broker and edge, and one that serves the practice parts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,22 @@ from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import make_distribution, make_runner
 
 BACKLOG = 1024
-"""Connections that may wait for somebody to take them."""
+"""Connections that may wait to be accepted."""
 GRACE = 3.0
-"""Seconds that calls under way have to end when a process is told to stop."""
+"""Seconds that running calls have to finish when a process stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every process is given. lifeline: closes when the parent dies; ready: told once it answers.
+    """What every process is started with.
 
-    workers: how many there are, which share the sockets.
+    directory: the state directory
+    urls: of the parts
+    practice_ttl: seconds that tokens live; None: as the grants say
+    sockets: the listening sockets, by part
+    lifeline: closes when the parent dies
+    ready: gets a message once the process responds
+    workers: how many processes share the sockets
     """
 
     directory: Path
@@ -47,17 +53,17 @@ class Job:
     workers: int = 1
 
 
-def work(job: Job) -> None:
-    """Answer for the broker and the edge until told to stop."""
+def serve(job: Job) -> None:
+    """Serve the broker and the edge until stopped."""
     _log_to_stderr()
     machine = Machine(job.directory, job.urls, job.practice_ttl)
-    asyncio.run(_until_told(job, functools.partial(_serve_doors, machine, job)))
+    asyncio.run(_run_until_stopped(job, functools.partial(_serve_doors, machine, job)))
 
 
-def practise(job: Job, values: Mapping[str, str], request_token: str) -> None:
-    """Answer for the practice provider and the practice issuer until told to stop."""
+def serve_practice_parts(job: Job, values: Mapping[str, str], request_token: str) -> None:
+    """Serve the practice provider and the practice issuer until stopped."""
     _log_to_stderr()
-    asyncio.run(_until_told(job, functools.partial(_serve_practice, job, values, request_token)))
+    asyncio.run(_run_until_stopped(job, functools.partial(_serve_practice, job, values, request_token)))
 
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
@@ -84,28 +90,28 @@ async def _serve_practice(job: Job, values: Mapping[str, str], request_token: st
 
 
 async def mount(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket, workers: int = 1) -> None:
-    """Let a part answer at a listening socket, which so many workers share."""
+    """Serve a part at a listening socket, which this many workers share."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    # asyncio's backlog is both how many may wait and how many a process takes at once. Among several each takes one after
-    # another, or one of them takes all that come together, and keeps them while the others are idle
+    # asyncio's backlog is both how many connections may wait and how many a process accepts at once. Each of several workers
+    # accepts one at a time; otherwise one of them accepts all that arrive together while the others are idle
     # (test_of_connections_that_come_together_a_worker_leaves_some_to_the_others).
     await web.SockSite(runner, listening, backlog=1 if workers > 1 else BACKLOG).start()
     listening.listen(BACKLOG)
 
 
-async def _until_told(job: Job, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, told.set)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the whole group; the parent decides
-    loop.add_reader(job.lifeline.fileno(), told.set)
+async def _run_until_stopped(job: Job, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the whole process group; the parent decides
+    loop.add_reader(job.lifeline.fileno(), stopped.set)
     async with AsyncExitStack() as stack:
         await serve(stack)
         gc.freeze()
-        # Each call makes some hundred objects that are in no cycle: at 700, as it is, every other call paid for a search.
+        # Each call makes some hundred objects that are in no cycle: at the default of 700, every other call triggered a collection.
         gc.set_threshold(50_000, 20, 20)
         job.ready.send("ready")
-        await told.wait()
+        await stopped.wait()
     loop.remove_reader(job.lifeline.fileno())
 
 

@@ -157,7 +157,7 @@ def _worker(
     machine: Machine, urls: Urls, sockets: dict[str, socket.socket], lifeline: Connection, workers: int
 ) -> Iterator[int]:
     ready, tell = _SPAWN.Pipe(duplex=False)
-    with _process(worker.work, worker.Job(machine.directory, urls, None, sockets, lifeline, tell, workers)) as pid:
+    with _process(worker.serve, worker.Job(machine.directory, urls, None, sockets, lifeline, tell, workers)) as pid:
         if not ready.poll(START_SECONDS):
             raise TimeoutError("a worker did not start")
         ready.recv()
@@ -207,7 +207,9 @@ def haproxy(behind: Practice, ours: Door, directory: Path) -> Iterator[Door | No
         sys.stderr.write("SKIPPED: haproxy is not installed here (Debian's package haproxy)\n")
         yield None
         return
-    jwk = call("GET", f"{Machine.of(directory / 'one').edge_ports().edge.issuer}/.well-known/jwks.json").json["keys"][0]
+    jwk = call("GET", f"{Machine.open(directory / 'one').edge_ports().edge.issuer}/.well-known/jwks.json").json["keys"][
+        0
+    ]
     key = ECAlgorithm.from_jwk(jwk)
     public = directory / "public.pem"
     form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -56,7 +56,7 @@ def exported(state: Path, *arguments: object) -> list[dict[str, Any]]:
 
 def record(state: Path, *times: int) -> list[str]:
     """Record an event at each of these times; return their ids."""
-    here = Machine.of(state)
+    here = Machine.open(state)
     events = [replace(here.event("policy.applied", {}), at=at) for at in times]
     for event in events:
         here.ledger().record(event)
@@ -124,11 +124,11 @@ def test_without_a_window_it_is_the_newest_day_that_is_over(state: Path) -> None
 
 
 def test_a_window_that_does_not_agree_ends_with_1_and_says_where(state: Path) -> None:
-    here, now = Machine.of(state), int(time.time())
+    here, now = Machine.open(state), int(time.time())
     lost = replace(here.event("token.issued", {}), principal="p", grant="ci", at=now)
     here.ledger().record(lost)
     one = run("check", "--state", state, "--start", now)
-    assert (one.code, one.stderr) == (1, "error: the audit and the counters do not agree\n")
+    assert (one.code, one.stderr) == (1, "error: the audit and the counters differ\n")
     assert json.loads(one.stdout)["differing"] == [{"principal": "p", "grant": "ci", "events": 1, "counted": 0}]
 
 
@@ -145,7 +145,7 @@ def test_a_window_whose_counters_are_not_kept_is_said(state: Path) -> None:
 def test_a_state_directory_that_is_not_there_is_said(tmp_path: Path, verb: str) -> None:
     one = run(verb, "--state", tmp_path / "none")
     assert (one.code, one.stdout) == (1, "")
-    assert one.stderr.startswith("error: the state directory is no use: no_state_directory ([Errno 2] No such file")
+    assert one.stderr.startswith("error: cannot use the state directory: no_state_directory ([Errno 2] No such file")
     assert not (tmp_path / "none").exists()
 
 
@@ -155,7 +155,7 @@ def test_a_state_file_that_is_not_there_is_said_and_not_made(state: Path, verb: 
         file.unlink()
     one = run(verb, "--state", state)
     assert (one.code, one.stdout) == (1, "")
-    assert one.stderr.startswith("error: the state directory is no use: state_unavailable (")
+    assert one.stderr.startswith("error: cannot use the state directory: state_unavailable (")
     assert not (state / "state.db").exists()
 
 

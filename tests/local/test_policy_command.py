@@ -95,7 +95,7 @@ def failed(*arguments: object) -> list[str]:
 
 
 def version(state: Path) -> int:
-    return Machine.of(state).control().current().version
+    return Machine.open(state).control().current().version
 
 
 # validate
@@ -169,7 +169,7 @@ def test_plan_says_what_would_change_and_apply_does_it(state: Path, tmp_path: Pa
     assert [(one["what"], one["name"], one["change"]) for one in plan["changes"]] == [("grant", "small", "narrow")]
     assert done("apply", path, "--state", state) == {"version": before + 1}
     assert done("plan", path, "--state", state) == {"version": before + 1, "changes": []}
-    event = Machine.of(state).ledger().page(Query({"kind": "policy.applied"})).events[0]
+    event = Machine.open(state).ledger().page(Query({"kind": "policy.applied"})).events[0]
     assert (event.actor, event.detail) == ("this machine", {"file": str(path)})
 
 
@@ -191,7 +191,7 @@ def test_what_is_unwise_is_applied_when_it_is_allowed(state: Path, tmp_path: Pat
 def test_a_state_directory_that_is_not_there_is_said(tmp_path: Path, verb: str) -> None:
     given = ["--claims", write(tmp_path, "c.json", "{}")] if verb == "explain" else [write(tmp_path, "p.yaml", POLICY)]
     [line] = failed(verb, *given, "--state", tmp_path / "none")
-    assert line.startswith("the state directory is no use: no_state_directory ([Errno 2] No such file or directory")
+    assert line.startswith("cannot use the state directory: no_state_directory ([Errno 2] No such file or directory")
     assert not (tmp_path / "none").exists()
 
 
@@ -199,7 +199,7 @@ def test_a_state_directory_without_its_state_file_is_said_and_nothing_is_made(st
     for file in state.glob("state.db*"):
         file.unlink()
     [line] = failed("apply", write(tmp_path, "p.yaml", POLICY), "--state", state)
-    assert line.startswith("the state directory is no use: state_unavailable (")
+    assert line.startswith("cannot use the state directory: state_unavailable (")
     assert not (state / "state.db").exists()
 
 
@@ -290,7 +290,7 @@ def test_replay_says_what_the_audit_s_claims_would_get(state: Path, tmp_path: Pa
     event = Event(
         id="1", at=1, kind="token.issued", request_id="r", key="openai", grant="ci", principal="x", claims=CLAIMS
     )
-    Machine.of(state).ledger().record(event)
+    Machine.open(state).ledger().record(event)
     path = write(tmp_path, "p.yaml", POLICY.replace('"9919"', '"8"'))
     assert done("replay", path, "--state", state) == {
         "tried": 1,

@@ -123,7 +123,7 @@ class TestStart:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            _fails(_serve("--port", str(port)), f"error: port {port} is taken")
+            _fails(_serve("--port", str(port)), f"error: port {port} is in use")
 
     def test_a_policy_that_cannot_be_read_is_one_line_that_names_it(self, tmp_path: Path) -> None:
         _fails(_serve("--port", "0", "--policy", str(tmp_path / "none.yaml")), "policy_unreadable", "none.yaml")

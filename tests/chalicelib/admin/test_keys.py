@@ -323,6 +323,6 @@ def test_real_keys_need_https(tmp_path: Path) -> None:
     assert machine.control().key_config("openai") is not None
     with pytest.raises(Refusal, match="provider_key_missing"):
         machine.edge_ports().edge.provider_keys.get("anthropic", "x")
-    Machine.of(tmp_path / "state").prepare(None, {})
+    Machine.open(tmp_path / "state").prepare(None, {})
     kept = json.loads((tmp_path / "state" / "provider-keys.json").read_text())
     assert [one["value"] for one in kept["openai"].values()] == [VALUE]  # a restart forgets no key that was set
