@@ -1,4 +1,4 @@
-"""docs/admin.md keeps its promises: each command works as it stands there, and is answered with what it shows."""
+"""docs/admin.md is true: each command works as it stands there, and is answered with what it shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.running import ROOT, Answer, Running, start
 
 PAGE = (ROOT / "docs" / "admin.md").read_text()
 OPEN = ("claims", "fields", "detail", "refused_tokens", "refused_calls")
-"""Members that hold whatever they hold."""
+"""Members whose contents are not compared."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def same_members(shown: Any, found: Any, place: str = "") -> None:  # noqa: ANN4
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.command[:60])
-def test_a_command_is_answered_with_what_is_shown(answers: dict[str, Answer], example: Example) -> None:
+def test_command_answers(answers: dict[str, Answer], example: Example) -> None:
+    """Each command of the page is answered with the members that the page shows."""
     answer = answers[example.command]
     assert answer.status == (400 if "windw" in example.command else answer.status)
     assert answer.status in (200, 201) or "windw" in example.command, answer
@@ -120,7 +121,8 @@ def test_a_command_is_answered_with_what_is_shown(answers: dict[str, Answer], ex
         same_members(left, right)
 
 
-def test_every_route_has_its_command() -> None:
+def test_every_route_has_a_command() -> None:
+    """Every route of the administration has a command on the page."""
     routes = {(route.method, re.sub(r"\\\{.*?\\\}", "[^/?]+", re.escape(route.path))) for route in ADMIN}
     commands = [one.command for one in EXAMPLES]
     for method, path in routes:
@@ -129,7 +131,8 @@ def test_every_route_has_its_command() -> None:
         assert any(form.match(command) for command in commands), (method, path)
 
 
-def test_curl_itself_is_let_in(running: Running) -> None:
+def test_curl_is_accepted(running: Running) -> None:
+    """The page's `kb` function signs with curl itself, and the broker accepts it."""
     curl = shutil.which("curl")
     if (
         curl is None

@@ -30,12 +30,13 @@ def script(client: Client) -> str:
     return (HERE / FOLDER[node] / (client.script[0] if node else f"{client.script[0]}.py")).read_text()
 
 
-def test_the_page_is_what_was_kept_of_the_last_trial() -> None:
+def test_page_is_current() -> None:
     """If not: `python -m tests.sdks.page` writes it."""
     assert page.written(TEXT, KEPT) == TEXT
 
 
-def test_the_page_has_a_row_and_a_recipe_for_each_client_and_for_no_other() -> None:
+def test_every_client_has_its_row() -> None:
+    """The page has a row and a recipe for each client that is tried, and for no other."""
     rows = re.findall(r"^\| (.+?) \| [\d.]+(?:, [\d.]+)? \|", TEXT, re.MULTILINE)
     assert rows == [client.name for client in CLIENTS]
     sections = re.findall(r"^### (.+)$", TEXT, re.MULTILINE)
@@ -43,12 +44,14 @@ def test_the_page_has_a_row_and_a_recipe_for_each_client_and_for_no_other() -> N
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_what_is_kept_of_a_client_breaks_no_rule(client: Client) -> None:
+def test_results_break_no_rule(client: Client) -> None:
+    """What is kept of a client breaks no rule."""
     assert list(broken(client, KEPT[client.name].cases)) == []
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_the_version_that_was_tried_is_of_the_range_that_is_asked_for(client: Client) -> None:
+def test_tried_version_is_in_range(client: Client) -> None:
+    """The version that was tried has the major version that is required."""
     tried = KEPT[client.name].version
     if client.environment == "node":
         wanted = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]
@@ -60,23 +63,27 @@ def test_the_version_that_was_tried_is_of_the_range_that_is_asked_for(client: Cl
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_a_client_s_script_has_each_way_in_which_it_is_opened(client: Client) -> None:
+def test_script_has_every_way(client: Client) -> None:
+    """A client's script defines every way in which the client is opened."""
     makers = {"fixed": "fixed", "refreshed": "refreshed", "proxied": "bare", "exchange": "bare"}
     made = set(re.findall(r"^(?:def|function) (\w+)\(", script(client), re.MULTILINE))
     assert {makers[way] for way in client.ways} <= made
 
 
-def test_the_python_in_the_page_is_python() -> None:
+def test_python_is_valid() -> None:
+    """The page's Python parses."""
     for program in re.findall(r"```python\n(.+?)```", TEXT, re.DOTALL):
         ast.parse(program)
 
 
-def test_no_token_and_no_address_of_the_trial_is_in_the_page_or_kept() -> None:
+def test_no_token_and_no_address() -> None:
+    """Neither the page nor the kept results contain a token or an address of the trial."""
     for text in (TEXT, results.FILE.read_text()):
         assert not re.search(r"eyJ|127\.0\.0\.1|localhost:|practice-real|sk-practice", text)
 
 
-def test_a_page_without_a_place_is_an_error() -> None:
+def test_missing_marker() -> None:
+    """A page without the markers is an error."""
     with pytest.raises(ValueError, match="no place for results"):
         page.written("# Clients\n", KEPT)
 
@@ -103,17 +110,20 @@ def spoilt(case: str, **changes: Any) -> Mapping[str, results.Record]:  # noqa: 
         ("no_more", {"statuses": (403,)}, "not the broker's refusal, and nothing sent"),
     ],
 )
-def test_a_client_that_does_otherwise_breaks_a_rule(case: str, changes: dict[str, Any], fault: str) -> None:
+def test_different_behaviour_breaks_a_rule(case: str, changes: dict[str, Any], fault: str) -> None:
+    """A client that behaves differently breaks exactly the rule about that case."""
     (told,) = broken(CLIENTS[0], spoilt(case, **changes))
     assert told.startswith(f"{case}: {fault}")
 
 
-def test_a_case_that_was_left_out_breaks_a_rule() -> None:
+def test_missing_case_breaks_a_rule() -> None:
+    """A case that was left out breaks a rule."""
     without = {case: one for case, one in KEPT["openai 3"].cases.items() if case != "revoked"}
     assert any("played" in told for told in broken(CLIENTS[0], without))
 
 
-def test_a_client_that_cannot_refresh_has_no_case_for_it() -> None:
+def test_no_refresh_no_case() -> None:
+    """A client that cannot refresh has no case for refreshing."""
     (client,) = (one for one in CLIENTS if one.name == "litellm, gemini")
     assert set(cases_of(CLIENTS[0])) - set(cases_of(client)) == {"refreshed", "no_more"}
 
@@ -121,7 +131,8 @@ def test_a_client_that_cannot_refresh_has_no_case_for_it() -> None:
 # What is kept is the same from run to run
 
 
-def test_what_differs_from_run_to_run_is_not_kept() -> None:
+def test_variable_parts_are_not_kept() -> None:
+    """What differs from run to run (ids, headers, seconds) is not kept."""
     request = "5cf1d720d995bf8b9a822d7863b963ba"
     said = Description(
         error=f"E: headers: {{'date': 'now', 'a': 'b'}}, status_code: 403: ends in 31 s\n(request {request})"
@@ -133,12 +144,14 @@ def test_what_differs_from_run_to_run_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(3.0, ""), (6.1, "some seconds"), (120.2, "about 2 min")])
-def test_how_long_several_requests_took_is_told_roughly(seconds: float, told: str) -> None:
+def test_wait_is_rounded(seconds: float, told: str) -> None:
+    """How long several requests took is kept roughly."""
     calls = (Seen("POST", "/openai/v1/responses", 429, ()),) * 3
     assert results.record(Outcome(Description(error="E"), calls, seconds)).wait == told
 
 
-def test_each_environment_has_its_requirement_and_each_requirement_its_client() -> None:
+def test_environments_match_requirements() -> None:
+    """Each environment has its file of requirements, and each such file a client."""
     there = {path.stem for path in (HERE / "requirements").glob("*.txt")}
     assert there == {client.environment for client in CLIENTS} - {"node"}
     assert (ROOT / "tests/sdks/node/package.json").is_file()

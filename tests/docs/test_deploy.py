@@ -1,4 +1,4 @@
-"""docs/deploy.md says what is so: its commands, files, parameters, actions and numbers are there."""
+"""docs/deploy.md is true: its stacks, settings, options and conditions exist."""
 
 from __future__ import annotations
 
@@ -18,21 +18,15 @@ PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 CHOSEN = re.search(r"```json\n(.+?)```", PAGE, re.DOTALL)
 
 
-def test_every_template_is_in_the_table_and_every_row_is_a_template() -> None:
+def test_templates_are_listed() -> None:
+    """The table of stacks lists exactly the templates."""
     rows = re.findall(r"^\| `(\w+)` \| \[infra/(\w+)\.yaml\]", PAGE, re.MULTILINE)
     assert {stack for stack, _ in rows} == {path.stem for path in cloudformation.INFRA.glob("*.yaml")}
     assert all(stack == template for stack, template in rows)
 
 
-def test_every_make_command_is_in_the_makefile() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    named = set(re.findall(r"(?:^|`)make (?:PYTHON=\S+ )?([a-z][a-z-]*)", PAGE, re.MULTILINE))
-    assert {"package", "deploy", "destroy", "test-infra"} <= named
-    for target in named:
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-
-
-def test_what_is_chosen_in_the_example_can_be_chosen(tmp_path: Path) -> None:
+def test_example_settings_exist(tmp_path: Path) -> None:
+    """Every setting in the example is a parameter of its template, with an allowed value."""
     assert CHOSEN
     (tmp_path / "prod.json").write_text(CHOSEN[1])
     stage = Stage.read("prod", "", tmp_path)
@@ -42,7 +36,8 @@ def test_what_is_chosen_in_the_example_can_be_chosen(tmp_path: Path) -> None:
     assert int(json.loads(CHOSEN[1])["logs"]["Days"]) in days
 
 
-def test_every_variable_that_is_named_as_a_parameter_is_one() -> None:
+def test_named_parameters_exist() -> None:
+    """The parameters and outputs that the page names exist in a template."""
     every = {
         name for path in cloudformation.INFRA.glob("*.yaml") for name in cloudformation.read(path).get("Parameters", {})
     }
@@ -54,7 +49,8 @@ def test_every_variable_that_is_named_as_a_parameter_is_one() -> None:
         assert name in every
 
 
-def test_the_command_that_taints_a_key_has_these_options(capsys: pytest.CaptureFixture[str]) -> None:
+def test_signing_key_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command for signing keys has the options that the page uses."""
     with pytest.raises(SystemExit):
         signing_keys.main(["--help"])
     told = capsys.readouterr().out
@@ -62,6 +58,7 @@ def test_the_command_that_taints_a_key_has_these_options(capsys: pytest.CaptureF
     assert all(option in told for option in re.findall(r"--[a-z]+", command))
 
 
-def test_the_conditions_that_no_emulator_judges_are_those_of_the_tests() -> None:
+def test_unjudged_conditions_are_named() -> None:
+    """The page names every condition that the emulator cannot judge."""
     assert all(f"`{key}`" in PAGE for key in UNJUDGED)
     assert Path(aws_roles.__file__).relative_to(ROOT).as_posix() in PAGE

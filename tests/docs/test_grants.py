@@ -1,4 +1,4 @@
-"""docs/grants.md keeps its promises: each example parses and lints as it says, and claims have the answer that it gives."""
+"""docs/grants.md is true: each example parses and lints as it says, and claims get the answer that it gives."""
 
 from __future__ import annotations
 
@@ -60,20 +60,23 @@ def _parsed(text: str) -> Policy:
     return policy.parse(text if "keys:" in text else KEYS + text)
 
 
-def test_the_examples_are_found() -> None:
+def test_examples_are_found() -> None:
+    """The page's examples are found, so that the tests below test something."""
     assert len(POLICIES) >= 25
     assert len(CLAIMS) >= 15
     assert {one.language for one in EXAMPLES} == {"yaml", "json", "text"}
 
 
 @pytest.mark.parametrize("one", POLICIES, ids=_name)
-def test_a_policy_of_the_page_parses_and_lints_as_it_says(one: Example) -> None:
+def test_policy_example(one: Example) -> None:
+    """A policy of the page parses, and lints as the text above it says."""
     told = {finding.rule for finding in lint.lint(_parsed(one.body), PRESETS)}
     assert told == set(re.findall(r"Lints as `([\w-]+)`", one.before))
 
 
 @pytest.mark.parametrize("one", CLAIMS, ids=_name)
-def test_claims_of_the_page_have_the_answer_that_it_gives(one: Example) -> None:
+def test_claims_example(one: Example) -> None:
+    """Claims of the page are admitted, refused or unusable as the text above them says."""
     told = explain.explain(_parsed(one.policy), json.loads(one.body))
     last = re.split(r"(?=Admitted by|Refused, for|Unusable, for)", one.before)[-1]
     names = re.findall(r"`([^`]+)`", last)
@@ -90,7 +93,8 @@ def test_claims_of_the_page_have_the_answer_that_it_gives(one: Example) -> None:
         assert told.admitted == ()
 
 
-def test_the_faults_of_the_page_are_the_faults_of_its_policy() -> None:
+def test_fault_example() -> None:
+    """The faults that the page shows are those of the policy above them."""
     (wrong,) = [one for one in EXAMPLES if "does not parse" in one.before]
     (told,) = [one for one in EXAMPLES if one.language == "text"]
     with pytest.raises(InvalidPolicyError) as caught:
@@ -98,7 +102,8 @@ def test_the_faults_of_the_page_are_the_faults_of_its_policy() -> None:
     assert str(caught.value) == told.body.strip()
 
 
-def test_every_preset_is_in_the_table_with_what_it_does() -> None:
+def test_preset_table() -> None:
+    """The table of presets states each preset's id, lifetime and single use."""
     rows = re.findall(r"^\| (`?[\w-]+`?) \| (.+?) \| (\w+) \| (yes|no) \|$", PAGE, re.MULTILINE)
     table = {name.strip("`"): (known, life, once) for name, known, life, once in rows}
 
@@ -110,31 +115,36 @@ def test_every_preset_is_in_the_table_with_what_it_does() -> None:
     assert table == {**{name: row(one) for name, one in PRESETS.items()}, "none": row(GENERIC)}
 
 
-def test_every_preset_has_an_example_grant() -> None:
+def test_every_preset_has_an_example() -> None:
+    """Every preset has an example grant."""
     shown = {issuer.preset for one in POLICIES for issuer in _parsed(one.body).issuers.values()}
     assert shown == {*PRESETS, ""}
 
 
-def test_every_refused_value_is_named() -> None:
+def test_refused_values_are_named() -> None:
+    """The page names every value that a preset refuses."""
     for preset in PRESETS.values():
         for claim, values in preset.refused:
             for value in values:
                 assert f"`{value}`" in PAGE or f"{claim}: {value}" in PAGE or claim.rpartition("/")[2] in PAGE
 
 
-def test_every_lint_rule_has_its_heading_and_an_example_that_breaks_it() -> None:
+def test_lint_rules_have_examples() -> None:
+    """Every lint rule has its heading, and an example that breaks it."""
     for rule in RULES:
         (first, *_) = [one for one in POLICIES if one.section == rule]
         assert f"Lints as `{rule}`" in first.before
 
 
-def test_the_commands_of_the_page_are_there() -> None:
+def test_commands_exist() -> None:
+    """The commands that the page names exist."""
     source = Path(policy_command.__file__).read_text()
     for verb in set(re.findall(r"python -m local policy (\w+)", PAGE)):
         assert f'"{verb}"' in source
 
 
-def test_the_iam_condition_is_json() -> None:
+def test_iam_condition() -> None:
+    """The IAM policy of the page is JSON and restricts the audience."""
     (one,) = [each for each in EXAMPLES if "Version" in each.body]
     (statement,) = json.loads(one.body)["Statement"]
     assert statement["Condition"]["ForAllValues:StringEquals"] == {"sts:IdentityTokenAudience": ["keybroker"]}

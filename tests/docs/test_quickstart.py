@@ -1,6 +1,7 @@
 """docs/quickstart.md, followed to the letter: a virtual environment of its own, the wheel, one shell from top to bottom.
 
-The addresses and the state directory are the running one's; packages come from this machine, for tests are offline.
+The addresses and the state directory are those of a running Keybroker; packages come from this machine, since tests are
+offline.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ SHOWN_STATE = "/path/to/keybroker-x1y2z3"
 
 
 def blocks() -> list[tuple[str, str]]:
-    """Return the page's blocks behind the one that shows how Keybroker is started: what kind, and the text."""
+    """Return the page's blocks after the one that starts Keybroker: kind and text."""
     return FENCE.findall(PAGE.read_text("utf-8"))[1:]
 
 
 def script() -> str:
-    """Return what the page has one type, its files included."""
+    """Return everything the page tells its reader to type, including its files."""
     lines = []
     for kind, text in blocks():
         if kind == "python":
@@ -40,7 +41,7 @@ def script() -> str:
 
 
 def packages(directory: Path) -> Path:
-    """Return a folder with what is installed here, but for Keybroker itself."""
+    """Return a directory with everything installed here except Keybroker itself."""
     directory.mkdir()
     for one in Path(sysconfig.get_path("purelib")).iterdir():
         if "keybroker" not in one.name and one.suffix != ".pth":
@@ -74,7 +75,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_the_page_can_be_followed_to_the_letter(wheel: Path, tmp_path: Path) -> None:
+def test_page_works_to_the_letter(wheel: Path, tmp_path: Path) -> None:
+    """The page works when followed to the letter, in one shell, and prints what it shows."""
     tools, work = tmp_path / "tools", tmp_path / "work"
     tools.mkdir()
     work.mkdir()
