@@ -1,4 +1,4 @@
-"""The one pattern form of the policy language: `*` stands for exactly one whole segment between `/` or `:`."""
+"""The policy language's patterns: `*` stands for exactly one whole segment between `/` or `:`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def fault(pattern: str) -> str | None:
-    """Say what is wrong with a pattern, or None: empty, a `*` inside a segment, or no literal segment first."""
+    """Return what is wrong with a pattern: empty, a `*` inside a segment, or no literal segment first; else None."""
     parts = segments(pattern)
     if not pattern:
         return "empty"
@@ -19,7 +19,7 @@ def fault(pattern: str) -> str | None:
 
 
 def scope_fault(scope: str) -> str | None:
-    """Say what is wrong with a scope's `METHOD:/path`, or None: as `fault`, and a path that no call can have."""
+    """Return what is wrong with a scope's `METHOD:/path`: as `fault`, or a path that no call can have; else None."""
     segments = scope.removesuffix("/").split("/")[1:]
     if any(segment in ("", ".", "..") for segment in segments):
         return "a path without `//`, `/./` and `/../`: no call has one"
@@ -27,7 +27,7 @@ def scope_fault(scope: str) -> str | None:
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether `value` has the pattern's form: same separators, same literals, and something where `*` stands."""
+    """Whether `value` has the pattern's form: same separators, same literals, and text where `*` stands."""
     if "*" not in pattern:
         return pattern == value
     wanted, found = segments(pattern), segments(value)
@@ -38,9 +38,9 @@ def matches(pattern: str, value: str) -> bool:
 
 
 def covered(wanted: Iterable[str], patterns: Iterable[str]) -> bool:
-    """Whether each of `wanted` (values, or patterns taken as values) is matched by at least one of `patterns`."""
+    """Whether each of `wanted` (values, or patterns read as values) is matched by at least one of `patterns`."""
     known = tuple(patterns)
-    # A value that is among the patterns has the form of that one.
+    # A pattern matches itself.
     return all(one in known or any(matches(pattern, one) for pattern in known) for one in wanted)
 
 
@@ -53,12 +53,12 @@ def segments(text: str) -> list[str]:
 
 
 def model_fault(pattern: str) -> str | None:
-    """Say what is wrong with a model's name or pattern, or None: besides whole segments, a last `-*` may stand."""
+    """Return what is wrong with a model's name or pattern, which may also end in `-*`; else None."""
     return fault(pattern.removesuffix("-*") + "-") if pattern.endswith("-*") and pattern != "-*" else fault(pattern)
 
 
 def model_matches(pattern: str, model: str) -> bool:
-    """Whether a model is meant: as `matches`, and a last `-*` stands for any ending within the last segment."""
+    """Whether a model matches: as `matches`, and a last `-*` stands for any ending within the last segment."""
     if not pattern.endswith("-*"):
         return matches(pattern, model)
     wanted, found = segments(pattern), segments(model)

@@ -1,4 +1,4 @@
-"""Who a caller is: an issuer and an id of it that is not recycled."""
+"""Who a caller is: an issuer, and an id at that issuer that is never recycled."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ SUB_LIMIT = 512
 
 
 RefusedValues = tuple[tuple[str, tuple[str | bool, ...]], ...]
-"""Claims, each with values that no grant admits unless it lists that very value."""
+"""Claims with values that a grant admits only if it lists the value itself."""
 
 
 class Identity(NamedTuple):
-    """Which claims, all of them text, make an issuer's subjects known for good. name: what to call them in a `sub`."""
+    """Which claims identify an issuer's subjects for good. All of them are text."""
 
     name: str
+    """What an id of theirs starts with, e.g. `repository_id`."""
     paths: tuple[tuple[str, ...], ...]
+    """The claims, nested ones by the names on the way."""
 
 
 class Principal(NamedTuple):
@@ -47,13 +49,13 @@ def stable_id(identity: Identity, claims: Mapping[str, object]) -> str | None:
     if not all(isinstance(value, str) and value for value in values):
         return None
     if len(values) > 1 and any("/" in str(value) for value in values):
-        return None  # else two subjects could spell the same id
+        return None  # else two subjects could have the same id
     found = f"{identity.name}:{'/'.join(map(str, values))}"
     return found if len(found.encode("utf-8", "surrogatepass")) <= SUB_LIMIT else None
 
 
 def candidates(issuer: str, identities: Iterable[Identity], unverified_claims: Mapping[str, object]) -> tuple[str, ...]:
-    """Return every `sub` that these unverified claims could turn out to be, for reading state ahead of verification."""
+    """Return every `sub` that these unverified claims may turn out to have, to read state ahead of verification."""
     ids = {stable_id(identity, unverified_claims) for identity in identities}
     return tuple(sorted(sub(issuer, one) for one in ids if one is not None))
 

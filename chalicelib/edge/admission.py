@@ -20,7 +20,7 @@ from chalicelib.providers.keys import ProviderKeys
 from chalicelib.tokens import issued
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.issued import SigningKeys
-from chalicelib.tokens.seen import SeenSignatures
+from chalicelib.tokens.signature_cache import SignatureCache
 
 _TRIES = 8
 """How often a call is counted at most, while others that are refused as well have taken what was left for it."""
@@ -37,7 +37,7 @@ class Edge:
     """The broker's URL, the `iss` of its tokens."""
     url: str = ""
     """The edge's own URL, "" if it is not known."""
-    seen: SeenSignatures = field(default_factory=SeenSignatures)
+    signatures: SignatureCache = field(default_factory=SignatureCache)
     """The signatures verified so far: all that is remembered from call to call."""
 
 
@@ -59,8 +59,8 @@ def _verify(call: Call, edge: Edge, now: int) -> VerifiedToken:
     if not call.unverified_token:
         raise TokenMissing
     try:
-        signed = issued.signed(call.unverified_token, edge.signing_keys, now, edge.seen)
-        return VerifiedToken.from_claims(issued.check(signed, edge.issuer, call.key, now), signed.key.kid)
+        signed = issued.verify_signature(call.unverified_token, edge.signing_keys, now, edge.signatures)
+        return VerifiedToken.from_claims(issued.check_claims(signed, edge.issuer, call.key, now), signed.key.kid)
     except InvalidTokenError as invalid:
         raise InvalidToken(invalid.reason) from None
 

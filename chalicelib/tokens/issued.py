@@ -1,4 +1,4 @@
-"""The tokens that we issue, when they come back: at the edge, or to be taken back."""
+"""Verifies the tokens that we issued: at the edge, and when their holder revokes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
-from chalicelib.tokens.seen import SeenSignatures
+from chalicelib.tokens.signature_cache import SignatureCache
 
 _TEXTS = ("sub", "client_id", "scope", "grant", "idp", "jti")
 """The claims of an issued token that are text; `ep` is the epochs."""
@@ -18,52 +18,54 @@ _TYPES: frozenset[str | None] = frozenset({tokens.ISSUED_TYPE})
 
 
 class SigningKeys(Protocol):
-    """The public keys of our own tokens. A kid is its key's thumbprint, so what was found once stays true."""
+    """The public keys of our own tokens. A kid is its key's thumbprint, so a key that was found stays right."""
 
     def find(self, kid: str, now: int) -> VerifyingKey:
-        """Return the key; raises InvalidTokenError if there is none, Unavailable if that cannot be told."""
+        """Return the key; raises InvalidTokenError if there is no such key, Unavailable if the keys cannot be read."""
 
 
 def verify(
     unverified_token: str, issuer: str, audience: str | None, keys: SigningKeys, now: int
 ) -> tuple[tokens.Claims, str]:
-    """Return the claims of a token that we issued, and the id of the key that signed it.
+    """Return the claims of a token that we issued, and the kid of the key that signed it.
 
-    issuer: the broker's URL. audience: the key's name; None takes the token's own. now: epoch seconds.
-    Raises InvalidTokenError, or Unavailable if the signing key cannot be looked up.
+    issuer: the broker's URL. audience: the provider key's name; None accepts the token's own. now: epoch seconds.
+    Raises InvalidTokenError, or Unavailable if the signing keys cannot be read.
     """
-    found = signed(unverified_token, keys, now, SeenSignatures())
-    return check(found, issuer, audience, now), found.key.kid
+    verified = verify_signature(unverified_token, keys, now, SignatureCache())
+    return check_claims(verified, issuer, audience, now), verified.key.kid
 
 
-def signed(unverified_token: str, keys: SigningKeys, now: int, seen: SeenSignatures) -> tokens.Signed:
-    """Return what a token states whose signature holds: the first half of `verify`. seen: which need not be verified."""
-    known = seen.find(unverified_token)
-    # SECURITY: the key is asked for all the same: one that is there no more verifies nothing
+def verify_signature(
+    unverified_token: str, keys: SigningKeys, now: int, cache: SignatureCache
+) -> tokens.VerifiedSignature:
+    """Return what a token states if its signature verifies: the first half of `verify`. Errors as there."""
+    known = cache.find(unverified_token)
+    # SECURITY: the key is looked up all the same: one that is gone verifies nothing
     # (test_a_signature_is_not_taken_for_verified_once_its_key_is_gone).
     if known and keys.find(known.key.kid, now) is known.key:
         return known
     unverified = jws.parse(unverified_token)
-    found = tokens.signed(unverified, keys.find(unverified.kid, now))
-    seen.add(unverified_token, found)
-    return found
+    verified = tokens.verify_signature(unverified, keys.find(unverified.kid, now))
+    cache.add(unverified_token, verified)
+    return verified
 
 
-def check(signed: tokens.Signed, issuer: str, audience: str | None, now: int) -> tokens.Claims:
-    """Return the claims of a token of ours that is good now: the second half of `verify`."""
-    named = signed.claims.get("aud") if audience is None else audience
+def check_claims(verified: tokens.VerifiedSignature, issuer: str, audience: str | None, now: int) -> tokens.Claims:
+    """Return the claims of a token of ours that is valid now: the second half of `verify`."""
+    named = verified.claims.get("aud") if audience is None else audience
     expected = tokens.Expected(
         issuer=issuer,
         audience=named if isinstance(named, str) else "",
         max_lifetime=tokens.TTL_CEILING,
         types=_TYPES,
         required=_REQUIRED,
-        grace=0,  # our own clock set it, and a token of minutes must not live half a minute more
+        grace=0,  # our own clock set `exp`, and a token of minutes must not live half a minute more
     )
-    return _typed(tokens.check(signed, expected, now))
+    return _check_types(tokens.check_claims(verified, expected, now))
 
 
-def _typed(claims: tokens.Claims) -> tokens.Claims:
+def _check_types(claims: tokens.Claims) -> tokens.Claims:
     """Return the claims if all that is read of them has the type that the broker gives it."""
     for name in _TEXTS:
         if not isinstance(claims[name], str):
@@ -72,6 +74,6 @@ def _typed(claims: tokens.Claims) -> tokens.Claims:
     # SECURITY: bool is an int in Python and 1.0 == 1; neither is an epoch (vectors/issued_tokens.json).
     if not isinstance(epochs, list) or len(epochs) != len(EPOCHS) or any(type(n) is not int or n < 0 for n in epochs):
         raise InvalidTokenError("ep_malformed")
-    if claims.get("total", True) is not True:  # it is there, and true, or not there
+    if claims.get("total", True) is not True:  # absent, or true
         raise InvalidTokenError("total_malformed")
     return claims

@@ -13,7 +13,7 @@ import jwt
 from chalicelib.tokens.errors import InvalidTokenError
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"})
-"""What issuers may sign with. No symmetric algorithm and not `none`: a public key must never serve as a shared one."""
+"""What issuers may sign with. Nothing symmetric and not `none`: a public key must never serve as a shared secret."""
 
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "Ed25519": "EdDSA"}
 _RSA_BYTES = 2048 // 8
@@ -28,10 +28,10 @@ class VerifyingKey(NamedTuple):
 
 
 def verifying_key(jwk: Mapping[str, object], allowed: Iterable[str]) -> VerifyingKey:
-    """Make a key of a JWK; raises InvalidTokenError with the rule it breaks.
+    """Return a JWK as a key; raises InvalidTokenError with the rule that it breaks.
 
-    jwk: one member of a JWKS. allowed: the issuer's algorithms; the key's own algorithm, or the only one that fits
-    its type, must be among them. PyJWT ignores `use` and `key_ops`, so they are honoured here.
+    jwk: a member of a JWKS. allowed: the issuer's algorithms; the key's own algorithm, or the only one that fits
+    its type, must be among them. PyJWT ignores `use` and `key_ops`, so they are checked here.
     """
     kid = jwk.get("kid")
     if not isinstance(kid, str) or not kid:
@@ -51,9 +51,9 @@ def verifying_key(jwk: Mapping[str, object], allowed: Iterable[str]) -> Verifyin
 
 
 def key_set(jwks: object, allowed: Iterable[str]) -> dict[str, VerifyingKey]:
-    """Make the usable keys of a JWKS, by kid; raises InvalidTokenError if the set itself must not be trusted.
+    """Return the usable keys of a JWKS by kid; raises InvalidTokenError if the whole set must not be trusted.
 
-    A set with a symmetric key or with one kid twice is refused whole; a key of an unsupported kind is left out.
+    A set with a symmetric key or a repeated kid is refused; a key of an unsupported kind is left out.
     """
     members = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
@@ -68,7 +68,7 @@ def key_set(jwks: object, allowed: Iterable[str]) -> dict[str, VerifyingKey]:
         try:
             key = verifying_key(member, names)
         except InvalidTokenError:
-            continue  # an issuer may publish encryption keys and kinds we do not use beside the ones we do
+            continue  # issuers also publish encryption keys, and kinds that we do not use
         keys[key.kid] = key
     return keys
 
@@ -93,7 +93,7 @@ def _algorithm(jwk: Mapping[str, object], allowed: frozenset[str]) -> str:
     if own is not None:
         fitting &= {str(own)}
     if len(fitting) != 1:
-        # More than one can fit an RSA key without `alg`; RS256 is what such issuers (AWS STS) sign with.
+        # Several fit an RSA key without `alg`; issuers that publish such keys (AWS STS) sign with RS256.
         if own is None and "RS256" in fitting:
             return "RS256"
         raise InvalidTokenError("key_algorithm")

@@ -1,4 +1,4 @@
-"""Takes a compact JWS apart strictly, before anything in it is believed (RFC 7515, RFC 8725)."""
+"""Parses a compact JWS strictly; nothing in it is verified yet (RFC 7515, RFC 8725)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SIZE_LIMIT = 16 * 1024
 URL_LIMIT = 255
 """Characters of an issuer's URL at most."""
 DEPTH_LIMIT = 16
-"""Levels of JSON in a token at most, so that nothing that reads the claims later runs out of stack."""
+"""Levels of JSON in a token at most, so that no later reader of the claims runs out of stack."""
 
 SPIFFE = "spiffe://"
 _HEADERS = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
-# SECURITY: places that would let the token choose its own key. Refused, never followed (vectors/subject_tokens.json).
+# SECURITY: these would let the token choose its own key. Refused, never followed (vectors/subject_tokens.json).
 _KEY_CARRIERS = frozenset({"jku", "x5u", "jwk", "x5c"})
 _REASONS = {
     Rule.NAMES: "json_key_twice",
@@ -33,7 +33,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Unverified:
-    """A token taken apart. Nothing in it may be believed until `tokens.verify` has made `Claims` of it."""
+    """A parsed token. Nothing in it may be trusted until `tokens.verify` has made `Claims` of it."""
 
     text: str = field(repr=False)  # SECURITY: a token must not reach a log by way of a repr (test_canary.py)
     kid: str
@@ -43,7 +43,7 @@ class Unverified:
 
 
 def parse(text: str) -> Unverified:
-    """Take a token apart; raises InvalidTokenError with the rule it breaks."""
+    """Parse a token; raises InvalidTokenError with the rule that it breaks."""
     header, payload = split(text)
     claims = _object(payload, "claims_not_json")
     kid, alg, typ = header.get("kid"), header.get("alg"), header.get("typ")
@@ -57,7 +57,7 @@ def parse(text: str) -> Unverified:
 
 
 def unverified_issuer(unverified_claims: Mapping[str, object]) -> str | None:
-    """Return which issuer's token this claims to be: its `iss`, or the trust domain of a SPIFFE id without one.
+    """Return the issuer that the claims name: their `iss`, or without one the trust domain of a SPIFFE id.
 
     JWT-SVIDs need no `iss` (SPIFFE JWT-SVID section 3); their `sub` is `spiffe://<trust domain>/<path>`.
     """
@@ -68,7 +68,7 @@ def unverified_issuer(unverified_claims: Mapping[str, object]) -> str | None:
 
 
 def split(text: str) -> tuple[Mapping[str, object], bytes]:
-    """Return the header and the payload's bytes: three canonical base64url segments, a header of known members."""
+    """Return the header and the payload's bytes; raises InvalidTokenError unless both are as `parse` wants them."""
     if len(text) > SIZE_LIMIT:
         raise InvalidTokenError("too_large")
     segments = text.split(".")
@@ -88,7 +88,7 @@ def split(text: str) -> tuple[Mapping[str, object], bytes]:
 
 
 def _canonical(segment: str) -> bytes:
-    # SECURITY: base64url has many spellings of the same bytes; only one is let in (test_jws.py, test_verify_wycheproof.py).
+    # SECURITY: base64url has many spellings of the same bytes; only one is accepted (test_jws.py, test_verify_wycheproof.py).
     try:
         raw = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
@@ -102,5 +102,5 @@ def _object(raw: bytes, reason: str) -> Mapping[str, object]:
     try:
         return strict_json.parse_storable(raw, DEPTH_LIMIT)
     except JsonError as error:
-        # SECURITY: half a surrogate pair is no text, and no state could store it (vectors/subject_tokens.json).
+        # SECURITY: half a surrogate pair is not text, and no state could store it (vectors/subject_tokens.json).
         raise InvalidTokenError(_REASONS.get(error.rule, reason)) from None

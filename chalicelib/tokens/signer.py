@@ -1,4 +1,4 @@
-"""Handing out a token: who signs it, and what its caller gets."""
+"""Issuing a token: the signer, and the token as its caller gets it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Signer(Protocol):
     """Signs issued tokens."""
 
     def kid(self) -> str:
-        """Return the signing key's id; raises Unavailable if there is no key to sign with."""
+        """Return the signing key's kid; raises Unavailable if there is no signing key."""
 
     def begin(self, header: Mapping[str, str], claims: Mapping[str, object]) -> PendingSignature:
-        """Start to sign. Signing and the state's transaction run side by side; the result is fetched afterwards."""
+        """Start to sign, so that the state's transaction can run meanwhile; the result is fetched afterwards."""
 
 
 class PendingSignature(Protocol):
-    """A signature under way."""
+    """A signature that has been started."""
 
     def result(self) -> str:
         """Return the compact JWS; raises Unavailable if it was not signed in time."""
@@ -28,13 +28,18 @@ class PendingSignature(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """What the token endpoint answers. allowances: what is left of its grant's quota. The text is not in the repr."""
+    """A token as its caller gets it. The repr leaves its text out."""
 
     access_token: str
+    """The JWT."""
     expires_in: int
+    """Seconds."""
     scope: str
+    """`METHOD:/path` patterns, separated by spaces."""
     base_url: str
+    """The edge's URL for the token's key."""
     allowances: tuple[Allowance, ...] = ()
+    """What is left of the grant's quota of tokens."""
 
     def __repr__(self) -> str:
         # SECURITY: a token must not reach a log by way of a repr (test_canary.py).

@@ -1,4 +1,4 @@
-"""Tokens: the one place where a token's text becomes claims."""
+"""Verifies tokens: the only place where a token's text becomes `Claims`."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ Claims = NewType("Claims", Mapping[str, object])
 LEEWAY = 30
 """Seconds by which an issuer's clock may be off. Replay locks outlive tokens by it."""
 TTL_CEILING = 3600
-"""Seconds an issued token lives at most, whatever a grant says."""
+"""Seconds that an issued token lives at most; no grant can raise it."""
 TTL_DEFAULT = 900
+"""Seconds that an issued token lives if its grant has no `ttl`."""
 TTL_LEAST = 300
-"""Seconds: below 240, google-auth would refresh before every call."""
+"""Seconds that an issued token lives at least: below 240, google-auth would refresh before every call."""
 ISSUED_TYPE = "at+jwt"
 ISSUED_ALGORITHM = "ES256"
 
 
 class Expected(NamedTuple):
-    """What a token of one issuer must be.
-
-    issuer: exact, or spiffe://<trust domain>. audience: exact. max_lifetime: seconds, the longest `exp - iat`. types:
-    the header's `typ`, lower case, None for absent. required: claims that must be there beside iss, aud, iat and exp.
-    grace: seconds that a token is still taken after `exp`.
-    """
+    """What a token of one issuer must be."""
 
     issuer: str
+    """The `iss`, byte for byte, or `spiffe://<trust domain>`."""
     audience: str
+    """The only `aud`."""
     max_lifetime: int
+    """Seconds: the longest `exp - iat`."""
     types: frozenset[str | None]
+    """The header's `typ` in lower case, None for absent."""
     required: tuple[str, ...] = ()
+    """Claims that must be present besides iss, aud, iat and exp."""
     grace: int = LEEWAY
+    """Seconds for which a token is accepted after its `exp`."""
 
 
 SUBJECT_TYPES: frozenset[str | None] = frozenset({None, "jwt", "id_token"})
 """A `typ` of ours is not among them: an issued token never serves as a subject token."""
 
 
-class Signed(NamedTuple):
-    """What a token states, its signature verified with `key`, and nothing else of it. Only `signed` makes them."""
+class VerifiedSignature(NamedTuple):
+    """What a token states, with only its signature verified, by `key`. Only `verify_signature` makes it."""
 
     typ: str | None
     claims: Mapping[str, object]
@@ -54,24 +56,24 @@ class Signed(NamedTuple):
 
 
 def verify(unverified: Unverified, key: VerifyingKey, expected: Expected, now: int) -> Claims:
-    """Return the claims of a token whose signature, issuer, audience, type and times hold at `now` (epoch seconds).
+    """Return the claims of a token whose signature, issuer, audience, type and times are valid at `now` (epoch seconds).
 
-    Raises InvalidTokenError with the rule that it breaks; callers get to hear "invalid" only.
+    Raises InvalidTokenError with the rule that the token breaks; callers are only told "invalid".
     Rules: RFC 7519 section 4.1, RFC 8725 section 3, RFC 9068 section 4.
     """
     _check_type(unverified.typ, expected)
-    return check(signed(unverified, key), expected, now)
+    return check_claims(verify_signature(unverified, key), expected, now)
 
 
-def signed(unverified: Unverified, key: VerifyingKey) -> Signed:
-    """Return what a token states if its signature holds; raises InvalidTokenError."""
-    return Signed(unverified.typ, signed_claims(unverified, key), key)
+def verify_signature(unverified: Unverified, key: VerifyingKey) -> VerifiedSignature:
+    """Return what a token states if its signature verifies; raises InvalidTokenError."""
+    return VerifiedSignature(unverified.typ, decode(unverified, key), key)
 
 
-def check(signed: Signed, expected: Expected, now: int) -> Claims:
-    """Return the claims of a token whose issuer, audience, type and times hold at `now`; see `verify`."""
-    _check_type(signed.typ, expected)
-    claims = signed.claims
+def check_claims(verified: VerifiedSignature, expected: Expected, now: int) -> Claims:
+    """Return the claims of a token whose issuer, audience, type and times are valid at `now`; see `verify`."""
+    _check_type(verified.typ, expected)
+    claims = verified.claims
     if unverified_issuer(claims) != expected.issuer:
         raise InvalidTokenError("iss_wrong")
     if claims.get("aud") not in (expected.audience, [expected.audience]):
@@ -88,8 +90,8 @@ def iam_claims(claims: Mapping[str, object]) -> Claims:
     return Claims(claims)
 
 
-def signed_claims(unverified: Unverified, key: VerifyingKey) -> Mapping[str, object]:
-    """Check the signature, with the key's own algorithm and no other, and return what was signed."""
+def decode(unverified: Unverified, key: VerifyingKey) -> Mapping[str, object]:
+    """Return the payload if its signature verifies with the key's own algorithm and no other; raises InvalidTokenError."""
     # SECURITY: the algorithm is the registry's; a header that names another is refused (vectors/subject_tokens.json).
     if unverified.alg != key.algorithm:
         raise InvalidTokenError("alg_wrong")
@@ -144,7 +146,7 @@ def _check_times(claims: Mapping[str, object], expected: Expected, now: int) -> 
 
 def _time(claims: Mapping[str, object], name: str) -> int:
     value = claims.get(name)
-    # SECURITY: bool is an int in Python, and floats and strings are accepted by PyJWT; none of them is a time here.
+    # SECURITY: bool is an int in Python, and PyJWT accepts floats and strings; here only an int is a time.
     if type(value) is not int or not 0 <= value < 2**53:
         raise InvalidTokenError(f"{name}_missing" if value is None else f"{name}_malformed")
     return value

@@ -1,6 +1,6 @@
 """Project Wycheproof's vectors for JWS, JWK and mixed JOSE, against the verifier that every door uses.
 
-Their payloads are no claims, so `signed_claims` ends with `not_a_jwt` once a signature holds: that counts as accepted.
+Their payloads are no claims, so `decode` ends with `not_a_jwt` once a signature holds: that counts as accepted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chalicelib.tokens import jws
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import ALGORITHMS, VerifyingKey, key_set, verifying_key
 from chalicelib.tokens.jws import Unverified
-from chalicelib.tokens.verify import signed_claims
+from chalicelib.tokens.verify import decode
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "vectors" / "wycheproof"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the Wycheproof vectors are not beside this repository")
@@ -88,7 +88,7 @@ def refusal(vector: Vector) -> str | None:
             raise InvalidTokenError("not_compact")
         header, _ = jws.split(vector.text)
         key = key_for(vector, header.get("kid"))
-        signed_claims(Unverified(vector.text, str(header.get("kid")), str(header.get("alg")), None, {}), key)
+        decode(Unverified(vector.text, str(header.get("kid")), str(header.get("alg")), None, {}), key)
     except InvalidTokenError as invalid:
         return None if invalid.reason == "not_a_jwt" else invalid.reason
     raise AssertionError("a payload that is no claims became claims")

@@ -13,12 +13,11 @@ from chalicelib.edge import admission
 from chalicelib.edge.admission import Edge
 from chalicelib.edge.call import Call
 from chalicelib.errors import Refusal
-from chalicelib.tokens import jws
-from chalicelib.tokens import seen as seen_signatures
+from chalicelib.tokens import jws, signature_cache
 from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
-from chalicelib.tokens.seen import SeenSignatures
+from chalicelib.tokens.signature_cache import SignatureCache
 from local.signing_key_file import SigningKey
 from tests.parts import NOW, SUB, Parts, claims_of, grant, parts_in
 
@@ -41,13 +40,13 @@ def edge(parts: Parts) -> Edge:
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts whose signatures are verified from now on."""
     texts: list[str] = []
-    real = tokens.signed_claims
+    real = tokens.decode
 
     def counting(unverified: jws.Unverified, key: VerifyingKey) -> object:
         texts.append(unverified.text)
         return real(unverified, key)
 
-    monkeypatch.setattr(tokens, "signed_claims", counting)
+    monkeypatch.setattr(tokens, "decode", counting)
     return texts
 
 
@@ -152,24 +151,24 @@ def test_what_was_refused_is_not_remembered(parts: Parts, edge: Edge) -> None:
     forged = parts.token()[:-8] + "AAAAAAAA"
     for _ in range(2):
         assert reason(edge, forged) == "signature_wrong"
-    assert edge.seen.find(forged) is None
+    assert edge.signatures.find(forged) is None
 
 
 def test_only_so_many_are_remembered_and_the_first_goes_first(
     parts: Parts, edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seen_signatures, "LIMIT", 2)
+    monkeypatch.setattr(signature_cache, "LIMIT", 2)
     texts = [parts.token() for _ in range(3)]
     for text in texts:
         admit(edge, text)
-    assert [edge.seen.find(text) is not None for text in texts] == [False, True, True]
+    assert [edge.signatures.find(text) is not None for text in texts] == [False, True, True]
 
 
 def test_no_token_s_text_is_kept(parts: Parts) -> None:
-    seen, text = SeenSignatures(), parts.token()
+    cache, text = SignatureCache(), parts.token()
     unverified = jws.parse(text)
-    seen.add(text, tokens.signed(unverified, parts.signer.find(unverified.kid, NOW)))
-    held, waiting = set(), [seen]
+    cache.add(text, tokens.verify_signature(unverified, parts.signer.find(unverified.kid, NOW)))
+    held, waiting = set(), [cache]
     while waiting:
         one: object = waiting.pop()
         if id(one) not in held and not isinstance(one, type):
@@ -181,4 +180,4 @@ def test_no_token_s_text_is_kept(parts: Parts) -> None:
 def test_signed_makes_nothing_of_a_signature_that_is_wrong(parts: Parts) -> None:
     unverified = jws.parse(parts.token()[:-8] + "AAAAAAAA")
     with pytest.raises(InvalidTokenError, match=r"^signature_wrong$"):
-        tokens.signed(unverified, parts.signer.find(unverified.kid, NOW))
+        tokens.verify_signature(unverified, parts.signer.find(unverified.kid, NOW))
