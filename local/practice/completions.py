@@ -15,7 +15,7 @@ MAX_WORDS = 100_000
 _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
-class UnusableBody(ValueError):  # noqa: N818 - it names what was found, as the APIs' own messages do
+class UnusableBodyError(ValueError):
     """The request's body cannot be answered; the text says why and is meant for the caller."""
 
 
@@ -53,11 +53,11 @@ def answer_to(body: Mapping[str, object], *, now: int, new_id: str) -> Answer:
 
     A plain answer is the sentence, cut to the asked number of words. A streamed one has exactly the asked number: the
     sentence is repeated as often as it takes, so that a test can have a stream as long as it needs.
-    Raises `UnusableBody` if `model` is not a name or the length is not a number from 1 to `MAX_WORDS`.
+    Raises `UnusableBodyError` if `model` is not a name or the length is not a number from 1 to `MAX_WORDS`.
     """
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise UnusableBody("model: a name is required")
+        raise UnusableBodyError("model: a name is required")
     limit = _word_limit(body)
     sentence = [f" {word}" for word in SENTENCE.split()]
     supply = cycle(sentence) if body.get("stream") is True else sentence
@@ -87,6 +87,6 @@ def _word_limit(body: Mapping[str, object]) -> int | None:
         if limit is None:
             continue
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_WORDS:
-            raise UnusableBody(f"{field}: a whole number from 1 to {MAX_WORDS} is required")
+            raise UnusableBodyError(f"{field}: a whole number from 1 to {MAX_WORDS} is required")
         return limit
     return None

@@ -4,7 +4,7 @@ import base64
 import struct
 from collections.abc import Iterator, Mapping
 
-from local.practice.completions import Answer, Json, ServerEvent, UnusableBody, server_event
+from local.practice.completions import Answer, Json, ServerEvent, UnusableBodyError, server_event
 
 MODELS = ("gpt-5", "gpt-5-mini", "text-embedding-3-small", "text-embedding-3-large")
 _CREATED = 1_754_500_000  # when the models came out, in Unix seconds; any constant would do
@@ -33,19 +33,19 @@ def model(name: str) -> Json | None:
 def embeddings(body: Mapping[str, object]) -> Json:
     """Compose the answer to `POST /v1/embeddings`: for each input the same vector of length 1.
 
-    Raises `UnusableBody` if the model, the inputs or the dimensions are not what the API accepts.
+    Raises `UnusableBodyError` if the model, the inputs or the dimensions are not what the API accepts.
     """
     name, given, dimensions = body.get("model"), body.get("input"), body.get("dimensions", 1536)
     if not isinstance(name, str) or not name:
-        raise UnusableBody("model: a name is required")
+        raise UnusableBodyError("model: a name is required")
     if not isinstance(given, str | list) or not given:
-        raise UnusableBody("input: a text, or a list of texts or tokens, is required")
+        raise UnusableBodyError("input: a text, or a list of texts or tokens, is required")
     if not isinstance(dimensions, int) or isinstance(dimensions, bool) or not 1 <= dimensions <= _MAX_DIMENSIONS:
-        raise UnusableBody(f"dimensions: a whole number from 1 to {_MAX_DIMENSIONS} is required")
+        raise UnusableBodyError(f"dimensions: a whole number from 1 to {_MAX_DIMENSIONS} is required")
     # A bare text and a bare list of token numbers are one input each.
     count = 1 if isinstance(given, str) or isinstance(given[0], int) else len(given)
     if count > _MAX_INPUTS:
-        raise UnusableBody(f"input: at most {_MAX_INPUTS} inputs are accepted")
+        raise UnusableBodyError(f"input: at most {_MAX_INPUTS} inputs are accepted")
     vector: list[float] | str = [dimensions**-0.5] * dimensions
     if body.get("encoding_format") == "base64":  # what the Python SDK asks for unless told otherwise
         vector = base64.b64encode(struct.pack(f"<{dimensions}f", *vector)).decode()

@@ -19,7 +19,7 @@ from aiohttp import web
 from chalicelib.providers.keys import PROVIDERS
 from local.practice import anthropic as practice_anthropic
 from local.practice import openai as practice_openai
-from local.practice.completions import Answer, Json, ServerEvent, UnusableBody, answer_to
+from local.practice.completions import Answer, Json, ServerEvent, UnusableBodyError, answer_to
 
 _MAX_JSON_BYTES = 32 * 1024 * 1024
 _MAX_SEEN = 200
@@ -145,7 +145,7 @@ def _completer(completion: _Completion) -> _Handler:
         try:
             body = await _json_body(request)
             answer = answer_to(body, now=int(time.time()), new_id=uuid.uuid4().hex)
-        except UnusableBody as fault:
+        except UnusableBodyError as fault:
             return _refusal(request, completion.provider, 400, str(fault))
         if body.get("stream") is True:
             return await _stream(request, completion.events(answer))
@@ -177,7 +177,7 @@ async def _embeddings(request: web.Request) -> web.Response:
         return _refusal(request, "openai", 401)
     try:
         return web.json_response(practice_openai.embeddings(await _json_body(request)))
-    except UnusableBody as fault:
+    except UnusableBodyError as fault:
         return _refusal(request, "openai", 400, str(fault))
 
 
@@ -242,7 +242,7 @@ async def _json_body(request: web.Request) -> Json:
     try:
         body = json.loads(await request.read())
     except (ValueError, RecursionError) as fault:
-        raise UnusableBody("the body is not JSON") from fault
+        raise UnusableBodyError("the body is not JSON") from fault
     if not isinstance(body, dict):
-        raise UnusableBody("the body is not a JSON object")
+        raise UnusableBodyError("the body is not a JSON object")
     return body
