@@ -96,7 +96,7 @@ def _is_deeper(value: object, depth: int) -> bool:
 
 def _unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     # SECURITY: of two members of one name some parsers take the first and some the last
-    # (test_what_is_admitted_has_one_model_whoever_reads_it).
+    # (test_json_has_one_model_for_every_parser).
     found = parameters.unique(pairs)
     _check_unicode("".join(found))
     return found

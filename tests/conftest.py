@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.edge_function import Door
 from tests.parts import Parts, parts_in
 from tests.running import Running, start
 
@@ -54,6 +55,12 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
     """The broker's and the edge's real parts over a directory of the test's own."""
     with parts_in(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def door(parts: Parts) -> Door:
+    """The edge function over those parts, called as CloudFront calls it."""
+    return Door(parts)
 
 
 @pytest.fixture(scope="session")

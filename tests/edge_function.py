@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import edge
+from chalicelib.models.body import CallBody
 from tests.parts import ISSUERS, Parts
 
 TOKEN_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
@@ -85,3 +88,9 @@ def provide(parts: Parts, provider: str, *scope: str, origin: str | None = None)
     parts.apply(policy_for(provider, *scope))
     parts.set_key(provider, f"key-of-{provider}", origin=origin)
     return parts.exchange(audience=provider).access_token
+
+
+def chat_body(model: str, **changes: Any) -> CallBody:  # noqa: ANN401  CallBody's fields
+    """Return the body of a chat completion, as the edge is shown it."""
+    content = base64.b64encode(json.dumps({"model": model, "messages": []}).encode()).decode()
+    return replace(CallBody(content, truncated=False, content_types=("application/json",)), **changes)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -12,33 +10,24 @@ import pytest
 import edge
 from chalicelib.errors import NotConfigured
 from tests.edge_function import REQUEST_ID, Door, event, refusal, values
-from tests.parts import BROKER, EDGE, NOW, SUB, Parts, claims_of, grant, parts_in
+from tests.parts import BROKER, EDGE, NOW, SUB, Parts, claims_of, grant
 
 METADATA = f"{EDGE}/.well-known/oauth-protected-resource"
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def door(parts: Parts) -> Door:
-    return Door(parts)
 
 
 # what goes on
 
 
-def test_the_event_itself_is_left_as_it_was(parts: Parts, door: Door) -> None:
+def test_event_is_not_changed(parts: Parts, door: Door) -> None:
+    """The handler returns a new request and leaves CloudFront's event alone."""
     asked = event(("Authorization", f"Bearer {parts.token()}"), ("anthropic-beta", "a, oauth-2025-04-20"))
     before = copy.deepcopy(asked)
     door.handle(asked, None)
     assert asked == before
 
 
-def test_where_a_call_goes_is_the_key_s_and_never_the_request_s(parts: Parts, door: Door) -> None:
+def test_destination_is_the_keys(parts: Parts, door: Door) -> None:
+    """A call goes to the key's origin, whatever hosts its headers name."""
     parts.set_key("openai", "sk-other", origin="http://localhost:8123")
     result = door.send(
         ("Authorization", f"Bearer {parts.token()}"), ("X-Forwarded-Host", "evil.example"), ("Host", "evil.example")
@@ -50,12 +39,14 @@ def test_where_a_call_goes_is_the_key_s_and_never_the_request_s(parts: Parts, do
 
 
 @pytest.mark.parametrize("query", ["", "a=1&a=2", "key=AIza%20x&b", "%2e%2e/..;?x=//", "q=%C3%A9"])
-def test_the_query_is_untouched(parts: Parts, door: Door, query: str) -> None:
+def test_query_is_untouched(parts: Parts, door: Door, query: str) -> None:
+    """A query without a token goes on byte for byte."""
     asked = event(("Authorization", f"Bearer {parts.token()}"), query=query)
     assert door.handle(asked, None)["querystring"] == query
 
 
-def test_a_body_that_cloudfront_shows_is_untouched(parts: Parts, door: Door) -> None:
+def test_body_is_untouched(parts: Parts, door: Door) -> None:
+    """A body that CloudFront shows goes on as it came."""
     asked = event(("Authorization", f"Bearer {parts.token()}"))
     body = {"action": "read-only", "data": "e30=", "encoding": "base64", "inputTruncated": False}
     asked["Records"][0]["cf"]["request"]["body"] = body
@@ -63,9 +54,8 @@ def test_a_body_that_cloudfront_shows_is_untouched(parts: Parts, door: Door) -> 
 
 
 @pytest.mark.parametrize(("network", "status"), [("203.0.113.0/24", None), ("10.0.0.0/8", "403")])
-def test_a_caller_s_address_is_cloudfront_s_finding_and_no_header_s(
-    parts: Parts, door: Door, network: str, status: str | None
-) -> None:
+def test_address_comes_from_cloudfront(parts: Parts, door: Door, network: str, status: str | None) -> None:
+    """A caller's address is the one that CloudFront saw; no header changes it."""
     parts.apply(grant(source_ips=f"[{network}]"))
     claimed = (
         ("X-Forwarded-For", "10.0.0.1"),
@@ -78,7 +68,8 @@ def test_a_caller_s_address_is_cloudfront_s_finding_and_no_header_s(
 # what does not
 
 
-def test_without_a_valid_token_nobody_learns_which_keys_there_are(parts: Parts, door: Door) -> None:
+def test_keys_are_not_revealed(parts: Parts, door: Door) -> None:
+    """Without a valid token, a key that exists and one that does not are answered alike."""
     token = parts.token()
     for headers in ((), (("x-api-key", "made-up"),), (("x-api-key", token),)):
         answers = [door.send(*headers, uri=f"/{key}/v1/messages") for key in ("anthropic", "nothing")]
@@ -86,7 +77,8 @@ def test_without_a_valid_token_nobody_learns_which_keys_there_are(parts: Parts, 
         assert refusal(answers[0]) == ("401", "invalid_token")
 
 
-def test_a_token_for_another_key_says_so_and_nothing_of_the_other(parts: Parts, door: Door) -> None:
+def test_token_for_another_key(parts: Parts, door: Door) -> None:
+    """A token for another key is told so, and nothing about the key of the path."""
     token = parts.token()
     for uri in ("/anthropic/v1/messages", "/v1/chat/completions"):  # another key; no key at all in the base URL
         result = door.send(("x-api-key", token), uri=uri)
@@ -95,13 +87,15 @@ def test_a_token_for_another_key_says_so_and_nothing_of_the_other(parts: Parts, 
         assert "anthropic" not in result["body"]
 
 
-def test_a_path_without_a_key_is_a_404_that_says_what_a_path_is(door: Door) -> None:
+def test_path_without_a_key(door: Door) -> None:
+    """A path without a key is a 404 that explains what a path is."""
     result = door.send(uri="/openai")
     assert refusal(result) == ("404", "not_found")
     assert "/<key>/<the provider's own path>" in json.loads(result["body"])["error"]["message"]
 
 
-def test_the_edge_says_where_its_tokens_come_from(door: Door) -> None:
+def test_resource_metadata(door: Door) -> None:
+    """The protected resource metadata (RFC 9728) names the broker, and is not logged."""
     result = door.send(("Host", "evil.example"), uri="/.well-known/oauth-protected-resource", method="GET")
     assert (result["status"], values(result, "content-type")) == ("200", ["application/json"])
     assert json.loads(result["body"]) == {
@@ -114,19 +108,22 @@ def test_the_edge_says_where_its_tokens_come_from(door: Door) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS", "DELETE"])
-def test_the_edge_s_own_page_is_for_get_only(door: Door, method: str) -> None:
+def test_metadata_is_for_get_only(door: Door, method: str) -> None:
+    """Any method but GET of the metadata is a 405 with Allow."""
     result = door.send(uri="/.well-known/oauth-protected-resource", method=method)
     assert refusal(result) == ("405", "method_not_allowed")
     assert values(result, "allow") == ["GET"]
 
 
 @pytest.mark.parametrize("uri", ["/.well-known/oauth-protected-resource/openai", "/.well-known/x", "/.well-known/"])
-def test_there_is_no_other_page_of_the_edge_s_own(parts: Parts, door: Door, uri: str) -> None:
+def test_no_other_page(parts: Parts, door: Door, uri: str) -> None:
+    """Nothing else below /.well-known/ is served."""
     assert refusal(door.send(("x-api-key", parts.token()), uri=uri, method="GET")) == ("404", "not_found")
     assert door.line["reason"] == "no_page"
 
 
-def test_an_edge_that_does_not_know_its_url_takes_none_from_the_request(parts: Parts) -> None:
+def test_url_never_comes_from_the_request(parts: Parts) -> None:
+    """An edge that does not know its URL has no metadata; it takes no URL from a Host header."""
     ports = parts.edge_ports([])._replace(edge=dataclasses.replace(parts.edge_parts(), url=""))
     handle = edge.make_handler(lambda: ports)
     asked = event(("Host", "evil.example"), uri="/.well-known/oauth-protected-resource", method="GET")
@@ -134,7 +131,8 @@ def test_an_edge_that_does_not_know_its_url_takes_none_from_the_request(parts: P
     assert "resource_metadata" not in json.dumps(handle(event(), None))
 
 
-def test_a_refusal_is_one_body_that_every_sdk_shows(door: Door) -> None:
+def test_refusal_body_and_headers(door: Door) -> None:
+    """A refusal is one body that every SDK shows, with exactly these headers."""
     result = door.send()
     text = "no token: send a Keybroker token as the API key"
     assert json.loads(result["body"]) == {
@@ -160,7 +158,8 @@ def test_a_refusal_is_one_body_that_every_sdk_shows(door: Door) -> None:
     assert (result["status"], result["bodyEncoding"]) == ("401", "text")
 
 
-def test_a_used_up_quota_says_when_it_opens(parts: Parts, door: Door) -> None:
+def test_used_up_quota_has_retry_after(parts: Parts, door: Door) -> None:
+    """A call beyond its quota is a 429 that says when the window ends."""
     parts.apply(grant(quota="{tokens: 9/hour, calls: 1/minute}"))
     token = parts.token()
     door.send(("x-api-key", token))
@@ -169,7 +168,8 @@ def test_a_used_up_quota_says_when_it_opens(parts: Parts, door: Door) -> None:
     assert (values(result, "retry-after"), values(result, "x-should-retry")) == (["60"], [])
 
 
-def test_a_refusal_is_one_log_line_that_says_who_and_never_shows_the_token(parts: Parts, door: Door) -> None:
+def test_refusal_log_line(parts: Parts, door: Door) -> None:
+    """A refusal is one log line that names who was refused, and never the token."""
     token = parts.token()
     parts.revoke("principal", SUB)
     result = door.send(("Authorization", f"Bearer {token}"))
@@ -187,17 +187,20 @@ def test_a_refusal_is_one_log_line_that_says_who_and_never_shows_the_token(parts
     assert token not in door.log[0] + json.dumps(result)
 
 
-def test_before_verification_the_log_says_nothing_of_what_was_sent(door: Door) -> None:
+def test_log_before_verification(door: Door) -> None:
+    """Until a token is verified, the log says nothing of what was sent."""
     door.send(("Authorization", "Bearer made-up"), uri="/guess/v1/x")
     assert door.line == {"door": "edge", "reason": "not_three_segments", "status": 401, "request_id": REQUEST_ID}
 
 
-def test_an_admitted_call_is_no_log_line(parts: Parts, door: Door) -> None:
+def test_admitted_call_is_not_logged(parts: Parts, door: Door) -> None:
+    """An admitted call writes no log line."""
     assert "origin" in door.send(("x-api-key", parts.token()))
     assert door.log == []
 
 
-def test_when_the_ports_cannot_be_made_every_call_is_a_503_and_the_next_one_tries_again(parts: Parts) -> None:
+def test_ports_are_retried(parts: Parts) -> None:
+    """A call whose ports cannot be made is a 503, and the next one tries again."""
     log: list[str] = []
     tries = [NotConfigured(), None]
 
@@ -214,13 +217,15 @@ def test_when_the_ports_cannot_be_made_every_call_is_a_503_and_the_next_one_trie
     assert tries == []
 
 
-def test_this_version_refuses_every_call_on_aws() -> None:
+def test_unconfigured_function_refuses() -> None:
+    """A function without its configuration refuses every call with 503."""
     result = edge.handler(event(), None)
     assert refusal(result) == ("503", "temporarily_unavailable")
     assert values(result, "retry-after") == ["1"]
 
 
-def test_a_fault_of_ours_is_a_500_and_a_log_line_without_its_text(parts: Parts) -> None:
+def test_internal_fault(parts: Parts) -> None:
+    """A fault is a 500, and a log line without the fault's text."""
     log: list[str] = []
 
     def clock() -> NoReturn:
@@ -235,7 +240,8 @@ def test_a_fault_of_ours_is_a_500_and_a_log_line_without_its_text(parts: Parts) 
     assert "secret text" not in log[0] + json.dumps(result)
 
 
-def test_a_token_that_expires_says_so(parts: Parts) -> None:
+def test_expired_token_says_so(parts: Parts) -> None:
+    """A token that has expired is told so."""
     log: list[str] = []
     handle = edge.make_handler(lambda: parts.edge_ports(log, NOW + 931))
     result = handle(event(("x-api-key", parts.token())), None)

@@ -1,24 +1,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.edge_function import Door, event, refusal, values
-from tests.parts import KEY_VALUE, Parts, parts_in
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def door(parts: Parts) -> Door:
-    return Door(parts)
+from tests.parts import KEY_VALUE, Parts
 
 
 @pytest.mark.parametrize(
@@ -34,13 +21,15 @@ def door(parts: Parts) -> Door:
         ("Api-Key", ""),
     ],
 )
-def test_a_token_arrives_where_sdks_put_their_key(parts: Parts, door: Door, name: str, prefix: str) -> None:
+def test_token_headers(parts: Parts, door: Door, name: str, prefix: str) -> None:
+    """A token is found in every header in which an SDK sends its key."""
     result = door.send((name, f"{prefix}{parts.token()}"))
     assert values(result, "authorization") == [f"Bearer {KEY_VALUE}"]
     assert not {"x-api-key", "x-goog-api-key", "api-key"} & result["headers"].keys()
 
 
-def test_the_same_token_may_be_sent_in_all_four_and_all_are_taken_off(parts: Parts, door: Door) -> None:
+def test_same_token_in_every_header(parts: Parts, door: Door) -> None:
+    """The same token may be in several headers; it is removed from all of them."""
     token = parts.token()
     result = door.send(
         ("Authorization", f"Bearer {token}"),
@@ -53,13 +42,15 @@ def test_the_same_token_may_be_sent_in_all_four_and_all_are_taken_off(parts: Par
     assert token not in json.dumps(result)
 
 
-def test_an_empty_token_header_beside_a_token_does_not_count(parts: Parts, door: Door) -> None:
+def test_empty_token_header(parts: Parts, door: Door) -> None:
+    """An empty token header is ignored, and removed."""
     result = door.send(("Authorization", "Bearer "), ("x-api-key", parts.token()), ("api-key", ""))
     assert values(result, "authorization") == [f"Bearer {KEY_VALUE}"]
     assert "api-key" not in result["headers"]
 
 
-def test_two_different_tokens_are_a_400(parts: Parts, door: Door) -> None:
+def test_two_different_tokens(parts: Parts, door: Door) -> None:
+    """Two different tokens in headers are a 400."""
     for headers in (
         (("Authorization", f"Bearer {parts.token()}"), ("x-api-key", parts.token())),
         (("x-api-key", parts.token()), ("x-api-key", parts.token())),
@@ -84,13 +75,15 @@ def test_two_different_tokens_are_a_400(parts: Parts, door: Door) -> None:
         "Proxy-Authorization",
     ],
 )
-def test_what_claims_an_address_or_a_proxy_does_not_go_on(parts: Parts, door: Door, name: str) -> None:
+def test_proxy_headers_are_dropped(parts: Parts, door: Door, name: str) -> None:
+    """Headers that claim an address or a proxy do not go on."""
     result = door.send(("Authorization", f"Bearer {parts.token()}"), (name, "10.0.0.1"))
     assert "origin" in result
     assert name.lower() not in result["headers"]
 
 
-def test_every_other_header_goes_on_with_its_spelling_its_repetition_and_its_order(parts: Parts, door: Door) -> None:
+def test_other_headers_are_untouched(parts: Parts, door: Door) -> None:
+    """Every other header goes on with its spelling, its repetitions and its order."""
     others = [
         ("X-Stainless-Lang", "python"),
         ("Accept", "a/b"),
@@ -134,9 +127,8 @@ OAUTH = "oauth-2025-04-20"
         ([], []),
     ],
 )
-def test_anthropic_beta_loses_its_oauth_flag_and_nothing_else(
-    parts: Parts, door: Door, sent: list[str], left: list[str]
-) -> None:
+def test_anthropic_beta_oauth_flag(parts: Parts, door: Door, sent: list[str], left: list[str]) -> None:
+    """`anthropic-beta` loses its OAuth flag and nothing else."""
     betas = [("anthropic-beta", value) for value in sent]
     result = door.send(("Authorization", f"Bearer {parts.token()}"), *betas)
     assert values(result, "anthropic-beta") == left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,17 +21,6 @@ BROAD = tuple(f"POST:{base}{'/*' * depth}" for base in ("/v1", "/v1beta", "/open
 """A scope that opens whatever is at most six segments long."""
 
 
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def door(parts: Parts) -> Door:
-    return Door(parts)
-
-
 @pytest.mark.parametrize(
     "uri",
     [
@@ -49,14 +37,16 @@ def door(parts: Parts) -> Door:
         "/openai/v1/organization%20",
     ],
 )
-def test_a_path_with_more_than_one_reading_is_refused(parts: Parts, door: Door, uri: str) -> None:
+def test_ambiguous_path(parts: Parts, door: Door, uri: str) -> None:
+    """A path that could be read in more than one way is a 400."""
     result = door.send(("Authorization", f"Bearer {parts.token()}"), uri=uri)
     assert refusal(result) == ("400", "invalid_request")
     assert door.line["reason"] == "path_ambiguous"
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_whatever_goes_on_is_what_the_scope_opens_and_has_one_reading(tmp_path: Path, provider: str) -> None:
+def test_forwarded_path_is_the_checked_one(tmp_path: Path, provider: str) -> None:
+    """Every path that goes on is opened by the scope, not closed, and has one reading."""
     with parts_in(tmp_path) as parts:
         token = provide(parts, provider, *BROAD, origin=PROVIDERS[provider].origin or ELSEWHERE)
         door = Door(parts)
@@ -99,17 +89,15 @@ def test_whatever_goes_on_is_what_the_scope_opens_and_has_one_reading(tmp_path: 
         ("deepseek", "/deepseek/v1/chat/completions", "POST:/chat/completions"),
     ],
 )
-def test_a_scope_is_for_the_provider_s_own_path_however_a_client_writes_it(
-    parts: Parts, door: Door, provider: str, uri: str, scope: str
-) -> None:
+def test_scope_is_in_the_providers_form(parts: Parts, door: Door, provider: str, uri: str, scope: str) -> None:
+    """A scope is matched with the path in the provider's form, however a client writes it."""
     token = provide(parts, provider, scope)
     result = door.send(("Authorization", f"Bearer {token}"), uri=uri)
     assert f"POST:{result['uri']}" == scope.replace("*", "g")
 
 
-def test_a_path_that_another_provider_s_form_would_open_is_refused_once_it_is_known_whose_it_is(
-    parts: Parts, door: Door
-) -> None:
+def test_form_of_another_provider(parts: Parts, door: Door) -> None:
+    """A path that only another provider's form would open is refused, and given back."""
     token = provide(parts, "stripe", "POST:/v1/charges")
     result = door.send(("Authorization", f"Bearer {token}"), uri="/stripe/charges")
     assert refusal(result) == ("403", "insufficient_scope")
@@ -117,9 +105,8 @@ def test_a_path_that_another_provider_s_form_would_open_is_refused_once_it_is_kn
     assert parts.counted()["minute"] == (0, 1), "it was counted as refused, and given back"
 
 
-def test_a_token_that_asked_for_less_than_its_grant_opens_no_more_by_another_provider_s_form(
-    parts: Parts, door: Door
-) -> None:
+def test_narrow_token_and_other_forms(parts: Parts, door: Door) -> None:
+    """A token with a narrower scope opens no more by another provider's form."""
     groq_s, own = "POST:/openai/v1/chat/completions", "POST:/v1/chat/completions"
     provide(parts, "openai", groq_s, own)
     narrow = parts.exchange(scope=frozenset({groq_s})).access_token
@@ -138,14 +125,16 @@ def test_a_token_that_asked_for_less_than_its_grant_opens_no_more_by_another_pro
         ("gemini", "/gemini/auth_tokens:create"),
     ],
 )
-def test_a_closed_path_is_closed_however_a_client_writes_it(parts: Parts, door: Door, provider: str, uri: str) -> None:
+def test_closed_path_in_every_spelling(parts: Parts, door: Door, provider: str, uri: str) -> None:
+    """A closed path is refused however a client writes it."""
     path = call_path.to_provider_form(uri.removeprefix(f"/{provider}"), PROVIDERS[provider].paths)
     token = provide(parts, provider, f"POST:{path}")
     assert refusal(door.send(("Authorization", f"Bearer {token}"), uri=uri)) == ("403", "insufficient_scope")
     assert door.line["reason"] == "path_closed"
 
 
-def test_a_url_that_gets_too_long_on_the_way_is_refused_in_words(parts: Parts, door: Door) -> None:
+def test_url_too_long(parts: Parts, door: Door) -> None:
+    """A URL that is too long in the provider's form is a 413."""
     token = provide(parts, "groq", "POST:/openai/v1/*")
     headers = ("Authorization", f"Bearer {token}")
     assert "origin" in door.send(headers, uri="/groq/x", query="q=" + "a" * (8191 - len("/openai/v1/x") - 2))
@@ -157,28 +146,32 @@ def test_a_url_that_gets_too_long_on_the_way_is_refused_in_words(parts: Parts, d
 # the query
 
 
-def test_google_s_clients_may_send_the_token_in_the_query_where_it_is_taken_out(parts: Parts, door: Door) -> None:
+def test_token_in_googles_query(parts: Parts, door: Door) -> None:
+    """Google's clients may send the token as `key`, which is removed from the query."""
     token = provide(parts, "gemini", "POST:/v1beta/models/g:generateContent")
     result = door.send(uri="/gemini/v1beta/models/g:generateContent", query=f"alt=sse&key={token}&b=%20&a=1&a=2")
     assert result["querystring"] == "alt=sse&b=%20&a=1&a=2"
     assert values(result, "x-goog-api-key") == ["key-of-gemini"]
 
 
-def test_no_other_provider_takes_a_token_from_the_query_and_the_call_is_not_counted(parts: Parts, door: Door) -> None:
+def test_token_in_other_queries(parts: Parts, door: Door) -> None:
+    """For other providers a token in the query is a 400, and the call is given back."""
     token = parts.token()
     for headers in ((), (("x-api-key", token),)):
         assert refusal(door.send(*headers, query=f"key={token}")) == ("400", "invalid_request")
     assert parts.counted()["minute"] == (0, 2)
 
 
-def test_two_tokens_in_header_and_query_are_refused(parts: Parts, door: Door) -> None:
+def test_tokens_in_header_and_query(parts: Parts, door: Door) -> None:
+    """A token in a header and another key in the query are a 400."""
     token = provide(parts, "gemini", "POST:/v1beta/models/g:generateContent")
     result = door.send(("x-goog-api-key", token), uri="/gemini/v1beta/models/g:generateContent", query="key=AIza")
     assert refusal(result) == ("400", "invalid_request")
     assert door.line["reason"] == "two_tokens"
 
 
-def test_a_method_is_not_overridden(parts: Parts, door: Door) -> None:
+def test_method_override(parts: Parts, door: Door) -> None:
+    """A call that overrides its method, by header or query, is a 400."""
     token = ("x-api-key", parts.token())
     for result in (
         door.send(token, query="%24httpMethod=DELETE"),

@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,14 @@ from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import StateFile
 from tests.edge_door import ask, door, talk
 from tests.golden_events import DOCUMENTED, asked, golden, kept
-from tests.parts import BROKER, KEY_VALUE, NOW, SUB, Parts, parts_in
+from tests.parts import BROKER, KEY_VALUE, NOW, SUB, Parts
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
-
-
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_a_documented_event_is_answered_with_what_cloudfront_acts_on(parts: Parts, name: str) -> None:
+def test_documented_events(parts: Parts, name: str) -> None:
+    """CloudFront's documented events get results that CloudFront accepts."""
     handle, log = _handler(parts.directory)
     event = golden(name, parts.token())
     order = kept(event, handle(event, None))
@@ -45,7 +40,8 @@ def test_a_documented_event_is_answered_with_what_cloudfront_acts_on(parts: Part
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_custom_headers_of_the_distribution_never_reach_the_provider(parts: Parts, name: str) -> None:
+def test_custom_headers_are_dropped(parts: Parts, name: str) -> None:
+    """The distribution's custom headers never reach the provider."""
     # SECURITY: they are the distribution's own configuration, and may hold what opens its default origin.
     handle, _ = _handler(parts.directory)
     event = golden(name, parts.token())
@@ -56,7 +52,8 @@ def test_custom_headers_of_the_distribution_never_reach_the_provider(parts: Part
     assert "of-the-distribution" not in json.dumps(result)
 
 
-def test_an_event_of_one_machine_has_the_members_and_types_of_a_documented_one() -> None:
+def test_simulated_event_shape() -> None:
+    """An event of the simulated CloudFront has the members and types of a documented one."""
     seen: list[Event] = []
 
     def handler(event: Event, _context: object) -> dict[str, Any]:
@@ -79,7 +76,8 @@ def _shape(value: object) -> object:
     return type(value).__name__
 
 
-def test_one_revocation_is_seen_by_all_handlers_over_one_store_at_their_next_call(parts: Parts) -> None:
+def test_revocation_reaches_all_handlers(parts: Parts) -> None:
+    """Every handler over one store sees a revocation at its next call."""
     # SECURITY: a handler remembers nothing that a revocation has to reach: there are hundreds of them, and no way to tell.
     token = parts.token()
     handlers = [_handler(parts.directory)[0] for _ in range(3)]
@@ -92,7 +90,8 @@ def test_one_revocation_is_seen_by_all_handlers_over_one_store_at_their_next_cal
     assert [_status(handle(golden("documented", fresh), None)) for handle in handlers] == ["on"] * 3
 
 
-def test_a_provider_key_that_was_rotated_is_the_one_that_all_handlers_send_next(parts: Parts) -> None:
+def test_rotation_reaches_all_handlers(parts: Parts) -> None:
+    """Every handler over one store sends a rotated key at its next call."""
     token = parts.token()
     handlers = [_handler(parts.directory)[0] for _ in range(2)]
     for value in (KEY_VALUE, "sk-the-next", "sk-the-one-after"):
@@ -134,7 +133,8 @@ print(json.dumps([found[0]["headers"]["authorization"][0]["value"], found[1]["st
 """
 
 
-def test_the_function_reads_no_environment(parts: Parts) -> None:
+def test_no_environment_is_read(parts: Parts) -> None:
+    """The function reads no environment variable."""
     # Lambda@Edge has no environment variables: one that is read would be missing there, and there alone.
     command = [sys.executable, "-c", WITHOUT_ENVIRONMENT, str(parts.directory), parts.token()]
     done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, timeout=60, check=False)

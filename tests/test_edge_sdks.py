@@ -129,13 +129,15 @@ def limit(stage: Stage, calls: str) -> None:
     stage.parts.apply(policy_for(stage.sdk, *SCOPES[stage.sdk]).replace("[1000000/minute]", calls))
 
 
-def test_nothing_but_base_url_and_key_is_changed(stage: Stage) -> None:
+def test_only_base_url_and_key_change(stage: Stage) -> None:
+    """An SDK needs another base URL and key, and nothing else."""
     with stage.client() as client:
         assert stage.ask(client).startswith("A key that lives for minutes")
     assert len(stage.sent) == 1
 
 
-def test_401_says_what_to_do_and_is_not_tried_again(stage: Stage) -> None:
+def test_401_is_not_retried(stage: Stage) -> None:
+    """A 401 says what to do, and no SDK retries it."""
     stage.now = lambda _called: NOW + 931
     error = stage.refused(stage.client())
     assert isinstance(error, openai.AuthenticationError | anthropic.AuthenticationError)
@@ -143,7 +145,8 @@ def test_401_says_what_to_do_and_is_not_tried_again(stage: Stage) -> None:
     assert len(stage.sent) == 1
 
 
-def test_403_says_that_access_is_revoked_and_is_not_tried_again(stage: Stage) -> None:
+def test_403_is_not_retried(stage: Stage) -> None:
+    """A 403 says that access is revoked, and no SDK retries it."""
     stage.parts.revoke("principal", SUB)
     error = stage.refused(stage.client())
     assert isinstance(error, openai.PermissionDeniedError | anthropic.PermissionDeniedError)
@@ -151,7 +154,8 @@ def test_403_says_that_access_is_revoked_and_is_not_tried_again(stage: Stage) ->
     assert len(stage.sent) == 1
 
 
-def test_a_base_url_without_the_key_s_name_is_said_to_be_wrong_and_is_not_tried_again(stage: Stage) -> None:
+def test_wrong_base_url_is_not_retried(stage: Stage) -> None:
+    """A base URL without the key's name is explained, and no SDK retries it."""
     # `/models` names no key; in `/v1/models`, `v1` could be one.
     kind = {"openai": openai.NotFoundError, "anthropic": anthropic.AuthenticationError}[stage.sdk]
     with stage.client(path="") as client, pytest.raises(kind, match="use the base_url that came with the token"):
@@ -159,14 +163,16 @@ def test_a_base_url_without_the_key_s_name_is_said_to_be_wrong_and_is_not_tried_
     assert len(stage.sent) == 1
 
 
-def test_413_says_what_is_too_large_and_is_not_tried_again(stage: Stage) -> None:
+def test_413_is_not_retried(stage: Stage) -> None:
+    """A 413 says what is too large, and no SDK retries it."""
     error = stage.refused(stage.client(), **{"x-large": "a" * 20_000})
     assert error.status_code == 413
     assert "over 20,480" in str(error)
     assert (len(stage.sent), stage.called) == (1, 0)
 
 
-def test_a_short_429_is_waited_for_and_then_answered(stage: Stage) -> None:
+def test_short_429_is_retried(stage: Stage) -> None:
+    """An SDK waits for a quota that opens soon, and then succeeds."""
     limit(stage, "1/minute")
     stage.now = lambda called: NOW + (59 if called < 3 else 60)
     with stage.client() as client:
@@ -175,7 +181,8 @@ def test_a_short_429_is_waited_for_and_then_answered(stage: Stage) -> None:
     assert len(stage.sent) == 3, "the second was refused for a second, waited for it, and was asked again"
 
 
-def test_a_long_429_says_when_the_quota_opens_and_is_not_tried_again(stage: Stage) -> None:
+def test_long_429_is_not_retried(stage: Stage) -> None:
+    """A 429 whose quota opens late says when, and no SDK retries it."""
     limit(stage, "1/day")
     with stage.client() as client:
         assert stage.ask(client)
@@ -187,14 +194,16 @@ def test_a_long_429_says_when_the_quota_opens_and_is_not_tried_again(stage: Stag
     assert len(stage.sent) == 2
 
 
-def test_a_503_is_tried_again_and_is_not_noticed_where_that_helps(stage: Stage) -> None:
+def test_503_is_retried(stage: Stage) -> None:
+    """An SDK retries a 503, and its user notices nothing where that helps."""
     stage.down = 1
     with stage.client() as client:
         assert stage.ask(client)
     assert len(stage.sent) == 2
 
 
-def test_a_503_that_stays_says_that_it_is_not_the_caller_s_fault(stage: Stage) -> None:
+def test_503_that_stays(stage: Stage) -> None:
+    """A 503 that stays says that the broker, not the caller, is at fault."""
     stage.down = 99
     error = stage.refused(stage.client())
     assert isinstance(error, openai.InternalServerError | anthropic.InternalServerError)
@@ -202,7 +211,8 @@ def test_a_503_that_stays_says_that_it_is_not_the_caller_s_fault(stage: Stage) -
     assert len(stage.sent) == 3
 
 
-def test_an_error_shows_the_id_that_finds_the_log_line(stage: Stage) -> None:
+def test_error_shows_the_request_id(stage: Stage) -> None:
+    """An SDK's error shows the request id of the log line."""
     error = stage.refused(stage.client("made-up"))
     assert error.request_id
     assert f"(request {error.request_id})" in str(error)

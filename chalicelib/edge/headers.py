@@ -33,7 +33,7 @@ _READ_ONLY = frozenset(
 def check(headers: Headers, method: str) -> None:
     """Raise MethodOverride if a header names another method than the request's."""
     # SECURITY: a scope is for a method; a call that the provider would take for another method is not sent
-    # (test_a_method_is_not_overridden).
+    # (test_method_override).
     said = (header["value"].strip().upper() for name in _METHOD_OVERRIDES for header in headers.get(name, ()))
     if any(one != method for one in said):
         raise MethodOverride("a header")

@@ -23,7 +23,7 @@ def without(query: str, name: str) -> str:
 def check(query: str) -> None:
     """Raise MethodOverride if a parameter names another method than the request's, or sets a header."""
     # SECURITY: a scope is for a method; a call that the provider would take for another method is not sent
-    # (test_a_method_is_not_overridden).
+    # (test_method_override).
     if query and any(_name(piece).lower() in _OVERRIDES for piece in query.split("&")):
         raise MethodOverride("the query")
 

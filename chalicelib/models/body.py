@@ -44,7 +44,7 @@ class CallBody:
         )
 
     def __repr__(self) -> str:
-        # SECURITY: what callers send to a model is theirs (test_a_body_is_not_printed).
+        # SECURITY: what callers send to a model is theirs (test_body_is_not_printed).
         size = None if self.encoded is None else len(self.encoded) * 3 // 4
         return f"CallBody(about {size} bytes, truncated={self.truncated}, content_types={self.content_types!r})"
 
@@ -52,7 +52,7 @@ class CallBody:
         """Return the body whole; raises BodyNotShown (503, the edge's own fault) or BodyCut (413)."""
         if self.encoded is None:
             raise BodyNotShown
-        # SECURITY: a second model could hide behind the cut (test_a_body_that_is_cut_is_413).
+        # SECURITY: a second model could hide behind the cut (test_truncated_body).
         if self.truncated:
             raise BodyCut
         try:

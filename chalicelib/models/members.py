@@ -71,7 +71,7 @@ def _is_odd(name: str) -> bool:
 
 def _plain(name: str) -> str:
     # SECURITY: Go's parser takes `Model` for `model`, C's ends a name at NUL, others drop half a surrogate pair
-    # (test_the_vectors_have_their_models_or_their_refusal).
+    # (test_model_vectors).
     return _NOT_PLAIN.sub("", name.casefold())
 
 

@@ -44,7 +44,7 @@ def read(content: bytes, boundary: str) -> tuple[Field, ...]:
     mark = b"--" + boundary.encode()
     before, *parts = (b"\r\n" + content).split(b"\r\n" + mark)
     # SECURITY: lenient parsers take a boundary wherever it stands, and skip what is before the first and after the
-    # last (test_the_vectors_have_their_models_or_their_refusal).
+    # last (test_model_vectors).
     end = parts.pop() if parts else b""
     if before or end not in (b"--", b"--\r\n") or content.count(mark) != len(parts) + 1:
         raise BodyNotForm("its boundary must start it, end it, and occur only between its parts")

@@ -52,7 +52,7 @@ def check(found: Iterable[str], allowed: tuple[str, ...]) -> None:
     """Raise ModelNotAllowed unless every model is allowed, ModelUnclear if the name of one has unusual characters."""
     for model in found:
         # SECURITY: white space, commas, escapes and dot segments mean something to some providers
-        # (test_the_vectors_have_their_models_or_their_refusal).
+        # (test_model_vectors).
         if not _NAME.fullmatch(model) or {".", ".."} & set(re.split("[/:]", model)):
             raise ModelUnclear("the grant limits models, and a model's name has letters, digits and ._:/@+~- only")
         if not any(patterns.model_matches(pattern, model) for pattern in allowed):

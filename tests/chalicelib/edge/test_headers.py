@@ -56,7 +56,8 @@ def header_sets(draw: st.DrawFn) -> Headers:
 
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(header_sets())
-def test_all_but_what_must_not_goes_on_as_it_was_in_its_order(headers: Headers) -> None:
+def test_other_headers_keep_order_and_values(headers: Headers) -> None:
+    """All headers go on unchanged and in order, except those that never may."""
     before = {name: [dict(one) for one in values] for name, values in headers.items()}
     found = forwarded(headers)
     assert headers == before, "what came in is left alone"
@@ -70,7 +71,9 @@ def test_all_but_what_must_not_goes_on_as_it_was_in_its_order(headers: Headers) 
 
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(header_sets())
-def test_the_beta_flags_go_on_in_their_order_but_for_one(headers: Headers) -> None:
+def test_beta_flags_keep_their_order(headers: Headers) -> None:
+    """The flags of `anthropic-beta` go on in order, without the OAuth flag."""
+
     def flags(of: Headers) -> list[str]:
         return [flag.strip() for one in of.get("anthropic-beta", ()) for flag in one["value"].split(",")]
 
@@ -82,12 +85,14 @@ def test_the_beta_flags_go_on_in_their_order_but_for_one(headers: Headers) -> No
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(header_sets())
-def test_what_was_passed_on_would_be_passed_on_again_unchanged(headers: Headers) -> None:
+def test_forwarding_is_idempotent(headers: Headers) -> None:
+    """Headers that were forwarded would be forwarded again unchanged."""
     once = forwarded(headers)
     assert forwarded(once) == once
 
 
-def test_what_connection_names_is_of_this_hop_but_for_what_cloudfront_forbids_to_take_away() -> None:
+def test_headers_named_by_connection() -> None:
+    """Headers named by `Connection` are dropped, except those that CloudFront keeps."""
     headers = {
         name: [{"key": name, "value": value}]
         for name, value in {"connection": "close, X-Hop ,via,content-length", "x-hop": "1", "x-other": "2"}.items()
@@ -97,7 +102,8 @@ def test_what_connection_names_is_of_this_hop_but_for_what_cloudfront_forbids_to
 
 
 @pytest.mark.parametrize("name", ["x-http-method-override", "x-http-method", "x-method-override"])
-def test_a_method_is_not_overridden(name: str) -> None:
+def test_method_override(name: str) -> None:
+    """A header that names another method is a 400."""
     with pytest.raises(Refusal) as caught:
         check({name: [{"key": name, "value": "POST"}, {"key": name, "value": "DELETE"}]}, "POST")
     assert (caught.value.reason, caught.value.error, caught.value.status) == ("method_override", "invalid_request", 400)

@@ -25,7 +25,8 @@ def refused(query: str, token_parameter: str) -> Refusal:
 
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.lists(st.tuples(st.booleans(), _PIECES, _TOKENS)))
-def test_the_token_is_taken_out_and_the_rest_is_as_it_was(found: list[tuple[bool, str, str]]) -> None:
+def test_token_is_removed(found: list[tuple[bool, str, str]]) -> None:
+    """The token is removed and the rest of the query stays as it was."""
     query = "&".join(token if is_token else other for is_token, other, token in found)
     left = "&".join(other for is_token, other, _ in found if not is_token)
     assert to_provider_form(query, "key", TOKEN) == left
@@ -34,18 +35,21 @@ def test_the_token_is_taken_out_and_the_rest_is_as_it_was(found: list[tuple[bool
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.lists(_PIECES).map("&".join))
-def test_where_no_token_may_be_the_query_is_untouched(query: str) -> None:
+def test_query_without_token_parameter(query: str) -> None:
+    """A query is untouched where the provider takes no token in it."""
     assert to_provider_form(query, "", TOKEN) == query
 
 
 @pytest.mark.parametrize("query", ["key=AIza", f"key={TOKEN}&key=AIza", "a=1&%6bey=AIza"])
-def test_another_key_beside_the_token_is_two_tokens(query: str) -> None:
+def test_another_key_in_the_query(query: str) -> None:
+    """Another key in the token's parameter is refused."""
     refusal = refused(query, "key")
     assert (refusal.reason, refusal.error, refusal.status) == ("two_tokens", "invalid_request", 400)
 
 
 @pytest.mark.parametrize("query", [f"key={TOKEN}", f"a=1&any={TOKEN}", f"k={quote(TOKEN).replace('.', '%2E')}"])
-def test_a_token_does_not_go_on_to_a_provider_in_the_query(query: str) -> None:
+def test_token_in_query(query: str) -> None:
+    """A token never goes on in the query."""
     refusal = refused(query, "")
     assert (refusal.reason, refusal.error, refusal.status) == ("token_in_query", "invalid_request", 400)
     assert TOKEN not in refusal.description
@@ -62,18 +66,21 @@ def test_a_token_does_not_go_on_to_a_provider_in_the_query(query: str) -> None:
         "%5fmethod=",
     ],
 )
-def test_a_method_is_not_overridden(query: str) -> None:
+def test_method_override(query: str) -> None:
+    """A parameter that names another method is a 400."""
     with pytest.raises(Refusal) as caught:
         check(query)
     assert (caught.value.reason, caught.value.error, caught.value.status) == ("method_override", "invalid_request", 400)
 
 
 @pytest.mark.parametrize("query", ["", "method=DELETE", "q=_method", "a_method=1", "$alt=sse", "%24fields=a"])
-def test_what_only_looks_like_an_override_is_none(query: str) -> None:
+def test_not_an_override(query: str) -> None:
+    """Parameters that resemble an override are accepted."""
     check(query)
 
 
-def test_values_are_decoded_and_in_order() -> None:
+def test_values() -> None:
+    """A parameter's values are decoded, in order."""
     assert values("key=a%2Eb&x=1&key=c+d&key", "key") == ["a.b", "c d", ""]
     assert without("key=a&x=%2E&key=c&&key", "key") == "x=%2E&"
     assert not re.search("key", without("key=a&%6Bey=b&ke%79", "key"))

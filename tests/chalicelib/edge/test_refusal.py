@@ -31,7 +31,8 @@ class _Example(Refusal, reason="internal_reason", error="code", status=400):
         (500, "api_error", "INTERNAL"),
     ],
 )
-def test_each_status_has_the_words_that_sdks_know(status: int, kind: str, google: str) -> None:
+def test_types_by_status(status: int, kind: str, google: str) -> None:
+    """Each status has the type and code that the SDKs know."""
     found = json.loads(body(_Example("text", status=status), "req-1"))
     assert found == {
         "type": "error",
@@ -40,13 +41,15 @@ def test_each_status_has_the_words_that_sdks_know(status: int, kind: str, google
     }
 
 
-def test_without_a_text_the_code_is_shown_and_the_audit_s_reason_never() -> None:
+def test_body_without_a_text() -> None:
+    """Without a text the body shows the code; it never shows the reason."""
     found = body(_Example(), "req-1")
     assert json.loads(found)["error"]["message"] == "code (request req-1)"
     assert "internal_reason" not in found
 
 
-def test_both_names_of_the_request_id_are_sent_and_nothing_may_be_stored() -> None:
+def test_request_id_and_caching() -> None:
+    """A refusal has the request id under both names, and may not be stored."""
     found = headers(_Example("t"), "req-1")
     assert (found["x-request-id"], found["request-id"]) == ("req-1", "req-1")
     assert (found["content-type"], found["cache-control"]) == ("application/json", "no-store")
@@ -55,11 +58,13 @@ def test_both_names_of_the_request_id_are_sent_and_nothing_may_be_stored() -> No
 @pytest.mark.parametrize(
     ("status", "there"), [(400, False), (401, True), (403, True), (404, False), (429, False), (503, False)]
 )
-def test_only_401_and_403_ask_for_another_token(status: int, there: bool) -> None:  # noqa: FBT001  a table's column
+def test_www_authenticate(status: int, there: bool) -> None:  # noqa: FBT001  a table's column
+    """Only 401 and 403 have WWW-Authenticate."""
     assert ("www-authenticate" in headers(_Example("t", status=status), "req-1")) is there
 
 
-def test_a_text_cannot_break_out_of_its_quotes() -> None:
+def test_quoted_text() -> None:
+    """A text cannot break out of its quotes in WWW-Authenticate."""
     text = 'a "b" \\ c\r\nX-Evil: é'
     found = headers(_Example(text, status=401), "req-1")["www-authenticate"]
     assert found == 'Bearer realm="keybroker", error="code", error_description="a \'b\'  cX-Evil: "'
@@ -69,23 +74,25 @@ def test_a_text_cannot_break_out_of_its_quotes() -> None:
     ("retry_after", "wait", "should_retry"),
     [(None, None, "false"), (1, "1", None), (WORTH_WAITING, "60", None), (WORTH_WAITING + 1, "61", "false")],
 )
-def test_a_retry_is_stopped_where_it_is_useless(
-    retry_after: int | None, wait: str | None, should_retry: str | None
-) -> None:
+def test_useless_retries_are_stopped(retry_after: int | None, wait: str | None, should_retry: str | None) -> None:
+    """SDKs are told not to retry where waiting does not help, or takes too long."""
     found = headers(_Example("t", status=429, retry_after=retry_after), "req-1")
     assert (found.get("retry-after"), found.get("x-should-retry")) == (wait, should_retry)
 
 
-def test_when_we_are_the_problem_a_retry_is_welcome() -> None:
+def test_503_asks_for_a_retry() -> None:
+    """SDKs are told to retry a 503."""
     found = headers(StateUnavailable(), "req-1")
     assert (found["retry-after"], found["x-should-retry"]) == ("1", "true")
 
 
-def test_a_fault_of_ours_that_another_try_would_meet_again_is_not_retried() -> None:
+def test_500_is_not_retried() -> None:
+    """SDKs are told not to retry a 500."""
     assert headers(InternalFault(ValueError("X")), "req-1")["x-should-retry"] == "false"
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_who_needs_another_token_is_told_where_tokens_come_from(status: int) -> None:
+def test_resource_metadata_is_named(status: int) -> None:
+    """401 and 403 name the edge's resource metadata."""
     found = headers(_Example("t", status=status), "req-1", "https://edge.example")["www-authenticate"]
     assert found.endswith(', resource_metadata="https://edge.example/.well-known/oauth-protected-resource"')

@@ -20,7 +20,8 @@ def headers(*pairs: tuple[str, str]) -> Headers:
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(TOKEN_HEADERS), _PREFIXES, st.booleans()), min_size=1))
-def test_one_token_is_found_wherever_it_is_however_often(sent: list[tuple[str, str, bool]]) -> None:
+def test_one_token(sent: list[tuple[str, str, bool]]) -> None:
+    """One token is found in any header, however often it is there."""
     pairs = [
         (name, (prefix if name == "authorization" else "") + "a.b.c" * is_there) for name, prefix, is_there in sent
     ]
@@ -29,25 +30,29 @@ def test_one_token_is_found_wherever_it_is_however_often(sent: list[tuple[str, s
 
 @pytest.mark.parametrize("first", TOKEN_HEADERS)
 @pytest.mark.parametrize("second", TOKEN_HEADERS)
-def test_two_different_ones_are_refused_wherever_they_are(first: str, second: str) -> None:
+def test_two_tokens_in_headers(first: str, second: str) -> None:
+    """Two different tokens in headers are refused."""
     with pytest.raises(Refusal) as caught:
         find(headers((first, "a.b.c"), (second, "d.e.f")), "")
     assert (caught.value.reason, caught.value.error, caught.value.status) == ("two_tokens", "invalid_request", 400)
 
 
-def test_a_token_in_the_query_counts_where_no_header_has_one() -> None:
+def test_token_in_the_query() -> None:
+    """A token in the query counts only where no header has one."""
     assert find({}, "a=1&key=a.b.c") == "a.b.c"
     assert find(headers(("api-key", "")), "key=a.b.c&key=a.b.c") == "a.b.c"
     assert find(headers(("api-key", "a.b.c")), "key=x") == "a.b.c"
     assert find({}, "keys=a.b.c&Key=a.b.c&a=key") == ""
 
 
-def test_two_tokens_in_the_query_are_refused() -> None:
+def test_two_tokens_in_the_query() -> None:
+    """Two different tokens in the query are refused."""
     with pytest.raises(Refusal) as caught:
         find({}, "key=a.b.c&key=d.e.f")
     assert caught.value.reason == "two_tokens"
 
 
 @pytest.mark.parametrize("value", ["Basic dXNlcjpwYXNz", "Bearer a b", "Bearera.b.c"])
-def test_what_is_no_token_is_taken_whole_and_verifies_as_none(value: str) -> None:
+def test_other_schemes(value: str) -> None:
+    """A value of another scheme is taken whole, and will not verify."""
     assert find(headers(("authorization", value)), "") == value.removeprefix("Bearer ")

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jwt
 import pytest
 
 from chalicelib.audit import Event, Page, Query
-from chalicelib.errors import Refusal, StateUnavailable, Unavailable
+from chalicelib.errors import StateUnavailable, Unavailable
 from chalicelib.exchange import exchange
 from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
 from chalicelib.tokens.jwk import thumbprint
 from tests.parts import BROKER, CI, CLUSTER, EDGE, ISSUERS, NOW, SUB, Parts, claims_of, grant, mint, parts_in
+from tests.refused import refused
 
 POD = "system:serviceaccount:prod:api"
 RETRY = "0123456789abcdef0123456789abcdef"
@@ -21,12 +22,6 @@ RETRY = "0123456789abcdef0123456789abcdef"
 def parts(tmp_path: Path) -> Iterator[Parts]:
     with parts_in(tmp_path) as made:
         yield made
-
-
-def refused(attempt: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        attempt()
-    return caught.value
 
 
 class Counted:

@@ -36,6 +36,7 @@ from chalicelib.providers import keys as providers
 from chalicelib.providers import paths as call_path
 from chalicelib.providers.keys import PROVIDERS
 from tests.forge import vectors
+from tests.refused import refused
 
 VECTORS = vectors("models.json")
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "grants.md").read_text()
@@ -84,14 +85,10 @@ def admitted(provider: str, scope: str, query: str, body: CallBody, allowed: tup
     return found
 
 
-def refused(attempt: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        attempt()
-    return caught.value
-
-
 @pytest.mark.parametrize("entry", VECTORS, ids=lambda entry: entry["name"])
-def test_the_vectors_have_their_models_or_their_refusal(entry: Mapping[str, Any]) -> None:
+def test_model_vectors(entry: Mapping[str, Any]) -> None:
+    """Each vector has its models, or its refusal."""
+
     def attempt() -> tuple[str, ...]:
         scope, query = entry.get("scope", CHAT), entry.get("query", "")
         allowed = tuple(entry.get("allowed", ALLOWED))
@@ -109,16 +106,19 @@ def test_the_vectors_have_their_models_or_their_refusal(entry: Mapping[str, Any]
 
 
 def test_every_refusal_has_a_vector() -> None:
+    """Every refusal of the room has a vector."""
     assert {entry["reason"] for entry in VECTORS if "reason" in entry} == STATUSES.keys()
 
 
-def test_a_model_that_is_not_allowed_is_named_and_nothing_of_the_grant_is() -> None:
+def test_refused_model_is_named() -> None:
+    """A refused model is named, and nothing of the grant is."""
     body = shown(b'{"model": "gpt-5"}', "application/json")
     text = refused(lambda: admitted("openai", CHAT, "", body, ALLOWED)).description
     assert text == "the grant does not allow the model 'gpt-5'"
 
 
-def test_a_member_that_is_refused_is_named() -> None:
+def test_refused_member_is_named() -> None:
+    """A refused member is named, without its value."""
     body = shown(b'{"model": "gpt-5-mini", "previous_response_id": "resp_1"}', "application/json")
     text = refused(lambda: admitted("openai", "POST:/v1/responses", "", body, ALLOWED)).description
     assert "`previous_response_id`" in text
@@ -126,14 +126,16 @@ def test_a_member_that_is_refused_is_named() -> None:
 
 
 @pytest.mark.parametrize("provider", MODEL_ENDPOINTS)
-def test_every_endpoint_is_written_as_its_provider_writes_it_and_is_not_closed(provider: str) -> None:
+def test_endpoints_are_in_provider_form(provider: str) -> None:
+    """Every endpoint is in its provider's form, and not closed."""
     for endpoint in MODEL_ENDPOINTS[provider]:
         path = endpoint.scope.partition(":")[2].replace("{model}", "gpt-5-mini")
         assert call_path.to_provider_form(path, PROVIDERS[provider].paths) == path
         assert not providers.closed(PROVIDERS[provider], path)
 
 
-def test_a_grant_that_limits_models_opens_nothing_of_a_generic_key() -> None:
+def test_providers_without_models() -> None:
+    """A grant that limits models opens nothing of a generic key."""
     assert PROVIDERS.keys() - MODEL_ENDPOINTS.keys() == {"generic", "github", "stripe"}
 
 
@@ -146,7 +148,8 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_the_page_s_endpoints_are_those_that_a_grant_can_open() -> None:
+def test_documented_endpoints() -> None:
+    """docs/grants.md lists the endpoints that a grant with `models` can open."""
     told = set()
     for provider, bases, names in rows("| Provider | Base | Endpoints |"):
         for base in re.findall("`([^`]+)`", bases):
@@ -162,12 +165,14 @@ def test_the_page_s_endpoints_are_those_that_a_grant_can_open() -> None:
     }
 
 
-def test_the_page_s_refusals_are_those_that_there_are() -> None:
+def test_documented_refusals() -> None:
+    """docs/grants.md lists the refusals of the room."""
     told = {reason.strip("`"): int(status) for _, status, reason in rows("| What | Answer | In the log |")}
     assert told == {reason: status for reason, (status, _) in STATUSES.items()}
 
 
-def test_what_the_page_calls_stored_or_speaking_of_models_is_refused() -> None:
+def test_documented_members() -> None:
+    """The members that docs/grants.md calls stored, or about models, are refused."""
     stored, speaking = (
         set(re.findall("`([^`]+)`", PAGE.partition(start)[2].partition(";\n")[0].replace("\n", " ")))
         for start in ("- what is stored at the provider:", "- members, fields, query parameters and headers")
@@ -192,26 +197,30 @@ def shown_by_cloudfront(**body: object) -> CallBody:
     return CallBody.from_request(request)
 
 
-def test_a_body_is_read_from_cloudfront_s_event() -> None:
+def test_body_from_cloudfronts_event() -> None:
+    """A body is read from CloudFront's event."""
     found = shown_by_cloudfront(data="e30=")
     assert found == CallBody("e30=", False, ("application/json",), (), ("content-type", "x-twice"))  # noqa: FBT003  as it is declared
     assert found.content() == b"{}"
 
 
 @pytest.mark.parametrize("truncated", [True, None, 0, "false"])
-def test_a_body_that_is_cut_is_413(truncated: object) -> None:
+def test_truncated_body(truncated: object) -> None:
+    """A body that CloudFront truncated is a 413."""
     refusal = refused(shown_by_cloudfront(inputTruncated=truncated).content)
     assert (refusal.reason, refusal.status) == ("body_cut", 413)
     assert "1 MiB" in refusal.description
 
 
 @pytest.mark.parametrize("body", [{}, {"encoding": "text"}, {"data": None}, {"data": "e30"}, {"data": "e3 0="}])
-def test_a_body_that_was_not_shown_is_the_edge_s_fault(body: dict[str, object]) -> None:
+def test_body_not_shown(body: dict[str, object]) -> None:
+    """A body that was not shown, or is malformed, is a 503."""
     refusal = refused(shown_by_cloudfront(**body).content)
     assert (refusal.reason, refusal.status) == ("body_not_shown", 503)
 
 
-def test_a_body_is_not_printed() -> None:
+def test_body_is_not_printed() -> None:
+    """A body does not appear in a repr."""
     body = shown(b"what is said to a model", "text/plain")
     assert repr(body) == "CallBody(about 24 bytes, truncated=False, content_types=('text/plain',))"
     assert str(body.encoded) not in f"{body} {[body]}"
@@ -242,7 +251,8 @@ def curl_form() -> tuple[bytes, str]:
 
 
 @pytest.mark.parametrize("form", [urllib3_form, aiohttp_form, curl_form])
-def test_the_forms_of_real_clients_are_read(form: Callable[[], tuple[bytes, str]]) -> None:
+def test_forms_of_real_clients(form: Callable[[], tuple[bytes, str]]) -> None:
+    """The forms of real clients are read."""
     content, media_type = form()
     assert admitted("openai", TRANSCRIPTIONS, "", shown(content, media_type), ("whisper-1",)) == ("whisper-1",)
 
@@ -332,7 +342,8 @@ OBJECTS = st.lists(st.tuples(MEMBERS, VALUES), max_size=4).map(written)
 @example(b'{"model": false}')
 @example(b'\xef\xbb\xbf{"model": "gpt-5-mini"}')
 @example('{"model": "gpt-5-mini"}'.encode("utf-16"))
-def test_no_bytes_are_more_than_refused(content: bytes) -> None:
+def test_any_bytes_as_json(content: bytes) -> None:
+    """Any bytes are read as JSON or refused; nothing else is raised."""
     check_json(content)
 
 
@@ -341,11 +352,13 @@ def test_no_bytes_are_more_than_refused(content: bytes) -> None:
 @example('{"model":"gpt-5-mini","mod\\u0065l":"gpt-5"}', "", "")
 @example('{"model":"gpt-5-mini","metadata":{"model":"gpt-5"}}', "", "\n")
 @example('{"model":false}', "", "")
-def test_what_is_admitted_has_one_model_whoever_reads_it(text: str, before: str, behind: str) -> None:
+def test_json_has_one_model_for_every_parser(text: str, before: str, behind: str) -> None:
+    """JSON that is admitted has one model, for every parser."""
     check_json((before + text + behind).encode())
 
 
-def test_the_search_finds_what_is_admitted() -> None:
+def test_search_finds_admitted_json() -> None:
+    """The search above reaches JSON that is admitted."""
     assert check_json(b'{"model":"gpt-5-mini","metadata":{"model":"gpt-5"}}\n')
 
 
@@ -402,16 +415,19 @@ def check_form(content: bytes) -> bool:
 
 @STEADY
 @given(st.lists(PIECES, max_size=12).map(b"".join))
-def test_no_form_is_more_than_refused(content: bytes) -> None:
+def test_any_bytes_as_a_form(content: bytes) -> None:
+    """Any bytes are read as a form or refused; nothing else is raised."""
     check_form(content)
 
 
 @STEADY
 @given(st.lists(PIECES, max_size=3).map(b"".join), st.integers(0, 200), st.integers(0, 3))
-def test_a_form_that_is_admitted_has_one_model_whoever_reads_it(insert: bytes, at: int, cut: int) -> None:
+def test_form_has_one_model_for_every_parser(insert: bytes, at: int, cut: int) -> None:
+    """A form that is admitted has one model, for every parser."""
     whole = b"".join(WELL_FORMED)
     check_form(whole[:at] + insert + whole[at + cut :])
 
 
-def test_the_search_finds_a_form_that_is_admitted() -> None:
+def test_search_finds_admitted_forms() -> None:
+    """The search above reaches forms that are admitted."""
     assert check_form(b"".join(WELL_FORMED))

@@ -204,7 +204,7 @@ def test_two_spellings_of_one_token_are_two_tokens(running: Running, genuine: Ba
     assert running.complete(one, **{"x-api-key": forge.twin(one)}).status == 400
 
 
-def test_a_subject_token_opens_nothing_at_the_edge(running: Running) -> None:
+def test_subject_token_at_the_edge(running: Running) -> None:
     answer = running.complete(running.mint(REPOSITORY))
     assert (answer.status, answer.json["error"]["code"]) == (401, "invalid_token")
 
