@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chalicelib.admin import audit_pages, completeness
+from chalicelib.admin import completeness, paging
 from chalicelib.audit import Query
 from chalicelib.errors import Unavailable
 from local.machine import Machine
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> bool:
     query = Query(since=options.since, until=options.until)
-    for page in audit_pages.newest(Machine.open(options.state).ledger(), query, _ALL_PAGES):
+    for page in paging.events(Machine.open(options.state).ledger(), query, _ALL_PAGES):
         sys.stdout.writelines(json.dumps(event.to_json()) + "\n" for event in page.events)
     return True
 

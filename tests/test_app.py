@@ -485,7 +485,7 @@ def test_restore_by_id(parts: Parts, admin: Door) -> None:
     """Restoring by id ends the block, once, with one audit event."""
     made = admin.administer("POST", REVOCATIONS, revocation()).json["id"]
     resource, parameters = f"{REVOCATIONS}/{{revocation_id}}", {"revocation_id": made}
-    for _ in range(2):  # lifting twice changes nothing
+    for _ in range(2):  # restoring twice changes nothing
         answer = admin.administer("DELETE", f"{REVOCATIONS}/{made}", resource=resource, parameters=parameters)
         assert (answer.status, answer.json["lifted_at"], answer.json["lifted_by"]) == (200, NOW, ADA)
     (event,) = parts.events(kind="revocation.lifted")

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from chalicelib.admin import paging
 from chalicelib.audit import PAGE_LIMIT
 from chalicelib.principal import AWS
 from chalicelib.quota import WINDOWS, cursor_key, read_cursor_key
@@ -84,15 +85,8 @@ def page(usage: Usage, now: int, after: str, limit: int) -> ActivityPage:
 
 def uses_by(usage: Usage, principal: str, window: str, start: int) -> tuple[Use, ...]:
     """Return what one principal did in a window, under each grant; raises Unavailable."""
-    found: list[Use] = []
-    after = ""
-    for _ in range(PAGES):
-        some = usage.uses(UsageQuery(window, start, principal=principal, after=after, limit=PAGE_LIMIT))
-        found += some.uses
-        after = some.next
-        if not after:
-            break
-    return tuple(found)
+    query = UsageQuery(window, start, principal=principal, limit=PAGE_LIMIT)
+    return tuple(use for one in paging.uses(usage, query, PAGES) for use in one.uses)
 
 
 def issuer(principal: str) -> str:

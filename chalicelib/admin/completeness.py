@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from chalicelib.admin import audit_pages
+from chalicelib.admin import paging
 from chalicelib.audit import PAGE_LIMIT, Audit, Query
 from chalicelib.quota import COUNTERS_KEPT, WINDOWS
 from chalicelib.usage import Usage, UsageQuery, window_start
@@ -98,7 +98,7 @@ def check(span: Span, audit: Audit, usage: Usage, now: int, pages: int = PAGES) 
     counted, all_counters = _counted(span, usage, pages)
     events: Counter[tuple[str, str]] = Counter()
     all_events = False
-    for page in audit_pages.newest(audit, Query({"kind": "token.issued"}, span.start, span.end), pages):
+    for page in paging.events(audit, Query({"kind": "token.issued"}, span.start, span.end), pages):
         events.update((event.principal, event.grant) for event in page.events)
         all_events = not page.next
     # In a window that is not over, tokens are issued while this reads: any number between the two counts is right.
@@ -113,12 +113,10 @@ def check(span: Span, audit: Audit, usage: Usage, now: int, pages: int = PAGES) 
 
 
 def _counted(span: Span, usage: Usage, pages: int) -> tuple[_Counts, bool]:
+    """Return how many tokens were counted, and whether all counters were read."""
     found: _Counts = {}
-    after = ""
-    for _ in range(pages):
-        page = usage.uses(UsageQuery(span.window, span.start, after=after, limit=PAGE_LIMIT))
+    complete = False
+    for page in paging.uses(usage, UsageQuery(span.window, span.start, limit=PAGE_LIMIT), pages):
         found |= {(one.principal, one.grant): one.tokens for one in page.uses if one.tokens}
-        after = page.next
-        if not after:
-            return found, True
-    return found, False
+        complete = not page.next
+    return found, complete

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from chalicelib.admin import audit_pages
+from chalicelib.admin import paging
 from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
 from chalicelib.errors import NoSuchTarget
 from chalicelib.revocation import MUST_EXIST, Revocations, RevocationTarget
@@ -80,7 +80,7 @@ def estimate(target: RevocationTarget, revocations: Revocations, audit: Audit, u
     for principal, events in by_principal.items():
         grants = tuple(sorted({event.grant for event in events}))
         called = sum(calls.get((principal, grant), 0) for grant in grants)
-        cut_off.append(AffectedPrincipal(principal, _name(events), grants, len(events), called))
+        cut_off.append(AffectedPrincipal(principal, principal_name(events), grants, len(events), called))
     return Impact(tuple(sorted(cut_off, key=lambda one: (-one.calls_last_hour, one.principal))), live.complete)
 
 
@@ -89,7 +89,7 @@ def live_tokens(target: RevocationTarget, audit: Audit, now: int) -> LiveTokens:
     equals = {"kind": "token.issued"} | ({target.scope: target.id} if target.scope in _FILTERED else {})
     found: list[Event] = []
     complete = False
-    for page in audit_pages.newest(audit, Query(equals, since=max(now - TTL_CEILING, 0)), PAGES):
+    for page in paging.events(audit, Query(equals, since=max(now - TTL_CEILING, 0)), PAGES):
         found += [event for event in page.events if event.expires > now and _concerns(target, event)]
         complete = not page.next
     return LiveTokens(tuple(found), complete)
@@ -107,5 +107,6 @@ def _concerns(target: RevocationTarget, event: Event) -> bool:
     return ids[target.scope] == target.id
 
 
-def _name(events: Iterable[Event]) -> str:
+def principal_name(events: Iterable[Event]) -> str:
+    """Return what the newest event that says so calls a principal; "" if none does."""
     return next((event.principal_name for event in events if event.principal_name), "")

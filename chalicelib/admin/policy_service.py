@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.admin import audit_pages
+from chalicelib.admin import paging
 from chalicelib.admin.errors import FaultyPolicy, NoPolicy, UnwisePolicy
 from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
 from chalicelib.errors import MalformedRequest, Unavailable
@@ -142,7 +142,7 @@ def replay(upload: PolicyUpload, policies: Policies, rules: InstallationRules, a
 
 
 def _recorded(audit: Audit) -> Iterable[tuple[str, Mapping[str, object]]]:
-    for page in audit_pages.newest(audit, Query(), REPLAY_LIMIT // PAGE_LIMIT):
+    for page in paging.events(audit, Query(), REPLAY_LIMIT // PAGE_LIMIT):
         yield from ((event.key, event.claims) for event in page.events if event.claims)
 
 

@@ -49,7 +49,7 @@ def principal(request: Request, ports: AdminPorts, principal_id: str) -> Respons
     return Response(
         {
             "principal": principal_id,
-            "name": activity.display_name(today[1]) or _name(events),
+            "name": activity.display_name(today[1]) or impact.principal_name(events),
             "issuer": activity.issuer(principal_id),
             "standing": _standing(state, now),
             "today": today[0],
@@ -103,7 +103,3 @@ def _standing(state: RevocationState, now: int) -> dict[str, Any]:
 
 def _token(event: Event) -> dict[str, Any]:
     return {"jti": event.jti, "grant": event.grant, "key": event.key, "at": event.at, "expires": event.expires}
-
-
-def _name(events: tuple[Event, ...]) -> str:
-    return next((event.principal_name for event in events if event.principal_name), "")

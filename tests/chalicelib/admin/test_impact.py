@@ -18,7 +18,7 @@ POD = f"{CLUSTER}|sub:system:serviceaccount:prod:web"
 OTHER = f"{CI}|repository_id:5"
 
 
-def of(parts: Parts, scope: str, target: str, now: int = NOW) -> Impact:
+def estimate(parts: Parts, scope: str, target: str, now: int = NOW) -> Impact:
     return impact.estimate(RevocationTarget(scope, target), parts.control, parts.ledger, SqliteUsage(parts.state), now)
 
 
@@ -67,16 +67,16 @@ def test_each_scope(parts: Parts) -> None:
     """Each scope cuts off exactly the principals with live tokens of the target."""
     tokens = three(parts)
     jti = str(claims_of(tokens[OTHER])["jti"])
-    assert sorted(subs(of(parts, "everything", "*"))) == sorted([SUB, OTHER, POD])
-    assert sorted(subs(of(parts, "issuer", CI))) == sorted([SUB, OTHER])
-    assert sorted(subs(of(parts, "key", "openai"))) == sorted([SUB, OTHER, POD])
-    assert subs(of(parts, "key", "anthropic")) == []
-    assert sorted(subs(of(parts, "grant", "app"))) == sorted([SUB, OTHER])
-    assert subs(of(parts, "grant", "pods")) == [POD]
-    assert subs(of(parts, "principal", SUB)) == [SUB]
-    assert subs(of(parts, "principal", "nobody")) == []
-    assert subs(of(parts, "token", jti)) == [OTHER]
-    assert subs(of(parts, "token", "another")) == []
+    assert sorted(subs(estimate(parts, "everything", "*"))) == sorted([SUB, OTHER, POD])
+    assert sorted(subs(estimate(parts, "issuer", CI))) == sorted([SUB, OTHER])
+    assert sorted(subs(estimate(parts, "key", "openai"))) == sorted([SUB, OTHER, POD])
+    assert subs(estimate(parts, "key", "anthropic")) == []
+    assert sorted(subs(estimate(parts, "grant", "app"))) == sorted([SUB, OTHER])
+    assert subs(estimate(parts, "grant", "pods")) == [POD]
+    assert subs(estimate(parts, "principal", SUB)) == [SUB]
+    assert subs(estimate(parts, "principal", "nobody")) == []
+    assert subs(estimate(parts, "token", jti)) == [OTHER]
+    assert subs(estimate(parts, "token", "another")) == []
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_each_scope(parts: Parts) -> None:
 def test_estimate_matches_revocation(parts: Parts, scope: str, target: str) -> None:
     """The estimate names exactly the principals that the revocation then cuts off."""
     tokens = three(parts)
-    named = set(subs(of(parts, scope, target)))
+    named = set(subs(estimate(parts, scope, target)))
     parts.revoke(scope, target)
     for sub, token in tokens.items():
         if sub in named:
@@ -105,7 +105,7 @@ def test_counts_and_order(parts: Parts) -> None:
         parts.admit(busy)
     parts.admit(first)
     parts.admit(second, "/v1/models", method="GET")
-    found = of(parts, "issuer", CI)
+    found = estimate(parts, "issuer", CI)
     assert [(one.principal, one.grants, one.live_tokens, one.calls_last_hour) for one in found.principals] == [
         (OTHER, ("app",), 1, 3),
         (SUB, ("app", "both"), 2, 2),
@@ -117,29 +117,29 @@ def test_counts_and_order(parts: Parts) -> None:
 def test_expired_token(parts: Parts) -> None:
     """An expired token is not counted."""
     record(parts, issued(1), issued(2, expires=NOW + 60), issued(3, NOW - TTL_CEILING, expires=NOW))
-    assert len(subs(of(parts, "grant", "app", NOW + 59))) == 2
-    assert subs(of(parts, "grant", "app", NOW + 60)) == [issued(1).principal]
-    assert subs(of(parts, "grant", "app", NOW + 900)) == []
+    assert len(subs(estimate(parts, "grant", "app", NOW + 59))) == 2
+    assert subs(estimate(parts, "grant", "app", NOW + 60)) == [issued(1).principal]
+    assert subs(estimate(parts, "grant", "app", NOW + 900)) == []
 
 
 def test_token_lifetime(parts: Parts) -> None:
     """A token counts as live until the expiry in its event."""
     record(parts, issued(1, NOW - TTL_CEILING + 1, expires=NOW + 1))
-    assert subs(of(parts, "everything", "*")) == [issued(1).principal]
+    assert subs(estimate(parts, "everything", "*")) == [issued(1).principal]
 
 
 def test_refused_token(parts: Parts) -> None:
     """A refused token is not counted."""
     with pytest.raises(Refusal, match="no_grant"):
         parts.exchange(mint(ref="x"))
-    assert subs(of(parts, "principal", SUB)) == []
+    assert subs(estimate(parts, "principal", SUB)) == []
 
 
 @pytest.mark.parametrize("scope", ["issuer", "key", "grant"])
 def test_unknown_target(parts: Parts, scope: str) -> None:
     """A target that never existed is refused as a revocation of it would be."""
     with pytest.raises(Refusal) as caught:
-        of(parts, scope, "no-such")
+        estimate(parts, scope, "no-such")
     refused = caught.value
     assert (refused.reason, refused.error, refused.status) == ("no_such_thing", "not_found", 404)
 
@@ -148,22 +148,22 @@ def test_removed_grant(parts: Parts) -> None:
     """A grant that was removed can be estimated if it was revoked once."""
     parts.restore(parts.revoke("grant", "app"))
     parts.apply(grant().replace("  app:", "  later:"))
-    assert of(parts, "grant", "app").complete
+    assert estimate(parts, "grant", "app").complete
 
 
 def test_estimate_limit(parts: Parts) -> None:
     """Beyond the limit of events, the estimate is not complete."""
     record(parts, *(issued(number) for number in range(LOOKED_AT)))
-    found = of(parts, "everything", "*")
+    found = estimate(parts, "everything", "*")
     assert (len(found.principals), found.complete) == (LOOKED_AT, True)
     record(parts, issued(LOOKED_AT))
-    found = of(parts, "everything", "*")
+    found = estimate(parts, "everything", "*")
     assert (len(found.principals), found.complete) == (LOOKED_AT, False)
-    assert of(parts, "principal", issued(7).principal).complete
+    assert estimate(parts, "principal", issued(7).principal).complete
 
 
 def test_estimate_unavailable(parts: Parts) -> None:
     """Unavailable state is an error, never an empty estimate."""
     (parts.directory / "state.db").rename(parts.directory / "gone.db")
     with pytest.raises(Unavailable):
-        of(parts, "everything", "*")
+        estimate(parts, "everything", "*")
