@@ -16,7 +16,7 @@ _JSON_LINES = (JSON_LINES, "application/x-ndjson", "application/x-jsonlines", "a
 _TIMES = ("since", "until", "limit", "after")
 
 
-def audit(request: Request, ports: AdminPorts) -> Response:
+def list_events(request: Request, ports: AdminPorts) -> Response:
     """Answer audit events, newest first: as one object, or in JSON lines for a client that accepts them."""
     request.administrator()
     params = query.read(request, *FILTERS, *_TIMES)

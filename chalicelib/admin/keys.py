@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it
 _NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "author", "at"))
 
 
-def keys(request: Request, ports: AdminPorts) -> Response:
+def list_keys(request: Request, ports: AdminPorts) -> Response:
     """Answer the policy's keys, by name. Listing them is audited."""
     request.administrator()
     query.read(request)

@@ -11,7 +11,7 @@ from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import ADMIN_BODY_LIMIT, Request, Response
 
 
-def policy(request: Request, ports: AdminPorts) -> Response:
+def get_policy(request: Request, ports: AdminPorts) -> Response:
     """Answer the policy in force, as it was sent, with its version as ETag."""
     request.administrator()
     query.read(request)

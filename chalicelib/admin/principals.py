@@ -24,7 +24,7 @@ SUB_LIMIT = 1024
 """Bytes of a `sub` at most: every store can look up one of this size."""
 
 
-def principals(request: Request, ports: AdminPorts) -> Response:
+def list_principals(request: Request, ports: AdminPorts) -> Response:
     """Answer the principals that were active today or yesterday (UTC)."""
     request.administrator()
     params = query.read(request, "limit", "after")
@@ -33,7 +33,7 @@ def principals(request: Request, ports: AdminPorts) -> Response:
     return Response({"items": [one.to_json() for one in page.principals], "next": page.next or None})
 
 
-def principal(request: Request, ports: AdminPorts, principal_id: str) -> Response:
+def get_principal(request: Request, ports: AdminPorts, principal_id: str) -> Response:
     """Answer one principal: whether it is blocked, its activity today and this hour, its live tokens and newest events."""
     request.administrator()
     query.read(request)

@@ -53,28 +53,25 @@ def restore(request: Request, ports: AdminPorts, revocation_id: str) -> Response
     return Response(restored.to_json())
 
 
-def revocations(request: Request, ports: AdminPorts) -> Response:
+def list_revocations(request: Request, ports: AdminPorts) -> Response:
     """Answer revocations, newest first; those of single tokens only with `scope=token`."""
     request.administrator()
     params = query.read(request, "scope", "in_force", "limit", "after")
     now = ports.clock()
     with query.checking_cursor():
-        page = _listed(params, ports.revocations, now)
+        page = _page(params, ports.revocations, now)
     items = [{**one.to_json(), "in_force": one.in_force(now)} for one in page.revocations]
     return Response({"items": items, "next": page.next or None})
 
 
-def _listed(params: QueryParams, stored: Revocations, now: int) -> RevocationPage:
-    scope, wanted, limit, after = (
-        params.one_of("scope", SCOPES),
-        params.flag("in_force"),
-        params.limit(),
-        params.text("after"),
-    )
+def _page(params: QueryParams, stored: Revocations, now: int) -> RevocationPage:
+    """Return a page of the revocations that the query asks for; raises ValueError for a cursor that was not made here."""
+    scope, in_force = params.one_of("scope", SCOPES), params.flag("in_force")
+    limit, after = params.limit(), params.text("after")
     found: list[Revocation] = []
     for _ in range(PAGES):
         page = stored.revocations(scope, after, PAGE_LIMIT)
-        found += [one for one in page.revocations if wanted in (None, one.in_force(now))]
+        found += [one for one in page.revocations if in_force in (None, one.in_force(now))]
         after = page.next
         if len(found) > limit:
             return RevocationPage.from_newest(found, limit)

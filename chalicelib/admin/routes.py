@@ -45,7 +45,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "/admin/revocations",
         "Revocations, newest first; those of single tokens only with `scope=token`",
         {200: "RevocationList"},
-        revocations.revocations,
+        revocations.list_revocations,
         (
             Parameter("scope", "only revocations of this scope", {"enum": list(SCOPES)}),
             Parameter(
@@ -80,7 +80,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "/admin/principals",
         "The principals that were active today or yesterday (UTC)",
         {200: "SeenList"},
-        principals.principals,
+        principals.list_principals,
         _PAGING,
     ),
     Route(
@@ -88,7 +88,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "/admin/principals/{principal_id}",
         "One principal: whether it is blocked, its activity, its live tokens, and its newest events",
         {200: "Principal"},
-        principals.principal,
+        principals.get_principal,
         (_ID,),
         refusals=(404,),
     ),
@@ -107,7 +107,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "/admin/usage",
         "What each principal did under each grant, in one window",
         {200: "UsageList"},
-        usage.usage,
+        usage.list_usage,
         (
             _WINDOW,
             _time("at", "any time within the window; the default is now"),
@@ -120,7 +120,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "/admin/audit",
         "Audit events, newest first; with `Accept: application/jsonl` one per line, with the next page as a Link",
         {200: "EventList"},
-        audit.audit,
+        audit.list_events,
         (
             *(_exact(name, f"only those of this {name}") for name in FILTERS if name != "kind"),
             Parameter(
@@ -146,7 +146,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
             ),
         ),
     ),
-    Route("GET", "/admin/keys", "The policy's keys, without their values", {200: "KeyList"}, keys.keys),
+    Route("GET", "/admin/keys", "The policy's keys, without their values", {200: "KeyList"}, keys.list_keys),
     Route(
         "PUT",
         "/admin/keys/{name}",
@@ -158,7 +158,12 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         refusals=(404,),
     ),
     Route(
-        "GET", "/admin/policy", "The policy in force, as it was sent", {200: "PolicyInForce"}, policy.policy, etag=True
+        "GET",
+        "/admin/policy",
+        "The policy in force, as it was sent",
+        {200: "PolicyInForce"},
+        policy.get_policy,
+        etag=True,
     ),
     Route(
         "PUT",

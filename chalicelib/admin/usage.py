@@ -9,7 +9,7 @@ from chalicelib.quota import WINDOWS
 from chalicelib.usage import UsageQuery, window_start
 
 
-def usage(request: Request, ports: AdminPorts) -> Response:
+def list_usage(request: Request, ports: AdminPorts) -> Response:
     """Answer what each principal did under each grant in the window that contains a time."""
     request.administrator()
     params = query.read(request, "window", "at", "principal", "grant", "key", "limit", "after")

@@ -56,8 +56,10 @@ class Route(Generic[Ports]):
     """Statuses of refusals beside those that every route of its door can answer."""
     content_types: tuple[str, ...] = (JSON,)
     """What a request body may be sent as."""
+    # SECURITY: a route is signed unless its table says otherwise, and the administrators' table never does
+    # (test_admin_routes_are_signed).
     signed: bool = True
-    """Whether API Gateway's IAM authorizer is in front of it. Only the public door says False anywhere."""
+    """Whether API Gateway's IAM authorizer is in front of it."""
     etag: bool = False
     """Whether its response carries an ETag."""
     json_lines: bool = False

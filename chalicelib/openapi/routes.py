@@ -10,7 +10,7 @@ from chalicelib.http.route import Route
 from chalicelib.openapi.document import Routes, document
 
 
-def openapi(request: Request, _ports: AdminPorts) -> Response:
+def get_document(request: Request, _ports: AdminPorts) -> Response:
     """Answer the OpenAPI document of both doors."""
     request.administrator()
     query.read(request)
@@ -19,7 +19,7 @@ def openapi(request: Request, _ports: AdminPorts) -> Response:
 
 ADMIN: tuple[Route[AdminPorts], ...] = (
     *routes.ROUTES,
-    Route("GET", "/admin/openapi.json", "This document", {200: "OpenApi"}, openapi),
+    Route("GET", "/admin/openapi.json", "This document", {200: "OpenApi"}, get_document),
 )
 ROUTES: Routes = (*ADMIN, *public_routes.ROUTES)
 """In the order in which the document has them."""
