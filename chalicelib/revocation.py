@@ -119,7 +119,7 @@ class Revocations(Protocol):
         """Block the thing and raise its epoch by one, with the audit event, in one transaction.
 
         When it returns, the revocation is in force. If one of this id was made before, nothing changes, and that one is
-        returned. Raises Refusal `no_such_thing` for an issuer, key or grant that never was; Unavailable: it may not be in
+        returned. Raises NoSuchTarget for an issuer, key or grant that never was; Unavailable: it may not be in
         force, repeat it.
         """
 

@@ -140,3 +140,13 @@ def test_no_environment_is_read(parts: Parts) -> None:
     done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [f"Bearer {KEY_VALUE}", "401", 1]
+
+
+def test_edge_imports_only_its_rooms() -> None:
+    """A cold start of the edge loads no room, and so no refusal, that only the broker's doors need."""
+    program = "import sys, edge; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.split(".")[1] for name in done.stdout.split() if name.startswith("chalicelib.")}
+    assert "edge" in loaded
+    assert loaded & {"admin", "exchange", "http", "issuers", "openapi"} == set()

@@ -50,7 +50,7 @@ class AdminPorts:
     def event(self, request: Request, kind: str, **detail: str) -> Event:
         """Return the audit event of what the administrator who signed this request does now.
 
-        kind: one of `audit.KINDS`. Raises Refusal `not_an_administrator`.
+        kind: one of `audit.KINDS`. Raises NotAnAdministrator.
         """
         return Event(
             id=self.new_id(),

@@ -20,7 +20,7 @@ _TRIMMED = re.compile(r"(?:^|[/:])%20|(?:\.|%20)(?=[/:]|$)")
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Return the key's name and the path behind it, of `/<key>/<path>`; raises Refusal `path_ambiguous` or `no_key`."""
+    """Return the key's name and the path behind it, of `/<key>/<path>`; raises PathAmbiguous or NoKey."""
     segments = uri[1:].removesuffix("/").split("/")
     if not _PLAIN.fullmatch(uri) or (uri != "/" and "" in segments):
         raise PathAmbiguous
@@ -47,7 +47,7 @@ def _has_one_reading(uri: str) -> bool:
 
 
 def to_provider_form(path: str, forms: PathForms) -> str:
-    """Return a path as the provider itself writes it; raises Refusal `path_ambiguous` if that could be taken further."""
+    """Return a path as the provider itself writes it; raises PathAmbiguous if that could be mapped again."""
     found = _mapped(path, forms)
     # SECURITY: of two spellings of one path only one may be left, or a closed path would be open under the other
     # (test_a_path_that_maps_twice_is_refused).

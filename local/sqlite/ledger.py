@@ -164,7 +164,7 @@ def _take_lock(connection: sqlite3.Connection, lock: Lock, now: int) -> Lock | N
 
 
 def _check_pin(connection: sqlite3.Connection, pin: Pin, now: int) -> None:
-    """Bind the principal at its first use; raises Refusal if it is bound to something else."""
+    """Bind the principal at its first use; raises IdentityChanged if it is bound to another id."""
     connection.execute(
         "INSERT INTO pins (principal, unique_id, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
         (pin.principal, pin.unique_id, now),
