@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from chalicelib.audit import Event
+from chalicelib.audit import PAGE_LIMIT, Event
+from chalicelib.errors import Refusal
 from tests.http_door import Door
-from tests.parts import NOW, SUB, Parts
+from tests.parts import NOW, SUB, Parts, mint
 from tests.running import Answer, Running
 
 AUDIT = "/admin/audit"
@@ -186,3 +188,78 @@ def test_audit_check_bad_query(door: Door, query: dict[str, str], detail: str) -
     """A window that cannot be checked is a 400 that says why."""
     answer = check(door, **query)
     assert (answer.status, answer.json["title"], answer.json["detail"]) == (400, "invalid_request", detail)
+
+
+# filters and pages
+
+
+def test_audit_filters(parts: Parts, door: Door) -> None:
+    """Each filter of the audit selects exactly the events with that value."""
+    parts.exchange(request_id="r-1")
+    parts.exchange(mint(NOW + 50, repository_id="5"), NOW + 50, request_id="r-2")
+    with pytest.raises(Refusal, match="no_grant"):
+        parts.exchange(mint(ref="x"), request_id="r-3")
+
+    def found(**query: str) -> list[str]:
+        items = door.administer("GET", AUDIT, query=query).json["items"]
+        return [one["request_id"] for one in items if one["kind"].startswith("token.")]
+
+    assert found(request_id="r-2") == ["r-2"]
+    assert found(principal=SUB) == ["r-3", "r-1"]
+    assert found(grant="app") == ["r-2", "r-1"]
+    assert found(key="openai") == ["r-3", "r-2", "r-1"]
+    assert found(kind="token.issued", principal=SUB) == ["r-1"]
+    assert found(since=str(NOW + 50)) == ["r-2"]
+    assert found(until=str(NOW + 50)) == ["r-3", "r-1"]
+    assert found(principal="nobody") == []
+
+
+def test_audit_pages(parts: Parts, door: Door) -> None:
+    """The audit's pages list every event once, newest first."""
+    for number in range(5):
+        parts.exchange(request_id=f"r-{number}")
+    seen: list[str] = []
+    after: dict[str, str] = {}
+    for size in (2, 2, 1):
+        page = door.administer("GET", AUDIT, query={"kind": "token.issued", "limit": "2", **after}).json
+        assert page.keys() == {"items", "next"}
+        assert len(page["items"]) == size
+        seen += [one["request_id"] for one in page["items"]]
+        after = {"after": page["next"]}
+    assert seen == ["r-4", "r-3", "r-2", "r-1", "r-0"]
+    assert page["next"] is None
+
+
+def test_page_size(parts: Parts, door: Door) -> None:
+    """A page has at most `limit` items, and 50 by default."""
+    for number in range(PAGE_LIMIT + 1):
+        parts.ledger.record(replace(parts.event(), id=str(number)))
+    sizes = [len(door.administer("GET", AUDIT, query={"limit": one}).json["items"]) for one in ("1", str(PAGE_LIMIT))]
+    assert sizes == [1, PAGE_LIMIT]
+    assert len(door.administer("GET", AUDIT).json["items"]) == 50
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"reason": "x"},
+        {"Principal": "x"},
+        {"since": "yesterday"},
+        {"until": "-1"},
+        {"limit": "1.5"},
+        {"limit": ""},
+        {"limit": "0"},
+        {"limit": str(PAGE_LIMIT + 1)},
+        {"limit": "9" * 5000},
+        {"since": "1" * 12},
+        {"since": chr(0x661)},
+        {"after": "garbage"},
+        {"after": "-1"},
+        {"after": "9" * 30},
+        {"after": "1 OR 1"},
+    ],
+)
+def test_audit_bad_query(door: Door, query: dict[str, str]) -> None:
+    """An invalid filter or cursor is a 400."""
+    answer = door.administer("GET", AUDIT, query=query)
+    assert (answer.status, answer.json["title"]) == (400, "invalid_request")

@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from chalicelib.admin import revocations as admin_revocations
+from chalicelib.errors import Refusal
+from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.revocation import SCOPES, RevocationTarget
 from tests.http_door import ADA, Door, admin_door, problem
 from tests.parts import CI, NOW, SUB, Parts
@@ -321,3 +323,92 @@ def test_dry_run_needs_identity(parts: Parts, door: Door) -> None:
     ]
     parts.token()
     assert [problem(one())[:2] for one in ask] == [(403, "forbidden")] * 2
+
+
+# revoking and restoring
+
+
+def test_revoke_is_in_force(parts: Parts, door: Door) -> None:
+    """A 201 means that the revocation is in force and recorded."""
+    token = parts.token()
+    answer = door.administer("POST", REVOCATIONS, asked(until=NOW + 60))
+    assert answer.status == 201
+    assert answer.json == {
+        "id": answer.json["id"],
+        "scope": "principal",
+        "target": SUB,
+        "reason": "left the company",
+        "author": ADA,
+        "at": NOW,
+        "until": NOW + 60,
+        "lifted_at": None,
+        "lifted_by": None,
+    }
+    with pytest.raises(Refusal, match="revoked_principal"):
+        parts.admit(token)
+    (event,) = parts.events(kind="revocation.made")
+    assert (event.actor, event.principal, event.request_id) == (ADA, SUB, "request-1")
+    assert event.detail == {
+        "revocation": answer.json["id"],
+        "scope": "principal",
+        "target": SUB,
+        "why": "left the company",
+    }
+
+
+def test_restore_by_id(parts: Parts, door: Door) -> None:
+    """Restoring by id ends the block, once, with one audit event."""
+    made = door.administer("POST", REVOCATIONS, asked()).json["id"]
+    resource, parameters = f"{REVOCATIONS}/{{revocation_id}}", {"revocation_id": made}
+    for _ in range(2):  # restoring twice changes nothing
+        answer = door.administer("DELETE", f"{REVOCATIONS}/{made}", resource=resource, parameters=parameters)
+        assert (answer.status, answer.json["lifted_at"], answer.json["lifted_by"]) == (200, NOW, ADA)
+    (event,) = parts.events(kind="revocation.lifted")
+    assert (event.actor, event.principal) == (ADA, SUB)
+    assert event.detail == {"revocation": made, "scope": "principal", "target": SUB, "why": "left the company"}
+    parts.admit(parts.token())
+
+
+def test_restore_unknown(door: Door) -> None:
+    """Restoring an unknown revocation is a 404 as an RFC 9457 problem."""
+    resource, parameters = f"{REVOCATIONS}/{{revocation_id}}", {"revocation_id": "nothing"}
+    answer = door.administer("DELETE", f"{REVOCATIONS}/nothing", resource=resource, parameters=parameters)
+    assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json == {
+        "type": "about:blank",
+        "title": "not_found",
+        "status": 404,
+        "detail": "no such revocation",
+        "request_id": "request-1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (None, "malformed JSON body"),
+        ("{", "malformed JSON body"),
+        ("[" * 50_000, "malformed JSON body"),
+        ("[]", "the body must be a JSON object"),
+        ('{"scope": "key", "scope": "grant"}', "a parameter was sent twice"),
+        (asked(scope="user"), "scope must be one of"),
+        (asked(id=""), "id must be text"),
+        (asked(id="\ud800"), "id must be Unicode text"),
+        (asked(reason=5), "reason must be text"),
+        ({"scope": "key", "id": "openai"}, "reason must be text"),
+        (asked(until=NOW), "until must be in the future"),
+        (asked(more=1), "unknown members: more"),
+    ],
+)
+def test_malformed_revocation(parts: Parts, door: Door, body: object, detail: str) -> None:
+    """A malformed revocation is a problem that names the fault, and nothing is revoked."""
+    answer = door.administer("POST", REVOCATIONS, body)
+    assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert (answer.json["title"], answer.json["status"], answer.json["type"]) == ("invalid_request", 400, "about:blank")
+    assert answer.json["detail"].startswith(detail)
+    assert parts.events(kind="revocation.made") == ()
+
+
+def test_revocation_body_limit(door: Door) -> None:
+    """A revocation over 64 KiB is a 413."""
+    assert door.administer("POST", REVOCATIONS, " " * (BODY_LIMIT + 1)).status == 413
