@@ -21,8 +21,8 @@ from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, number, read_i
 from chalicelib.errors import StateInconsistent, StateUnavailable
 from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy
+from chalicelib.policy.coverage import covers
 from chalicelib.policy.errors import PolicyChanged
-from chalicelib.policy.lint import covers
 from chalicelib.policy.plan import StoredPolicy
 from chalicelib.revocation import RevocationTarget
 

@@ -1,5 +1,6 @@
-"""The policy: reading the file, checking it, and saying what it admits.
+"""The policy: reading the file, checking it, and deciding what it admits.
 
-From text to a tree of nodes with lines, from nodes to `Policy`, and what follows from one: lint, plan, explain, grants.
-Pure; only administrators' functions load the reader (PyYAML, msgspec). Stores and HTTP never come in here.
+From text to nodes with lines (yaml_parser), to typed entries (reader, schema), to a `Policy` (compile), and what follows
+from that: lint, plan, explain, grants. Pure; only the administration loads the reader (PyYAML, msgspec). Stores and HTTP
+never come in here.
 """

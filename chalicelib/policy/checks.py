@@ -16,7 +16,7 @@ def check_one_of(name: str | Faulty, names: Collection[str], path: Path, faults:
     if name is FAULTY or name in names:
         return name
     known = ", ".join(itertools.islice(names, 20))
-    faults.note(path, f"one of {known}" if known else "a name that this file defines; there is none", name)
+    faults.note(path, f"one of {known}" if known else "a name that this file defines; it defines none", name)
     return FAULTY
 
 

@@ -47,7 +47,7 @@ def parse(text: str, file: str = "keybroker.yaml", rules: InstallationRules = DE
     document = parse_yaml(text, file)
     faults = Faults(document)
     entries: PolicyFile | Faulty = _FILE.read(document.root, (), faults)
-    # What is beside a fault is checked too, so that one run shows every fault.
+    # What has no fault is compiled all the same, so that one run shows every fault.
     policy = _compile(entries or PolicyFile(keys=FAULTY, grants=FAULTY), document, rules, faults)
     faults.raise_noted()
     return policy

@@ -159,7 +159,7 @@ def _jwks_fault(jwks: Mapping[str, Any], algorithms: tuple[str, ...]) -> tuple[s
     """What a JWKS must be, and what this one is; None if it is good."""
     members = jwks.get("keys")
     if isinstance(members, list) and any(isinstance(one, dict) and {"d", "k"} & one.keys() for one in members):
-        return "a JWKS of public keys", Description("a key that is private or shared: replace it, it is known by now")
+        return "a JWKS of public keys", Description("a private or shared key: replace it, it has been exposed")
     try:
         usable = jwk.key_set(jwks, algorithms)
     except InvalidTokenError as invalid:

@@ -18,7 +18,7 @@ from chalicelib.principal import AWS
 WEB_IDENTITY = "aws-web-identity"
 """The preset of AWS's own OIDC issuer."""
 _STS = "https://sts.amazonaws.com/"
-"""The claim in whose members AWS's issuer tells of its principals."""
+"""The claim whose members describe the AWS principal in tokens of AWS's issuer."""
 
 Issuers = Mapping[str, Issuer | Faulty]
 
@@ -74,9 +74,9 @@ def _of_aws(to: To, arn: str | Faulty, issuer: Issuer | Faulty | Absent, path: P
 
 
 def _aws_faults(to: To, issuer: Issuer | Faulty | Absent) -> Iterator[tuple[Path, str, object]]:
-    """What is wrong with `aws` and what is beside it: field, what is allowed, what was found."""
+    """What is wrong with `aws` together with the other fields: field, what is allowed, what was found."""
     if to.claims is not ABSENT:
-        yield ("claims",), "`aws` alone", Description("claims beside it")
+        yield ("claims",), "`aws` alone", Description("claims as well")
     if isinstance(to.aws, str) and (fault := aws.grant_arn_fault(to.aws)):
         yield ("aws",), fault, to.aws
     if to.via is ABSENT and to.issuer is not ABSENT:

@@ -1,4 +1,4 @@
-"""Why, and what if: which grant admits these claims, and what a changed policy would newly admit or refuse."""
+"""Explain which grants admit some claims, and replay recorded claims against a changed policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chalicelib.tokens.jws import unverified_issuer
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one grant says to some claims: admitted if nothing differs."""
+    """How one grant decides on some claims: it admits them if nothing differs."""
 
     grant: str
     key: str
@@ -27,7 +27,7 @@ class Verdict:
         return not self.differences
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that the admin API answers, with what the grant wants: it is for administrators."""
+        """Return the form that the admin API answers, including what the grant asks for: only administrators see it."""
         differing = [
             {"claim": list(one.claim), "wanted": list(one.wanted), "found": one.found} for one in self.differences
         ]
@@ -36,15 +36,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a policy says to some claims. issuer: its name in the policy, `aws`, or None if it is not registered.
-
-    unusable: why no grant can admit them whatever it says, or "". verdicts: the admitting ones first, then the nearest.
-    """
+    """How a policy decides on some claims."""
 
     issuer: str | None
+    """Its name in the policy, `aws`, or None if it is not registered."""
     principal: str
+    """The `sub` that a token would get; empty if nothing identifies the subject."""
     unusable: str
+    """Why no grant at all can admit these claims, or ""."""
     verdicts: tuple[Verdict, ...]
+    """The admitting grants first, then by the number of differences."""
 
     @property
     def admitted(self) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ class Explanation:
 
 
 def explain(policy: Policy, claims: Mapping[str, object], key: str | None = None) -> Explanation:
-    """Say which grants of the policy admit these claims, and what differs for each of the others.
+    """Return which grants of the policy admit these claims, and what differs for each of the others.
 
     claims: of a subject token, verified or not, or those that `AwsIdentity.claims` gives. key: only grants for it.
     """
@@ -88,7 +89,7 @@ def explain(policy: Policy, claims: Mapping[str, object], key: str | None = None
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a changed policy makes of one recorded claim set: the grants for its key before and after."""
+    """What a changed policy means for one recorded set of claims: the grants for its key before and after."""
 
     principal: str
     key: str
@@ -102,15 +103,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What would differ for recorded claim sets. tried: how many there were.
-
-    newly_ambiguous: one grant admitted them and several would, so that callers who name none would be refused.
-    """
+    """What would change for recorded sets of claims."""
 
     tried: int
+    """How many sets were compared."""
     newly_admitted: tuple[Change, ...]
+    """No grant admitted these before."""
     newly_refused: tuple[Change, ...]
+    """No grant would admit these any more."""
     newly_ambiguous: tuple[Change, ...]
+    """One grant admitted these and several would, so that callers who name none would be refused."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""
@@ -123,7 +125,7 @@ class Replay:
 
 
 def replay(before: Policy, after: Policy, recorded: Iterable[tuple[str, Mapping[str, object]]]) -> Replay:
-    """Compare two policies over recorded claim sets. recorded: key and verified claims, as the audit holds them."""
+    """Compare two policies over recorded claims. recorded: key and verified claims, as the audit trail has them."""
     changes: dict[tuple[str, str, tuple[str, ...], tuple[str, ...]], Change] = {}
     tried = 0
     for key, claims in recorded:

@@ -1,4 +1,4 @@
-"""What is wrong with a policy file, and what stands for a field that is not there or that is wrong."""
+"""What is wrong with a policy file, and the two stand-ins for a value: FAULTY and ABSENT."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Path: TypeAlias = tuple[str, ...]
 
 Faulty: TypeAlias = None
 FAULTY: Final = None
-"""In the place of a value that broke a rule. The fault is noted already; what is beside it is checked all the same."""
+"""Instead of a value that breaks a rule. Its fault is noted already, and other fields are still checked."""
 
 Absent: TypeAlias = msgspec.UnsetType
 ABSENT: Final = msgspec.UNSET
-"""In the place of an optional field that is not in the file."""
+"""Instead of the value of an optional field that is not in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class Fault:
 
 
 class Description(str):
-    """Words about what was found, as against a quotation of it."""
+    """Words about what was found, as opposed to a quotation of it."""
 
     __slots__ = ()
 
 
 class InvalidPolicyError(Exception):
-    """A policy file with faults, all of them, by line."""
+    """A policy file with faults. `faults` has all of them, by line."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.field)))

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from chalicelib.audit import Event
 from chalicelib.policy.compile import Policy
+from chalicelib.policy.coverage import covers
 from chalicelib.policy.grants import Grant
-from chalicelib.policy.lint import covers
 from chalicelib.principal import RefusedValues
 
 
@@ -39,15 +39,16 @@ class Policies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change. what: `key`, `issuer` or `grant`. change: `add`, `remove`, `narrow`, `widen` or `change`.
-
-    fields: what differs, old and new value of each, as JSON.
-    """
+    """One change."""
 
     what: str
+    """`key`, `issuer` or `grant`."""
     name: str
+    """Its name in the policy."""
     change: str
+    """`add`, `remove`, `narrow`, `widen` or `change`."""
     fields: Mapping[str, tuple[Any, Any]]
+    """What differs: the old and the new value of each field, as JSON."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""
@@ -55,7 +56,7 @@ class Step:
 
 
 def plan(before: Policy | None, after: Policy) -> tuple[Step, ...]:
-    """Return what differs, removals and narrowings first: the order in which it is written."""
+    """Return what differs, removals and narrowings first: the order in which an apply writes it."""
     empty: Mapping[str, Any] = {}
     steps: list[Step] = []
     parts = (
@@ -100,7 +101,7 @@ def _change(old: Grant, new: Grant, refused: RefusedValues) -> str:
 
 
 def _within(wide: Grant, narrow: Grant, refused: RefusedValues) -> bool:
-    """Whether `narrow` gives nobody anything that `wide` does not give: who, what, for how long and how much."""
+    """Whether `wide` gives everything that `narrow` gives: to whom, what, for how long and how much."""
     limits = (
         (wide.token_limits, narrow.token_limits),
         (wide.call_limits, narrow.call_limits),

@@ -1,4 +1,4 @@
-"""The types of the policy file. The reader checks a file with them, and the published JSON Schema is made of them."""
+"""The types of the policy file: the reader checks files against them, and the JSON Schema is generated from them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class KeyEntry(Struct, frozen=True, forbid_unknown_fields=True):
 class IssuerEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """An OIDC issuer. Without a preset: a generic one, whose subjects are known by `sub`."""
 
-    preset: Annotated[str, Meta(description="what is known of this kind of issuer")] | Faulty | Absent = ABSENT
+    preset: Annotated[str, Meta(description="the name of a preset for this kind of issuer")] | Faulty | Absent = ABSENT
     url: (
         Annotated[
             str,
@@ -174,13 +174,13 @@ def seconds(duration: str) -> int:
 
 
 def spelled(duration: int) -> str:
-    """Return so many seconds as a policy file has them."""
+    """Return seconds as a policy file has them, in the largest unit that fits."""
     unit, length = next(one for one in reversed(_UNITS.items()) if duration % one[1] == 0)
     return f"{duration // length}{unit}"
 
 
 def network_fault(text: str) -> str | None:
-    """Say what a network must be: whole, canonical, and IPv4 as such, for that is how callers' addresses are told."""
+    """Return what a network must be: no host bits, canonical, and IPv4 as IPv4, the form that callers' addresses have."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError:  # host bits that are set, too

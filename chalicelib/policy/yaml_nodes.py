@@ -96,7 +96,7 @@ def describe(node: Node) -> Description:
         return Description("a mapping" if node.size else "an empty mapping")
     if isinstance(node, ListNode):
         return Description("a list" if node.elements else "an empty list")
-    word = _DESCRIPTIONS.get(node.kind, "a sign of YAML's")
+    word = _DESCRIPTIONS.get(node.kind, "a YAML indicator")
     quoted = repr(node.text[:100]) if node.kind == "str" else node.text[:100]
     return Description(word if node.kind == "null" or not node.text else f"{word} ({quoted})")
 

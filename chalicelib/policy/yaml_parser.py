@@ -98,7 +98,7 @@ def _build(text: str, file: str) -> Document:
     tree, refused, another = _Tree(file), [], []
     for event in yaml.parse(text, _LOADER):
         line = _line(event.start_mark)
-        # SECURITY: an alias can blow a small file up to gigabytes, and a tag can name Python objects; neither is let in
+        # SECURITY: an alias can blow a small file up to gigabytes, and a tag can name Python objects; both are refused
         # (test_anchors_aliases_and_tags_are_faults).
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
             refused.append(Fault(file, line, "", "an anchor, alias or tag", "plain YAML"))

@@ -27,7 +27,7 @@ def test_unknown_names() -> None:
     for names in (["a", "b"], [], [f"n{number}" for number in range(10_000)]):
         assert check_one_of("c", names, ("x",), faults) is FAULTY
     assert faults.noted[0].allowed == "one of a, b"
-    assert faults.noted[1].allowed == "a name that this file defines; there is none"
+    assert faults.noted[1].allowed == "a name that this file defines; it defines none"
     assert len(faults.noted[2].allowed) < 200
 
 

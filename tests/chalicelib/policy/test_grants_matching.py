@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
 from chalicelib.patterns import fault, model_fault, model_matches
-from chalicelib.policy import grants, lint
+from chalicelib.policy import grants
 from chalicelib.policy.checks import claim_path
+from chalicelib.policy.coverage import covers
 from chalicelib.policy.grants import AcceptedValues, Grant, differences
 from chalicelib.principal import RefusedValues
 from tests.forge import vectors
@@ -273,7 +274,7 @@ def test_what_covers_admits_whatever_the_covered_one_admits(
     data: st.DataObject, callers: list[Mapping[str, object]]
 ) -> None:
     wide, narrow, refused = covering(data)
-    if lint.covers(wide, narrow, refused):
+    if covers(wide, narrow, refused):
         for claims in callers:
             assert admits(wide, claims, refused) or not admits(narrow, claims, refused)
 
@@ -300,7 +301,7 @@ def test_of_all_small_grants_none_is_covered_by_one_that_admits_less(refused: Re
     covered = [
         (wide, narrow)
         for wide, narrow in itertools.product(range(len(small)), repeat=2)
-        if lint.covers(small[wide], small[narrow], refused)
+        if covers(small[wide], small[narrow], refused)
     ]
     assert [pair for pair in covered if not admitted[pair[1]] <= admitted[pair[0]]] == []
     assert len(covered) > 5 * len(small)
@@ -310,9 +311,9 @@ def test_listing_a_refused_event_is_no_narrowing() -> None:
     refused: RefusedValues = (("event_name", ("pull_request_target",)),)
     wide = grant(((("repository_id",), ("1",)),))
     narrow = grant(((("repository_id",), ("1",)), (("event_name",), ("push", "pull_request_target"))))
-    assert not lint.covers(wide, narrow, refused)
-    assert lint.covers(wide, narrow)
-    assert lint.covers(narrow, narrow, refused)
+    assert not covers(wide, narrow, refused)
+    assert covers(wide, narrow)
+    assert covers(narrow, narrow, refused)
 
 
 @STEADY
@@ -322,7 +323,7 @@ def test_listing_a_refused_event_is_no_narrowing() -> None:
 )
 def test_what_covers_lets_in_whatever_model_the_covered_one_lets_in(data: st.DataObject, model: str) -> None:
     wide, narrow, refused = covering(data)
-    if lint.covers(wide, narrow, refused):
+    if covers(wide, narrow, refused):
         allowed = [
             one.models is None or any(model_matches(each, model) for each in one.models) for one in (wide, narrow)
         ]
@@ -339,9 +340,9 @@ def test_a_cover_has_at_least_the_scope_the_models_and_the_addresses() -> None:
         ("source_ips", None, ("198.51.100.0/24",)),
     ]
     for field, wide, narrow in cases:
-        assert lint.covers(grant(claims, **{field: wide}), grant(claims, **{field: narrow})), field
-        assert not lint.covers(grant(claims, **{field: narrow}), grant(claims, **{field: wide})), field
-    assert not lint.covers(grant(claims, source_ips=("0.0.0.0/0",)), grant(claims, source_ips=("::/0",)))
+        assert covers(grant(claims, **{field: wide}), grant(claims, **{field: narrow})), field
+        assert not covers(grant(claims, **{field: narrow}), grant(claims, **{field: wide})), field
+    assert not covers(grant(claims, source_ips=("0.0.0.0/0",)), grant(claims, source_ips=("::/0",)))
 
 
 # Models

@@ -14,6 +14,7 @@ from chalicelib.issuers.presets import PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy import lint
 from chalicelib.policy.compile import Policy
+from chalicelib.policy.coverage import covers
 from chalicelib.policy.grants import Grant
 from chalicelib.policy.lint import RULES, Finding
 from chalicelib.policy.yaml_nodes import Document, MappingNode
@@ -213,12 +214,12 @@ def test_of_two_equal_grants_each_is_covered_by_the_other() -> None:
 def test_a_finding_names_the_grant_that_covers() -> None:
     parsed = policy.parse(ISSUERS + grant(PINNED) + grant(PINNED, "wide", models="[gpt-5-mini]"))
     (one,) = lint.lint(parsed, PRESETS)
-    assert (one.field, one.text) == ("grants.wide", "grant 'app' admits whatever this one admits")
+    assert (one.field, one.text) == ("grants.wide", "grant 'app' admits everything that this one admits")
 
 
 def slowly(group: list[Grant]) -> set[str]:
     """Compare each with each."""
-    return {narrow.name for wide, narrow in itertools.permutations(group, 2) if lint.covers(wide, narrow)}
+    return {narrow.name for wide, narrow in itertools.permutations(group, 2) if covers(wide, narrow)}
 
 
 def test_the_quick_search_finds_what_the_slow_one_finds() -> None:

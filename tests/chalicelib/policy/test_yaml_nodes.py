@@ -39,7 +39,7 @@ NOT_TEXT = {
     "null": "nothing",
     "~": "nothing",
     "": "nothing",
-    "=": "a sign of YAML's (=)",
+    "=": "a YAML indicator (=)",
     "{b: 1}": "a mapping",
     "{}": "an empty mapping",
     "[b]": "a list",

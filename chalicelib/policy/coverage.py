@@ -1,0 +1,112 @@
+"""Which grants cover others: a wide grant admits every identity that a narrow one admits, to at least as much."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from chalicelib import patterns
+from chalicelib.policy.grants import Grant
+from chalicelib.principal import RefusedValues
+
+_Path = tuple[str, ...]
+
+
+def covers(wide: Grant, narrow: Grant, refused: RefusedValues = ()) -> bool:
+    """Whether `wide` admits every identity that `narrow` admits, to at least the same scope, models and addresses.
+
+    refused: of their issuer; what only `narrow` lists of it is refused by `wide`.
+    """
+    wanted, listed = dict(narrow.claims), dict(wide.claims)
+    claims = bool(wide.claims) and all(
+        path in wanted and all(_value_covered(value, values) for value in wanted[path]) for path, values in wide.claims
+    )
+    # SECURITY: listing a value that is refused unless it is listed admits more, not less
+    # (test_what_covers_admits_whatever_the_covered_one_admits).
+    events = all(
+        value in listed.get((claim,), ())
+        for claim, values in refused
+        for value in values
+        if value in wanted.get((claim,), ())
+    )
+    return (
+        claims
+        and events
+        and patterns.covered(narrow.scope, wide.scope)
+        and _list_covered(narrow.models, wide.models, patterns.model_matches)
+        and _list_covered(narrow.source_ips, wide.source_ips, _contains)
+    )
+
+
+def _list_covered(less: Sequence[str] | None, more: Sequence[str] | None, matches: Callable[[str, str], bool]) -> bool:
+    """Whether each of `less` is matched by one of `more`; None stands for any."""
+    return more is None or (less is not None and all(any(matches(one, each) for one in more) for each in less))
+
+
+def _contains(wide: str, narrow: str) -> bool:
+    outer, inner = ipaddress.ip_network(wide), ipaddress.ip_network(narrow)
+    return outer.version == inner.version and outer.supernet_of(inner)  # type: ignore[arg-type]  # of one version
+
+
+def _value_covered(value: str | int | bool, values: Iterable[str | int | bool]) -> bool:  # noqa: FBT001  a claim's value
+    return any(
+        type(value) is type(one)
+        and (patterns.matches(one, value) if isinstance(one, str) and isinstance(value, str) else one == value)
+        for one in values
+    )
+
+
+def find_covered(group: Sequence[Grant], refused: RefusedValues) -> dict[str, str]:
+    """Return narrow -> wide, by name, for each grant of an issuer and key that another one covers.
+
+    A narrow grant looks, in each of its fields, for grants with a value that covers its own rarest one; a wide grant is
+    filed under one of its fields, the one that is looked up least. Comparing all pairs of ten thousand grants instead
+    would be a hundred million comparisons.
+    """
+    fields = [_fields(grant) for grant in group]
+    sharing = Counter(key for one in fields for keys in one for key in keys)
+    forms: dict[_Path, set[_Form]] = {}
+    for path, form, _ in sharing:
+        forms.setdefault(path, set()).add(form)
+    wanted = [[key for keys in one for key in _covering(min(keys, key=sharing.__getitem__), forms)] for one in fields]
+    demand = Counter(key for keys in wanted for key in keys)
+    filed: dict[_Key, list[Grant]] = {}
+    for wide, one in zip(group, fields, strict=True):
+        for key in min(one, key=lambda keys: sum(demand[key] for key in keys)):
+            filed.setdefault(key, []).append(wide)
+    found: dict[str, str] = {}
+    for narrow, keys in zip(group, wanted, strict=True):
+        near = (wide for key in keys for wide in filed.get(key, ()))
+        covering = next((one for one in near if one is not narrow and covers(one, narrow, refused)), None)
+        if covering is not None:
+            found[narrow.name] = covering.name
+    return found
+
+
+_Form = tuple[bool, ...]
+_Key = tuple[_Path, _Form, tuple[str, str]]
+"""A field; which segments of its value are `*`; the value, by its type's name and its text."""
+
+
+def _fields(grant: Grant) -> list[list[_Key]]:
+    """The keys of each field's values, without fields in which an absent value covers everything, such as `models`."""
+    fields = [*grant.claims, (("", "scope"), grant.scope)]
+    if grant.models and not any("*" in model for model in grant.models):
+        fields.append((("", "models"), grant.models))
+    return [[_key(path, value) for value in values] for path, values in fields if values]
+
+
+def _key(path: _Path, value: str | int | bool) -> _Key:  # noqa: FBT001  a claim's value
+    form = tuple(segment == "*" for segment in patterns.segments(value)) if isinstance(value, str) else ()
+    return path, form, (type(value).__name__, str(value))
+
+
+def _covering(key: _Key, forms: Mapping[_Path, set[_Form]]) -> Iterable[_Key]:
+    """The keys of all values that cover this one: itself, and patterns of the forms that the group has."""
+    path, form, (kind, text) = key
+    parts = patterns.segments(text) if kind == "str" else [text]
+    for wider in forms[path]:
+        if len(wider) == len(form):
+            stars = wider or (False,)
+            yield path, wider, (kind, "".join("*" if star else part for star, part in zip(stars, parts, strict=True)))
