@@ -95,7 +95,7 @@ def test_incomplete(parts: Parts, events: int, repositories: int) -> None:
 
 @dataclass
 class Busy:
-    """The audit, while tokens are issued: one more each time that somebody looks."""
+    """An audit while tokens are issued: one more at each read."""
 
     parts: Parts
     looks: list[Query] = field(default_factory=list)

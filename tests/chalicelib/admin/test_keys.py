@@ -180,7 +180,7 @@ def test_set_removed_key(parts: Parts, door: Door) -> None:
     assert put(door, {"value": VALUE}, "anthropic").status == 404
 
 
-# the value is told to nobody
+# the value is never shown
 
 FAULTY: list[object] = [
     "{",
