@@ -23,7 +23,7 @@ def covers(wide: Grant, narrow: Grant, refused: RefusedValues = ()) -> bool:
         path in wanted and all(_value_covered(value, values) for value in wanted[path]) for path, values in wide.claims
     )
     # SECURITY: listing a value that is refused unless it is listed admits more, not less
-    # (test_what_covers_admits_whatever_the_covered_one_admits).
+    # (test_cover_admits_all).
     events = all(
         value in listed.get((claim,), ())
         for claim, values in refused

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from chalicelib.policy.faults import ABSENT, Absent, Faulty
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-# SECURITY: `$` alone also matches before a last line break (test_a_line_break_at_the_end_is_no_part_of_anything).
+# SECURITY: `$` alone also matches before a last line break (test_trailing_line_breaks).
 _END = r"$(?!\n)"
 _PATH = "[A-Za-z0-9._~!$&'()*+,=:@%-]*"
 

@@ -42,7 +42,7 @@ def verify_signature(
     """Return what a token states if its signature verifies: the first half of `verify`. Errors as there."""
     known = cache.find(unverified_token)
     # SECURITY: the key is looked up all the same: one that is gone verifies nothing
-    # (test_a_signature_is_not_taken_for_verified_once_its_key_is_gone).
+    # (test_key_gone_though_remembered).
     if known and keys.find(known.key.kid, now) is known.key:
         return known
     unverified = jws.parse(unverified_token)

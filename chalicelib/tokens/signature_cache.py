@@ -24,7 +24,7 @@ class SignatureCache:
     def find(self, unverified_token: str) -> VerifiedSignature | None:
         """Return what this token text states, with the key that verified it; None if it is not remembered."""
         # SECURITY: the whole text, since its first two segments say nothing of the signature
-        # (test_another_text_that_states_the_same_is_not_taken_for_it).
+        # (test_another_text_of_the_same_claims).
         return self._verified.get(_digest(unverified_token))
 
     def add(self, token: str, verified: VerifiedSignature) -> None:

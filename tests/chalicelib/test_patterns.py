@@ -51,7 +51,8 @@ def expected(pattern: str, value: str) -> bool:
 
 @STEADY
 @given(texts(), texts())
-def test_a_pattern_matches_what_its_regular_expression_matches(pattern: str, value: str) -> None:
+def test_patterns_match_like_a_regex(pattern: str, value: str) -> None:
+    """A pattern matches exactly what its regular expression matches."""
     assert matches(pattern, value) is expected(pattern, value)
 
 
@@ -70,7 +71,8 @@ def test_a_value_made_from_a_pattern_matches_it(pattern: str, data: st.DataObjec
 @example("a/", "a")
 @example("é", "e\u0301")
 @example("straße", "strasse")
-def test_without_a_star_only_the_very_same_text_matches(pattern: str, value: str) -> None:
+def test_patterns_without_a_star(pattern: str, value: str) -> None:
+    """Without a star only the very same text matches."""
     assert matches(pattern, value) is (pattern == value)
 
 
@@ -117,7 +119,8 @@ def test_what_is_only_alike_does_not_match(pattern: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("tag", ["v1", "*", "v1\n", "\n", " ", "..", "é", "%2f", "\u2215", "\\", "\0", "x" * 10_000])
-def test_a_star_stands_for_any_one_segment_whatever_is_in_it(tag: str) -> None:
+def test_star_is_any_segment(tag: str) -> None:
+    """A star stands for any one segment."""
     assert matches("refs/tags/*", f"refs/tags/{tag}")
 
 
@@ -149,26 +152,30 @@ def test_a_pattern_matches_itself(text: str) -> None:
         ("refs/heads/main", None),
     ],
 )
-def test_a_star_that_is_no_segment_or_has_nothing_literal_before_it_is_a_fault(pattern: str, why: str | None) -> None:
+def test_misplaced_stars(pattern: str, why: str | None) -> None:
+    """A star that is not a whole segment, or that no literal segment precedes, is a fault."""
     assert fault(pattern) == why
 
 
 @STEADY
 @given(texts(), texts())
-def test_a_pattern_without_fault_shares_its_first_segment_with_what_it_matches(pattern: str, value: str) -> None:
+def test_first_segment_is_literal(pattern: str, value: str) -> None:
+    """A valid pattern has the first segment of whatever it matches."""
     if fault(pattern) is None and matches(pattern, value):
         assert re.split("[/:]", pattern)[0] == re.split("[/:]", value)[0]
 
 
 @STEADY
 @given(st.lists(texts(), max_size=3), st.lists(texts(), max_size=3))
-def test_covered_means_each_one_is_matched_by_some_pattern(wanted: list[str], patterns: list[str]) -> None:
+def test_covered_is_each_by_some(wanted: list[str], patterns: list[str]) -> None:
+    """Covered means that each one is matched by some pattern."""
     assert covered(wanted, patterns) is all(any(expected(one, each) for one in patterns) for each in wanted)
 
 
 @STEADY
 @given(texts(), texts(), texts())
-def test_a_covered_pattern_opens_nothing_that_its_cover_does_not(narrow: str, wide: str, value: str) -> None:
+def test_covered_patterns(narrow: str, wide: str, value: str) -> None:
+    """A covered pattern matches nothing that its cover does not."""
     if covered([narrow], [wide]) and matches(narrow, value):
         assert matches(wide, value)
 
@@ -190,5 +197,6 @@ def test_covered_narrows_and_never_widens(wanted: list[str], patterns: list[str]
     assert covered(wanted, patterns) is answer
 
 
-def test_covered_reads_patterns_once_and_may_be_given_generators() -> None:
+def test_covered_takes_generators() -> None:
+    """Both arguments may be generators."""
     assert covered((one for one in ("a", "b")), (one for one in ("b", "a")))

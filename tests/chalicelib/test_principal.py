@@ -21,13 +21,15 @@ def pod(namespace: object, name: object, uid: object) -> dict[str, object]:
     return {"kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}}}
 
 
-def test_a_sub_is_the_issuer_and_the_id_and_of_aws_the_arn() -> None:
+def test_sub() -> None:
+    """A `sub` is the issuer and the id; an AWS principal's is the ARN."""
     assert Principal(URL, "repository_id:1234", "octo-org/app").sub == f"{URL}|repository_id:1234"
     arn = "arn:aws:iam::123456789012:role/billing"
     assert Principal(AWS, arn, "role/billing").sub == sub(AWS, arn) == arn
 
 
-def test_the_name_is_for_people_and_no_part_of_the_sub() -> None:
+def test_name_is_not_in_the_sub() -> None:
+    """The name is for people to read and not part of the `sub`."""
     assert Principal(URL, "a:1", "one").sub == Principal(URL, "a:1", "two").sub
 
 
@@ -42,14 +44,16 @@ def test_an_id_of_one_claim_may_hold_anything() -> None:
         assert stable_id(ONE, {"repository_id": value}) == f"repository_id:{value}"
 
 
-def test_an_id_of_several_claims_has_no_separator_in_any_of_them() -> None:
+def test_no_separator_within_an_id() -> None:
+    """No claim of an id of several may have the separator in it."""
     assert stable_id(KUBERNETES, pod("prod", "api", "u-1")) == "kubernetes:prod/api/u-1"
     for odd in (pod("prod/api", "x", "u"), pod("prod", "a/b", "u"), pod("prod", "api", "u/1"), pod("prod", "api", "")):
         assert stable_id(KUBERNETES, odd) is None
 
 
 @pytest.mark.parametrize("missing", ["namespace", "serviceaccount"])
-def test_an_id_of_several_claims_needs_all_of_them(missing: str) -> None:
+def test_id_needs_all_claims(missing: str) -> None:
+    """An id of several claims needs all of them."""
     claims = pod("prod", "api", "u-1")
     inner = dict(claims["kubernetes.io"])  # type: ignore[call-overload]  # the mapping that `pod` has made
     del inner[missing]
@@ -74,14 +78,15 @@ def test_no_two_subjects_spell_the_same_id(subjects: list[tuple[str, str, str]])
     assert len(set(known)) == len(known)
 
 
-def test_no_two_presets_give_one_issuer_s_subjects_the_same_id() -> None:
+def test_presets_have_different_ids() -> None:
     """An issuer has one preset, but should that change, yesterday's principal must not be somebody else's today."""
     names = [(one.name, one.paths) for one in {preset.identity for preset in (*PRESETS.values(), GENERIC)}]
     for (name, paths), (other, more) in itertools.combinations(names, 2):
         assert name != other or paths == more
 
 
-def test_candidates_are_every_sub_that_claims_could_turn_out_to_be() -> None:
+def test_candidates() -> None:
+    """Candidates are every `sub` that claims may turn out to have."""
     identities = {preset.identity for preset in PRESETS.values()}
     claims = {"repository_id": "1234", "sub": "x", "project_id": 5}
     assert candidates(URL, identities, claims) == (f"{URL}|repository_id:1234", f"{URL}|sub:x")
@@ -103,6 +108,7 @@ def test_candidates_are_every_sub_that_claims_could_turn_out_to_be() -> None:
         (("t", "upper"), None),
     ],
 )
-def test_a_claim_is_looked_up_by_the_names_on_the_way(path: tuple[str, ...], found: object) -> None:
+def test_look_up(path: tuple[str, ...], found: object) -> None:
+    """A nested claim is looked up by the names on the way."""
     claims = {"a": {"b": {"c": "x"}, "n": None}, "a.b": "dotted", "l": ["x"], "t": "text"}
     assert look_up(path, claims) == found

@@ -72,13 +72,15 @@ def test_check_each_element() -> None:
     ],
     ids=lambda one: str(one)[:20],
 )
-def test_a_claim_s_key_is_a_name_or_a_list_of_names(claim: str, path: tuple[str, ...] | None) -> None:
+def test_claim_paths(claim: str, path: tuple[str, ...] | None) -> None:
+    """A claim's key is a name, or the JSON of a list of names."""
     assert claim_path(claim) == path
 
 
 @STEADY
 @given(st.text(max_size=30) | st.text('["a,]\\ud0 ').map(lambda text: "[" + text))
 @example('["a')
-def test_any_claim_s_key_is_a_path_of_text_or_none(claim: str) -> None:
+def test_any_claim_path(claim: str) -> None:
+    """Any key is a path of text, or None."""
     path = claim_path(claim)
     assert path is None or (path and all(isinstance(name, str) for name in path))

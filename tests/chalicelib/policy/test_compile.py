@@ -59,12 +59,14 @@ def wanted(name: str, vector: str) -> dict[tuple[str, ...], object]:
 
 
 def test_the_vectors_are_there() -> None:
+    """The vectors are found: no file of them got lost."""
     assert {"design", "least", "aws", "claims", "bounds"} <= VALID.keys()
     assert len(INVALID) >= 35
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_a_valid_file_parses_and_all_of_it_is_there(name: str) -> None:
+def test_valid_files_parse(name: str) -> None:
+    """A valid file parses, with each grant that it has, and is read back as it is stored."""
     found = policy.parse(VALID[name])
     written = re.findall(r"^  ([\w-]+):", VALID[name].split("grants:")[1], re.MULTILINE)
     assert list(found.grants) == written
@@ -73,7 +75,8 @@ def test_a_valid_file_parses_and_all_of_it_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INVALID)
-def test_an_invalid_file_has_exactly_these_faults(name: str) -> None:
+def test_invalid_files_have_these_faults(name: str) -> None:
+    """An invalid file has exactly the faults that its last lines state."""
     expected = [json.loads(line) for line in re.findall(r"^#\? (.*)$", INVALID[name], re.MULTILINE)]
     assert expected
     assert faults(INVALID[name]) == expected
@@ -81,12 +84,14 @@ def test_an_invalid_file_has_exactly_these_faults(name: str) -> None:
 
 @pytest.mark.parametrize("name", INVALID)
 def test_faults_come_by_line_and_each_once(name: str) -> None:
+    """Faults are sorted by line, and none is told twice."""
     found = faults(INVALID[name])
     assert [one[0] for one in found] == sorted(int(str(one[0])) for one in found)
     assert len({json.dumps(one) for one in found}) == len(found)
 
 
-def test_a_fault_reads_as_editors_and_people_want_it() -> None:
+def test_fault_as_text_and_json() -> None:
+    """A fault reads `file:line: field: found …, allowed: …`, which editors can follow."""
     with pytest.raises(InvalidPolicyError) as caught:
         policy.parse(ONE.replace("1/hour", "1/week"), "team/keybroker.yaml")
     allowed = "a limit: N/minute, N/hour or N/day"
@@ -105,7 +110,8 @@ def test_a_fault_reads_as_editors_and_people_want_it() -> None:
 # What a file means
 
 
-def test_a_grant_is_what_the_file_says() -> None:
+def test_grant_of_a_file() -> None:
+    """A grant has what the file says."""
     assert grant_of("app-ci", "design") == Grant(
         name="app-ci",
         key="openai",
@@ -125,7 +131,8 @@ def test_a_grant_is_what_the_file_says() -> None:
     )
 
 
-def test_an_issuer_without_preset_is_what_the_file_says() -> None:
+def test_issuer_without_preset() -> None:
+    """An issuer without a preset has what the file says."""
     one = policy.parse(VALID["design"]).issuers["cluster"]
     assert (one.url, one.audience, one.algorithms) == ("https://k8s.example.com", "keybroker", ("RS256",))
     assert (one.max_lifetime, one.single_use, one.identity.paths) == (86_400, False, (("sub",),))
@@ -133,28 +140,32 @@ def test_an_issuer_without_preset_is_what_the_file_says() -> None:
     assert one.jwks["keys"][0]["kid"] == "cluster-1"
 
 
-def test_an_issuer_with_a_preset_has_what_the_file_leaves_out_from_it() -> None:
+def test_issuer_with_preset() -> None:
+    """What the file leaves out comes from the issuer's preset."""
     found = policy.parse(VALID["design"]).issuers
     assert (found["github"].url, found["github"].single_use) == ("https://token.actions.githubusercontent.com", True)
     assert (found["gitlab"].url, found["gitlab"].single_use) == ("https://gitlab.example.com", False)
 
 
 @pytest.mark.parametrize("written", ["single_use: false", "max_lifetime: 60s", "algorithms: [ES256]"])
-def test_what_the_file_says_wins_over_the_preset(written: str) -> None:
+def test_file_overrides_preset(written: str) -> None:
+    """What the file says wins over the preset."""
     one = policy.parse(ONE.replace("audience: keybroker", f"audience: keybroker, {written}")).issuers["github"]
     expected = {"single_use": False, "max_lifetime": 60, "algorithms": ("ES256",)}
     name = written.partition(":")[0]
     assert getattr(one, name) == expected[name] != getattr(PRESETS["github-actions"], name)
 
 
-def test_what_a_preset_refuses_and_requires_cannot_be_turned_off() -> None:
+def test_preset_rules_stay() -> None:
+    """What a preset refuses and requires cannot be turned off."""
     for field in ("required: []", "refused: []", "identity: sub"):
         name = field.partition(":")[0]
         (fault,) = faults(ONE.replace("audience: keybroker", f"audience: keybroker, {field}"))
         assert fault[1:3] == [f"issuers.github.{name}", f"an unknown field {name!r}"]
 
 
-def test_without_models_and_addresses_any_are_meant_and_a_token_lives_a_quarter_of_an_hour() -> None:
+def test_defaults_of_a_grant() -> None:
+    """Without models and addresses a grant allows any, and its tokens live 15 minutes."""
     one = policy.parse(ONE).grants["app"]
     assert (one.models, one.source_ips, one.total_limits, one.ttl) == (None, None, (), 900)
 
@@ -172,13 +183,15 @@ def test_without_models_and_addresses_any_are_meant_and_a_token_lives_a_quarter_
         ("every-role", "arn:aws:iam::123456789012:role/*"),
     ],
 )
-def test_an_aws_principal_is_matched_by_account_and_by_arn(name: str, arn: str) -> None:
+def test_aws_principal(name: str, arn: str) -> None:
+    """An AWS principal is matched by account and by ARN."""
     assert grant_of(name, "aws").issuer == "aws"
     assert wanted(name, "aws") == {("aws_account",): ("123456789012",), ("aws",): (arn,)}
 
 
 @pytest.mark.parametrize("name", ["web-identity", "web-identity-with-path"])
-def test_via_web_identity_is_matched_by_the_issuers_own_claims(name: str) -> None:
+def test_aws_via_web_identity(name: str) -> None:
+    """Via web identity a principal is matched by the claims of AWS's own issuer."""
     arn = "arn:aws:iam::123456789012:role/" + ("service/billing" if "path" in name else "billing")
     assert grant_of(name, "aws").issuer.endswith(".tokens.sts.global.api.aws")
     assert wanted(name, "aws") == {
@@ -187,7 +200,8 @@ def test_via_web_identity_is_matched_by_the_issuers_own_claims(name: str) -> Non
     }
 
 
-def test_values_keep_the_type_that_they_are_written_with() -> None:
+def test_values_keep_their_type() -> None:
+    """A value has the type that it is written with."""
     found = {path[0]: values for path, values in wanted("values", "claims").items()}
     types = {name: [(type(one), one) for one in values] for name, values in found.items() if isinstance(values, tuple)}
     assert types["text"] == [(str, "true")]
@@ -202,7 +216,8 @@ def test_values_keep_the_type_that_they_are_written_with() -> None:
     assert {"1", "null", "agent_tag:queue", "oidc.circleci.com/project-id"} <= found.keys()
 
 
-def test_nested_claims_are_lists_of_names_in_yaml_and_in_json() -> None:
+def test_nested_claims() -> None:
+    """A nested claim is a list of names, in YAML or as JSON."""
     assert list(wanted("paths", "claims")) == [
         ("kubernetes.io", "namespace"),
         ("kubernetes.io", "serviceaccount", "name"),
@@ -212,7 +227,8 @@ def test_nested_claims_are_lists_of_names_in_yaml_and_in_json() -> None:
     ]
 
 
-def test_the_bounds_are_within() -> None:
+def test_bounds_are_allowed() -> None:
+    """The least and the greatest duration and limit are allowed."""
     found = policy.parse(VALID["bounds"])
     ttls = {name: one.ttl for name, one in found.grants.items() if name.startswith(("least", "most"))}
     assert ttls == {"least": 300, "least-seconds": 300, "most": 3600, "most-seconds": 3600, "most-minutes": 3600}
@@ -221,7 +237,8 @@ def test_the_bounds_are_within() -> None:
 
 
 @pytest.mark.parametrize("text", ["90s", "15m", "1h", "7d"])
-def test_a_duration_is_read_and_spelled_the_same(text: str) -> None:
+def test_durations(text: str) -> None:
+    """A duration is a number of seconds, minutes, hours or days."""
     assert {"90s": 90, "15m": 900, "1h": 3600, "7d": 604_800}[text] == policy.seconds(text)
 
 
@@ -237,7 +254,9 @@ def test_a_duration_is_read_and_spelled_the_same(text: str) -> None:
         ("to.claims.repository_id", 100, '"{}"'),
     ],
 )
-def test_a_list_has_at_most_so_many_values(field: str, most: int, written: str) -> None:
+def test_longest_lists(field: str, most: int, written: str) -> None:
+    """A list may have a hundred values and not one more."""
+
     def text(count: int) -> str:
         values = f"[{', '.join(written.format(number) for number in range(count))}]"
         if field.startswith("to"):
@@ -250,7 +269,9 @@ def test_a_list_has_at_most_so_many_values(field: str, most: int, written: str) 
     assert [one[1:] for one in faults(text(most + 1))] == [[f"grants.app.{field}", str(most + 1), f"at most {most}"]]
 
 
-def test_a_grant_matches_at_most_fifty_claims() -> None:
+def test_most_claims() -> None:
+    """A grant may match fifty claims and not one more."""
+
     def text(count: int) -> str:
         return ONE.replace('repository_id: "1"', ", ".join(f"c{number}: x" for number in range(count)))
 
@@ -259,7 +280,8 @@ def test_a_grant_matches_at_most_fifty_claims() -> None:
 
 
 @pytest.mark.parametrize("length", [1024, 1025])
-def test_a_text_has_at_most_1024_characters(length: int) -> None:
+def test_longest_text(length: int) -> None:
+    """A text may have 1,024 characters and not one more; a longer one is cut in its fault."""
     text = ONE.replace('repository_id: "1"', f"repository_id: {'x' * length}")
     if length == 1024:
         assert policy.parse(text).grants["app"].claims[0][1] == ("x" * 1024,)
@@ -284,7 +306,8 @@ def test_a_text_has_at_most_1024_characters(length: int) -> None:
         ("issuer: github,", 'issuer: "github\\n",'),
     ],
 )
-def test_a_line_break_at_the_end_is_no_part_of_anything(before: str, after: str) -> None:
+def test_trailing_line_breaks(before: str, after: str) -> None:
+    """No pattern lets a line break at the end of a text pass, as `$` does."""
     assert before in ONE
     assert any(str(one[2]).endswith("\\n'") for one in faults(ONE.replace(before, after)))
 
@@ -295,14 +318,16 @@ LOOPBACK = InstallationRules(PRESETS, loopback_issuers=True)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8003", "http://localhost:8003", "http://[::1]:8003"])
-def test_an_issuer_on_this_machine_may_use_http_only_where_that_is_let_in(url: str) -> None:
+def test_loopback_issuers(url: str) -> None:
+    """An issuer on this machine may use http:// only where the installation allows it."""
     text = ONE.replace("preset: github-actions", f'preset: github-actions, url: "{url}"')
     assert policy.parse(text, rules=LOOPBACK).issuers["github"].url == url
     assert [one[1:] for one in faults(text)] == [["issuers.github.url", repr(url), "an https:// URL"]]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1.example.com", "http://127.0.0.2", "http://localhost.example.com"])
-def test_an_issuer_elsewhere_never_uses_http(url: str) -> None:
+def test_http_elsewhere(url: str) -> None:
+    """An issuer elsewhere never uses http://."""
     text = ONE.replace("preset: github-actions", f'preset: github-actions, url: "{url}"')
     assert [one[3] for one in faults(text, LOOPBACK)] == ["an https:// URL"]
 
@@ -334,7 +359,8 @@ def read_or_refused(text: str) -> Policy | None:
 @example("keys: {? {a: 1} : {}}")
 @example("grants: {a: {to: {claims: {'[\"a\"': x}}}}")
 @example("issuers: {a: {jwks: {? [a]: b}}}")
-def test_any_text_at_all_is_read_or_refused_with_faults(text: str) -> None:
+def test_any_text(text: str) -> None:
+    """Any text is read, or refused with faults that can be shown."""
     read_or_refused(text)
 
 
@@ -381,9 +407,8 @@ _ODD += [
 
 @STEADY
 @given(st.sampled_from(sorted(VALID)), st.randoms(use_true_random=False), st.integers(1, 4))
-def test_a_good_policy_with_a_few_pieces_changed_is_read_or_refused(
-    name: str, chance: random.Random, times: int
-) -> None:
+def test_any_small_change(name: str, chance: random.Random, times: int) -> None:
+    """A good policy with a few pieces changed is read with limits and claims in each grant, or refused."""
     pieces = _PIECES.findall(VALID[name])
     for _ in range(times):
         at = chance.randrange(len(pieces))

@@ -51,12 +51,14 @@ def ci_grant(name: str, claims: dict[str, object], key: str = "openai") -> str:
 
 
 def test_a_grant_that_admits_has_no_differences() -> None:
+    """A grant that admits the claims has no differences."""
     found = explained()
     assert (found.issuer, found.principal, found.unusable, found.admitted) == ("ci", SUB, "", ("app",))
     assert found.to_json()["grants"] == [{"grant": "app", "key": "openai", "admitted": True, "differences": []}]
 
 
-def test_a_grant_that_does_not_names_each_claim_that_differs_with_both_sides() -> None:
+def test_differences_have_both_sides() -> None:
+    """A grant that does not admit the claims names each claim that differs, with both values."""
     found = explained(ref="refs/heads/dev", repository_owner_id="1")
     assert found.admitted == ()
     assert found.to_json()["grants"][0]["differences"] == [
@@ -65,19 +67,22 @@ def test_a_grant_that_does_not_names_each_claim_that_differs_with_both_sides() -
     ]
 
 
-def test_a_missing_claim_is_found_as_nothing() -> None:
+def test_missing_claim() -> None:
+    """A claim that is missing is found as None."""
     [verdict] = explained(drop="ref").verdicts
     assert [(one.claim, one.found) for one in verdict.differences] == [(("ref",), None)]
 
 
-def test_a_value_that_is_refused_unless_listed_differs() -> None:
+def test_refused_value_differs() -> None:
+    """A value that is refused unless it is listed is a difference."""
     [verdict] = explained(event_name="pull_request_target").verdicts
     assert [(one.claim, one.wanted, one.found) for one in verdict.differences] == [
         (("event_name",), (), "pull_request_target")
     ]
 
 
-def test_the_admitting_come_first_and_then_the_nearest() -> None:
+def test_order_of_verdicts() -> None:
+    """Admitting grants come first, then those with the fewest differences."""
     text = ISSUERS + GRANTS
     text += ci_grant("a-far", {"repository_owner_id": "1", "ref": "x", "repository_id": "2"})
     text += ci_grant("b-near", {"repository_owner_id": "9919", "ref": "x"})
@@ -86,13 +91,15 @@ def test_the_admitting_come_first_and_then_the_nearest() -> None:
 
 
 def test_only_grants_of_the_issuer_are_tried() -> None:
+    """Only grants of the claims' issuer are tried."""
     assert [one.grant for one in explained().verdicts] == ["app"]
     cluster = explain.explain(parsed(), {"iss": CLUSTER, "sub": "system:serviceaccount:prod:web", "aud": "keybroker"})
     assert (cluster.issuer, cluster.admitted) == ("cluster", ("pods",))
     assert cluster.principal == f"{CLUSTER}|sub:system:serviceaccount:prod:web"
 
 
-def test_a_key_leaves_grants_for_others_out() -> None:
+def test_grants_for_one_key() -> None:
+    """With a key, grants for other keys are left out."""
     assert explained("anthropic").verdicts == ()
     assert explained("openai").admitted == ("app",)
 
@@ -106,7 +113,8 @@ def test_a_key_leaves_grants_for_others_out() -> None:
         ({"iss": f"{CI}/"}, f"issuer '{CI}/' is not registered"),
     ],
 )
-def test_an_issuer_that_is_not_registered_is_said(claims: dict[str, object], why: str) -> None:
+def test_unregistered_issuer(claims: dict[str, object], why: str) -> None:
+    """An issuer that the policy does not have is named."""
     found = explain.explain(parsed(), claims)
     assert (found.issuer, found.principal, found.unusable, found.verdicts) == (None, "", why, ())
 
@@ -123,31 +131,36 @@ def test_an_issuer_that_is_not_registered_is_said(claims: dict[str, object], why
         ({"aud": ["keybroker", "other"]}, "", "aud is ['keybroker', 'other'], not 'keybroker'"),
     ],
 )
-def test_what_no_grant_could_admit_says_why_and_admits_nothing(changes: dict[str, Any], drop: str, why: str) -> None:
+def test_unusable_claims(changes: dict[str, Any], drop: str, why: str) -> None:
+    """Claims that no grant could admit are explained, and admitted by none."""
     found = explained(drop=drop, **changes)
     assert (found.unusable, found.admitted) == (why, ())
     assert found.verdicts
 
 
-def test_an_audience_that_is_left_out_is_not_asked_for() -> None:
+def test_claims_without_audience() -> None:
+    """Claims without an audience are explained as if it were right."""
     assert explained(drop="aud").admitted == ("app",)
     assert explained(aud=["keybroker"]).admitted == ("app",)
 
 
-def test_an_aws_principal_is_explained_by_what_iam_said() -> None:
+def test_aws_principal_explained() -> None:
+    """An AWS principal is explained by the claims that IAM gives."""
     found = explain.explain(parsed(), {"aws": ROLE, "aws_account": "123456789012"})
     assert (found.issuer, found.principal, found.admitted) == ("aws", ROLE, ("billing",))
     other = explain.explain(parsed(), {"aws": f"{ROLE}2", "aws_account": "123456789012"})
     assert [one.claim for one in other.verdicts[0].differences] == [("aws",)]
 
 
-def test_a_token_s_claim_named_aws_makes_no_aws_principal() -> None:
+def test_claim_named_aws() -> None:
+    """A token with a claim named `aws` is still of its issuer."""
     found = explained(aws=ROLE, aws_account="123456789012")
     assert (found.issuer, found.admitted) == ("ci", ("app",))
 
 
 @pytest.mark.parametrize("file", sorted(VECTORS.glob("*.json")), ids=lambda path: path.stem)
 def test_explain_and_the_exchange_never_disagree(file: Path) -> None:
+    """Explain admits exactly what the exchange admits."""
     claims = json.loads(file.read_text())
     claims = claims.get("claims", claims)
     ours = {**claims, "iss": CI}
@@ -165,7 +178,8 @@ def recorded(**changes: object) -> tuple[str, dict[str, object]]:
     return "openai", {**CLAIMS, **changes}
 
 
-def test_replay_names_who_is_newly_admitted_and_who_newly_refused() -> None:
+def test_replay_names_both_changes() -> None:
+    """Replay names who is newly admitted and who is newly refused."""
     after = parsed(ISSUERS + GRANTS.replace('"9919"', '"7"') + AWS_GRANT)
     events = [recorded(), recorded(repository_id="7", repository_owner_id="7"), recorded(repository_owner_id="8")]
     found = explain.replay(parsed(), after, [*events, *events]).to_json()
@@ -177,25 +191,29 @@ def test_replay_names_who_is_newly_admitted_and_who_newly_refused() -> None:
     }
 
 
-def test_replay_of_the_same_policy_finds_nothing() -> None:
+def test_replay_of_same_policy() -> None:
+    """Replaying the same policy changes nothing."""
     found = explain.replay(parsed(), parsed(), [recorded(), recorded(ref="refs/heads/dev")])
     assert found.to_json() == {"tried": 2, "newly_admitted": [], "newly_refused": [], "newly_ambiguous": []}
 
 
-def test_replay_asks_for_the_key_that_was_asked_for() -> None:
+def test_replay_uses_recorded_key() -> None:
+    """Replay asks for the key that the recorded caller asked for."""
     after = parsed(ISSUERS + GRANTS.replace("key: openai", "key: anthropic"))
     found = explain.replay(parsed(), after, [recorded(), ("anthropic", CLAIMS)])
     assert [(one.key, one.after) for one in found.newly_admitted] == [("anthropic", ("app",))]
     assert [(one.key, one.before) for one in found.newly_refused] == [("openai", ("app",))]
 
 
-def test_an_issuer_that_is_gone_refuses_its_principals_by_their_old_name() -> None:
+def test_replay_without_the_issuer() -> None:
+    """Principals of an issuer that is removed are newly refused, by their old name."""
     text = ISSUERS.replace("  ci:      {preset: ci, audience: keybroker}\n", "") + "grants:\n"
     after = parsed(text + GRANTS[GRANTS.index("  pods:") :])
     assert [one.principal for one in explain.replay(parsed(), after, [recorded()]).newly_refused] == [SUB]
 
 
-def test_callers_who_would_have_to_name_the_grant_are_newly_ambiguous() -> None:
+def test_newly_ambiguous() -> None:
+    """Callers who would have to name the grant are newly ambiguous."""
     after = parsed(ISSUERS + GRANTS + ci_grant("too", {"repository_id": "1234"}))
     found = explain.replay(parsed(), after, [recorded()])
     assert [(one.before, one.after) for one in found.newly_ambiguous] == [(("app",), ("app", "too"))]
@@ -203,6 +221,7 @@ def test_callers_who_would_have_to_name_the_grant_are_newly_ambiguous() -> None:
 
 
 def test_aws_principals_are_replayed_too() -> None:
+    """AWS principals are replayed like others."""
     after = parsed(ISSUERS + GRANTS + AWS_GRANT.replace("role/billing", "role/reports"))
     found = explain.replay(parsed(), after, [("anthropic", {"aws": ROLE, "aws_account": "123456789012"})])
     assert [one.principal for one in found.newly_refused] == [ROLE]

@@ -51,7 +51,8 @@ def refused(*grants: Grant, **claims: object) -> Refusal:
     ],
     ids=["plain", "everything", "nested and typed", "empty lists are not none"],
 )
-def test_a_grant_is_read_back_as_it_was_stored_types_and_all(one: Grant) -> None:
+def test_stored_form(one: Grant) -> None:
+    """A grant is read back as it was stored, with its types."""
     again = Grant.from_json(json.loads(json.dumps(one.to_json())))
     assert again == one
     assert repr(again) == repr(one)  # for True == 1
@@ -61,17 +62,20 @@ def test_a_grant_is_read_back_as_it_was_stored_types_and_all(one: Grant) -> None
 
 
 def test_the_one_grant_that_admits_is_chosen() -> None:
+    """The one grant that admits the claims is chosen."""
     other = grant("other", claims=((("repository_id",), ("5",)),))
     assert choose([other, grant()], CLAIMS, (), "openai").name == "app"
 
 
-def test_of_several_that_admit_none_is_chosen_and_all_are_named() -> None:
+def test_several_grants_are_named() -> None:
+    """Where several grants admit the claims, none is chosen and all are named."""
     refusal = refused(grant("b"), grant("a"))
     assert (refusal.reason, refusal.error, refusal.status) == ("several_grants", "invalid_request", 400)
     assert "(a, b)" in refusal.description
 
 
-def test_none_is_a_refusal_that_names_the_nearest_and_the_callers_own_values() -> None:
+def test_no_grant_names_the_nearest() -> None:
+    """A refusal names the nearest grant and the caller's own values."""
     far = grant("far", claims=((("repository_id",), ("5",)), (("ref",), ("refs/heads/secret-plan",))))
     refusal = refused(far, grant("near"), ref="refs/heads/next")
     assert (refusal.reason, refusal.error, refusal.status) == ("no_grant", "invalid_target", 400)
@@ -81,6 +85,7 @@ def test_none_is_a_refusal_that_names_the_nearest_and_the_callers_own_values() -
 
 
 def test_nothing_that_a_grant_wants_is_told_to_a_caller() -> None:
+    """A caller never learns what a grant asks for."""
     secret = grant(claims=((("ref",), ("refs/heads/secret-plan",)), (("environment",), ("hidden", "*"))))
     refusal = refused(secret)
     assert "secret" not in refusal.description
@@ -88,23 +93,27 @@ def test_nothing_that_a_grant_wants_is_told_to_a_caller() -> None:
 
 
 def test_without_any_grant_nothing_is_named() -> None:
+    """Without any grant for the key, the refusal names none."""
     assert refused().description == "no grant admits this identity for 'openai'"
 
 
-def test_at_most_three_differences_are_told_each_cut() -> None:
+def test_at_most_three_differences() -> None:
+    """At most three differences are told, and long values are cut."""
     many = grant(claims=tuple(((f"c{number}",), ("x",)) for number in range(9)))
     told = refused(many, c0="y" * 5_000).description
     assert told.count("your claim") == 3
     assert len(told) < 600
 
 
-def test_a_difference_says_missing_or_what_was_found() -> None:
+def test_difference_for_caller() -> None:
+    """A difference says that the claim is missing, or which value was found."""
     assert Difference(("a", "b"), ("x",), None).for_caller() == "your claim 'a.b' is missing"
     assert Difference(("a",), ("x",), found=True).for_caller() == "your claim 'a' is True"
     assert Difference(("a",), ("x",), "x\ny").for_caller() == "your claim 'a' is 'x\\ny'"
 
 
-def test_every_difference_of_a_grant_is_told_to_an_administrator() -> None:
+def test_all_differences() -> None:
+    """Every difference is there for administrators."""
     found = differences(grant(), {"ref": "refs/heads/next"}, ())
     assert found == (
         Difference(("repository_id",), ("1234",), None),
@@ -112,7 +121,8 @@ def test_every_difference_of_a_grant_is_told_to_an_administrator() -> None:
     )
 
 
-def test_a_refused_event_is_a_difference_though_the_grant_does_not_name_it() -> None:
+def test_refused_event() -> None:
+    """A refused event is a difference, though the grant does not name the claim."""
     rules = (("event_name", ("workflow_run",)),)
     assert differences(grant(), {**CLAIMS, "event_name": "workflow_run"}, rules) == (
         Difference(("event_name",), (), "workflow_run"),
@@ -122,16 +132,19 @@ def test_a_refused_event_is_a_difference_though_the_grant_does_not_name_it() -> 
 # Scope
 
 
-def test_without_a_wish_the_scope_is_the_grants_in_its_order() -> None:
+def test_default_scope() -> None:
+    """Without a requested scope, the token has the grant's, in its order."""
     assert narrow(grant(), None) == ("GET:/v1/models", "GET:/v1/models/*", "POST:/v1/responses")
 
 
-def test_a_wish_within_the_grant_is_the_scope() -> None:
+def test_requested_scope() -> None:
+    """A requested scope within the grant is the token's scope."""
     wish = frozenset({"POST:/v1/responses", "GET:/v1/models/gpt-5-mini"})
     assert narrow(grant(), wish) == ("GET:/v1/models/gpt-5-mini", "POST:/v1/responses")
 
 
-def test_a_wish_beyond_the_grant_is_refused_whole_and_quoted() -> None:
+def test_scope_beyond_the_grant() -> None:
+    """A requested scope beyond the grant is refused as a whole and quoted."""
     with pytest.raises(Refusal) as caught:
         narrow(grant(), frozenset({"POST:/v1/responses", "DELETE:/v1/files/x", "GET:/v1/*"}))
     assert (caught.value.reason, caught.value.error) == ("scope_beyond_grant", "invalid_scope")
@@ -144,6 +157,7 @@ SCOPES = ["GET:/v1/models", "GET:/v1/models/*", "GET:/v1/models/a", "GET:/v1/*/a
 @STEADY
 @given(st.frozensets(st.sampled_from(SCOPES), min_size=1), st.lists(st.sampled_from(SCOPES[:5]), min_size=1))
 def test_a_scope_is_only_ever_narrowed(wish: frozenset[str], has: list[str]) -> None:
+    """A scope is only ever narrowed."""
     try:
         found = narrow(grant(scope=tuple(has)), wish)
     except Refusal:

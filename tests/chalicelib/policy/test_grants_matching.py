@@ -51,7 +51,8 @@ def admits(one: Grant, claims: Mapping[str, object], refused: RefusedValues = ()
 
 
 @pytest.mark.parametrize("entry", MATCHING, ids=lambda entry: entry["name"])
-def test_claims_have_the_grant_or_the_reason_of_the_vector(entry: Mapping[str, Any]) -> None:
+def test_matching_vectors(entry: Mapping[str, Any]) -> None:
+    """Claims get the grant, or the reason, that the vector states."""
     candidates = [grant(written(claims), name) for name, claims in entry["grants"].items()]
     refused = tuple((claim, tuple(values)) for claim, values in entry.get("refused", ()))
     if "grant" in entry:
@@ -128,9 +129,8 @@ refusals = st.sampled_from([(), REFUSED])
 @example(((("x",), (True,)),), {"x": 1}, ())
 @example(((("x",), (1,)),), {"x": 1.0}, ())
 @example(((("event",), (1,)),), {"event": True}, REFUSED)
-def test_a_grant_admits_what_it_obviously_admits(
-    wanted: Claims, claims: Mapping[str, object], refused: RefusedValues
-) -> None:
+def test_admits_what_is_obvious(wanted: Claims, claims: Mapping[str, object], refused: RefusedValues) -> None:
+    """A grant admits exactly what a simpler, slower rule admits."""
     assert admits(grant(wanted), claims, refused) is obviously_admits(grant(wanted), claims, refused)
 
 
@@ -193,7 +193,8 @@ def test_what_a_grant_does_not_name_does_not_matter(
 @example("a/*", "a/b/c")
 @example("a:*", "a:b:c")
 @example("a/*", "a/:")
-def test_no_pattern_ever_matches_across_a_separator(pattern: str, value: str) -> None:
+def test_patterns_keep_to_segments(pattern: str, value: str) -> None:
+    """No pattern matches across a separator."""
     if admits(grant(((("x",), (pattern,)),)), {"x": value}):
         assert re.sub("[^/:]", "", pattern) == re.sub("[^/:]", "", value)
         assert value != "" or pattern == ""
@@ -212,7 +213,8 @@ TRICKS: list[Callable[[str], str]] = [
 
 @STEADY
 @given(st.text(min_size=1, max_size=8) | st.sampled_from(TEXTS[:-2]), st.sampled_from(range(len(TRICKS))))
-def test_no_trick_with_case_unicode_blanks_or_slashes_changes_the_answer(text: str, trick: int) -> None:
+def test_lookalike_values(text: str, trick: int) -> None:
+    """Case, Unicode forms, blanks and slashes make another value."""
     assume("*" not in text)
     other = TRICKS[trick](text)
     assert admits(grant(((("x",), (text,)),)), {"x": other}) is (text == other)
@@ -220,7 +222,8 @@ def test_no_trick_with_case_unicode_blanks_or_slashes_changes_the_answer(text: s
 
 @STEADY
 @given(st.sampled_from([one for one in PATTERNS if not fault(one)]), st.sampled_from(range(len(TRICKS))))
-def test_no_trick_on_the_literal_part_gets_past_a_pattern(pattern: str, trick: int) -> None:
+def test_lookalike_literals(pattern: str, trick: int) -> None:
+    """A pattern's literal part cannot be imitated."""
     other = TRICKS[trick](pattern.replace("*", "z"))
     first, _, rest = pattern.partition("*")
     if admits(grant(((("x",), (pattern,)),)), {"x": other}):
@@ -270,9 +273,8 @@ CALLERS = st.fixed_dictionaries(
 
 @settings(STEADY, max_examples=200)
 @given(st.data(), st.lists(CALLERS, min_size=5, max_size=10))
-def test_what_covers_admits_whatever_the_covered_one_admits(
-    data: st.DataObject, callers: list[Mapping[str, object]]
-) -> None:
+def test_cover_admits_all(data: st.DataObject, callers: list[Mapping[str, object]]) -> None:
+    """A grant that covers another one admits every caller whom that one admits."""
     wide, narrow, refused = covering(data)
     if covers(wide, narrow, refused):
         for claims in callers:
@@ -285,7 +287,8 @@ def some_of(values: Sequence[str | int | bool]) -> list[AcceptedValues | None]:
 
 
 @pytest.mark.parametrize("refused", [(), (("event", ("a", True)),)], ids=["nothing refused", "events refused"])
-def test_of_all_small_grants_none_is_covered_by_one_that_admits_less(refused: RefusedValues) -> None:
+def test_all_small_covers(refused: RefusedValues) -> None:
+    """Of all small grants, none is covered by one that admits less."""
     texts: list[str | int | bool] = ["a", "a/b", "a/*", True, 1]
     drawn = itertools.product(some_of(texts), some_of(["a", "c", True, 1]))
     claims: list[Claims] = [
@@ -307,7 +310,8 @@ def test_of_all_small_grants_none_is_covered_by_one_that_admits_less(refused: Re
     assert len(covered) > 5 * len(small)
 
 
-def test_listing_a_refused_event_is_no_narrowing() -> None:
+def test_listed_event_widens() -> None:
+    """Listing an event that is otherwise refused admits more, not less."""
     refused: RefusedValues = (("event_name", ("pull_request_target",)),)
     wide = grant(((("repository_id",), ("1",)),))
     narrow = grant(((("repository_id",), ("1",)), (("event_name",), ("push", "pull_request_target"))))
@@ -321,7 +325,8 @@ def test_listing_a_refused_event_is_no_narrowing() -> None:
     st.data(),
     st.sampled_from(["gpt-5", "gpt-5-mini", "gpt-", "gpt-4", "models/x", "models/gemini-3", "models/gemini-"]),
 )
-def test_what_covers_lets_in_whatever_model_the_covered_one_lets_in(data: st.DataObject, model: str) -> None:
+def test_cover_allows_all_models(data: st.DataObject, model: str) -> None:
+    """A grant that covers another one allows every model which that one allows."""
     wide, narrow, refused = covering(data)
     if covers(wide, narrow, refused):
         allowed = [
@@ -330,7 +335,8 @@ def test_what_covers_lets_in_whatever_model_the_covered_one_lets_in(data: st.Dat
         assert allowed[0] or not allowed[1]
 
 
-def test_a_cover_has_at_least_the_scope_the_models_and_the_addresses() -> None:
+def test_cover_is_wider_in_each_field() -> None:
+    """A cover has at least the scope, the models and the addresses."""
     claims: Claims = ((("x",), ("a",)),)
     cases: list[tuple[str, Any, Any]] = [
         ("scope", ("GET:/v1/*",), ("GET:/v1/models",)),
@@ -368,7 +374,8 @@ MODEL_PARTS = st.lists(st.sampled_from(["gpt", "gpt-5", "-", "/", ":", "*", "-*"
 @example("gpt-*", "gpt-5/x")
 @example("gpt-*", "gpt-5\n")
 @example("models/*", "models/a-b")
-def test_a_model_matches_what_its_regular_expression_matches(pattern: str, model: str) -> None:
+def test_models_match_like_a_regex(pattern: str, model: str) -> None:
+    """A model pattern matches exactly what its regular expression matches."""
     assume(model_fault(pattern) is None)
     assert model_matches(pattern, model) is obviously_matches(pattern, model)
 
@@ -389,5 +396,6 @@ def test_a_model_matches_what_its_regular_expression_matches(pattern: str, model
         ("gpt-5", "gpt-5\n"),
     ],
 )
-def test_a_model_that_is_only_alike_is_another(pattern: str, model: str) -> None:
+def test_lookalike_models(pattern: str, model: str) -> None:
+    """A model whose name is only similar is another one."""
     assert not model_matches(pattern, model)

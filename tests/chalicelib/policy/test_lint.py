@@ -90,7 +90,8 @@ def claims(issuer: str, written: str) -> str:
         ("vercel", "environment: production", "project_id: prj_1"),
     ],
 )
-def test_a_grant_pins_an_id_of_its_issuer_that_is_never_recycled(issuer: str, names: str, ids: str) -> None:
+def test_unpinned(issuer: str, names: str, ids: str) -> None:
+    """A grant must pin an id of its issuer that is never recycled."""
     assert found(grant(claims(issuer, names))) == [("unpinned", TO_LINE, "grants.app.to.claims")]
     assert found(grant(claims(issuer, f"{names}, {ids}"))) == []
 
@@ -101,7 +102,8 @@ def test_a_pattern_pins_nothing() -> None:
     assert found(grant(claims("k8s", "sub: [system:serviceaccount:prod:api, system:serviceaccount:prod:web]"))) == []
 
 
-def test_an_issuer_without_preset_has_nothing_that_is_known_to_be_pinned() -> None:
+def test_generic_issuer_needs_no_pin() -> None:
+    """Nothing is known to be pinned at an issuer without a preset."""
     assert found(grant(claims("own", "azp: nightly-report"))) == []
 
 
@@ -109,7 +111,8 @@ def test_an_issuer_without_preset_has_nothing_that_is_known_to_be_pinned() -> No
 
 
 @pytest.mark.parametrize("issuer", ["github", "ghes"])
-def test_github_s_sub_is_not_matched(issuer: str) -> None:
+def test_github_sub(issuer: str) -> None:
+    """A match on GitHub's `sub` is found."""
     to = claims(issuer, 'repository_id: "1", sub: "repo:octo-org/app:ref:refs/heads/main"')
     assert found(grant(to)) == [("github-sub", TO_LINE, "grants.app.to.claims.sub")]
 
@@ -130,11 +133,13 @@ def test_github_s_sub_is_not_matched(issuer: str) -> None:
         ("vercel", "project_id: x, sub: y", "sub"),
     ],
 )
-def test_claims_of_names_or_of_parts_that_change_are_not_matched(issuer: str, written: str, claim: str) -> None:
+def test_unwise_claims(issuer: str, written: str, claim: str) -> None:
+    """A match on names, or on parts that change with every run, is found."""
     assert found(grant(claims(issuer, written))) == [("unwise-claim", TO_LINE, f"grants.app.to.claims.{claim}")]
 
 
-def test_a_nested_claim_of_that_name_is_another_claim() -> None:
+def test_nested_claim_is_another() -> None:
+    """A nested claim of the same name is another claim."""
     assert found(grant(claims("github", 'repository_id: "1", [a, sub]: x'))) == []
     assert found(grant(claims("github", 'repository_id: "1", [sub]: x')))[0][0] == "github-sub"
 
@@ -143,22 +148,26 @@ def test_a_nested_claim_of_that_name_is_another_claim() -> None:
 
 
 @pytest.mark.parametrize("name", ["role/*", "user/*", "user/team/*"])
-def test_every_role_of_an_account_is_named_as_such(name: str) -> None:
+def test_any_role(name: str) -> None:
+    """A pattern for every role of an account is found."""
     arn = f"arn:aws:iam::123456789012:{name}"
     assert found(grant(f'{{aws: "{arn}"}}')) == [("any-role", TO_LINE, "grants.app.to.aws")]
 
 
-def test_every_role_of_an_account_by_web_identity_is_the_same() -> None:
+def test_any_role_by_web_identity() -> None:
+    """So is one by way of web identity."""
     to = f'{{issuer: aws, aws: "{ROLE}/*", via: web-identity}}'
     assert found(grant(to)) == [("any-role", TO_LINE, "grants.app.to.aws")]
 
 
-def test_one_role_is_fine_by_either_way() -> None:
+def test_one_role() -> None:
+    """One role is fine either way."""
     to = f'{{issuer: aws, aws: "{ROLE}/billing", via: web-identity}}'
     assert found(grant(f'{{aws: "{ROLE}/billing"}}'), grant(to, "web")) == []
 
 
-def test_a_star_in_another_issuer_s_claim_named_aws_is_no_role() -> None:
+def test_star_in_a_claim_named_aws() -> None:
+    """A pattern for another issuer's claim named `aws` is not about roles."""
     assert found(grant(claims("own", "aws: x/*"))) == []
 
 
@@ -179,7 +188,8 @@ PINNED = claims("github", 'repository_id: "1"')
         (PINNED, {"ttl": "1h", "quota": "{tokens: 1/day, calls: 1/day}"}),
     ],
 )
-def test_a_grant_that_another_one_covers_is_found(to: str, fields: dict[str, str]) -> None:
+def test_covered(to: str, fields: dict[str, str]) -> None:
+    """A grant that another one covers is found."""
     covered = found(grant(to, **fields), grant(PINNED, "wide"))
     assert ("covered", TO_LINE - 2, "grants.app") in covered
 
@@ -196,22 +206,26 @@ def test_a_grant_that_another_one_covers_is_found(to: str, fields: dict[str, str
         (PINNED, {"scope": '["DELETE:/v1/files/*"]'}),
     ],
 )
-def test_a_grant_that_adds_something_is_not_covered(to: str, fields: dict[str, str]) -> None:
+def test_not_covered(to: str, fields: dict[str, str]) -> None:
+    """A grant that allows more in any field is not covered."""
     wide = grant(PINNED, "wide", models="[gpt-5-mini]")
     assert "grants.app" not in {one[2] for one in found(grant(to, **fields), wide)}
 
 
-def test_a_grant_with_a_claim_less_is_not_covered() -> None:
+def test_fewer_claims_is_not_covered() -> None:
+    """A grant with one claim less is wider, so not covered."""
     assert found(grant(claims("github", 'repository_id: "1", actor_id: "5"'), "wide", scope='["GET:/x"]')) == []
     narrow = grant(claims("github", 'repository_id: "1", actor_id: "5"'), "narrow")
     assert [one[2] for one in found(narrow, grant(PINNED))] == ["grants.narrow"]
 
 
-def test_of_two_equal_grants_each_is_covered_by_the_other() -> None:
+def test_equal_grants_cover_each_other() -> None:
+    """Of two equal grants, each is covered by the other."""
     assert [one[2] for one in found(grant(PINNED), grant(PINNED, "again"))] == ["grants.app", "grants.again"]
 
 
-def test_a_finding_names_the_grant_that_covers() -> None:
+def test_finding_names_the_cover() -> None:
+    """The finding names the grant that covers."""
     parsed = policy.parse(ISSUERS + grant(PINNED) + grant(PINNED, "wide", models="[gpt-5-mini]"))
     (one,) = lint.lint(parsed, PRESETS)
     assert (one.field, one.text) == ("grants.wide", "grant 'app' admits everything that this one admits")
@@ -222,7 +236,8 @@ def slowly(group: list[Grant]) -> set[str]:
     return {narrow.name for wide, narrow in itertools.permutations(group, 2) if covers(wide, narrow)}
 
 
-def test_the_quick_search_finds_what_the_slow_one_finds() -> None:
+def test_search_finds_all_covered() -> None:
+    """The quick search finds what comparing all pairs finds."""
     base = policy.parse(ISSUERS + grant(PINNED)).grants["app"]
     values = [("a",), ("b",), ("a", "b"), ("a/b",), ("a/*",), ("a/*", "b"), ("*/b",), (True,), (1,), ("1",), ("a/b/c",)]
     paths = [("x",), ("y",)]
@@ -241,7 +256,8 @@ def test_the_quick_search_finds_what_the_slow_one_finds() -> None:
 # Rules and what is told
 
 
-def test_every_rule_has_its_reason_its_test_and_its_place_in_the_documentation() -> None:
+def test_rules_are_documented() -> None:
+    """Every rule has a reason, a test here and a section in the documentation."""
     source = Path(__file__).read_text()
     headings = re.findall(r"^### (.+)$", DOCS.read_text(), re.MULTILINE)
     for rule, reason in RULES.items():
@@ -250,7 +266,8 @@ def test_every_rule_has_its_reason_its_test_and_its_place_in_the_documentation()
         assert rule in headings
 
 
-def test_a_rule_can_be_allowed_by_name_and_only_that_one() -> None:
+def test_allowed_rules() -> None:
+    """A rule can be allowed by name, and only that one is skipped."""
     grants = (grant(claims("github", "sub: x, ref: y")),)
     assert {one[0] for one in found(*grants)} == {"unpinned", "github-sub"}
     assert {one[0] for one in found(*grants, allowed=("unpinned",))} == {"github-sub"}
@@ -266,13 +283,15 @@ def test_findings_come_by_line() -> None:
     assert len(lines) >= 3
 
 
-def test_a_finding_reads_as_editors_and_people_want_it() -> None:
+def test_finding_as_text_and_json() -> None:
+    """A finding reads `file:line: field: text [rule]`."""
     one = Finding("unpinned", "k.yaml", 7, "grants.app.to.claims", "pin repository_id")
     assert str(one) == "k.yaml:7: grants.app.to.claims: pin repository_id [unpinned]"
     assert one.to_json()["rule"] == "unpinned"
 
 
 def test_the_text_names_the_ids_to_pin() -> None:
+    """The text names the ids to pin."""
     parsed = policy.parse(ISSUERS + grant(claims("github", "ref: x")))
     (one,) = lint.lint(parsed, PRESETS)
     assert one.text.startswith("pin repository_id or repository_owner_id;")
@@ -296,7 +315,8 @@ SHAPES: dict[str, Shape] = {
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_ten_thousand_grants_of_one_issuer_and_key_take_seconds(name: str) -> None:
+def test_ten_thousand_grants(name: str) -> None:
+    """Ten thousand grants of one issuer and key are linted in seconds, whatever they share."""
     base = Grant("g", "openai", "https://idp.example.com", (), ("GET:/x",), 900, (Limit(1, "day"),), ())
     grants = {f"g{n}": base._replace(name=f"g{n}", **SHAPES[name](n)) for n in range(10_000)}  # type: ignore[arg-type]  # Grant's fields
     started = time.process_time()

@@ -22,12 +22,14 @@ def change(before: str, after: str) -> Step:
     return step
 
 
-def test_the_same_policy_changes_nothing_however_it_is_written() -> None:
+def test_same_policy() -> None:
+    """The same policy changes nothing, in whatever form it is written."""
     text = ISSUERS + GRANTS
     assert plan.plan(parsed(text), parsed("# a comment\n" + text.replace('"9919"', "'9919'"))) == ()
 
 
-def test_the_first_policy_adds_everything() -> None:
+def test_first_policy() -> None:
+    """The first policy adds everything."""
     steps = plan.plan(None, parsed(ISSUERS + GRANTS))
     assert [(one.what, one.name, one.change) for one in steps] == [
         ("grant", "app", "add"),
@@ -40,7 +42,8 @@ def test_the_first_policy_adds_everything() -> None:
     assert steps[0].fields["key"] == (None, "openai")
 
 
-def test_what_goes_away_is_a_removal_with_its_old_values() -> None:
+def test_removals() -> None:
+    """A removal has the old values."""
     before = ISSUERS + GRANTS
     after = ISSUERS + GRANTS[: GRANTS.index("  pods:")]
     step = change(before, after)
@@ -73,7 +76,8 @@ FULL = {
         ({"total": "{calls: [1000/day, 5/minute]}"}, "total_limits"),
     ],
 )
-def test_less_of_one_field_is_a_narrowing_and_the_way_back_a_widening(less: dict[str, str], field: str) -> None:
+def test_narrow_and_widen(less: dict[str, str], field: str) -> None:
+    """Less of one field narrows the grant, and the way back widens it."""
     more, narrower = grant(**FULL), grant(**{**FULL, **less})
     step = change(more, narrower)
     assert (step.change, set(step.fields)) == ("narrow", {field})
@@ -81,7 +85,8 @@ def test_less_of_one_field_is_a_narrowing_and_the_way_back_a_widening(less: dict
 
 
 @pytest.mark.parametrize("field", ["models", "source_ips", "total"])
-def test_a_limit_that_was_not_there_before_is_a_narrowing(field: str) -> None:
+def test_new_limit_narrows(field: str) -> None:
+    """A limit for a window that had none narrows the grant."""
     without = grant(**{name: value for name, value in FULL.items() if name != field})
     assert change(without, grant(**FULL)).change == "narrow"
     assert change(grant(**FULL), without).change == "widen"
@@ -102,16 +107,20 @@ def test_a_limit_that_was_not_there_before_is_a_narrowing(field: str) -> None:
         {"to": '{issuer: ci, claims: {repository_owner_id: "9919", event_name: pull_request_target}}'},
     ],
 )
-def test_what_is_more_here_and_less_there_is_a_change(other: dict[str, str]) -> None:
+def test_more_and_less_is_a_change(other: dict[str, str]) -> None:
+    """More of one field and less of another is a change."""
     assert change(grant(**FULL), grant(**{**FULL, **other})).change == "change"
 
 
-def test_the_same_in_another_order_is_neither_more_nor_less() -> None:
+def test_order_is_a_change() -> None:
+    """The same values in another order are neither more nor less."""
     scope = '["GET:/v1/models/*", "GET:/v1/models", "POST:/v1/chat/completions"]'
     assert change(grant(**FULL), grant(**{**FULL, "scope": scope})).change == "change"
 
 
 def test_removals_and_narrowings_come_first() -> None:
+    """Removals and narrowings come first."""
+
     def named(name: str, **fields: str) -> str:
         return grant(**fields).split("grants:\n")[1].replace("app:", f"{name}:")
 
@@ -131,7 +140,8 @@ def test_removals_and_narrowings_come_first() -> None:
     ]
 
 
-def test_an_issuer_s_change_names_its_fields() -> None:
+def test_issuer_change() -> None:
+    """An issuer's change names its fields."""
     step = change(
         ISSUERS + GRANTS, (ISSUERS + GRANTS).replace("preset: ci, audience: keybroker", "preset: ci, audience: kb")
     )
@@ -149,7 +159,8 @@ def test_a_step_is_json() -> None:
     }
 
 
-def test_whoever_lost_the_race_is_told_which_version_is_in_force() -> None:
+def test_lost_race() -> None:
+    """An apply that lost the race is told which version is in force."""
     refusal = PolicyChanged(3, 5)
     assert (refusal.reason, refusal.error, refusal.status) == ("policy_changed", "policy_changed", 412)
     assert refusal.description == "version 5 is in force, not 3; look at it and plan again"

@@ -65,7 +65,8 @@ def value(field: str, written: str) -> tuple[Any, list[tuple[int, str, str, str]
 # Fields
 
 
-def test_what_is_good_is_read_with_its_types() -> None:
+def test_good_values_keep_their_types() -> None:
+    """What is valid is read with its types."""
     text = "leaf: {size: 1, note: x}\nleaves: {a: {size: 2}}\nwords: [a, b]\neither: [x]\nsure: false\nchoice: b\n"
     found, faults = read(text + 'mixed: "1"\nanything: {a: [1, {b: x}]}\n')
     assert found == Tree(
@@ -82,7 +83,8 @@ def test_what_is_good_is_read_with_its_types() -> None:
     faults.raise_noted()
 
 
-def test_unknown_and_missing_fields_are_all_told_each_at_its_place() -> None:
+def test_unknown_and_missing_fields() -> None:
+    """Each unknown and each missing field is a fault at its own line."""
     fields = "the fields leaf, leaves, words, either, mixed, sure, choice, anything"
     assert sorted(told("z: 1\nleaf:\n  y: 1\n  note: x\n")) == [
         (1, "z", "an unknown field 'z'", fields),
@@ -91,19 +93,22 @@ def test_unknown_and_missing_fields_are_all_told_each_at_its_place() -> None:
     ]
 
 
-def test_nothing_in_the_place_of_something_that_may_be_left_out_is_a_fault() -> None:
+def test_null_is_not_absent() -> None:
+    """An optional field may be left out; it may not be null."""
     for field, allowed in (("words", "a list that is not empty"), ("sure", "true or false"), ("mixed", "a value")):
         assert value(field, "") == (None, [(2, field, "nothing", allowed)])
         assert value(field, "null") == (None, [(2, field, "nothing", allowed)])
 
 
 @pytest.mark.parametrize("written", ["{}", "[]", "[b]", "1", "b", "", "~"])
-def test_a_mapping_that_is_empty_or_none_is_a_fault(written: str) -> None:
+def test_empty_mappings(written: str) -> None:
+    """A mapping that is empty, or something else, is a fault."""
     assert [one[:2] + one[3:] for one in told(f"leaf: {written}\n")] == [(1, "leaf", "a mapping that is not empty")]
     assert [one[3] for one in value("leaves", written)[1]] == ["a mapping that is not empty"]
 
 
-def test_what_is_beside_a_fault_is_read_and_checked_too() -> None:
+def test_other_fields_are_still_checked() -> None:
+    """What is next to a fault is read and checked too."""
     found, faults = read("leaf: {size: x, note: toolong}\nsure: true\nwords: [a, 1, a]\n")
     assert found is not None
     assert found.leaf == Leaf(size=FAULTY, note=FAULTY)
@@ -128,14 +133,16 @@ def test_absent_is_not_faulty() -> None:
 # Mappings
 
 
-def test_a_key_that_comes_twice_is_a_fault_at_its_second_place_and_the_first_stands() -> None:
+def test_repeated_keys() -> None:
+    """A key that occurs twice is a fault at its second line, and the first value stands."""
     found, faults = read("leaf:\n  size: 1\n  note: x\n  'size': 3\nleaves:\n  a: {size: 2}\n  a: {size: 4}\n")
     assert found is not None
     assert (found.leaf, found.leaves) == (Leaf(size=1, note="x"), {"a": Leaf(size=2)})
     assert noted(faults) == [(4, "leaf.size", "'size'", "each key once"), (7, "leaves.a", "'a'", "each key once")]
 
 
-def test_a_fault_of_the_first_is_told_at_its_own_line_though_a_second_follows() -> None:
+def test_line_of_the_first_of_two() -> None:
+    """A fault of the first value is at its own line, though the key occurs again."""
     assert [one[:2] for one in told("leaf: {size: 1}\nwords: []\nsure: true\nwords: [a]\n")] == [
         (4, "words"),
         (2, "words"),
@@ -143,17 +150,20 @@ def test_a_fault_of_the_first_is_told_at_its_own_line_though_a_second_follows() 
 
 
 @pytest.mark.parametrize("key", ["<<", '"<<"', "? [a, 1]\n", "? {a: 1}\n", "? []\n"])
-def test_a_merge_or_a_key_that_is_no_text_is_a_fault(key: str) -> None:
+def test_keys_that_are_not_text(key: str) -> None:
+    """A merge, or a key that is not text, is a fault."""
     faults = told(f"leaf: {{size: 1}}\n{key}: {{size: 1}}\n")
     assert [one[3] for one in faults] == ["a key that is text, or a list of names"]
     assert faults[0][0] >= 2
 
 
-def test_a_key_of_the_wrong_form_is_told_at_the_key() -> None:
+def test_malformed_names() -> None:
+    """A malformed name is a fault at its own line."""
     assert value("leaves", "\n  A:\n    size: 1\n")[1] == [(3, "leaves.A", "'A'", "small letters")]
 
 
-def test_a_key_twice_is_a_fault_in_what_is_read_as_it_stands_too() -> None:
+def test_repeated_keys_in_free_mappings() -> None:
+    """A repeated key is a fault also in a mapping that is read as it is."""
     assert sorted(one[:2] for one in value("anything", "{a: 1, b: [{c: 1, c: 2}], a: 2}")[1]) == [
         (2, "anything.a"),
         (2, "anything.b.0.c"),
@@ -163,7 +173,8 @@ def test_a_key_twice_is_a_fault_in_what_is_read_as_it_stands_too() -> None:
 # Lists
 
 
-def test_a_value_that_comes_twice_in_a_list_is_a_fault_at_its_index() -> None:
+def test_repeated_elements() -> None:
+    """A value that occurs twice in a list is a fault at its index."""
     assert [one[1:] for one in value("either", '[x, "1", y, "x", "1"]')[1]] == [
         ("either.3", "'x'", "each value once"),
         ("either.4", "'1'", "each value once"),
@@ -171,24 +182,28 @@ def test_a_value_that_comes_twice_in_a_list_is_a_fault_at_its_index() -> None:
 
 
 @pytest.mark.parametrize("written", ["[]", "{b: 1}", "x", "", "1"])
-def test_a_list_that_is_empty_or_none_is_a_fault(written: str) -> None:
+def test_empty_lists(written: str) -> None:
+    """A list that is empty, or something else, is a fault."""
     found, faults = value("words", written)
     assert found is None
     assert [(one[1], one[3]) for one in faults] == [("words", "a list that is not empty")]
 
 
-def test_a_list_over_lines_has_each_value_at_its_own_line() -> None:
+def test_lines_of_elements() -> None:
+    """Each element of a list has its own line."""
     found, faults = value("words", "\n  - x\n\n  - [y]\n  - 1\n")
     assert found == ["x", None, None]
     assert [one[:3] for one in faults] == [(5, "words.1", "a list"), (6, "words.2", "a number (1)")]
 
 
-def test_a_list_that_is_too_long_is_a_fault() -> None:
+def test_long_lists() -> None:
+    """A list that is too long is a fault."""
     assert value("words", "[a, b, c]") == (["a", "b", "c"], [])
     assert value("words", "[a, b, c, d]")[1] == [(2, "words", "4", "at most 3")]
 
 
-def test_a_list_may_stand_where_one_value_may_and_is_none() -> None:
+def test_one_value_or_a_list() -> None:
+    """Where one value or a list may stand, each is read as what it is."""
     assert value("either", "x") == ("x", [])
     assert value("either", "[x, y]") == (["x", "y"], [])
     assert [one[1] for one in value("either", "[[x]]")[1]] == ["either.0"]
@@ -198,7 +213,8 @@ def test_a_list_may_stand_where_one_value_may_and_is_none() -> None:
 
 
 @pytest.mark.parametrize("written", ["yes", "no", "on", "off", "True", "FALSE", '"true"', "1", "0", "~", "", "[true]"])
-def test_nothing_else_is_a_boolean(written: str) -> None:
+def test_other_booleans(written: str) -> None:
+    """Only `true` and `false` are booleans."""
     found, faults = value("sure", written)
     assert found is None
     assert [(one[0], one[1], one[3]) for one in faults] == [(2, "sure", "true or false")]
@@ -210,7 +226,8 @@ def test_true_and_false_are_booleans(written: str, meant: bool) -> None:  # noqa
 
 
 @pytest.mark.parametrize(("written", "meant"), [("1", 1), ('"1"', "1"), ("true", True), ('"true"', "true"), ("x", "x")])
-def test_a_value_of_several_types_has_the_one_that_it_is_written_with(written: str, meant: object) -> None:
+def test_types_of_mixed_values(written: str, meant: object) -> None:
+    """A value of several possible types has the one that it is written with."""
     found, faults = value("mixed", written)
     assert (type(found), found, faults) == (type(meant), meant, [])
 
@@ -218,13 +235,15 @@ def test_a_value_of_several_types_has_the_one_that_it_is_written_with(written: s
 @pytest.mark.parametrize(
     "written", ["yes", "null", "1.0", "010", "0x10", "2026-01-01", "{a: b}", "9" * 16, '""', "=", "[a]", "-0"]
 )
-def test_a_value_that_could_be_read_in_two_ways_is_a_fault(written: str) -> None:
+def test_ambiguous_values(written: str) -> None:
+    """A value that could be read in two ways is a fault."""
     found, faults = value("mixed", written)
     assert found is None
     assert [(one[0], one[1], one[3]) for one in faults] == [(2, "mixed", "a value")]
 
 
-def test_a_choice_is_one_of_its_names_exactly() -> None:
+def test_choices() -> None:
+    """A choice is exactly one of its names."""
     assert value("choice", "a") == ("a", [])
     for written in ("A", '"a "', '"a\\n"', "ab", "[a]"):
         assert [one[3] for one in value("choice", written)[1]] == ["a or b"]
@@ -233,7 +252,8 @@ def test_a_choice_is_one_of_its_names_exactly() -> None:
 # Faults
 
 
-def test_what_a_fault_quotes_is_cut_and_cannot_break_its_line() -> None:
+def test_quotations_are_cut() -> None:
+    """A quotation in a fault is cut, and cannot break its line."""
     (fault,) = read('leaf: {size: "' + "x\\n" * 500 + '"}\n')[1].noted
     assert len(str(fault)) < 400
     assert "\n" not in str(fault)

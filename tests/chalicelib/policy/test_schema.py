@@ -40,7 +40,8 @@ def accepts(text: str) -> bool | None:
     return not document.faults and bool(CHECK.is_valid(plain(document.root)))
 
 
-def test_the_published_schema_is_the_generated_one() -> None:
+def test_published_schema() -> None:
+    """The published schema is the generated one."""
     published = (ROOT / "docs" / "policy.schema.json").read_text()
     assert json.loads(published) == SCHEMA, "run `make schema`"
     assert published == json.dumps(SCHEMA, indent=2) + "\n", "run `make schema`"
@@ -53,6 +54,7 @@ def test_the_schema_is_a_schema() -> None:
 
 @pytest.mark.parametrize("file", sorted((VECTORS / "valid").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_schema_accepts_every_valid_file(file: Path) -> None:
+    """The schema accepts every valid file."""
     faults = [
         f"{one.json_path}: {one.message}" for one in CHECK.iter_errors(plain(parse_yaml(file.read_text(), "k").root))
     ]
@@ -60,16 +62,19 @@ def test_the_schema_accepts_every_valid_file(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", INVALID)
-def test_the_schema_refuses_an_invalid_file_where_its_shape_is_wrong(name: str) -> None:
+def test_schema_on_invalid_files(name: str) -> None:
+    """The schema refuses an invalid file if its shape is wrong, as the file's last line states."""
     assert SAYS[accepts(INVALID[name])] == re.findall(r"^#schema (.*)$", INVALID[name], re.MULTILINE)[0]
 
 
-def test_the_schema_misses_only_what_no_schema_could_see() -> None:
+def test_what_the_schema_misses() -> None:
+    """The schema misses only what no schema could see."""
     missed = {name for name, text in INVALID.items() if accepts(text)}
     assert missed == {"issuer-forms", "same-claim-twice"}  # forms of presets' URLs, and one name in two spellings
 
 
-def test_the_schema_knows_this_installation_s_names() -> None:
+def test_names_in_the_schema() -> None:
+    """The schema lists this installation's providers, presets and algorithms."""
     types = SCHEMA["$defs"]
     issuer = types["IssuerEntry"]["properties"]
     assert types["KeyEntry"]["properties"]["provider"]["enum"] == list(PROVIDERS)
@@ -77,13 +82,16 @@ def test_the_schema_knows_this_installation_s_names() -> None:
     assert issuer["algorithms"]["items"]["enum"] == sorted(ALGORITHMS)
 
 
-def test_every_field_says_what_it_is_for() -> None:
+def test_descriptions_in_the_schema() -> None:
+    """Every type has a description and takes no unknown field."""
     for name, kind in SCHEMA["$defs"].items():
         assert kind["description"], name
         assert kind["additionalProperties"] is False, name
 
 
-def test_nothing_may_be_null_and_no_list_may_be_empty_or_hold_a_value_twice() -> None:
+def test_no_nulls_and_no_empty_lists() -> None:
+    """Nothing may be null, and no list may be empty or have a value twice."""
+
     def walk(one: Any) -> None:  # noqa: ANN401  JSON
         if isinstance(one, dict):
             assert one.get("type") != "null"
@@ -99,7 +107,8 @@ def test_nothing_may_be_null_and_no_list_may_be_empty_or_hold_a_value_twice() ->
     walk(SCHEMA)
 
 
-def test_every_pattern_of_the_schema_is_one_of_javascript_too() -> None:
+def test_patterns_in_javascript() -> None:
+    """Every pattern of the schema means the same in JavaScript, where editors run it."""
     patterns = re.findall(r'"pattern": "((?:[^"\\]|\\.)*)"', json.dumps(SCHEMA))
     assert len(patterns) > 5
     for one in patterns:
@@ -145,7 +154,8 @@ def test_what_parses_the_schema_accepts(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("duration", "spelled"), [(60, "1m"), (300, "5m"), (3600, "1h"), (604_800, "7d"), (90, "90s"), (86_400, "1d")]
 )
-def test_a_duration_is_spelled_in_the_largest_unit_that_divides_it(duration: int, spelled: str) -> None:
+def test_spelled_durations(duration: int, spelled: str) -> None:
+    """A duration is written in the largest unit that divides it."""
     assert policy_file.spelled(duration) == spelled
     assert policy_file.seconds(spelled) == duration
 
@@ -153,7 +163,8 @@ def test_a_duration_is_spelled_in_the_largest_unit_that_divides_it(duration: int
 @pytest.mark.parametrize(
     "network", ["198.51.100.0/24", "198.51.100.7/32", "0.0.0.0/0", "2001:db8::/32", "2001:DB8::/32", "::/0", "::1/128"]
 )
-def test_a_network_is_whole_and_canonical(network: str) -> None:
+def test_networks(network: str) -> None:
+    """A network has no host bits and is written canonically."""
     assert policy_file.network_fault(network) is None
 
 
@@ -175,5 +186,6 @@ def test_a_network_is_whole_and_canonical(network: str) -> None:
         "\uff11.0.0.0/8",
     ],
 )
-def test_anything_else_is_no_network(network: str) -> None:
+def test_malformed_networks(network: str) -> None:
+    """Anything else is a fault."""
     assert policy_file.network_fault(network) is not None

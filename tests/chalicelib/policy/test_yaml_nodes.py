@@ -48,20 +48,23 @@ NOT_TEXT = {
 
 
 @pytest.mark.parametrize("written", NOT_TEXT)
-def test_what_yaml_takes_for_something_else_is_no_text_and_is_told_as_what_it_is(written: str) -> None:
+def test_descriptions(written: str) -> None:
+    """What YAML takes for something other than text is described as what it is."""
     assert not is_text(value(written))
     assert describe(value(written)) == NOT_TEXT[written]
 
 
 @pytest.mark.parametrize("written", sorted(NOT_TEXT.keys() - {"", "{b: 1}", "{}", "[b]", "[]"}))
-def test_anything_is_text_in_quotes_and_stays_as_it_was_written(written: str) -> None:
+def test_quoted_text(written: str) -> None:
+    """In quotes anything is text, as it is written."""
     one = value(f'"{written}"')
     assert is_text(one)
     assert plain(one) == written
 
 
 @pytest.mark.parametrize("written", ["0o7", "1e3", "--1", "1-", "٣", "y", "n", "nan", "1h", "x", "é", "\uff11", "TRue"])
-def test_what_is_text_to_yaml_is_text_as_it_was_written(written: str) -> None:
+def test_plain_text(written: str) -> None:
+    """What is text to YAML is text, as it is written."""
     assert plain(value(written)) == written
 
 
@@ -71,12 +74,14 @@ def test_true_and_false_are_booleans(written: str, meant: bool) -> None:  # noqa
 
 
 @pytest.mark.parametrize("written", ["yes", "no", "on", "off", "True", "FALSE", "Yes"])
-def test_what_some_readers_take_for_a_boolean_is_nothing_at_all(written: str) -> None:
+def test_other_booleans_have_no_value(written: str) -> None:
+    """What only some readers take for a boolean has no value."""
     assert plain(value(written)) is None
 
 
 @pytest.mark.parametrize("number", [0, 1, -1, 10, 1234567890, 10**15 - 1, 1 - 10**15])
-def test_a_plain_whole_number_is_a_number(number: int) -> None:
+def test_whole_numbers(number: int) -> None:
+    """A decimal whole number is a number."""
     found = plain(value(str(number)))
     assert (type(found), found) == (int, number)
 
@@ -110,11 +115,13 @@ def test_a_plain_whole_number_is_a_number(number: int) -> None:
     ],
     ids=lambda written: written[:20],
 )
-def test_what_could_be_read_in_two_ways_is_nothing_at_all(written: str) -> None:
+def test_ambiguous_scalars(written: str) -> None:
+    """What could be read in two ways has no value."""
     assert plain(value(written)) is None
 
 
-def test_lists_and_mappings_are_lists_and_mappings() -> None:
+def test_lists_and_mappings() -> None:
+    """Lists and mappings have plain values."""
     assert plain(value('{b: [1, "1", {c: true}], ? [d, "e"] : x}')) == {"b": [1, "1", {"c": True}], '["d", "e"]': "x"}
 
 
@@ -128,5 +135,6 @@ def test_lines_of_nodes() -> None:
     assert document.line_at(("z",)) == 1
 
 
-def test_what_is_told_of_a_long_value_is_cut() -> None:
+def test_long_descriptions_are_cut() -> None:
+    """The description of a long value is cut."""
     assert len(describe(value("x" * 5_000))) < 120

@@ -48,11 +48,13 @@ def test_anchors_aliases_and_tags_are_faults(text: str, line: int) -> None:
     assert refused(text) == [(line, "an anchor, alias or tag", "plain YAML")]
 
 
-def test_every_anchor_alias_and_tag_is_told_in_one_run() -> None:
+def test_all_anchors_in_one_run() -> None:
+    """Every anchor, alias and tag is told in one run."""
     assert [line for line, *_ in refused("a: &x 1\nb: *x\nc: 1\nd: !!str 1\n")] == [1, 2, 4]
 
 
-def test_a_bomb_of_aliases_is_refused_before_it_goes_off() -> None:
+def test_alias_bomb() -> None:
+    """A file that aliases would blow up is refused in no time."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     started = time.monotonic()
@@ -61,21 +63,25 @@ def test_a_bomb_of_aliases_is_refused_before_it_goes_off() -> None:
 
 
 @pytest.mark.parametrize("text", ["a: 1\n---\nb: 1\n", "---\na: 1\n---\n", "a: 1\n...\n---\nb: 1\n"])
-def test_a_second_document_is_a_fault_at_its_line(text: str) -> None:
+def test_second_document(text: str) -> None:
+    """A second document is a fault at its line."""
     assert refused(text) == [(text[: text.rindex("---")].count("\n") + 1, "another document", "YAML")]
 
 
 @pytest.mark.parametrize("text", ["---\na: 1\n", "a: 1\n...\n", "\ufeffa: 1\n", "%YAML 1.1\n---\na: 1\n", "a: 1"])
-def test_the_marks_of_one_document_are_fine(text: str) -> None:
+def test_document_markers(text: str) -> None:
+    """The markers of a single document are fine."""
     assert plain(root(text)) == {"a": 1}
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", " \n"])
-def test_an_empty_file_is_refused_and_told_what_it_lacks(text: str) -> None:
+def test_empty_file(text: str) -> None:
+    """An empty file is refused with what it lacks."""
     assert refused(text) == [(1, "nothing", "keys, issuers and grants")]
 
 
-def test_a_file_may_have_so_many_characters_and_not_one_more() -> None:
+def test_size_limit() -> None:
+    """A file may have as many characters as the limit says and not one more."""
     fits = "a: 1\n#".ljust(SIZE_LIMIT, "x")
     assert plain(root(fits)) == {"a": 1}
     assert refused(fits + "x") == [(1, f"{SIZE_LIMIT + 1} characters", f"at most {SIZE_LIMIT}")]
@@ -101,7 +107,9 @@ def test_no_depth_takes_long(how: str) -> None:
     assert time.monotonic() - started < 1
 
 
-def test_the_depth_is_counted_at_its_line_and_what_is_needed_is_let_in() -> None:
+def test_depth_limit() -> None:
+    """A file may have as many levels as the limit says; the fault is at the line of the next."""
+
     def nested(depth: int) -> str:
         return "a:\n  " + "[" * depth + "1" + "]" * depth
 
@@ -128,7 +136,8 @@ def test_width_is_not_depth() -> None:
         ('a: "\ud800"\n', 1, "the character U+D800"),
     ],
 )
-def test_what_is_no_yaml_is_told_with_its_line(text: str, line: int, found: str) -> None:
+def test_malformed_yaml(text: str, line: int, found: str) -> None:
+    """Malformed YAML is a fault at its line."""
     assert [(at, what) for at, what, _ in refused(text)] == [(line, found)]
 
 
@@ -136,7 +145,8 @@ def test_what_is_no_yaml_is_told_with_its_line(text: str, line: int, found: str)
 @given(st.text(st.characters(codec=None), max_size=40) | st.text("a:-?[]{},&*!|>'\"%@` #\n\t~<1\ufeff\x85\u2028\ud800"))
 @example("a: \U0010ffff\ufeff")
 @example("\ufeff\ufeff")
-def test_any_text_at_all_is_read_or_refused_with_faults(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """Any text is parsed, or refused with faults at its lines."""
     lines = 1 + sum(text.count(mark) for mark in "\n\r\x85\u2028\u2029")
     faults: tuple[Fault, ...] = ()
     try:
@@ -164,7 +174,8 @@ def test_any_text_at_all_is_read_or_refused_with_faults(text: str) -> None:
         ("{a: b}", None),
     ],
 )
-def test_a_key_is_text_or_a_list_of_names(written: str, name: str | None) -> None:
+def test_keys(written: str, name: str | None) -> None:
+    """A key is text, or a list of names; anything else is a fault."""
     document = parse_yaml(f"? {written}\n: x\n", "k.yaml")
     assert plain(document.root) == ({} if name is None else {name: "x"})
     assert [one.field for one in document.faults] == ([] if name is not None else ["?"])

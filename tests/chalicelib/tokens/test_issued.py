@@ -178,9 +178,8 @@ def test_the_edge_accepts_what_the_broker_signs(running: Running, genuine: Base,
     assert running.complete(make(entry, genuine)).status == 200
 
 
-def test_an_expired_token_and_one_for_another_key_are_told_so_and_any_other_fault_is_not(
-    running: Running, genuine: Base
-) -> None:
+def test_what_a_holder_is_told(running: Running, genuine: Base) -> None:
+    """A holder learns that a token has expired or is for another key, and nothing of any other fault."""
     told = {
         name: running.complete(make(entry, genuine)).json["error"]["message"].partition(" (request")[0]
         for name, entry in {named(one): one for one in REFUSED}.items()
@@ -191,7 +190,8 @@ def test_an_expired_token_and_one_for_another_key_are_told_so_and_any_other_faul
     assert set(told.values()) == {"not a valid token for this"}
 
 
-def test_two_different_tokens_are_refused_even_if_both_are_good(running: Running, genuine: Base) -> None:
+def test_two_tokens(running: Running, genuine: Base) -> None:
+    """Two different tokens in one call are refused, even if both are good."""
     one, other = make({}, genuine), make({"claims": {"jti": "another"}}, genuine)
     answer = running.complete(one, **{"x-api-key": other})
     assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_request")
@@ -199,7 +199,8 @@ def test_two_different_tokens_are_refused_even_if_both_are_good(running: Running
     assert running.complete(one, **{"x-api-key": one}).status == 200
 
 
-def test_two_spellings_of_one_token_are_two_tokens(running: Running, genuine: Base) -> None:
+def test_two_spellings_of_a_token(running: Running, genuine: Base) -> None:
+    """Two spellings of one token count as two tokens."""
     one = make({}, genuine)
     assert running.complete(one, **{"x-api-key": forge.twin(one)}).status == 400
 
@@ -209,14 +210,16 @@ def test_subject_token_at_the_edge(running: Running) -> None:
     assert (answer.status, answer.json["error"]["code"]) == (401, "invalid_token")
 
 
-def test_white_space_around_a_token_is_the_headers_and_no_part_of_it(running: Running, genuine: Base) -> None:
+def test_white_space_around_a_token(running: Running, genuine: Base) -> None:
+    """White space around a token belongs to the header."""
     token = make({}, genuine)
     body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}]}
     for name, value in (("authorization", f"bearer   {token}  "), ("x-api-key", f" {token} ")):
         assert call("POST", f"{running.edge}/openai{COMPLETIONS}", body, {name: value}).status == 200
 
 
-def test_a_revoked_token_is_dead_in_every_spelling(running: Running, genuine: Base) -> None:
+def test_revoked_in_every_spelling(running: Running, genuine: Base) -> None:
+    """A revoked token is dead in every spelling."""
     token = make({"claims": {"jti": "to-be-revoked-2101"}}, genuine)
     other = forge.twin(token)
     assert [running.complete(one).status for one in (token, other)] == [200, 200]

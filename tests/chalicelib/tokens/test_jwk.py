@@ -39,18 +39,21 @@ def reason(jwk: dict[str, Any], *allowed: str) -> str:
     return refused.value.reason
 
 
-def test_a_key_has_its_own_algorithm_and_no_other() -> None:
+def test_own_algorithm_only() -> None:
+    """A key is used with its own algorithm only."""
     assert verifying_key(rsa_jwk(alg="PS256"), ALGORITHMS).algorithm == "PS256"
     assert verifying_key(rsa_jwk(alg="RS512"), ["RS256", "RS512"]).algorithm == "RS512"
     assert verifying_key(ec_jwk(), ["ES256"]).algorithm == "ES256"
 
 
-def test_a_key_without_alg_gets_the_only_one_that_fits_it() -> None:
+def test_key_without_alg() -> None:
+    """A key without `alg` gets the only algorithm that fits it."""
     assert verifying_key(without(ec_jwk(), "alg"), ALGORITHMS).algorithm == "ES256"
     assert verifying_key(without(rsa_jwk(), "alg"), ["PS256", "ES256"]).algorithm == "PS256"
 
 
-def test_an_rsa_key_without_alg_is_for_rs256_where_several_fit() -> None:
+def test_rsa_key_without_alg() -> None:
+    """An RSA key without `alg` is for RS256 where several algorithms fit."""
     assert verifying_key(without(rsa_jwk(), "alg"), ALGORITHMS).algorithm == "RS256"
     assert reason(without(rsa_jwk(), "alg"), "RS384", "PS256") == "key_algorithm"
 
@@ -98,7 +101,8 @@ def test_the_other_supported_curves_make_keys() -> None:
         ({"n": "é"}, "key_malformed"),
     ],
 )
-def test_an_rsa_key_that_breaks_a_rule_is_refused_for_it(changes: dict[str, object], expected: str) -> None:
+def test_refused_rsa_keys(changes: dict[str, object], expected: str) -> None:
+    """An RSA key that breaks a rule is refused for that rule."""
     assert reason(rsa_jwk(**changes)) == expected
 
 
@@ -117,7 +121,8 @@ def test_an_rsa_key_that_breaks_a_rule_is_refused_for_it(changes: dict[str, obje
         ({"alg": "ES384"}, "key_algorithm"),
     ],
 )
-def test_an_ec_key_that_breaks_a_rule_is_refused_for_it(changes: dict[str, object], expected: str) -> None:
+def test_refused_ec_keys(changes: dict[str, object], expected: str) -> None:
+    """An EC key that breaks a rule is refused for that rule."""
     assert reason(ec_jwk(**changes)) == expected
 
 
@@ -125,8 +130,9 @@ def test_a_short_rsa_key_is_refused() -> None:
     assert reason(rsa_jwk(n=number(2**1024 - 1))) == "key_size"
 
 
-def test_a_modulus_with_the_marks_of_roca_is_refused() -> None:
+def test_roca() -> None:
     # The marks are a power of 65537 modulo every small prime; this number bears them up to the prime 167.
+    """A modulus of the affected library (CVE-2017-15361) is refused."""
     primes = [one for one in range(3, 168) if all(one % other for other in range(2, one))]
     product = math.prod(primes)
     marked = pow(65537, 5, product) + product * (2**2048 // product - 2)
@@ -135,19 +141,22 @@ def test_a_modulus_with_the_marks_of_roca_is_refused() -> None:
     assert reason(rsa_jwk(n=number(modulus))) == "key_roca"
 
 
-def test_a_symmetric_algorithm_cannot_be_allowed_into_being() -> None:
+def test_symmetric_algorithms() -> None:
+    """A symmetric algorithm is refused, even where an issuer's list allows it."""
     assert not {name for name in ALGORITHMS if name.startswith("HS") or name.lower() == "none"}
     assert reason(dict(OCT), "HS256", "RS256") == "key_type"
     assert reason(rsa_jwk(alg="HS256"), "HS256", "RS256") == "key_algorithm"
     assert reason(rsa_jwk(alg="RS1"), "RS1") == "key_algorithm"
 
 
-def test_what_a_jwk_says_beside_the_public_key_is_not_taken_along() -> None:
+def test_other_members_are_dropped() -> None:
+    """Only the public members of a JWK are used."""
     key = verifying_key(rsa_jwk(d=b64(b"\1" * 256), x5c=["AAAA"], x5u="https://attacker.example"), ["RS256"])
     assert isinstance(key.key.key, rsa.RSAPublicKey)
 
 
-def test_a_key_set_gives_its_usable_keys_and_leaves_the_others_out() -> None:
+def test_key_set() -> None:
+    """A key set gives its usable keys and leaves the others out."""
     members = [rsa_jwk(), ec_jwk(), rsa_jwk(kid="enc", use="enc"), rsa_jwk(kid="weak", e="AQ"), {"kty": "new"}]
     assert set(key_set({"keys": members}, ALGORITHMS)) == {"rsa-1", "ec-1"}
     assert set(key_set({"keys": members}, ["ES256"])) == {"ec-1"}
@@ -168,15 +177,17 @@ def test_a_key_set_gives_its_usable_keys_and_leaves_the_others_out() -> None:
         (None, "jwks_malformed"),
     ],
 )
-def test_a_set_that_must_not_be_trusted_is_refused_whole(jwks: Any, expected: str) -> None:  # noqa: ANN401  any JSON
+def test_refused_key_sets(jwks: Any, expected: str) -> None:  # noqa: ANN401  any JSON
+    """A key set that must not be trusted is refused as a whole."""
     made = json.loads(json.dumps(jwks, default=lambda make: make()))
     with pytest.raises(InvalidTokenError) as refused:
         key_set(made, ALGORITHMS)
     assert refused.value.reason == expected
 
 
-def test_the_thumbprint_is_that_of_rfc_7638_over_the_required_members_only() -> None:
+def test_thumbprint() -> None:
     # The key of RFC 7517 appendix A.1; its thumbprint was worked out with `openssl dgst` over the canonical JSON.
+    """The thumbprint is that of RFC 7638, over the required members only."""
     jwk = {
         "kty": "EC",
         "crv": "P-256",
@@ -187,7 +198,7 @@ def test_the_thumbprint_is_that_of_rfc_7638_over_the_required_members_only() -> 
     assert thumbprint({**jwk, "kid": "any", "use": "sig"}) == thumbprint(jwk)
 
 
-def test_pyjwt_alone_would_take_keys_that_are_not_for_signatures() -> None:
+def test_pyjwt_ignores_use() -> None:
     """What we assume of PyJWT: it does not look at `use` and `key_ops`. If this fails, it has begun to."""
     for more in ({"use": "enc"}, {"key_ops": ["encrypt"]}):
         assert jwt.PyJWK(rsa_jwk(**more)).algorithm_name == "RS256"

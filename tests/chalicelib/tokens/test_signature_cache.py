@@ -60,7 +60,8 @@ def reason(edge: Edge, token: str, now: int = NOW, key: str = "openai") -> str:
     return caught.value.reason
 
 
-def test_a_signature_is_verified_once_for_one_text(parts: Parts, edge: Edge, verified: list[str]) -> None:
+def test_verified_once(parts: Parts, edge: Edge, verified: list[str]) -> None:
+    """A signature is verified once for one token text."""
     token, other = parts.token(), parts.token()
     verified.clear()  # the exchanges'
     for text in (token, token, other, token, other):
@@ -68,7 +69,8 @@ def test_a_signature_is_verified_once_for_one_text(parts: Parts, edge: Edge, ver
     assert verified == [token, other]
 
 
-def test_a_revoked_token_is_refused_though_its_signature_is_known(parts: Parts, edge: Edge) -> None:
+def test_revoked_though_remembered(parts: Parts, edge: Edge) -> None:
+    """A revoked token is refused though its signature is remembered."""
     token = parts.token()
     admit(edge, token)
     made = parts.revoke("token", str(claims_of(token)["jti"]))
@@ -77,21 +79,24 @@ def test_a_revoked_token_is_refused_though_its_signature_is_known(parts: Parts, 
     assert reason(edge, token) == "stale_token"
 
 
-def test_whatever_else_can_be_taken_back_is_looked_at_anew(parts: Parts, edge: Edge) -> None:
+def test_any_revocation_though_remembered(parts: Parts, edge: Edge) -> None:
+    """Every kind of revocation is checked again on each call."""
     token = parts.token()
     admit(edge, token)
     parts.revoke("principal", SUB)
     assert reason(edge, token) == "revoked_principal"
 
 
-def test_a_tainted_signing_key_s_tokens_are_refused_though_they_were_verified(parts: Parts, edge: Edge) -> None:
+def test_tainted_though_remembered(parts: Parts, edge: Edge) -> None:
+    """Tokens of a tainted signing key are refused though they were verified."""
     token = parts.token()
     admit(edge, token)
     parts.control.list_signing_keys(("another",))
     assert reason(edge, token) == "signing_key_gone"
 
 
-def test_a_signature_is_not_taken_for_verified_once_its_key_is_gone(parts: Parts, edge: Edge, tmp_path: Path) -> None:
+def test_key_gone_though_remembered(parts: Parts, edge: Edge, tmp_path: Path) -> None:
+    """A remembered signature does not count once its key is gone."""
     token = parts.token()
     admit(edge, token)
     (tmp_path / "other").mkdir()
@@ -99,9 +104,8 @@ def test_a_signature_is_not_taken_for_verified_once_its_key_is_gone(parts: Parts
     assert reason(replace(edge, signing_keys=stranger), token) == "kid_unknown"
 
 
-def test_a_signature_is_verified_anew_under_another_key_of_its_kid(
-    parts: Parts, edge: Edge, verified: list[str]
-) -> None:
+def test_another_key_of_the_kid(parts: Parts, edge: Edge, verified: list[str]) -> None:
+    """A signature is verified again under another key of the same kid."""
     token = parts.token()
     admit(edge, token)
     verified.clear()
@@ -110,27 +114,31 @@ def test_a_signature_is_verified_anew_under_another_key_of_its_kid(
     assert verified == [token]
 
 
-def test_a_token_runs_out_though_its_signature_is_known(parts: Parts, edge: Edge) -> None:
+def test_expired_though_remembered(parts: Parts, edge: Edge) -> None:
+    """A token expires though its signature is remembered."""
     token = parts.token()
     ends = int(claims_of(token)["exp"])
     admit(edge, token, ends - 1)
     assert reason(edge, token, ends) == "exp_past"
 
 
-def test_a_token_is_for_its_own_key_though_its_signature_is_known(parts: Parts, edge: Edge) -> None:
+def test_audience_though_remembered(parts: Parts, edge: Edge) -> None:
+    """A token opens its own key only, though its signature is remembered."""
     token = parts.token()
     admit(edge, token)
     assert reason(edge, token, key="anthropic") == "aud_wrong"
 
 
-def test_what_its_grant_no_longer_opens_is_refused(parts: Parts, edge: Edge) -> None:
+def test_narrower_grant_though_remembered(parts: Parts, edge: Edge) -> None:
+    """What the grant no longer allows is refused."""
     token = parts.token()
     admit(edge, token)
     parts.apply(grant(scope='["GET:/v1/models"]'))
     assert reason(edge, token) == "out_of_scope"
 
 
-def test_another_text_that_states_the_same_is_not_taken_for_it(parts: Parts, edge: Edge) -> None:
+def test_another_text_of_the_same_claims(parts: Parts, edge: Edge) -> None:
+    """Another text that states the same is verified for itself."""
     token = parts.token()
     admit(edge, token)
     head, payload, signature = token.split(".")
@@ -148,15 +156,15 @@ def test_another_text_that_states_the_same_is_not_taken_for_it(parts: Parts, edg
 
 
 def test_what_was_refused_is_not_remembered(parts: Parts, edge: Edge) -> None:
+    """A refused token is not remembered."""
     forged = parts.token()[:-8] + "AAAAAAAA"
     for _ in range(2):
         assert reason(edge, forged) == "signature_wrong"
     assert edge.signatures.find(forged) is None
 
 
-def test_only_so_many_are_remembered_and_the_first_goes_first(
-    parts: Parts, edge: Edge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_limit(parts: Parts, edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many are remembered as the limit says, and the first is dropped first."""
     monkeypatch.setattr(signature_cache, "LIMIT", 2)
     texts = [parts.token() for _ in range(3)]
     for text in texts:
@@ -164,7 +172,8 @@ def test_only_so_many_are_remembered_and_the_first_goes_first(
     assert [edge.signatures.find(text) is not None for text in texts] == [False, True, True]
 
 
-def test_no_token_s_text_is_kept(parts: Parts) -> None:
+def test_no_token_text_is_kept(parts: Parts) -> None:
+    """No token's text is kept."""
     cache, text = SignatureCache(), parts.token()
     unverified = jws.parse(text)
     cache.add(text, tokens.verify_signature(unverified, parts.signer.find(unverified.kid, NOW)))
@@ -177,7 +186,8 @@ def test_no_token_s_text_is_kept(parts: Parts) -> None:
             assert not (isinstance(one, str) and text.rpartition(".")[2] in one)
 
 
-def test_signed_makes_nothing_of_a_signature_that_is_wrong(parts: Parts) -> None:
+def test_wrong_signature_states_nothing(parts: Parts) -> None:
+    """Nothing is stated by a token whose signature is wrong."""
     unverified = jws.parse(parts.token()[:-8] + "AAAAAAAA")
     with pytest.raises(InvalidTokenError, match=r"^signature_wrong$"):
         tokens.verify_signature(unverified, parts.signer.find(unverified.kid, NOW))

@@ -51,23 +51,27 @@ def outcome(claims: dict[str, Any], now: int = NOW, expected: Expected = EXPECTE
 
 
 def test_a_good_token_gives_its_claims() -> None:
+    """A good token gives its claims."""
     for key in (rsa_key(), ec_key()):
         assert verify(forge.token(key, CLAIMS), key) == CLAIMS
 
 
-def test_a_token_lives_until_the_leeway_after_exp_is_over() -> None:
+def test_leeway_after_exp() -> None:
+    """A token is valid until the leeway after `exp` is over."""
     ends = NOW + 300 + LEEWAY
     assert [outcome(CLAIMS, now) for now in (ends - 1, ends, ends + 1)] == ["accepted", "exp_past", "exp_past"]
 
 
 @pytest.mark.parametrize("name", ["iat", "nbf"])
-def test_a_token_lives_from_the_leeway_before_iat_and_nbf_on(name: str) -> None:
+def test_leeway_before_iat_and_nbf(name: str) -> None:
+    """A token is valid from the leeway before `iat` and `nbf` on."""
     claims = {**CLAIMS, "nbf": NOW, name: NOW + 100}
     begins = NOW + 100 - LEEWAY
     assert [outcome(claims, now) for now in (begins - 1, begins)] == [f"{name}_future", "accepted"]
 
 
-def test_the_longest_lifetime_is_accepted_and_one_second_more_is_not() -> None:
+def test_longest_lifetime() -> None:
+    """The longest lifetime is accepted, and one second more is not."""
     lifetimes = {seconds: outcome({**CLAIMS, "exp": NOW + seconds}) for seconds in (-1, 0, 1, LIFETIME, LIFETIME + 1)}
     assert lifetimes == {
         -1: "lifetime_too_long",
@@ -85,7 +89,8 @@ SECONDS = st.integers(-2 * LIFETIME, 2 * LIFETIME)
 @given(iat=SECONDS, nbf=st.none() | SECONDS, exp=SECONDS)
 @example(iat=LEEWAY, nbf=LEEWAY, exp=LEEWAY + LIFETIME)
 @example(iat=-LIFETIME - LEEWAY + 1, nbf=None, exp=-LEEWAY + 1)
-def test_a_token_is_accepted_exactly_within_its_window(iat: int, nbf: int | None, exp: int) -> None:
+def test_window(iat: int, nbf: int | None, exp: int) -> None:
+    """A token is accepted exactly within its window."""
     claims = {**CLAIMS, "iat": NOW + iat, "exp": NOW + exp} | ({} if nbf is None else {"nbf": NOW + nbf})
     begun = iat <= LEEWAY and (nbf is None or nbf <= LEEWAY)
     assert (outcome(claims) == "accepted") == (begun and exp > -LEEWAY and 0 < exp - iat <= LIFETIME)
@@ -97,7 +102,8 @@ def test_a_token_is_accepted_exactly_within_its_window(iat: int, nbf: int | None
 )
 @example("exp", float(NOW + 300))
 @example("exp", str(NOW + 300))
-def test_a_time_is_an_integer_and_nothing_else(name: str, value: object) -> None:
+def test_times_are_integers(name: str, value: object) -> None:
+    """A time is an integer and nothing else."""
     assert outcome({**CLAIMS, name: value}) == f"{name}_malformed"
 
 
@@ -112,7 +118,8 @@ def test_no_other_audience_is_ours(audience: object) -> None:
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_required_claim_that_is_missing_empty_or_null_is_missing(value: object) -> None:
+def test_required_claims(value: object) -> None:
+    """A required claim that is missing, empty or null is missing."""
     expected = Expected("https://issuer.example", "keybroker", LIFETIME, tokens.SUBJECT_TYPES, ("jti",))
     assert outcome(CLAIMS, expected=expected) == "jti_missing"
     assert outcome({**CLAIMS, "jti": value}, expected=expected) == "jti_missing"
@@ -124,25 +131,29 @@ def test_an_issued_type_is_no_subject_type() -> None:
     assert None in tokens.SUBJECT_TYPES
 
 
-def test_another_key_of_the_same_algorithm_and_kid_does_not_verify() -> None:
+def test_another_key() -> None:
+    """Another key of the same algorithm and kid does not verify."""
     other = Key("ec-1", "ES256", forge.ec_key("stranger-ec").private)
     with pytest.raises(InvalidTokenError, match="signature_wrong"):
         verify(forge.token(other, CLAIMS), ec_key())
 
 
-def test_a_key_is_never_used_for_a_token_that_names_another() -> None:
+def test_key_named_by_the_token() -> None:
+    """A key is never used for a token that names another one."""
     with pytest.raises(InvalidTokenError, match="kid_wrong"):
         verify(forge.token(ec_key(), CLAIMS, kid="ec-2"), ec_key())
 
 
-def test_signed_bytes_that_are_no_claims_are_no_jwt() -> None:
+def test_signed_bytes_without_claims() -> None:
+    """Signed bytes that are not claims are not a JWT."""
     text = forge.seal(b'{"alg":"ES256","kid":"ec-1"}', b"foo", ec_key())
     unverified = jws.Unverified(text, "ec-1", "ES256", None, {})
     with pytest.raises(InvalidTokenError, match="not_a_jwt"):
         tokens.decode(unverified, verifying(ec_key()))
 
 
-def test_claims_that_are_not_those_that_were_signed_are_refused() -> None:
+def test_claims_are_the_signed_ones() -> None:
+    """Claims other than those that were signed are refused."""
     text = forge.token(ec_key(), CLAIMS)
     unverified = jws.Unverified(text, "ec-1", "ES256", None, {**CLAIMS, "sub": "somebody else"})
     with pytest.raises(InvalidTokenError, match="claims_ambiguous"):
@@ -155,7 +166,8 @@ CHARACTERS = st.sampled_from(ALPHABET + ".=+/ \n\r\t\0é") | st.characters()
 
 @REPRODUCIBLE
 @given(st.sampled_from([rsa_key(), ec_key()]), st.data())
-def test_no_other_text_within_one_character_is_accepted(key: Key, data: st.DataObject) -> None:
+def test_one_character_changed(key: Key, data: st.DataObject) -> None:
+    """No text that differs in one character is accepted."""
     good = GOOD[key.kid]
     at = data.draw(st.integers(0, len(good)), "at")
     character = data.draw(CHARACTERS, "character")
@@ -172,20 +184,23 @@ def test_no_other_text_within_one_character_is_accepted(key: Key, data: st.DataO
 
 
 @pytest.mark.parametrize("kid", ["rsa-1", "ec-1"])
-def test_every_other_last_character_is_refused(kid: str) -> None:
+def test_last_character_changed(kid: str) -> None:
+    """Every other last character is refused."""
     key = {"rsa-1": rsa_key(), "ec-1": ec_key()}[kid]
     for last in ALPHABET.replace(GOOD[kid][-1], ""):
         with pytest.raises(InvalidTokenError):
             verify(GOOD[kid][:-1] + last, key)
 
 
-def test_the_other_es256_signature_verifies_so_no_state_may_be_keyed_by_a_tokens_text() -> None:
+def test_es256_is_malleable() -> None:
+    """The other ES256 signature (r, n - s) verifies, so no state may be keyed by a token's text."""
     other = forge.twin(GOOD["ec-1"])
     assert other != GOOD["ec-1"]
     assert verify(other, ec_key()) == CLAIMS
 
 
-def test_an_issued_token_shows_no_token_in_its_repr() -> None:
+def test_repr_hides_the_token() -> None:
+    """The repr of an issued token does not show it."""
     assert "eyJ" not in repr(IssuedToken("eyJ.eyJ.sig", 900, "GET:/v1/models", "https://edge.example/openai/v1"))
 
 

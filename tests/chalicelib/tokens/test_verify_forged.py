@@ -116,7 +116,8 @@ def forged() -> Iterator[Forged]:
 
 
 @pytest.mark.parametrize("entry", REFUSED, ids=named)
-def test_the_token_endpoint_refuses_what_is_forged_and_says_nothing_more(forged: Forged, entry: dict[str, Any]) -> None:
+def test_the_token_endpoint_refuses_what_is_forged(forged: Forged, entry: dict[str, Any]) -> None:
+    """The token endpoint refuses each forged token with a bare `invalid_grant`."""
     reason = entry.get("reason_over_http", entry["reason"])
     forged.refuses_without_a_word(forged.exchange(entry), reason)
 
@@ -127,16 +128,20 @@ def test_the_token_endpoint_accepts_what_is_genuine(forged: Forged, entry: dict[
     assert (answer.status, answer.json["scope"]) == (200, "POST:/v1/chat/completions")
 
 
-def test_our_own_issued_token_is_no_subject_token(forged: Forged) -> None:
+def test_issued_token_is_no_subject_token(forged: Forged) -> None:
+    """An issued token never serves as a subject token."""
     ours = forged.exchange({}).json["access_token"]
     forged.refuses_without_a_word(forged.running.exchange(ours), "issuer_unknown")
 
 
-def test_the_practice_issuers_token_is_no_token_of_another_policy(forged: Forged) -> None:
+def test_practice_token_elsewhere(forged: Forged) -> None:
+    """The practice issuer's token is nothing to a policy without it."""
     forged.refuses_without_a_word(forged.running.exchange(forged.running.mint("2001")), "issuer_unknown")
 
 
-def test_a_jwt_bearer_assertion_is_verified_alike(forged: Forged) -> None:
+def test_jwt_bearer_assertion(forged: Forged) -> None:
+    """An RFC 7523 assertion is verified in the same way."""
+
     def assertion(entry: dict[str, Any]) -> Answer:
         fields = {
             "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
@@ -150,13 +155,15 @@ def test_a_jwt_bearer_assertion_is_verified_alike(forged: Forged) -> None:
 
 
 @pytest.mark.parametrize("name", ["audience", "grant", "scope"])
-def test_a_parameter_with_half_a_surrogate_pair_is_an_invalid_request(forged: Forged, name: str) -> None:
+def test_half_a_surrogate_pair(forged: Forged, name: str) -> None:
+    """A parameter with half of a surrogate pair is an invalid request."""
     subject_token = forge.make({}, base(forged.url, int(time.time())))
     answer = forged.running.exchange(subject_token, **{"audience": "openai", name: "\ud800"})
     assert (answer.status, answer.json["error"]) == (400, "invalid_request")
 
 
 def test_the_matrix_is_whole() -> None:
+    """Every rule of the verifier has a forged token."""
     assert (len(REFUSED), len(ACCEPTED)) == (len(ENTRIES) - len(ACCEPTED), 11)
     reasons = {entry["reason"] for entry in REFUSED} | {entry.get("reason_over_http", "") for entry in REFUSED}
     times = {f"{name}_{fault}" for name in ("iat", "exp", "nbf") for fault in ("missing", "malformed")}

@@ -107,7 +107,8 @@ def test_no_invalid_vector_is_accepted(file: str) -> None:
     assert counts == COUNTS[file]
 
 
-def test_a_valid_vector_is_refused_for_a_listed_reason_only() -> None:
+def test_refused_though_valid() -> None:
+    """A valid vector is refused only for a reason that is listed."""
     results = {
         vector.id: reason for file in (SIGNATURES, KEYS, MIXED) for vector, reason in run(file).items() if vector.valid
     }
@@ -122,7 +123,8 @@ def test_a_valid_vector_is_refused_for_a_listed_reason_only() -> None:
     }
 
 
-def test_what_only_the_key_gives_away_is_refused_for_the_key() -> None:
+def test_refused_for_the_key() -> None:
+    """What only its key gives away is refused for the key."""
     reasons = {vector.id: reason for file in (SIGNATURES, KEYS, MIXED) for vector, reason in run(file).items()}
     expected = {
         (SIGNATURES, 353): "key_use",
@@ -136,7 +138,8 @@ def test_what_only_the_key_gives_away_is_refused_for_the_key() -> None:
     assert {one: reasons[one] for one in expected} == expected
 
 
-def test_what_a_key_set_leaves_out_would_be_refused_alone_for_its_fault() -> None:
+def test_left_out_of_a_key_set() -> None:
+    """A key that a set leaves out would be refused alone, for its fault."""
     faults = {}
     for vector in read(KEYS):
         members = vector.key["keys"]
@@ -158,14 +161,16 @@ def test_what_a_key_set_leaves_out_would_be_refused_alone_for_its_fault() -> Non
     }
 
 
-def test_the_errata_are_what_they_are_said_to_be() -> None:
+def test_errata() -> None:
+    """The vectors listed as errata are what the list says."""
     texts = {vector.id: vector.text for vector in read(SIGNATURES)}
     assert texts[SIGNATURES, 367] == texts[SIGNATURES, 370] == texts[SIGNATURES, 357]
     assert "?" in str(texts[SIGNATURES, 372])
     assert "?" in str(texts[SIGNATURES, 373])
 
 
-def test_every_reason_for_a_refused_signature_is_a_fixed_word() -> None:
+def test_reasons_are_fixed_words() -> None:
+    """Every reason for a refused signature is a fixed word."""
     found = Counter(reason for vector, reason in run(SIGNATURES).items() if reason)
     assert set(found) <= {
         "alg_wrong", "base64_malformed", "base64_not_canonical", "header_not_json", "key_algorithm", "key_in_header", "key_ops",
