@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from tests.edge_function import Door
 from tests.parts import Parts, parts_in
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("tests.races")
 from tests.races.summary import pytest_terminal_summary  # noqa: E402, F401  after the line above
+
+settings.register_profile("steady", derandomize=True, deadline=None)  # the same examples on every machine, however busy
+settings.load_profile("steady")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "")  # noqa: S104  to be compared with, not bound
 

@@ -54,7 +54,7 @@ def header_sets(draw: st.DrawFn) -> Headers:
     return found
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(header_sets())
 def test_other_headers_keep_order_and_values(headers: Headers) -> None:
     """All headers go on unchanged and in order, except those that never may."""
@@ -69,7 +69,7 @@ def test_other_headers_keep_order_and_values(headers: Headers) -> None:
     }
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(header_sets())
 def test_beta_flags_keep_their_order(headers: Headers) -> None:
     """The flags of `anthropic-beta` go on in order, without the OAuth flag."""
@@ -83,7 +83,7 @@ def test_beta_flags_keep_their_order(headers: Headers) -> None:
     assert [flag for flag in found if flag] == [flag for flag in left if flag]
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(header_sets())
 def test_forwarding_is_idempotent(headers: Headers) -> None:
     """Headers that were forwarded would be forwarded again unchanged."""

@@ -23,7 +23,7 @@ def refused(query: str, token_parameter: str) -> Refusal:
     return caught.value
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.booleans(), _PIECES, _TOKENS)))
 def test_token_is_removed(found: list[tuple[bool, str, str]]) -> None:
     """The token is removed and the rest of the query stays as it was."""
@@ -33,7 +33,7 @@ def test_token_is_removed(found: list[tuple[bool, str, str]]) -> None:
     assert TOKEN not in left
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(_PIECES).map("&".join))
 def test_query_without_token_parameter(query: str) -> None:
     """A query is untouched where the provider takes no token in it."""

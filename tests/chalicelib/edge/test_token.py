@@ -18,7 +18,7 @@ def headers(*pairs: tuple[str, str]) -> Headers:
     return found
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(TOKEN_HEADERS), _PREFIXES, st.booleans()), min_size=1))
 def test_one_token(sent: list[tuple[str, str, bool]]) -> None:
     """One token is found in any header, however often it is there."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import settings
 from msgspec import Meta, Struct
 
 from chalicelib.policy.faults import ABSENT, FAULTY, Absent, Description, Faulty, InvalidPolicyError
 from chalicelib.policy.reader import Faults
 from chalicelib.policy.shapes import shape_of
 from chalicelib.policy.yaml_parser import parse_yaml
-
-STEADY = settings(derandomize=True, deadline=None)  # the same examples on every machine, however busy
 
 
 class Leaf(Struct, frozen=True, forbid_unknown_fields=True):

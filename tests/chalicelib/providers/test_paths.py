@@ -117,7 +117,7 @@ def outcome_of(uri: str) -> tuple[str, str] | Refusal:
         return refusal
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(URIS)
 def test_what_is_accepted_is_returned_unchanged_and_has_one_reading(uri: str) -> None:
     outcome = outcome_of(uri)
@@ -129,7 +129,7 @@ def test_what_is_accepted_is_returned_unchanged_and_has_one_reading(uri: str) ->
     assert is_stable(uri)
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.text("ab7._-", min_size=1, max_size=6).filter(lambda one: not one.endswith(".")), min_size=2))
 def test_every_plain_path_is_accepted(segments: list[str]) -> None:
     uri = "/" + "/".join(segments)

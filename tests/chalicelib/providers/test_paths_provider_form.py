@@ -72,7 +72,7 @@ def test_a_path_that_maps_twice_is_refused(provider: str, path: str) -> None:
     assert (caught.value.reason, caught.value.status) == ("path_ambiguous", 400)
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(PROVIDERS)), URIS)
 def test_what_is_sent_on_is_stable_and_is_its_own_form(provider: str, uri: str) -> None:
     outcome = outcome_of(uri)

@@ -5,7 +5,7 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.tokens import jws
@@ -21,8 +21,6 @@ NOW = 1_800_000_000
 LIFETIME = 3600
 EXPECTED = Expected("https://issuer.example", "keybroker", LIFETIME, tokens.SUBJECT_TYPES)
 CLAIMS = {"iss": "https://issuer.example", "aud": "keybroker", "sub": "s", "iat": NOW, "exp": NOW + 300}
-
-REPRODUCIBLE = settings(derandomize=True, deadline=None)
 
 
 def rsa_key() -> Key:
@@ -85,7 +83,6 @@ def test_longest_lifetime() -> None:
 SECONDS = st.integers(-2 * LIFETIME, 2 * LIFETIME)
 
 
-@REPRODUCIBLE
 @given(iat=SECONDS, nbf=st.none() | SECONDS, exp=SECONDS)
 @example(iat=LEEWAY, nbf=LEEWAY, exp=LEEWAY + LIFETIME)
 @example(iat=-LIFETIME - LEEWAY + 1, nbf=None, exp=-LEEWAY + 1)
@@ -96,7 +93,6 @@ def test_window(iat: int, nbf: int | None, exp: int) -> None:
     assert (outcome(claims) == "accepted") == (begun and exp > -LEEWAY and 0 < exp - iat <= LIFETIME)
 
 
-@REPRODUCIBLE
 @given(
     st.sampled_from(["iat", "exp", "nbf"]), st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | st.text()
 )
@@ -107,7 +103,6 @@ def test_times_are_integers(name: str, value: object) -> None:
     assert outcome({**CLAIMS, name: value}) == f"{name}_malformed"
 
 
-@REPRODUCIBLE
 @given(
     st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()) | st.dictionaries(st.text(), st.text())
 )
@@ -164,7 +159,6 @@ GOOD = {key.kid: forge.token(key, CLAIMS) for key in (rsa_key(), ec_key())}
 CHARACTERS = st.sampled_from(ALPHABET + ".=+/ \n\r\t\0é") | st.characters()
 
 
-@REPRODUCIBLE
 @given(st.sampled_from([rsa_key(), ec_key()]), st.data())
 def test_one_character_changed(key: Key, data: st.DataObject) -> None:
     """No text that differs in one character is accepted."""

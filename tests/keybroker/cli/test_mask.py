@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keybroker.cli.mask import MASK, Mask
@@ -13,7 +13,6 @@ def masked(chunks: list[bytes], *secrets: bytes) -> bytes:
     return b"".join(map(mask.feed, chunks)) + mask.end()
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.lists(st.sampled_from([SECRET, b"e", b"eyJ", b"\n", b"text ", b"\xff", b"ey"])), st.data())
 def test_a_secret_is_masked_across_reads(parts: list[bytes], data: st.DataObject) -> None:
     """A secret is masked wherever the stream is cut."""
@@ -23,7 +22,6 @@ def test_a_secret_is_masked_across_reads(parts: list[bytes], data: st.DataObject
     assert masked(chunks, SECRET) == whole.replace(SECRET, MASK)
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.binary(max_size=200), st.integers(1, 7))
 def test_other_text_is_unchanged(text: bytes, size: int) -> None:
     """Text without secrets passes unchanged."""

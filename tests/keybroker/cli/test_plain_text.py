@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import unicodedata
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keybroker.cli.plain_text import plain, width
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.text())
 def test_no_control_character_is_left(text: str) -> None:
     """No control character and no line break is left."""

@@ -4,7 +4,7 @@ import io
 from email.message import Message
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keybroker.cli.request_body import KEPT, Body, MalformedBodyError, read
@@ -17,7 +17,6 @@ def body(content: bytes, *headers: tuple[str, str]) -> Body:
     return read(message, io.BufferedReader(io.BytesIO(content)))
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5))
 def test_chunks_are_read_to_the_last_one(chunks: list[bytes]) -> None:
     """A chunked body is read up to its last chunk."""

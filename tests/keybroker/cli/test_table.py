@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keybroker.cli.plain_text import width
@@ -26,7 +26,6 @@ def test_a_narrow_terminal_gets_records() -> None:
     assert table(HEADINGS, ROWS, 26)[0].startswith("NAME")
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1), st.integers(1, 120))
 def test_no_table_is_too_wide(rows: list[tuple[str, str]], columns: int) -> None:
     """No table is wider than the terminal, and no cell is lost."""
