@@ -13,6 +13,7 @@ from chalicelib.errors import Refusal
 from chalicelib.patterns import covered
 from chalicelib.policy.grants import Difference, Grant, choose, differences, narrow
 from chalicelib.quota import Limit
+from tests.refused import refused
 
 CLAIMS = {"repository_id": "1234", "ref": "refs/heads/main", "event_name": "push"}
 
@@ -31,10 +32,8 @@ def grant(name: str = "app", **more: Any) -> Grant:  # noqa: ANN401  Grant's fie
     return Grant(name=name, **fields)
 
 
-def refused(*grants: Grant, **claims: object) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        choose(grants, {**CLAIMS, **claims}, (), "openai")
-    return caught.value
+def not_chosen(*grants: Grant, **claims: object) -> Refusal:
+    return refused(lambda: choose(grants, {**CLAIMS, **claims}, (), "openai"))
 
 
 # Storing
@@ -68,7 +67,7 @@ def test_the_one_grant_that_admits_is_chosen() -> None:
 
 def test_several_grants_are_named() -> None:
     """Where several grants admit the claims, none is chosen and all are named."""
-    refusal = refused(grant("b"), grant("a"))
+    refusal = not_chosen(grant("b"), grant("a"))
     assert (refusal.reason, refusal.error, refusal.status) == ("several_grants", "invalid_request", 400)
     assert "(a, b)" in refusal.description
 
@@ -76,7 +75,7 @@ def test_several_grants_are_named() -> None:
 def test_no_grant_names_the_nearest() -> None:
     """A refusal names the nearest grant and the caller's own values."""
     far = grant("far", claims=((("repository_id",), ("5",)), (("ref",), ("refs/heads/secret-plan",))))
-    refusal = refused(far, grant("near"), ref="refs/heads/next")
+    refusal = not_chosen(far, grant("near"), ref="refs/heads/next")
     assert (refusal.reason, refusal.error, refusal.status) == ("no_grant", "invalid_target", 400)
     assert refusal.description == (
         "no grant admits this identity for 'openai'; nearest is 'near', where your claim 'ref' is 'refs/heads/next'"
@@ -86,20 +85,20 @@ def test_no_grant_names_the_nearest() -> None:
 def test_nothing_that_a_grant_wants_is_told_to_a_caller() -> None:
     """A caller never learns what a grant asks for."""
     secret = grant(claims=((("ref",), ("refs/heads/secret-plan",)), (("environment",), ("hidden", "*"))))
-    refusal = refused(secret)
+    refusal = not_chosen(secret)
     assert "secret" not in refusal.description
     assert "hidden" not in refusal.description
 
 
 def test_without_any_grant_nothing_is_named() -> None:
     """Without any grant for the key, the refusal names none."""
-    assert refused().description == "no grant admits this identity for 'openai'"
+    assert not_chosen().description == "no grant admits this identity for 'openai'"
 
 
 def test_at_most_three_differences() -> None:
     """At most three differences are told, and long values are cut."""
     many = grant(claims=tuple(((f"c{number}",), ("x",)) for number in range(9)))
-    told = refused(many, c0="y" * 5_000).description
+    told = not_chosen(many, c0="y" * 5_000).description
     assert told.count("your claim") == 3
     assert len(told) < 600
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,22 +12,16 @@ import pytest
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Edge
 from chalicelib.edge.call import Call
-from chalicelib.errors import Refusal
 from chalicelib.tokens import jws, signature_cache
 from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.signature_cache import SignatureCache
 from local.signing_key_file import SigningKey
-from tests.parts import NOW, SUB, Parts, claims_of, grant, parts_in
+from tests.parts import NOW, SUB, Parts, claims_of, grant
+from tests.refused import refused
 
 Admit = Callable[..., None]
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -55,9 +49,7 @@ def admit(edge: Edge, token: str, now: int = NOW, key: str = "openai") -> None:
 
 
 def reason(edge: Edge, token: str, now: int = NOW, key: str = "openai") -> str:
-    with pytest.raises(Refusal) as caught:
-        admit(edge, token, now, key)
-    return caught.value.reason
+    return refused(lambda: admit(edge, token, now, key)).reason
 
 
 def test_verified_once(parts: Parts, edge: Edge, verified: list[str]) -> None:
