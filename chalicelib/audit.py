@@ -24,30 +24,40 @@ PAGE_DEFAULT = 50
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One decision. Never holds a token or a key: `jti` is an issued token's id, `expires` its `exp`. at: epoch seconds.
-
-    reason: why not, a fixed word. actor: the administrator, for what administrators do. claims: the verified claims
-    of the subject token. detail: what else matters, e.g. a revocation's own reason.
-    """
+    """One decision. It never holds a token or a provider key. Text is "" where it does not apply."""
 
     id: str
     at: int
+    """Epoch seconds."""
     kind: str
+    """One of KINDS."""
     request_id: str
+    """The `x-request-id` of the answer."""
     principal: str = ""
+    """The `sub`."""
     principal_name: str = ""
+    """The principal's name, for people."""
     issuer: str = ""
+    """The URL of the issuer that vouched for the principal, or `aws`."""
     key: str = ""
+    """The key's name."""
     grant: str = ""
+    """The grant's name."""
     jti: str = ""
+    """The id of the token that was issued or revoked."""
     expires: int = 0
+    """The `exp` of the token that was issued."""
     reason: str = ""
+    """Why it was refused, a fixed word."""
     actor: str = ""
+    """The administrator, or the holder who revoked a token."""
     claims: Mapping[str, object] = field(default_factory=dict)
+    """The verified claims of the subject token."""
     detail: Mapping[str, str] = field(default_factory=dict)
+    """What else matters, such as the reason of a revocation."""
 
     def __post_init__(self) -> None:
-        """Refuse a kind that readers do not know, so that no record is dropped silently later."""
+        """Refuse an unknown kind, which readers would drop silently."""
         if self.kind not in KINDS:
             raise ValueError(f"not an audit kind: {self.kind}")
 
@@ -57,7 +67,7 @@ class Event:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Event:
-        """Read the stored form back; raises TypeError on a member that is missing or unknown."""
+        """Read the stored form back; raises TypeError for a missing or unknown member."""
         return cls(**stored)
 
 
@@ -66,20 +76,25 @@ FILTERS = ("request_id", "principal", "grant", "key", "kind")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for. equals: exact values of FILTERS; since, until: epoch seconds; after: a cursor, "" to start."""
+    """Which events to return."""
 
     equals: Mapping[str, str] = field(default_factory=dict)
+    """Exact values, by a name of FILTERS."""
     since: int = 0
+    """Epoch seconds, inclusive."""
     until: int = 2**53
+    """Epoch seconds, exclusive."""
     after: str = ""
+    """The cursor of the page before; "" for the first page."""
     limit: int = PAGE_DEFAULT
+    """Events on a page, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """Events, newest first, and the cursor of the next page ("" at the end).
 
-    A page may hold fewer than were asked for, or none, and have a next one: what it looked through was bounded.
+    A page may hold fewer than were asked for, or none, and still have a next one: each reads a bounded number of events.
     """
 
     events: tuple[Event, ...]
@@ -87,10 +102,10 @@ class Page:
 
 
 class Audit(Protocol):
-    """Where events are kept. What happens elsewhere in a transaction is written there, with its event."""
+    """Where events are kept. An event that belongs to another write is written in that write's transaction."""
 
     def record(self, event: Event) -> None:
-        """Write one event alone (a refusal); raises Unavailable, and then the refusal is a 503."""
+        """Write an event by itself (a refusal); raises Unavailable, and then the refusal becomes a 503."""
 
     def page(self, query: Query) -> Page:
-        """Return events; raises Unavailable, or ValueError for a cursor that is not one of ours."""
+        """Return events; raises Unavailable, or ValueError for an unknown filter or a malformed cursor."""

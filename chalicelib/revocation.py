@@ -1,4 +1,4 @@
-"""Taking it back: what can be stopped, by blocks and epochs."""
+"""Revocation: what can be revoked, by a block for as long as it is in force and by an epoch for good."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ MUST_EXIST = frozenset({"issuer", "key", "grant"})
 The others are revoked unseen: a principal or a token may be about to call for the first time.
 """
 HOLDER = "holder-"
-"""How the ids begin of revocations that a token's holder makes."""
+"""Prefix of the ids of revocations that a token's holder makes."""
 TOKEN_REVOCATION_KEPT = 86400
-"""Seconds that the revocation of a token is kept. A token lives an hour at most, and nothing brings its id back."""
+"""Seconds that the revocation of a token is kept. A token lives an hour at most, and its id is never used again."""
 
 
 class RevocationTarget(NamedTuple):
-    """Something that can be stopped. id: `*` for everything, a URL, a name, a `sub` or a `jti`."""
+    """What a revocation names."""
 
     scope: str
+    """One of SCOPES."""
     id: str
+    """`*` for everything, an issuer's URL, a key's or grant's name, a principal's `sub`, a token's `jti`."""
 
 
 EVERYTHING = RevocationTarget("everything", "*")
@@ -48,17 +50,26 @@ class RevocationState(NamedTuple):
 
 
 class Revocation(NamedTuple):
-    """One act of taking back. at, until, lifted_at: epoch seconds."""
+    """One revocation, and how it ended. Times are epoch seconds."""
 
     id: str
+    """Unique; the same request sent again has the same."""
     scope: str
+    """One of SCOPES."""
     target: str
+    """What was revoked: the target's id."""
     reason: str
+    """Why, in the author's words."""
     author: str
+    """The administrator, or the `sub` of the token's holder."""
     at: int
+    """When it was made."""
     until: int | None = None
+    """When its block ends by itself; None if it does not."""
     lifted_at: int | None = None
+    """When it was restored; None if it was not."""
     lifted_by: str | None = None
+    """The administrator who restored it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""
@@ -66,15 +77,15 @@ class Revocation(NamedTuple):
 
     @classmethod
     def by_holder(cls, jti: str, sub: str, now: int) -> Revocation:
-        """Return what a token's holder makes of it: one, however often it asks."""
-        return cls(HOLDER + jti, "token", jti, "taken back by its holder", sub, now)
+        """Return the revocation of a token by its holder; the same one however often it is asked for."""
+        return cls(HOLDER + jti, "token", jti, "revoked by its holder", sub, now)
 
     def in_force(self, now: int) -> bool:
-        """Whether its block still is, at `now`."""
+        """Whether its block is in force at `now`."""
         return self.lifted_at is None and (self.until is None or now < self.until)
 
     def same_request(self, other: Revocation) -> bool:
-        """Whether both ask for the same: what a repeated request has to, to be one."""
+        """Whether both ask for the same, so that one may be the other sent again."""
         mine, theirs = ((one.scope, one.target, one.reason, one.author, one.until) for one in (self, other))
         return mine == theirs
 
@@ -87,13 +98,13 @@ class RevocationPage(NamedTuple):
 
     @classmethod
     def from_newest(cls, found: Sequence[Revocation], limit: int) -> RevocationPage:
-        """Return the page of what was found, newest first, one more than `limit` if there are more."""
+        """Return a page. found: newest first, one more than `limit` if there is a next page."""
         shown = tuple(found[:limit])
         return cls(shown, f"{shown[-1].at}#{shown[-1].id}" if len(found) > limit else "")
 
 
 def read_cursor(cursor: str) -> tuple[int, str]:
-    """Return the time and id that a page's revocations are below; raises ValueError for a cursor that is none of ours."""
+    """Return the time and id that a page's revocations come before; raises ValueError for a malformed cursor."""
     if not cursor:
         return 2**53, ""
     at, mark, last = cursor.partition("#")
@@ -103,7 +114,7 @@ def read_cursor(cursor: str) -> tuple[int, str]:
 
 
 def detail(revocation: Revocation) -> dict[str, str]:
-    """Return what the audit says of a revocation, when it is made and when it is lifted."""
+    """Return what the audit says of a revocation, when it is made and when it is restored."""
     return {
         "revocation": revocation.id,
         "scope": revocation.scope,
@@ -116,7 +127,7 @@ class Revocations(Protocol):
     """Where revocations are put in force."""
 
     def revoke(self, revocation: Revocation, event: Event) -> Revocation:
-        """Block the thing and raise its epoch by one, with the audit event, in one transaction.
+        """Block the target and raise its epoch by one, with the audit event, in one transaction.
 
         When it returns, the revocation is in force. If one of this id was made before, nothing changes, and that one is
         returned. Raises NoSuchTarget for an issuer, key or grant that never was; Unavailable: it may not be in
@@ -126,14 +137,15 @@ class Revocations(Protocol):
     def restore(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
         """End one revocation's block and keep the epoch, with the audit event, in one transaction; None if unknown.
 
-        The event's time is the time of lifting; what was revoked is added to it. Lifting twice changes nothing. Raises Unavailable: nothing was lifted.
+        The event's time is when it was restored; what was revoked is added to it. Restoring twice changes nothing.
+        Raises Unavailable: nothing was restored.
         """
 
     def revocations(self, scope: str, after: str, limit: int) -> RevocationPage:
         """Return revocations of one scope, or of every scope but `token` for "", newest first.
 
-        Tokens are taken back by their holders in numbers, and the records of that are kept for a day. Raises Unavailable;
-        ValueError for a cursor that is not one of ours.
+        Holders revoke tokens in large numbers, so those are listed by name only. Raises Unavailable; ValueError for a
+        malformed cursor.
         """
 
     def revocation(self, revocation_id: str) -> Revocation | None:

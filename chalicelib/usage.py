@@ -15,24 +15,28 @@ RECENT_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What one principal did under one grant in one window. grant, key: "" for tokens refused before there was one.
-
-    tokens, calls: how many were issued and admitted. refused_tokens, refused_calls: how many were not, by reason.
-    name: the principal's, for people. last_seen: epoch seconds, to the minute.
-    """
+    """What one principal did under one grant in one window."""
 
     principal: str
     grant: str
+    """"" for tokens that were refused before a grant was chosen."""
     key: str = ""
+    """The name of the grant's key; "" as for the grant."""
     name: str = ""
+    """The principal's name, for people."""
     tokens: int = 0
+    """Tokens issued."""
     calls: int = 0
+    """Calls admitted."""
     refused_tokens: Mapping[str, int] = field(default_factory=dict)
+    """Tokens refused, by reason."""
     refused_calls: Mapping[str, int] = field(default_factory=dict)
+    """Calls refused, by reason."""
     last_seen: int = 0
+    """Epoch seconds, to the minute."""
 
     def cursor_key(self) -> str:
-        """Return where it stands among the others: a cursor."""
+        """Return the cursor of the page that begins after it."""
         return cursor_key(self.principal, self.grant)
 
     def to_json(self) -> dict[str, Any]:
@@ -42,25 +46,29 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """Which window, and whose. window: one of WINDOWS. start: when it began, epoch seconds.
-
-    principal, grant, key: exact, "" for any. after: a cursor, "" to start.
-    """
+    """Whose usage, of which window."""
 
     window: str
+    """One of WINDOWS."""
     start: int
+    """When the window began, in epoch seconds."""
     principal: str = ""
+    """A `sub`, exactly; "" for any."""
     grant: str = ""
+    """A grant's name, exactly; "" for any."""
     key: str = ""
+    """A key's name, exactly; "" for any."""
     after: str = ""
+    """The cursor of the page before; "" for the first page."""
     limit: int = PAGE_DEFAULT
+    """Uses on a page, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsagePage:
     """Uses, by principal and grant, and the cursor of the next page ("" at the end).
 
-    A page may hold fewer than were asked for, or none, and have a next one: what it looked through was bounded.
+    A page may hold fewer than were asked for, or none, and still have a next one: each reads a bounded number of rows.
     """
 
     uses: tuple[Use, ...]
@@ -71,9 +79,9 @@ class Usage(Protocol):
     """Where counters are read. Methods raise Unavailable. What is read may be some seconds old."""
 
     def uses(self, query: UsageQuery) -> UsagePage:
-        """Return who did anything in a window; raises ValueError for a cursor that is not one of ours.
+        """Return the usage of a window; raises ValueError for a malformed cursor.
 
-        The calls of all callers of a grant together (`quota.EVERYBODY`) are nobody's, and left out.
+        The counters of all callers of a grant together (`quota.EVERYBODY`) are left out.
         """
 
     def recent_calls(self, pairs: Collection[tuple[str, str]], now: int) -> Mapping[tuple[str, str], int]:

@@ -16,13 +16,13 @@ from local.errors import ProviderKeyMissing
 
 _FIELDS = ("origin", "header", "prefix", "value")
 _Stored = dict[str, dict[str, dict[str, str]]]
-"""By name and version, the oldest first."""
+"""Fields of a version, by key name and version, the oldest first."""
 
 
 class ProviderKeyFile:
     """`chalicelib.providers.keys.ProviderKeys` and `ProviderKeyStore` over a file.
 
-    A version that was read once is remembered, for it cannot change.
+    A version that was read is cached, since it never changes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,16 +45,16 @@ class ProviderKeyFile:
             stored.setdefault(name, {})[key.version] = kept
 
     def origins(self) -> frozenset[str]:
-        """Return where any version of any key goes; raises Unavailable if the file is no use. No file, no origins."""
+        """Return the origins of all versions of all keys, none without a file; raises Unavailable for an unusable file."""
         if not self._path.exists():
             return frozenset()
         with self._changing() as stored:
             return frozenset(one["origin"] for versions in stored.values() for one in versions.values())
 
     def keep_only(self, versions: Mapping[str, str], *, practice: bool) -> None:
-        """Forget every other version of these keys, by name; and, unless we practise, every practice key.
+        """Delete all but these versions, by key name; without the practice provider, delete practice keys too.
 
-        For a start, when nobody else sets keys.
+        Only for start-up, when no keys are being set.
         """
         with self._changing() as stored:
             for name in versions.keys() & stored.keys():
@@ -76,21 +76,21 @@ class ProviderKeyFile:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[_Stored]:
-        """Give what is stored, to be changed and stored again, to one process at a time."""
+        """Yield what is stored, to be changed and stored again, to one process at a time."""
         try:
             with open(self._path.with_suffix(".lock"), "a", opener=_private) as lock:
-                # Two administrators who set two keys at once would each write back what the other has replaced.
+                # Otherwise two administrators who set keys at the same time would overwrite each other's.
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 stored: _Stored = json.loads(secret_file.read(self._path)) if self._path.exists() else {}
                 yield stored
                 secret_file.write(self._path, json.dumps(stored))
         except (OSError, ValueError, TypeError, AttributeError):
-            # SECURITY: no cause, for a JSON error holds the whole text (test_a_file_that_is_no_use_is_not_written_over).
+            # SECURITY: no cause, since a JSON error holds the whole text (test_a_file_that_is_no_use_is_not_written_over).
             raise ProviderKeysUnwritable from None
 
 
 def is_practice(origin: str) -> bool:
-    """Whether an origin is a practice provider's: nobody else is reached unencrypted, and on this machine."""
+    """Whether an origin is the practice provider's, the only one reached without TLS, and on this machine."""
     return origin.startswith("http://localhost:")
 
 

@@ -1,4 +1,4 @@
-"""Files that only their owner may read: made whole or not at all, refused when others could read them."""
+"""Files that only their owner may read: written atomically, and refused if others could read them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SIZE_LIMIT = 1024 * 1024
 def read(path: Path) -> str:
     """Return the file's text; raises Unavailable if it is missing, too large, or readable by others."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody to write
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would block until it has a writer
         try:
             status = os.fstat(handle)
-            # SECURITY: a key that others on the machine can read is no secret (test_secret_file.py).
+            # SECURITY: a key that other users of the machine can read is not a secret (test_secret_file.py).
             if stat.S_IMODE(status.st_mode) & 0o077 or not stat.S_ISREG(status.st_mode):
                 raise SecretFileOpenToOthers
             if status.st_size > _SIZE_LIMIT:
@@ -32,7 +32,7 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace the file in one step, mode 0600; raises Unavailable for a text that could not be read back."""
+    """Replace the file atomically, mode 0600; raises Unavailable for a text too large to be read back."""
     if len(text.encode()) > _SIZE_LIMIT:
         raise SecretFileTooLarge
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600 from the start
@@ -48,7 +48,7 @@ def write(path: Path, text: str) -> None:
 
 
 def write_once(path: Path, text: str) -> str:
-    """Write the file unless it is there, and return what it then holds; of several at once, one wins."""
+    """Create the file unless it exists, and return its text; of several writers at once, one wins."""
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -19,10 +19,10 @@ from local import secret_file
 
 
 class SigningKey:
-    """Signs issued tokens (`chalicelib.tokens.signer.Signer`), and gives the key that verifies them (`admission.SigningKeys`)."""
+    """Signs issued tokens (`chalicelib.tokens.signer.Signer`) and verifies them (`chalicelib.tokens.issued.SigningKeys`)."""
 
     def __init__(self, path: Path) -> None:
-        """Read the key; raises Unavailable if the file is missing, open to others, or no P-256 key."""
+        """Read the key; raises Unavailable if the file is missing, readable by others, or not a P-256 key."""
         try:
             key = serialization.load_pem_private_key(secret_file.read(path).encode(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
@@ -42,7 +42,7 @@ class SigningKey:
 
     @staticmethod
     def create(path: Path) -> SigningKey:
-        """Make the key unless there is one, and read it."""
+        """Create the key unless it exists, and read it."""
         pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -54,10 +54,10 @@ class SigningKey:
         return self._verifying.kid
 
     def begin(self, header: Mapping[str, str], claims: Mapping[str, object]) -> SignedToken:
-        """See `Signer.begin`; on one machine it is done at once."""
+        """See `Signer.begin`; here the signature is made at once."""
         return SignedToken(jwt.encode(dict(claims), self._key, algorithm=ISSUED_ALGORITHM, headers=dict(header)))
 
-    def find(self, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's; a file does not age
+    def find(self, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's; the key in a file never changes
         """See `SigningKeys.find`."""
         if kid != self._verifying.kid:
             raise InvalidTokenError("kid_unknown")
@@ -65,7 +65,7 @@ class SigningKey:
 
 
 class SignedToken:
-    """A signature that is there already: `chalicelib.tokens.signer.PendingSignature`."""
+    """A signature that is already made: `chalicelib.tokens.signer.PendingSignature`."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -19,9 +19,9 @@ from chalicelib.errors import StateUnavailable
 
 SHARDS = 8
 MONTHS = 25
-"""Months that a query without `since` looks back."""
+"""Months that a query without `since` goes back."""
 PAGE_SECONDS = 2.0
-"""Seconds that a page looks for events before it says where to look on."""
+"""Seconds after which a page is returned as it is, with a cursor to continue from."""
 
 
 class DynamoAudit:
@@ -52,11 +52,11 @@ class DynamoAudit:
         return {"Put": {"TableName": self._audit.ledger, "Item": item, "ConditionExpression": condition}}
 
     def page(self, query: Query) -> Page:
-        """See `Audit.page`. The cursor is a place, time and id: events before it are still to be looked at.
+        """See `Audit.page`. The cursor is a sort key, time and id: the next page has the events before it.
 
-        Past PAGE_SECONDS the page is what was found by then: filters are looked for among all events of the time.
+        Past PAGE_SECONDS the page is what was found by then, since filters are applied to all events of the period.
         """
-        if not set(query.equals) <= set(FILTERS) or (query.after and not _is_place(query.after)):
+        if not set(query.equals) <= set(FILTERS) or (query.after and not _is_cursor(query.after)):
             raise ValueError("not a filter or cursor of the audit")
         ends = time.monotonic() + PAGE_SECONDS
         before = query.after or _order(min(query.until, 2**40), "")
@@ -75,9 +75,9 @@ class DynamoAudit:
         return _page(found, "")
 
     def _look(self, month: str, before: str, query: Query) -> tuple[list[Item], str]:
-        """Look once into every shard of a month, below a place: the newest events, and down to where they are all.
+        """Query every shard of a month once: return its newest events before a sort key, and how far they are complete.
 
-        That place is "" when the month has been looked through.
+        That is a sort key, below which there may be more events; "" once the month is exhausted.
         """
         parameters: dict[str, Any] = {
             "TableName": self._audit.ledger,
@@ -93,7 +93,7 @@ class DynamoAudit:
         if query.equals:
             parameters["FilterExpression"] = " AND ".join(f"f_{name} = :{name}" for name in query.equals)
         else:
-            parameters["Limit"] = query.limit + 2  # one more than is shown, and one that may be the place itself
+            parameters["Limit"] = query.limit + 2  # one more than is shown, and one that may be at the cursor itself
         answers = run_parallel(*(functools.partial(self._query, parameters, month, shard) for shard in range(SHARDS)))
         frontier = max(
             (text(one["LastEvaluatedKey"], "sk") for one in answers if "LastEvaluatedKey" in one), default=""
@@ -123,7 +123,7 @@ def _order(at: int, event_id: str) -> str:
     return f"{at:013d}#{event_id}"
 
 
-def _is_place(cursor: str) -> bool:
+def _is_cursor(cursor: str) -> bool:
     return len(cursor) <= 200 and cursor[:13].isascii() and cursor[:13].isdecimal() and cursor[13:14] == "#"
 
 
@@ -136,7 +136,7 @@ def _month_starts(month: str) -> int:
 
 
 def _months(newest: int, since: int) -> Iterator[str]:
-    """Yield the months from one time back to another, newest first, MONTHS at most."""
+    """Yield the months between two times, newest first, MONTHS at most."""
     year, month = datetime.fromtimestamp(newest, UTC).timetuple()[:2]
     least = _month(max(since, 0))
     for _ in range(MONTHS):

@@ -1,4 +1,9 @@
-"""Clients of AWS whose every call ends in bounded time, and that never try again by themselves."""
+"""AWS clients whose calls all end within a bounded time, and that never retry by themselves.
+
+This bounds another thing than issuers/fetch.py, so there are two: there one whole exchange, from the look-up of the name
+on, runs on a thread of its own, which may be given up; here botocore's kept-open connections serve every call, threads are
+`threads.RequestThreads`, and what is bounded is an answer that drips, which botocore's own time-outs let run on for ever.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +19,25 @@ import botocore.session
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 
 CALL_SECONDS = 1.0
-"""Seconds within which an answer has to be complete, from when it begins to be waited for; half of them to connect."""
+"""Seconds within which an answer must be complete, counted from the end of the request; half as many to connect."""
 
 CONNECTIONS = 32
-"""Requests under way at once at most."""
+"""Requests in flight at once, at most."""
 
 
 def make(service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  the client of any service
-    """Return a client. endpoint: where AWS is, if it is not AWS itself.
+    """Return a client. endpoint: of an AWS emulator, None for AWS itself.
 
-    Counters must not be added to twice, and a retry behind our back could do that. What is left out below is half of
-    what botocore's own work costs that is not its HTTP (docs/performance.md).
+    There are no retries, since one could add to a counter twice. What is switched off below saves half of the time that
+    botocore spends on anything but HTTP (docs/performance.md).
     """
     bounds = botocore.config.Config(
         connect_timeout=CALL_SECONDS / 2,
         read_timeout=CALL_SECONDS,
         retries={"total_max_attempts": 1},
         max_pool_connections=CONNECTIONS,
-        user_agent="keybroker",  # else it is put together anew, twice a call
-        parameter_validation=False,  # mypy has checked what we send, and AWS does
+        user_agent="keybroker",  # otherwise it is built again, twice per call
+        parameter_validation=False,  # mypy checks what we send, and so does AWS
         account_id_endpoint_mode="disabled",  # the region's own address
     )
     client: Any = _session().create_client(service, region_name=region, endpoint_url=endpoint, config=bounds)
@@ -42,12 +47,12 @@ def make(service: str, region: str, endpoint: str | None = None) -> Any:  # noqa
 
 @functools.cache
 def _session() -> Any:  # noqa: ANN401  botocore's own has no types
-    """Return the one session, for each reads the list of all endpoints anew."""
+    """Return the one session: each new one reads the list of all endpoints again."""
     return botocore.session.get_session()
 
 
 class _Within(io.RawIOBase):
-    """What a socket brings until some time (monotonic): its own time-out starts anew with every byte."""
+    """A socket's bytes until a deadline (monotonic): a socket's own time-out starts again with every byte."""
 
     def __init__(self, source: socket.socket, raw: io.RawIOBase, ends: float) -> None:
         self._socket, self._raw, self._ends = source, raw, ends

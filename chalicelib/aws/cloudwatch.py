@@ -1,8 +1,8 @@
 """The broker's log lines and metrics as CloudWatch reads them: JSON, and its embedded metric format, by Powertools.
 
-One line for each token issued and each refusal, and with it one metric, `Answers` of the namespace `Keybroker`, by
-`outcome` (issued, refused, failed) and by `outcome`, `key` and `reason`: fixed words and the policy's own names, so that
-nobody outside can make new ones. The request id of the answer is the line's `correlation_id`.
+One line for each token issued and each refusal, with one metric, `Answers` in the namespace `Keybroker`, by `outcome`
+(issued, refused, failed) and by `outcome`, `key` and `reason`. These are fixed words and names from the policy, so that
+callers cannot create new metrics. The request id of the answer is the line's `correlation_id`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 NAMESPACE = "Keybroker"
 NONE = "none"
-"""The key of what was refused before there was a grant, for until then its name is whatever the caller sent."""
+"""The key of a request refused before a grant was chosen: until then its name is only what the caller sent."""
 
 _LOG = logging.getLogger("keybroker")  # app.py's
 
 
 def start(door: str) -> None:
-    """Take over the broker's log. door: `public` or `admin`."""
+    """Send the broker's log to CloudWatch. door: `public` or `admin`."""
     _LOG.handlers = [_Lines(f"keybroker-{door}")]
     _LOG.propagate = False  # or Lambda's own handler would write each line again
     _LOG.setLevel(logging.INFO)
 
 
 class _Lines(logging.Handler):
-    """Writes the doors' lines. Powertools is imported for the first of them: until then a cold start does without."""
+    """Writes the doors' lines. Powertools is imported with the first of them, which keeps cold starts short."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -72,17 +72,17 @@ def _formatter(service: str) -> logging.Formatter:
 
 
 class LoggedLedger:
-    """`chalicelib.exchange.ledger.Ledger` that says what was issued, once that is written."""
+    """A `chalicelib.exchange.ledger.Ledger` that logs each token once its issuance is written."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def find(self, wanted: StateQuery) -> ExchangeState:
+    def find(self, query: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
-        return self._ledger.find(wanted)
+        return self._ledger.find(query)
 
     def record(self, event: Event) -> None:
-        """See `Ledger.record`. A refusal's line is the door's."""
+        """See `Ledger.record`. Refusals are logged by the door."""
         self._ledger.record(event)
 
     def page(self, query: Query) -> Page:

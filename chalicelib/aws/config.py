@@ -16,28 +16,31 @@ from chalicelib.edge.admission import Edge
 from chalicelib.errors import NotConfigured
 
 EDGE_FILE = "keybroker-edge.json"
-"""Lies beside edge.py in the edge's zip, for Lambda@Edge has no environment variables."""
+"""The file beside edge.py in the edge's zip: Lambda@Edge has no environment variables."""
 _BAKED = Path(__file__).resolve().parents[2] / EDGE_FILE
 
 
 class EdgeConfig(NamedTuple):
-    """What is baked into the edge's zip. Nothing that must change within seconds: a new zip takes minutes everywhere.
-
-    region: of the tables. control, counters: their names. secrets_region, secrets_prefix: where the provider keys are;
-    a key's secret is `<prefix>/<name>`. issuer: the broker's URL, the `iss` of its tokens. edge_url: the edge's own.
-    """
+    """What is baked into the edge's zip: nothing that must change within seconds, since a new zip takes minutes to deploy."""
 
     region: str
+    """The tables' region."""
     control: str
+    """The name of the table `control`."""
     counters: str
+    """The name of the table `counters`."""
     secrets_region: str
+    """The region of the provider keys' secrets."""
     secrets_prefix: str
+    """A key's secret is `<prefix>/<name>`."""
     issuer: str
+    """The broker's URL, the `iss` of its tokens."""
     edge_url: str
+    """The edge's own URL."""
 
     @classmethod
     def parse(cls, text: str) -> EdgeConfig:
-        """Read it; raises ValueError that says what is wrong. Every member has to be there, and no other."""
+        """Read it from JSON; raises ValueError for a member that is missing, unknown or malformed."""
         found = json.loads(text)
         if not isinstance(found, dict) or found.keys() != set(cls._fields):
             raise ValueError(f"a JSON object with the members {', '.join(sorted(cls._fields))} and no others")
@@ -50,28 +53,32 @@ class EdgeConfig(NamedTuple):
 
 
 class BrokerConfig(NamedTuple):
-    """What a function of the broker is told by environment variables: each is `KEYBROKER_` and the name, in capitals.
-
-    door: `public` or `admin`. control, ledger: names of tables. Of the public door alone, else "": url, the `iss` of its
-    tokens; edge_url, where they are used; signing_key, the ARN of the KMS key that signs them. Of the administrators'
-    alone: counters, a table's name; secrets_prefix, of the provider keys' secrets; secrets_key, what encrypts those.
-    region: of all of these (`AWS_REGION`, which Lambda sets).
-    """
+    """What the broker's functions read from environment variables: `KEYBROKER_` and the field's name in capitals."""
 
     door: str
+    """`public` or `admin`."""
     region: str
+    """The region of everything below: `AWS_REGION`, which Lambda sets."""
     control: str
+    """The name of the table `control`."""
     ledger: str
+    """The name of the table `ledger`."""
     url: str = ""
+    """The broker's URL, the `iss` of its tokens. Public door only."""
     edge_url: str = ""
+    """The edge's URL, where tokens are used. Public door only."""
     signing_key: str = ""
+    """The ARN of the KMS key that signs tokens. Public door only."""
     counters: str = ""
+    """The name of the table `counters`. Administrators' door only."""
     secrets_prefix: str = ""
+    """A provider key's secret is `<prefix>/<name>`. Administrators' door only."""
     secrets_key: str = ""
+    """The KMS key that encrypts those secrets. Administrators' door only."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> BrokerConfig:
-        """Read it; raises ValueError that says what is wrong. Nothing is guessed for what is not set."""
+        """Read it; raises ValueError for a variable that is missing or malformed. There are no defaults."""
         door = environ.get("KEYBROKER_DOOR", "")
         if door not in _OF_DOOR:
             raise ValueError(f"KEYBROKER_DOOR must be one of {', '.join(_OF_DOOR)}")
@@ -90,7 +97,7 @@ _OF_DOOR: Mapping[str, tuple[str, ...]] = {
     "public": ("url", "edge_url", "signing_key"),
     "admin": ("counters", "secrets_prefix", "secrets_key"),
 }
-"""What one door is told and the other is not."""
+"""The variables that only one door reads."""
 
 
 def _check_url(name: str, value: str) -> None:
@@ -99,13 +106,13 @@ def _check_url(name: str, value: str) -> None:
 
 
 def edge_on_aws(baked: Path = _BAKED) -> Edge:
-    """Make what the edge function needs; raises Unavailable if nothing that is any use was baked into its zip."""
+    """Return what the edge function needs; raises Unavailable if no valid configuration was baked into its zip."""
     try:
         config = EdgeConfig.parse(baked.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NotConfigured(hint=str(error)) from error
     client = dynamodb.make_client(config.region)
-    tables = dynamodb.Tables(client, config.control, config.counters, ledger="")  # none of the edge's business
+    tables = dynamodb.Tables(client, config.control, config.counters, ledger="")  # the edge does not use it
     secrets = functools.partial(clients.make, "secretsmanager", config.secrets_region)
     return Edge(
         state=DynamoEdgeState(tables),

@@ -1,6 +1,6 @@
-"""What else administrators write, in DynamoDB: keys' versions, signing keys, bound identities.
+"""What else administrators write, in DynamoDB: key versions, signing keys, bound identities.
 
-Every method is one transaction with its audit event; config, version, block and epoch are attributes of their own.
+Every method is one transaction with its audit event; config, version, blocks and epoch are separate attributes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class DynamoControl:
         return target_items.signing_keys(read_item(self._tables, target_items.key(EVERYTHING, "0")))
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
-        """Say which signing keys are live; a token signed with any other is refused."""
+        """List the live signing keys; a token signed with any other is refused from the next call on."""
         change = {
             "UpdateExpression": "SET config = :config",
             "ExpressionAttributeValues": {":config": {"S": stored.signing_keys(kids)}},
@@ -83,7 +83,7 @@ class DynamoControl:
             "ExpressionAttributeValues": {":id": {"S": unique_id}, ":now": {"N": str(event.at)}},
         }
         if transact(self._tables, [{"Update": update}, self._audit.put(event)]) is not None:
-            raise StateInconsistent  # an event of this id is there already
+            raise StateInconsistent  # there is already an event of this id
 
 
 def _info(item: Item, config: KeyConfig) -> KeyInfo:

@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 
 class CounterItem(NamedTuple):
-    """One item, `hour` or `day`. names: window -> the attribute that counts it. marks: what else it says."""
+    """One item, `hour` or `day`. names: window -> the attribute that counts it. marks: its other attributes."""
 
     key: Mapping[str, Any]
     names: Mapping[str, str]
     marks: Mapping[str, Any]
 
     def numbers(self, item: Item) -> dict[str, int]:
-        """Return what the item counts, by window."""
+        """Return the item's counts, by window."""
         return {window: number(item, name) for window, name in self.names.items()}
 
     def refused(self, item: Item, window: str) -> dict[str, int]:
-        """Return what the item counts as refused in a window, by reason."""
+        """Return the item's counts of refusals in a window, by reason."""
         mark = f"r{self.names[window]}#"
         counted = {name.removeprefix(mark): number(item, name) for name in item if name.startswith(mark)}
         return {reason: count for reason, count in counted.items() if count > 0}
 
 
 def items(counters: Iterable[Counter], event: Event | None = None) -> tuple[CounterItem, CounterItem]:
-    """Return the two items of one subject's three counters. event: of tokens, says their key and principal's name."""
+    """Return the two items of one subject's three counters. event: for tokens, whose key and principal name are noted."""
     by_window = {counter.window: counter for counter in counters}
     minute, hour, day = by_window["minute"], by_window["hour"], by_window["day"]
     in_hour = {"hour": "h", "minute": f"m{(minute.start - hour.start) // 60:02d}"}
@@ -51,8 +51,8 @@ def subjects(counters: Iterable[Counter]) -> list[tuple[Counter, ...]]:
 def key_of(what: str, grant: str, principal: str, window: str, start: int) -> dict[str, Any]:
     """Return the key of the item of an hour or a day.
 
-    A principal's tokens share a partition, so that an exchange finds them before it knows which grant it is about; its
-    calls have one for each grant, for they may be many.
+    A principal's tokens share a partition, so that an exchange finds them before it knows the grant; its calls have one
+    for each grant, since there may be many.
     """
     if what == "tokens":
         return {"pk": {"S": f"tokens#{principal}"}, "sk": {"S": f"{beginning(window, start)}{grant}"}}
@@ -60,12 +60,12 @@ def key_of(what: str, grant: str, principal: str, window: str, start: int) -> di
 
 
 def beginning(window: str, start: int) -> str:
-    """Return how the sort keys of tokens of an hour or a day begin; the grant's name follows."""
+    """Return the prefix of the sort keys of an hour's or a day's tokens; the grant's name follows."""
     return f"{window}#{start}#"
 
 
 def taken(item: Item, minute: int) -> dict[Counter, int]:
-    """Return what an item of tokens counts. minute: the start of the minute that is wanted of an hour's."""
+    """Return the counts of a token item. minute: the start of the minute to return from an hour's item."""
     window, start, grant = item["sk"]["S"].split("#")
     principal = item["pk"]["S"].removeprefix("tokens#")
     found = {Counter("tokens", grant, principal, window, int(start)): number(item, window[0])}
@@ -84,7 +84,8 @@ def _item(counter: Counter, names: Mapping[str, str], seen: int, event: Event | 
     if event is not None:
         marks |= {"key": {"S": event.key}, "name": {"S": event.principal_name}}
     if counter.what == "tokens" and counter.window == "day":
-        # The index `by_day` finds whoever did anything that day. They never change, so it is written once an item.
+        # The index `by_day` finds every principal that was active that day. The values never change, so the index is
+        # written once for each item.
         where = {"S": cursor_key(counter.principal, counter.grant)}
         marks |= {"listed": {"S": f"day#{counter.start}"}, "place": where}
     key = key_of(counter.what, counter.grant, counter.principal, counter.window, counter.start)
@@ -92,7 +93,7 @@ def _item(counter: Counter, names: Mapping[str, str], seen: int, event: Event | 
 
 
 def _update(item: CounterItem, adds: Mapping[str, int]) -> dict[str, Any]:
-    """Return the parameters of an update that adds to these attributes of an item, and sets what else it says."""
+    """Return the parameters of an update that adds to these attributes of an item, and sets its marks."""
     expression, names = _expression(tuple(adds), tuple(item.marks))
     values: dict[str, Any] = {f":a{index}": {"N": str(step)} for index, step in enumerate(adds.values())}
     values |= {f":s{index}": value for index, value in enumerate(item.marks.values())}
@@ -106,7 +107,7 @@ def _update(item: CounterItem, adds: Mapping[str, int]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=256)
 def _expression(adds: tuple[str, ...], marks: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Return an update's expression and names: the same for a minute. Nobody changes them."""
+    """Return an update's expression and names, which are the same for a minute and must not be changed."""
     adding = ", ".join(f"#{index} :a{index}" for index in range(len(adds)))
     setting = ", ".join(f"#{len(adds) + index} = :s{index}" for index in range(len(marks)))
     return f"ADD {adding} SET {setting}", {f"#{index}": name for index, name in enumerate((*adds, *marks))}
@@ -115,19 +116,19 @@ def _expression(adds: tuple[str, ...], marks: tuple[str, ...]) -> tuple[str, dic
 def add(item: CounterItem, again: str = "") -> dict[str, Any]:
     """Return the parameters of an update that adds one to every counter of an item.
 
-    again: the reason for which this one was counted as refused there; that is taken back.
+    again: the reason for which this call is counted as refused there, which is undone.
     """
     steps = dict.fromkeys(item.names.values(), 1)
     return _update(item, steps | ({f"r{name}#{again}": -1 for name in item.names.values()} if again else {}))
 
 
 def add_refused(item: CounterItem, reason: str) -> dict[str, Any]:
-    """Return the parameters of an update that counts one refused, under its reason, in every window of an item."""
+    """Return the parameters of an update that counts a refusal, under its reason, in every window of an item."""
     return _update(item, {f"r{name}#{reason}": 1 for name in item.names.values()})
 
 
 def give_back(item: CounterItem, reason: str) -> dict[str, Any]:
-    """Return the parameters of an update that counts one refused in place of one taken, unless there is none."""
+    """Return the parameters of an update that turns one admitted into one refused, if there is one to turn."""
     steps = dict.fromkeys(item.names.values(), -1) | {f"r{name}#{reason}": 1 for name in item.names.values()}
     update = _update(item, steps)
     by_name = {name: mark for mark, name in update["ExpressionAttributeNames"].items()}

@@ -1,4 +1,4 @@
-"""DynamoDB as both doors use it: the three tables, and what its answers and its errors mean here.
+"""DynamoDB: the three tables, reads and transactions within bounded time, and what its errors mean here.
 
 The items are laid out in docs/data-model.md.
 """
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ROUND_TRIP_SECONDS = clients.CALL_SECONDS
-"""Seconds that one wave of state access may take; past it the answer is 503."""
+"""Seconds that one round trip of state access may take; past it the answer is 503."""
 TRANSACTION_SECONDS = 2.0
-"""Seconds within which a transaction that met another one is tried again."""
+"""Seconds within which a transaction that conflicts with another is retried."""
 
 CONNECTIONS = clients.CONNECTIONS
-"""Requests under way at once at most."""
+"""Requests in flight at once, at most."""
 
 Item = Mapping[str, Any]
 """An item in DynamoDB's own form: name -> {"S": …} or {"N": …}."""
 
-# They outlive a frozen Lambda's sleep; each call that they make is bounded by itself.
+# Threads survive the freezing of a Lambda; each request that they make is bounded by itself.
 _THREADS = RequestThreads(CONNECTIONS)
 
 
 class Tables(NamedTuple):
-    """A client and the names of the tables: `control` is administrators', `counters` the edge's, `ledger` the broker's."""
+    """A client, and the tables' names: administrators write `control`, the edge `counters`, the broker `ledger`."""
 
     client: DynamoDBClient
     control: str
@@ -48,7 +48,7 @@ class Tables(NamedTuple):
 
 
 def make_client(region: str, endpoint: str | None = None) -> DynamoDBClient:
-    """Return a client whose every call ends within about a second, and that never retries by itself."""
+    """Return a client whose calls all end within about a second, and that never retries by itself."""
     client = clients.make("dynamodb", region, endpoint)
     client.meta.events.register("before-parse.dynamodb", _check_answer)
     return cast("DynamoDBClient", client)
@@ -59,9 +59,9 @@ class _NoAnswer(botocore.exceptions.BotoCoreError):
 
 
 def _check_answer(response_dict: Mapping[str, Any], **_event: object) -> None:
-    # SECURITY: botocore takes an answer that is no JSON, or ends too early, for an empty one: what was never written
-    # would pass for written, what is blocked for never revoked. And as it must not retry, it passes over a checksum
-    # that is wrong (test_refused_by_the_store_every_port_refuses_changes_nothing_and_works_again_after).
+    # SECURITY: botocore reads an answer that is not JSON, or is cut short, as an empty one: a write that never happened
+    # would look done, a blocked target never revoked. And without retries it ignores a wrong checksum
+    # (test_refused_by_the_store_every_port_refuses_changes_nothing_and_works_again_after).
     body, checksum = response_dict["body"], response_dict["headers"].get("x-amz-crc32")
     try:
         readable = isinstance(json.loads(body), dict)
@@ -73,7 +73,7 @@ def _check_answer(response_dict: Mapping[str, Any], **_event: object) -> None:
 
 @contextmanager
 def as_unavailable() -> Iterator[None]:
-    """Turn whatever DynamoDB cannot do just now into Unavailable; a failed condition is left to the caller."""
+    """Turn DynamoDB's errors and time-outs into Unavailable; a failed condition is left to the caller."""
     try:
         yield
     except botocore.exceptions.ClientError as error:
@@ -85,7 +85,7 @@ def as_unavailable() -> Iterator[None]:
 
 
 def run_parallel(*calls: Callable[[], Any]) -> list[Any]:
-    """Make several calls as one wave and return what each answered; raises Unavailable past ROUND_TRIP_SECONDS."""
+    """Make calls at the same time and return their answers in order; raises Unavailable past ROUND_TRIP_SECONDS."""
     ends = time.monotonic() + ROUND_TRIP_SECONDS
     with as_unavailable():
         return _THREADS.answers(calls, ends)
@@ -97,7 +97,7 @@ def code(error: botocore.exceptions.ClientError) -> str:
 
 
 def cancelled(error: botocore.exceptions.ClientError) -> Sequence[Mapping[str, Any]]:
-    """Return why each action of a transaction failed: `Code`, and the `Item` that was there; empty for other errors."""
+    """Return why each action of a transaction failed: `Code`, and the `Item` as it was; empty for other errors."""
     reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", [])
     return reasons if code(error) == "TransactionCanceledException" else []
 
@@ -105,9 +105,9 @@ def cancelled(error: botocore.exceptions.ClientError) -> Sequence[Mapping[str, A
 def transact(tables: Tables, actions: Sequence[Mapping[str, Any]], token: str = "") -> Sequence[Item | None] | None:
     """Write all actions or none; None if they are written.
 
-    Else what failed: for each action the item that was there ({} if it was not asked for, or there was none), None where
-    its condition held. What met another transaction is tried again within TRANSACTION_SECONDS. token: makes a repeated
-    write the same write, for ten minutes. Raises Unavailable.
+    Otherwise one value for each action: None if its condition held, else the item as it was ({} if there was none, or it
+    was not asked for). A conflict with another transaction is retried within TRANSACTION_SECONDS. token: makes a write
+    that is sent again the same write, for ten minutes. Raises Unavailable.
     """
     ends = time.monotonic() + TRANSACTION_SECONDS
     once: dict[str, Any] = {"ClientRequestToken": token[:36]} if token else {}
@@ -143,7 +143,7 @@ def read_item(tables: Tables, key: Mapping[str, Any]) -> Item:
 def read_batch(tables: Tables, keys: Mapping[str, Iterable[Item]]) -> list[Item]:
     """Read items, at most 100, in one strongly consistent batch; raises Unavailable if any was left unread.
 
-    keys: by table, repeated ones once. An item that is not there is left out.
+    keys: by table; duplicates are read once. Items that do not exist are left out.
     """
     once = {table: {(key["pk"]["S"], key["sk"]["S"]): key for key in wanted} for table, wanted in keys.items()}
     request = {table: {"Keys": list(one.values()), "ConsistentRead": True} for table, one in once.items() if one}
@@ -154,7 +154,7 @@ def read_batch(tables: Tables, keys: Mapping[str, Iterable[Item]]) -> list[Item]
 
 
 def read_partition(tables: Tables, table: str, partition: str, beginning: str = "") -> list[Item]:
-    """Read every item of a partition whose sort key begins so, strongly consistent; raises Unavailable."""
+    """Read every item of a partition, or those whose sort key has a prefix, strongly consistent; raises Unavailable."""
     values: dict[str, Any] = {":pk": {"S": partition}} | ({":sk": {"S": beginning}} if beginning else {})
     found: list[Item] = []
     start: dict[str, Any] = {}

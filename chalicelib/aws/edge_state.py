@@ -1,4 +1,7 @@
-"""The edge's state in DynamoDB: `chalicelib.edge.state.EdgeState`. One wave: a batch read, and two updates for each subject, at once."""
+"""The edge's state in DynamoDB: `chalicelib.edge.state.EdgeState`.
+
+One round trip is a batch read and, at the same time, two updates for each subject that is counted.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class DynamoEdgeState:
         return _numbers(counted, run_parallel(*self._additions(counted)))
 
     def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
-        """See `EdgeState.give_back`. A number is taken off at most once, and never below none."""
+        """See `EdgeState.give_back`. A number is taken off at most once, and a counter never falls below 0."""
         run_parallel(*(functools.partial(self._take_off, item, reason) for item in _items(counters)))
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:

@@ -1,4 +1,4 @@
-"""The JWKS of our own tokens as DynamoDB has it: what was published and is listed as live."""
+"""Our own JWKS from DynamoDB: the keys that are published and listed as live."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chalicelib.revocation import EVERYTHING
 def live_keys(tables: Tables) -> Sequence[Mapping[str, str]]:
     """Return the public keys that verify tokens now, in the order in which they are listed; raises Unavailable.
 
-    One strongly consistent batch of two items, so that a tainted key is gone from the next answer on.
+    One strongly consistent batch of two items, so that a tainted key is missing from the next answer.
     """
     wanted = [target_items.key(EVERYTHING, "0"), signing_keys.KEY]
     (items,) = run_parallel(functools.partial(read_batch, tables, {tables.control: wanted}))

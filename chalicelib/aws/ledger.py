@@ -1,4 +1,4 @@
-"""The exchange's state in DynamoDB: `chalicelib.exchange.ledger.Ledger` but for the audit, which is aws/audit.py's."""
+"""The exchange's state in DynamoDB: `chalicelib.exchange.ledger.Ledger`, whose audit is aws/audit.py."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ from chalicelib.quota import Counter, Limit
 from chalicelib.revocation import RevocationTarget
 
 LOCK_KEPT = 86400
-"""Seconds that a replay lock's item is kept after it has run out; then TTL may take it."""
+"""Seconds that a replay lock's item is kept after the lock has expired; then DynamoDB's TTL may delete it."""
 
 _Action = Mapping[str, Any]
 _Explain = Callable[[Sequence[Item | None]], object]
-"""Says what failed conditions mean, given for each action the item that was there (None: its condition held).
+"""What failed conditions mean. It gets, for each action, the item as it was (None: its condition held).
 
-Raises Refusal, or returns an earlier answer.
+It raises Refusal, or returns an earlier answer.
 """
 _Step = tuple[Sequence[_Action], _Explain]
 
 
 class DynamoLedger(DynamoAudit):
-    """Two waves: `find` reads, `issue` is one transaction."""
+    """`find` is one round trip of reads, `issue` one transaction."""
 
     def __init__(self, tables: Tables, clock: Callable[[], float] = time.time) -> None:
         super().__init__(tables, clock)
         self._tables = tables
 
-    def find(self, wanted: StateQuery) -> ExchangeState:
+    def find(self, query: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
-        copy = target_items.copy_of(wanted.targets[-1].id)
-        if wanted.grant is not None:
-            return self._find_named(wanted, RevocationTarget("grant", wanted.grant), copy)
+        copy = target_items.copy_of(query.targets[-1].id)
+        if query.grant is not None:
+            return self._find_named(query, RevocationTarget("grant", query.grant), copy)
         found, candidates, *tokens = run_parallel(
-            functools.partial(target_items.read, self._tables, wanted.targets, copy),
-            functools.partial(self._candidates, wanted.issuer, wanted.key),
-            *self._queries_of_tokens(wanted),
+            functools.partial(target_items.read, self._tables, query.targets, copy),
+            functools.partial(self._candidates, query.issuer, query.key),
+            *self._queries_of_tokens(query),
         )
         if len(candidates) > grants.CANDIDATES:
-            return _state(wanted, found, None, {})
-        return _state(wanted, found, _grants(candidates), _taken((item for one in tokens for item in one), wanted.now))
+            return _state(query, found, None, {})
+        return _state(query, found, _grants(candidates), _taken((item for one in tokens for item in one), query.now))
 
-    def _find_named(self, wanted: StateQuery, named: RevocationTarget, copy: str) -> ExchangeState:
-        targets = (*wanted.targets, named)
+    def _find_named(self, query: StateQuery, named: RevocationTarget, copy: str) -> ExchangeState:
+        targets = (*query.targets, named)
         counted = [
             counter_items.key_of("tokens", named.id, sub, window, start)
-            for sub in wanted.subs()
-            for window, start in counter_items.starts(wanted.now).items()
+            for sub in query.subs()
+            for window, start in counter_items.starts(query.now).items()
             if window != "minute"
         ]
         keys = {
@@ -78,12 +78,12 @@ class DynamoLedger(DynamoAudit):
         }
         (items,) = run_parallel(functools.partial(read_batch, self._tables, keys))
         found = target_items.by_target(targets, copy, items)
-        taken = _taken((item for item in items if text(item, "pk").startswith("tokens#")), wanted.now)
-        return _state(wanted, found, _grants([found[named]]), taken)
+        taken = _taken((item for item in items if text(item, "pk").startswith("tokens#")), query.now)
+        return _state(query, found, _grants([found[named]]), taken)
 
-    def _queries_of_tokens(self, wanted: StateQuery) -> list[Callable[[], list[Item]]]:
-        """One for each `sub` and window: which of its grants it is about is not known yet."""
-        starts = counter_items.starts(wanted.now)
+    def _queries_of_tokens(self, query: StateQuery) -> list[Callable[[], list[Item]]]:
+        """Return a query for each `sub` and window, over all its grants: which one it is about is not known yet."""
+        starts = counter_items.starts(query.now)
         return [
             functools.partial(
                 read_partition,
@@ -92,7 +92,7 @@ class DynamoLedger(DynamoAudit):
                 f"tokens#{sub}",
                 counter_items.beginning(window, starts[window]),
             )
-            for sub in wanted.subs()
+            for sub in query.subs()
             for window in ("hour", "day")
         ]
 
@@ -161,13 +161,13 @@ def _taken(items: Iterable[Item], now: int) -> dict[Counter, int]:
 
 
 def _state(
-    wanted: StateQuery, found: Mapping[RevocationTarget, Item], candidates: Candidates | None, taken: dict[Counter, int]
+    query: StateQuery, found: Mapping[RevocationTarget, Item], candidates: Candidates | None, taken: dict[Counter, int]
 ) -> ExchangeState:
-    issuer = found.get(RevocationTarget("issuer", wanted.issuer), {})
+    issuer = found.get(RevocationTarget("issuer", query.issuer), {})
     return ExchangeState(
         states={target: target_items.revocation_state(item) for target, item in found.items()},
-        issuer=target_items.issuer(issuer) if wanted.issuer != AWS else None,
-        key=target_items.key_config(found.get(RevocationTarget("key", wanted.key), {})),
+        issuer=target_items.issuer(issuer) if query.issuer != AWS else None,
+        key=target_items.key_config(found.get(RevocationTarget("key", query.key), {})),
         grants=candidates,
         taken=taken,
     )
@@ -194,7 +194,7 @@ def _bind(table: str, pin: Pin, now: int) -> _Step:
 
 
 def _take(table: str, lock: Lock, now: int) -> _Step:
-    # TTL deletes late, never early, so whether a lock has run out is asked of the item itself.
+    # TTL deletes late, never early, so the condition checks by itself whether the lock has expired.
     action = {
         "TableName": table,
         "Item": {

@@ -1,7 +1,7 @@
 """The policy in DynamoDB: `chalicelib.policy.plan.Policies`. Removals and narrowings first, the version last.
 
-One thing is written in one transaction with all its copies, each of which checks that nobody else applies meanwhile.
-An apply that is interrupted leaves the version as it was; repeating it writes what is still missing.
+Each target is written with all its copies in one transaction, which also checks that no other apply has begun. An
+interrupted apply leaves the version as it was; repeating it writes what is still missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHUNK = 300 * 1024
 _TRIES = 5
 _HEAD = {"pk": {"S": "policy"}, "sk": {"S": "-"}}
 _LANES = 8
-"""Transactions that an apply has under way at once. Each lane checks an item of its own, or they would conflict."""
+"""Transactions of one apply at the same time. Each lane checks an item of its own, since two on one would conflict."""
 
 Configs = Mapping[RevocationTarget, str]
 """What is stored for each target that a policy names: the texts of `stored.configs`."""
@@ -39,7 +39,7 @@ Configs = Mapping[RevocationTarget, str]
 
 @dataclass(frozen=True, slots=True)
 class _Apply:
-    """One apply under way, known by what it applies."""
+    """One apply in progress. sha: of the text, which identifies it. expected: the version that it replaces."""
 
     sha: str
     expected: int
@@ -80,7 +80,7 @@ class DynamoPolicies:
         return self._finish(apply, event, StoredPolicy(expected + 1, text, event.actor, event.at))
 
     def _begin(self, apply: _Apply) -> None:
-        """Take the lead, from whoever began before us and has not finished: their writes fail from now on."""
+        """Take the lead: the writes of any apply that began before and has not finished fail from now on."""
         condition = "version = :expected" if apply.expected else "attribute_not_exists(version)"
         values = {":sha": {"S": apply.sha}} | ({":expected": {"N": str(apply.expected)}} if apply.expected else {})
         lead = {
@@ -107,7 +107,7 @@ class DynamoPolicies:
             },
         }
         if not self._written([{"Update": update}, self._audit.put(event)], apply):
-            raise StateInconsistent  # an event of this id is there already
+            raise StateInconsistent  # there is already an event of this id
         return stored
 
     def _write_lane(self, apply: _Apply, phase: Sequence[RevocationTarget], lane: int, wanted: Configs) -> None:
@@ -115,7 +115,7 @@ class DynamoPolicies:
             self._write(apply, target, wanted.get(target), lane)
 
     def _write(self, apply: _Apply, target: RevocationTarget, config: str | None, lane: int) -> None:
-        """Set or remove one thing's config on all its copies, unless it was revoked or lifted just now: then again."""
+        """Set or remove a target's config on all its copies; again if it was revoked or restored meanwhile."""
         for _ in range(_TRIES):
             was = read_item(self._tables, target_items.key(target, "0"))
             writes = [
@@ -141,7 +141,7 @@ class DynamoPolicies:
         return [{"Update": {**common, "Key": key}} for key in target_items.keys(target)]
 
     def _candidates(self, target: RevocationTarget, was: Item, config: str | None) -> list[dict[str, Any]]:
-        """A grant's copy among the candidates of its issuer and key: put anew, and taken away where it was before."""
+        """Return the writes of a grant's copy among the candidates of its issuer and key, and the removal of its old one."""
         if target.scope != "grant":
             return []
         old, new = target_items.grant(was), stored.read_grant(config) if config else None
@@ -151,7 +151,7 @@ class DynamoPolicies:
         if before and before != after:
             writes.append({"Delete": {"TableName": self._tables.control, "Key": before}})
         if after and config:
-            # Attribute by attribute: the copy has the blocks and epochs of the others, which this transaction checks.
+            # Attribute by attribute: the copy gets the others' blocks and epoch, which this transaction checks.
             kept = {name: value for name, value in was.items() if name not in ("pk", "sk", "config")}
             kept["config"] = {"S": config}
             update = {
@@ -174,14 +174,14 @@ class DynamoPolicies:
         return {"ConditionCheck": check}
 
     def _written(self, writes: Sequence[Mapping[str, Any]], apply: _Apply) -> bool:
-        """Write all or nothing; False if something was revoked or lifted since it was read. Raises `policy_changed`."""
+        """Write all or nothing; False if the target was revoked or restored since it was read. Raises PolicyChanged."""
         failed = transact(self._tables, writes)
         if failed and failed[0] is not None:
             raise PolicyChanged(apply.expected, number(read_item(self._tables, _HEAD), "version"))
         return failed is None
 
     def _known(self, version: int) -> set[RevocationTarget]:
-        """Everything that the version in force, or an apply on top of it that was given up, may have written."""
+        """Return all that the version in force, or an abandoned apply on top of it, may have written."""
         return _names(self._tables, f"names#{version}") | _names(self._tables, f"pending#{version}")
 
     def _in_force(self, targets: Iterable[RevocationTarget]) -> dict[RevocationTarget, str | None]:
@@ -193,7 +193,7 @@ class DynamoPolicies:
         return {target: item["config"]["S"] if "config" in item else None for target, item in found.items()}
 
     def _put_names(self, name: str, targets: set[RevocationTarget], apply: _Apply) -> None:
-        """Note what may be written, while we lead: whoever comes after us has to find all that may be there."""
+        """Note what may be written, while we lead, so that a later apply finds all that may exist."""
         names = json.dumps(
             [[target.scope, target.id] for target in sorted(targets, key=lambda one: (one.scope, one.id))]
         )
@@ -210,7 +210,7 @@ class DynamoPolicies:
 
 
 def named(tables: Tables) -> set[RevocationTarget]:
-    """Return everything that the policy in force names; raises Unavailable."""
+    """Return all targets that the policy in force names; raises Unavailable."""
     return _names(tables, f"names#{number(read_item(tables, _HEAD), 'version')}")
 
 
@@ -220,7 +220,7 @@ def _names(tables: Tables, name: str) -> set[RevocationTarget]:
 
 
 def _phases(in_force: Mapping[RevocationTarget, str | None], wanted: Configs) -> list[list[RevocationTarget]]:
-    """Return what has to be written: removals, narrowings, changes, then what is new."""
+    """Return what must be written, in order: removals, narrowings, changes, additions."""
     phases: list[list[RevocationTarget]] = [[], [], [], []]
     for target, was in in_force.items():
         will = wanted.get(target)

@@ -17,7 +17,7 @@ from chalicelib.providers.keys import ProviderKey
 
 _FIELDS = ("version", "origin", "header", "prefix", "value")
 _LEAST = 32
-"""Characters that Secrets Manager wants of a version's id at least."""
+"""Least length of a version's id in Secrets Manager."""
 
 _FAILURES = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
 
@@ -28,7 +28,7 @@ Client = Any
 class SecretsManagerProviderKeys:
     """`chalicelib.providers.keys.ProviderKeys`. client: called when a key is first read. prefix: of the secrets' names.
 
-    Of each key the version that was read last is kept, and used for exactly that version.
+    The last version read of each key is cached, and used for exactly that version.
     """
 
     def __init__(self, client: Callable[[], Client], prefix: str) -> None:
@@ -37,7 +37,7 @@ class SecretsManagerProviderKeys:
         self._known: dict[str, ProviderKey] = {}
 
     def get(self, name: str, version: str) -> ProviderKey:
-        """See `ProviderKeys.get`. A version that is not kept takes one request, of a second at most."""
+        """See `ProviderKeys.get`. A version that is not cached takes one request, of a second at most."""
         key = self._known.get(name)
         if key is None or key.version != version:
             key = self._known[name] = self._read(name, version)
@@ -51,12 +51,12 @@ class SecretsManagerProviderKeys:
             answer = run_parallel(functools.partial(self._client().get_secret_value, **wanted))[0]
             return _key(json.loads(answer["SecretString"]), version)
         except (Unavailable, *_FAILURES, ValueError, KeyError, TypeError, RecursionError):
-            # SECURITY: no cause, for a JSON error holds the whole text (test_what_cannot_be_read_is_never_quoted).
+            # SECURITY: no cause, since a JSON error holds the whole text (test_what_cannot_be_read_is_never_quoted).
             raise ProviderKeyUnavailable from None
 
 
 class SecretsManagerKeyStore:
-    """`chalicelib.providers.keys.ProviderKeyStore`. kms_key: what encrypts a secret that is made, a key's ARN or alias."""
+    """`chalicelib.providers.keys.ProviderKeyStore`. kms_key: ARN or alias of the key that encrypts new secrets."""
 
     def __init__(self, client: Callable[[], Client], prefix: str, kms_key: str) -> None:
         self._client = functools.cache(client)
@@ -64,7 +64,7 @@ class SecretsManagerKeyStore:
         self._kms_key = kms_key
 
     def put(self, name: str, key: ProviderKey) -> None:
-        """See `ProviderKeyStore.put`. Putting the same again changes nothing; the first version makes the secret."""
+        """See `ProviderKeyStore.put`. Putting the same again changes nothing; the first version creates the secret."""
         kept = {"version": key.version, "origin": key.origin, "header": key.header, "prefix": key.prefix}
         text = json.dumps({**kept, "value": key.reveal().removeprefix(key.prefix)})
         version = {"SecretId": f"{self._prefix}/{name}", "ClientRequestToken": _version_id(key.version)}
@@ -75,27 +75,29 @@ class SecretsManagerKeyStore:
             except client.exceptions.ResourceNotFoundException:
                 self._create(version["SecretId"])
                 answer = client.put_secret_value(SecretString=text, **version)
-            written = answer.get("VersionId") == version["ClientRequestToken"]  # botocore takes no answer for one, too
+            written = (
+                answer.get("VersionId") == version["ClientRequestToken"]
+            )  # botocore reads a missing answer as an empty one
         except _FAILURES:
             written = False
         if not written:
-            # SECURITY: no cause, for what was sent holds the key (test_what_cannot_be_written_is_never_quoted).
+            # SECURITY: no cause, since the request holds the key (test_what_cannot_be_written_is_never_quoted).
             raise ProviderKeysUnwritable
 
     def _create(self, secret: str) -> None:
-        """Make a secret without a version, unless somebody else has just made it."""
+        """Create a secret without a version, unless another administrator has just created it."""
         client = self._client()
         with contextlib.suppress(client.exceptions.ResourceExistsException):
             client.create_secret(Name=secret, KmsKeyId=self._kms_key)
 
 
 def _version_id(version: str) -> str:
-    """Return Secrets Manager's id of a version, by which CloudTrail names it, too."""
+    """Return Secrets Manager's id of a version, which CloudTrail shows."""
     return f"keybroker-{version}".ljust(_LEAST, "-")
 
 
 def _key(stored: Mapping[str, Any], version: str) -> ProviderKey:
-    """Make a key of what is stored; raises KeyError or TypeError if it is not all there, or is of another version."""
+    """Return the stored key; raises KeyError or TypeError if a field is missing or it is another version."""
     fields = {name: stored[name] for name in _FIELDS}
     if not all(isinstance(value, str) for value in fields.values()) or fields["version"] != version:
         raise TypeError("not this version")  # `null` must not become a key that reads "None"

@@ -26,8 +26,8 @@ from chalicelib.revocation import (
     read_cursor,
 )
 
-_ALL, _OF_HOLDERS = "revocations", "revocations#holders"
-"""Partitions of the records. Holders take their tokens back in numbers, and those are looked for apart."""
+_ALL, _BY_HOLDERS = "revocations", "revocations#holders"
+"""Partitions of the records. Holders revoke tokens in large numbers, so those have a partition of their own."""
 
 
 class DynamoRevocations:
@@ -65,11 +65,11 @@ class DynamoRevocations:
         stored = self.revocation(revocation_id)
         if stored is None or stored.lifted_at is not None:
             return stored
-        lifted = stored._replace(lifted_at=event.at, lifted_by=author)
+        restored = stored._replace(lifted_at=event.at, lifted_by=author)
         principal = stored.target if stored.scope == "principal" else ""
         full = replace(event, principal=principal, detail=detail(stored))
         target = RevocationTarget(stored.scope, stored.target)
-        record = self._record(lifted, "attribute_not_exists(lifted_at)")
+        record = self._record(restored, "attribute_not_exists(lifted_at)")
         unblock = {
             "UpdateExpression": "REMOVE #block ADD touched :one",
             "ExpressionAttributeNames": {"#block": BLOCK + stored.id},
@@ -80,13 +80,13 @@ class DynamoRevocations:
             return [record, *target_items.update(self._tables, target, item, unblock), self._audit.put(full)]
 
         if not target_items.write(self._tables, target, actions):
-            return self.revocation(revocation_id)  # somebody else was first
-        return lifted
+            return self.revocation(revocation_id)  # another administrator was first
+        return restored
 
     def revocations(self, scope: str, after: str, limit: int) -> RevocationPage:
-        """See `Revocations.revocations`. They are few, so all are read, and put in order here."""
+        """See `Revocations.revocations`. There are few, so all are read, and sorted here."""
         before = read_cursor(after)
-        partitions = (_ALL, _OF_HOLDERS) if scope == "token" else (_ALL,)
+        partitions = (_ALL, _BY_HOLDERS) if scope == "token" else (_ALL,)
         items = [item for one in partitions for item in read_partition(self._tables, self._tables.control, one)]
         found = (_read(item) for item in items)
         scopes = (scope,) if scope else EPOCHS
@@ -121,7 +121,7 @@ class DynamoRevocations:
 
 
 def _key(revocation_id: str) -> dict[str, Any]:
-    partition = _OF_HOLDERS if revocation_id.startswith(HOLDER) else _ALL
+    partition = _BY_HOLDERS if revocation_id.startswith(HOLDER) else _ALL
     return {"pk": {"S": partition}, "sk": {"S": revocation_id}}
 
 

@@ -1,4 +1,4 @@
-"""The broker's signing keys in KMS: ES256 with a key that never leaves it. Signs while the state is written."""
+"""The broker's signing key in KMS: ES256 with a key that never leaves KMS. It signs while state is written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from chalicelib.tokens.verify import ISSUED_ALGORITHM
 KMS_ALGORITHM = "ECDSA_SHA_256"
 """What KMS calls ES256 (RFC 7518 section 3.4)."""
 _SECONDS = 2 * clients.CALL_SECONDS
-"""Seconds that an answer is waited for: to make the client, to connect, and to be answered."""
+"""Seconds to wait for an answer: making the client and connecting included."""
 _MEMBER_BYTES = 32
 _FAILURES = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, TimeoutError)
 
@@ -34,7 +34,7 @@ _Answer = TypeVar("_Answer")
 Client = Any
 """A client of KMS; there is no package of its types here."""
 
-# Made at import, so that a frozen and thawed Lambda has its thread; each call is bounded by itself.
+# Made at import, so that its threads survive the freezing of a Lambda; each call is bounded by itself.
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="kms")
 
 
@@ -67,7 +67,7 @@ class KmsSigner:
 
 
 class PendingKmsSignature:
-    """A signature that KMS is asked for: `chalicelib.tokens.signer.PendingSignature`."""
+    """A signature requested from KMS: `chalicelib.tokens.signer.PendingSignature`."""
 
     def __init__(self, signed: str, signature: Future[bytes]) -> None:
         self._signed, self._signature = signed, signature
@@ -79,17 +79,17 @@ class PendingKmsSignature:
 
 
 def _waited(asked: Future[_Answer], ends: float) -> _Answer:
-    """Return what KMS was asked for, if it is there by then (monotonic); raises Unavailable."""
+    """Return KMS's answer, or raise Unavailable if there is none by `ends` (monotonic)."""
     try:
         return asked.result(timeout=max(0.0, ends - time.monotonic()))
     except (*_FAILURES, ValueError, KeyError, OverflowError) as error:
         raise SigningUnavailable(aws_code=error_code(error)) from error
     finally:
-        asked.cancel()  # what nobody waits for any more must not keep others waiting
+        asked.cancel()  # an abandoned request must not delay the others
 
 
 def raw_signature(der: bytes) -> bytes:
-    """Return KMS's DER as JWS has it, r and s of 32 bytes each; raises ValueError or OverflowError if it is none."""
+    """Return a DER signature in JWS form, r and s of 32 bytes each; raises ValueError or OverflowError if malformed."""
     r, s = utils.decode_dss_signature(der)
     return r.to_bytes(_MEMBER_BYTES, "big") + s.to_bytes(_MEMBER_BYTES, "big")
 
@@ -97,7 +97,7 @@ def raw_signature(der: bytes) -> bytes:
 def public_jwk(client: Client, key: str) -> Mapping[str, str]:
     """Return the public half of a key in KMS, its thumbprint as `kid`.
 
-    Raises Unavailable if KMS does not answer, or if the key is none that signs ES256.
+    Raises Unavailable if KMS does not answer, or if the key does not sign ES256.
     """
     try:
         der = client.get_public_key(KeyId=key)["PublicKey"]

@@ -17,9 +17,9 @@ from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
 
 UNKNOWN_KID_PAUSE = 10
-"""Seconds between reads for kids that are not known, so that made-up ones cost one read in so many seconds.
+"""Seconds between reads for unknown kids, so that made-up ones cost one read in that time.
 
-A key has to be published that long before it signs.
+A key must be published that long before it signs.
 """
 FAILURE_PAUSE = 1
 """The same after a read that failed."""
@@ -30,7 +30,7 @@ MARK = "k#"
 
 
 class DynamoSigningKeys:
-    """`chalicelib.tokens.issued.SigningKeys`, over the `control` table. What was found is kept."""
+    """`chalicelib.tokens.issued.SigningKeys`, over the `control` table. Keys that were found are cached."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -40,7 +40,7 @@ class DynamoSigningKeys:
         self._reading = threading.Lock()
 
     def find(self, kid: str, now: int) -> VerifyingKey:
-        """See `SigningKeys.find`. A kid that is not known takes one read of one item, within a wave's time."""
+        """See `SigningKeys.find`. An unknown kid takes one read of one item, within ROUND_TRIP_SECONDS."""
         key = self._known.get(kid)
         if key is None:
             with self._reading:
@@ -54,7 +54,7 @@ class DynamoSigningKeys:
         return key
 
     def publish(self, jwk: Mapping[str, str]) -> None:
-        """Let tokens be verified with a public key, once it is listed as live; raises Unavailable.
+        """Publish a public key: it verifies tokens once it is listed as live. Raises Unavailable.
 
         jwk: with its thumbprint as `kid`. Publishing again changes nothing.
         """
@@ -68,7 +68,7 @@ class DynamoSigningKeys:
             )
 
     def _read(self, now: int) -> None:
-        # Until it is known how it went it counts as failed, whatever is raised.
+        # It counts as failed until it has succeeded, whatever is raised in between.
         self._failed, self._next_read = True, now + FAILURE_PAUSE
         get = functools.partial(self._tables.client.get_item, TableName=self._tables.control, Key=KEY)
         answer = run_parallel(functools.partial(get, ConsistentRead=True))[0]
@@ -77,13 +77,13 @@ class DynamoSigningKeys:
 
 
 def _keys(item: Item) -> dict[str, VerifyingKey]:
-    """Return the keys of an item, by kid, less what is none."""
+    """Return an item's keys, by kid, without malformed ones."""
     texts = {name.removeprefix(MARK): value["S"] for name, value in item.items() if name.startswith(MARK)}
     return {kid: key for kid, text in texts.items() if (key := _key(kid, text)) is not None}
 
 
 def _key(kid: str, text: str) -> VerifyingKey | None:
-    # SECURITY: a kid is its key's thumbprint, so that no other key can be put in its place
+    # SECURITY: a kid is its key's thumbprint, so that no other key can take its place
     # (test_a_key_that_is_not_what_its_kid_says_is_not_used).
     try:
         jwk = json.loads(text)

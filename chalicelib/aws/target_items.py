@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COPIES = "0123456789abcdef"
 SHARED = ("everything", "issuer", "key", "grant")
-"""What many callers read: written to all copies in one transaction, read from one, so that none throttles the rest."""
+"""Scopes that many callers read: written to all copies in one transaction, read from one, so that no item throttles."""
 BLOCK = "b#"
 """The attribute of a block: `b#<revocation id>`, a number (its end) or null (no end)."""
 
@@ -41,17 +41,17 @@ def keys(target: RevocationTarget) -> list[dict[str, Any]]:
 
 
 def candidate_key(issuer: str, key_name: str, grant: str) -> dict[str, Any]:
-    """Return the key of a grant's seventeenth copy, by which the candidates of an issuer and key are found."""
+    """Return the key of a grant's seventeenth copy, which lists the candidates of an issuer and key."""
     return {"pk": {"S": f"grants#{issuer}#{key_name}"}, "sk": {"S": grant}}
 
 
 def copy_of(seed: str) -> str:
-    """Return which copy whoever has this id reads."""
+    """Return the copy that the caller with this id reads."""
     return COPIES[hashlib.sha256(seed.encode()).digest()[0] % len(COPIES)]
 
 
 def _partition(target: RevocationTarget, copy: str) -> str:
-    # The copy is a part of the partition's key: sixteen partitions, and not one that has to be split first.
+    # The copy is part of the partition key: sixteen partitions, rather than one that must be split first.
     mark = f"#{copy}" if target.scope in SHARED else ""
     return f"{target.scope}#{target.id}{mark}"
 
@@ -113,7 +113,7 @@ def update(tables: Tables, target: RevocationTarget, item: Item, changes: Mappin
 
 
 def write(tables: Tables, target: RevocationTarget, actions: Actions) -> bool:
-    """Write all or nothing, and again if what was read has changed meanwhile; False if the first condition fails.
+    """Write all or nothing, again if what was read has changed meanwhile; False if the first condition fails.
 
     Raises Unavailable.
     """

@@ -1,4 +1,4 @@
-"""Threads that make the calls of a wave side by side."""
+"""Threads that make the requests of one round trip at the same time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 class _Batch:
-    """Calls that belong together. answers: each one's. finished: counts them.
+    """The calls of one round trip. answers: one for each call. finished: counts them. over: no longer waited for.
 
-    ended: None once all have answered, or what one raised.
+    ended: receives None once all have answered, or what the first raised.
     """
 
     __slots__ = ("answers", "ended", "finished", "over")
@@ -24,22 +24,22 @@ class _Batch:
         self.ended: SimpleQueue[BaseException | None] = SimpleQueue()
         self.over = False
 
-    def make(self, place: int, call: Callable[[], Any]) -> None:
-        """Make one of the calls. Whoever waits is woken once: when the last has answered, or the first has raised."""
+    def make(self, index: int, call: Callable[[], Any]) -> None:
+        """Make one of the calls. The waiting thread is woken once: when the last has answered, or the first has raised."""
         try:
-            self.answers[place] = call()
-        except BaseException as error:  # noqa: BLE001  it is raised again where the wave is waited for
+            self.answers[index] = call()
+        except BaseException as error:  # noqa: BLE001  it is raised again in the waiting thread
             self.ended.put(error)
         else:
-            if next(self.finished) == len(self.answers):  # one step, for the interpreter: no two threads get one number
+            if next(self.finished) == len(self.answers):  # atomic in CPython: no two threads get the same number
                 self.ended.put(None)
 
 
 class RequestThreads:
-    """At most so many threads, each made when all others are busy.
+    """A pool of at most so many threads, each started when all others are busy.
 
-    It does what futures of a ThreadPoolExecutor would, with one queue for a wave in place of a lock and a condition for
-    each call, and wakes whoever waits once (docs/performance.md).
+    It does what a ThreadPoolExecutor does, with one queue for each round trip instead of a lock and a condition for each
+    call, and wakes the waiting thread once (docs/performance.md).
     """
 
     def __init__(self, at_most: int) -> None:
@@ -48,37 +48,37 @@ class RequestThreads:
         self._waiting: SimpleQueue[tuple[_Batch, int, Callable[[], Any]]] = SimpleQueue()
 
     def answers(self, calls: Sequence[Callable[[], Any]], ends: float) -> list[Any]:
-        """Return what each call answered; raises what the first raised that did, TimeoutError past `ends` (monotonic).
+        """Return the calls' answers in order; raises what the first one raised, TimeoutError past `ends` (monotonic).
 
-        What has not begun by then is not made any more; what has runs on, and nobody hears of it.
+        Calls that have not begun by then are dropped; the result of any other is discarded.
         """
         batch = _Batch(len(calls))
         try:
-            for place, call in enumerate(calls):
-                self._have_one_more()
-                self._waiting.put((batch, place, call))
+            for index, call in enumerate(calls):
+                self._reserve()
+                self._waiting.put((batch, index, call))
             raised = batch.ended.get(timeout=max(0.0, ends - time.monotonic())) if calls else None
         except Empty:
             raise TimeoutError from None
         finally:
-            batch.over = True  # what nobody waits for any more must neither count nor keep the others waiting
+            batch.over = True  # a call that is no longer waited for must neither run nor delay others
         if raised is not None:
             raise raised
         return batch.answers
 
-    def _have_one_more(self) -> None:
-        """Take an idle thread, or make one; with as many as there may be, the call waits for one."""
+    def _reserve(self) -> None:
+        """Reserve an idle thread, or start one; if all threads are busy, the call waits in the queue."""
         if self._idle.acquire(blocking=False):
             return
         with self._making:
             if self._made < self._at_most:
-                threading.Thread(target=self._work, name="wave", daemon=True).start()
+                threading.Thread(target=self._work, name="request", daemon=True).start()
                 self._made += 1
 
     def _work(self) -> None:
         while True:
-            batch, place, call = self._waiting.get()
+            batch, index, call = self._waiting.get()
             if not batch.over:
-                batch.make(place, call)
-            del batch, call  # an idle thread holds nothing of the last call
+                batch.make(index, call)
+            del batch, call  # an idle thread keeps nothing of the last call
             self._idle.release()

@@ -18,7 +18,7 @@ _Found = Mapping[tuple[str, str], Item]
 
 
 class DynamoUsage:
-    """Over the `ledger` and `counters` tables. Who did anything is found by the index, which may be a second behind."""
+    """Over the `ledger` and `counters` tables. Active principals are found by an index, which may be a second behind."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -40,7 +40,7 @@ class DynamoUsage:
         return {pair: sum(_of_minute(_calls(pair, at), found) for at in minutes) for pair in pairs}
 
     def _listed(self, query: UsageQuery) -> list[str]:
-        """Return the places of who was issued, or refused, a token that day or the day before, one more than a page."""
+        """Return the cursor keys of principals issued or refused a token that day or the day before, one more than a page."""
         day = window_start("day", query.start)
         if query.principal:
             found = {
@@ -48,7 +48,7 @@ class DynamoUsage:
             }
         else:
             of_days = run_parallel(*(functools.partial(self._of_day, at, query) for at in (day, day - _DAY)))
-            found = {one for places in of_days for one in places}
+            found = {one for listed in of_days for one in listed}
         return [one for one in sorted(found, key=str.encode) if one.encode() > query.after.encode()][: query.limit + 1]
 
     def _grants(self, query: UsageQuery, day: int) -> list[str]:
@@ -85,7 +85,7 @@ class DynamoUsage:
 
 
 def _keys(pair: tuple[str, str], query: UsageQuery) -> list[Mapping[str, Any]]:
-    """Return what says what a pair did in the window, and what its key and its name were that day or the day before."""
+    """Return the keys of the items that hold a pair's counts in the window, and its labels of that day or the day before."""
     return [*(_item(what, pair, query).key for what in ("tokens", "calls")), *_labels(pair, query)]
 
 
@@ -124,7 +124,7 @@ def _use(pair: tuple[str, str], query: UsageQuery, found: _Found) -> Use | None:
         calls=of_calls.numbers(calls)[query.window],
         refused_tokens=of_tokens.refused(tokens, query.window),
         refused_calls=of_calls.refused(calls, query.window),
-        # An hour's item says when in that hour; in one of its minutes it was no later than that minute.
+        # An hour's item has the last minute of that hour; for one of its minutes, it was no later than that minute.
         last_seen=min(max(number(tokens, "seen"), number(calls, "seen")), query.start + WINDOWS[query.window] - 60),
     )
     did = use.tokens or use.calls or use.refused_tokens or use.refused_calls

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -17,10 +15,10 @@ from chalicelib.exchange.ledger import (
     ExchangeState,
     Issuance,
     Ledger,
-    Lock,
     Pin,
     StateQuery,
 )
+from chalicelib.exchange.replay import ReplayKey, digest, make_lock
 from chalicelib.exchange.request import TokenRequest
 from chalicelib.issuers.aws import AwsIdentity
 from chalicelib.issuers.registry import Issuer, KeySource
@@ -42,19 +40,24 @@ __all__ = ["Broker", "TokenRequest", "exchange"]
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """What an exchange needs. url: the broker's own, the `iss` of its tokens. edge_url: where calls go.
-
-    identities: how subjects may be known. practice_ttl: seconds, for tests of expiry; None elsewhere.
-    """
+    """What an exchange needs."""
 
     ledger: Ledger
+    """State and audit."""
     keys: KeySource
+    """Issuers' public keys."""
     signer: Signer
+    """Signs the tokens that are issued."""
     signing_keys: SigningKeys
+    """Verifies tokens that were issued, for the holder who revokes one."""
     url: str
+    """The broker's own URL, the `iss` of its tokens."""
     edge_url: str
+    """Where calls go."""
     identities: frozenset[Identity]
+    """How principals may be named: the claims of a stable id, by issuer."""
     practice_ttl: int | None = None
+    """Seconds that every token lives, for tests of expiry; None elsewhere."""
 
 
 def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[], str]) -> IssuedToken:
@@ -75,9 +78,9 @@ def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[
         raise InvalidSubjectToken(invalid.reason) from None
     caller = Principal(issuer.url, stable_id, str(principal.look_up((issuer.label,), claims) or "")[:256])
     # A token without `jti` is known by what was signed, never by its whole text: signatures are malleable.
-    subject_id = str(claims.get("jti") or _hash(request.unverified_subject_token.rpartition(".")[0]))
-    once = _ReplayKey(subject_id, int(str(claims["exp"])) + tokens.LEEWAY + REPLAY_MARGIN, issuer.single_use)
-    verified = _Verified(request, caller, claims, issuer.refused, once, None, found, now)
+    subject_id = str(claims.get("jti") or digest(request.unverified_subject_token.rpartition(".")[0]))
+    replay_key = ReplayKey(subject_id, int(str(claims["exp"])) + tokens.LEEWAY + REPLAY_MARGIN, issuer.single_use)
+    verified = _Verified(request, caller, claims, issuer.refused, replay_key, None, found, now)
     return _issue_or_audit(verified, broker, new_id)
 
 
@@ -86,7 +89,7 @@ def exchange_iam(
 ) -> IssuedToken:
     """Return an issued token for a caller that API Gateway authenticated by IAM; else as `exchange`.
 
-    The first token binds the ARN to its unique id; another one of the same name is refused `identity_changed`.
+    The first token binds the ARN to its unique id; a re-created role of that name is refused `identity_changed`.
     """
     caller = Principal(AWS, identity.arn, identity.arn.rpartition(":")[2])
     targets = (
@@ -96,33 +99,28 @@ def exchange_iam(
         RevocationTarget("principal", caller.sub),
     )
     found = broker.ledger.find(StateQuery(targets, AWS, request.audience, request.grant, now))
-    once = _ReplayKey(identity.arn, now + tokens.TTL_CEILING, single_use=False)
+    replay_key = ReplayKey(identity.arn, now + tokens.TTL_CEILING, single_use=False)
     pin = Pin(caller.sub, identity.unique_id)
-    verified = _Verified(request, caller, tokens.iam_claims(identity.claims()), (), once, pin, found, now)
+    verified = _Verified(request, caller, tokens.iam_claims(identity.claims()), (), replay_key, pin, found, now)
     return _issue_or_audit(verified, broker, new_id)
 
 
 @dataclass(frozen=True, slots=True)
-class _ReplayKey:
-    """By what a subject is known when it comes again: its id, until when (epoch seconds), and whether it may."""
-
-    id: str
-    until: int
-    single_use: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Verified:
-    """A caller whose identity holds. From here on nobody asks how it was proved."""
+    """A caller whose identity is verified; how it was verified makes no difference from here on."""
 
     request: TokenRequest
     caller: Principal
     claims: tokens.Claims
     refused: RefusedValues
-    once: _ReplayKey
+    """Values of claims that the issuer's preset refuses unless a grant lists them."""
+    replay_key: ReplayKey
     pin: Pin | None
+    """The unique id of an AWS caller."""
     found: ExchangeState
+    """What was read before the caller was verified."""
     now: int
+    """Epoch seconds."""
 
     def event(self, event_id: str) -> Event:
         """The record of a refusal, until it is replaced by one of an issuance."""
@@ -150,7 +148,7 @@ class _Choice(NamedTuple):
 
 def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now: int) -> tuple[ExchangeState, Issuer]:
     url = jws.unverified_issuer(unverified.unverified_claims)
-    if url is None:  # text that cannot be an issuer's URL is one that nobody registered
+    if url is None:  # text that cannot be an issuer's URL is an issuer that is not registered
         is_text = isinstance(unverified.unverified_claims.get("iss"), str)
         raise InvalidTokenError("issuer_unknown" if is_text else "iss_missing")
     subs = principal.candidates(url, broker.identities, unverified.unverified_claims)
@@ -191,7 +189,7 @@ def _allowances(
     now = verified.now
     counters = quota.counters("tokens", grant.name, verified.caller.sub, now)
     taken = {one.window: verified.found.taken.get(one, 0) + issued for one in counters}
-    if isinstance(refusal, TokensUsedUp):  # by the transaction, which counts, whatever was read before it
+    if isinstance(refusal, TokensUsedUp):  # the transaction counts; what was read before it is older
         taken[refusal.limit.window] = refusal.limit.count
     return quota.allowances(grant.token_limits, taken, now)
 
@@ -241,7 +239,12 @@ def _issue(verified: _Verified, choice: _Choice, broker: Broker, new_id: Callabl
     now = verified.now
     limits = grant.token_limits
     counted = tuple((counter, limits) for counter in quota.counters("tokens", grant.name, verified.caller.sub, now))
-    issuance = Issuance(event, counted, _lock(verified, grant, claims), verified.pin)
+    issuance = Issuance(
+        event,
+        counted,
+        make_lock(verified.request, verified.caller.issuer, verified.replay_key, grant.name, claims),
+        verified.pin,
+    )
     header = {"typ": tokens.ISSUED_TYPE, "kid": broker.signer.kid()}
     # SECURITY: the signature is made beside the transaction and thrown away unless the transaction holds
     # (test_nothing_is_issued_without_its_record).
@@ -278,22 +281,3 @@ def _claims(verified: _Verified, choice: _Choice, broker: Broker, jti: str) -> M
     }
     # Tells the edge to count among all callers of the grant, too, in its one round trip (docs/adr/0003-one-round-trip.md).
     return {**claims, "total": True} if grant.total_limits else claims
-
-
-def _lock(verified: _Verified, grant: Grant, claims: Mapping[str, object]) -> Lock | None:
-    request = verified.request
-    idempotency = _hash(request.idempotency_key) if request.idempotency_key else ""
-    if not verified.once.single_use and not idempotency:
-        return None
-    once = [verified.caller.issuer, verified.once.id, grant.name]
-    return Lock(
-        id=_hash(*once) if verified.once.single_use else _hash(*once, idempotency),
-        expires=verified.once.until,
-        idempotency=idempotency,
-        request=_hash(*once, request.audience, request.grant, sorted(request.scope or ()), request.scope is None),
-        claims=claims,
-    )
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -49,7 +49,7 @@ class ExchangeState:
     """What a StateQuery found."""
 
     states: Mapping[RevocationTarget, RevocationState]
-    """Of each target that was asked for."""
+    """The state of each target that was asked for."""
     issuer: Issuer | None
     """The issuer as the policy registers it, if it was among the targets. None if it does not, and for AWS."""
     key: KeyConfig | None
@@ -57,26 +57,31 @@ class ExchangeState:
     grants: Candidates | None
     """The named grant, or all of this issuer and key; None if there are too many to try."""
     taken: Mapping[Counter, int] = field(default_factory=dict)
-    """How many tokens each `sub` has had of these grants, to be told only: the transaction counts. None if missing."""
+    """How many tokens each `sub` was issued under these grants; a missing counter holds 0.
+
+    For display only: the limit is enforced by the transaction.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A replay lock. id: hash of issuer, `jti` and grant. expires: epoch seconds.
-
-    idempotency, request: hashes by which a retry is told from a replay; idempotency is "" for a request without one.
-    """
+    """A replay lock: one subject token is exchanged once for each grant."""
 
     id: str
+    """Hash of issuer, `jti` and grant."""
     expires: int
+    """Epoch seconds after which the lock may be taken again."""
     idempotency: str
+    """Hash of the Idempotency-Key, "" if the request had none."""
     request: str
+    """Hash of what was asked for: with `idempotency` it tells a retry from a replay."""
     claims: Mapping[str, object]
+    """The claims that were issued, for a retry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A principal's unique id, bound at its first use: a role made again under the same name has another."""
+    """A principal's unique id, bound at its first use: a role that is re-created under the same name has another."""
 
     principal: str
     unique_id: str
@@ -84,7 +89,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Issuance:
-    """What the second wave writes, all of it or nothing: counters (each with its limits), lock, pin, event."""
+    """What is written with a token, all of it or nothing. counters: each with its limits."""
 
     event: Event
     counters: tuple[tuple[Counter, tuple[Limit, ...]], ...]
@@ -95,8 +100,8 @@ class Issuance:
 class Ledger(Audit, Protocol):
     """The exchange's state. Every method raises Unavailable if state is out of reach: nothing was changed then."""
 
-    def find(self, wanted: StateQuery) -> ExchangeState:
-        """Read everything an exchange depends on, in one consistent wave, uncached."""
+    def find(self, query: StateQuery) -> ExchangeState:
+        """Read everything an exchange depends on, in one consistent round trip, uncached."""
 
     def record(self, event: Event) -> None:
         """See `Audit.record`. A refused token is counted in the same transaction, in the counters of `refused_counters`."""
@@ -112,7 +117,7 @@ class Ledger(Audit, Protocol):
 def retry(stored: Lock, request: Lock, now: int) -> Mapping[str, object]:
     """Return the claims issued before, if `request` is a retry of the one that took the lock; else raise Replayed.
 
-    A retry brings the same Idempotency-Key and asks for the same; once the token has expired there is none.
+    A retry has the same Idempotency-Key and asks for the same, before the issued token has expired.
     """
     same = stored.idempotency and (stored.idempotency, stored.request) == (request.idempotency, request.request)
     if same and int(str(stored.claims["exp"])) > now:
@@ -121,14 +126,14 @@ def retry(stored: Lock, request: Lock, now: int) -> Mapping[str, object]:
 
 
 def refused_counters(event: Event) -> tuple[Counter, ...]:
-    """Return where a refused token is counted, under its reason; nowhere for any other event."""
+    """Return the counters in which a refused token is counted, under its reason; none for any other event."""
     if event.kind != "token.refused":
         return ()
     return quota.counters("tokens", event.grant, event.principal, event.at)
 
 
 def over_quota(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> None:
-    """Raise TokensUsedUp if a token with these numbers is beyond a limit."""
+    """Raise TokensUsedUp if a token with these numbers, by window, exceeds a limit."""
     over = quota.exceeded(limits, numbers, now)
     if over:
         raise TokensUsedUp(over)
@@ -138,4 +143,4 @@ class Pins(Protocol):
     """Where unique ids are bound to principals."""
 
     def pin(self, principal: str, unique_id: str, event: Event) -> None:
-        """Bind a principal to a unique id, whatever it was bound to, with the event; raises Unavailable."""
+        """Bind a principal to a unique id in place of any other, with the event; raises Unavailable."""

@@ -1,4 +1,4 @@
-"""Who holds a token may take it back (RFC 7009)."""
+"""The holder of a token revokes it (RFC 7009)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from chalicelib.tokens.errors import InvalidTokenError
 def revoke_own_token(
     unverified_token: str, broker: Broker, revocations: Revocations, now: int, request_id: str
 ) -> None:
-    """Revoke a token of ours for good; anything else is passed over, as is a token that has expired.
+    """Revoke a token of ours for good; anything else is ignored, and so is an expired token.
 
-    Raises Unavailable: it may still work, repeat the call. Taking back twice changes nothing.
+    Raises Unavailable: it may still work, repeat the call. Revoking twice changes nothing.
     """
     try:
         claims, _ = issued_tokens.verify(unverified_token, broker.url, None, broker.signing_keys, now)
     except InvalidTokenError:
-        return  # RFC 7009 section 2.2: the purpose, that it does not work, is met
+        return  # RFC 7009 section 2.2: an invalid token is already what the client wants it to be
     jti, sub = str(claims["jti"]), str(claims["sub"])
     revocation = Revocation.by_holder(jti, sub, now)
     event = Event(

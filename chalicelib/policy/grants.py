@@ -18,23 +18,29 @@ AcceptedValues = tuple[str | int | bool, ...]
 
 
 class Grant(NamedTuple):
-    """One trust rule. claims: path of the claim -> accepted values (any of). ttl: seconds.
-
-    scope: `METHOD:/path` patterns. models, source_ips: None for any. token_limits, call_limits: for each principal;
-    total_limits: calls of all its principals together.
-    """
+    """One trust rule: who may use a key, for what, and how much."""
 
     name: str
     key: str
+    """The name of the key that it opens."""
     issuer: str
+    """The URL of the issuer whose principals it admits."""
     claims: tuple[tuple[tuple[str, ...], AcceptedValues], ...]
+    """Path of a claim and the values accepted there, any of them; every claim must match."""
     scope: tuple[str, ...]
+    """`METHOD:/path` patterns."""
     ttl: int
+    """Seconds that its tokens live."""
     token_limits: tuple[Limit, ...]
+    """Tokens, for each principal."""
     call_limits: tuple[Limit, ...]
+    """Calls, for each principal."""
     total_limits: tuple[Limit, ...] = ()
+    """Calls of all its principals together."""
     models: tuple[str, ...] | None = None
+    """Patterns of the models that calls may name, None for any."""
     source_ips: tuple[str, ...] | None = None
+    """Networks that calls may come from, None for any."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""
@@ -77,7 +83,7 @@ def differences(grant: Grant, claims: Mapping[str, object], refused: RefusedValu
 
     refused: claim -> values that count as not met unless the grant lists that very value.
     """
-    if not grant.claims:  # such a grant does not parse; should one be stored all the same, it admits nobody
+    if not grant.claims:  # such a grant does not parse; if one were stored all the same, it admits nobody
         return (Difference((), (), None),)
     found = [(path, wanted, look_up(path, claims)) for path, wanted in grant.claims]
     unmet = [Difference(*one) for one in found if not any(_meets(value, one[2]) for value in one[1])]

@@ -15,7 +15,7 @@ from chalicelib.principal import RefusedValues
 
 @dataclass(frozen=True, slots=True)
 class StoredPolicy:
-    """The policy in force. version: 0 before the first; text: as it was sent. at: epoch seconds."""
+    """The policy in force. version: 0 before the first. text: as it was sent. at: epoch seconds."""
 
     version: int
     text: str
@@ -30,7 +30,7 @@ class Policies(Protocol):
         """Return the policy in force; raises Unavailable."""
 
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
-        """Put a policy in force in place of version `expected`, with its event; epochs and blocks stay.
+        """Put a policy in force in place of version `expected`, with its event; epochs and blocks are kept.
 
         Raises PolicyChanged (412) if another version is in force by now, Unavailable if it may be in force
         in part: repeating the call finishes it.

@@ -1,4 +1,4 @@
-"""What administrators write, in SQLite: the policy, bound identities, which keys there are; and revocations."""
+"""What administrators write, in SQLite: the policy, key versions, signing keys, bound identities; and revocations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from local.sqlite.revocations import SqliteRevocations
 
 
 class SqliteControl(SqliteRevocations):
-    """Each method is one transaction with its audit event; config, block and epoch are written one by one."""
+    """Each method is one transaction with its audit event; config, blocks and epoch are written separately."""
 
     def current(self) -> StoredPolicy:
         """See `Policies.current`."""
@@ -91,7 +91,7 @@ class SqliteControl(SqliteRevocations):
             write_event(connection, event)
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
-        """Say which signing keys are live; a token signed with any other is refused."""
+        """List the live signing keys; a token signed with any other is refused from the next call on."""
         config = stored.signing_keys(kids)
         with self._state.writing() as connection:
             connection.execute(
@@ -114,7 +114,7 @@ def _set_configs(connection: sqlite3.Connection, scope: str, configs: Mapping[st
         (scope, names),
     )
     for name, config in configs.items():
-        # A key's version is not the policy's: it stays as it was set with the value, though the key went and came back.
+        # A key's version is not the policy's: a key that is removed and comes back has the version it had.
         connection.execute(
             "INSERT INTO things (scope, id, config) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET config ="
             " CASE WHEN key_version IS NOT NULL"

@@ -1,4 +1,4 @@
-"""Counters in SQLite: what was taken, and what was refused, in a transaction that is under way."""
+"""Counters in SQLite: what was admitted and what was refused, within a transaction of the caller's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from chalicelib.audit import Event
 from chalicelib.quota import Counter, last_seen
 
-_PLACE = "what = ? AND grant_name = ? AND principal = ? AND window = ? AND start = ?"
+_IS_COUNTER = "what = ? AND grant_name = ? AND principal = ? AND window = ? AND start = ?"
 
 
 def add_one(connection: sqlite3.Connection, counters: tuple[Counter, ...]) -> Mapping[str, int]:
@@ -18,23 +18,23 @@ def add_one(connection: sqlite3.Connection, counters: tuple[Counter, ...]) -> Ma
 
 
 def label(connection: sqlite3.Connection, counters: Iterable[Counter], event: Event) -> None:
-    """Say of counted tokens which key they open, and what their principal is called."""
+    """Note the key and the principal's name of tokens that were counted."""
     connection.executemany(
-        f"UPDATE counters SET key = ?, name = ? WHERE {_PLACE}",  # noqa: S608  a constant
+        f"UPDATE counters SET key = ?, name = ? WHERE {_IS_COUNTER}",  # noqa: S608  a constant
         [(event.key, event.principal_name, *counter) for counter in counters],
     )
 
 
 def take_off(connection: sqlite3.Connection, counters: Iterable[Counter]) -> None:
-    """Take one from each counter, and from none that holds none."""
+    """Take one from each counter that holds any."""
     connection.executemany(
-        f"UPDATE counters SET taken = taken - 1 WHERE {_PLACE} AND taken > 0",  # noqa: S608  a constant
+        f"UPDATE counters SET taken = taken - 1 WHERE {_IS_COUNTER} AND taken > 0",  # noqa: S608  a constant
         list(counters),
     )
 
 
 def add_refused(connection: sqlite3.Connection, counters: tuple[Counter, ...], reason: str) -> None:
-    """Count one that was refused, under its reason."""
+    """Count a refusal, under its reason."""
     _add(connection, counters, 0)
     connection.executemany(
         "INSERT INTO refusals (what, grant_name, principal, window, start, reason, refused)"
@@ -44,9 +44,9 @@ def add_refused(connection: sqlite3.Connection, counters: tuple[Counter, ...], r
 
 
 def take_off_refused(connection: sqlite3.Connection, counters: Iterable[Counter], reason: str) -> None:
-    """Count one less that was refused for a reason."""
+    """Undo the count of a refusal for this reason."""
     connection.executemany(
-        f"UPDATE refusals SET refused = refused - 1 WHERE {_PLACE} AND reason = ?",  # noqa: S608  a constant
+        f"UPDATE refusals SET refused = refused - 1 WHERE {_IS_COUNTER} AND reason = ?",  # noqa: S608  a constant
         [(*counter, reason) for counter in counters],
     )
 
@@ -55,13 +55,13 @@ def taken(connection: sqlite3.Connection, counters: Iterable[Counter]) -> dict[C
     """Return what each counter holds."""
     found = {}
     for counter in counters:
-        row = connection.execute(f"SELECT taken FROM counters WHERE {_PLACE}", counter).fetchone()  # noqa: S608  a constant
+        row = connection.execute(f"SELECT taken FROM counters WHERE {_IS_COUNTER}", counter).fetchone()  # noqa: S608  a constant
         found[counter] = int(row[0]) if row else 0
     return found
 
 
 def _add(connection: sqlite3.Connection, counters: tuple[Counter, ...], step: int) -> dict[str, int]:
-    """Add to each counter, in one statement: what a statement costs by itself is half of what one counter costs."""
+    """Add to each counter, in one statement: a statement of its own is half the cost of a counter."""
     seen = last_seen(counters)
     values = [value for counter in counters for value in (*counter, step, seen)]
     return dict(connection.execute(_addition(len(counters)), values).fetchall())

@@ -12,7 +12,7 @@ from local.sqlite.state_file import StateFile
 
 
 class SqliteEdgeState:
-    """One wave is one transaction here: the reads and the counting see the same moment."""
+    """A round trip is one transaction here: reads and counting see the same moment."""
 
     def __init__(self, state: StateFile) -> None:
         self._state = state

@@ -38,21 +38,21 @@ class SqliteLedger:
     def __init__(self, state: StateFile) -> None:
         self._state = state
 
-    def find(self, wanted: StateQuery) -> ExchangeState:
+    def find(self, query: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
         with self._state.reading() as connection:
-            named = () if wanted.grant is None else (RevocationTarget("grant", wanted.grant),)
-            rows = target_rows.read(connection, (*wanted.targets, *named))
-            candidates = [rows[named[0]]] if named else _candidates(connection, wanted)
+            named = () if query.grant is None else (RevocationTarget("grant", query.grant),)
+            rows = target_rows.read(connection, (*query.targets, *named))
+            candidates = [rows[named[0]]] if named else _candidates(connection, query)
             found = _grants(candidates) if len(candidates) <= grants.CANDIDATES else None
             return ExchangeState(
                 states={target: row.state for target, row in rows.items()},
-                issuer=rows.get(RevocationTarget("issuer", wanted.issuer), ABSENT).issuer()
-                if wanted.issuer != AWS
+                issuer=rows.get(RevocationTarget("issuer", query.issuer), ABSENT).issuer()
+                if query.issuer != AWS
                 else None,
-                key=rows.get(RevocationTarget("key", wanted.key), ABSENT).key_config(),
+                key=rows.get(RevocationTarget("key", query.key), ABSENT).key_config(),
                 grants=found,
-                taken=_taken(connection, wanted, found or ()),
+                taken=_taken(connection, query, found or ()),
             )
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
@@ -98,7 +98,7 @@ class SqliteLedger:
 
 
 def write_event(connection: sqlite3.Connection, event: Event) -> None:
-    """Write an event in a transaction that is under way."""
+    """Write an event within a transaction of the caller's."""
     connection.execute(
         "INSERT INTO audit (at, kind, request_id, principal, grant_name, key, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (event.at, event.kind, event.request_id, event.principal, event.grant, event.key, json.dumps(event.to_json())),
@@ -106,7 +106,7 @@ def write_event(connection: sqlite3.Connection, event: Event) -> None:
 
 
 def _read_cursor(cursor: str) -> int:
-    """Return the number that a page's events are below; raises ValueError for a cursor that is not one of ours."""
+    """Return the number that a page's events come before; raises ValueError for a malformed cursor."""
     if not cursor:
         return _NO_CURSOR
     # SQLite's integers have 63 bits, Python's and a caller's have any number (test_a_malformed_cursor_is_a_value_error).
@@ -119,21 +119,21 @@ def _grants(rows: Iterable[Row]) -> Candidates:
     return tuple((grant, row.state) for row in rows if (grant := row.grant()) is not None)
 
 
-def _candidates(connection: sqlite3.Connection, wanted: StateQuery) -> list[Row]:
+def _candidates(connection: sqlite3.Connection, query: StateQuery) -> list[Row]:
     rows = connection.execute(
         "SELECT epoch, blocks, config FROM things WHERE issuer = ? AND key = ? AND config IS NOT NULL LIMIT ?",
-        (wanted.issuer, wanted.key, grants.CANDIDATES + 1),
+        (query.issuer, query.key, grants.CANDIDATES + 1),
     )
     return [target_rows.row(*columns) for columns in rows]
 
 
-def _taken(connection: sqlite3.Connection, wanted: StateQuery, found: Candidates) -> dict[Counter, int]:
-    """Return how many tokens each `sub` has had, in the windows of now, of each grant that was found."""
+def _taken(connection: sqlite3.Connection, query: StateQuery, found: Candidates) -> dict[Counter, int]:
+    """Return how many tokens each `sub` was issued in the current windows, under each grant that was found."""
     every = [
         counter
         for grant, _ in found
-        for sub in wanted.subs()
-        for counter in quota.counters("tokens", grant.name, sub, wanted.now)
+        for sub in query.subs()
+        for counter in quota.counters("tokens", grant.name, sub, query.now)
     ]
     if not every:
         return {}
@@ -144,11 +144,11 @@ def _taken(connection: sqlite3.Connection, wanted: StateQuery, found: Candidates
         " ON principal = p AND grant_name = g AND what = 'tokens' AND window = w AND start = s",
         [part for one in every for part in (one.principal, one.grant, one.window, one.start)],
     )
-    return {Counter("tokens", *place): taken for *place, taken in rows}
+    return {Counter("tokens", *counter): taken for *counter, taken in rows}
 
 
 def _take_lock(connection: sqlite3.Connection, lock: Lock, now: int) -> Lock | None:
-    """Take the lock and return None, or return who holds it. A lock that is past its end is taken over."""
+    """Take the lock and return None, or return the lock that is held. An expired lock is taken over."""
     taken = connection.execute(
         "INSERT INTO locks (id, expires, idempotency, request, claims) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET expires = excluded.expires, idempotency = excluded.idempotency,"

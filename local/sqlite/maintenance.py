@@ -1,4 +1,4 @@
-"""What keeps the state file small: checkpoints, and the removal of what has run out. Nothing relies on it."""
+"""Keeps the state file small: checkpoints, and the removal of expired rows. Nothing relies on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SWEEP_SECONDS = 60
 
 
 class Upkeep:
-    """Called often, does something now and then. A state file that is away is left alone until it is back."""
+    """Is called often and acts at intervals. A state file that is missing is left alone until it is back."""
 
     def __init__(self, state: StateFile) -> None:
         self._state = state

@@ -25,7 +25,7 @@ _COLUMNS = "id, scope, target, reason, author, at, until, lifted_at, lifted_by"
 
 
 class SqliteRevocations:
-    """Each method is one transaction with its audit event; config, block and epoch are written one by one."""
+    """Each method is one transaction with its audit event; config, blocks and epoch are written separately."""
 
     def __init__(self, state: StateFile) -> None:
         self._state = state

@@ -14,12 +14,12 @@ from chalicelib.errors import StateUnavailable
 from local.errors import StateFileReplaced
 
 WAIT_MS = 50
-"""Milliseconds that a transaction waits for another writer before the answer is Unavailable."""
+"""Milliseconds that a transaction waits for another writer before it raises Unavailable."""
 _PAUSE = (0.00002, 0.0003)
 """Seconds between two attempts to begin, at random between these."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS things (           -- what can be stopped; config, block and epoch are set one by one
+CREATE TABLE IF NOT EXISTS things (           -- revocation targets; config, blocks and epoch are set separately
     scope TEXT NOT NULL, id TEXT NOT NULL,
     config TEXT,                              -- JSON; NULL: nothing of this name
     key_version TEXT,                         -- of keys: JSON of the version in force, NULL: its value was never set
@@ -32,10 +32,10 @@ CREATE TABLE IF NOT EXISTS counters (
     what TEXT NOT NULL, grant_name TEXT NOT NULL, principal TEXT NOT NULL,
     window TEXT NOT NULL, start INTEGER NOT NULL,
     taken INTEGER NOT NULL,
-    key TEXT NOT NULL DEFAULT '', name TEXT NOT NULL DEFAULT '',   -- of tokens: for whoever reads the usage
-    seen INTEGER NOT NULL DEFAULT 0,          -- when it was counted in last, to the minute
+    key TEXT NOT NULL DEFAULT '', name TEXT NOT NULL DEFAULT '',   -- of tokens: labels for the usage report
+    seen INTEGER NOT NULL DEFAULT 0,          -- when it was last added to, to the minute
     PRIMARY KEY (principal, grant_name, what, window, start)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS refusals (         -- what was not taken, by reason; beside each there is a row of counters
+CREATE TABLE IF NOT EXISTS refusals (         -- refusals by reason; each has a row of counters, too
     what TEXT NOT NULL, grant_name TEXT NOT NULL, principal TEXT NOT NULL,
     window TEXT NOT NULL, start INTEGER NOT NULL,
     reason TEXT NOT NULL, refused INTEGER NOT NULL,
@@ -72,8 +72,8 @@ _ADDED = {
 class StateFile:
     """A state file that exists already. durable: whether a commit outlives a power cut, not only `kill -9`.
 
-    The file is the one that it was at its first use: moved away and back it is served again, another one in its place
-    only after a restart.
+    It is the file of the first use: moved away and back, it is used again; another file in its place is used only after
+    a restart.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
@@ -85,7 +85,7 @@ class StateFile:
 
     @classmethod
     def create(cls, path: Path) -> StateFile:
-        """Make the file, or bring an older one up to date; the only place that does. Raises Unavailable."""
+        """Create the file, or bring an older one up to date; the only place that does. Raises Unavailable."""
         try:
             # SECURITY: a file that exists is not opened here but by SQLite, for to close it would drop every lock that
             # this process has on it, SQLite's too (test_making_the_file_again_drops_no_lock).
@@ -103,20 +103,20 @@ class StateFile:
         return cls(path)
 
     def bind(self) -> StateFile:
-        """Take the file that lies there now for ours from here on, and return self; raises Unavailable."""
+        """Use the file that is there now from here on, and return self; raises Unavailable."""
         with self.reading():
             return self
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Give one consistent view of the file; raises Unavailable."""
+        """Return a transaction that reads one consistent view of the file; raises Unavailable."""
         return _Transaction(self, "BEGIN")
 
     def writing(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Give one transaction that is committed whole, or not at all if anything is raised; raises Unavailable."""
+        """Return a transaction that is committed as a whole, or rolled back if anything is raised; raises Unavailable."""
         return _Transaction(self, "BEGIN IMMEDIATE")
 
     def checkpoint(self) -> None:
-        """Move what the write-ahead log holds into the file, as far as nobody is in the way; raises Unavailable."""
+        """Move the write-ahead log into the file, as far as other connections allow; raises Unavailable."""
         try:
             self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
         except (sqlite3.Error, OSError) as error:
@@ -150,7 +150,7 @@ class StateFile:
             # Such a connection waits for the disk at checkpoints only, and it sits on an event loop: local/sqlite/maintenance.py
             # makes the checkpoints.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
-        # After a crash whoever comes first repairs the log; the others wait for that here. From then on `_begin` waits.
+        # After a crash the first connection repairs the log, and others wait for that here. From then on `_begin` waits.
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         connection.execute("PRAGMA busy_timeout = 0")
         self._open.connection, self._identity = connection, identity
@@ -158,7 +158,7 @@ class StateFile:
 
 
 class _Transaction:
-    """A transaction on this thread's connection. A class, for a generator costs a call of the edge twice as much."""
+    """A transaction on this thread's connection. It is a class because a generator costs the edge twice as much."""
 
     __slots__ = ("_begin", "_connection", "_state")
     _connection: sqlite3.Connection
@@ -171,7 +171,7 @@ class _Transaction:
             self._connection = self._state.connection()
             _begin(self._connection, self._begin)
         except (sqlite3.Error, OSError) as error:
-            self._state.close()  # the next call starts afresh, so recovery needs no hand
+            self._state.close()  # the next call opens a new one, so recovery needs no help
             raise StateUnavailable(hint=str(error)) from error
         return self._connection
 
@@ -192,7 +192,7 @@ class _Transaction:
 
 def _begin(connection: sqlite3.Connection, begin: str) -> None:
     """Begin a transaction, and wait for another writer up to WAIT_MS; raises sqlite3.OperationalError."""
-    # SQLite's own waiting asks six times in 50 ms, with longer and longer pauses: whoever waited longest comes last.
+    # SQLite's own wait tries six times in 50 ms, with longer and longer pauses: whoever has waited longest comes last.
     ends = time.monotonic() + WAIT_MS / 1000
     while True:
         try:
@@ -206,7 +206,7 @@ def _begin(connection: sqlite3.Connection, begin: str) -> None:
 
 
 def _add_columns(connection: sqlite3.Connection) -> None:
-    """Give the tables of an older file the columns that they lack; a new file has no tables yet."""
+    """Add the columns that the tables of an older file lack; a new file has no tables yet."""
     for table, columns in _ADDED.items():
         there = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         for name, form in columns.items():

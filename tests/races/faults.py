@@ -66,9 +66,9 @@ class FaultyLedger:
 
     real: Ledger
 
-    def find(self, wanted: StateQuery) -> ExchangeState:
+    def find(self, query: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
-        return self.real.find(wanted)
+        return self.real.find(query)
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """See `Ledger.issue`."""

@@ -64,9 +64,9 @@ class _Dawdling:
         self._real = real
         self.issue, self.record, self.page = real.issue, real.record, real.page
 
-    def find(self, wanted: StateQuery) -> ExchangeState:
+    def find(self, query: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""
-        found = self._real.find(wanted)
+        found = self._real.find(query)
         time.sleep(random.uniform(0, DAWDLE))
         return found
 

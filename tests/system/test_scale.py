@@ -113,9 +113,9 @@ class WatchedLedger:
         self._ledger = ledger
         self.calls: list[str] = []
 
-    def find(self, wanted: StateQuery) -> ExchangeState:
+    def find(self, query: StateQuery) -> ExchangeState:
         self.calls.append("find")
-        return self._ledger.find(wanted)
+        return self._ledger.find(query)
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         self.calls.append("issue")

@@ -31,9 +31,9 @@ class Counted:
         self._ledger, self._failing = ledger, failing
         self.asked: list[str] = []
 
-    def find(self, wanted: StateQuery) -> ExchangeState:
+    def find(self, query: StateQuery) -> ExchangeState:
         self._note("find")
-        return self._ledger.find(wanted)
+        return self._ledger.find(query)
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         self._note("issue")

@@ -50,7 +50,7 @@ def test_revoking_twice(running: Running) -> None:
         "revocation": f"holder-{claims['jti']}",
         "scope": "token",
         "target": claims["jti"],
-        "why": "taken back by its holder",
+        "why": "revoked by its holder",
     }
 
 
