@@ -3,7 +3,7 @@
 Refusal                  a "no" to a caller: audit reason, OAuth code, HTTP status, text that is safe to show
   Unavailable            a "no" because state, keys or audit are out of reach: 503, nothing was admitted
 InvalidTokenError        (tokens/errors.py) a token that does not verify; each verb turns it into a refusal of its own
-InvalidPolicyError       (policy/yaml_nodes.py) a policy file with faults
+InvalidPolicyError       (policy/faults.py) a policy file with faults
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Match(NamedTuple):
 def compile_to(to: To, issuers: Issuers, path: Path, faults: Faults) -> Match | Faulty:
     """Return whom a grant is for, FAULTY if a field of it is."""
     issuer = _issuer(to, issuers, path, faults)
-    return _of_claims(to, issuer, path, faults) if to.aws is ABSENT else _of_aws(to, to.aws, issuer, path, faults)
+    return _match_claims(to, issuer, path, faults) if to.aws is ABSENT else _match_aws(to, to.aws, issuer, path, faults)
 
 
 def _issuer(to: To, issuers: Issuers, path: Path, faults: Faults) -> Issuer | Faulty | Absent:
@@ -44,7 +44,7 @@ def _issuer(to: To, issuers: Issuers, path: Path, faults: Faults) -> Issuer | Fa
     return FAULTY if name is FAULTY else issuers[name]
 
 
-def _of_claims(to: To, issuer: Issuer | Faulty | Absent, path: Path, faults: Faults) -> Match | Faulty:
+def _match_claims(to: To, issuer: Issuer | Faulty | Absent, path: Path, faults: Faults) -> Match | Faulty:
     given = {name for name in ("issuer", "claims", "via") if getattr(to, name) is not ABSENT}
     if given != {"issuer", "claims"}:
         found = Description(", ".join(sorted(given)) or "none of them")
@@ -61,7 +61,9 @@ def _of_claims(to: To, issuer: Issuer | Faulty | Absent, path: Path, faults: Fau
     return FAULTY if claims is FAULTY else Match(issuer.url, claims)
 
 
-def _of_aws(to: To, arn: str | Faulty, issuer: Issuer | Faulty | Absent, path: Path, faults: Faults) -> Match | Faulty:
+def _match_aws(
+    to: To, arn: str | Faulty, issuer: Issuer | Faulty | Absent, path: Path, faults: Faults
+) -> Match | Faulty:
     found = list(_aws_faults(to, issuer))
     for field, allowed, text in found:
         faults.note((*path, *field), allowed, text)

@@ -60,4 +60,5 @@ class InvalidPolicyError(Exception):
 def fault_at(file: str, line: int, path: Path, allowed: str, found: object) -> Fault:
     """Make a fault of a field. found: quoted, unless it is a Description. Long texts are cut."""
     text = str(found) if isinstance(found, Description) else repr(found)
-    return Fault(file, line, ".".join(path)[:300], text[:200], allowed[:500])
+    field = ".".join(name[:300] for name in path)[:300]
+    return Fault(file, line, field, text[:200], allowed[:500])

@@ -6,7 +6,7 @@ import yaml
 from yaml.reader import Reader as YamlReader
 from yaml.resolver import Resolver
 
-from chalicelib.policy.faults import Fault, InvalidPolicyError, fault_at
+from chalicelib.policy.faults import Fault, InvalidPolicyError, Path, fault_at
 from chalicelib.policy.yaml_nodes import Document, ListNode, MappingNode, Node, ScalarNode, describe, key_name
 
 SIZE_LIMIT = 4 * 1024 * 1024
@@ -35,18 +35,28 @@ def parse_yaml(text: str, file: str) -> Document:
 
 
 class _Open:
-    """A list or a mapping that is being read. children: its elements, or its keys and values in turn."""
+    """A list or a mapping that is being read."""
 
-    __slots__ = ("children", "is_mapping", "line")
+    __slots__ = ("children", "is_mapping", "line", "path")
 
-    def __init__(self, line: int, *, is_mapping: bool) -> None:
+    def __init__(self, path: Path | None, line: int, *, is_mapping: bool) -> None:
+        self.path = path
+        """None within a key."""
         self.line = line
         self.is_mapping = is_mapping
         self.children: list[Node] = []
+        """A list's elements, or a mapping's keys and values in turn."""
 
-    def line_of_next(self, own: int) -> int:
-        """The line of the next child: a member's is its key's, anything else has its own."""
-        return self.children[-1].line if self.is_mapping and len(self.children) % 2 else own
+    def key(self) -> Node | None:
+        """The key whose value comes next, if one does."""
+        return self.children[-1] if self.is_mapping and len(self.children) % 2 else None
+
+    def path_of_next(self) -> Path | None:
+        """The path of the next child; None if it is a key or within one."""
+        key = self.key()
+        if self.path is None or (self.is_mapping and key is None):
+            return None
+        return (*self.path, str(len(self.children)) if key is None else _name(key))
 
 
 class _Tree:
@@ -55,15 +65,20 @@ class _Tree:
     def __init__(self, file: str) -> None:
         self.file = file
         self.faults: list[Fault] = []
-        self.open = [_Open(0, is_mapping=False)]
+        self.outermost = _Open(None, 0, is_mapping=False)
+        """Holds the root of each document."""
+        self.open = [self.outermost]
 
     def add(self, event: yaml.Event, own_line: int) -> None:
         """Take the next event; those of the document and the stream as a whole change nothing."""
-        line = self.open[-1].line_of_next(own_line)
+        outer = self.open[-1]
+        key = outer.key()
+        line = own_line if key is None else key.line
         if isinstance(event, yaml.ScalarEvent):
-            self.open[-1].children.append(ScalarNode(line, _kind(event), event.value))
+            outer.children.append(ScalarNode(line, _kind(event), event.value))
         elif isinstance(event, yaml.CollectionStartEvent):
-            self.open.append(_Open(line, is_mapping=isinstance(event, yaml.MappingStartEvent)))
+            path = () if outer is self.outermost else outer.path_of_next()
+            self.open.append(_Open(path, line, is_mapping=isinstance(event, yaml.MappingStartEvent)))
         elif isinstance(event, yaml.CollectionEndEvent):
             done = self.open.pop()
             self.open[-1].children.append(
@@ -76,22 +91,16 @@ class _Tree:
         for key, value in zip(keys, values, strict=False):  # an alias, which is refused, leaves none
             name = key_name(key)
             if name is None or name == "<<":
-                self._note(key.line, "?", "a key that is text, or a list of names", describe(key))
+                self._note(done, key, "?", "a key that is text, or a list of names", describe(key))
             elif name in members:
-                self._note(key.line, name, "each key once", name)
+                self._note(done, key, name, "each key once", name)
             else:
                 members[name] = value
         return MappingNode(done.line, members, len(keys))
 
-    def _note(self, line: int, name: str, allowed: str, found: str) -> None:
-        path: list[str] = []
-        for outer in self.open[1:]:
-            count = len(outer.children)
-            if outer.is_mapping and count % 2 == 0:
-                return  # within a key that is a fault itself
-            key = key_name(outer.children[-1]) if outer.is_mapping else str(count)
-            path.append("?" if key is None else key)
-        self.faults.append(fault_at(self.file, line, (*path, name), allowed, found))
+    def _note(self, mapping: _Open, key: Node, name: str, allowed: str, found: str) -> None:
+        if mapping.path is not None:  # else it is within a key that is a fault itself
+            self.faults.append(fault_at(self.file, key.line, (*mapping.path, name), allowed, found))
 
 
 def _build(text: str, file: str) -> Document:
@@ -102,7 +111,7 @@ def _build(text: str, file: str) -> Document:
         # (test_anchors_aliases_and_tags_are_faults).
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
             refused.append(Fault(file, line, "", "an anchor, alias or tag", "plain YAML"))
-        if isinstance(event, yaml.DocumentStartEvent) and tree.open[0].children:
+        if isinstance(event, yaml.DocumentStartEvent) and tree.outermost.children:
             another.append(Fault(file, line, "", "another document", "YAML"))
         tree.add(event, line)
         # SECURITY: the parser's time grows with the square of the depth (test_no_depth_takes_long).
@@ -110,9 +119,9 @@ def _build(text: str, file: str) -> Document:
             raise InvalidPolicyError([*refused, _too_deep(file, line)])
     if refused or another:
         raise InvalidPolicyError(refused or another[:1])
-    if not tree.open[0].children:
+    if not tree.outermost.children:
         raise InvalidPolicyError([Fault(file, 1, "", "nothing", "keys, issuers and grants")])
-    return Document(file, tree.open[0].children[0], tuple(tree.faults))
+    return Document(file, tree.outermost.children[0], tuple(tree.faults))
 
 
 def _kind(event: yaml.ScalarEvent) -> str:
@@ -120,6 +129,11 @@ def _kind(event: yaml.ScalarEvent) -> str:
         return "str"
     tag: str = _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
     return tag.rpartition(":")[2]
+
+
+def _name(key: Node) -> str:
+    name = key_name(key)
+    return "?" if name is None else name
 
 
 def _too_deep(file: str, line: int) -> Fault:
