@@ -21,8 +21,9 @@ from chalicelib.issuers.jwks import Jwks, get_json
 from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules, Policy
-from chalicelib.providers.keys import PROVIDERS, ProviderKey
+from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
+from chalicelib.providers.presets import PROVIDERS
 from chalicelib.providers.versions import KeyVersion
 from local import secret_file
 from local.errors import NoStateDirectory, PolicyUnreadable, RealKeysHere, StateFileMissing, StateOpenToOthers

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 
 from chalicelib.errors import MalformedRequest
-from chalicelib.providers.keys import Provider, ProviderKey
+from chalicelib.providers.entry import Provider
+from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
 
 VALUE_LIMIT = 8192

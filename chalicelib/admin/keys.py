@@ -13,7 +13,8 @@ from chalicelib.errors import Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
 from chalicelib.providers.errors import NoSuchKey
-from chalicelib.providers.keys import PROVIDERS, ProviderKey
+from chalicelib.providers.keys import ProviderKey
+from chalicelib.providers.presets import PROVIDERS
 from chalicelib.providers.versions import KeyVersion
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it

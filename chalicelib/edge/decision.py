@@ -27,7 +27,9 @@ from chalicelib.edge.token import VerifiedToken
 from chalicelib.policy.grants import Grant
 from chalicelib.providers import keys as providers
 from chalicelib.providers import paths
-from chalicelib.providers.keys import PROVIDERS, KeyConfig, Provider
+from chalicelib.providers.entry import Provider
+from chalicelib.providers.keys import KeyConfig
+from chalicelib.providers.presets import PROVIDERS
 from chalicelib.quota import Limit
 from chalicelib.revocation import stopped
 

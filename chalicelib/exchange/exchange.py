@@ -26,7 +26,8 @@ from chalicelib.policy import grants
 from chalicelib.policy.errors import NoGrant
 from chalicelib.policy.grants import Grant
 from chalicelib.principal import AWS, Identity, Principal, RefusedValues
-from chalicelib.providers.keys import PROVIDERS, KeyConfig
+from chalicelib.providers.keys import KeyConfig
+from chalicelib.providers.presets import PROVIDERS
 from chalicelib.quota import Allowance
 from chalicelib.revocation import EPOCHS, EVERYTHING, RevocationState, RevocationTarget
 from chalicelib.tokens import jws

@@ -16,7 +16,7 @@ from chalicelib.models import json_body
 from chalicelib.models import members as model_members
 from chalicelib.models import multipart as form_body
 from chalicelib.models.body import CallBody
-from chalicelib.models.endpoints import FORM, JSON, MODEL_ENDPOINTS, Endpoint
+from chalicelib.models.endpoints import Endpoint
 from chalicelib.models.errors import (
     BodyEncoded,
     BodyMediaType,
@@ -27,6 +27,8 @@ from chalicelib.models.errors import (
     ModelUnclear,
 )
 from chalicelib.models.multipart import Field
+from chalicelib.providers.entry import FORM, JSON
+from chalicelib.providers.presets import PROVIDERS
 
 _JSON_TYPE = re.compile(r'application/json(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.ASCII | re.IGNORECASE)
 _TYPES = {JSON: "application/json in UTF-8", FORM: "multipart/form-data with a plain boundary"}
@@ -40,7 +42,7 @@ def models(provider: str, scope: str, query: str, body: CallBody) -> tuple[str, 
     """
     found = model_endpoints.find(provider, scope)
     if found is None:
-        raise ModelEndpointClosed(scope) if provider in MODEL_ENDPOINTS else ModelsUnknown
+        raise ModelEndpointClosed(scope) if PROVIDERS[provider].models else ModelsUnknown
     endpoint, in_path = found
     for name in (*body.header_names, *_parameters(query)):
         model_members.check_name(name)

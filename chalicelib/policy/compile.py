@@ -18,7 +18,7 @@ from chalicelib.policy.schema import KeyEntry, PolicyFile, schema, seconds
 from chalicelib.policy.shapes import shape_of
 from chalicelib.policy.yaml_nodes import Document
 from chalicelib.policy.yaml_parser import parse_yaml
-from chalicelib.providers.keys import PROVIDERS
+from chalicelib.providers.presets import PROVIDERS
 from chalicelib.tokens import jwk
 
 __all__ = ["Fault", "InstallationRules", "InvalidPolicyError", "Policy", "json_schema", "parse", "seconds"]

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from chalicelib import patterns
 from chalicelib.errors import Refusal
 from chalicelib.providers import paths as call_path
-from chalicelib.providers.presets import PROVIDERS, Provider
+from chalicelib.providers.entry import Provider
+from chalicelib.providers.presets import PROVIDERS
 
-__all__ = ["PROVIDERS", "KeyConfig", "Provider", "ProviderKey", "ProviderKeyStore", "ProviderKeys"]
 
-
-@dataclass(frozen=True, slots=True, repr=False)
 class ProviderKey:
-    """A provider's key with the origin and the header it is for: set together, used together."""
+    """A provider's key with the origin and the header it is for: set together, used together.
 
-    version: str
-    origin: str
-    header: str
-    prefix: str
-    value: str
+    Not a tuple, whose members `%` and JSON would show; not a dataclass, which a cold start would wait for.
+    """
+
+    __slots__ = ("header", "origin", "prefix", "value", "version")
+
+    def __init__(self, version: str, origin: str, header: str, prefix: str, value: str) -> None:
+        """Take the key. prefix: text before it in the header, e.g. "Bearer "."""
+        self.version: Final = version
+        self.origin: Final = origin
+        self.header: Final = header
+        self.prefix: Final = prefix
+        self.value: Final = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ProviderKey):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash((self.version, self.origin, self.header, self.prefix, self.value))
 
     def __repr__(self) -> str:
         # SECURITY: keys redact themselves (test_canary.py).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from chalicelib.providers.keys import Provider
+from chalicelib.providers.entry import Provider
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 # SECURITY: one way to write it down, so that no two readers can differ about which host it names: no user, path, query,

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
+from chalicelib.providers.entry import PathForms
 from chalicelib.providers.errors import NoKey, PathAmbiguous
-from chalicelib.providers.presets import PathForms
 
 # SECURITY: the form that is checked is the form that is sent on. What a provider might read differently is refused:
 # dot segments, empty segments, and `;`, `\\`, separators or plain characters in percent-encoding

@@ -9,7 +9,8 @@ from dataclasses import replace
 from chalicelib.issuers import presets
 from chalicelib.issuers.presets import Preset
 from chalicelib.policy.compile import InstallationRules
-from chalicelib.providers.keys import PROVIDERS, ProviderKey
+from chalicelib.providers.keys import ProviderKey
+from chalicelib.providers.presets import PROVIDERS
 
 AUDIENCE = "keybroker"
 

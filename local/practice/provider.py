@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from aiohttp import web
 
-from chalicelib.providers.keys import PROVIDERS
+from chalicelib.providers.presets import PROVIDERS
 from local.practice import anthropic as practice_anthropic
 from local.practice import openai as practice_openai
 from local.practice.completions import Answer, Json, ServerEvent, UnusableBodyError, answer_to
@@ -69,7 +69,7 @@ _OPENAI_BASES = ("/v1", "/openai/v1", "/api/v1", "", "/v1beta/openai", "/openai/
 _SPEAKS = MappingProxyType(
     {
         "openai": frozenset(
-            {name for name, one in PROVIDERS.items() if one.errors == "openai"} | {"mistral", "gemini"}
+            {name for name, one in PROVIDERS.items() if one.error_form == "openai"} | {"mistral", "gemini"}
         ),
         "anthropic": frozenset({"anthropic"}),
     }

@@ -1,0 +1,130 @@
+"""What an entry of the table of providers says: the types of its fields, and what several entries share.
+
+The edge loads the table at every cold start, so an entry is made of tuples; what only the command line needs is in them as
+plain text (`make providers` copies it to keybroker/cli/providers.json).
+"""
+
+from typing import NamedTuple
+
+PathForms = tuple[tuple[str, str], ...]
+"""(as clients write a path's beginning, as the provider itself does); the first that fits is meant, "" fits all."""
+
+JSON, FORM = "json", "form"
+"""The kinds of body that an endpoint takes."""
+
+
+class Probe(NamedTuple):
+    """A cheap request that changes nothing and that only a good key is answered with 200.
+
+    400 and 401 say that the key is not valid (Google and xAI answer 400), 403 that it may not do this.
+    """
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers that the request needs beside the key."""
+
+
+class ModelEndpoints(NamedTuple):
+    """Endpoints under one path where `model` alone says which model runs. A grant with `models` opens only such."""
+
+    base: str
+    """The path before their names, with `{model}` where it names the model."""
+    names: str
+    """The rest of each path, separated by spaces."""
+    method: str = "POST"
+    bodies: tuple[str, ...] = (JSON,)
+    """The kinds of body that they take; empty if none."""
+    refused: frozenset[str] = frozenset()
+    """Members of the body, or `member=value`, that have it run another model."""
+    prefix: str = ""
+    """An optional prefix of a model's name in the body."""
+
+
+class Sdk(NamedTuple):
+    """The environment variables that have one SDK or tool use a token and the edge, as it reads them (measured in 2026)."""
+
+    name: str
+    """What `keybroker exec --for` takes; usually also the key's name."""
+    key: str
+    """Holds the token."""
+    url: str
+    """Holds the edge's URL."""
+    unset: tuple[str, ...] = ()
+    """Variables that would override these."""
+    also: tuple[str, ...] = ()
+    """Further names for the URL, read by programs that would otherwise send the token to the provider itself."""
+    ours: bool = False
+    """Whether `url` is a name of our own, which the SDK does not read: the program has to pass the URL on."""
+    note: str = ""
+    """What docs/cli.md says beside the variables."""
+
+
+class Provider(NamedTuple):
+    """An entry: one API that keys open."""
+
+    origin: str | None
+    """`https://host[:port]`; None where each installation has its own."""
+    header: str = "authorization"
+    """The header that the key is sent in."""
+    prefix: str = "Bearer "
+    """Text before the key in that header."""
+    base_path: str = ""
+    """What SDKs expect at the end of a base URL."""
+    token_headers: tuple[str, ...] = ("authorization",)
+    """The headers in which its SDKs send their key, and so our token."""
+    token_parameter: str = ""
+    """The query parameter that may hold the token instead; "" for none."""
+    paths: PathForms = ()
+    """How clients write its paths, and how it does itself."""
+    closed: tuple[str, ...] = ()
+    """Paths that no grant opens, nor what is below them; `*` is any one segment. They mint or hold credentials, administer
+    the account, or show what headers a request had."""
+    models: tuple[ModelEndpoints, ...] = ()
+    """The endpoints that a grant with `models` can open; none if such a grant opens nothing of it."""
+    probe: Probe | None = None
+    """How a key is checked; None where nothing is known to answer."""
+    error_form: str = ""
+    """The form of its errors, a key of ERROR_TEXT."""
+    key_pattern: str = ""
+    """A regular expression for a whole key, by which `keybroker doctor` finds leaked ones; "" if a key has no known form."""
+    key_variables: tuple[str, ...] = ()
+    """Where a key has no prefix: the variables by whose assignment it is recognized, and only there."""
+    sdks: tuple[Sdk, ...] = ()
+    """Its SDKs and tools that read environment variables."""
+
+
+def below(base: str, names: str) -> tuple[str, ...]:
+    """Return the paths of names, separated by spaces, below a base."""
+    return tuple(f"{base}/{name}" for name in names.split())
+
+
+def account(base: str) -> tuple[str, ...]:
+    """Return where account administration is, or would be if it came: closed by name, before anyone grants a pattern."""
+    return below(base, "organization organizations workspaces api_keys api-keys api-key keys key oauth auth billing")
+
+
+def model_list(base: str) -> ModelEndpoints:
+    """Return the list of models, whose path names none, and a single model by its id."""
+    return ModelEndpoints(base, "models models/{model}", "GET", bodies=())
+
+
+EPHEMERAL_KEYS = (
+    "realtime/client_secrets realtime/sessions realtime/transcription_sessions realtime/translations/client_secrets"
+)
+"""Each answers a key for browsers, which works without the edge."""
+RESPONSES = "responses responses/compact responses/input_tokens"
+TRANSCRIPTIONS = "audio/transcriptions audio/translations"
+STORED_PROMPT = frozenset({"prompt"})
+_SVG = frozenset({"svg", "output_format=svg"})
+"""SVG images are drawn by a model for text, which `model` does not name."""
+
+
+def openai_endpoints(base: str) -> tuple[ModelEndpoints, ...]:
+    """Return the endpoints that OpenAI's API and Azure's have in common."""
+    return (
+        ModelEndpoints(base, "chat/completions completions embeddings audio/speech"),
+        ModelEndpoints(base, TRANSCRIPTIONS, bodies=(FORM,)),
+        ModelEndpoints(base, "images/generations", refused=_SVG),
+        ModelEndpoints(base, "images/edits", bodies=(FORM, JSON), refused=_SVG),
+    )

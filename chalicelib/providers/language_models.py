@@ -1,0 +1,181 @@
+"""The entries of APIs for language models that have a form of their own.
+
+Where it is from: what OpenAI, Anthropic, Google, Mistral and Cohere publish as SDKs (their sources, read in 2026), and the
+key prefixes that they publish, as gitleaks and betterleaks match them. `(K)` marks what is general knowledge and was checked
+against nothing. Why no detector library: docs/dependencies.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chalicelib.providers.entry import (
+    EPHEMERAL_KEYS,
+    FORM,
+    RESPONSES,
+    STORED_PROMPT,
+    ModelEndpoints,
+    Probe,
+    Provider,
+    Sdk,
+    account,
+    below,
+    model_list,
+    openai_endpoints,
+)
+
+_ANTHROPIC_UNSET = ("ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_PROFILE")
+
+
+def _gemini(base: str) -> tuple[ModelEndpoints, ...]:
+    verbs = "generateContent streamGenerateContent countTokens embedContent batchEmbedContents"
+    return (
+        ModelEndpoints(f"{base}/models", " ".join(f"{{model}}:{verb}" for verb in verbs.split()), prefix="models/"),
+        model_list(base),
+    )
+
+
+LANGUAGE_MODELS: Mapping[str, Provider] = {
+    "openai": Provider(
+        origin="https://api.openai.com",
+        base_path="/v1",
+        paths=(("/v1", "/v1"), ("", "/v1")),
+        closed=(
+            *account("/v1"),
+            *below("/v1", EPHEMERAL_KEYS + " chatkit/sessions projects dashboard usage vaults webhook_endpoints"),
+            "/v1/fine_tuning/checkpoints/*/permissions",
+        ),
+        models=(
+            *openai_endpoints("/v1"),
+            ModelEndpoints("/v1", "moderations decisions"),
+            ModelEndpoints("/v1", "images/variations", bodies=(FORM,)),
+            ModelEndpoints("/v1", RESPONSES, refused=STORED_PROMPT),
+            model_list("/v1"),
+        ),
+        probe=Probe("GET", "/v1/models"),
+        error_form="openai",
+        key_pattern=r"sk-(?:(?:proj|svcacct|admin)-[\w-]{20,80}|[A-Za-z0-9]{20})T3BlbkFJ[\w-]{20,80}",
+        sdks=(
+            Sdk(
+                "openai",
+                key="OPENAI_API_KEY",
+                url="OPENAI_BASE_URL",
+                # LangChain's own name for the base URL, headers that would replace ours, and names of other accounts.
+                unset=(
+                    "OPENAI_API_BASE",
+                    "OPENAI_CUSTOM_HEADERS",
+                    "OPENAI_ORG_ID",
+                    "OPENAI_PROJECT_ID",
+                    "OPENAI_ADMIN_KEY",
+                ),
+            ),
+        ),
+    ),
+    "anthropic": Provider(
+        origin="https://api.anthropic.com",
+        header="x-api-key",
+        prefix="",
+        token_headers=("x-api-key", "authorization"),
+        paths=(("/v1", "/v1"), ("", "/v1")),  # Vercel's AI SDK ends its base URL with /v1, and others send /messages
+        closed=(
+            *account("/v1"),
+            *below("/v1", "vaults tunnels environments/*/work"),  # tunnels and work answer secrets
+            *below("/v1/user_profiles/*", "enrollment_url action_urls"),
+        ),
+        models=(ModelEndpoints("/v1", "messages messages/count_tokens complete"), model_list("/v1")),
+        probe=Probe("GET", "/v1/models", (("anthropic-version", "2023-06-01"),)),
+        error_form="anthropic",
+        key_pattern=r"sk-ant-(?:api|admin)\d{2}-[\w-]{80,120}",
+        sdks=(
+            Sdk(
+                "anthropic",
+                key="ANTHROPIC_API_KEY",
+                url="ANTHROPIC_BASE_URL",
+                unset=("ANTHROPIC_AUTH_TOKEN", *_ANTHROPIC_UNSET),
+            ),
+            Sdk(
+                "claude-code",
+                key="ANTHROPIC_AUTH_TOKEN",
+                url="ANTHROPIC_BASE_URL",
+                unset=("ANTHROPIC_API_KEY", *_ANTHROPIC_UNSET),
+            ),
+        ),
+    ),
+    "gemini": Provider(
+        origin="https://generativelanguage.googleapis.com",
+        header="x-goog-api-key",
+        prefix="",
+        token_headers=("x-goog-api-key", "authorization"),
+        token_parameter="key",  # noqa: S106  a parameter's name
+        # LiteLLM sends no version; (K) v1beta has all that it sends, v1 has not.
+        paths=(
+            *((version, version) for version in ("/v1", "/v1beta", "/v1alpha", "/upload", "/download")),
+            ("", "/v1beta"),
+        ),
+        # auth_tokens answers keys for browsers, webhooks their signing secrets.
+        closed=tuple(
+            f"/{version}/{name}"
+            for version in ("v1", "v1beta", "v1alpha")
+            for name in ("auth_tokens", "webhooks", "tunedModels/*/permissions", "corpora/*/permissions")
+        ),
+        models=(
+            *_gemini("/v1beta"),
+            *_gemini("/v1"),
+            *_gemini("/v1alpha"),
+            ModelEndpoints("/v1beta/openai", "chat/completions embeddings", prefix="models/"),
+        ),
+        probe=Probe("GET", "/v1beta/models"),
+        error_form="google",
+        key_pattern=r"AIza[\w-]{35}",
+        sdks=(
+            Sdk(
+                "gemini",
+                key="GEMINI_API_KEY",
+                url="GOOGLE_GEMINI_BASE_URL",
+                unset=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
+                also=("GEMINI_API_BASE",),  # LiteLLM's
+            ),
+        ),
+    ),
+    "mistral": Provider(
+        origin="https://api.mistral.ai",
+        paths=(("/v1", "/v1"), ("/v2", "/v2"), ("", "/v1")),  # its own SDK sends /v1, OpenAI's does not
+        closed=(*account("/v1"), *below("/v1/connectors/*", "auth_url organization user workspace")),
+        models=(
+            ModelEndpoints("/v1", "chat/completions fim/completions embeddings moderations chat/moderations ocr"),
+            ModelEndpoints("/v1", "audio/transcriptions", bodies=(FORM,)),
+            model_list("/v1"),
+        ),
+        probe=Probe("GET", "/v1/models"),
+        error_form="mistral",
+        key_pattern=r"[A-Za-z0-9]{32}",
+        key_variables=("MISTRAL_API_KEY",),
+        sdks=(
+            Sdk(
+                "mistral",
+                key="MISTRAL_API_KEY",
+                url="MISTRAL_BASE_URL",
+                ours=True,
+                note="mistralai reads no base URL: pass it on as `server_url`",
+            ),
+        ),
+    ),
+    "cohere": Provider(
+        origin="https://api.cohere.com",
+        closed=(
+            *account("/v1"),
+            *account("/v2"),
+            *below("/v1", "connectors check-api-key"),  # connectors hold the credentials of other services
+        ),
+        models=(
+            ModelEndpoints("/v2", "chat embed rerank"),
+            ModelEndpoints("/compatibility/v1", "chat/completions embeddings"),
+            model_list("/v1"),
+        ),
+        probe=Probe("GET", "/v1/models"),
+        error_form="cohere",
+        key_pattern=r"[A-Za-z0-9]{40}",
+        key_variables=("CO_API_KEY", "COHERE_API_KEY"),
+        sdks=(Sdk("cohere", key="CO_API_KEY", url="CO_API_URL", unset=("COHERE_API_KEY",)),),
+    ),
+}

@@ -1,0 +1,129 @@
+"""The entries of APIs for language models that copy OpenAI's.
+
+Where it is from: what Groq, OpenRouter and Together publish as SDKs (their sources, read in 2026), and the
+key prefixes that they publish, as gitleaks and betterleaks match them. `(K)` marks what is general knowledge and was checked
+against nothing. Why no detector library: docs/dependencies.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chalicelib.providers.entry import (
+    EPHEMERAL_KEYS,
+    FORM,
+    RESPONSES,
+    STORED_PROMPT,
+    TRANSCRIPTIONS,
+    ModelEndpoints,
+    Probe,
+    Provider,
+    Sdk,
+    account,
+    below,
+    model_list,
+    openai_endpoints,
+)
+
+OPENAI_COMPATIBLE: Mapping[str, Provider] = {
+    "azure-openai": Provider(
+        origin=None,
+        header="api-key",
+        prefix="",
+        token_headers=("api-key", "authorization"),
+        paths=(("/openai", "/openai"), ("/v1", "/openai/v1"), ("/deployments", "/openai/deployments")),
+        closed=(  # (K) keys and accounts are administered at another host
+            *below("/openai/v1", EPHEMERAL_KEYS + " vaults webhook_endpoints"),
+            "/openai/realtimeapi",
+        ),
+        models=(
+            *openai_endpoints("/openai/deployments/{model}"),
+            *openai_endpoints("/openai/v1"),
+            ModelEndpoints("/openai/v1", RESPONSES, refused=STORED_PROMPT),
+            ModelEndpoints("/openai", RESPONSES, refused=STORED_PROMPT),
+            model_list("/openai/v1"),
+            model_list("/openai"),
+        ),
+        probe=Probe("GET", "/openai/v1/models"),
+        error_form="openai",
+        key_pattern=r"[A-Za-z0-9]{32,84}",
+        key_variables=("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_KEY"),
+    ),
+    "groq": Provider(
+        origin="https://api.groq.com",
+        base_path="/openai/v1",
+        paths=(("/openai", "/openai"), ("/v1", "/openai/v1"), ("", "/openai/v1")),  # its own SDK sends /openai/v1
+        closed=account("/openai/v1"),
+        models=(
+            ModelEndpoints("/openai/v1", "chat/completions completions embeddings audio/speech"),
+            ModelEndpoints("/openai/v1", TRANSCRIPTIONS, bodies=(FORM,)),
+            ModelEndpoints("/openai/v1", "responses", refused=STORED_PROMPT),
+            model_list("/openai/v1"),
+        ),
+        probe=Probe("GET", "/openai/v1/models"),
+        error_form="openai",
+        key_pattern=r"gsk_[A-Za-z0-9]{52}",
+        sdks=(Sdk("groq", key="GROQ_API_KEY", url="GROQ_BASE_URL"),),
+    ),
+    "openrouter": Provider(
+        origin="https://openrouter.ai",
+        base_path="/api/v1",
+        paths=(("/api", "/api"), ("/v1", "/api/v1"), ("", "/api/v1")),
+        closed=(
+            *account("/api/v1"),
+            *below("/api/v1", "credits guardrails byok scim observability activity analytics"),
+            "/api/frontend",  # (K) what its own pages call
+        ),
+        models=(
+            ModelEndpoints("/api/v1", "chat/completions completions embeddings messages"),
+            ModelEndpoints("/api/v1", "responses", refused=STORED_PROMPT),
+            model_list("/api/v1"),
+        ),
+        probe=Probe("GET", "/api/v1/key"),  # the list of models needs no key
+        error_form="openai",
+        key_pattern=r"sk-or-v1-[0-9a-f]{64}",
+    ),
+    "together": Provider(
+        origin="https://api.together.xyz",
+        base_path="/v1",
+        paths=(("/v1", "/v1"), ("/v2", "/v2"), ("", "/v1")),
+        closed=(*account("/v1"), *account("/v2"), "/v1/compute", "/v1/whoami"),  # (K) a cluster shows its kube_config
+        models=(
+            ModelEndpoints("/v1", "chat/completions completions embeddings rerank images/generations audio/speech"),
+            ModelEndpoints("/v1", TRANSCRIPTIONS, bodies=(FORM,)),
+            model_list("/v1"),
+        ),
+        probe=Probe("GET", "/v1/models"),
+        error_form="openai",
+        key_pattern=r"tgp_v1_[\w-]{43}",
+    ),
+    "deepseek": Provider(
+        origin="https://api.deepseek.com",
+        paths=(("/v1", ""),),  # both are served, and are the same
+        closed=(*account(""), *below("", "user beta/user")),
+        models=(
+            ModelEndpoints("", "chat/completions completions"),
+            ModelEndpoints("/beta", "chat/completions completions"),
+            ModelEndpoints("/anthropic/v1", "messages"),
+            model_list(""),
+        ),
+        probe=Probe("GET", "/models"),
+        error_form="openai",
+        key_pattern=r"sk-[a-f0-9]{32}",
+        key_variables=("DEEPSEEK_API_KEY",),
+    ),
+    "xai": Provider(
+        origin="https://api.x.ai",
+        base_path="/v1",
+        paths=(("/v1", "/v1"), ("", "/v1")),
+        closed=(*account("/v1"), *below("/v1", EPHEMERAL_KEYS)),
+        models=(
+            ModelEndpoints("/v1", "chat/completions completions embeddings messages images/generations"),
+            ModelEndpoints("/v1", "responses", refused=STORED_PROMPT),
+            model_list("/v1"),
+        ),
+        probe=Probe("GET", "/v1/api-key"),
+        error_form="openai",
+        key_pattern=r"xai-[\w-]{70,120}",
+    ),
+}
