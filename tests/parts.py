@@ -28,8 +28,9 @@ from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers import presets
 from chalicelib.issuers.jwks import Jwks
 from chalicelib.policy import compile as policy
-from chalicelib.providers.keys import PROVIDERS, ProviderKey
+from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
+from chalicelib.providers.presets import PROVIDERS
 from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import Revocation
 from chalicelib.tokens.signer import IssuedToken

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from chalicelib.providers.keys import PROVIDERS, Provider
+from chalicelib.providers.entry import Provider
+from chalicelib.providers.presets import PROVIDERS
 
 DOC = Path(__file__).resolve().parent.parent / "docs" / "providers.md"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chalicelib.providers import keys as providers
 from chalicelib.providers import paths as call_path
-from chalicelib.providers.keys import PROVIDERS
+from chalicelib.providers.presets import PROVIDERS
 from tests.chalicelib.providers.test_paths import PIECES, is_stable
 from tests.edge_function import Door, event, provide, refusal, values
 from tests.parts import Parts, parts_in

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chalicelib.providers.keys import PROVIDERS
+from chalicelib.providers.presets import PROVIDERS
 from tests.provider_table import DOC, written
 
 

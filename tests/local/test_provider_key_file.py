@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,12 @@ from chalicelib.providers.keys import ProviderKey
 from local import secret_file
 from local.provider_key_file import ProviderKeyFile
 
-_OPENAI = ProviderKey("v1", "https://api.openai.com", "authorization", "Bearer ", "sk-made-up")
+
+def _openai_key(version: str = "v1", value: str = "sk-made-up") -> ProviderKey:
+    return ProviderKey(version, "https://api.openai.com", "authorization", "Bearer ", value)
+
+
+_OPENAI = _openai_key()
 _ANTHROPIC = ProviderKey("v2", "https://api.anthropic.com", "x-api-key", "", "sk-ant-made-up")
 
 
@@ -127,7 +131,7 @@ def test_a_new_version_leaves_the_one_in_force_readable_and_every_other_key(path
     keys = ProviderKeyFile(path)
     keys.put("openai", _OPENAI)
     keys.put("anthropic", _ANTHROPIC)
-    keys.put("openai", replace(_OPENAI, version="v3", value="sk-third"))
+    keys.put("openai", _openai_key(version="v3", value="sk-third"))
     fresh = ProviderKeyFile(path)
     assert [fresh.get("openai", one).value for one in ("v1", "v3")] == ["sk-made-up", "sk-third"]
     assert fresh.get("anthropic", "v2") == _ANTHROPIC
@@ -136,7 +140,7 @@ def test_a_new_version_leaves_the_one_in_force_readable_and_every_other_key(path
 def test_only_the_versions_that_are_named_are_kept(path: Path) -> None:
     keys = ProviderKeyFile(path)
     for version in ("v1", "v2"):
-        keys.put("openai", replace(_OPENAI, version=version))
+        keys.put("openai", _openai_key(version=version))
     keys.put("elsewhere", _ANTHROPIC)
     keys.keep_only({"openai": "v2", "never": "v1"}, practice=False)
     assert {name: list(one) for name, one in json.loads(secret_file.read(path)).items()} == {
@@ -149,7 +153,7 @@ def test_only_the_versions_that_are_named_are_kept(path: Path) -> None:
 
 def test_keys_that_are_set_at_once_are_all_kept(path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: ProviderKeyFile(path).put(f"key-{n}", replace(_OPENAI, value=f"sk-{n}")), range(40)))
+        list(pool.map(lambda n: ProviderKeyFile(path).put(f"key-{n}", _openai_key(value=f"sk-{n}")), range(40)))
     keys = ProviderKeyFile(path)
     assert [keys.get(f"key-{n}", "v1").value for n in range(40)] == [f"sk-{n}" for n in range(40)]
 

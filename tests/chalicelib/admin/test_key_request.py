@@ -6,8 +6,9 @@ import pytest
 
 from chalicelib.admin.key_request import PREFIX_LIMIT, VALUE_LIMIT, read
 from chalicelib.errors import Refusal
-from chalicelib.providers.keys import PROVIDERS, ProviderKey
+from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
+from chalicelib.providers.presets import PROVIDERS
 
 VALUE = "sk-canary-0123456789abcdef"
 HEADER_TEXT = "header must be the lower-case name of a header for keys, such as x-api-key"

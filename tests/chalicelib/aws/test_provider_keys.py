@@ -7,7 +7,6 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,8 +19,13 @@ from tests.contracts.dynamodb_adapters import locked_moto
 from tests.faulty_dynamodb import Door, Fault, answers, door, error, hangs
 
 VALUE = "sk-real-0123456789abcdef"
-KEY = ProviderKey("A" * 22, "https://api.openai.com", "authorization", "Bearer ", VALUE)
-OTHER = replace(KEY, version="B" * 22, value="sk-real-another")
+
+
+def key(version: str = "A" * 22, value: str = VALUE) -> ProviderKey:
+    return ProviderKey(version, "https://api.openai.com", "authorization", "Bearer ", value)
+
+
+KEY, OTHER = key(), key("B" * 22, "sk-real-another")
 _PREFIXES = (f"kb{number}" for number in itertools.count())
 
 
@@ -77,7 +81,7 @@ def test_what_was_put_is_read_whole_with_origin_and_header(
 def test_a_value_that_starts_like_its_prefix_is_kept(
     store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys
 ) -> None:
-    odd = replace(KEY, value="Bearer Bearer x")
+    odd = key(value="Bearer Bearer x")
     store.put("odd", odd)
     assert keys.get("odd", odd.version) == odd
 
@@ -100,7 +104,7 @@ def test_putting_the_same_again_changes_nothing(
 
 def test_a_version_never_gets_another_value(store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys) -> None:
     store.put("openai", KEY)
-    fault = refused(lambda: store.put("openai", replace(KEY, value="sk-another")))
+    fault = refused(lambda: store.put("openai", key(value="sk-another")))
     assert (fault.reason, keys.get("openai", KEY.version)) == ("provider_keys_unwritable", KEY)
 
 

@@ -30,11 +30,12 @@ from hypothesis import strategies as st
 from chalicelib.errors import Refusal
 from chalicelib.models import selection as model_selection
 from chalicelib.models.body import CallBody
-from chalicelib.models.endpoints import FORM, JSON, MODEL_ENDPOINTS
+from chalicelib.models.endpoints import endpoints
 from chalicelib.patterns import model_matches
 from chalicelib.providers import keys as providers
 from chalicelib.providers import paths as call_path
-from chalicelib.providers.keys import PROVIDERS
+from chalicelib.providers.entry import FORM, JSON
+from chalicelib.providers.presets import PROVIDERS
 from tests.forge import vectors
 from tests.refused import refused
 
@@ -125,10 +126,10 @@ def test_refused_member_is_named() -> None:
     assert "resp_1" not in text
 
 
-@pytest.mark.parametrize("provider", MODEL_ENDPOINTS)
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_endpoints_are_in_provider_form(provider: str) -> None:
     """Every endpoint is in its provider's form, and not closed."""
-    for endpoint in MODEL_ENDPOINTS[provider]:
+    for endpoint in endpoints(provider):
         path = endpoint.scope.partition(":")[2].replace("{model}", "gpt-5-mini")
         assert call_path.to_provider_form(path, PROVIDERS[provider].paths) == path
         assert not providers.closed(PROVIDERS[provider], path)
@@ -136,7 +137,7 @@ def test_endpoints_are_in_provider_form(provider: str) -> None:
 
 def test_providers_without_models() -> None:
     """A grant that limits models opens nothing of a generic key."""
-    assert PROVIDERS.keys() - MODEL_ENDPOINTS.keys() == {"generic", "github", "stripe"}
+    assert endpoints("generic") == ()
 
 
 # docs/grants.md
@@ -158,11 +159,7 @@ def test_documented_endpoints() -> None:
                 kinds = {"": JSON, "form": FORM, "form or JSON": FORM + JSON}[form]
                 scope = f"{'GET' if listed else 'POST'}:{base.rstrip('/')}/{name}"
                 told.add((provider.strip("`"), scope, "" if listed else kinds))
-    assert told == {
-        (provider, one.scope, "".join(one.bodies))
-        for provider, all_of_it in MODEL_ENDPOINTS.items()
-        for one in all_of_it
-    }
+    assert told == {(provider, one.scope, "".join(one.bodies)) for provider in PROVIDERS for one in endpoints(provider)}
 
 
 def test_documented_refusals() -> None:

@@ -18,7 +18,7 @@ from chalicelib.policy import schema as policy_file
 from chalicelib.policy.faults import InvalidPolicyError
 from chalicelib.policy.yaml_nodes import plain
 from chalicelib.policy.yaml_parser import parse_yaml
-from chalicelib.providers.keys import PROVIDERS
+from chalicelib.providers.presets import PROVIDERS
 from chalicelib.tokens.jwk import ALGORITHMS
 from tests.policy_vectors import INVALID, VALID
 

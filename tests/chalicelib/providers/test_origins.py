@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.providers.keys import PROVIDERS
 from chalicelib.providers.origins import Origins
+from chalicelib.providers.presets import PROVIDERS
 
 REAL = Origins()
 PRACTICE = Origins("http://localhost:8082")

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
-from chalicelib.providers.keys import PROVIDERS
 from chalicelib.providers.paths import split, to_provider_form
+from chalicelib.providers.presets import PROVIDERS
 from tests.chalicelib.providers.test_paths import URIS, is_stable, outcome_of
 
 

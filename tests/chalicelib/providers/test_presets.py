@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.providers.keys import PROVIDERS
+from chalicelib.providers.presets import PROVIDERS
 from tests.edge_function import Door, provide
 from tests.parts import parts_in
 

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from chalicelib.providers import paths as call_path
-from chalicelib.providers.keys import PROVIDERS
+from chalicelib.providers.presets import PROVIDERS
 from tests.running import Running, call, start
 
 CHAT = {
