@@ -23,6 +23,7 @@ from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.usage import DynamoUsage
 from chalicelib.quota import Counter, counters
+from tests import moto_dynamodb
 from tests.contracts.adapters import Adapters
 from tests.contracts.tables_template import create_tables
 
@@ -62,6 +63,7 @@ class Control:
 @functools.cache
 def locked_moto() -> DynamoDBClient:
     """Start moto for the rest of this process, one call at a time, and return a client of it."""
+    moto_dynamodb.mend()
     for name in _WRITES:
         setattr(DynamoDBBackend, name, _behind_the_lock(getattr(DynamoDBBackend, name)))
     mock_aws().start()
