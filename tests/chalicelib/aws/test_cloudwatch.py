@@ -12,7 +12,7 @@ import pytest
 from chalicelib.aws import cloudwatch
 from chalicelib.aws.cloudwatch import LoggedLedger
 from chalicelib.errors import Refusal
-from tests.parts import KEY_VALUE, SUB, Parts, mint, parts_in
+from tests.parts import KEY_VALUE, SUB, Parts, mint
 
 LOG = logging.getLogger("keybroker")
 
@@ -83,12 +83,6 @@ def test_starting_again_writes_each_line_once(capsys: pytest.CaptureFixture[str]
     cloudwatch.start("public")
     log(reason="replayed")
     written(capsys)
-
-
-@pytest.fixture
-def parts(tmp_path: Any) -> Iterator[Parts]:  # noqa: ANN401  a path
-    with parts_in(tmp_path) as made:
-        yield made
 
 
 def test_a_token_issued_is_a_line_with_its_ids_and_never_the_token(

@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from chalicelib.aws.provider_keys import SecretsManagerKeyStore, SecretsManagerP
 from chalicelib.errors import Unavailable
 from chalicelib.providers.keys import ProviderKey
 from tests.contracts.dynamodb_adapters import locked_moto
-from tests.faulty_dynamodb import Door, Fault, answers, door, error, hangs
+from tests.faulty_dynamodb import Door, Fault, answers, error, hangs
 
 VALUE = "sk-real-0123456789abcdef"
 
@@ -49,12 +49,6 @@ def store(client: Any, prefix: str) -> SecretsManagerKeyStore:  # noqa: ANN401  
 @pytest.fixture
 def keys(client: Any, prefix: str) -> SecretsManagerProviderKeys:  # noqa: ANN401  as above
     return SecretsManagerProviderKeys(lambda: client, prefix)
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[Door]:
-    with door() as one:
-        yield one
 
 
 def at(opened: Door) -> Any:  # noqa: ANN401  as above

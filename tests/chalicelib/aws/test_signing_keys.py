@@ -15,16 +15,10 @@ from chalicelib.tokens.errors import InvalidTokenError
 from local.signing_key_file import SigningKey
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.samples import NOW
-from tests.faulty_dynamodb import Door, answers, door, error, hangs, tables_behind
+from tests.faulty_dynamodb import Door, answers, error, hangs, tables_behind
 
 MADE_UP = [f"{number:043d}" for number in range(100)]
 """Kids as long as a thumbprint."""
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[Door]:
-    with door() as one:
-        yield one
 
 
 @pytest.fixture

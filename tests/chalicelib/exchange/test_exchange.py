@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import jwt
 import pytest
@@ -11,17 +10,11 @@ from chalicelib.errors import StateUnavailable, Unavailable
 from chalicelib.exchange import exchange
 from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
 from chalicelib.tokens.jwk import thumbprint
-from tests.parts import BROKER, CI, CLUSTER, EDGE, ISSUERS, NOW, SUB, Parts, claims_of, grant, mint, parts_in
+from tests.parts import BROKER, CI, CLUSTER, EDGE, ISSUERS, NOW, SUB, Parts, claims_of, grant, mint
 from tests.refused import refused
 
 POD = "system:serviceaccount:prod:api"
 RETRY = "0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
 
 
 class Counted:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -13,13 +11,7 @@ from chalicelib.revocation import Revocation
 from chalicelib.tokens.errors import SigningKeysUnavailable
 from chalicelib.tokens.jwk import VerifyingKey
 from local.sqlite.revocations import SqliteRevocations
-from tests.parts import BROKER, NOW, SUB, Parts, claims_of, mint, parts_in
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    with parts_in(tmp_path) as made:
-        yield made
+from tests.parts import BROKER, NOW, SUB, Parts, claims_of, mint
 
 
 def revoke_own_token(parts: Parts, token: str, now: int = NOW) -> None:
