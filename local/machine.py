@@ -201,7 +201,7 @@ class Machine:
     def _state(self, *, durable: bool = True) -> StateFile:
         # SECURITY: bound at the start, not at the first use: a file that replaced it in between would be served, with our
         # write-ahead log mixed into it
-        # (test_a_file_that_is_replaced_before_the_first_call_is_not_served).
+        # (test_an_early_replacement_is_not_served).
         return StateFile(self._path("state.db"), durable=durable).bind()
 
     def _check_state_file(self) -> None:

@@ -61,7 +61,7 @@ class _NoAnswer(botocore.exceptions.BotoCoreError):
 def _check_answer(response_dict: Mapping[str, Any], **_event: object) -> None:
     # SECURITY: botocore reads an answer that is not JSON, or is cut short, as an empty one: a write that never happened
     # would look done, a blocked target never revoked. And without retries it ignores a wrong checksum
-    # (test_refused_by_the_store_every_port_refuses_changes_nothing_and_works_again_after).
+    # (test_a_refusing_store_is_refused).
     body, checksum = response_dict["body"], response_dict["headers"].get("x-amz-crc32")
     try:
         readable = isinstance(json.loads(body), dict)

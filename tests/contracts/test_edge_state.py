@@ -16,7 +16,8 @@ from tests.contracts.samples import NOW, SIX, SUB, calls, grant, put_in_force
 class TestWave:
     """One wave: six standings and which number the call is."""
 
-    def test_all_six_standings_are_there_though_nothing_was_ever_written(self, adapters: Adapters) -> None:
+    def test_six_states_of_an_empty_store(self, adapters: Adapters) -> None:
+        """All six states are there though nothing was ever written."""
         snapshot = adapters.edge_state.read_and_count(SIX, calls())
         assert snapshot.states == dict.fromkeys(SIX, RevocationState())
         assert (snapshot.grant, snapshot.key, snapshot.signing_keys) == (None, None, ())
@@ -118,7 +119,8 @@ class TestAnotherTry:
     def test_a_counter_that_nothing_was_added_to_holds_none(self, adapters: Adapters) -> None:
         assert adapters.edge_state.taken(calls()) == dict.fromkeys(calls(), 0)
 
-    def test_a_call_that_is_counted_again_is_no_longer_one_that_was_refused(self, adapters: Adapters) -> None:
+    def test_counting_again_undoes_the_refusal(self, adapters: Adapters) -> None:
+        """A call that is counted again is no longer counted as refused."""
         total = quota.counters("calls", "ci", EVERYBODY, NOW)
         for _ in range(2):
             adapters.edge_state.read_and_count(SIX, calls(), total)

@@ -55,7 +55,8 @@ def test_whoever_looks_leaves_an_event(filled: Adapters) -> None:
     assert _events(filled, "keys.read") == 1
 
 
-def test_a_version_that_was_set_holds_from_the_next_call_and_leaves_an_event(filled: Adapters) -> None:
+def test_a_version_holds_from_the_next_call(filled: Adapters) -> None:
+    """A version that is set holds from the next call on, and leaves an event."""
     assert _in_force(filled) == ""
     _set(filled, "openai", "v1")
     assert (_in_force(filled), _events(filled, "key.set")) == ("v1", 1)
@@ -70,7 +71,8 @@ def test_a_key_that_the_policy_does_not_name_cannot_be_set(filled: Adapters) -> 
     assert _keys(filled) == (KeyInfo("nobody", "openai", None),)
 
 
-def test_a_key_that_left_the_policy_is_not_listed_and_cannot_be_set(filled: Adapters) -> None:
+def test_a_removed_key_cannot_be_set(filled: Adapters) -> None:
+    """A key that left the policy is not listed and cannot be set."""
     _set(filled, "openai", "v1")
     put_in_force(filled.control, keys=("another",))
     assert [one.name for one in _keys(filled)] == ["another"]
@@ -79,7 +81,8 @@ def test_a_key_that_left_the_policy_is_not_listed_and_cannot_be_set(filled: Adap
         _set(filled, "openai", "v2")
 
 
-def test_a_key_that_left_the_policy_and_came_back_has_the_version_it_had(filled: Adapters) -> None:
+def test_a_returning_key_has_its_version(filled: Adapters) -> None:
+    """A key that left the policy and came back has the version that it had."""
     _set(filled, "openai", "v1")
     put_in_force(filled.control, keys=("another",), at=NOW + 1)
     put_in_force(filled.control, keys=("another", "openai"), at=NOW + 2)

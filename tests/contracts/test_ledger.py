@@ -36,7 +36,8 @@ def _tokens(adapters: Adapters, now: int = NOW) -> list[int]:
 class TestFind:
     """What an exchange reads."""
 
-    def test_a_thing_never_revoked_stands_at_epoch_0_without_blocks_and_config(self, adapters: Adapters) -> None:
+    def test_nothing_stored_is_epoch_0(self, adapters: Adapters) -> None:
+        """A target for which nothing is stored has epoch 0 and no blocks, and does not exist."""
         found = adapters.ledger.find(wanted(*SIX.values()))
         assert found.states == dict.fromkeys(SIX.values(), RevocationState())
         assert (found.issuer, found.key, found.grants) == (None, None, ())
@@ -49,7 +50,8 @@ class TestFind:
     def test_a_thing_asked_for_twice_is_found_once(self, adapters: Adapters) -> None:
         assert adapters.ledger.find(wanted(EVERYTHING, EVERYTHING)).states == {EVERYTHING: RevocationState()}
 
-    def test_unnamed_the_candidates_are_all_grants_of_this_issuer_and_key(self, adapters: Adapters) -> None:
+    def test_unnamed_candidates(self, adapters: Adapters) -> None:
+        """Without a named grant, the candidates are all grants of this issuer and key."""
         elsewhere = "https://other.example.com"
         others = (grant("c", key="other"), grant("d", issuer=elsewhere))
         put_in_force(
@@ -131,7 +133,8 @@ class TestTaken:
 class TestIssue:
     """What is written with a token: all of it or nothing."""
 
-    def test_an_issuance_writes_its_event_counts_in_every_window_and_takes_its_lock(self, adapters: Adapters) -> None:
+    def test_an_issuance_writes_everything(self, adapters: Adapters) -> None:
+        """An issuance writes its event, counts in every window, and takes its lock."""
         issued = issuance(HOURLY, lock=lock())
         assert adapters.ledger.issue(issued, NOW) is None
         assert adapters.ledger.page(Query()).events == (issued.event,)
@@ -214,9 +217,8 @@ class TestReplay:
         ],
         ids=["another request", "another key", "no key"],
     )
-    def test_anything_but_the_same_key_with_the_same_request_is_a_replay(
-        self, adapters: Adapters, other: dict[str, str]
-    ) -> None:
+    def test_another_request_is_a_replay(self, adapters: Adapters, other: dict[str, str]) -> None:
+        """Anything but the same Idempotency-Key with the same request is a replay."""
         adapters.ledger.issue(issuance(HOURLY, lock=lock(idempotency="key-1")), NOW)
         assert _refused(adapters, issuance(HOURLY, lock=lock(**other))).reason == "replayed"
 
@@ -224,7 +226,8 @@ class TestReplay:
         adapters.ledger.issue(issuance(HOURLY, lock=lock(idempotency="key-1")), NOW)
         assert _refused(adapters, issuance(HOURLY, lock=lock(idempotency="key-1")), NOW + 900).reason == "replayed"
 
-    def test_a_lock_holds_to_its_last_second_and_can_be_taken_again_after_it(self, adapters: Adapters) -> None:
+    def test_a_lock_holds_to_its_last_second(self, adapters: Adapters) -> None:
+        """A lock holds to its last second, and can be taken again after it."""
         held = lock()
         adapters.ledger.issue(issuance(HOURLY, lock=held), NOW)
         assert _refused(adapters, issuance(HOURLY, lock=lock()), held.expires).reason == "replayed"

@@ -103,7 +103,8 @@ class TestFirstUse:
         assert _issues(adapters, AGAIN, other)
         assert not _issues(adapters, FIRST, other)
 
-    def test_an_issuance_without_a_pin_neither_binds_nor_is_held_to_one(self, adapters: Adapters) -> None:
+    def test_no_pin_binds_nothing(self, adapters: Adapters) -> None:
+        """An issuance without a pin neither binds a unique id nor is held to one."""
         _issues(adapters, FIRST, SUB)
         assert adapters.ledger.issue(issuance(HOURLY), NOW) is None
 
@@ -111,7 +112,8 @@ class TestFirstUse:
 class TestPin:
     """An operator binds a principal, whatever it was bound to."""
 
-    def test_the_unique_id_bound_anew_passes_and_the_one_before_is_refused(self, adapters: Adapters) -> None:
+    def test_the_new_id_passes_the_old_does_not(self, adapters: Adapters) -> None:
+        """After binding again, the new unique id passes and the old one is refused."""
         _issues(adapters, FIRST)
         _repin(adapters, AGAIN)
         assert (_issues(adapters, AGAIN), _issues(adapters, FIRST)) == (True, False)

@@ -35,7 +35,8 @@ def _events(adapters: Adapters) -> int:
 class TestCurrent:
     """What is in force."""
 
-    def test_before_the_first_policy_version_0_without_a_text_is_in_force(self, adapters: Adapters) -> None:
+    def test_version_0_comes_first(self, adapters: Adapters) -> None:
+        """Before the first policy, version 0 without a text is in force."""
         assert adapters.control.current() == StoredPolicy(0, "", "", 0)
 
     @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
@@ -57,7 +58,8 @@ class TestCurrent:
 class TestApply:
     """Compare and set."""
 
-    def test_the_version_grows_by_one_with_each_policy_the_same_text_included(self, adapters: Adapters) -> None:
+    def test_the_version_grows_by_one(self, adapters: Adapters) -> None:
+        """The version grows by one with each policy, even one of the same text."""
         assert [_apply(adapters, expected).version for expected in range(3)] == [1, 2, 3]
 
     def test_a_policy_is_put_in_force_with_its_event_and_no_other(self, adapters: Adapters) -> None:
@@ -66,9 +68,8 @@ class TestApply:
         assert adapters.ledger.page(Query()).events == (event,)
 
     @pytest.mark.parametrize("expected", [0, 1, 3, 99, -1])
-    def test_whoever_lost_the_race_is_refused_with_a_412_and_both_versions(
-        self, adapters: Adapters, expected: int
-    ) -> None:
+    def test_a_lost_race_is_a_412(self, adapters: Adapters, expected: int) -> None:
+        """The apply that lost the race is refused with a 412 and both versions."""
         for version in range(2):
             _apply(adapters, version)
         with pytest.raises(Refusal) as caught:

@@ -50,9 +50,8 @@ class TestRevoke:
     """Taking back."""
 
     @pytest.mark.parametrize("scope", SCOPES)
-    def test_a_revocation_blocks_raises_the_epoch_by_one_and_writes_its_event(
-        self, filled: Adapters, scope: str
-    ) -> None:
+    def test_a_revocation_blocks(self, filled: Adapters, scope: str) -> None:
+        """A revocation blocks, raises the epoch by one, and writes its event."""
         made = _revoke(filled, scope)
         revocation_states = _state(filled, scope)
         assert (revocation_states.blocked(NOW), revocation_states.epoch, revocation_states.blocks) == (
@@ -72,7 +71,8 @@ class TestRevoke:
         assert _events(filled, "revocation.made") == 0
         assert _lift(filled, made) is None
 
-    def test_a_refused_revocation_leaves_nothing_behind_for_a_thing_of_that_name(self, filled: Adapters) -> None:
+    def test_a_refused_revocation_leaves_nothing(self, filled: Adapters) -> None:
+        """A refused revocation leaves nothing behind for a later target of that name."""
         with pytest.raises(Refusal, match="no_such_thing"):
             filled.control.revoke(samples.revocation("grant", "later"), samples.event("revocation.made"))
         put_in_force(filled.control, grant("later"))
@@ -89,7 +89,8 @@ class TestRevoke:
         _revoke(filled, "grant")
         assert (_snapshot(filled).grant, _state(filled, "grant").epoch) == (None, 1)
 
-    def test_a_revocation_with_an_end_blocks_until_then_and_its_epoch_stays(self, filled: Adapters) -> None:
+    def test_a_revocation_ends_and_its_epoch_stays(self, filled: Adapters) -> None:
+        """A revocation with an end blocks until then, and its epoch is kept."""
         _revoke(filled, "principal", until=NOW + 60)
         revocation_states = _state(filled, "principal")
         assert [revocation_states.blocked(now) for now in (NOW, NOW + 59, NOW + 60)] == [True, True, False]
@@ -109,7 +110,8 @@ class TestRevoke:
 class TestRepeat:
     """A revocation of one id is made once."""
 
-    def test_one_of_the_same_id_changes_nothing_and_the_first_is_returned(self, filled: Adapters) -> None:
+    def test_a_repeated_id_changes_nothing(self, filled: Adapters) -> None:
+        """A revocation of the same id changes nothing, and the first is returned."""
         made = _revoke(filled, "principal")
         again = samples.revocation("grant", "ci", id=made.id, at=NOW + 9, reason="another")
         assert filled.control.revoke(again, samples.event("revocation.made")) == made
@@ -155,7 +157,8 @@ class TestRevocations:
         filled.control.revoke(held, samples.event("revocation.made"))
         assert [filled.control.revocation(one) for one in (made.id, held.id, "nobody")] == [made, held, None]
 
-    def test_an_id_that_was_used_for_one_scope_makes_nothing_of_another(self, filled: Adapters) -> None:
+    def test_an_id_is_for_one_scope(self, filled: Adapters) -> None:
+        """An id that was used for one scope makes no revocation in another."""
         made = _revoke(filled, "principal")
         again = samples.revocation("token", "token-1", id=made.id)
         assert filled.control.revoke(again, samples.event("revocation.made")) == made
@@ -192,7 +195,8 @@ class TestRevocations:
 class TestLift:
     """Giving back: the block goes, the epoch stays."""
 
-    def test_lifting_ends_the_block_keeps_the_epoch_and_writes_its_event(self, filled: Adapters) -> None:
+    def test_restoring_ends_the_block(self, filled: Adapters) -> None:
+        """Restoring ends the block, keeps the epoch, and writes its event."""
         made = _revoke(filled, "principal")
         lifted = _lift(filled, made, NOW + 5)
         assert lifted is not None
@@ -213,7 +217,8 @@ class TestLift:
         assert event.detail == {"revocation": made.id, "scope": scope, "target": made.target, "why": made.reason}
         assert event.principal == (made.target if scope == "principal" else "")
 
-    def test_of_two_revocations_of_one_thing_lifting_one_leaves_the_other_in_force(self, filled: Adapters) -> None:
+    def test_restoring_one_leaves_the_other(self, filled: Adapters) -> None:
+        """Of two revocations of one target, restoring one leaves the other in force."""
         first, second = _revoke(filled, "grant"), _revoke(filled, "grant", until=NOW + 60)
         _lift(filled, first)
         revocation_states = _state(filled, "grant")
@@ -260,7 +265,8 @@ class TestApply:
         put_in_force(filled.control, grant())
         assert _snapshot(filled).key == KeyConfig("openai", "v7")
 
-    def test_setting_a_key_s_version_keeps_its_block_and_writes_its_event(self, filled: Adapters) -> None:
+    def test_setting_a_version_keeps_the_block(self, filled: Adapters) -> None:
+        """Setting a key's version keeps its block and writes its event."""
         made = _revoke(filled, "key")
         filled.control.set_key("openai", samples.key_version("v7"), samples.event("key.set"))
         assert _state(filled, "key").blocks == ((made.id, None),)
@@ -270,7 +276,8 @@ class TestApply:
         put_in_force(filled.control)
         assert _snapshot(filled).signing_keys == ("kid-1",)
 
-    def test_a_grant_removed_has_no_config_and_keeps_its_epoch_for_when_it_comes_back(self, filled: Adapters) -> None:
+    def test_a_removed_grant_keeps_its_epoch(self, filled: Adapters) -> None:
+        """A removed grant is gone, and keeps its epoch for when it comes back."""
         _lift(filled, _revoke(filled, "grant"))
         put_in_force(filled.control)
         assert _state(filled, "grant") == RevocationState(epoch=1)
@@ -284,7 +291,8 @@ class TestApply:
         put_in_force(filled.control, keys=("other",), issuers=(other,))
         assert (filled.ledger.find(samples.wanted()).issuer, _snapshot(filled).key) == (None, None)
 
-    def test_a_grant_that_moved_to_another_key_is_no_candidate_for_the_old_one(self, filled: Adapters) -> None:
+    def test_a_moved_grant_leaves_its_old_key(self, filled: Adapters) -> None:
+        """A grant that moved to another key is not a candidate for the old one."""
         put_in_force(filled.control, grant(key="other"), keys=("openai", "other"))
         assert filled.ledger.find(samples.wanted()).grants == ()
         found = filled.ledger.find(StateQuery((EVERYTHING,), samples.ISSUER, "other", None, NOW)).grants

@@ -61,9 +61,8 @@ class TestUses:
         assert _uses(adapters) == ()
 
     @pytest.mark.parametrize("window", WINDOWS)
-    def test_tokens_calls_and_refusals_by_reason_are_told_for_each_window(
-        self, adapters: Adapters, window: str
-    ) -> None:
+    def test_usage_of_each_window(self, adapters: Adapters, window: str) -> None:
+        """Tokens, calls and refusals by reason are returned for each window."""
         _issue(adapters)
         _issue(adapters)
         for _ in range(3):
@@ -99,7 +98,8 @@ class TestUses:
         assert [(one.tokens, one.calls) for one in _uses(adapters, "hour", NOW)] == [(1, 1)]
         assert _uses(adapters, "hour", NOW + 3600) == ()
 
-    def test_whoever_was_issued_a_token_before_midnight_and_calls_after_it_is_told(self, adapters: Adapters) -> None:
+    def test_a_token_from_before_midnight_is_found(self, adapters: Adapters) -> None:
+        """A principal whose token is from before midnight, and who calls after it, is listed."""
         _issue(adapters, now=NOW + DAY - 60)
         _call(adapters, now=NOW + DAY + 60)
         [use] = _uses(adapters, "day", NOW + DAY)
@@ -168,7 +168,8 @@ class TestRecentCalls:
             _call(adapters, now=NOW + minute * 60)
         assert adapters.usage.recent_calls([(SUB, "ci")], NOW + 110 * 60 + 59) == {(SUB, "ci"): 6}
 
-    def test_refused_calls_do_not_count_and_whoever_never_called_has_none(self, adapters: Adapters) -> None:
+    def test_refused_calls_are_not_recent(self, adapters: Adapters) -> None:
+        """Refused calls do not count, and a principal that never called has none."""
         _call(adapters)
         _call(adapters, refused="quota_calls")
         pairs = [(SUB, "ci"), (SUB, "docs"), ("nobody", "ci")]
@@ -181,7 +182,8 @@ class TestRecentCalls:
 class TestRefusedTokens:
     """A refused token is counted with its record."""
 
-    def test_a_refused_token_is_counted_in_every_window_and_takes_nothing(self, adapters: Adapters) -> None:
+    def test_a_refused_token_is_counted_as_refused(self, adapters: Adapters) -> None:
+        """A refused token is counted as refused in every window, and takes nothing."""
         _issue(adapters)
         for _ in range(3):
             _refuse(adapters, "quota_tokens")

@@ -118,7 +118,8 @@ def test_what_was_not_written_is_not_said_to_be_issued(parts: Parts, capsys: pyt
     assert capsys.readouterr().out == ""
 
 
-def test_a_refusal_says_whose_it_was_once_there_is_a_grant_and_nothing_before(parts: Parts) -> None:
+def test_a_refusal_s_line_names_the_grant(parts: Parts) -> None:
+    """A refusal's log line says whose it was once there is a grant, and nothing before."""
     subject = mint()
     parts.exchange(subject)
     with pytest.raises(Refusal) as replayed:
@@ -129,7 +130,8 @@ def test_a_refusal_says_whose_it_was_once_there_is_a_grant_and_nothing_before(pa
     assert stranger.value.about == {}, "what was asked for is the caller's own text, and would be a metric's dimension"
 
 
-def test_powertools_is_not_imported_before_there_is_something_to_write() -> None:
+def test_powertools_is_imported_late() -> None:
+    """Powertools is not imported before there is something to log."""
     program = "import sys; from chalicelib.aws import cloudwatch; cloudwatch.start('public'); print('aws_lambda_powertools' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "False\n"

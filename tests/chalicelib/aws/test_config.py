@@ -89,9 +89,8 @@ def test_it_lies_beside_the_door() -> None:
     assert Path(edge.__file__).with_name("keybroker-edge.json") == config._BAKED
 
 
-def test_the_tables_region_is_the_baked_one_whatever_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_region_is_the_baked_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables' region is the one that was baked in, whatever the environment says."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "ap-southeast-2")  # Lambda@Edge runs wherever the caller is
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -152,9 +151,8 @@ def deployed(shared: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Deployed(made, shared, asked)
 
 
-def test_a_cold_call_reads_its_signing_key_and_the_provider_key_once_and_a_warm_one_neither(
-    deployed: Deployed, shared: Stage
-) -> None:
+def test_a_warm_call_reads_no_keys(deployed: Deployed, shared: Stage) -> None:
+    """A cold call reads its signing key and the provider key once, and a warm one neither."""
     DynamoSigningKeys(shared.tables).publish(shared._keys.broker.public_jwk)
     assert deployed.call() == WAVE + Counter(["GetItem"])
     assert deployed.asked == ["GetSecretValue"]

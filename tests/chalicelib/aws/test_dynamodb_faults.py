@@ -124,7 +124,8 @@ def _all_refuse(acts: Iterable[Callable[[Stage], object]], here: Stage) -> None:
 
 
 @pytest.mark.parametrize("port", PORTS)
-def test_refused_by_the_store_every_port_refuses_changes_nothing_and_works_again_after(here: Stage, port: str) -> None:
+def test_a_refusing_store_is_refused(here: Stage, port: str) -> None:
+    """If the store refuses or answers nonsense, every port refuses, changes nothing, and works again afterwards."""
     before = here.content()
     with here.door.failing(hangs):
         for name, here.door.fault in REFUSALS.items():
@@ -135,7 +136,8 @@ def test_refused_by_the_store_every_port_refuses_changes_nothing_and_works_again
     patiently(lambda: PORTS[port](here))
 
 
-def test_with_nobody_listening_every_port_refuses_changes_nothing_and_works_again_after(here: Stage) -> None:
+def test_an_absent_store_is_refused(here: Stage) -> None:
+    """With nothing listening, every port refuses, changes nothing, and works again afterwards."""
     before = here.content()
     with here.door.gone():
         for name, act in PORTS.items():
@@ -148,9 +150,8 @@ def test_with_nobody_listening_every_port_refuses_changes_nothing_and_works_agai
 
 
 @pytest.mark.parametrize("fault", [hangs, drips_from_the_first_byte, drips_from_the_body_on])
-def test_while_the_store_is_slow_every_port_refuses_in_time_changes_nothing_and_works_again_after(
-    here: Stage, fault: Fault
-) -> None:
+def test_a_slow_store_is_refused_in_time(here: Stage, fault: Fault) -> None:
+    """While the store is slow, every port refuses in time, changes nothing, and works again afterwards."""
     before = here.content()
     with here.door.failing(fault):
         _all_refuse(PORTS.values(), here)
@@ -161,9 +162,8 @@ def test_while_the_store_is_slow_every_port_refuses_in_time_changes_nothing_and_
 
 
 @pytest.mark.parametrize("fault", [hangs, drips_from_the_first_byte])
-def test_forty_stuck_waves_are_refused_and_leave_nothing_behind_that_keeps_the_next_one_waiting(
-    here: Stage, fault: Fault
-) -> None:
+def test_stuck_round_trips_delay_no_other(here: Stage, fault: Fault) -> None:
+    """Forty stuck round trips are refused, and leave nothing behind that delays the next one."""
     snapshot = PORTS["read_and_count"]
     with here.door.failing(fault) as arrived:
         _all_refuse([snapshot] * 40, here)
@@ -201,7 +201,8 @@ def _throttled_at(number: int, act: Callable[[Stage], object], here: Stage) -> b
 
 
 @pytest.mark.parametrize("port", sorted(set(PORTS) - {"apply"}))
-def test_throttled_at_whichever_request_a_port_refuses_and_writes_nothing_but_counts(here: Stage, port: str) -> None:
+def test_a_throttled_port_writes_only_counts(here: Stage, port: str) -> None:
+    """Throttled at any of its requests, a port refuses and writes nothing but counts."""
     here.hold()
     before = here.content(here.tables.control, here.tables.ledger)
     number = 1
@@ -211,7 +212,8 @@ def test_throttled_at_whichever_request_a_port_refuses_and_writes_nothing_but_co
     assert 1 < number < 11
 
 
-def test_throttled_at_whichever_request_a_policy_is_applied_by_repeating_it(here: Stage) -> None:
+def test_a_throttled_apply_is_finished(here: Stage) -> None:
+    """Throttled at any of its requests, an apply is finished by repeating it."""
     number, version = 1, here.version()
     while _throttled_at(number, Stage.apply, here):
         assert here.version() == version
@@ -239,9 +241,8 @@ class TestSink:
     """What happened cannot be recorded, so it did not happen."""
 
     @pytest.mark.parametrize("fault", [hangs, error("AccessDeniedException"), error("ResourceNotFoundException")])
-    def test_without_the_table_of_the_audit_nothing_is_issued_revoked_or_refused_for_good(
-        self, here: Stage, fault: Fault
-    ) -> None:
+    def test_nothing_is_done_without_the_audit(self, here: Stage, fault: Fault) -> None:
+        """Without the audit's table nothing is issued, revoked or refused for good."""
         before = here.content()
         ports = ("exchange", "exchange_unnamed", "exchange_iam", "refuse", "revoke", "revoke_named", "set_key", "pin")
         with here.door.failing(where(lambda turn: here.tables.ledger in json.dumps(turn.body), fault)):
@@ -250,7 +251,8 @@ class TestSink:
         assert here.content() == before
 
     @pytest.mark.parametrize("fault", [hangs, error("ThrottlingException")])
-    def test_a_transaction_that_cannot_be_written_leaves_nothing_behind(self, here: Stage, fault: Fault) -> None:
+    def test_a_failed_transaction_leaves_nothing(self, here: Stage, fault: Fault) -> None:
+        """A transaction that cannot be written leaves nothing behind."""
         here.hold()
         before = here.content()
         with here.door.failing(where(transacts, fault)):
@@ -262,6 +264,7 @@ class TestSink:
             _refuses(lambda one: one.revoke("principal", SUB), here)
         patiently(lambda: here.admit(here.token))
 
-    def test_whoever_looks_at_the_keys_is_told_nothing_unless_that_is_recorded(self, here: Stage) -> None:
+    def test_keys_are_shown_only_if_recorded(self, here: Stage) -> None:
+        """An administrator who lists the keys is shown nothing unless that is recorded."""
         with here.door.failing(where(lambda turn: turn.operation == "PutItem", error("ThrottlingException"))):
             _refuses(PORTS["keys"], here)

@@ -107,7 +107,8 @@ class TestConflict:
         assert min(pauses) >= 0.01
         assert max(pauses) - min(pauses) > 0.03
 
-    def test_that_never_ends_all_give_up_in_time_and_have_changed_nothing(self, here: Stage) -> None:
+    def test_an_endless_answer_is_given_up(self, here: Stage) -> None:
+        """All ports give up on an answer that never ends, in time, and have changed nothing."""
         before = here.content()
         with here.door.failing(where(transacts, CONFLICT)) as arrived, ThreadPoolExecutor(len(TRANSACTING)) as pool:
             for done in [pool.submit(_refused, functools.partial(PORTS[port], here)) for port in TRANSACTING]:
@@ -116,7 +117,8 @@ class TestConflict:
         assert arrived.count("TransactWriteItems") >= 5 * len(TRANSACTING)
 
     @pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded", "ValidationError"])
-    def test_a_transaction_cancelled_for_anything_else_is_not_tried_again(self, here: Stage, code: str) -> None:
+    def test_other_cancellations_are_not_retried(self, here: Stage, code: str) -> None:
+        """A transaction cancelled for anything but a conflict is not retried."""
         cancelled = error("TransactionCanceledException", CancellationReasons=[{"Code": code}])
         with here.door.failing(cancelled) as arrived:
             _refused(lambda: PORTS["issue"](here))
@@ -144,7 +146,8 @@ class TestUnread:
                 patiently(lambda: here.admit(here.token))
 
     @pytest.mark.parametrize("port", BATCHING)
-    def test_whatever_was_left_unread_every_port_that_reads_a_batch_refuses(self, here: Stage, port: str) -> None:
+    def test_an_unread_key_is_refused(self, here: Stage, port: str) -> None:
+        """If any key of a batch was left unread, the port that reads it refuses."""
         asked: list[str] = []
 
         def note(partition: str) -> bool:
@@ -186,9 +189,8 @@ class TestLost:
     """Something was done, and the answer never came."""
 
     @LOST
-    def test_a_token_whose_transaction_was_not_answered_is_not_handed_out_and_is_had_by_a_retry(
-        self, here: Stage, lost: Fault
-    ) -> None:
+    def test_an_unanswered_token_is_had_by_a_retry(self, here: Stage, lost: Fault) -> None:
+        """A token whose transaction was not answered is not issued, and a retry gets it."""
         subject_token, key, before, taken = here.subject_token(), "k" * 22, _issued(here), _tokens(here)
         ask = functools.partial(here.exchange, subject_token, "ci", idempotency_key=key)
         _lose(here, ask, lost)
@@ -199,16 +201,16 @@ class TestLost:
         assert len(_issued(here)) == len(before) + 1
         assert _tokens(here) == {count + 1 for count in taken}
 
-    def test_without_an_idempotency_key_what_was_not_answered_cannot_be_had_again(self, here: Stage) -> None:
+    def test_an_unanswered_token_is_lost_without_a_key(self, here: Stage) -> None:
+        """Without an Idempotency-Key, a token that was not answered cannot be had again."""
         subject_token = here.subject_token()
         _lose(here, lambda: here.exchange(subject_token, "ci"))
         with pytest.raises(Refusal, match="replayed"):
             patiently(lambda: here.exchange(subject_token, "ci"))
 
     @LOST
-    def test_a_revocation_that_was_not_answered_is_in_force_and_repeating_it_changes_nothing(
-        self, here: Stage, lost: Fault
-    ) -> None:
+    def test_an_unanswered_revocation_is_in_force(self, here: Stage, lost: Fault) -> None:
+        """A revocation that was not answered is in force, and repeating it changes nothing."""
         made = samples.revocation("principal", new_id())
         target = RevocationTarget("principal", made.target)
         revoke = functools.partial(here.adapters.control.revoke, made)
@@ -218,7 +220,8 @@ class TestLost:
         assert patiently(lambda: revoke(samples.event("revocation.made"))) == made
         assert here.past.revocation_state(target) == before
 
-    def test_a_lifting_that_was_not_answered_is_done_and_repeating_it_changes_nothing(self, here: Stage) -> None:
+    def test_an_unanswered_restore_is_done(self, here: Stage) -> None:
+        """A restore that was not answered is done, and repeating it changes nothing."""
         made = here.held
         _lose(here, lambda: here.restore(made))
         before = here.content()
@@ -227,9 +230,8 @@ class TestLost:
         assert (lifted.id, lifted.lifted_at) == (made.id, NOW)
         assert here.content() == before
 
-    def test_an_apply_whose_end_was_not_answered_is_in_force_and_repeating_it_says_so(
-        self, here: Stage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_unanswered_apply_is_in_force(self, here: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An apply whose last write was not answered is in force, and repeating it says so."""
         version = here.version()
         _lose(here, here.apply, of=lambda turn: transacts(turn) and "REMOVE pending" in json.dumps(turn.body))
         assert here.version() == version + 1
@@ -238,9 +240,8 @@ class TestLost:
             patiently(here.apply)
 
     @LOST
-    def test_a_call_whose_counting_was_not_answered_is_refused_and_its_number_is_never_given_out(
-        self, here: Stage, lost: Fault
-    ) -> None:
+    def test_an_unanswered_count_is_refused(self, here: Stage, lost: Fault) -> None:
+        """A call whose counting was not answered is refused, and its number is never given out."""
         _leave(here, 2)
         with here.door.failing(where(lambda turn: turn.operation == "UpdateItem", lost)) as arrived:
             _refused(lambda: here.admit(here.token))
@@ -285,9 +286,9 @@ class TestGiveBack:
             (error("InternalServerError", 500), "hour", ["minute", "hour"]),
         ],
     )
-    def test_the_call_is_refused_its_number_is_wasted_and_never_more_than_the_limit_are_admitted(
-        self, here: Stage, fault: Fault, of: str, wasted: Collection[str]
-    ) -> None:
+    def test_a_call_half_counted_is_refused(self, here: Stage, fault: Fault, of: str, wasted: Collection[str]) -> None:
+        """The call is refused, its number is lost, and never more than the limit are admitted."""
+
         def gives_back(turn: Turn) -> bool:
             back = turn.operation == "UpdateItem" and "ConditionExpression" in turn.body
             return back and turn.body["Key"]["sk"]["S"].startswith(of)

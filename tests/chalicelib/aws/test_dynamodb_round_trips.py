@@ -107,9 +107,8 @@ class TestExchange:
     def test_with_a_named_grant_it_is_one_batch_then_one_transaction(self, here: Stage) -> None:
         assert _round_trips(here, lambda: here.exchange(grant="ci"), READ, WRITE) == [READ, WRITE]
 
-    def test_without_one_its_candidates_and_their_counters_are_looked_for_in_the_same_round_trip(
-        self, here: Stage
-    ) -> None:
+    def test_unnamed_grant_is_one_round_trip(self, here: Stage) -> None:
+        """Without a named grant, candidates and their counters are read in the same round trip."""
         assert _round_trips(here, here.exchange, SEARCH, WRITE) == [SEARCH, WRITE]
 
     def test_by_iam_it_is_the_same(self, here: Stage) -> None:
@@ -119,7 +118,8 @@ class TestExchange:
     def test_a_refusal_after_verification_is_one_batch_then_its_record(self, here: Stage) -> None:
         assert _round_trips(here, here.refuse, READ, WRITE) == [READ, WRITE]
 
-    def test_what_only_the_transaction_refuses_is_recorded_in_a_third_round_trip(self, here: Stage) -> None:
+    def test_a_refused_transaction_is_a_third_trip(self, here: Stage) -> None:
+        """What only the transaction refuses is recorded in a third round trip."""
         subject_token = here.subject_token()
         patiently(lambda: here.exchange(subject_token, "ci", idempotency_key="k" * 22))
         again = _refused(lambda: here.exchange(subject_token, "ci"), "replayed")
@@ -131,7 +131,8 @@ class TestExchange:
         patiently(ask)
         assert _round_trips(here, ask, READ, WRITE) == [READ, WRITE]
 
-    def test_a_refusal_before_verification_is_one_batch_and_leaves_no_record(self, here: Stage) -> None:
+    def test_unverified_leaves_no_record(self, here: Stage) -> None:
+        """A refusal before verification is one batch read and leaves no record."""
         head, payload, _ = here.subject_token().split(".")
         forged = _refused(lambda: here.exchange(f"{head}.{payload}.{'A' * 86}", "ci"), "signature_wrong")
         assert _round_trips(here, forged, READ) == [READ]
@@ -143,7 +144,8 @@ class TestAdmission:
     def test_it_is_one_batch_and_two_additions_at_once(self, here: Stage) -> None:
         assert _round_trips(here, lambda: here.admit(here.token), CALL) == [CALL]
 
-    def test_under_a_total_it_is_two_additions_more_in_the_same_round_trip(self, here: Stage) -> None:
+    def test_a_total_is_in_the_same_round_trip(self, here: Stage) -> None:
+        """Under a total, a call is two additions more in the same round trip."""
         assert _round_trips(here, lambda: here.admit(here.capped, "other"), CALL_TOTAL) == [CALL_TOTAL]
 
     def test_a_refused_one_gives_its_numbers_back_in_one_wave_more(self, here: Stage) -> None:
@@ -152,27 +154,29 @@ class TestAdmission:
         refused = _refused(lambda: here.admit(here.token), "quota_calls")
         assert _round_trips(here, refused, CALL, COUNTED) == [CALL, COUNTED]
 
-    def test_a_refused_one_under_a_total_gives_all_four_numbers_back_in_one_wave(self, here: Stage) -> None:
+    def test_a_total_is_given_back_in_one_trip(self, here: Stage) -> None:
+        """A call refused under a total gives all four numbers back in one round trip."""
         refused = _refused(lambda: here.admit(here.capped, "other"), "revoked_key")
         with here.blocked("key", "other"):
             assert _round_trips(here, refused, CALL_TOTAL, COUNTED + COUNTED) == [CALL_TOTAL, COUNTED + COUNTED]
 
-    def test_a_token_from_before_its_grant_had_a_total_takes_one_wave_more(self, here: Stage) -> None:
+    def test_a_late_total_is_one_trip_more(self, here: Stage) -> None:
+        """A token from before its grant had a total takes one round trip more."""
         patiently(lambda: here.apply(grant()._replace(total_limits=(Limit(1000, "day"),))))
         assert _round_trips(here, lambda: here.admit(here.token), CALL, COUNTED) == [CALL, COUNTED]
         fresh = patiently(here.issued)
         assert _round_trips(here, lambda: here.admit(fresh), CALL_TOTAL) == [CALL_TOTAL]
 
-    def test_refused_where_there_are_several_limits_it_looks_once_more_whether_there_is_room(self, here: Stage) -> None:
+    def test_several_limits_look_once_more(self, here: Stage) -> None:
+        """Refused by one of several limits, a call looks once more whether there is room."""
         patiently(lambda: here.admit(here.token))
         taken = here.adapters.counted(calls()[2])[0]
         patiently(lambda: here.apply(grant(calls=(Limit(taken, "day"), Limit(taken + 9, "hour")))))
         refused = _refused(lambda: here.admit(here.token), "quota_calls")
         assert _round_trips(here, refused, CALL, COUNTED, READ) == [CALL, COUNTED, READ]
 
-    def test_refused_in_that_wave_it_gives_all_four_numbers_back_in_a_third_and_looks_once_more(
-        self, here: Stage
-    ) -> None:
+    def test_late_total_is_given_back(self, here: Stage) -> None:
+        """Refused by a total counted late, a call gives all four numbers back in a third round trip and looks once more."""
         taken, _ = here.adapters.counted(quota.counters("calls", "ci", quota.EVERYBODY, NOW)[2])
         patiently(lambda: here.apply(grant()._replace(total_limits=(Limit(max(taken, 1), "day"),))))
         while here.adapters.counted(quota.counters("calls", "ci", quota.EVERYBODY, NOW)[2])[0] < max(taken, 1):
@@ -180,7 +184,8 @@ class TestAdmission:
         refused, all_four = _refused(lambda: here.admit(here.token), "quota_calls"), COUNTED + COUNTED
         assert _round_trips(here, refused, CALL, COUNTED, all_four, READ) == [CALL, COUNTED, all_four, READ]
 
-    def test_a_token_that_does_not_verify_or_does_not_open_the_path_takes_none(self, here: Stage) -> None:
+    def test_a_bad_token_takes_no_round_trip(self, here: Stage) -> None:
+        """A token that does not verify, or does not open the path, takes no round trip."""
         assert _round_trips(here, _refused(lambda: here.admit(here.token[:-9] + "A" * 9), "signature_wrong")) == []
         assert _round_trips(here, _refused(lambda: here.admit(here.token, now=NOW + 900), "exp_past")) == []
         assert _round_trips(here, _refused(lambda: here.admit(here.token, "other"), "aud_wrong")) == []
@@ -210,7 +215,8 @@ def test_what_counts_is_sent_once_whatever_is_answered(here: Stage, fault: str) 
 
 
 @pytest.mark.parametrize("fault", NO_ANSWER)
-def test_a_transaction_that_did_not_meet_another_is_sent_once_whatever_is_answered(here: Stage, fault: str) -> None:
+def test_only_conflicts_are_retried(here: Stage, fault: str) -> None:
+    """A transaction that did not conflict with another is sent once, whatever the answer."""
     transacting = where(lambda turn: turn.operation == _TRANSACT, NO_ANSWER[fault])
     with here.door.failing(transacting) as arrived, pytest.raises(Unavailable):
         PORTS["exchange"](here)

@@ -80,9 +80,8 @@ def test_a_value_that_starts_like_its_prefix_is_kept(
     assert keys.get("odd", odd.version) == odd
 
 
-def test_a_version_that_was_put_later_leaves_the_one_in_force_as_it_is(
-    store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys
-) -> None:
+def test_a_later_version_changes_nothing(store: SecretsManagerKeyStore, keys: SecretsManagerProviderKeys) -> None:
+    """A version that is stored later leaves the one in force as it is."""
     store.put("openai", KEY)
     store.put("openai", OTHER)
     assert [keys.get("openai", one.version) for one in (KEY, OTHER, KEY)] == [KEY, OTHER, KEY]
@@ -124,11 +123,12 @@ def test_cloudtrail_names_a_version_as_the_audit_does(
 # What is read
 
 
-def test_each_version_is_asked_for_once_and_no_client_is_made_before(
+def test_each_version_is_read_once(
     store: SecretsManagerKeyStore,
     client: Any,  # noqa: ANN401  as above
     prefix: str,
 ) -> None:
+    """Each version is requested once, and no client is made before."""
     for one in (KEY, OTHER):
         store.put("openai", one)
     made: list[str] = []
@@ -201,7 +201,8 @@ _FAULTS: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
-def test_a_key_that_cannot_be_had_in_time_is_asked_for_once_and_refused(opened: Door, fault: str) -> None:
+def test_a_slow_key_is_refused(opened: Door, fault: str) -> None:
+    """A key that cannot be read in time is requested once and refused."""
     keys = SecretsManagerProviderKeys(lambda: at(opened), "kb")
     started = time.monotonic()
     with opened.failing(_FAULTS[fault]) as arrived:

@@ -96,7 +96,8 @@ DENIED = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"
     [DENIED, EndpointConnectionError(endpoint_url="kms"), {}, {"Signature": b""}, {"Signature": b"\x30\x03\x02\x01"}],
     ids=["denied", "unreachable", "empty", "no_signature", "cut_off"],
 )
-def test_whatever_goes_wrong_nothing_is_signed_and_the_caller_may_try_again(answer: object) -> None:
+def test_a_failing_kms_signs_nothing(answer: object) -> None:
+    """Whatever goes wrong at KMS, nothing is signed and the caller may try again."""
     pending = KmsSigner(lambda: _Fails(answer), "key").begin({}, CLAIMS)
     with pytest.raises(Unavailable, match=r"^signing_unavailable$") as caught:
         pending.result()

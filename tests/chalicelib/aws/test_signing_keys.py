@@ -102,9 +102,8 @@ def test_made_up_kids_do_not_keep_a_known_key_from_being_found(
     assert opened.arrived == []
 
 
-def test_a_key_that_is_published_later_is_found_once_the_pause_is_over(
-    tables: Tables, keys: DynamoSigningKeys, tmp_path: Path
-) -> None:
+def test_a_later_key_is_found_after_the_pause(tables: Tables, keys: DynamoSigningKeys, tmp_path: Path) -> None:
+    """A key that is published later is found once the pause is over."""
     reader, jwk = DynamoSigningKeys(tables), new_key(tmp_path)
     assert reason(reader, jwk["kid"]) == "kid_unknown"
     keys.publish(jwk)
@@ -147,9 +146,10 @@ def test_a_key_that_breaks_a_rule_of_keys_is_not_used(
     [error("ThrottlingException"), error("AccessDeniedException"), answers(200, ""), answers(500, "<html>"), hangs],
     ids=["throttled", "denied", "empty", "500", "hangs"],
 )
-def test_while_it_cannot_be_told_a_call_is_put_off_and_one_read_is_tried_a_second(
+def test_unreadable_keys_put_a_call_off(
     opened: Door, tables: Tables, keys: DynamoSigningKeys, tmp_path: Path, fault: object
 ) -> None:
+    """While keys cannot be read, a call is a 503, and one read is tried each second."""
     jwk = new_key(tmp_path)
     keys.publish(jwk)
     reader = DynamoSigningKeys(tables)

@@ -32,7 +32,9 @@ def test_no_calls_have_no_answers() -> None:
     assert RequestThreads(1).answers([], _soon()) == []
 
 
-def test_what_a_call_raises_is_raised_and_its_thread_is_there_for_the_next() -> None:
+def test_a_raising_call_frees_its_thread() -> None:
+    """What a call raises is raised, and its thread is free for the next."""
+
     def fail() -> None:
         raise LookupError("of the call")
 
@@ -58,7 +60,8 @@ def test_a_call_that_nobody_waits_for_any_more_is_not_made() -> None:
     assert made == ["next"]
 
 
-def test_there_are_never_more_threads_than_may_be_and_all_calls_are_made() -> None:
+def test_threads_are_bounded() -> None:
+    """There are never more threads than allowed, and all calls are made."""
     threads, seen = RequestThreads(3), set[int]()
     assert threads.answers([lambda: seen.add(threading.get_ident())] * 50, _soon()) == [None] * 50
     assert len(seen) <= 3

@@ -45,7 +45,8 @@ def test_a_call_beyond_the_quota_is_refused(installed: Installed) -> None:
     assert "429" in results
 
 
-def test_who_signs_by_iam_gets_a_token_too_and_who_does_not_gets_none(installed: Installed) -> None:
+def test_iam_callers_get_a_token(installed: Installed) -> None:
+    """A caller that signs by IAM gets a token, and one that does not gets none."""
     sent = {"audience": "openai"}
     signed = installed.caller("public", aws_story.ROLE).ask("POST", "/token/iam", sent)
     unsigned = installed.caller("public").ask("POST", "/token/iam", sent)
@@ -53,7 +54,8 @@ def test_who_signs_by_iam_gets_a_token_too_and_who_does_not_gets_none(installed:
     assert "status" not in installed.call(signed.json["access_token"])
 
 
-def test_a_token_that_its_holder_took_back_is_refused_in_the_next_call(installed: Installed) -> None:
+def test_a_revoked_token_is_refused(installed: Installed) -> None:
+    """A token that its holder revoked is refused in the next call."""
     token = issued(installed)
     assert "status" not in installed.call(token)
     assert installed.caller("public").ask("POST", "/revoke", {"token": token}).status == 200
@@ -75,7 +77,8 @@ def test_what_an_administrator_revokes_is_refused_in_the_next_call(installed: In
     assert "status" not in installed.call(issued(installed))
 
 
-def test_the_jwks_has_the_live_keys_and_a_tainted_one_is_gone_from_the_next_answer(installed: Installed) -> None:
+def test_the_jwks_has_the_live_keys(installed: Installed) -> None:
+    """The JWKS has the live keys, and a tainted one is missing from the next answer."""
     ask = installed.caller("public").ask
     before = ask("GET", "/.well-known/jwks.json").json["keys"]
     kids = [one["kid"] for one in before]
@@ -147,7 +150,8 @@ def test_a_door_refuses_the_environment_of_the_other(installed: Installed) -> No
 
 
 @pytest.mark.parametrize("door", ["public", "admin"])
-def test_a_function_that_is_not_told_all_that_it_needs_refuses_everything(installed: Installed, door: str) -> None:
+def test_incomplete_configuration_refuses_all(installed: Installed, door: str) -> None:
+    """A function whose configuration is incomplete refuses everything."""
     whole, make = {
         "public": (installed.public, wiring.public_ports),
         "admin": (installed.admin, wiring.admin_ports),

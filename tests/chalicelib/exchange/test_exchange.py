@@ -96,7 +96,8 @@ def test_no_token_lives_longer_than_an_hour_whatever_is_stored(parts: Parts) -> 
     assert (issued.expires_in, claims["exp"] - claims["iat"]) == (3600, 3600)
 
 
-def test_the_subject_is_the_id_that_is_never_recycled_and_not_the_name(parts: Parts) -> None:
+def test_the_subject_is_the_stable_id(parts: Parts) -> None:
+    """The subject is the id that is never recycled, not the name."""
     renamed = claims_of(parts.token(repository="octo-org/renamed", sub="repo:octo-org/renamed:ref:refs/heads/main"))
     assert renamed["sub"] == SUB
     assert claims_of(parts.token(repository_id="5"))["sub"] == f"{CI}|repository_id:5"
@@ -127,9 +128,8 @@ def test_a_generic_issuer_s_subject_is_its_sub(parts: Parts) -> None:
         ({"event_name": None}, "event_name_missing"),
     ],
 )
-def test_a_subject_token_that_does_not_verify_gets_a_bare_answer_and_no_audit(
-    parts: Parts, claims: dict[str, object], reason: str
-) -> None:
+def test_unverified_gets_a_bare_answer(parts: Parts, claims: dict[str, object], reason: str) -> None:
+    """A subject token that does not verify gets a bare answer and no audit event."""
     before = len(parts.events())
     refusal = refused(lambda: parts.exchange(mint(**claims)))  # type: ignore[arg-type]  # any claims, `iss` among them
     assert (refusal.reason, refusal.error, refusal.status, refusal.description) == (reason, "invalid_grant", 400, "")
@@ -204,7 +204,8 @@ def test_a_retry_after_a_revocation_was_lifted_stays_dead(parts: Parts) -> None:
     assert refused(lambda: parts.admit(again.access_token)).reason == "stale_principal"
 
 
-def test_a_replay_is_refused_as_long_as_the_subject_token_could_verify(parts: Parts) -> None:
+def test_a_replay_is_refused_to_the_end(parts: Parts) -> None:
+    """A replay is refused as long as the subject token could verify."""
     subject = mint()
     parts.exchange(subject)
     assert refused(lambda: parts.exchange(subject, NOW + 329)).reason == "replayed"
@@ -256,7 +257,8 @@ def test_a_scope_is_narrowed_to_what_was_asked_for(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize("beyond", ["GET:/v1/files", "DELETE:/v1/models", "GET:/v1/models/a/b", "GET:/v1/*", "*"])
-def test_a_scope_beyond_the_grant_is_invalid_scope_and_quotes_what_was_asked(parts: Parts, beyond: str) -> None:
+def test_scope_beyond_the_grant(parts: Parts, beyond: str) -> None:
+    """A scope beyond the grant is invalid_scope, and the answer quotes what was asked for."""
     refusal = refused(lambda: parts.exchange(scope=frozenset({beyond, "GET:/v1/models"})))
     assert (refusal.reason, refusal.error, refusal.status) == ("scope_beyond_grant", "invalid_scope", 400)
     assert refusal.description == f"beyond the grant: {beyond}"
@@ -293,7 +295,8 @@ def test_beyond_a_hundred_grants_the_grant_has_to_be_named(parts: Parts) -> None
     parts.exchange(grant="app")
 
 
-def test_no_grant_names_the_nearest_and_quotes_the_caller_s_own_value_only(parts: Parts) -> None:
+def test_no_grant_names_the_nearest(parts: Parts) -> None:
+    """The refusal names the nearest grant, and quotes the caller's own value only."""
     wanted = '{issuer: ci, claims: {repository_owner_id: "9919", ref: refs/heads/release-secret-name}}'
     parts.apply(grant(to=wanted))
     refusal = refused(lambda: parts.exchange(mint(ref="refs/heads/mine")))
@@ -310,19 +313,22 @@ def test_no_grant_says_which_claim_is_missing(parts: Parts) -> None:
 @pytest.mark.parametrize(
     "more", [{"audience": "nothing"}, {"audience": "anthropic"}, {"grant": "nothing"}, {"grant": "pods"}]
 )
-def test_what_the_caller_may_not_have_and_what_is_not_there_look_the_same(parts: Parts, more: dict[str, str]) -> None:
+def test_refused_and_absent_look_the_same(parts: Parts, more: dict[str, str]) -> None:
+    """What a caller may not have and what does not exist look the same."""
     refusal = refused(lambda: parts.exchange(**more))  # type: ignore[arg-type]  # TokenRequest's fields
     assert (refusal.reason, refusal.error, refusal.status) == ("no_grant", "invalid_target", 400)
     assert refusal.description == f"no grant admits this identity for {more.get('audience', 'openai')!r}"
 
 
-def test_a_grant_of_another_issuer_admits_nobody_even_if_it_is_named(parts: Parts) -> None:
+def test_another_issuer_s_grant_admits_nobody(parts: Parts) -> None:
+    """A grant of another issuer admits no one, even if it is named."""
     subject = mint(issuer=CLUSTER, sub=POD, repository_owner_id="9919", ref="refs/heads/main")
     assert refused(lambda: parts.exchange(subject, grant="app")).reason == "no_grant"
 
 
 @pytest.mark.parametrize("event", ["pull_request_target", "workflow_run", "issue_comment"])
-def test_events_that_run_a_stranger_s_code_are_refused_unless_the_grant_lists_them(parts: Parts, event: str) -> None:
+def test_events_of_strangers_code_are_refused(parts: Parts, event: str) -> None:
+    """Events that run a stranger's code are refused unless the grant lists them."""
     refusal = refused(lambda: parts.exchange(mint(event_name=event)))
     assert refusal.reason == "no_grant"
     assert refusal.description.endswith(f"your claim 'event_name' is {event!r}")
@@ -388,7 +394,8 @@ def test_nothing_is_issued_without_its_record(parts: Parts) -> None:
     assert parts.events(principal=SUB) == ()
 
 
-def test_a_record_that_cannot_be_written_takes_lock_and_count_with_it(parts: Parts) -> None:
+def test_an_unwritten_record_undoes_the_rest(parts: Parts) -> None:
+    """If its record cannot be written, neither lock nor count is."""
     subject = mint()
     with parts.state.writing() as connection:
         connection.execute(

@@ -123,7 +123,8 @@ def test_a_role_gets_a_token_under_its_own_arn(parts: Parts) -> None:
     assert parts.admit(issued.access_token).principal == ROLE
 
 
-def test_the_session_s_name_is_logged_nowhere_in_the_token_and_makes_no_other_principal(parts: Parts) -> None:
+def test_the_session_s_name_is_not_trusted(parts: Parts) -> None:
+    """The session's name is not in the token, and makes no other principal."""
     tokens = [issue(parts, identity(session=name)).access_token for name in ("s1", "admin@example.com")]
     assert {claims_of(token)["sub"] for token in tokens} == {ROLE}
     assert "admin@example.com" not in json.dumps(claims_of(tokens[1]))
@@ -150,7 +151,8 @@ def test_the_issuance_is_in_the_audit_with_the_unique_id(parts: Parts) -> None:
     assert event.jti == claims_of(issued.access_token)["jti"]
 
 
-def test_a_role_made_again_under_the_same_name_is_refused_and_its_id_is_in_the_audit(parts: Parts) -> None:
+def test_a_recreated_role_is_refused(parts: Parts) -> None:
+    """A role that is re-created under the same name is refused, and its id is in the audit."""
     issue(parts)
     one = refused(parts, identity(BORN_AGAIN))
     assert (one.reason, one.error, one.status) == ("identity_changed", "invalid_grant", 400)
@@ -297,13 +299,15 @@ def test_nobody_can_bring_a_subject_token_of_the_issuer_aws(parts: Parts) -> Non
     )
 
 
-def test_a_retry_with_the_same_idempotency_key_gets_the_same_claims(parts: Parts) -> None:
+def test_a_retry_gets_the_same_claims(parts: Parts) -> None:
+    """A retry with the same Idempotency-Key gets the same claims."""
     again = [claims_of(issue(parts, idempotency_key="0123456789abcdef0123456789abcdef").access_token) for _ in range(4)]
     assert all(one == again[0] for one in again)
     assert len(parts.events(kind="token.issued")) == 1
 
 
-def test_without_an_idempotency_key_each_request_gets_a_token_of_its_own(parts: Parts) -> None:
+def test_each_request_gets_its_own_token(parts: Parts) -> None:
+    """Without an Idempotency-Key each request gets a token of its own."""
     assert len({claims_of(issue(parts).access_token)["jti"] for _ in range(3)}) == 3
 
 

@@ -143,7 +143,8 @@ def test_a_body_over_the_limit_is_a_413_and_one_at_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x", "x" * 21, "x" * 257, "é" * 22, "x" * 22 + "\n"])
-def test_an_idempotency_key_that_could_be_guessed_or_is_no_text_is_malformed(key: str) -> None:
+def test_a_guessable_idempotency_key_is_malformed(key: str) -> None:
+    """An Idempotency-Key that could be guessed, or is not text, is malformed."""
     assert malformed(GOOD, key).startswith("Idempotency-Key must have 22 to 256")
 
 

@@ -85,7 +85,8 @@ class _NoKeys:
         raise SigningKeysUnavailable
 
 
-def test_when_the_signing_key_cannot_be_looked_up_the_holder_is_told_to_try_again(parts: Parts) -> None:
+def test_an_unreadable_key_is_unavailable(parts: Parts) -> None:
+    """When the signing key cannot be read, the holder is told to try again."""
     broker = replace(parts.broker(), signing_keys=_NoKeys())
     with pytest.raises(Unavailable) as caught:
         holder.revoke_own_token(parts.token(), broker, parts.control, NOW, "req-revoke")

@@ -70,7 +70,9 @@ def test_a_file_that_is_no_database_cannot_be_made_one(path: Path) -> None:
     assert path.read_bytes().startswith(b"these are somebody's notes")
 
 
-def test_a_transaction_that_raises_writes_nothing_and_raises_what_was_raised(state: StateFile) -> None:
+def test_a_raising_transaction_writes_nothing(state: StateFile) -> None:
+    """A transaction that raises writes nothing, and raises the same exception."""
+
     def fail() -> None:
         with state.writing() as connection:
             connection.execute(_SET, ("a",))

@@ -169,9 +169,8 @@ def _refuses(act: Callable[[Adapters], object], adapters: Adapters) -> None:
     [_missing, _replaced_by_nothing, _replaced_by_a_new_one, _unreadable, _garbled],
     ids=lambda one: one.__name__,
 )
-def test_without_its_file_every_port_refuses_changes_nothing_and_works_again_after(
-    adapters: Adapters, path: Path, fault: Fault, port: str
-) -> None:
+def test_a_missing_file_is_refused(adapters: Adapters, path: Path, fault: Fault, port: str) -> None:
+    """Without its file, every port refuses, changes nothing, and works again afterwards."""
     act = (READS | WRITES)[port]
     before = _content(path)
     with fault(path):
@@ -183,9 +182,8 @@ def test_without_its_file_every_port_refuses_changes_nothing_and_works_again_aft
 
 
 @pytest.mark.parametrize("port", WRITES)
-def test_beside_another_writer_every_port_that_writes_refuses_after_a_short_wait(
-    adapters: Adapters, path: Path, port: str
-) -> None:
+def test_a_busy_file_is_refused(adapters: Adapters, path: Path, port: str) -> None:
+    """Beside another writer, every port that writes refuses after a short wait."""
     before = _content(path)
     with _locked(path):
         _refuses(WRITES[port], adapters)
@@ -223,7 +221,8 @@ def _on_a_full_disk(path: Path, answer: Connection) -> None:
     answer.send((said, unchanged))
 
 
-def test_on_a_full_disk_every_port_that_writes_refuses_changes_nothing_and_works_again_after(path: Path) -> None:
+def test_a_full_disk_is_refused(path: Path) -> None:
+    """On a full disk, every port that writes refuses, changes nothing, and works again afterwards."""
     ours, theirs = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_on_a_full_disk, args=(path, theirs))
     process.start()
@@ -238,7 +237,8 @@ def test_on_a_full_disk_every_port_that_writes_refuses_changes_nothing_and_works
 
 
 @pytest.mark.parametrize("fault", [_missing, _replaced_by_a_new_one, _locked], ids=lambda one: one.__name__)
-def test_over_http_both_doors_answer_503_and_serve_again_once_the_file_is_back(running: Running, fault: Fault) -> None:
+def test_both_doors_recover_with_the_file(running: Running, fault: Fault) -> None:
+    """Over HTTP both doors answer 503, and serve again once the file is back."""
     token, subject_token = running.token("7301"), running.mint("7301")
     seen = len(call("GET", f"{running.provider}/_seen").json["seen"])
     once = running.impatient()
@@ -266,7 +266,8 @@ def test_a_refusal_that_cannot_be_audited_is_a_503(running: Running) -> None:
     assert running.exchange(stranger).json["error"] == "invalid_target"
 
 
-def test_a_file_that_is_replaced_before_the_first_call_is_not_served(tmp_path: Path) -> None:
+def test_an_early_replacement_is_not_served(tmp_path: Path) -> None:
+    """A file that is replaced before the first call is not used."""
     here = Machine(
         tmp_path, Urls("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4")
     )
