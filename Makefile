@@ -18,7 +18,7 @@ SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
 .PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements schema openapi providers errors clean
 
-help: ## List what can be made
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml
@@ -28,102 +28,102 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $(STAMP)
 
-setup: $(STAMP) ## Make .venv with everything in it
+setup: $(STAMP) ## Create .venv with everything in it
 
-demo: $(STAMP) ## Play the whole story on this machine: identity token, token, stream, quota, revocation, audit
+demo: $(STAMP) ## Run the main scenario on this machine: identity token, token, stream, quota, revocation, audit
 	@$(BIN)/python -m local demo
 
-dev: $(STAMP) ## Start the broker, the edge and the practice parts, and leave them running
+dev: $(STAMP) ## Start the broker, the edge and the practice parts, and keep them running
 	@$(BIN)/python -m local serve
 
-test: $(STAMP) ## Run the tests: lint, types, everything offline
+test: $(STAMP) ## Run the linter, the type checker and the tests, all offline
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/pytest -n 2 -m "not slow and not ministack"
 
-test-all: $(STAMP) ## Run the tests, the slow ones too
+test-all: $(STAMP) ## Run all tests, including the slow ones
 	@$(BIN)/pytest -n 2 -m "not ministack"
 
-test-dynamodb: $(STAMP) $(MINISTACK_STAMP) ## Run what is tested over another's AWS, ministack, from PyPI; offline once that is there
+test-dynamodb: $(STAMP) $(MINISTACK_STAMP) ## Test the DynamoDB adapters over an AWS emulator (ministack, from PyPI); offline once it is installed
 	@$(BIN)/pytest -n 2 -m ministack $(DYNAMODB_TESTS)
 
-test-races: $(STAMP) $(MINISTACK_STAMP) ## Race revocations, 200 rounds a scope, and show the numbers; over ministack 20
+test-races: $(STAMP) $(MINISTACK_STAMP) ## Race revocations against calls, 200 rounds per scope (20 over ministack), and print the numbers
 	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-200} $(BIN)/pytest -p no:xdist --timeout=1800 tests/races/test_revocation.py tests/races/test_over_http.py tests/integration/dynamodb/test_races.py
 
-# Only test-aws may reach for real tables, whatever is set for the other targets.
+# Only test-aws may use real tables, whatever is set for the other targets.
 unexport KEYBROKER_TEST_TABLES
-test-aws: $(STAMP) ## Run the contract suite over real tables, which it empties; is skipped without KEYBROKER_TEST_TABLES
+test-aws: $(STAMP) ## Run the contract suite over real tables, which it empties; skipped without KEYBROKER_TEST_TABLES
 	@if [ -z '$(KEYBROKER_TEST_TABLES)' ]; then \
-		echo "SKIPPED: KEYBROKER_TEST_TABLES is not set (the prefix of tables made from infra/tables.yaml for tests alone); nothing was tried over real tables" >&2; \
+		echo "SKIPPED: KEYBROKER_TEST_TABLES is not set (the prefix of tables created from infra/tables.yaml only for tests); no test ran over real tables" >&2; \
 	elif ! $(BIN)/python -c 'import sys, botocore.session; sys.exit(botocore.session.get_session().get_credentials() is None)'; then \
-		echo "SKIPPED: there are no AWS credentials here; nothing was tried over the real tables $(KEYBROKER_TEST_TABLES)-*" >&2; \
+		echo "SKIPPED: no AWS credentials; no test ran over the real tables $(KEYBROKER_TEST_TABLES)-*" >&2; \
 	else \
 		KEYBROKER_TEST_TABLES='$(KEYBROKER_TEST_TABLES)' $(BIN)/pytest -p no:xdist tests/contracts; \
 	fi
 
-# It pins botocore, so it has an environment of its own.
+# It pins botocore, so it needs a separate environment.
 $(MINISTACK_STAMP): tests/integration/ministack.txt
 	@echo "setting up $(MINISTACK) (once, some seconds)"
 	@$(PYTHON) -m venv $(MINISTACK)
 	@$(MINISTACK)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-test-oidc: $(STAMP) ## Test with another's issuer, OpenID-certified, from npm; needs Node 18, is skipped without
+test-oidc: $(STAMP) ## Test with an OpenID-certified issuer (oidc-provider, from npm); needs Node 18, skipped without it
 	@if command -v npm >/dev/null && node -e 'process.exit(Number(parseInt(process.versions.node) < 18))' 2>/dev/null; then \
 		$(MAKE) --no-print-directory $(OIDC)/node_modules/.installed && \
 		$(BIN)/pytest -vv -p no:xdist tests/integration/test_oidc_provider.py; \
 	else \
-		echo "SKIPPED: there is no Node 18 with npm here; tests/integration/test_oidc_provider.py was NOT run" >&2; \
+		echo "SKIPPED: Node 18 with npm was not found; tests/integration/test_oidc_provider.py was NOT run" >&2; \
 	fi
 
 $(OIDC)/node_modules/.installed: $(OIDC)/package.json
 	@npm install --prefix $(OIDC) --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-test-api: $(STAMP) $(SCHEMATHESIS_STAMP) ## Try the HTTP API against its OpenAPI document, with schemathesis from PyPI; some minutes
+test-api: $(STAMP) $(SCHEMATHESIS_STAMP) ## Test the HTTP API against its OpenAPI document, with schemathesis from PyPI (some minutes)
 	@$(BIN)/python -m tests.api.run $(SCHEMATHESIS)/bin/schemathesis
 
-# It brings dozens of packages along, so it has an environment of its own.
+# It has dozens of dependencies, so it gets a separate environment.
 $(SCHEMATHESIS_STAMP): tests/api/requirements.txt
 	@echo "setting up $(SCHEMATHESIS) (once, some seconds)"
 	@$(PYTHON) -m venv $(SCHEMATHESIS)
 	@$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-test-sdks: $(STAMP) ## Try real clients from PyPI and npm, each in an environment of its own, a quarter of an hour; SDKS=--write writes docs/clients.md
+test-sdks: $(STAMP) ## Test real SDKs from PyPI and npm, each in a separate environment (15 minutes); SDKS=--write updates docs/clients.md
 	@$(BIN)/python -m tests.sdks $(SDKS)
 
-fuzz: $(STAMP) ## Look for what breaks the rules, FUZZ_SECONDS (60) for each target
+fuzz: $(STAMP) ## Fuzz each target for FUZZ_SECONDS (default: 60)
 	@$(BIN)/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60}
 
-bench: $(STAMP) $(MINISTACK_STAMP) $(LAMBDA_STAMP) ## Show what things cost here, as ratios (docs/performance.md)
+bench: $(STAMP) $(MINISTACK_STAMP) $(LAMBDA_STAMP) ## Run the benchmarks and print their results as ratios (docs/performance.md)
 	@$(BIN)/python -m tests.bench
 
-# Lambda's runtime has none of our packages, so it has an environment of its own.
+# Lambda's runtime has none of our packages, so this gets a separate environment.
 $(LAMBDA_STAMP): tests/bench/lambda.txt
 	@echo "setting up $(LAMBDA) (once, some seconds)"
 	@$(PYTHON) -m venv $(LAMBDA)
 	@$(LAMBDA)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-edge: $(STAMP) ## Build dist/edge.zip, the edge function; CONFIG=FILE is baked into it
+edge: $(STAMP) ## Build dist/edge.zip, the edge function's zip, with the configuration in CONFIG=FILE
 	@$(BIN)/python -m infra.edge dist/edge.zip --config $(CONFIG)
 
-package: $(STAMP) ## Build all that is deployed on AWS into dist/, the same byte for byte; offline once its wheels are there
+package: $(STAMP) ## Build everything that is deployed on AWS into dist/, reproducibly; offline once its wheels are downloaded
 	@$(BIN)/python -m infra.package --config $(CONFIG)
 
-deploy: package ## Deploy on AWS: make deploy STAGE=prod; with SHOW=1 the commands are shown and none is run (docs/deploy.md)
+deploy: package ## Deploy on AWS: make deploy STAGE=prod; SHOW=1 only prints the commands (docs/deploy.md)
 	@$(BIN)/python -m infra.deploy $(if $(SHOW),--show) '$(STAGE)'
 
-destroy: $(STAMP) ## Take the doors of a stage away: make destroy STAGE=prod CONFIRM=prod; tables, keys and logs stay
+destroy: $(STAMP) ## Delete a stage's broker, administration and edge: make destroy STAGE=prod CONFIRM=prod; tables, keys and logs stay
 	@$(BIN)/python -m infra.destroy $(if $(SHOW),--show) --confirm '$(CONFIRM)' '$(STAGE)'
 
-test-infra: package $(MINISTACK_STAMP) $(INFRA_STAMP) ## Check the templates, deploy them into another's AWS, and have each role try what it must not do
+test-infra: package $(MINISTACK_STAMP) $(INFRA_STAMP) ## Check the templates, deploy them to an AWS emulator (ministack), and test what each role must not do
 	@$(BIN)/python -m tests.integration.infra.lint
 	@$(BIN)/pytest -p no:xdist tests/integration/infra
 
-# aws and cfn-lint bring a botocore along, checkov a hundred packages: each has an environment of its own.
+# aws and cfn-lint bring their own botocore, checkov a hundred packages: each gets a separate environment.
 $(INFRA_STAMP): tests/integration/infra/requirements.txt tests/integration/infra/checkov.txt
 	@echo "setting up $(INFRA) and $(CHECKOV) (once, a minute)"
 	@$(PYTHON) -m venv $(INFRA)
@@ -143,10 +143,10 @@ format: $(STAMP) ## Format the code
 requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads, from pyproject.toml
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["broker"], sep="\n")' > requirements.txt
 
-schema: $(STAMP) ## Write the policy file's JSON Schema from the types that it is read with
+schema: $(STAMP) ## Write the policy file's JSON Schema from the types of its reader
 	@$(BIN)/python -c 'import json; from chalicelib.policy import compile; print(json.dumps(compile.json_schema(), indent=2))' | tee docs/policy.schema.json > keybroker/cli/policy.schema.json
 
-openapi: $(STAMP) ## Write docs/openapi.json from the tables that describe both doors' routes
+openapi: $(STAMP) ## Write docs/openapi.json from the tables of both doors' routes
 	@$(BIN)/python -c 'from chalicelib.openapi import document, routes; print(document.text(routes.ROUTES), end="")' > docs/openapi.json
 
 providers: $(STAMP) ## Write docs/providers.md's tables from the presets

@@ -1,4 +1,4 @@
-"""What a refused job is shown: why, what its identity says, and what a grant for it would look like."""
+"""The summary of a refused job: the reason, its identity's claims, and an example of a matching grant."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _SHOWN = (
     *("iss", "aud", "sub", "repository", "repository_id", "repository_owner", "repository_owner_id", "ref"),
     *("environment", "event_name", "workflow_ref", "job_workflow_ref", "runner_environment"),
 )
-"""What grants are written with, and nothing that only concerns the run."""
+"""The claims that grants match; those about a single run are left out."""
 
 
 def refused(why: str, claims: Mapping[str, object]) -> str:
-    """Return Markdown. why: the error's text. claims: of the job's identity token, unverified; empty if there is none."""
-    parts = ["### Keybroker gave no token\n", _block(why)]
+    """Return Markdown. why: the error's text. claims: of the job's identity token, unverified; empty without a token."""
+    parts = ["### Keybroker issued no token\n", _block(why)]
     shown = {name: claims[name] for name in _SHOWN if name in claims}
     if shown:
-        parts += ["What the job's identity says:\n", _block(json.dumps(shown, indent=2))]
+        parts += ["The job's identity token has these claims:\n", _block(json.dumps(shown, indent=2))]
     if "repository_id" in claims:
-        parts += ["A grant that admits it begins so (docs/grants.md):\n", _block(_grant(claims))]
+        parts += ["A grant that admits it starts like this (docs/grants.md):\n", _block(_grant(claims))]
     return "\n".join(parts)
 
 
@@ -30,6 +30,6 @@ def _grant(claims: Mapping[str, object]) -> str:
 
 
 def _block(text: str) -> str:
-    # SECURITY: a branch can be called anything; nothing may end the block and go on as Markdown or HTML
+    # SECURITY: a branch can have any name; none may end the block and continue as Markdown or HTML
     # (test_what_a_branch_is_called_is_no_markdown).
     return "\n".join(f"    {line}" for line in text.splitlines()) + "\n"

@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-runpy.run_path(str(Path(__file__).with_name("repository.py")))  # first: it says where the imports below are
+runpy.run_path(str(Path(__file__).with_name("repository.py")))  # first, so that the imports below are found
 
 from ci.github import runner  # noqa: E402  found by the line above
 from keybroker import KeybrokerError  # noqa: E402

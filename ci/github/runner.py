@@ -1,4 +1,4 @@
-"""How a step speaks to GitHub's runner: lines that it reads on stdout, and files that it reads afterwards.
+"""The interface to GitHub's runner: commands on stdout, and files that it reads after the step.
 
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 """
@@ -11,42 +11,42 @@ from pathlib import Path
 
 
 def given(name: str) -> str:
-    """Return an input of the action, "" where there is none."""
+    """Return an input of the action, or "" if it is not set."""
     return os.environ.get(f"INPUT_{name.upper()}", "").strip()
 
 
 def mask(secret: str) -> None:
-    """Have the runner replace a text by *** in whatever is logged from here on."""
+    """Make the runner replace a text with *** in everything that is logged from now on."""
     _command("add-mask", secret)
 
 
 def error(text: str) -> None:
-    """Show an error with the job."""
+    """Show an error on the job's page."""
     _command("error title=Keybroker", text)
 
 
 def warning(text: str) -> None:
-    """Show a warning with the job."""
+    """Show a warning on the job's page."""
     _command("warning title=Keybroker", text)
 
 
 def say(text: str) -> None:
-    """Write to the job's log; never what the runner would take for a command of its own."""
-    # SECURITY: a refusal quotes claims, and a branch can be called anything
+    """Write to the job's log, so that the runner never reads the text as a command."""
+    # SECURITY: a refusal quotes claims, and a branch can have any name
     # (test_what_a_branch_is_called_is_no_command_to_the_runner).
     print(f"keybroker: {_escaped(text)}", flush=True)
 
 
 def write(file: str, values: Mapping[str, str]) -> None:
-    """Add `name=value` lines to one of the runner's files. file: the variable that names it, e.g. GITHUB_OUTPUT."""
+    """Append `name=value` lines to one of the runner's files. file: the variable with its path, e.g. GITHUB_OUTPUT."""
     for name, value in values.items():
         if "\n" in value or "\r" in value:
-            raise ValueError(f"{name} is more than one line")
+            raise ValueError(f"{name} has more than one line")
     _append(file, "".join(f"{name}={value}\n" for name, value in values.items()))
 
 
 def summarize(markdown: str) -> None:
-    """Add to the summary that is shown with the job."""
+    """Append to the summary on the job's page."""
     _append("GITHUB_STEP_SUMMARY", markdown)
 
 

@@ -1,4 +1,4 @@
-"""The action's step: the job's identity -> a token, as outputs; or an error and a summary that say what is missing."""
+"""The action's main step: exchanges the job's identity token and sets the outputs, or shows an error and a summary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-runpy.run_path(str(Path(__file__).with_name("repository.py")))  # first: it says where the imports below are
+runpy.run_path(str(Path(__file__).with_name("repository.py")))  # first, so that the imports below are found
 
 from ci.github import claims_summary, runner  # noqa: E402  found by the line above
 from keybroker import KeybrokerError, Token, TokenProvider, find_identity  # noqa: E402
@@ -22,7 +22,7 @@ def main() -> int:
     """Return the step's exit code."""
     claims: Mapping[str, object] = {}
     try:
-        url, key = _needed("url"), _needed("key")
+        url, key = _required("url"), _required("key")
         wanted = runner.given("audience") or None
         claims = unverified_claims(find_identity(wanted).unverified_subject_token)
         if wanted is None:
@@ -30,7 +30,7 @@ def main() -> int:
         provider = TokenProvider(
             key, url, grant=runner.given("grant") or None, scope=runner.given("scope") or None, audience=wanted
         )
-        _hand_out(url, key, provider.token())
+        _set_outputs(url, key, provider.token())
     except KeybrokerError as error:
         runner.error(str(error))
         runner.summarize(claims_summary.refused(str(error), claims))
@@ -38,14 +38,14 @@ def main() -> int:
     return 0
 
 
-def _needed(name: str) -> str:
+def _required(name: str) -> str:
     value = runner.given(name)
     if not value:
-        raise KeybrokerError(f"the input {name!r} is missing")
+        raise KeybrokerError(f"missing input: {name!r}")
     return value
 
 
-def _hand_out(url: str, key: str, token: Token) -> None:
+def _set_outputs(url: str, key: str, token: Token) -> None:
     text = token.access_token
     runner.mask(text)  # SECURITY: before anything else is written (test_the_token_is_masked_before_it_is_written)
     runner.write("GITHUB_STATE", {"URL": url, "TOKEN": text})
@@ -56,7 +56,7 @@ def _hand_out(url: str, key: str, token: Token) -> None:
         runner.write("GITHUB_ENV", sdk_variables.variables_for(key).assignments(text, token.base_url))
     digest = hashlib.sha256(text.encode()).hexdigest()
     runner.say(f"a token for {key} until {expires_at}, revoked when the job ends; its SHA-256 is {digest}")
-    runner.say(f"it opens {token.scope} at {token.base_url}")
+    runner.say(f"it allows {token.scope} at {token.base_url}")
 
 
 if __name__ == "__main__":

@@ -160,9 +160,9 @@ def test_what_a_branch_is_called_is_no_markdown(running: Running, tmp_path: Path
     lines = (tmp_path / "STEP_SUMMARY").read_text().splitlines()
     ours = {line for line in lines if line and not line.startswith("    ")}
     assert ours == {
-        "### Keybroker gave no token",
-        "What the job's identity says:",
-        "A grant that admits it begins so (docs/grants.md):",
+        "### Keybroker issued no token",
+        "The job's identity token has these claims:",
+        "A grant that admits it starts like this (docs/grants.md):",
     }
 
 
@@ -189,7 +189,7 @@ def test_a_job_that_may_not_ask_for_its_identity_is_told_what_to_add(running: Ru
 def test_an_input_that_is_missing_is_named(running: Running, tmp_path: Path, name: str) -> None:
     with job(running, tmp_path, "70009") as one:
         done = one.step("token", **{f"INPUT_{name.upper()}": ""})
-    assert (done.returncode, done.stdout) == (1, f"::error title=Keybroker::the input '{name}' is missing\n")
+    assert (done.returncode, done.stdout) == (1, f"::error title=Keybroker::missing input: '{name}'\n")
 
 
 def test_without_a_broker_the_job_is_told_and_its_end_fails_nothing(running: Running, tmp_path: Path) -> None:

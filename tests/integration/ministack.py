@@ -1,4 +1,4 @@
-"""ministack, another's AWS in one process, started from an environment of its own (`make test-dynamodb` makes it)."""
+"""ministack, an AWS emulator in one process, started from a separate environment (created by `make test-dynamodb`)."""
 
 from __future__ import annotations
 
