@@ -1,4 +1,4 @@
-"""What one practises with: an issuer that signs any claims, a provider that takes made-up keys, and a policy for both.
+"""The practice parts: an issuer that signs any claims, a provider that accepts made-up keys, and a policy for both.
 
-Never deployed and never used with real keys: `--no-practice` leaves it out.
+Never deployed and never used with real keys: `--no-practice` leaves them out.
 """

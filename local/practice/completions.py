@@ -1,4 +1,4 @@
-"""What a practice completion says: its words, its length, and how one event of a stream is written."""
+"""The text of a practice completion, and the server-sent events that carry it."""
 
 import json
 from collections.abc import Mapping
@@ -11,27 +11,33 @@ SENTENCE = (
     "A key that lives for minutes is like a hotel key card: it opens your door today and nothing at all tomorrow."
 )
 MAX_WORDS = 100_000
-# What the three APIs call "at most so many tokens"; here a token is a word.
+# The names of the maximum number of tokens in the three APIs; here a token is a word.
 _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
-class UnusableBodyError(ValueError):
-    """The request's body cannot be answered; the text says why and is meant for the caller."""
+class InvalidBodyError(ValueError):
+    """The request's body is invalid. The text says why, for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """One server-sent event as it goes on the wire; `is_word` marks those that carry a word of the answer."""
+    """One server-sent event. wire: its bytes. is_word: whether it carries a word of the completion."""
 
     wire: bytes
     is_word: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One completion before an API gives it its form.
+class Completion:
+    """A completion, independent of any API's format.
 
-    `words` join to the text as they are, `created` is in Unix seconds, `is_cut` says that the asked length ended it.
+    id: for the response, without the API's prefix
+    created: seconds since 1970
+    model: as in the request
+    words: the text, each word with the space before it
+    is_cut: whether the maximum number of tokens ended it
+    prompt_tokens: an estimate
+    reports_usage: whether a stream ends with the usage
     """
 
     id: str
@@ -44,27 +50,27 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The whole answer."""
+        """The whole text."""
         return "".join(self.words)
 
 
-def answer_to(body: Mapping[str, object], *, now: int, new_id: str) -> Answer:
-    """Compose the answer to the body of a chat, responses or messages request.
+def complete_body(body: Mapping[str, object], *, now: int, new_id: str) -> Completion:
+    """Return the completion for the body of a chat, responses or messages request.
 
-    A plain answer is the sentence, cut to the asked number of words. A streamed one has exactly the asked number: the
-    sentence is repeated as often as it takes, so that a test can have a stream as long as it needs.
-    Raises `UnusableBodyError` if `model` is not a name or the length is not a number from 1 to `MAX_WORDS`.
+    Without streaming it is the sentence, cut to the maximum number of words. A stream has exactly that number of words: the
+    sentence is repeated as often as needed, so that a test can have a stream of any length.
+    Raises `InvalidBodyError` if `model` is not a name or the length is not a number from 1 to `MAX_WORDS`.
     """
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise UnusableBodyError("model: a name is required")
+        raise InvalidBodyError("model: a name is required")
     limit = _word_limit(body)
     sentence = [f" {word}" for word in SENTENCE.split()]
     supply = cycle(sentence) if body.get("stream") is True else sentence
     words = list(islice(supply, limit or len(sentence)))
     words[0] = words[0].lstrip()
     options = body.get("stream_options")
-    return Answer(
+    return Completion(
         id=new_id,
         created=now,
         model=model,
@@ -76,7 +82,7 @@ def answer_to(body: Mapping[str, object], *, now: int, new_id: str) -> Answer:
 
 
 def server_event(data: Json, *, name: str = "", is_word: bool = False) -> ServerEvent:
-    """Write one event: an `event:` line if it has a name, then its data as one line of JSON."""
+    """Return one event: an `event:` line if it has a name, then its data as one line of JSON."""
     head = f"event: {name}\n" if name else ""
     return ServerEvent(f"{head}data: {json.dumps(data)}\n\n".encode(), is_word)
 
@@ -87,6 +93,6 @@ def _word_limit(body: Mapping[str, object]) -> int | None:
         if limit is None:
             continue
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_WORDS:
-            raise UnusableBodyError(f"{field}: a whole number from 1 to {MAX_WORDS} is required")
+            raise InvalidBodyError(f"{field}: a whole number from 1 to {MAX_WORDS} is required")
         return limit
     return None

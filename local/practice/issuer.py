@@ -1,6 +1,6 @@
-"""An OIDC issuer to practise on: it signs whatever claims it is asked for, and hands out tokens like GitHub's runners.
+"""The practice issuer: an OIDC issuer that signs any claims, and has the token endpoint of GitHub's runners.
 
-Whoever reaches it can be anyone, so it must never be trusted outside of one machine.
+Its callers can claim any identity, so it must never be trusted outside of one machine.
 """
 
 import base64
@@ -19,7 +19,7 @@ from jwt.algorithms import RSAAlgorithm
 
 _ALGORITHM = "RS256"
 _LIFETIME = 300  # seconds, as in GitHub's tokens
-_BACKDATED = 600  # seconds by which GitHub sets `nbf` before `iat`
+_BACKDATED = 600  # seconds from `nbf` to `iat` in GitHub's tokens
 _MAX_TTL = 10 * 365 * 24 * 3600  # seconds; also bounds how far in the past a token may expire
 _MAX_JSON_BYTES = 64 * 1024
 _GITHUB_AUDIENCE = "https://github.com/octo-org"
@@ -27,19 +27,19 @@ _GITHUB_AUDIENCE = "https://github.com/octo-org"
 
 @dataclass(frozen=True, slots=True)
 class _Signer:
-    """The issuer's one key, its public half as a JWK, and the address that tokens name."""
+    """The issuer's signing key, its public key as a JWK, and the issuer's URL."""
 
     key: rsa.RSAPrivateKey
     jwk: dict[str, str]
     url: Callable[[], str]
 
     def sign(self, claims: dict[str, object], ttl: int = _LIFETIME) -> str:
-        """Sign these claims after filling in `iss`, `iat`, `exp` and `jti`; a claim that is None is left out."""
+        """Sign these claims, with `iss`, `iat`, `exp` and `jti` filled in unless given; a claim that is None is left out."""
         issued_at = claims.get("iat")
         now = issued_at if type(issued_at) is int else int(time.time())
         own: dict[str, object] = {"iss": self.url(), "iat": now, "exp": now + ttl, "jti": str(uuid.uuid4())}
         payload = {name: value for name, value in (own | claims).items() if value is not None}
-        # `jwt.encode` checks the types of registered claims, and forged tokens are exactly what tests need.
+        # `jwt.encode` would check the types of registered claims, but tests need forged tokens.
         return jwt.PyJWS().encode(
             json.dumps(payload, separators=(",", ":")).encode(),
             self.key,
@@ -55,8 +55,8 @@ _REQUEST_TOKEN = web.AppKey("request_token", str)
 def make_issuer(url: str | Callable[[], str], *, request_token: str) -> web.Application:
     """Make the practice issuer with a new RSA key of 2048 bits.
 
-    `url` is the issuer's address without a slash at the end, or what returns it if the port is known only later.
-    `request_token` opens GitHub's endpoint for runners, `GET /_runner/token?api-version=2.0&audience=A`, which answers
+    `url` is the issuer's URL without a trailing slash, or a function that returns it if the port is known only later.
+    `request_token` is the bearer token for the endpoint of GitHub's runners, `GET /_runner/token?api-version=2.0&audience=A`, which returns
     `{"count": …, "value": JWT}`. `POST /_mint` needs no token: a JSON object of claims gives `{"token": JWT}`, with
     `iss`, `iat`, `exp` (`?ttl=` seconds after `iat`, 300 unless given, negative for an expired one) and `jti` filled in
     unless given; a given value is signed as it is, whatever its type, and a claim given as null is left out.
@@ -75,9 +75,9 @@ def make_issuer(url: str | Callable[[], str], *, request_token: str) -> web.Appl
 
 
 def github_claims() -> dict[str, str]:
-    """Return the claims of a push to main as GitHub Actions states them, all of them texts.
+    """Return the claims of a GitHub Actions token for a push to main; all are strings.
 
-    Left out are those of the single token (`iss`, `aud`, `iat`, `nbf`, `exp`, `jti`) and `environment`, which only jobs
+    Left out are those of a single token (`iss`, `aud`, `iat`, `nbf`, `exp`, `jti`) and `environment`, which only jobs
     with an environment have.
     """
     workflow = "octo-org/octo-repo/.github/workflows/ci.yml@refs/heads/main"
@@ -114,7 +114,7 @@ def github_claims() -> dict[str, str]:
 def _new_signer(url: Callable[[], str]) -> _Signer:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    members = {name: str(public[name]) for name in ("e", "kty", "n")}  # RFC 7638 wants these three, in this order
+    members = {name: str(public[name]) for name in ("e", "kty", "n")}  # RFC 7638 requires these three, in this order
     digest = hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest()
     kid = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     return _Signer(key, members | {"use": "sig", "alg": _ALGORITHM, "kid": kid}, url)
@@ -165,7 +165,7 @@ async def _runner_token(request: web.Request) -> web.Response:
 
 
 def _octets(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")  # a header may hold bytes that are not UTF-8
+    return text.encode("utf-8", "surrogateescape")  # a header may contain bytes that are not UTF-8
 
 
 def _fault(status: int, message: str) -> web.Response:

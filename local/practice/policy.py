@@ -1,4 +1,4 @@
-"""What makes a machine a place to practise: its own issuer under GitHub's rules, a policy, made-up keys."""
+"""The practice policy, made-up keys, and the preset `practice`: the practice issuer under GitHub's rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chalicelib.providers.presets import PROVIDERS
 AUDIENCE = "keybroker"
 
 POLICY = """\
-# What `python -m local serve` serves unless --policy names a file.
+# The policy of `python -m local serve` without --policy.
 keys:
   openai:    {provider: openai}
   anthropic: {provider: anthropic}
@@ -38,10 +38,10 @@ grants:
 
 
 def rules(issuer_url: str | None) -> InstallationRules:
-    """Return the policy language of one machine: with `preset: practice` while the practice issuer runs."""
+    """Return the rules of one machine's policy language, with `preset: practice` while the practice issuer runs."""
     known: Mapping[str, Preset] = presets.PRESETS
     if issuer_url is not None:
-        # Claims minted by hand are few; what a grant matches has to be among them all the same.
+        # Tests mint few claims; those that identify the principal are required all the same.
         rules = replace(known["github-actions"], url=issuer_url, required=("jti", "repository_id"))
         known = {**known, "practice": rules}
     return InstallationRules(known, loopback_issuers=True)
@@ -53,7 +53,7 @@ def made_up_values() -> dict[str, str]:
 
 
 def provider_keys(keys: Mapping[str, str], origin: str, values: Mapping[str, str]) -> dict[str, ProviderKey]:
-    """Return a practice key for each key of the policy. keys: name -> provider."""
+    """Return a practice key for each key of the policy. keys: by name, the provider."""
     return {
         name: ProviderKey(
             version=f"practice-{secrets.token_hex(4)}",

@@ -1,7 +1,7 @@
-"""A provider to practise on: it answers like OpenAI's and Anthropic's APIs and remembers which credentials it saw.
+"""The practice provider: it responds like OpenAI's and Anthropic's APIs and records the credentials that it receives.
 
-It holds no secret worth having. What it must get right is to refuse every key but the real one, to stream without
-holding anything back, and to tell what reached it, so that a test or a demo can see that the swap took place.
+It has no real secrets. It must refuse every key but the configured one, stream without buffering, and report what it
+received, so that a test or the demo can check that the edge replaced the token.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from aiohttp import web
 from chalicelib.providers.presets import PROVIDERS
 from local.practice import anthropic as practice_anthropic
 from local.practice import openai as practice_openai
-from local.practice.completions import Answer, Json, ServerEvent, UnusableBodyError, answer_to
+from local.practice.completions import Completion, InvalidBodyError, Json, ServerEvent, complete_body
 
 _MAX_JSON_BYTES = 32 * 1024 * 1024
 _MAX_SEEN = 200
@@ -28,16 +28,23 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class _Api(Protocol):
-    """What both providers' modules offer."""
+    """The functions of both providers' modules."""
 
-    def refusal(self, status: int, message: str, request_id: str) -> Json: ...
+    def error_body(self, status: int, message: str, request_id: str) -> Json: ...
     def model_list(self) -> Json: ...
     def model(self, name: str) -> Json | None: ...
 
 
 @dataclass(slots=True)
-class _Watch:
-    """What the provider has noticed since it started."""
+class _State:
+    """What the provider knows.
+
+    keys: by provider preset, the accepted key
+    chunk_delay: seconds after each streamed word
+    seen: the last requests
+    open: streams that are being sent
+    chunks_sent: events sent in all streams
+    """
 
     keys: Mapping[str, str]
     chunk_delay: float
@@ -46,27 +53,27 @@ class _Watch:
     chunks_sent: int = 0
 
 
-class _Completion(NamedTuple):
-    """An endpoint that completes a text: whose it is, and the two forms of its answer."""
+class _Endpoint(NamedTuple):
+    """An endpoint that completes a text: whose it is, and the two forms of its completion."""
 
     provider: str
-    plain: Callable[[Answer], Json]
-    events: Callable[[Answer], Iterator[ServerEvent]]
+    plain: Callable[[Completion], Json]
+    events: Callable[[Completion], Iterator[ServerEvent]]
 
 
-_WATCH = web.AppKey("watch", _Watch)
+_STATE = web.AppKey("state", _State)
 _REQUEST_ID = web.RequestKey("request_id", str)
 _APIS: Mapping[str, _Api] = MappingProxyType({"openai": practice_openai, "anthropic": practice_anthropic})
 _COMPLETIONS = MappingProxyType(
     {
-        "/chat/completions": _Completion("openai", practice_openai.chat, practice_openai.chat_events),
-        "/responses": _Completion("openai", practice_openai.response, practice_openai.response_events),
+        "/chat/completions": _Endpoint("openai", practice_openai.chat, practice_openai.chat_events),
+        "/responses": _Endpoint("openai", practice_openai.response, practice_openai.response_events),
     }
 )
-_MESSAGES = _Completion("anthropic", practice_anthropic.message, practice_anthropic.message_events)
+_MESSAGES = _Endpoint("anthropic", practice_anthropic.message, practice_anthropic.message_events)
 _OPENAI_BASES = ("/v1", "/openai/v1", "/api/v1", "", "/v1beta/openai", "/openai/deployments/{deployment}")
-"""Where the providers that copy OpenAI's API have it."""
-_SPEAKS = MappingProxyType(
+"""The base paths of providers with an OpenAI-compatible API."""
+_COMPATIBLE = MappingProxyType(
     {
         "openai": frozenset(
             {name for name, one in PROVIDERS.items() if one.error_form == "openai"} | {"mistral", "gemini"}
@@ -74,31 +81,32 @@ _SPEAKS = MappingProxyType(
         "anthropic": frozenset({"anthropic"}),
     }
 )
-"""Whose keys open which API."""
+"""By API, the provider presets whose keys it accepts."""
 
 
 def make_provider(keys: Mapping[str, str], *, chunk_delay: float = 0.02) -> web.Application:
     """Make the practice provider.
 
-    `keys` maps a provider preset to the one value that is accepted for it, at its own paths if it copies OpenAI's API; a
-    preset that is left out accepts nothing. `chunk_delay` is the pause after each streamed word, in seconds.
+    keys: by provider preset, the one accepted key, at the provider's own paths if its API is OpenAI-compatible; without an
+        entry, no key is accepted
+    chunk_delay: seconds after each streamed word
     Paths that start with `/_` need no key: `GET /_seen` lists the last 200 requests (method, path, query, headers with
-    lower-case names; keys are shown on purpose), `DELETE /_seen` forgets them, `GET /_open` tells how many streams are
-    being sent right now and how many events have been sent in all.
-    Raises `ValueError` if a key is empty, since an empty header would then open the API.
+    lower-case names; keys are shown on purpose), `DELETE /_seen` clears the list, `GET /_open` returns the number of streams
+    that are being sent and of all events sent so far.
+    Raises `ValueError` if a key is empty, since an empty header would then be accepted.
     """
     if not all(keys.values()):
         raise ValueError("a practice key is empty")
     app = web.Application(client_max_size=_MAX_JSON_BYTES, middlewares=[_remember])
-    app[_WATCH] = _Watch(dict(keys), chunk_delay)
+    app[_STATE] = _State(dict(keys), chunk_delay)
     app.on_response_prepare.append(_name_request)
     app.router.add_get("/_seen", _seen)
     app.router.add_delete("/_seen", _forget_seen)
     app.router.add_get("/_open", _open)
-    app.router.add_post("/v1/messages", _completer(_MESSAGES))
+    app.router.add_post("/v1/messages", _handler(_MESSAGES))
     for base in _OPENAI_BASES:
         for path, completion in _COMPLETIONS.items():
-            app.router.add_post(base + path, _completer(completion))
+            app.router.add_post(base + path, _handler(completion))
         app.router.add_post(base + "/embeddings", _embeddings)
         app.router.add_get(base + "/models", _models)
         app.router.add_get(base + "/models/{name}", _model)
@@ -115,7 +123,7 @@ async def _remember(request: web.Request, handler: _Handler) -> web.StreamRespon
         for name, value in request.headers.items():
             known = headers.get(name.lower())
             headers[name.lower()] = value if known is None else f"{known}, {value}"
-        request.app[_WATCH].seen.append({"method": request.method, "path": path, "query": query, "headers": headers})
+        request.app[_STATE].seen.append({"method": request.method, "path": path, "query": query, "headers": headers})
     return await handler(request)
 
 
@@ -125,124 +133,124 @@ async def _name_request(request: web.Request, response: web.StreamResponse) -> N
 
 
 async def _seen(request: web.Request) -> web.Response:
-    return web.json_response({"seen": list(request.app[_WATCH].seen)})
+    return web.json_response({"seen": list(request.app[_STATE].seen)})
 
 
 async def _forget_seen(request: web.Request) -> web.Response:
-    request.app[_WATCH].seen.clear()
+    request.app[_STATE].seen.clear()
     return web.json_response({"seen": []})
 
 
 async def _open(request: web.Request) -> web.Response:
-    watch = request.app[_WATCH]
-    return web.json_response({"open": watch.open, "chunks_sent": watch.chunks_sent})
+    state = request.app[_STATE]
+    return web.json_response({"open": state.open, "chunks_sent": state.chunks_sent})
 
 
-def _completer(completion: _Completion) -> _Handler:
+def _handler(endpoint: _Endpoint) -> _Handler:
     async def complete(request: web.Request) -> web.StreamResponse:
-        if not _is_admitted(request, completion.provider):
-            return _refusal(request, completion.provider, 401)
+        if not _is_admitted(request, endpoint.provider):
+            return _error(request, endpoint.provider, 401)
         try:
             body = await _json_body(request)
-            answer = answer_to(body, now=int(time.time()), new_id=uuid.uuid4().hex)
-        except UnusableBodyError as fault:
-            return _refusal(request, completion.provider, 400, str(fault))
+            completion = complete_body(body, now=int(time.time()), new_id=uuid.uuid4().hex)
+        except InvalidBodyError as error:
+            return _error(request, endpoint.provider, 400, str(error))
         if body.get("stream") is True:
-            return await _stream(request, completion.events(answer))
-        return web.json_response(completion.plain(answer))
+            return await _stream(request, endpoint.events(completion))
+        return web.json_response(endpoint.plain(completion))
 
     return complete
 
 
 async def _stream(request: web.Request, events: Iterator[ServerEvent]) -> web.StreamResponse:
-    watch = request.app[_WATCH]
+    state = request.app[_STATE]
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-    watch.open += 1
+    state.open += 1
     try:
         await response.prepare(request)
         for event in events:
             await response.write(event.wire)
-            watch.chunks_sent += 1
+            state.chunks_sent += 1
             if event.is_word:
-                await asyncio.sleep(watch.chunk_delay)
+                await asyncio.sleep(state.chunk_delay)
     except ConnectionResetError:
-        pass  # The caller hung up: nobody is left to tell, and `open` goes down below.
+        pass  # The caller hung up; `open` is decremented below.
     finally:
-        watch.open -= 1
+        state.open -= 1
     return response
 
 
 async def _embeddings(request: web.Request) -> web.Response:
     if not _is_admitted(request, "openai"):
-        return _refusal(request, "openai", 401)
+        return _error(request, "openai", 401)
     try:
         return web.json_response(practice_openai.embeddings(await _json_body(request)))
-    except UnusableBodyError as fault:
-        return _refusal(request, "openai", 400, str(fault))
+    except InvalidBodyError as fault:
+        return _error(request, "openai", 400, str(fault))
 
 
 async def _models(request: web.Request) -> web.Response:
-    provider = _asked_provider(request)
+    provider = _requested_provider(request)
     if not _is_admitted(request, provider):
-        return _refusal(request, provider, 401)
+        return _error(request, provider, 401)
     return web.json_response(_APIS[provider].model_list())
 
 
 async def _model(request: web.Request) -> web.Response:
-    provider, name = _asked_provider(request), request.match_info["name"]
+    provider, name = _requested_provider(request), request.match_info["name"]
     if not _is_admitted(request, provider):
-        return _refusal(request, provider, 401)
+        return _error(request, provider, 401)
     found = _APIS[provider].model(name)
-    return web.json_response(found) if found else _refusal(request, provider, 404, f"there is no model {name!r} here")
+    return web.json_response(found) if found else _error(request, provider, 404, f"there is no model {name!r} here")
 
 
 async def _echo(request: web.Request) -> web.Response:
     if request.path.startswith("/_"):
-        return web.json_response({"error": "no such practice page; there are /_seen and /_open"}, status=404)
+        return web.json_response({"error": "no such page; there are /_seen and /_open"}, status=404)
     if not _presents_a_key(request):
-        return _refusal(request, "openai", 401)
+        return _error(request, "openai", 401)
     body_bytes = 0
-    async for piece in request.content.iter_any():  # counted as it comes in, never held
+    async for piece in request.content.iter_any():  # counted as it arrives, never buffered
         body_bytes += len(piece)
     path, _, query = request.raw_path.partition("?")
     return web.json_response({"method": request.method, "path": path, "query": query, "body_bytes": body_bytes})
 
 
-def _asked_provider(request: web.Request) -> str:
-    # Both APIs have the same path for their models; only Anthropic's callers send one of these headers.
+def _requested_provider(request: web.Request) -> str:
+    # Both APIs list models at the same path; only Anthropic's callers send one of these headers.
     return "anthropic" if {"x-api-key", "anthropic-version"} & {name.lower() for name in request.headers} else "openai"
 
 
 def _is_admitted(request: web.Request, provider: str) -> bool:
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     presented = {bearer.strip()} if scheme.lower() == "bearer" else set()
-    # Anthropic takes both; its SDK 2.x sends an API key as a bearer token too. Azure and Google have headers of their own.
+    # Anthropic accepts both; its SDK 2.x also sends an API key as a bearer token. Azure and Google have their own headers.
     others = ("x-api-key",) if provider == "anthropic" else ("api-key", "x-goog-api-key")
     presented |= {request.headers.get(name, "") for name in others}
-    keys = request.app[_WATCH].keys
-    # Two different keys are refused even if one is the real one: what else the caller holds has no business here.
+    keys = request.app[_STATE].keys
+    # Two different keys are refused even if one is correct: any other credential should not have been sent here.
     found = presented - {""}
-    return len(found) == 1 and found <= {value for name, value in keys.items() if name in _SPEAKS[provider]}
+    return len(found) == 1 and found <= {value for name, value in keys.items() if name in _COMPATIBLE[provider]}
 
 
 def _presents_a_key(request: web.Request) -> bool:
-    # A generic key may be set in any header, with or without a scheme before it, or in the query.
+    # A generic key may be in any header, with or without a scheme, or in the query.
     values = [*request.headers.values(), *request.query.values()]
     presented = {part for value in values for part in (value, value.rpartition(" ")[2])}
-    return not presented.isdisjoint(request.app[_WATCH].keys.values())
+    return not presented.isdisjoint(request.app[_STATE].keys.values())
 
 
-def _refusal(
+def _error(
     request: web.Request, provider: str, status: int, message: str = "Incorrect API key provided."
 ) -> web.Response:
-    return web.json_response(_APIS[provider].refusal(status, message, request[_REQUEST_ID]), status=status)
+    return web.json_response(_APIS[provider].error_body(status, message, request[_REQUEST_ID]), status=status)
 
 
 async def _json_body(request: web.Request) -> Json:
     try:
         body = json.loads(await request.read())
     except (ValueError, RecursionError) as fault:
-        raise UnusableBodyError("the body is not JSON") from fault
+        raise InvalidBodyError("the body is not JSON") from fault
     if not isinstance(body, dict):
-        raise UnusableBodyError("the body is not a JSON object")
+        raise InvalidBodyError("the body is not a JSON object")
     return body
