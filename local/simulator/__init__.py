@@ -1,5 +1,5 @@
-"""API Gateway and CloudFront on one machine: real HTTP in front of the same doors that Lambda runs.
+"""API Gateway and CloudFront on one machine: real HTTP in front of the code that Lambda runs, app.py and edge.py.
 
-Imitates what AWS documents, limits included. No rule of the product lives here; what an AWS service would not do, this
-must not do either.
+They do what AWS documents, limits included, and nothing that the AWS services would not do. The product's own rules are
+elsewhere.
 """

@@ -1,4 +1,4 @@
-"""Who may sign requests on one machine: the administrator, and AWS principals to practise with."""
+"""The callers that may sign requests on one machine: the administrator, and AWS principals for practice."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ADMIN_ARN = f"arn:aws:iam::{ACCOUNT}:user/practice-admin"
 
 
 class Callers:
-    """Two files of mode 0600: `admin.json`, and `aws-callers.json` with those who may ask for tokens.
+    """Two files of mode 0600: `admin.json`, and `aws-callers.json` with the principals that may request tokens.
 
-    The second is a JSON list of `{access_key_id, secret_access_key, session_token, account, arn, user_id}`, as API
-    Gateway would put them into `requestContext.identity`; it is read anew for each request.
+    The second is a JSON list of `{access_key_id, secret_access_key, session_token, account, arn, user_id}`, with the values
+    that API Gateway puts into `requestContext.identity`; it is read again for each request.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -29,7 +29,7 @@ class Callers:
         self._callers = directory / "aws-callers.json"
 
     def create(self) -> None:
-        """Make the files that are missing."""
+        """Create the files that are missing."""
         admin = {"access_key_id": f"AKIAPRACTICE{secrets.token_hex(4).upper()}"}
         secret_file.write_once(self._admin, json.dumps(admin | {"secret_access_key": secrets.token_urlsafe(30)}))
         role = {
@@ -43,12 +43,12 @@ class Callers:
         secret_file.write_once(self._callers, json.dumps([role], indent=2))
 
     def admin(self) -> dict[str, str]:
-        """Return the administrator's signing keys; raises Unavailable."""
+        """Return the administrator's AWS credentials; raises Unavailable."""
         stored: dict[str, str] = json.loads(secret_file.read(self._admin))
         return {**stored, "region": REGION}
 
     def authenticate(self, request: SignedRequest, now: int) -> Caller:
-        """Return who signed a request; raises InvalidSignatureError, also for one that may not call this route.
+        """Return who signed a request; raises InvalidSignatureError, also for a caller that may not call this route.
 
         Raises Unavailable if a file is missing, open to others, or not what it should be.
         """
@@ -57,20 +57,20 @@ class Callers:
         if not any(
             admin["access_key_id"] in value for name, value in request.headers if name.lower() == "authorization"
         ):
-            # Read for nobody else, so that a slip in this file never keeps the administrator from revoking.
+            # Read only for other callers, so that a mistake in this file never keeps the administrator from revoking.
             known = {**self._practice(), **known}
         found = sigv4.verify(request, known, region=REGION, now=now)
-        # SECURITY: on AWS an IAM policy says who may call which route; here only the administrator is let into /admin
+        # SECURITY: on AWS an IAM policy decides who may call which route; here only the administrator may call /admin
         # (test_callers.py).
         if request.target.startswith("/admin") and found.access_key_id != admin["access_key_id"]:
-            raise InvalidSignatureError("this caller may not administer")
+            raise InvalidSignatureError("this caller may not call the admin API")
         return found
 
     def _practice(self) -> dict[str, Credential]:
         text = secret_file.read(self._callers)
         try:
             return {one["access_key_id"]: _credential(one) for one in json.loads(text)}
-        except (ValueError, TypeError, KeyError, AttributeError) as fault:  # none of them quotes a value
+        except (ValueError, TypeError, KeyError, AttributeError) as fault:  # their texts contain no values
             raise AwsCallersMalformed(hint=str(fault)) from fault
 
 
@@ -80,7 +80,7 @@ def _credential(stored: Mapping[str, object]) -> Credential:
     named = [stored[name] for name in ("access_key_id", "account", "arn", "user_id")]
     texts = [one for one in named if isinstance(one, str)]
     if len(texts) != len(named) or not isinstance(secret, str) or not isinstance(token, str | None):
-        raise TypeError("a member is no text")
+        raise TypeError("a member is not a string")
     return Credential(secret=secret, caller=Caller(*texts), session_token=token)
 
 

@@ -32,7 +32,7 @@ from local.simulator.origin_client import (
     with_consistent_names,
 )
 from local.simulator.origin_request_event import MAX_HEAD, Event, make_event, request_error
-from local.simulator.viewer_response import ViewerResponse, door_response
+from local.simulator.viewer_response import ViewerResponse, error_response
 
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
@@ -61,7 +61,7 @@ class _ViewerConnection(web.RequestHandler):
         request_id = secrets.token_hex(16)
         # SECURITY: the exception's text holds the malformed header (test_a_malformed_request_is_answered_without_quoting_it).
         _LOG.warning("request %s: %s (%s)", request_id, name, type(exc).__name__)
-        response = door_response(name, request_id)
+        response = error_response(name, request_id)
         response.force_close()
         return response
 
@@ -99,20 +99,20 @@ class Distribution(web.Server):
         request_id = secrets.token_hex(16)
         error_name = request_error(request)
         if error_name is not None:
-            return _unread(request, door_response(error_name, request_id))
+            return _unread(request, error_response(error_name, request_id))
         try:
             result = await self._invoke(request, request_id)
         except BodyNotReceivedError as error:
-            return _unread(request, door_response(error.name, request_id))
+            return _unread(request, error_response(error.name, request_id))
         except MalformedResultError as error:
             _LOG.error("request %s: the edge function returned a malformed result: %s", request_id, error)
-            return _unread(request, door_response("function", request_id))
+            return _unread(request, error_response("function", request_id))
         except Exception as error:  # noqa: BLE001 - any error in the function is a 502, as at CloudFront
             # SECURITY: its text is neither sent nor logged (test_a_function_that_raises_is_answered_502_without_its_text).
             _LOG.error(
                 "request %s: the edge function raised %s at %s", request_id, type(error).__name__, _location(error)
             )
-            return _unread(request, door_response("function", request_id))
+            return _unread(request, error_response("function", request_id))
         if isinstance(result, GeneratedResponse):
             return _unread(request, ViewerResponse(result.status, result.reason, result.headers, result.body))
         return await self._forward(request, result, request_id)
@@ -147,7 +147,7 @@ class Distribution(web.Server):
             if not _is_disconnected(request):
                 _LOG.warning("request %s: origin %s: %s", request_id, origin_request.url.host, type(error).__name__)
             if response is None:
-                return _unread(request, door_response(_error_name(request, error), request_id))
+                return _unread(request, error_response(_error_name(request, error), request_id))
             response.abort(request)
         return response
 
@@ -188,7 +188,7 @@ async def _stream(
     """Send the origin's response on as it arrives, each chunk at once."""
     content = upstream.content
     extend_stall_timeout(stall_timeout)
-    await response.begin(request, content)
+    await response.start(request, content)
     while not content.at_eof():
         chunk = await content.read(CHUNK)  # bounded, so that little is buffered for a viewer that reads slowly
         extend_stall_timeout(stall_timeout)

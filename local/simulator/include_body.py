@@ -20,7 +20,7 @@ _WITH_BODIES: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH,
 
 
 class BodyNotReceivedError(Exception):
-    """The body broke off or was slow. `name`: the door error (`door_errors.DOOR_ERRORS`) that it meets."""
+    """The body broke off or was slow. `name`: the name of the error in `cloudfront_errors.ERRORS`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

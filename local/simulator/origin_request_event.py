@@ -32,7 +32,7 @@ _TARGET: Final = re.compile(r"/[!-\"$-~]*")
 
 
 def request_error(request: web.BaseRequest) -> str | None:
-    """The name of the door error (`door_errors.DOOR_ERRORS`) that this request meets before any function; None if none.
+    """Return the name (in `cloudfront_errors.ERRORS`) of the error that this request gets before any function, or None.
 
     The target must be a path of visible ASCII without '#': only that can be sent on unchanged.
     """

@@ -1,4 +1,4 @@
-"""Answers to the viewer, written as they are: the origin's streamed on, the function's, and the door's own errors."""
+"""Responses to the viewer, written exactly as they are: the origin's, the function's, and CloudFront's own errors."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from chalicelib.edge import refusal as edge_refusal
-from local.simulator.door_errors import DOOR_ERRORS
+from local.simulator.cloudfront_errors import ERRORS
 from local.simulator.function_result import HeaderList
 
 _NO_BODY: Final = frozenset({204, 304})
@@ -20,26 +20,26 @@ _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: close() resets
 
 
 class ViewerResponse(web.StreamResponse):
-    """One answer, with exactly the given headers; only framing, `Connection` and a missing `Date` are added.
+    """A response with exactly the given headers; only framing, `Connection` and a missing `Date` are added.
 
-    aiohttp's own class would add `Server` and `Content-Type` to what the origin said. `write_eof()` sends `body`.
+    aiohttp's own class would add `Server` and `Content-Type` to the origin's headers. `write_eof()` sends `body`.
     """
 
     def __init__(self, status: int, reason: str, headers: HeaderList, body: bytes = b"") -> None:
         super().__init__(status=status, reason=reason, headers=headers)
         self._whole_body = body
-        self._silent = False
+        self._no_body = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Frame the answer for this request and hand its head to the writer, which holds it until the first chunk."""
+        """Frame the response for this request and pass its head to the writer, which sends it with the first chunk."""
         if self.prepared:
             return self._payload_writer
         out = self._payload_writer = request.writer
         headers = self.headers
-        self._silent = request.method == hdrs.METH_HEAD or self.status in _NO_BODY
+        self._no_body = request.method == hdrs.METH_HEAD or self.status in _NO_BODY
         if self.status == 204:
             headers.popall(hdrs.CONTENT_LENGTH, None)
-        if not self._silent and hdrs.CONTENT_LENGTH not in headers:
+        if not self._no_body and hdrs.CONTENT_LENGTH not in headers:
             if request.version >= HttpVersion11:
                 out.enable_chunking()
                 headers[hdrs.TRANSFER_ENCODING] = "chunked"
@@ -52,18 +52,20 @@ class ViewerResponse(web.StreamResponse):
             headers[hdrs.CONNECTION] = "keep-alive"
         if hdrs.DATE not in headers:
             headers[hdrs.DATE] = formatdate(usegmt=True)
-        minor = 1 if request.version >= HttpVersion11 else 0  # one of 2.0, say, is refused in our own words
+        minor = (
+            1 if request.version >= HttpVersion11 else 0
+        )  # even for a version such as 2.0, which gets an error response
         await out.write_headers(f"HTTP/1.{minor} {self.status} {self.reason}", headers)
         return out
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """End the answer; called once more by aiohttp, which then does nothing."""
-        await super().write_eof(b"" if self._silent else data or self._whole_body)
+        """End the response. aiohttp calls this once more, which does nothing."""
+        await super().write_eof(b"" if self._no_body else data or self._whole_body)
 
-    async def begin(self, request: web.BaseRequest, content: StreamReader) -> None:
-        """Send the head at once, in one packet with what has already come of the body."""
+    async def start(self, request: web.BaseRequest, content: StreamReader) -> None:
+        """Send the head at once, in one packet with the part of the body that has already arrived."""
         out = await self.prepare(request)
-        if out is None or self._silent:
+        if out is None or self._no_body:
             return
         chunk = content.read_nowait()
         if content.at_eof():
@@ -74,28 +76,28 @@ class ViewerResponse(web.StreamResponse):
             out.send_headers()
 
     def abort(self, request: web.BaseRequest) -> None:
-        """Break the viewer's connection, so that half an answer is not taken for a whole one."""
+        """Break the viewer's connection, so that half a response cannot be mistaken for a whole one."""
         self.force_close()
         self._eof_sent = True
         transport = request.transport
         if transport is None:
             return
         if request.version < HttpVersion11:
-            # Here only the end of the connection ends the body, so it must not end in good order.
+            # Here the end of the connection ends the body, so it must be a reset.
             sock = transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
 
 
-def door_response(name: str, request_id: str) -> ViewerResponse:
-    """The answer for `DOOR_ERRORS[name]`: the body that every SDK shows, with the request id that finds the log line."""
-    refusal = DOOR_ERRORS[name]()
+def error_response(name: str, request_id: str) -> ViewerResponse:
+    """Return the response for `ERRORS[name]`: a body that every SDK shows, with the request ID of the log line."""
+    refusal = ERRORS[name]()
     status = refusal.status
     body = edge_refusal.body(refusal, request_id).encode()
     headers = {**edge_refusal.headers(refusal, request_id), "content-length": str(len(body))}
-    headers.pop("www-authenticate", None)  # no other token would help
+    headers.pop("www-authenticate", None)  # another token would not help
     if status >= 500:
-        headers.pop("x-should-retry")  # a provider that failed may answer the next time: an SDK decides for itself
+        headers.pop("x-should-retry")  # the provider may succeed the next time: the SDK decides
     return ViewerResponse(
         status, HTTPStatus(status).phrase, [(_SPELLED.get(name, name), value) for name, value in headers.items()], body
     )

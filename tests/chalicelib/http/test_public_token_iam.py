@@ -326,7 +326,7 @@ def test_caller_is_not_admin(running: Running, method: str, path: str) -> None:
     assert (answer.status, answer.json["title"], answer.json["detail"]) == (
         403,
         "Forbidden",
-        "this caller may not administer",
+        "this caller may not call the admin API",
     )
 
 

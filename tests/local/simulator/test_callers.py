@@ -88,7 +88,7 @@ def test_the_administrator_may_administer_and_ask(directory: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/admin/policy", "/admin/audit?kind=x", "/admin", "/admin/keys/openai"])
 def test_a_practice_caller_may_not_administer(directory: Path, path: str) -> None:
-    assert refusal(directory, signed(entries(directory)[0], path)) == "this caller may not administer"
+    assert refusal(directory, signed(entries(directory)[0], path)) == "this caller may not call the admin API"
 
 
 def test_the_file_is_read_anew_for_each_request(directory: Path) -> None:

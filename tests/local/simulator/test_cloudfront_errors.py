@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from local.simulator.door_errors import DOOR_ERRORS
+from local.simulator.cloudfront_errors import ERRORS
 from local.simulator.origin_request_event import METHODS
-from local.simulator.viewer_response import ViewerResponse, door_response
+from local.simulator.viewer_response import ViewerResponse, error_response
 
 
 def shown(response: ViewerResponse) -> dict[str, str]:
@@ -17,11 +17,11 @@ def shown(response: ViewerResponse) -> dict[str, str]:
     return error
 
 
-@pytest.mark.parametrize("name", DOOR_ERRORS)
+@pytest.mark.parametrize("name", ERRORS)
 def test_an_error_of_the_door_has_the_form_of_the_edge_s_own_refusals(name: str) -> None:
-    wanted = DOOR_ERRORS[name]
+    wanted = ERRORS[name]
     (status,), code, text = wanted.statuses, wanted.error, wanted.text
-    response = door_response(name, "request-1")
+    response = error_response(name, "request-1")
     assert (response.status, shown(response)["code"]) == (status, code)
     assert shown(response)["message"] == f"{text} (request request-1)"
     assert response.headers["x-request-id"] == response.headers["request-id"] == "request-1"
@@ -29,17 +29,17 @@ def test_an_error_of_the_door_has_the_form_of_the_edge_s_own_refusals(name: str)
     assert int(response.headers["Content-Length"]) == len(response._whole_body)
 
 
-@pytest.mark.parametrize("name", DOOR_ERRORS)
+@pytest.mark.parametrize("name", ERRORS)
 def test_no_other_token_would_help_so_none_is_asked_for(name: str) -> None:
-    assert "www-authenticate" not in door_response(name, "request-1").headers
+    assert "www-authenticate" not in error_response(name, "request-1").headers
 
 
-@pytest.mark.parametrize("name", DOOR_ERRORS)
+@pytest.mark.parametrize("name", ERRORS)
 def test_a_retry_is_stopped_where_it_would_fail_again_and_left_to_the_sdk_elsewhere(name: str) -> None:
-    found = door_response(name, "request-1").headers.get("x-should-retry")
-    assert found == ("false" if DOOR_ERRORS[name].statuses[0] < 500 else None)
+    found = error_response(name, "request-1").headers.get("x-should-retry")
+    assert found == ("false" if ERRORS[name].statuses[0] < 500 else None)
 
 
 def test_a_405_says_which_methods_there_are() -> None:
-    assert door_response("method", "request-1").headers["allow"] == ", ".join(sorted(METHODS))
-    assert "allow" not in door_response("target", "request-1").headers
+    assert error_response("method", "request-1").headers["allow"] == ", ".join(sorted(METHODS))
+    assert "allow" not in error_response("target", "request-1").headers

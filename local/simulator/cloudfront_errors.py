@@ -1,4 +1,4 @@
-"""What the simulated CloudFront answers for itself, in the body that every SDK shows. On AWS these are CloudFront's pages."""
+"""Errors of the simulated CloudFront itself, in a body that every SDK shows. On AWS these are CloudFront's error pages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from chalicelib.errors import Refusal
 from local.simulator.origin_request_event import METHODS
 
 
-class DoorRefusal(Refusal):
-    """An error of the simulated CloudFront itself. Its reason is the name by which the door picks it: `DOOR_ERRORS`."""
+class CloudFrontRefusal(Refusal):
+    """An error of the simulated CloudFront itself. Its reason is its name in `ERRORS`."""
 
 
 class MalformedHttp(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="malformed",
     error="malformed_request",
     status=400,
@@ -23,7 +23,7 @@ class MalformedHttp(
 
 
 class MalformedTarget(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="target",
     error="malformed_target",
     status=400,
@@ -33,109 +33,109 @@ class MalformedTarget(
 
 
 class UpgradeNotSupported(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="upgrade",
     error="upgrade_not_supported",
     status=400,
-    text="WebSocket connections are not served here; use HTTP",
+    text="WebSocket connections are not supported here; use HTTP",
 ):
     """The request asks for a WebSocket. Use HTTP."""
 
 
 class BodyNotAllowed(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="body_not_allowed",
     error="body_not_allowed",
     status=403,
     text="a GET or HEAD request must not have a body",
 ):
-    """A GET or HEAD request has a body. Leave it out."""
+    """A GET or HEAD request has a body. Omit it."""
 
 
 class TransferCodingNotSupported(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="coding",
     error="transfer_coding_not_supported",
     status=400,
-    text="a body is taken with its Content-Length or in chunks, in no other transfer coding",
+    text="a body must be sent with Content-Length or chunked, without any other transfer coding",
 ):
     """The body has a transfer coding other than chunked. Send it with its Content-Length."""
 
 
-class MethodNotServed(
-    DoorRefusal,
+class MethodNotSupported(
+    CloudFrontRefusal,
     reason="method",
     error="method_not_allowed",
     status=405,
-    text="this method is not served here",
+    text="this method is not supported here",
 ):
-    """The method is not one that CloudFront serves; `Allow` lists them."""
+    """CloudFront does not support the method; `Allow` lists those that it does."""
 
     def __init__(self) -> None:
         super().__init__(headers={"allow": ", ".join(sorted(METHODS))})
 
 
 class BodyTimeout(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="slow",
     error="body_timeout",
     status=408,
-    text="the request's body did not arrive in time",
+    text="the request's body was not received in time",
 ):
-    """The body did not arrive in time. Send it faster."""
+    """The body was not received in time. Send it faster."""
 
 
 class RequestTooLarge(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="too_large",
     error="request_too_large",
     status=413,
     text="the URL is over 8,192 bytes, or request line, headers and query together are over 20,480",
 ):
-    """The URL or the headers are larger than CloudFront takes. Send less."""
+    """The URL or the headers are larger than CloudFront allows. Send less."""
 
 
 class ExpectationFailed(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="expectation",
     error="expectation_failed",
     status=417,
-    text="only the expectation 100-continue is known here",
+    text="only the expectation 100-continue is supported",
 ):
-    """The request's `Expect` is not 100-continue. Leave it out."""
+    """The request's `Expect` is not 100-continue. Omit it."""
 
 
 class EdgeFailed(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="function",
     error="edge_failed",
     status=502,
-    text="the edge could not decide about this request",
+    text="the edge failed to process this request",
 ):
     """The edge function failed, or its result is malformed. Report it with the request id."""
 
 
 class OriginUnreachable(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="origin",
     error="origin_unreachable",
     status=502,
-    text="the provider could not be reached, or closed the connection without an answer",
+    text="the provider could not be reached, or closed the connection without a response",
     retryable=True,
 ):
     """The provider could not be reached. Retry if the request may be repeated."""
 
 
 class OriginTimeout(
-    DoorRefusal,
+    CloudFrontRefusal,
     reason="timeout",
     error="origin_timeout",
     status=504,
-    text="the provider did not answer in time",
+    text="the provider did not respond in time",
     retryable=True,
 ):
     """The provider did not answer in time. Retry if the request may be repeated."""
 
 
-DOOR_ERRORS: Final = {one.reasons[0]: one for one in DoorRefusal.__subclasses__()}
+ERRORS: Final = {error.reasons[0]: error for error in CloudFrontRefusal.__subclasses__()}
 """Each error, by its name."""
