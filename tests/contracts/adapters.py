@@ -17,18 +17,18 @@ from chalicelib.usage import Usage
 
 
 class Control(Revocations, Policies, Pins, Keys, Protocol):
-    """What administrators write: what can be taken back, the policy, keys, which unique ids principals are bound to."""
+    """What administrators write: revocations, the policy, keys, unique ids that principals are bound to."""
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
-        """Say which signing keys are live."""
+        """List the live signing keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """One set. counted: what a counter holds, as (taken, refused); (0, 0) for one that was never counted in.
+    """One set. counted: what a counter holds, as (admitted, refused); (0, 0) for one that was never counted in.
 
-    again: makes another set over the same store, as another process would. cut: within it, whatever is under way after
-    so many steps of the store is cut off, and so is everything after it.
+    again: makes another set over the same store, as another process would. cut: within it, the
+    store is cut off after so many steps.
     """
 
     ledger: Ledger

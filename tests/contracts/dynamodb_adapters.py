@@ -68,13 +68,13 @@ def locked_moto() -> DynamoDBClient:
         setattr(DynamoDBBackend, name, _behind_the_lock(getattr(DynamoDBBackend, name)))
     mock_aws().start()
     client = make_client("us-east-1")
-    client.list_tables()  # the first answer takes moto about a second, which is all that a wave of the product's has
+    client.list_tables()  # the first answer takes moto about a second, which is all the time that a round trip has
     return client
 
 
 @contextmanager
 def patience(seconds: float = 30.0) -> Iterator[None]:
-    """Give a wave so long meanwhile, in place of the product's time, on a machine that is busy with its own tests."""
+    """Give round trips more time than the product does, on a machine that is busy with its own tests."""
     kept, dynamodb.ROUND_TRIP_SECONDS = dynamodb.ROUND_TRIP_SECONDS, seconds
     try:
         yield

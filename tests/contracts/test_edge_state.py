@@ -13,8 +13,8 @@ from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, SIX, SUB, calls, grant, put_in_force
 
 
-class TestWave:
-    """One wave: six standings and which number the call is."""
+class TestReadAndCount:
+    """One round trip: six states, and which number the call is."""
 
     def test_six_states_of_an_empty_store(self, adapters: Adapters) -> None:
         """All six states are there though nothing was ever written."""
@@ -22,7 +22,7 @@ class TestWave:
         assert snapshot.states == dict.fromkeys(SIX, RevocationState())
         assert (snapshot.grant, snapshot.key, snapshot.signing_keys) == (None, None, ())
 
-    def test_what_administrators_stored_comes_with_each_standing(self, adapters: Adapters) -> None:
+    def test_what_administrators_stored_is_read(self, adapters: Adapters) -> None:
         put_in_force(adapters.control, grant())
         adapters.control.list_signing_keys(("kid-1", "kid-2"))
         adapters.control.set_key("openai", samples.key_version("v1"), samples.event("key.set"))
@@ -31,7 +31,7 @@ class TestWave:
         assert snapshot.signing_keys == ("kid-1", "kid-2")
 
     @pytest.mark.parametrize("scope", SIX)
-    def test_a_revocation_shows_in_the_standing_of_its_thing_alone(self, adapters: Adapters, scope: str) -> None:
+    def test_a_revocation_shows_in_one_state_alone(self, adapters: Adapters, scope: str) -> None:
         put_in_force(adapters.control, grant())
         made = samples.revocation(scope, SIX[scope].id)
         adapters.control.revoke(made, samples.event("revocation.made"))
@@ -60,14 +60,14 @@ class TestWave:
 
 
 class TestTotal:
-    """The calls of all callers of a grant, counted in the same wave."""
+    """The calls of all callers of a grant, counted in the same round trip."""
 
-    def test_a_wave_numbers_a_call_among_its_callers_and_among_all(self, adapters: Adapters) -> None:
+    def test_a_call_is_numbered_among_all(self, adapters: Adapters) -> None:
         other = quota.counters("calls", "ci", f"{SUB}-2", NOW)
         total = quota.counters("calls", "ci", EVERYBODY, NOW)
-        waves = [adapters.edge_state.read_and_count(SIX, one, total) for one in (calls(), other, calls())]
-        assert [one.numbers["day"] for one in waves] == [1, 1, 2]
-        assert [one.total for one in waves] == [dict.fromkeys(WINDOWS, number) for number in (1, 2, 3)]
+        snapshots = [adapters.edge_state.read_and_count(SIX, one, total) for one in (calls(), other, calls())]
+        assert [one.numbers["day"] for one in snapshots] == [1, 1, 2]
+        assert [one.total for one in snapshots] == [dict.fromkeys(WINDOWS, number) for number in (1, 2, 3)]
 
     def test_without_a_total_none_is_counted(self, adapters: Adapters) -> None:
         assert adapters.edge_state.read_and_count(SIX, calls()).total == {}

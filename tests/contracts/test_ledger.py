@@ -64,7 +64,7 @@ class TestFind:
         )
         found = adapters.ledger.find(wanted()).grants
         assert found is not None
-        assert sorted((one.name, revocation_states.epoch) for one, revocation_states in found) == [("a", 0), ("b", 0)]
+        assert sorted((one.name, state.epoch) for one, state in found) == [("a", 0), ("b", 0)]
         assert {one.name: one for one, _ in found} == {name: grant(name) for name in ("a", "b")}
 
     def test_a_named_grant_is_the_only_candidate(self, adapters: Adapters) -> None:

@@ -46,7 +46,7 @@ _SCOPE = st.sampled_from((*EPOCHS, "grant", "principal", "principal"))
 
 @dataclass
 class Token:
-    """What the model knows of an issued token. texts: as each store issued it. things: by scope."""
+    """What the model knows of an issued token. texts: as each store issued it. targets: ids by scope."""
 
     texts: list[str]
     targets: dict[str, str]
@@ -66,7 +66,7 @@ class Model:
     counted: Counter[tuple[object, ...]] = field(default_factory=Counter)
 
     def blocked(self, targets: dict[str, str], now: int) -> bool:
-        """Whether anything blocks one of these things."""
+        """Whether anything blocks one of these targets."""
         blocked = {target for target, until in self.blocks.values() if until is None or now < until}
         return bool(blocked & set(targets.items()))
 
@@ -81,7 +81,7 @@ class Model:
         return True
 
 
-def _things(subject: str, name: str) -> dict[str, str]:
+def _targets(subject: str, name: str) -> dict[str, str]:
     sub = f"{ISSUER}|sub:{subject}"
     return {"everything": "*", "issuer": ISSUER, "key": "openai", "grant": name, "principal": sub}
 
@@ -132,7 +132,7 @@ class _Beside(RuleBasedStateMachine):
         self._now = NOW
         self._tokens: list[Token] = []
         self._spent: list[tuple[str, str]] = []
-        self._lifted: list[str] = []
+        self._restored: list[str] = []
 
     def teardown(self) -> None:
         """Remove the stores."""
@@ -195,7 +195,7 @@ class _Beside(RuleBasedStateMachine):
     @rule(subject=_WHO, name=_NAME, cut_after=_CUT)
     def issue(self, subject: str, name: str, cut_after: int) -> None:
         """A fresh identity token is exchanged."""
-        subject_token, targets = self._stores[0].verbs.subject_token(subject, self._now), _things(subject, name)
+        subject_token, targets = self._stores[0].verbs.subject_token(subject, self._now), _targets(subject, name)
         expected = (
             name in self._model.grants
             and not self._model.blocked(targets, self._now)
@@ -256,8 +256,8 @@ class _Beside(RuleBasedStateMachine):
 
     @rule(subject=_WHO, name=_NAME, scope=_SCOPE, until=_UNTIL, cut_after=_CUT)
     def revoke(self, subject: str, name: str, scope: str, until: int | None, cut_after: int) -> None:
-        """Anything but a token is taken back."""
-        target = _things(subject, name)[scope]
+        """Anything but a token is revoked."""
+        target = _targets(subject, name)[scope]
         made = samples.revocation(scope, target, at=self._now, until=None if until is None else self._now + until)
         known = scope != "grant" or target in self._model.known
         for store in self._stores:
@@ -269,7 +269,7 @@ class _Beside(RuleBasedStateMachine):
     @precondition(lambda self: self._tokens)
     @rule(data=st.data())
     def revoke_a_token(self, data: Any) -> None:  # noqa: ANN401  as above
-        """A token is taken back: of each store, the one that it issued."""
+        """A token is revoked: in each store, the one that it issued."""
         token = data.draw(st.sampled_from(self._tokens))
         for store, text in zip(self._stores, token.texts, strict=True):
             assert self._revoke(store, samples.revocation("token", jti_of(text), at=self._now), _WHOLE)
@@ -288,29 +288,29 @@ class _Beside(RuleBasedStateMachine):
             return False
         return True
 
-    @precondition(lambda self: self._model.blocks or self._lifted)
+    @precondition(lambda self: self._model.blocks or self._restored)
     @rule(data=st.data(), cut_after=_CUT)
     def restore(self, data: Any, cut_after: int) -> None:  # noqa: ANN401  as above
-        """A revocation is lifted, for the first time or again."""
-        self._lift(data.draw(st.sampled_from([*self._model.blocks, *self._lifted])), cut_after)
+        """A revocation is restored, for the first time or again."""
+        self._restore(data.draw(st.sampled_from([*self._model.blocks, *self._restored])), cut_after)
 
     @precondition(lambda self: self._model.blocks)
     @rule()
-    def lift_all(self) -> None:
-        """Every revocation is lifted."""
+    def restore_all(self) -> None:
+        """Every revocation is restored."""
         for made in tuple(self._model.blocks):
-            self._lift(made, _WHOLE)
+            self._restore(made, _WHOLE)
 
-    def _lift(self, made: str, cut_after: int) -> None:
+    def _restore(self, made: str, cut_after: int) -> None:
         for store in self._stores:
             event = samples.event("revocation.lifted", at=self._now)
-            lifted = store.until_done(
+            restored = store.until_done(
                 lambda store=store, event=event: store.adapters.control.restore(made, "tester", event),  # type: ignore[misc]
                 cut_after,
             )
-            assert lifted is not None
+            assert restored is not None
         if self._model.blocks.pop(made, None):
-            self._lifted.append(made)
+            self._restored.append(made)
 
     @invariant()
     def what_was_counted_and_recorded_is_the_same(self) -> None:

@@ -145,5 +145,5 @@ class TestPin:
         made = samples.revocation("principal", SUB)
         adapters.control.revoke(made, samples.event("revocation.made"))
         _repin(adapters, AGAIN, SUB)
-        revocation_states = adapters.ledger.find(samples.wanted()).states[samples.SIX["principal"]]
-        assert (revocation_states.epoch, revocation_states.blocks) == (1, ((made.id, None),))
+        state = adapters.ledger.find(samples.wanted()).states[samples.SIX["principal"]]
+        assert (state.epoch, state.blocks) == (1, ((made.id, None),))

@@ -18,7 +18,7 @@ from tests.contracts.samples import NOW, SIX, calls, grant, put_in_force
 
 @pytest.fixture
 def filled(adapters: Adapters) -> Adapters:
-    """A store with a policy: nothing can be revoked that nobody knows."""
+    """A store with a policy, whose issuer, key and grant can be revoked."""
     put_in_force(adapters.control, grant(), at=NOW - 1)
     adapters.control.list_signing_keys(("kid-1",))
     return adapters
@@ -38,8 +38,8 @@ def _revoke(adapters: Adapters, scope: str, **members: object) -> Revocation:
     return made
 
 
-def _lift(adapters: Adapters, made: Revocation, at: int = NOW) -> Revocation | None:
-    return adapters.control.restore(made.id, "lifter", samples.event("revocation.lifted", at=at))
+def _restore(adapters: Adapters, made: Revocation, at: int = NOW) -> Revocation | None:
+    return adapters.control.restore(made.id, "restorer", samples.event("revocation.lifted", at=at))
 
 
 def _events(adapters: Adapters, kind: str) -> int:
@@ -47,14 +47,14 @@ def _events(adapters: Adapters, kind: str) -> int:
 
 
 class TestRevoke:
-    """Taking back."""
+    """Revoking."""
 
     @pytest.mark.parametrize("scope", SCOPES)
     def test_a_revocation_blocks(self, filled: Adapters, scope: str) -> None:
         """A revocation blocks, raises the epoch by one, and writes its event."""
         made = _revoke(filled, scope)
-        revocation_states = _state(filled, scope)
-        assert (revocation_states.blocked(NOW), revocation_states.epoch, revocation_states.blocks) == (
+        state = _state(filled, scope)
+        assert (state.blocked(NOW), state.epoch, state.blocks) == (
             True,
             1,
             ((made.id, None),),
@@ -69,22 +69,22 @@ class TestRevoke:
         refused = caught.value
         assert (refused.reason, refused.error, refused.status) == ("no_such_thing", "not_found", 404)
         assert _events(filled, "revocation.made") == 0
-        assert _lift(filled, made) is None
+        assert _restore(filled, made) is None
 
     def test_a_refused_revocation_leaves_nothing(self, filled: Adapters) -> None:
         """A refused revocation leaves nothing behind for a later target of that name."""
         with pytest.raises(Refusal, match="no_such_thing"):
             filled.control.revoke(samples.revocation("grant", "later"), samples.event("revocation.made"))
         put_in_force(filled.control, grant("later"))
-        [(_, revocation_states)] = filled.ledger.find(samples.wanted(grant="later")).grants or ()
-        assert (revocation_states.epoch, revocation_states.blocks) == (0, ())
+        [(_, state)] = filled.ledger.find(samples.wanted(grant="later")).grants or ()
+        assert (state.epoch, state.blocks) == (0, ())
 
     @pytest.mark.parametrize("scope", ["everything", "principal", "token"])
     def test_everything_principals_and_tokens_are_revoked_unseen(self, adapters: Adapters, scope: str) -> None:
         _revoke(adapters, scope)
         assert _state(adapters, scope).blocked(NOW)
 
-    def test_a_thing_whose_config_was_removed_can_still_be_revoked(self, filled: Adapters) -> None:
+    def test_a_removed_grant_can_still_be_revoked(self, filled: Adapters) -> None:
         put_in_force(filled.control)
         _revoke(filled, "grant")
         assert (_snapshot(filled).grant, _state(filled, "grant").epoch) == (None, 1)
@@ -92,11 +92,11 @@ class TestRevoke:
     def test_a_revocation_ends_and_its_epoch_stays(self, filled: Adapters) -> None:
         """A revocation with an end blocks until then, and its epoch is kept."""
         _revoke(filled, "principal", until=NOW + 60)
-        revocation_states = _state(filled, "principal")
-        assert [revocation_states.blocked(now) for now in (NOW, NOW + 59, NOW + 60)] == [True, True, False]
-        assert revocation_states.epoch == 1
+        state = _state(filled, "principal")
+        assert [state.blocked(now) for now in (NOW, NOW + 59, NOW + 60)] == [True, True, False]
+        assert state.epoch == 1
 
-    def test_a_revocation_keeps_what_is_stored_for_its_thing(self, filled: Adapters) -> None:
+    def test_a_revocation_keeps_what_is_stored(self, filled: Adapters) -> None:
         _revoke(filled, "grant")
         _revoke(filled, "everything")
         assert (_snapshot(filled).grant, _snapshot(filled).signing_keys) == (grant(), ("kid-1",))
@@ -122,22 +122,22 @@ class TestRepeat:
         made = samples.revocation("grant", "ci", until=NOW + 60)
         assert filled.control.revoke(made, samples.event("revocation.made")) == made
 
-    def test_one_that_was_lifted_is_not_made_again(self, filled: Adapters) -> None:
+    def test_a_restored_one_is_not_made_again(self, filled: Adapters) -> None:
         made = _revoke(filled, "principal")
-        _lift(filled, made, NOW + 5)
+        _restore(filled, made, NOW + 5)
         stored = filled.control.revoke(made, samples.event("revocation.made"))
         assert (stored.lifted_at, stored.in_force(NOW + 6)) == (NOW + 5, False)
         assert _state(filled, "principal") == RevocationState(epoch=1)
 
 
 class TestRevocations:
-    """Looking at what was taken back."""
+    """Reading revocations."""
 
     def test_revocations_come_newest_first_with_how_they_ended(self, filled: Adapters) -> None:
         first, second = _revoke(filled, "principal"), _revoke(filled, "grant", at=NOW + 1, until=NOW + 60)
-        lifted = _lift(filled, first, NOW + 5)
+        restored = _restore(filled, first, NOW + 5)
         page = filled.control.revocations("", "", 50)
-        assert (page.revocations, page.next) == ((second, lifted), "")
+        assert (page.revocations, page.next) == ((second, restored), "")
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 5])
     def test_pages_follow_one_another_without_gap_or_repetition(self, filled: Adapters, limit: int) -> None:
@@ -184,7 +184,7 @@ class TestRevocations:
             filled.control.revocations("", cursor, 50)
 
     @pytest.mark.parametrize("scope", SCOPES)
-    def test_how_a_thing_stands_can_be_looked_at(self, filled: Adapters, scope: str) -> None:
+    def test_a_state_can_be_read(self, filled: Adapters, scope: str) -> None:
         before, stored = filled.control.revocation_state(SIX[scope]), _snapshot(filled)
         made = _revoke(filled, scope)
         after = filled.control.revocation_state(SIX[scope])
@@ -192,27 +192,27 @@ class TestRevocations:
         assert _snapshot(filled)[3:] == stored[3:]  # grant, key and signing keys
 
 
-class TestLift:
-    """Giving back: the block goes, the epoch stays."""
+class TestRestore:
+    """Restoring: the block goes, the epoch stays."""
 
     def test_restoring_ends_the_block(self, filled: Adapters) -> None:
         """Restoring ends the block, keeps the epoch, and writes its event."""
         made = _revoke(filled, "principal")
-        lifted = _lift(filled, made, NOW + 5)
-        assert lifted is not None
-        assert (lifted.id, lifted.target, lifted.lifted_at, lifted.lifted_by) == (
+        restored = _restore(filled, made, NOW + 5)
+        assert restored is not None
+        assert (restored.id, restored.target, restored.lifted_at, restored.lifted_by) == (
             made.id,
             made.target,
             NOW + 5,
-            "lifter",
+            "restorer",
         )
         assert _state(filled, "principal") == RevocationState(epoch=1)
         assert _events(filled, "revocation.lifted") == 1
 
     @pytest.mark.parametrize("scope", SCOPES)
-    def test_the_event_of_a_lifting_says_what_was_revoked_and_why(self, filled: Adapters, scope: str) -> None:
+    def test_the_event_of_a_restore_says_what_and_why(self, filled: Adapters, scope: str) -> None:
         made = _revoke(filled, scope)
-        _lift(filled, made)
+        _restore(filled, made)
         [event] = filled.ledger.page(Query({"kind": "revocation.lifted"})).events
         assert event.detail == {"revocation": made.id, "scope": scope, "target": made.target, "why": made.reason}
         assert event.principal == (made.target if scope == "principal" else "")
@@ -220,36 +220,36 @@ class TestLift:
     def test_restoring_one_leaves_the_other(self, filled: Adapters) -> None:
         """Of two revocations of one target, restoring one leaves the other in force."""
         first, second = _revoke(filled, "grant"), _revoke(filled, "grant", until=NOW + 60)
-        _lift(filled, first)
-        revocation_states = _state(filled, "grant")
-        assert (revocation_states.blocked(NOW), revocation_states.blocked(NOW + 60), revocation_states.epoch) == (
+        _restore(filled, first)
+        state = _state(filled, "grant")
+        assert (state.blocked(NOW), state.blocked(NOW + 60), state.epoch) == (
             True,
             False,
             2,
         )
-        _lift(filled, second)
+        _restore(filled, second)
         assert not _state(filled, "grant").blocked(NOW)
 
-    def test_lifting_twice_changes_nothing_and_writes_one_event(self, filled: Adapters) -> None:
+    def test_restoring_twice_changes_nothing_and_writes_one_event(self, filled: Adapters) -> None:
         made = _revoke(filled, "principal")
-        first = _lift(filled, made, NOW + 5)
-        assert _lift(filled, made, NOW + 9) == first
+        first = _restore(filled, made, NOW + 5)
+        assert _restore(filled, made, NOW + 9) == first
         assert _events(filled, "revocation.lifted") == 1
 
-    def test_lifting_twice_leaves_a_later_revocation_in_force(self, filled: Adapters) -> None:
+    def test_restoring_twice_leaves_a_later_revocation_in_force(self, filled: Adapters) -> None:
         made = _revoke(filled, "principal")
-        _lift(filled, made)
+        _restore(filled, made)
         _revoke(filled, "principal")
-        _lift(filled, made)
+        _restore(filled, made)
         assert _state(filled, "principal").blocked(NOW)
 
-    def test_an_unknown_revocation_is_not_lifted(self, filled: Adapters) -> None:
-        assert _lift(filled, samples.revocation("principal", "nobody")) is None
+    def test_an_unknown_revocation_is_not_restored(self, filled: Adapters) -> None:
+        assert _restore(filled, samples.revocation("principal", "nobody")) is None
         assert _events(filled, "revocation.lifted") == 0
 
 
 class TestApply:
-    """The policy: what there is, never how it stands."""
+    """The policy says what exists, and changes no block and no epoch."""
 
     def test_applying_a_policy_keeps_blocks_and_epochs(self, filled: Adapters) -> None:
         made = {scope: _revoke(filled, scope) for scope in SCOPES}
@@ -278,7 +278,7 @@ class TestApply:
 
     def test_a_removed_grant_keeps_its_epoch(self, filled: Adapters) -> None:
         """A removed grant is gone, and keeps its epoch for when it comes back."""
-        _lift(filled, _revoke(filled, "grant"))
+        _restore(filled, _revoke(filled, "grant"))
         put_in_force(filled.control)
         assert _state(filled, "grant") == RevocationState(epoch=1)
         assert filled.ledger.find(samples.wanted()).grants == ()
