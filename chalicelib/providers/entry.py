@@ -84,14 +84,18 @@ class Provider(NamedTuple):
     """The endpoints that a grant with `models` can open; none if such a grant opens nothing of it."""
     probe: Probe | None = None
     """How a key is checked; None where nothing is known to answer."""
-    error_form: str = ""
-    """The form of its errors, a key of ERROR_TEXT."""
+    error_text: tuple[str, ...] = ()
+    """The members to follow to the text for people in the body of one of its errors; empty if that is not known."""
     key_pattern: str = ""
     """A regular expression for a whole key, by which `keybroker doctor` finds leaked ones; "" if a key has no known form."""
     key_variables: tuple[str, ...] = ()
     """Where a key has no prefix: the variables by whose assignment it is recognized, and only there."""
     sdks: tuple[Sdk, ...] = ()
     """Its SDKs and tools that read environment variables."""
+
+    def openai_bases(self) -> tuple[str, ...]:
+        """Return the paths below which it has OpenAI's API, as its own or as a copy."""
+        return tuple(one.base for one in self.models if "chat/completions" in one.names.split())
 
 
 def below(base: str, names: str) -> tuple[str, ...]:

@@ -71,13 +71,11 @@ _COMPLETIONS = MappingProxyType(
     }
 )
 _MESSAGES = _Endpoint("anthropic", practice_anthropic.message, practice_anthropic.message_events)
-_OPENAI_BASES = ("/v1", "/openai/v1", "/api/v1", "", "/v1beta/openai", "/openai/deployments/{deployment}")
+_OPENAI_BASES = {base for one in PROVIDERS.values() for base in one.openai_bases()}
 """The base paths of providers with an OpenAI-compatible API."""
 _COMPATIBLE = MappingProxyType(
     {
-        "openai": frozenset(
-            {name for name, one in PROVIDERS.items() if one.error_form == "openai"} | {"mistral", "gemini"}
-        ),
+        "openai": frozenset(name for name, one in PROVIDERS.items() if one.openai_bases()),
         "anthropic": frozenset({"anthropic"}),
     }
 )

@@ -13,15 +13,14 @@ from chalicelib.providers.presets import PROVIDERS
 from tests.running import Running, call, start
 
 CHAT = {
-    "openai": "/v1/chat/completions",
-    "mistral": "/v1/chat/completions",
-    "groq": "/openai/v1/chat/completions",
-    "openrouter": "/api/v1/chat/completions",
-    "together": "/v1/chat/completions",
-    "deepseek": "/chat/completions",
-    "xai": "/v1/chat/completions",
+    name: path
+    for name, one in PROVIDERS.items()
+    if (path := call_path.to_provider_form(f"{one.base_path}/chat/completions", one.paths)).removesuffix(
+        "/chat/completions"
+    )
+    in one.openai_bases()
 }
-"""Where those that copy OpenAI's API have a completion."""
+"""Where those have a completion that OpenAI's SDK finds by the base URL which came with the token."""
 
 
 def anything(name: str) -> str:
