@@ -149,7 +149,7 @@ schema: $(STAMP) ## Write the policy file's JSON Schema from the types of its re
 openapi: $(STAMP) ## Write docs/openapi.json from the tables of both doors' routes
 	@$(BIN)/python -c 'from chalicelib.openapi import document, routes; print(document.text(routes.ROUTES), end="")' > docs/openapi.json
 
-providers: $(STAMP) ## Write docs/providers.md's tables from the presets
+providers: $(STAMP) schema ## Write what is generated from the providers' entries: tables, the command line's data, the schema
 	@$(BIN)/python -m tests.provider_table
 
 errors: $(STAMP) ## Write docs/errors.md's tables from the refusals

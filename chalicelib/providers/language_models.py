@@ -28,9 +28,9 @@ _ANTHROPIC_UNSET = ("ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_PROFILE")
 
 
 def _gemini(base: str) -> tuple[ModelEndpoints, ...]:
-    verbs = "generateContent streamGenerateContent countTokens embedContent batchEmbedContents"
+    verbs = ("generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents")
     return (
-        ModelEndpoints(f"{base}/models", " ".join(f"{{model}}:{verb}" for verb in verbs.split()), prefix="models/"),
+        ModelEndpoints(base, " ".join(f"models/{{model}}:{verb}" for verb in verbs), prefix="models/"),
         model_list(base),
     )
 
@@ -53,7 +53,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             model_list("/v1"),
         ),
         probe=Probe("GET", "/v1/models"),
-        error_form="openai",
+        error_text=("error", "message"),
         key_pattern=r"sk-(?:(?:proj|svcacct|admin)-[\w-]{20,80}|[A-Za-z0-9]{20})T3BlbkFJ[\w-]{20,80}",
         sdks=(
             Sdk(
@@ -84,7 +84,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
         ),
         models=(ModelEndpoints("/v1", "messages messages/count_tokens complete"), model_list("/v1")),
         probe=Probe("GET", "/v1/models", (("anthropic-version", "2023-06-01"),)),
-        error_form="anthropic",
+        error_text=("error", "message"),
         key_pattern=r"sk-ant-(?:api|admin)\d{2}-[\w-]{80,120}",
         sdks=(
             Sdk(
@@ -125,7 +125,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             ModelEndpoints("/v1beta/openai", "chat/completions embeddings", prefix="models/"),
         ),
         probe=Probe("GET", "/v1beta/models"),
-        error_form="google",
+        error_text=("error", "message"),
         key_pattern=r"AIza[\w-]{35}",
         sdks=(
             Sdk(
@@ -147,7 +147,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             model_list("/v1"),
         ),
         probe=Probe("GET", "/v1/models"),
-        error_form="mistral",
+        error_text=("message",),  # (K) for some faults a list, `detail`, instead
         key_pattern=r"[A-Za-z0-9]{32}",
         key_variables=("MISTRAL_API_KEY",),
         sdks=(
@@ -173,7 +173,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             model_list("/v1"),
         ),
         probe=Probe("GET", "/v1/models"),
-        error_form="cohere",
+        error_text=("message",),
         key_pattern=r"[A-Za-z0-9]{40}",
         key_variables=("CO_API_KEY", "COHERE_API_KEY"),
         sdks=(Sdk("cohere", key="CO_API_KEY", url="CO_API_URL", unset=("COHERE_API_KEY",)),),

@@ -45,7 +45,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             model_list("/openai"),
         ),
         probe=Probe("GET", "/openai/v1/models"),
-        error_form="openai",
+        error_text=("error", "message"),
         key_pattern=r"[A-Za-z0-9]{32,84}",
         key_variables=("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_KEY"),
     ),
@@ -61,7 +61,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             model_list("/openai/v1"),
         ),
         probe=Probe("GET", "/openai/v1/models"),
-        error_form="openai",
+        error_text=("error", "message"),
         key_pattern=r"gsk_[A-Za-z0-9]{52}",
         sdks=(Sdk("groq", key="GROQ_API_KEY", url="GROQ_BASE_URL"),),
     ),
@@ -80,7 +80,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             model_list("/api/v1"),
         ),
         probe=Probe("GET", "/api/v1/key"),  # the list of models needs no key
-        error_form="openai",
+        error_text=("error", "message"),
         key_pattern=r"sk-or-v1-[0-9a-f]{64}",
     ),
     "together": Provider(
@@ -94,7 +94,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             model_list("/v1"),
         ),
         probe=Probe("GET", "/v1/models"),
-        error_form="openai",
+        error_text=("error", "message"),
         key_pattern=r"tgp_v1_[\w-]{43}",
     ),
     "deepseek": Provider(
@@ -108,7 +108,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             model_list(""),
         ),
         probe=Probe("GET", "/models"),
-        error_form="openai",
+        error_text=("error", "message"),
         key_pattern=r"sk-[a-f0-9]{32}",
         key_variables=("DEEPSEEK_API_KEY",),
     ),
@@ -123,7 +123,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             model_list("/v1"),
         ),
         probe=Probe("GET", "/v1/api-key"),
-        error_form="openai",
+        error_text=("error", "message"),
         key_pattern=r"xai-[\w-]{70,120}",
     ),
 }

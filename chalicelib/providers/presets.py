@@ -12,18 +12,6 @@ from chalicelib.providers.entry import Probe, Provider, below
 from chalicelib.providers.language_models import LANGUAGE_MODELS
 from chalicelib.providers.openai_compatible import OPENAI_COMPATIBLE
 
-ERROR_TEXT: Mapping[str, tuple[str, ...]] = {
-    "openai": ("error", "message"),
-    "anthropic": ("error", "message"),
-    "google": ("error", "message"),
-    "stripe": ("error", "message"),
-    "mistral": ("message",),  # (K) for some faults a list, `detail`, instead
-    "cohere": ("message",),
-    "github": ("message",),
-    "": (),
-}
-"""Where an error of this form has the text for people: the members to follow."""
-
 _ORGANIZATION = """hooks settings invitations memberships personal-access-tokens personal-access-token-requests
 credential-authorizations installations copilot/billing actions/runners/generate-jitconfig actions/runners/registration-token
 actions/runners/remove-token"""
@@ -46,7 +34,7 @@ PROVIDERS: Mapping[str, Provider] = {
             *(path for base in ("/repos/*/*", "/repositories/*") for path in below(base, _REPOSITORY)),
         ),
         probe=Probe("GET", "/rate_limit", (("user-agent", "keybroker"),)),  # counts towards no limit
-        error_form="github",
+        error_text=("message",),
         key_pattern=r"github_pat_\w{82}|gh[pousr]_[A-Za-z0-9]{36,}",
     ),
     "stripe": Provider(
@@ -57,7 +45,7 @@ PROVIDERS: Mapping[str, Provider] = {
             *below("/v2", "billing/meter_event_session core/account_links core/event_destinations core/vault"),
         ),
         probe=Probe("GET", "/v1/balance"),
-        error_form="stripe",
+        error_text=("error", "message"),
         key_pattern=r"[rs]k_live_[0-9A-Za-z]{24,}",
     ),
     "generic": Provider(origin=None, token_headers=("authorization", "x-api-key", "x-goog-api-key", "api-key")),

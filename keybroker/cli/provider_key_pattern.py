@@ -1,46 +1,13 @@
-"""What a provider's key looks like, so that `keybroker doctor` finds leaked keys.
-
-Source: the prefixes that the providers publish, in the form that gitleaks and betterleaks match them (2026).
-Why no detector library: docs/dependencies.md.
-"""
+"""Finds providers' keys in a text by what they look like, so that `keybroker doctor` finds leaked ones."""
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-_PATTERNS = {
-    "anthropic": r"sk-ant-(?:api|admin)\d{2}-[\w-]{80,120}",
-    "openai": r"sk-(?:(?:proj|svcacct|admin)-[\w-]{20,80}|[A-Za-z0-9]{20})T3BlbkFJ[\w-]{20,80}",
-    "openrouter": r"sk-or-v1-[0-9a-f]{64}",
-    "gemini": r"AIza[\w-]{35}",
-    "groq": r"gsk_[A-Za-z0-9]{52}",
-    "xai": r"xai-[\w-]{70,120}",
-    "together": r"tgp_v1_[\w-]{43}",
-    "github": r"github_pat_\w{82}|gh[pousr]_[A-Za-z0-9]{36,}",
-    "stripe": r"[rs]k_live_[0-9A-Za-z]{24,}",
-}
-"""Provider -> the whole key. These are recognised anywhere."""
-_NAMES = {
-    "mistral": ("MISTRAL_API_KEY", r"[A-Za-z0-9]{32}"),
-    "cohere": ("CO_API_KEY|COHERE_API_KEY", r"[A-Za-z0-9]{40}"),
-    "deepseek": ("DEEPSEEK_API_KEY", r"sk-[a-f0-9]{32}"),
-    "azure-openai": ("AZURE_OPENAI_API_KEY|AZURE_OPENAI_KEY", r"[A-Za-z0-9]{32,84}"),
-}
-"""Provider -> variables and their values. These keys have no prefix, so only an assignment identifies them."""
-_ANY = re.compile(
-    "|".join(
-        [
-            *(rf"(?P<{_group}>\b(?:{_text})(?![\w-]))" for _group, _text in _PATTERNS.items()),
-            *(
-                rf"(?P<{_group.replace('-', '_')}>\b(?:{_variables})['\"]?\s*[=:]\s*['\"]?(?:{_value})(?![\w-]))"
-                for _group, (_variables, _value) in _NAMES.items()
-            ),
-        ]
-    ),
-    re.ASCII,
-)
+from keybroker.cli import provider_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +20,24 @@ class Found:
 
 def find(text: str) -> Iterator[Found]:
     """Yield the keys in a text, each provider once per line."""
+    any_key = _any_key()
     for number, line in enumerate(text.splitlines(), 1):
-        kinds = {str(match.lastgroup).replace("_", "-") for match in _ANY.finditer(line)}
+        kinds = {str(match.lastgroup).replace("_", "-") for match in any_key.finditer(line)}
         yield from (Found(kind, number) for kind in sorted(kinds))
+
+
+@functools.cache
+def _any_key() -> re.Pattern[str]:
+    """What matches a key of any provider, in a group with that provider's name; those with a prefix come first."""
+    known: Mapping[str, Mapping[str, Sequence[str]]] = provider_data.load()["key_patterns"]
+    by_prefix = [(name, one) for name, one in known.items() if not one["variables"]]
+    by_variable = [(name, one) for name, one in known.items() if one["variables"]]
+    forms = [rf"(?P<{_group(name)}>\b(?:{one['pattern']})(?![\w-]))" for name, one in by_prefix]
+    for name, one in by_variable:
+        assigned = rf"\b(?:{'|'.join(one['variables'])})['\"]?\s*[=:]\s*['\"]?(?:{one['pattern']})(?![\w-])"
+        forms.append(rf"(?P<{_group(name)}>{assigned})")
+    return re.compile("|".join(forms), re.ASCII)
+
+
+def _group(provider: str) -> str:
+    return provider.replace("-", "_")

@@ -34,7 +34,6 @@ from chalicelib.models.endpoints import endpoints
 from chalicelib.patterns import model_matches
 from chalicelib.providers import keys as providers
 from chalicelib.providers import paths as call_path
-from chalicelib.providers.entry import FORM, JSON
 from chalicelib.providers.presets import PROVIDERS
 from tests.forge import vectors
 from tests.refused import refused
@@ -147,19 +146,6 @@ def rows(heading: str) -> list[list[str]]:
     """The cells of the page's table under this heading."""
     lines = PAGE.partition(heading + "\n")[2].partition("\n\n")[0].splitlines()[1:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def test_documented_endpoints() -> None:
-    """docs/grants.md lists the endpoints that a grant with `models` can open."""
-    told = set()
-    for provider, bases, names in rows("| Provider | Base | Endpoints |"):
-        for base in re.findall("`([^`]+)`", bases):
-            for name, form in re.findall(r"`([^`]+)`(?: \(([^)]+)\))?", names):
-                listed = re.fullmatch(r"models(/\{model\})?", name)
-                kinds = {"": JSON, "form": FORM, "form or JSON": FORM + JSON}[form]
-                scope = f"{'GET' if listed else 'POST'}:{base.rstrip('/')}/{name}"
-                told.add((provider.strip("`"), scope, "" if listed else kinds))
-    assert told == {(provider, one.scope, "".join(one.bodies)) for provider in PROVIDERS for one in endpoints(provider)}
 
 
 def test_documented_refusals() -> None:

@@ -112,6 +112,7 @@ def _names(running: Running, here: Path) -> list[tuple[str, str]]:
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"),
         (r"\b1[789]\d{8}\b", "EPOCH"),
         (r"\b\d{1,5} s\b", "N s"),
+        (r"one of openai, anthropic, [\w, -]+", "one of openai, anthropic, …"),
         (r'("(expires_in|port)": )\d+', r"\1N"),
     ]
 
