@@ -71,7 +71,7 @@ class ProviderKeyStore(Protocol):
 def closed(provider: Provider, path: str) -> bool:
     """Whether a path, in the provider's own form, is one that no grant opens: a closed one, or below one."""
     # SECURITY: in any spelling that some server takes for the same: by capitals, or with a verb behind `:`
-    # (test_a_closed_path_is_closed_in_every_spelling).
+    # (test_closed_in_every_spelling).
     return _closed(provider.closed).match(path.lower()) is not None
 
 

@@ -10,7 +10,7 @@ from chalicelib.providers.entry import Provider
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 # SECURITY: one way to write it down, so that no two readers can differ about which host it names: no user, path, query,
 # escape or trailing dot. The last label begins with a letter, so it is no address in any notation
-# (test_an_origin_that_names_anything_but_a_host_is_refused).
+# (test_invalid_origin).
 _HTTPS = re.compile(
     rf"https://(?P<host>(?:{_LABEL}\.)+[a-z][a-z0-9-]{{0,61}}[a-z0-9])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
 )
@@ -30,7 +30,7 @@ class Origins:
     def choose(self, asked: str | None, provider: Provider) -> str:
         """Return the origin of a key: the one asked for, or the usual one; raises ValueError that says what it may be."""
         if self.practice is not None:
-            # SECURITY: what is practised with never leaves the machine (test_while_practising_no_key_goes_elsewhere).
+            # SECURITY: what is practised with never leaves the machine (test_practice_never_leaves).
             if asked is not None and not _is_loopback(asked):
                 raise ValueError("origin must be http://localhost:port while the practice parts run; leave it out")
             return asked or self.practice
@@ -51,7 +51,7 @@ def _is_https(origin: str) -> bool:
     if found is None or len(found["host"]) > 253:
         return False
     # SECURITY: a name in punycode looks like another one wherever it is shown decoded; localhost is this machine
-    # (test_an_origin_that_names_anything_but_a_host_is_refused).
+    # (test_invalid_origin).
     labels = found["host"].split(".")
     if labels[-1] in ("localhost", "localdomain") or any(label.startswith("xn--") for label in labels):
         return False

@@ -50,7 +50,7 @@ def to_provider_form(path: str, forms: PathForms) -> str:
     """Return a path as the provider itself writes it; raises PathAmbiguous if that could be mapped again."""
     found = _mapped(path, forms)
     # SECURITY: of two spellings of one path only one may be left, or a closed path would be open under the other
-    # (test_a_path_that_maps_twice_is_refused).
+    # (test_mapped_twice).
     if _mapped(found, forms) != found:
         raise PathAmbiguous
     return found

@@ -10,11 +10,13 @@ PRACTICE = Origins("http://localhost:8082")
 OPENAI, GENERIC = PROVIDERS["openai"], PROVIDERS["generic"]
 
 
-def test_without_one_a_key_goes_where_its_provider_is() -> None:
+def test_default_origin() -> None:
+    """Without an origin of its own, a key goes to its provider's."""
     assert REAL.choose(None, OPENAI) == "https://api.openai.com"
 
 
-def test_a_provider_without_an_origin_of_its_own_has_to_be_given_one() -> None:
+def test_origin_required() -> None:
+    """A provider without a default has to be given an origin."""
     with pytest.raises(ValueError, match="origin must be named, for this provider has none of its own"):
         REAL.choose(None, GENERIC)
 
@@ -34,7 +36,8 @@ def test_a_provider_without_an_origin_of_its_own_has_to_be_given_one() -> None:
     ],
 )
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "generic"])
-def test_an_origin_is_https_a_host_and_perhaps_a_port(origin: str, provider: str) -> None:
+def test_valid_origin(origin: str, provider: str) -> None:
+    """An origin is https, a host and perhaps a port."""
     assert REAL.choose(origin, PROVIDERS[provider]) == origin
 
 
@@ -74,19 +77,22 @@ def test_an_origin_is_https_a_host_and_perhaps_a_port(origin: str, provider: str
         *("https://a.example:443:443", "https://a.example:\uff14\uff14\uff13", "https://a.example:https", "https://a.example:1e4"),
     ],
 )  # fmt: skip
-def test_an_origin_that_names_anything_but_a_host_is_refused(origin: str) -> None:
+def test_invalid_origin(origin: str) -> None:
+    """An origin that names anything but a host is refused, and not repeated."""
     for provider in PROVIDERS.values():
         with pytest.raises(ValueError, match=r"^origin must be https://host or https://host:port") as caught:
             REAL.choose(origin, provider)
         assert len(origin) <= len("https://") or origin not in str(caught.value)
 
 
-def test_while_practising_every_key_goes_to_the_practice_provider() -> None:
+def test_practice_origin() -> None:
+    """While practising, every key goes to the practice provider."""
     for provider in PROVIDERS.values():
         assert PRACTICE.choose(None, provider) == "http://localhost:8082"
 
 
-def test_while_practising_a_key_may_go_elsewhere_on_this_machine() -> None:
+def test_practice_on_this_machine() -> None:
+    """While practising, a key may go elsewhere on this machine."""
     assert PRACTICE.choose("http://localhost:9000", OPENAI) == "http://localhost:9000"
 
 
@@ -98,6 +104,7 @@ def test_while_practising_a_key_may_go_elsewhere_on_this_machine() -> None:
         *("http://localhost.evil.example:9000", "http://localhost:9000.evil.example", "http://evil.example:9000", ""),
     ],
 )  # fmt: skip
-def test_while_practising_no_key_goes_elsewhere(origin: str) -> None:
+def test_practice_never_leaves(origin: str) -> None:
+    """While practising, no key leaves this machine."""
     with pytest.raises(ValueError, match=r"^origin must be http://localhost:port while the practice parts run"):
         PRACTICE.choose(origin, OPENAI)

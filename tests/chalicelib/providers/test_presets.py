@@ -12,8 +12,7 @@ import pytest
 from chalicelib.providers.presets import PROVIDERS
 from tests.edge_function import Door, provide
 from tests.parts import parts_in
-
-VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "providers"
+from tests.provider_vectors import VECTORS, keys
 
 
 def filled(found: object, words: Mapping[str, str]) -> Any:  # noqa: ANN401  JSON
@@ -24,12 +23,21 @@ def filled(found: object, words: Mapping[str, str]) -> Any:  # noqa: ANN401  JSO
 
 
 def test_every_preset_has_its_vector() -> None:
-    assert {path.stem for path in VECTORS.iterdir()} == PROVIDERS.keys()
+    """Every provider has a vector, and none is left over."""
+    assert VECTORS.keys() == PROVIDERS.keys()
+
+
+def test_every_key_pattern_has_an_example() -> None:
+    """`keybroker doctor` finds the keys of every provider but the unknown one's, and each pattern has an example."""
+    patterns = {name for name, one in PROVIDERS.items() if one.key_pattern}
+    assert patterns == PROVIDERS.keys() - {"generic"} == keys("key").keys() | keys("assigned key").keys()
+    assert keys("assigned key").keys() == {name for name, one in PROVIDERS.items() if one.key_variables}
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_call_goes_on_exactly_so(tmp_path: Path, provider: str) -> None:
-    vector = json.loads((VECTORS / f"{provider}.json").read_text(encoding="utf-8"))
+def test_call_goes_on(tmp_path: Path, provider: str) -> None:
+    """A call goes on as its vector says: byte for byte, with every header in its place."""
+    vector = VECTORS[provider]
     with parts_in(tmp_path) as parts:
         token = provide(parts, provider, vector["scope"], origin=vector["origin"])
         door = Door(parts)

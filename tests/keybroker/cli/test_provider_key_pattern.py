@@ -3,24 +3,9 @@ from __future__ import annotations
 import pytest
 
 from keybroker.cli.provider_key_pattern import Found, find
+from tests.provider_vectors import keys
 
-KEYS = {
-    "openai": f"sk-proj-{'a-B' * 19}aT3BlbkFJ{'c_4' * 19}c",
-    "anthropic": f"sk-ant-api03-{'a' * 93}AA",
-    "gemini": f"AIza{'a' * 35}",
-    "groq": f"gsk_{'a' * 52}",
-    "openrouter": f"sk-or-v1-{'0f' * 32}",
-    "xai": f"xai-{'a' * 80}",
-    "together": f"tgp_v1_{'a' * 43}",
-    "github": f"ghp_{'a' * 36}",
-    "stripe": f"sk_live_{'a' * 24}",
-}
-ASSIGNED = {
-    "mistral": f"MISTRAL_API_KEY={'a' * 32}",
-    "cohere": f'CO_API_KEY: "{"a" * 40}"',
-    "deepseek": f"export DEEPSEEK_API_KEY='sk-{'0f' * 16}'",
-    "azure-openai": f'{{"AZURE_OPENAI_API_KEY": "{"0f" * 16}"}}',
-}
+KEYS, ASSIGNED = keys("key"), keys("assigned key")
 
 
 @pytest.mark.parametrize("provider", KEYS)
