@@ -177,7 +177,7 @@ class Machine:
 
     def _check_keys(self) -> None:
         # SECURITY: a start without --no-practice must neither delete real keys nor replace the policy beside them
-        # (test_practising_over_real_keys_is_refused_and_they_stay).
+        # (test_practice_over_real_keys_is_refused).
         if self._urls.provider is not None and not all(map(is_practice, self._provider_key_file().origins())):
             raise RealKeysHere(
                 hint=f"{self.directory} contains real provider keys: start with --no-practice, or use another directory"
@@ -206,7 +206,7 @@ class Machine:
 
     def _check_state_file(self) -> None:
         # SECURITY: a new state file would not have the revocations of tokens that the signing key still verifies
-        # (test_a_state_file_that_is_gone_is_not_made_anew_beside_its_signing_key).
+        # (test_missing_state_file_beside_its_key).
         state = self._path("state.db")
         if self._path("signing-key.pem").exists() and not (state.exists() and state.stat().st_size):
             raise StateFileMissing(

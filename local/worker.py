@@ -95,7 +95,7 @@ async def mount(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket
     stack.push_async_callback(runner.cleanup)
     # asyncio's backlog is both how many connections may wait and how many a process accepts at once. Each of several workers
     # accepts one at a time; otherwise one of them accepts all that arrive together while the others are idle
-    # (test_of_connections_that_come_together_a_worker_leaves_some_to_the_others).
+    # (test_workers_share_connections).
     await web.SockSite(runner, listening, backlog=1 if workers > 1 else BACKLOG).start()
     listening.listen(BACKLOG)
 

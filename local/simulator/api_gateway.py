@@ -224,7 +224,7 @@ class Gateway(web.Server):
 
     async def _invoke(self, api: _Api, request: GatewayRequest, route: Route) -> ProxyResponse:
         # SECURITY: each API has its own threads and slots, so that exchanges that wait for an issuer's keys delay no
-        # revocation (test_a_revocation_is_answered_while_every_place_waits_for_an_issuer).
+        # revocation (test_revocation_while_every_slot_waits).
         if not api.slots.acquire(blocking=False):
             raise GatewayError(503, "too many concurrent requests", {"Retry-After": "1"})
         deadline = time.monotonic() + self.integration_timeout

@@ -59,7 +59,7 @@ class _ViewerConnection(web.RequestHandler):
         too_large = isinstance(exc, LineTooLong) or (message or "").startswith("Too many headers")
         name = "function" if status >= 500 else "too_large" if too_large else "malformed"
         request_id = secrets.token_hex(16)
-        # SECURITY: the exception's text holds the malformed header (test_a_malformed_request_is_answered_without_quoting_it).
+        # SECURITY: the exception's text holds the malformed header (test_malformed_request_is_not_quoted).
         _LOG.warning("request %s: %s (%s)", request_id, name, type(exc).__name__)
         response = error_response(name, request_id)
         response.force_close()
@@ -108,7 +108,7 @@ class Distribution(web.Server):
             _LOG.error("request %s: the edge function returned a malformed result: %s", request_id, error)
             return _unread(request, error_response("function", request_id))
         except Exception as error:  # noqa: BLE001 - any error in the function is a 502, as at CloudFront
-            # SECURITY: its text is neither sent nor logged (test_a_function_that_raises_is_answered_502_without_its_text).
+            # SECURITY: its text is neither sent nor logged (test_exception_in_the_function_is_a_502).
             _LOG.error(
                 "request %s: the edge function raised %s at %s", request_id, type(error).__name__, _location(error)
             )
@@ -208,7 +208,7 @@ def _unread(request: web.BaseRequest, response: ViewerResponse) -> ViewerRespons
 def _close_after_chunked_request(request: web.BaseRequest, response: ViewerResponse) -> None:
     """Make this the connection's last response if the request was chunked."""
     # SECURITY: aiohttp 3.14 reads the last trailer of one request as the first header of the next on the connection,
-    # which behind a proxy may be another caller's (test_a_trailer_of_one_call_is_no_header_of_the_next).
+    # which behind a proxy may be another caller's (test_trailers_do_not_leak_into_the_next_call).
     if hdrs.TRANSFER_ENCODING in request.headers:
         response.force_close()
 

@@ -112,7 +112,7 @@ def _origin_request(result: Mapping[str, Any], method: str, protected: dict[str,
     except InvalidOriginError as error:
         raise MalformedResultError(str(error)) from None
     headers = header_list(result.get("headers"), "headers")
-    # SECURITY: the headers that frame the body stay the viewer's (test_a_change_of_a_fixed_header_is_refused_as_at_cloudfront).
+    # SECURITY: the headers that frame the body stay the viewer's (test_protected_headers_cannot_change).
     if not _unchanged(protected, protected_headers(result["headers"])):
         raise MalformedResultError("headers: a read-only or disallowed one")
     host = result["headers"].get("host", ())
@@ -168,7 +168,7 @@ def header_list(headers: object, member: str) -> HeaderList:
     try:
         pairs = [(entry.get("key", name), entry["value"]) for name, found in headers.items() for entry in found]
         is_named = all(headers) and bool(_NAMES.fullmatch("".join(headers))) and max(map(len, headers)) <= _MAX_NAME
-        # SECURITY: a key that differs from the name would bypass every check by name (test_a_malformed_request_is_refused_naming_the_member_only).
+        # SECURITY: a key that differs from the name would bypass every check by name (test_malformed_request_result).
         keys = "\n".join([key for key, _ in pairs])  # no name has a line end, so no matching key has one
         is_consistent = keys.lower() == "\n".join([name for name, found in headers.items() for _ in found])
         is_consistent = is_consistent and keys.isascii()  # the Kelvin sign's lower case is k

@@ -44,7 +44,7 @@ def request_error(request: web.BaseRequest) -> str | None:
         return "too_large"
     if request.version not in _VERSIONS:
         return "malformed"
-    if not _TARGET.fullmatch(target):  # SECURITY: test_a_target_that_would_change_on_the_way_is_refused
+    if not _TARGET.fullmatch(target):  # SECURITY: test_ambiguous_target_is_refused
         return "target"
     return _unsupported(request)
 
@@ -78,7 +78,7 @@ def make_event(request: web.BaseRequest, request_id: str) -> Event:
         "requestId": request_id,
     }
     # The peer of the socket, never a header: grants are bound to source addresses.
-    client_ip = request.remote or "unknown"  # SECURITY: test_addresses_and_hops_claimed_by_the_client_are_not_believed
+    client_ip = request.remote or "unknown"  # SECURITY: test_claimed_addresses_are_ignored
     cf_request = {
         "clientIp": client_ip,
         "headers": _event_headers(request, client_ip),

@@ -163,7 +163,7 @@ def _headers(received: GatewayRequest, *, hide_authorization: bool) -> dict[str,
     headers: dict[str, tuple[str, list[str]]] = {}
     for name, value in received.signed.headers:
         lower = name.lower()
-        # SECURITY: a client cannot choose its source address (test_a_client_s_forwarding_headers_do_not_reach_the_app).
+        # SECURITY: a client cannot choose its source address (test_forwarding_headers_are_replaced).
         if lower in _HOP_BY_HOP or lower.startswith(("x-forwarded-", "x-amzn-")):
             continue
         # API Gateway does not pass signatures on; an app that logs its headers must not log one here either.

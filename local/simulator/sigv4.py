@@ -165,7 +165,7 @@ def _check_target(target: str) -> None:
         raise InvalidSignatureError("the path is not percent-encoded")
     path, _, query = target.partition("?")
     # SECURITY: the signature covers the path without empty and dot segments, but a router sees the path as sent, so that
-    # one signature would be valid for two routes (test_a_path_that_the_signature_does_not_tell_apart_is_refused).
+    # one signature would be valid for two routes (test_path_outside_the_signature_is_refused).
     if normalize_url_path(path) != path:
         raise InvalidSignatureError("the path has empty or dot segments")
     if any(name.lower().startswith("x-amz-") for name, _ in parse_qsl(query, keep_blank_values=True)):

@@ -42,7 +42,8 @@ def test_it_is_the_same_byte_for_byte(built: tuple[Path, Path]) -> None:
     assert [name for name in one if one[name] != two[name]] == []
 
 
-def test_no_template_is_larger_than_cloudformation_takes_in_a_request(built: tuple[Path, Path]) -> None:
+def test_templates_fit_in_a_request(built: tuple[Path, Path]) -> None:
+    """Every template is below CloudFormation's limit for one sent in a request."""
     sizes = {name: len(text) for name, text in files(built[0]).items() if name.endswith(".yaml")}
     assert {name: size for name, size in sizes.items() if size > 50_000} == {}
 
@@ -52,7 +53,8 @@ def test_both_doors_run_the_same_code(built: tuple[Path, Path]) -> None:
     assert found["public/deployment.zip"] == found["admin/deployment.zip"]
 
 
-def test_the_zip_is_for_the_runtime_that_the_template_names(built: tuple[Path, Path]) -> None:
+def test_zip_matches_the_templates_runtime(built: tuple[Path, Path]) -> None:
+    """The zip is built for the runtime that the template names."""
     for door in ("public", "admin"):
         read = cloudformation.read(built[0] / door / "sam.yaml")
         assert read["Resources"]["APIHandler"]["Properties"]["Runtime"] == f"python{PYTHON}"

@@ -13,7 +13,8 @@ def test_the_page_is_what_is_computed() -> None:
     assert cost.update(page) == page, "run python -m infra.cost"
 
 
-def test_a_page_without_a_place_for_the_tables_is_not_written() -> None:
+def test_page_without_markers_is_rejected() -> None:
+    """A page without the markers is not written."""
     with pytest.raises(ValueError, match="the page has no"):
         cost.update("# What it costs\n")
 

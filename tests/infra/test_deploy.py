@@ -22,7 +22,8 @@ def shown(text: str, *words: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("$ ") and all(word in line for word in words)]
 
 
-def test_everything_is_deployed_in_the_order_in_which_it_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stacks_are_deployed_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each stack is deployed after those whose outputs it needs."""
     assert deploy.main(["prod", "--region", "eu-central-1", "--show"]) == 0
     said = capsys.readouterr().out
     stacks = re.findall(r"deploy --stack-name keybroker-prod-(\w+) .*?--region (\S+)", said)
@@ -95,9 +96,8 @@ def nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     return baked
 
 
-def test_the_first_time_it_goes_round_until_each_knows_the_other_s_url(
-    tmp_path: Path, nothing_is_built: list[dict[str, str]]
-) -> None:
+def test_first_deployment_repeats_until_urls_are_known(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:
+    """Broker and edge are deployed again until each knows the other's URL."""
     aws = _Aws(URLS)
     urls = Deployment(PROD, aws, tmp_path, ("eu-west-1",)).run()
     assert urls == {"broker": URLS["public"], "edge": URLS["edge"], "administration": URLS["admin"]}
@@ -128,9 +128,8 @@ def test_what_was_chosen_for_a_stage_reaches_its_stack(tmp_path: Path, nothing_i
     assert (told["public"]["Signs"], told["edge"]["WebAcl"], told["logs"]["Days"]) == ("B", "arn:acl", "365")
 
 
-def test_without_published_signing_keys_nothing_is_deployed_that_needs_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unpublished_signing_keys_stop_the_deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without published signing keys, nothing that needs them is deployed."""
     monkeypatch.setattr(signing_keys, "main", lambda _arguments: 1)
     aws = _Aws(URLS)
     with pytest.raises(AwsCommandError, match="the edge would admit no token"):
@@ -142,9 +141,8 @@ def test_without_published_signing_keys_nothing_is_deployed_that_needs_them(
 
 
 @pytest.mark.parametrize("name", ["", "Prod", "1st", "a_b", "a" * 14])
-def test_a_stage_whose_names_aws_would_not_take_is_refused(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_stage_name_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stage's name that AWS would not accept in resource names is refused."""
     with pytest.raises(ValueError, match="a stage's name has 1 to 13"):
         Stage.read(name, "eu-central-1", tmp_path)
     assert deploy.main([name, "--region", "eu-central-1", "--show"]) == 1
@@ -166,7 +164,8 @@ def test_the_longest_stage_has_names_that_aws_takes() -> None:
         ("{", "Expecting"),
     ],
 )
-def test_a_stage_s_file_that_is_no_use_is_refused_and_it_is_said_why(text: str, fault: str, tmp_path: Path) -> None:
+def test_invalid_stage_file_is_refused(text: str, fault: str, tmp_path: Path) -> None:
+    """An invalid stage file is refused with the reason."""
     (tmp_path / "prod.json").write_text(text)
     with pytest.raises(ValueError, match=fault):
         Stage.read("prod", "eu-central-1", tmp_path)
@@ -179,9 +178,8 @@ def test_a_stage_s_file_says_where_home_is(tmp_path: Path) -> None:
         Stage.read("other", "", tmp_path)
 
 
-def test_without_what_make_package_builds_nothing_is_deployed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_deploy_needs_the_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is deployed before `make package` has run."""
     assert deploy.main(["prod", "--region", "eu-central-1", "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "error: nothing is built yet: run make package\n"
 
@@ -195,7 +193,8 @@ def test_without_an_aws_command_that_is_said(monkeypatch: pytest.MonkeyPatch) ->
 # taking it away
 
 
-def test_nothing_is_destroyed_unless_the_stage_is_named_twice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_destroy_needs_confirmation(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is destroyed unless the stage is named twice."""
     for confirm in ([], ["--confirm", "test"]):
         assert destroy.main(["prod", "--region", "eu-central-1", *confirm]) == 1
         said = capsys.readouterr()
@@ -203,7 +202,8 @@ def test_nothing_is_destroyed_unless_the_stage_is_named_twice(capsys: pytest.Cap
         assert "to confirm, set CONFIRM=prod" in said.err
 
 
-def test_the_doors_are_taken_away_and_it_is_said_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_destroy_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """The stacks are deleted, and it prints what is left."""
     assert destroy.main(["prod", "--region", "eu-central-1", "--show"]) == 0
     said = capsys.readouterr().out
     assert re.findall(r"delete-stack --stack-name keybroker-prod-(\w+)", said) == ["edge", "public", "admin"]

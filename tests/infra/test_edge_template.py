@@ -33,7 +33,8 @@ def behaviours(distribution: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [distribution["DefaultCacheBehavior"], *distribution["CacheBehaviors"]]
 
 
-def test_nothing_is_cached_and_every_call_arrives_with_its_headers(distribution: Mapping[str, Any]) -> None:
+def test_nothing_is_cached(distribution: Mapping[str, Any]) -> None:
+    """Nothing is cached, and every call reaches the function with its headers."""
     for one in behaviours(distribution):
         assert one["CachePolicyId"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad", "not CachingDisabled"
         assert one["OriginRequestPolicyId"] == "b689b0a8-53d0-40ab-baf2-68738e2966ac", "not AllViewerExceptHostHeader"
@@ -42,13 +43,15 @@ def test_nothing_is_cached_and_every_call_arrives_with_its_headers(distribution:
         assert set(one["AllowedMethods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
 
 
-def test_no_error_is_remembered_and_none_is_put_in_another_s_place(distribution: Mapping[str, Any]) -> None:
+def test_errors_are_not_cached_or_replaced(distribution: Mapping[str, Any]) -> None:
+    """Error responses are neither cached nor replaced with pages."""
     found = distribution["CustomErrorResponses"]
     assert {one["ErrorCode"] for one in found} == {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
     assert all(one == {"ErrorCode": one["ErrorCode"], "ErrorCachingMinTTL": 0} for one in found)
 
 
-def test_every_call_but_anthropic_s_for_a_token_goes_through_the_function(distribution: Mapping[str, Any]) -> None:
+def test_calls_go_through_the_function(distribution: Mapping[str, Any]) -> None:
+    """Every call but Anthropic's token exchange goes through the function."""
     everything, token = behaviours(distribution)
     assert everything["LambdaFunctionAssociations"] == [
         {"EventType": "origin-request", "IncludeBody": True, "LambdaFunctionARN": "<Version>"}
@@ -57,7 +60,8 @@ def test_every_call_but_anthropic_s_for_a_token_goes_through_the_function(distri
     assert "LambdaFunctionAssociations" not in token
 
 
-def test_the_function_is_associated_by_a_numbered_version() -> None:
+def test_function_version_is_numbered() -> None:
+    """The distribution uses a numbered version of the function."""
     versions = of_type("AWS::Lambda::Version")
     association = template("edge")["Resources"]["Distribution"]["Properties"]["DistributionConfig"][
         "DefaultCacheBehavior"
@@ -66,14 +70,16 @@ def test_the_function_is_associated_by_a_numbered_version() -> None:
     assert not of_type("AWS::Lambda::Alias")
 
 
-def test_other_code_is_another_version_and_the_same_code_the_same() -> None:
+def test_version_changes_with_the_code() -> None:
+    """New code is a new version; the same code is the same one."""
     texts = [package.edge_template(digest) for digest in ("a" * 64, "b" * 64, "a" * 64)]
     names = [re.findall(r"Version[0-9a-f]{16}", text) for text in texts]
     assert names == [[f"Version{'a' * 16}"] * 3, [f"Version{'b' * 16}"] * 3, [f"Version{'a' * 16}"] * 3]
     assert all("!Ref Version\n" not in text and "  Version:\n" not in text for text in texts)
 
 
-def test_tls_1_2_and_up_to_every_origin_and_from_viewers_of_a_domain() -> None:
+def test_tls_1_2_is_required() -> None:
+    """Origins, and viewers of a custom domain, need TLS 1.2 or later."""
     config = properties("Distribution", **ADDRESS)["DistributionConfig"]
     assert config["ViewerCertificate"]["MinimumProtocolVersion"] == "TLSv1.2_2021"
     assert config["Aliases"] == ["keys.example.com"]

@@ -109,7 +109,8 @@ def test_it_is_small_and_made_of_plain_files(packed: Path, content: Mapping[str,
     assert list(content) == sorted(content, key=lambda name: name.split("/"))
 
 
-def test_of_ours_it_holds_what_the_edge_imports_and_nothing_else(content: Mapping[str, zipfile.ZipInfo]) -> None:
+def test_own_files_are_those_imported(content: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Of this repository, the zip has exactly the files that the edge imports."""
     ours = {name for name in content if name.startswith("chalicelib/") and name.endswith(".py")}
     assert {"chalicelib/edge/admission.py", "chalicelib/aws/config.py", "chalicelib/aws/edge_state.py"} <= ours
     rooms = r"admin/|exchange/|http/|openapi/|issuers/|audit\.|usage\."
@@ -122,7 +123,8 @@ def test_of_ours_it_holds_what_the_edge_imports_and_nothing_else(content: Mappin
     }
 
 
-def test_of_others_it_holds_what_the_edge_imports_and_nothing_else(content: Mapping[str, zipfile.ZipInfo]) -> None:
+def test_third_party_files_are_those_imported(content: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Of third parties, the zip has exactly the modules that the edge imports."""
     tops = {re.split(r"[/.]", name)[0] for name in content if ".dist-info/" not in name}
     assert tops - {"edge", "start", "keybroker-edge", "chalicelib", "__pycache__"} == {
         *("jwt", "cryptography", "_cffi_backend", "botocore", "urllib3", "jmespath", "dateutil", "six")
@@ -138,9 +140,8 @@ def test_of_botocore_s_data_it_holds_two_services(content: Mapping[str, zipfile.
     assert not [name for name in data if re.search("paginators|waiters|examples", name)]
 
 
-def test_it_says_which_versions_are_in_it_and_they_are_those_installed_here(
-    packed: Path, content: Mapping[str, zipfile.ZipInfo]
-) -> None:
+def test_versions_are_those_installed(packed: Path, content: Mapping[str, zipfile.ZipInfo]) -> None:
+    """The zip has the metadata of the installed versions."""
     told = {}
     with zipfile.ZipFile(packed) as one:
         for text in (one.read(name).decode() for name in content if name.endswith(".dist-info/METADATA")):
@@ -150,9 +151,8 @@ def test_it_says_which_versions_are_in_it_and_they_are_those_installed_here(
     assert {"PyJWT", "cryptography", "botocore", "urllib3"} <= told.keys()
 
 
-def test_what_is_compiled_can_be_loaded_by_lambda_s_runtime_of_this_python(
-    packed: Path, content: Mapping[str, zipfile.ZipInfo]
-) -> None:
+def test_extensions_load_on_lambda(packed: Path, content: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Compiled extensions need no newer glibc than Lambda's runtime has."""
     minor = sys.version_info.minor
     with zipfile.ZipFile(packed) as one:
         texts = {name: one.read(name).decode() for name in content if name.endswith(".dist-info/WHEEL")}
@@ -176,9 +176,8 @@ def _fits(python: str, abi: str, platform: str, minor: int) -> bool:
 # How it is compiled
 
 
-def test_every_source_is_compiled_and_its_source_is_never_looked_at(
-    packed: Path, content: Mapping[str, zipfile.ZipInfo]
-) -> None:
+def test_every_source_is_compiled_unchecked(packed: Path, content: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Every module is compiled, and Python does not check it against its source."""
     sources = [name for name in content if name.endswith(".py")]
     with zipfile.ZipFile(packed) as one:
         for name in sources:
@@ -199,7 +198,8 @@ def test_what_is_compiled_is_what_runs(packed: Path, tmp_path: Path) -> None:
 # That it runs by itself
 
 
-def test_both_clients_are_made_of_what_is_left_of_botocore(task: Path) -> None:
+def test_both_clients_can_be_created(task: Path) -> None:
+    """Both AWS clients can be created with botocore's remaining data."""
     program = """
 import json, start
 from chalicelib.aws import config
@@ -213,7 +213,8 @@ print(json.dumps([[one.meta.service_model.service_name, one.meta.endpoint_url] f
     ]
 
 
-def test_a_call_without_a_token_is_refused_and_one_without_state_is_put_off(task: Path) -> None:
+def test_unpacked_zip_answers_calls(task: Path) -> None:
+    """Without a token a call is a 401; without state it is a 503."""
     program = """
 import json, start
 request = {"uri": "/openai/v1/models", "method": "GET", "clientIp": "192.0.2.1", "headers": {}, "querystring": ""}
@@ -234,12 +235,14 @@ print(json.dumps([one for one in files if "site-packages" in one]))
     assert run(task, program) == []
 
 
-def test_garbage_is_looked_for_again_once_everything_is_imported(task: Path) -> None:
+def test_garbage_collection_is_on_after_import(task: Path) -> None:
+    """Garbage collection is enabled again after the imports."""
     program = "import gc, json, start; print(json.dumps([gc.isenabled(), gc.get_freeze_count() > 10_000]))"
     assert run(task, program) == [True, True]
 
 
-def test_its_values_are_tuples_but_for_those_that_must_not_get_into_json_by_mistake(task: Path) -> None:
+def test_values_are_tuples_except_secrets(task: Path) -> None:
+    """Value classes are named tuples, except those that must not end up in JSON by mistake."""
     # To make a dataclass takes 0.4 ms of a cold start, and to make a NamedTuple a fifth of that (docs/performance.md).
     program = """
 import dataclasses, json, sys, start
@@ -260,7 +263,8 @@ def test_what_was_given_is_baked_in(packed: Path) -> None:
         assert json.loads(one.read("keybroker-edge.json")) == BAKED
 
 
-def test_without_a_file_it_is_said_loudly_and_every_call_is_put_off(tmp_path: Path) -> None:
+def test_zip_without_configuration_warns(tmp_path: Path) -> None:
+    """Without a configuration the build warns, and every call is a 503."""
     done = build(ROOT, tmp_path / "edge.zip")
     assert done.returncode == 0
     assert done.stderr.startswith(
@@ -278,7 +282,8 @@ print(json.dumps(start.handler({"Records": [{"cf": {"config": {"requestId": "r"}
 # That it is the same each time
 
 
-def test_from_another_folder_at_another_time_it_is_the_same_byte_for_byte(packed: Path, tmp_path: Path) -> None:
+def test_zip_is_reproducible(packed: Path, tmp_path: Path) -> None:
+    """Built elsewhere at another time, the zip is the same byte for byte."""
     copy = tmp_path / "elsewhere" / "project"
     for name in ("chalicelib", "infra"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -18,7 +18,8 @@ DATA = "botocore/data/"
 @pytest.mark.parametrize(
     ("minor", "newest"), [(11, "manylinux_2_17_x86_64"), (12, "manylinux_2_34_x86_64"), (13, "manylinux_2_34_x86_64")]
 )
-def test_no_wheel_wants_a_newer_glibc_than_the_runtime_has(minor: int, newest: str) -> None:
+def test_wheels_fit_the_runtimes_glibc(minor: int, newest: str) -> None:
+    """No wheel needs a newer glibc than the runtime has."""
     assert wheels.platforms(minor)[0] == newest
     assert "manylinux2014_x86_64" in wheels.platforms(minor)
 
@@ -30,7 +31,8 @@ def test_what_the_edge_would_not_read_is_not_baked_in(tmp_path: Path, capsys: py
     assert not (tmp_path / "edge.zip").exists()
 
 
-def test_a_zip_does_not_depend_on_when_its_files_were_written_nor_in_which_order(tmp_path: Path) -> None:
+def test_zip_ignores_file_times_and_order(tmp_path: Path) -> None:
+    """A zip does not depend on its files' times or order."""
     for folder, names in (("one", "ab"), ("two", "ba")):
         for name in names:
             path = tmp_path / folder / "sub" / name
@@ -42,14 +44,16 @@ def test_a_zip_does_not_depend_on_when_its_files_were_written_nor_in_which_order
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
 
 
-def test_the_newest_models_are_kept_with_all_that_is_no_data() -> None:
+def test_newest_models_are_kept() -> None:
+    """The services' newest models are kept, and everything that is not data."""
     services = {f"{DATA}{one}/{day}/service-2.json.gz" for one in ("dynamodb", "secretsmanager") for day in ("1", "2")}
     others = {f"{DATA}s3/1/service-2.json.gz", f"{DATA}dynamodb/2/waiters-2.json", f"{DATA}_utils.json"}
     kept = {"botocore/client.py", "botocore/cacert.pem", f"{DATA}endpoints.json", f"{DATA}partitions.json"}
     assert botocore_data.select(services | others | kept) == kept | {one for one in services if "/2/" in one}
 
 
-def test_of_the_list_of_endpoints_two_services_are_left_in_every_partition() -> None:
+def test_endpoints_are_trimmed() -> None:
+    """Every partition keeps the endpoints of two services."""
     services = {name: {"endpoints": "of its own"} for name in ("dynamodb", "secretsmanager", "s3")}
     whole = {"version": 3, "partitions": [{"partition": name, "services": services} for name in ("aws", "aws-cn")]}
     shortened = json.loads(botocore_data.trim_endpoints(json.dumps(whole).encode()))
@@ -57,7 +61,8 @@ def test_of_the_list_of_endpoints_two_services_are_left_in_every_partition() -> 
     assert shortened["version"] == 3
 
 
-def test_a_wheel_is_found_by_its_distribution_s_name_however_that_is_spelt(tmp_path: Path) -> None:
+def test_wheel_is_found_by_any_spelling(tmp_path: Path) -> None:
+    """A wheel is found by its distribution's name in any spelling."""
     wheel = tmp_path / "python_dateutil-2.9.0.post0-py2.py3-none-any.whl"
     wheel.touch()
     (tmp_path / "python_dateutil-2.8.0-py2.py3-none-any.whl").touch()

@@ -114,7 +114,8 @@ def test_nobody_but_the_broker_s_role_may_sign(key: str) -> None:
     assert may(key, "kms:PutKeyPolicy", "OrganizationAccountAccessRole")  # or nobody could ever mend it
 
 
-def test_nobody_but_the_edge_s_role_and_the_administration_s_may_use_the_provider_keys_key() -> None:
+def test_two_roles_use_the_provider_keys_key() -> None:
+    """Only the edge's and the administration's roles may use the key that encrypts provider keys."""
     key, via = "ProviderKeysKey", f"secretsmanager.{REGION}.amazonaws.com"
     assert may(key, "kms:Decrypt", "keybroker-edge", ViaService=via)
     assert may(key, "kms:GenerateDataKey", "keybroker-admin", ViaService=via)
@@ -166,7 +167,8 @@ def test_a_deny_stands_against_every_allow() -> None:
     )
 
 
-def test_what_the_evaluation_does_not_know_it_does_not_judge() -> None:
+def test_unknown_policy_elements_fail() -> None:
+    """The evaluation fails for policy elements that it does not know."""
     for unknown in ({"NotAction": "s3:*"}, {"Condition": {"Bool": {"k": "true"}}}):
         with pytest.raises(AssertionError, match="does not know"):
             allows([{"Statement": {**STATEMENT, **unknown}}], "s3:GetObject", "arn:aws:s3:::bucket/key")

@@ -40,11 +40,12 @@ def run(tables: Tables, *arguments: str) -> int:
     return signing_keys.main(["--region", "us-east-1", "--control", tables.control, *arguments])
 
 
-def test_the_keys_are_published_and_live_and_it_is_said_which(
+def test_keys_are_published_and_live(
     tables: Tables,
     kms: Client,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """The keys are published and listed as live, and printed."""
     arns = [key(kms), key(kms)]
     kids = [public_jwk(kms, arn)["kid"] for arn in arns]
     assert run(tables, *arns) == 0
@@ -84,7 +85,8 @@ def test_a_key_that_signs_no_es256_is_not_published(
     assert live_keys(tables) == []
 
 
-def test_a_listed_key_that_was_never_published_verifies_nothing(tables: Tables, kms: Client) -> None:
+def test_unpublished_key_verifies_nothing(tables: Tables, kms: Client) -> None:
+    """A key that is listed but was never published verifies no token."""
     arns = [key(kms), key(kms)]
     assert run(tables, *arns) == 0
     kids = [public_jwk(kms, arn)["kid"] for arn in arns]

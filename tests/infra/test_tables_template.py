@@ -31,7 +31,8 @@ def _references(value: object) -> set[str]:
     return _references(list(value.values()))
 
 
-def test_it_is_plain_cloudformation_with_one_key_and_three_tables() -> None:
+def test_one_key_and_three_tables() -> None:
+    """The template is plain CloudFormation with one key and three tables."""
     assert set(template()) == {"AWSTemplateFormatVersion", "Description", "Parameters", "Resources", "Outputs"}
     assert {name: one["Type"] for name, one in RESOURCES.items()} == {
         "Key": "AWS::KMS::Key",
@@ -54,7 +55,8 @@ def test_the_tables_are_named_by_the_prefix() -> None:
 
 
 @pytest.mark.parametrize("name", RESOURCES)
-def test_everything_outlives_the_stack_and_its_replacement(name: str) -> None:
+def test_everything_outlives_the_stack(name: str) -> None:
+    """Every resource is retained when the stack is deleted or the resource replaced."""
     assert (RESOURCES[name]["DeletionPolicy"], RESOURCES[name]["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
@@ -88,7 +90,8 @@ class TestTable:
     def test_its_keys_are_pk_and_sk(self, properties: Mapping[str, Any]) -> None:
         assert _keys(properties["KeySchema"]) == [("pk", "HASH"), ("sk", "RANGE")]
 
-    def test_every_key_attribute_is_text_and_no_other_is_declared(self, properties: Mapping[str, Any]) -> None:
+    def test_key_attributes_are_strings(self, properties: Mapping[str, Any]) -> None:
+        """Every key attribute is a string, and no other attribute is declared."""
         schemas = [properties["KeySchema"], *(one["KeySchema"] for one in properties.get("GlobalSecondaryIndexes", []))]
         used = {name for schema in schemas for name, _ in _keys(schema)}
         declared = {one["AttributeName"]: one["AttributeType"] for one in properties["AttributeDefinitions"]}
@@ -104,7 +107,8 @@ class TestTable:
         assert set(created) == {"TableName", "BillingMode", "AttributeDefinitions", "KeySchema"} | indexed
 
 
-def test_the_ledger_alone_has_an_index_and_that_holds_keys_alone() -> None:
+def test_only_the_ledger_has_an_index() -> None:
+    """Only the ledger has an index, which projects keys only."""
     indexes = {name: one.get("GlobalSecondaryIndexes", []) for name, one in TABLES.items()}
     assert {name for name, found in indexes.items() if found} == {"Ledger"}
     [index] = indexes["Ledger"]
@@ -125,7 +129,8 @@ def test_the_account_says_who_may_use_the_key() -> None:
     assert (statement["Effect"], statement["Action"], statement["Resource"]) == ("Allow", "kms:*", "*")
 
 
-def test_the_outputs_name_every_resource_and_export_none() -> None:
+def test_outputs_name_every_resource() -> None:
+    """The outputs name every resource, and nothing is exported."""
     outputs = template()["Outputs"]
     assert set(outputs) == {f"{name}{what}" for name in TABLES for what in ("Name", "Arn")} | {"KeyArn"}
     for name in TABLES:
@@ -139,5 +144,6 @@ def test_nothing_refers_to_what_is_not_there() -> None:
     assert _references(dict(template())) == {"Prefix", *RESOURCES}
 
 
-def test_the_tables_of_a_deployment_are_found_by_its_prefix() -> None:
+def test_tables_are_found_by_prefix() -> None:
+    """A deployment's tables are found by its prefix."""
     assert set(tables_template.tables()) == {"control", "counters", "ledger"}

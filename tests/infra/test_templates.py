@@ -53,7 +53,8 @@ def guarded(door: str) -> Iterator[tuple[str, str, bool]]:
                 yield path, method, one.get("security") == [{"sigv4": []}]
 
 
-def test_every_route_of_the_administration_and_the_public_one_for_iam_have_the_iam_authorizer() -> None:
+def test_iam_routes_have_the_iam_authorizer() -> None:
+    """All admin routes, and the public IAM route, have the IAM authorizer."""
     assert all(iam for _, _, iam in guarded("admin"))
     assert {path for path, _, iam in guarded("public") if iam} == {"/token/iam"}
     assert {(path, method) for path, method, iam in guarded("public") if not iam} == set(OPEN.items())
@@ -78,21 +79,24 @@ def invocable(door: str, principal: str, path: str, method: str, **parameters: A
     return False
 
 
-def test_the_public_api_s_policy_opens_exactly_the_open_routes() -> None:
+def test_public_policy_opens_the_open_routes() -> None:
+    """The public API's resource policy opens exactly the open routes."""
     for path, method, iam in guarded("public"):
         assert invocable("public", "*", path, method) is not iam
     assert not invocable("public", "*", "/token", "get")
     assert not invocable("public", "*", "/admin/policy", "get")
 
 
-def test_callers_of_other_accounts_are_let_in_to_the_route_for_iam_once_they_are_named() -> None:
+def test_named_accounts_may_call_the_iam_route() -> None:
+    """Other accounts' principals may call the IAM route once they are named."""
     named = {"CallerAccounts": ["210987654321"]}
     assert not invocable("public", "210987654321", "/token/iam", "post")
     assert invocable("public", "210987654321", "/token/iam", "post", **named)
     assert not invocable("public", "333333333333", "/token/iam", "post", **named)
 
 
-def test_the_administration_s_policy_lets_nobody_in_and_keeps_other_accounts_and_networks_out() -> None:
+def test_admin_policy_denies_other_accounts() -> None:
+    """The admin API's policy allows nothing by itself, and denies other accounts and networks."""
     network, account = body("admin")["x-amazon-apigateway-policy"]["Statement"]
     assert {network["Effect"], account["Effect"]} == {"Deny"}
     for one in (network, account):
@@ -102,7 +106,8 @@ def test_the_administration_s_policy_lets_nobody_in_and_keeps_other_accounts_and
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_every_answer_of_the_gateway_s_own_is_in_the_door_s_form(door: str) -> None:
+def test_gateway_responses_have_the_apis_format(door: str) -> None:
+    """API Gateway's own responses have the API's error format."""
     found = body(door)["x-amazon-apigateway-gateway-responses"]
     assert {"DEFAULT_4XX", "DEFAULT_5XX", "ACCESS_DENIED", "MISSING_AUTHENTICATION_TOKEN", "THROTTLED"} <= found.keys()
     for name, one in found.items():
@@ -134,7 +139,8 @@ def test_a_door_is_told_its_names_and_no_secret(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_an_api_is_regional_and_throttled_and_with_a_domain_has_tls_1_2_and_no_other_address(door: str) -> None:
+def test_apis_are_regional_and_throttled(door: str) -> None:
+    """An API is regional and throttled; with a domain it requires TLS 1.2 and has no other address."""
     api = properties(door, "RestAPI")
     assert api["EndpointConfiguration"] == "REGIONAL"
     assert api["MethodSettings"][0]["ThrottlingRateLimit"] > 0
@@ -151,7 +157,8 @@ def test_which_key_signs_is_a_parameter() -> None:
         assert told["KEYBROKER_SIGNING_KEY"] == f"arn-{one.lower()}"
 
 
-def test_there_are_policies_for_who_looks_who_revokes_and_who_administers() -> None:
+def test_policies_for_three_kinds_of_administrators() -> None:
+    """There are policies to view, to revoke and to administer."""
     found = {
         name: [
             arn.partition("/api/")[2]
@@ -206,7 +213,8 @@ def test_what_cannot_be_made_again_outlives_its_stack(name: str) -> None:
             assert one["UpdateReplacePolicy"] == "Retain"
 
 
-def test_every_function_s_log_is_kept_for_so_long_and_no_longer() -> None:
+def test_logs_have_a_retention() -> None:
+    """Every function's log group has a retention."""
     functions = {name: properties(name, "APIHandler")["FunctionName"] for name in DOORS}
     wanted = {f"/aws/lambda/{one}" for one in functions.values()} | {"/aws/lambda/us-east-1.keybroker-edge"}
     made = resolved(template("logs"))
@@ -227,7 +235,8 @@ def test_two_keys_sign_and_none_of_them_can_leave_kms() -> None:
     assert {one["Properties"]["PendingWindowInDays"] for one in found.values()} == {30}
 
 
-def test_what_is_deployed_lies_in_a_bucket_of_nobody_else_s() -> None:
+def test_bucket_is_private() -> None:
+    """The bucket for the zips is private."""
     bucket = properties("artefacts", "Bucket")
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     (statement,) = properties("artefacts", "TlsOnly")["PolicyDocument"]["Statement"]
@@ -235,7 +244,8 @@ def test_what_is_deployed_lies_in_a_bucket_of_nobody_else_s() -> None:
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_everything_that_can_be_tagged_says_what_it_belongs_to(name: str) -> None:
+def test_resources_are_tagged(name: str) -> None:
+    """Every resource that can be tagged is tagged."""
     without = {
         "AWS::ApiGateway::BasePathMapping",
         "AWS::IAM::ManagedPolicy",

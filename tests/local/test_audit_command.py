@@ -98,7 +98,8 @@ def test_whoever_reads_an_export_may_stop(state: Path) -> None:
         assert process.wait(timeout=20) == 1
 
 
-def test_an_export_of_a_running_keybroker_holds_what_was_just_done(running: Running) -> None:
+def test_export_of_a_running_server(running: Running) -> None:
+    """An export of a running server has the newest events."""
     running.token("8501")
     found = exported(running.state, "--since", int(time.time()) - 60)
     assert "token.issued" in {one["kind"] for one in found if one["principal"] == running.sub("8501")}
@@ -116,14 +117,16 @@ def test_a_window_that_agrees_is_told_and_ends_with_0(running: Running) -> None:
     assert found["issued_events"] == found["counted"] >= 1
 
 
-def test_without_a_window_it_is_the_newest_day_that_is_over(state: Path) -> None:
+def test_default_window_is_the_last_day(state: Path) -> None:
+    """The default window is the last complete day."""
     one = run("check", "--state", state)
     found = json.loads(one.stdout)
     assert (one.code, found["window"]) == (0, "day")
     assert found["end"] == int(time.time()) // 86400 * 86400
 
 
-def test_a_window_that_does_not_agree_ends_with_1_and_says_where(state: Path) -> None:
+def test_mismatch_exits_with_1(state: Path) -> None:
+    """A window that differs exits with code 1 and says where."""
     here, now = Machine.open(state), int(time.time())
     lost = replace(here.event("token.issued", {}), principal="p", grant="ci", at=now)
     here.ledger().record(lost)
@@ -150,7 +153,8 @@ def test_a_state_directory_that_is_not_there_is_said(tmp_path: Path, verb: str) 
 
 
 @pytest.mark.parametrize("verb", ["export", "check"])
-def test_a_state_file_that_is_not_there_is_said_and_not_made(state: Path, verb: str) -> None:
+def test_missing_state_file_is_not_created(state: Path, verb: str) -> None:
+    """A missing state file is an error, and is not created."""
     for file in state.glob("state.db*"):
         file.unlink()
     one = run(verb, "--state", state)
@@ -170,7 +174,8 @@ def test_the_state_directory_has_to_be_named(verb: str) -> None:
     "arguments",
     [("export", "--since", "yesterday"), ("export", "--until", "-1"), ("check", "--start", "1" * 12), ("check", "--start", "٣")],
 )  # fmt: skip
-def test_a_time_that_is_none_is_a_mistake_in_the_command(state: Path, arguments: tuple[str, ...]) -> None:
+def test_invalid_time_is_a_usage_error(state: Path, arguments: tuple[str, ...]) -> None:
+    """An invalid time is a usage error."""
     one = run(*arguments, "--state", state)
     assert (one.code, one.stdout) == (2, "")
     assert "a time in whole seconds since 1970" in one.stderr or "expected one argument" in one.stderr

@@ -85,7 +85,8 @@ def test_a_state_that_is_somebody_else_s_is_refused(tmp_path: Path, policy: Path
         start(tmp_path / "state", REAL, policy)
 
 
-def test_practising_over_real_keys_is_refused_and_they_stay(tmp_path: Path, policy: Path) -> None:
+def test_practice_over_real_keys_is_refused(tmp_path: Path, policy: Path) -> None:
+    """Practice parts over real keys are refused, and the keys stay."""
     machine = start(tmp_path / "state", REAL, policy)
     set_real_key(machine)
     for urls_policy in (policy, None):
@@ -104,7 +105,8 @@ def test_practice_keys_are_no_real_ones(tmp_path: Path, policy: Path) -> None:
         ProviderKeyFile(tmp_path / "state" / "provider-keys.json").get("openai", str(version))
 
 
-def test_a_real_key_outlives_a_start_and_superseded_versions_do_not(tmp_path: Path, policy: Path) -> None:
+def test_real_key_outlives_a_start(tmp_path: Path, policy: Path) -> None:
+    """A real key outlives a start; its superseded versions do not."""
     machine = start(tmp_path / "state", REAL, policy)
     file = set_real_key(machine)
     file.put("openai", ProviderKey("never-in-force", "https://api.openai.com", "authorization", "Bearer ", "sk-other"))

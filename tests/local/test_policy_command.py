@@ -105,7 +105,8 @@ def test_validate_says_what_is_there_without_any_state(tmp_path: Path) -> None:
     assert done("validate", write(tmp_path, "p.yaml", POLICY)) == {"keys": 2, "issuers": 1, "grants": 3}
 
 
-def test_validate_prints_every_fault_with_its_file_and_line(tmp_path: Path) -> None:
+def test_validate_prints_every_fault(tmp_path: Path) -> None:
+    """`validate` prints every fault with its file and line."""
     path = write(tmp_path, "p.yaml", BROKEN)
     lines = failed("validate", path)
     places = [line.removeprefix(f"{path}:").split(": ")[:2] for line in lines]
@@ -129,7 +130,8 @@ def test_a_fault_of_the_whole_file_has_a_place_too(tmp_path: Path) -> None:
     assert failed("validate", path) == [f"{path}:1: file: found nothing, allowed: keys, issuers and grants"]
 
 
-def test_a_rule_that_is_not_known_is_a_mistake_in_the_command(tmp_path: Path) -> None:
+def test_unknown_rule_is_a_usage_error(tmp_path: Path) -> None:
+    """An unknown lint rule is a usage error."""
     one = run("validate", write(tmp_path, "p.yaml", POLICY), "--allow", "everything")
     assert (one.returncode, one.stdout) == (2, "")
     assert all(rule in one.stderr for rule in lint.RULES)
@@ -195,7 +197,8 @@ def test_a_state_directory_that_is_not_there_is_said(tmp_path: Path, verb: str) 
     assert not (tmp_path / "none").exists()
 
 
-def test_a_state_directory_without_its_state_file_is_said_and_nothing_is_made(state: Path, tmp_path: Path) -> None:
+def test_state_directory_without_state_file(state: Path, tmp_path: Path) -> None:
+    """A state directory without its state file is an error, and nothing is created."""
     for file in state.glob("state.db*"):
         file.unlink()
     [line] = failed("apply", write(tmp_path, "p.yaml", POLICY), "--state", state)
@@ -224,7 +227,8 @@ CLAIMS = {
 }
 
 
-def test_explain_says_which_grant_admits_and_what_differs_for_the_others(state: Path, tmp_path: Path) -> None:
+def test_explain_names_grants_and_differences(state: Path, tmp_path: Path) -> None:
+    """`explain` says which grant admits the claims, and why the others do not."""
     path = write(tmp_path, "claims.json", json.dumps(CLAIMS))
     found = done("explain", "--claims", path, "--state", state)
     assert (found["verified"], found["admitted"]) == (False, ["ci", "claude"])
@@ -233,14 +237,16 @@ def test_explain_says_which_grant_admits_and_what_differs_for_the_others(state: 
     assert done("explain", "--claims", path, "--state", state, "--key", "anthropic")["admitted"] == ["claude"]
 
 
-def test_explain_of_a_token_whose_issuer_does_not_answer_is_not_verified(state: Path, tmp_path: Path) -> None:
+def test_explain_without_the_issuer(state: Path, tmp_path: Path) -> None:
+    """A token whose issuer does not respond is explained as not verified."""
     path = write(tmp_path, "token", f"{mint(issuer=ISSUER)}\n")
     found = done("explain", "--token", path, "--state", state)
     assert (found["verified"], found["admitted"]) == (False, ["ci", "claude"])
     assert found["unverified_because"] == "issuer_keys_unavailable"
 
 
-def test_explain_of_a_token_verifies_it_while_its_issuer_runs(running: Running, tmp_path: Path) -> None:
+def test_explain_verifies_the_token(running: Running, tmp_path: Path) -> None:
+    """`explain` verifies a token while its issuer runs."""
     path = write(tmp_path, "token", f"{running.mint('7701')}\n")
     found = done("explain", "--token", path, "--state", running.state)
     assert (found["verified"], found["unverified_because"]) == (True, "")

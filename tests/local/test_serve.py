@@ -107,7 +107,8 @@ class TestStart:
         assert set(named.admin) == {"access_key_id", "secret_access_key", "region"}
         assert named.state.parent == named.log.parent
 
-    def test_the_ports_follow_one_another_from_the_one_named(self, named: Running) -> None:
+    def test_ports_are_consecutive(self, named: Running) -> None:
+        """The parts' ports are consecutive, starting with the given one."""
         first = _port(named.broker)
         assert first in range(20_000, 32_000)
         assert [_port(getattr(named, name)) for name in _PARTS] == [first, first + 1, first + 2, first + 3]
@@ -125,10 +126,12 @@ class TestStart:
             port = taken.getsockname()[1]
             _fails(_serve("--port", str(port)), f"error: port {port} is in use")
 
-    def test_a_policy_that_cannot_be_read_is_one_line_that_names_it(self, tmp_path: Path) -> None:
+    def test_unreadable_policy_is_one_line(self, tmp_path: Path) -> None:
+        """An unreadable policy is one line with its path."""
         _fails(_serve("--port", "0", "--policy", str(tmp_path / "none.yaml")), "policy_unreadable", "none.yaml")
 
-    def test_each_fault_of_a_policy_is_one_line_with_its_place(self, tmp_path: Path) -> None:
+    def test_policy_faults_are_one_line_each(self, tmp_path: Path) -> None:
+        """Each fault of a policy is one line with its location."""
         policy = tmp_path / "keybroker.yaml"
         faulty = POLICY.replace("{provider: anthropic}", "{provider: nobody}").replace('"POST:/v1/messages"', "7")
         policy.write_text(faulty.replace("3/day", "3/year"))
@@ -151,9 +154,8 @@ class TestStart:
         _fails(_serve("--port", "0", "--state", str(tmp_path)), "state_unavailable")
 
     @pytest.mark.parametrize("left", [None, b""], ids=["missing", "empty"])
-    def test_a_state_file_that_is_gone_is_not_made_anew_beside_its_signing_key(
-        self, tmp_path: Path, left: bytes | None
-    ) -> None:
+    def test_missing_state_file_beside_its_key(self, tmp_path: Path, left: bytes | None) -> None:
+        """A missing state file is not created again beside its signing key."""
         _prepare(tmp_path)
         path = tmp_path / "state.db"
         path.unlink()
@@ -179,7 +181,8 @@ class TestEnd:
 
     @_PROC
     @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-    def test_a_signal_ends_everybody_with_code_0_and_nothing_more_is_said(self, number: signal.Signals) -> None:
+    def test_signal_stops_all_processes(self, number: signal.Signals) -> None:
+        """A signal stops all processes with exit code 0 and without further output."""
         with start("--workers", "2") as one:
             family = _children(one.process.pid)
             one.process.send_signal(number)
@@ -189,7 +192,8 @@ class TestEnd:
             assert "Traceback" not in one.log.read_text()
             assert all(_is_free(_port(getattr(one, name))) for name in _PARTS)
 
-    def test_a_state_directory_that_was_not_named_is_thrown_away(self) -> None:
+    def test_temporary_state_is_deleted(self) -> None:
+        """A state directory that was not given is deleted at the end."""
         command = [sys.executable, "-m", "local", "serve", "--port", "0", "--json"]
         with subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -202,7 +206,8 @@ class TestEnd:
         assert not state.exists()
 
     @_PROC
-    def test_killed_with_signal_9_the_whole_family_is_gone_within_seconds(self) -> None:
+    def test_sigkill_ends_all_processes(self) -> None:
+        """After SIGKILL to the parent, all processes end within seconds."""
         with start("--workers", "2") as one:
             family = _children(one.process.pid)
             assert len(_workers(one.process.pid)) == 3
@@ -216,7 +221,8 @@ class TestEnd:
 class TestSurvival:
     """What is acknowledged outlives `kill -9`."""
 
-    def test_tokens_revocations_quota_and_audit_outlive_kill_9(self, tmp_path: Path) -> None:
+    def test_state_survives_sigkill(self, tmp_path: Path) -> None:
+        """Tokens, revocations, quotas and the audit survive SIGKILL."""
         first, arguments = _free_ports(), ("--workers", "2")
         with start("--port", str(first), *arguments, directory=tmp_path) as one:
             kept, taken, small = one.token("7501"), one.token("7502"), one.token("7503", owner="7")
@@ -236,7 +242,8 @@ class TestSurvival:
         assert _integrity(tmp_path) == "ok"
 
     @pytest.mark.slow
-    def test_killed_under_load_every_answered_token_is_in_the_audit(self, tmp_path: Path) -> None:
+    def test_sigkill_under_load_loses_no_audit(self, tmp_path: Path) -> None:
+        """After SIGKILL under load, every returned token is in the audit."""
         first, answered = _free_ports(), []
         for _ in range(3):
             with start("--port", str(first), "--workers", "2", directory=tmp_path) as one:
@@ -254,7 +261,8 @@ class TestSurvival:
             assert {jti_of(token) for token in answered} <= set(_audited(one, "token.issued", "7504"))
         assert _integrity(tmp_path) == "ok"
 
-    def test_a_worker_that_was_killed_is_replaced_and_service_goes_on(self) -> None:
+    def test_killed_worker_is_replaced(self) -> None:
+        """A killed worker is replaced, and service continues."""
         with start("--workers", "2") as one:
             token = one.token("7505")
             before = _workers(one.process.pid)
@@ -266,7 +274,8 @@ class TestSurvival:
             one.process.terminate()
             assert one.process.wait(10) == 0
 
-    def test_practice_parts_that_were_killed_are_replaced_and_know_their_keys(self) -> None:
+    def test_killed_practice_parts_are_replaced(self) -> None:
+        """Killed practice parts are replaced and know their keys."""
         with start() as one:
             token = one.token("7506")
             os.kill(_workers(one.process.pid)[-1], signal.SIGKILL)

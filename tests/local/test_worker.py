@@ -43,9 +43,9 @@ def left(listening: socket.socket) -> int:
 
 
 @pytest.mark.parametrize(("workers", "least", "most"), [(2, TOGETHER - PASSES - 1, TOGETHER - 1), (1, 0, 0)])
-def test_of_connections_that_come_together_a_worker_leaves_some_to_the_others(
-    workers: int, least: int, most: int
-) -> None:
+def test_workers_share_connections(workers: int, least: int, most: int) -> None:
+    """A worker leaves some of the connections that arrive together to the others."""
+
     async def take() -> int:
         async with contextlib.AsyncExitStack() as stack:
             await worker.mount(stack, web.ServerRunner(web.Server(answer)), listening, workers)
@@ -59,7 +59,9 @@ def test_of_connections_that_come_together_a_worker_leaves_some_to_the_others(
         assert least <= asyncio.run(take()) <= most
 
 
-def test_however_few_a_worker_takes_at_once_as_many_may_wait() -> None:
+def test_backlog_is_independent_of_workers() -> None:
+    """However few connections a worker accepts at once, as many may wait."""
+
     async def mounted(listening: socket.socket) -> None:
         async with contextlib.AsyncExitStack() as stack:
             await worker.mount(stack, web.ServerRunner(web.Server(answer)), listening, 2)

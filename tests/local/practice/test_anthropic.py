@@ -30,7 +30,8 @@ def test_anthropic_sdk_reads_a_plain_message(provider: str) -> None:
     assert (message._request_id or "").startswith("req_")
 
 
-def test_anthropic_sdk_reads_a_streamed_message_through_its_own_accumulator(provider: str) -> None:
+def test_sdk_accumulates_a_streamed_message(provider: str) -> None:
+    """Anthropic's SDK accumulates a streamed message."""
     with (
         anthropic_client(provider) as client,
         client.messages.stream(
@@ -52,7 +53,8 @@ def test_anthropic_sdk_reads_the_models(provider: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk-wrong", KEYS["openai"], KEYS["generic"]])
-def test_anthropic_sdk_gets_an_authentication_error_for_any_key_but_anthropics(provider: str, key: str) -> None:
+def test_sdk_refused_with_another_key(provider: str, key: str) -> None:
+    """Anthropic's SDK gets an authentication error for any other key."""
     with anthropic_client(provider, key) as client, pytest.raises(anthropic.AuthenticationError) as refused:
         client.messages.create(model="claude-sonnet-4-6", max_tokens=9, messages=[{"role": "user", "content": "Why?"}])
     assert isinstance(refused.value.body, dict)

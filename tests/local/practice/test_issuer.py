@@ -70,13 +70,15 @@ def signed(url: str, token: str) -> dict[str, object]:
     return payload
 
 
-def test_discovery_names_the_issuers_address_though_the_port_was_known_late(issuer: str) -> None:
+def test_discovery_has_the_late_known_url(issuer: str) -> None:
+    """The discovery document has the issuer's URL, even if its port was known late."""
     status, document = call(issuer, "GET", "/.well-known/openid-configuration")
     assert (status, document["issuer"], document["jwks_uri"]) == (200, issuer, f"{issuer}/.well-known/jwks")
     assert document["id_token_signing_alg_values_supported"] == ["RS256"]
 
 
-def test_the_jwks_holds_one_public_rs256_key_of_2048_bits(issuer: str) -> None:
+def test_jwks_has_one_public_rsa_key(issuer: str) -> None:
+    """The JWKS has one public RS256 key of 2048 bits."""
     keys = call(issuer, "GET", "/.well-known/jwks")[1]["keys"]
     assert isinstance(keys, list)
     (key,) = keys
@@ -99,7 +101,8 @@ def test_no_two_tokens_share_a_jti(issuer: str) -> None:
     assert signed(issuer, mint(issuer, {}))["jti"] != signed(issuer, mint(issuer, {}))["jti"]
 
 
-def test_given_claims_are_signed_as_they_are_whatever_their_type(issuer: str) -> None:
+def test_given_claims_are_signed_unchanged(issuer: str) -> None:
+    """Given claims are signed unchanged, whatever their type."""
     forged = {"iss": 1, "iat": "yesterday", "exp": True, "jti": ["a"], "sub": {"b": 1.5}, "aud": False}
     assert signed(issuer, mint(issuer, forged)) == forged
 
@@ -108,7 +111,8 @@ def test_a_claim_given_as_null_is_left_out(issuer: str) -> None:
     assert set(signed(issuer, mint(issuer, {"exp": None, "jti": None, "sub": None}))) == {"iss", "iat"}
 
 
-def test_a_token_expires_300_seconds_after_the_iat_it_was_given(issuer: str) -> None:
+def test_token_expires_after_300_seconds(issuer: str) -> None:
+    """A token expires 300 seconds after the given `iat`."""
     assert signed(issuer, mint(issuer, {"iat": 1000}))["exp"] == 1300
 
 
@@ -131,7 +135,8 @@ def test_ttl_sets_the_seconds_until_expiry(issuer: str, ttl: int) -> None:
         ("?ttl=99999999999", b"{}", "ttl must be within"),
     ],
 )
-def test_a_malformed_request_is_a_400_that_says_what_is_wanted(issuer: str, query: str, body: bytes, said: str) -> None:
+def test_malformed_mint_request_is_a_400(issuer: str, query: str, body: bytes, said: str) -> None:
+    """A malformed request is a 400 that says what is required."""
     status, answer = call(issuer, "POST", f"/_mint{query}", body=body)
     assert status == 400
     assert said in str(answer["error"])
@@ -147,7 +152,8 @@ def test_the_unmodified_id_package_finds_its_token(issuer: str, monkeypatch: pyt
     assert (claims["iss"], claims["aud"]) == (issuer, "keybroker")
 
 
-def test_the_id_package_is_refused_with_another_runners_token(issuer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_request_token_is_refused(issuer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The `id` package is refused with another runner's request token."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{issuer}{RUNNER}")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "another")
@@ -155,7 +161,8 @@ def test_the_id_package_is_refused_with_another_runners_token(issuer: str, monke
         ambient.detect_credential("keybroker")
 
 
-def test_a_runners_token_states_githubs_claims_and_times(issuer: str) -> None:
+def test_runner_token_has_githubs_claims(issuer: str) -> None:
+    """A runner's token has GitHub's claims and times."""
     status, answer = call(issuer, "GET", f"{RUNNER}&audience=keybroker", headers=BEARER)
     claims = signed(issuer, str(answer["value"]))
     assert (status, answer["count"]) == (200, len(str(answer["value"])))
@@ -166,7 +173,8 @@ def test_a_runners_token_states_githubs_claims_and_times(issuer: str) -> None:
     assert {name: value for name, value in claims.items() if name not in own} == github_claims()
 
 
-def test_a_runners_token_is_for_the_owner_unless_an_audience_is_asked_for(issuer: str) -> None:
+def test_runner_token_default_audience(issuer: str) -> None:
+    """A runner's token is for the repository's owner unless an audience is requested."""
     value = str(call(issuer, "GET", RUNNER, headers=BEARER)[1]["value"])
     assert signed(issuer, value)["aud"] == "https://github.com/octo-org"
 
@@ -185,7 +193,8 @@ def test_an_empty_request_token_opens_nothing() -> None:
         make_issuer("http://127.0.0.1", request_token="")
 
 
-def test_github_claims_name_the_practice_repository_and_no_environment() -> None:
+def test_github_claims_have_no_environment() -> None:
+    """GitHub's claims name the practice repository and no environment."""
     claims = github_claims()
     assert (claims["repository_id"], claims["repository_owner_id"]) == ("1234", "9919")
     assert (claims["repository"], claims["event_name"]) == ("octo-org/octo-repo", "push")

@@ -28,7 +28,8 @@ def test_openai_sdk_reads_a_plain_chat_answer(provider: str) -> None:
     assert (answer._request_id or "").startswith("req_")
 
 
-def test_openai_sdk_reads_a_streamed_chat_answer_word_by_word(provider: str) -> None:
+def test_sdk_streams_chat_word_by_word(provider: str) -> None:
+    """OpenAI's SDK reads a streamed chat completion word by word."""
     with (
         openai_client(provider) as client,
         client.chat.completions.create(
@@ -52,7 +53,8 @@ def test_openai_sdk_reads_a_plain_response(provider: str) -> None:
     assert (answer.output_text, answer.status) == (SENTENCE, "completed")
 
 
-def test_openai_sdk_reads_a_streamed_response_through_its_own_accumulator(provider: str) -> None:
+def test_sdk_accumulates_a_streamed_response(provider: str) -> None:
+    """OpenAI's SDK accumulates a streamed response."""
     with openai_client(provider) as client, client.responses.stream(model="gpt-5-mini", input="Why?") as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_response()
@@ -88,7 +90,8 @@ def test_openai_sdk_reads_the_models(provider: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk-wrong", KEYS["anthropic"], KEYS["generic"]])
-def test_openai_sdk_gets_an_authentication_error_for_any_key_but_openais(provider: str, key: str) -> None:
+def test_openai_sdk_refused_with_another_key(provider: str, key: str) -> None:
+    """OpenAI's SDK gets an authentication error for any other key."""
     with openai_client(provider, key) as client, pytest.raises(openai.AuthenticationError) as refused:
         client.chat.completions.create(model="gpt-5-mini", messages=[{"role": "user", "content": "Why?"}])
     assert refused.value.code == "invalid_api_key"

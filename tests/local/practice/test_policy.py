@@ -47,7 +47,8 @@ def practising() -> Iterator[Running]:
 
 
 @pytest.mark.parametrize("name", CHAT)
-def test_openai_s_sdk_needs_nothing_but_the_base_url_that_came_with_the_token(practising: Running, name: str) -> None:
+def test_sdk_works_with_the_returned_base_url(practising: Running, name: str) -> None:
+    """OpenAI's SDK works with the base URL that came with the token."""
     issued = practising.exchange(practising.mint(), audience=name).json
     with openai.OpenAI(base_url=issued["base_url"], api_key=issued["access_token"], max_retries=0) as client:
         done = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
@@ -55,7 +56,8 @@ def test_openai_s_sdk_needs_nothing_but_the_base_url_that_came_with_the_token(pr
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_a_key_of_every_preset_is_taken_and_the_token_never_arrives(practising: Running, name: str) -> None:
+def test_every_presets_key_is_accepted(practising: Running, name: str) -> None:
+    """The provider gets every preset's key, and never the token."""
     token = practising.token(audience=name)
     call("DELETE", f"{practising.provider}/_seen")
     answer = practising.complete(token, f"/{name}/any/thing")

@@ -66,7 +66,8 @@ def eventually(is_so: Callable[[], bool]) -> bool:
     return True
 
 
-def test_the_models_are_anthropics_for_a_caller_with_an_x_api_key(provider: str) -> None:
+def test_models_for_an_x_api_key_are_anthropics(provider: str) -> None:
+    """A caller with an x-api-key gets Anthropic's models."""
     status, body = call(provider, "GET", "/v1/models", headers={"x-api-key": KEYS["anthropic"]})
     assert (status, body["has_more"]) == (200, False)
 
@@ -96,7 +97,8 @@ def test_no_endpoint_answers_without_the_real_key(
     assert call(provider, method, path, headers=headers)[0] == 401
 
 
-def test_anthropic_refuses_a_second_key_beside_the_real_one(provider: str) -> None:
+def test_second_key_is_refused(provider: str) -> None:
+    """A second key beside the correct one is refused."""
     headers = {"x-api-key": KEYS["anthropic"], "Authorization": "Bearer something-else"}
     assert call(provider, "GET", "/v1/models", headers=headers)[0] == 401
 
@@ -122,7 +124,8 @@ def test_an_empty_key_is_no_key() -> None:
         (b'{"model": "m", "max_tokens": true}', f"max_tokens: a whole number from 1 to {MAX_WORDS} is required"),
     ],
 )
-def test_an_unusable_body_is_refused_with_the_reason_in_openais_shape(provider: str, body: bytes, said: str) -> None:
+def test_invalid_body_is_refused(provider: str, body: bytes, said: str) -> None:
+    """An invalid body is refused with the reason, in OpenAI's format."""
     status, answer = call(provider, "POST", "/v1/chat/completions", headers=BEARER, body=body)
     assert (status, answer["error"]) == (
         400,
@@ -130,7 +133,8 @@ def test_an_unusable_body_is_refused_with_the_reason_in_openais_shape(provider: 
     )
 
 
-def test_the_first_word_arrives_before_the_last_is_sent(slow_provider: str) -> None:
+def test_stream_is_not_buffered(slow_provider: str) -> None:
+    """The first word arrives before the last is sent."""
     with openai_client(slow_provider) as client:
         stream = client.chat.completions.create(
             model="gpt-5-mini",
@@ -149,7 +153,8 @@ def test_the_first_word_arrives_before_the_last_is_sent(slow_provider: str) -> N
     assert eventually(lambda: counts(slow_provider) == (0, 23))  # role, 20 words, end, [DONE]
 
 
-def test_a_hang_up_ends_the_stream_long_before_its_last_word(slow_provider: str) -> None:
+def test_hang_up_ends_the_stream(slow_provider: str) -> None:
+    """A caller that hangs up ends the stream long before its last word."""
     with anthropic_client(slow_provider) as client:
         stream = client.messages.create(
             model="claude-sonnet-4-6",
@@ -168,7 +173,8 @@ def test_a_hang_up_ends_the_stream_long_before_its_last_word(slow_provider: str)
     "headers",
     [{"X-Internal-Key": KEYS["generic"]}, {"Authorization": f"Token {KEYS['generic']}"}, BEARER],
 )
-def test_any_other_path_echoes_what_it_got_for_a_real_key_in_any_header(provider: str, headers: dict[str, str]) -> None:
+def test_other_paths_echo_the_request(provider: str, headers: dict[str, str]) -> None:
+    """Any other path echoes the request, with a correct key in any header."""
     status, answer = call(provider, "PATCH", "/a%2Fb/../c?x=1&x=%20", headers=headers, body=b"12345")
     assert (status, answer) == (
         200,
@@ -180,14 +186,16 @@ def test_another_method_on_a_known_path_is_echoed(provider: str) -> None:
     assert call(provider, "DELETE", "/v1/models/mine", headers=BEARER)[1]["method"] == "DELETE"
 
 
-def test_an_echo_counts_a_chunked_body_larger_than_any_json_body_may_be(provider: str) -> None:
+def test_echo_counts_a_large_chunked_body(provider: str) -> None:
+    """An echo counts a chunked body that is larger than a JSON body may be."""
     piece, pieces = b"x" * (1 << 20), 33
     headers = {"x-key": KEYS["generic"], "Transfer-Encoding": "chunked"}
     body = (b"%x\r\n%s\r\n" % (len(part), part) for part in (*[piece] * pieces, b""))
     assert call(provider, "POST", "/upload", headers=headers, body=body)[1]["body_bytes"] == len(piece) * pieces
 
 
-def test_seen_lists_methods_paths_and_headers_with_the_newest_last(provider: str) -> None:
+def test_seen_lists_requests(provider: str) -> None:
+    """`/_seen` lists methods, paths and headers, the newest last."""
     call(provider, "GET", "/v1/models", headers={"X-Api-Key": "first"})
     call(provider, "POST", "/other?key=second", headers=BEARER)
     seen = call(provider, "GET", "/_seen")[1]["seen"]

@@ -272,7 +272,9 @@ def test_the_event_is_api_gateway_s() -> None:
     play(story)
 
 
-def test_of_a_repeated_header_the_last_value_counts_and_all_are_kept() -> None:
+def test_repeated_headers_are_kept() -> None:
+    """`headers` has a repeated header's last value, `multiValueHeaders` all of them."""
+
     async def story(gateway: Running) -> None:
         _, _, body = await gateway.raw(b"GET /echo HTTP/1.1\r\nHost: x\r\nX-Two: one\r\nx-two: two\r\n\r\n")
         event = json.loads(body)
@@ -315,7 +317,9 @@ def test_a_client_cannot_name_itself() -> None:
     play(story)
 
 
-def test_a_client_s_forwarding_headers_do_not_reach_the_app() -> None:
+def test_forwarding_headers_are_replaced() -> None:
+    """A client's forwarding headers do not reach the app."""
+
     async def story(gateway: Running) -> None:
         sent = {"X-Forwarded-For": "198.51.100.7", "x-forwarded-host": "evil", "X-Amzn-Trace-Id": "t", "TE": "trailers"}
         headers = (await gateway.event("GET", "/echo", headers=sent))["headers"]
@@ -325,7 +329,9 @@ def test_a_client_s_forwarding_headers_do_not_reach_the_app() -> None:
     play(story)
 
 
-def test_a_signature_on_a_route_that_asks_for_none_names_nobody() -> None:
+def test_signature_without_authorizer_is_ignored() -> None:
+    """A signature on a route without an IAM authorizer sets no identity."""
+
     async def story(gateway: Running) -> None:
         status, event = await send(signed(gateway, "GET", "/echo"))
         assert status == 200
@@ -335,7 +341,9 @@ def test_a_signature_on_a_route_that_asks_for_none_names_nobody() -> None:
     play(story)
 
 
-def test_a_bearer_token_reaches_a_route_that_asks_for_no_signature() -> None:
+def test_bearer_token_reaches_the_app() -> None:
+    """A bearer token reaches a route without an IAM authorizer."""
+
     async def story(gateway: Running) -> None:
         event = await gateway.event("GET", "/echo", headers={"Authorization": "Bearer abc"})
         assert event["headers"]["Authorization"] == "Bearer abc"
@@ -353,7 +361,9 @@ def test_a_binary_type_arrives_in_base64(kind: str) -> None:
     play(story)
 
 
-def test_what_is_not_utf_8_arrives_as_replacement_characters() -> None:
+def test_invalid_utf_8_is_replaced() -> None:
+    """Bytes that are not UTF-8 arrive as replacement characters."""
+
     async def story(gateway: Running) -> None:
         event = await gateway.event("POST", "/echo", data=b"a\xff\xfeb", headers={"Content-Type": "text/plain"})
         assert (event["body"], event["isBase64Encoded"]) == ("a\ufffd\ufffdb", False)
@@ -390,7 +400,9 @@ def test_a_literal_segment_wins_over_a_name(path: str, pattern: str | None) -> N
     play(story)
 
 
-def test_a_wrong_method_is_a_405_that_names_the_right_ones() -> None:
+def test_wrong_method_is_a_405() -> None:
+    """A wrong method is a 405 whose Allow names the right ones."""
+
     async def story(gateway: Running) -> None:
         for path, allowed in (("/echo", "GET, POST"), ("/admin/policy", "GET, PUT")):
             async with gateway.client.delete(gateway.url(path)) as response:
@@ -430,7 +442,9 @@ def test_admin_is_a_whole_segment() -> None:
     play(story)
 
 
-def test_a_form_route_takes_its_content_types_and_chalice_refuses_others() -> None:
+def test_form_route_content_types() -> None:
+    """A form route accepts its content types; Chalice refuses others."""
+
     async def story(gateway: Running) -> None:
         for kind, data in ((FORM + "; charset=utf-8", b"a=1&b=2"), ("application/json", b"{}")):
             event = await gateway.event("POST", "/token", data=data, headers={"Content-Type": kind})
@@ -443,7 +457,9 @@ def test_a_form_route_takes_its_content_types_and_chalice_refuses_others() -> No
     play(story)
 
 
-def test_a_signed_request_carries_the_caller_s_identity() -> None:
+def test_signed_request_has_the_callers_identity() -> None:
+    """The event of a signed request has the caller's identity."""
+
     async def story(gateway: Running) -> None:
         headers = {"Content-Type": "application/json", "X-Forwarded-For": "198.51.100.7"}
         status, event = await send(signed(gateway, "PUT", "/admin/policy?dry_run=true", b'{"a": 1}', headers))
@@ -581,7 +597,9 @@ def test_repeated_answer_headers_are_kept() -> None:
     play(story)
 
 
-def test_the_app_s_own_request_id_is_kept_and_its_framing_is_not() -> None:
+def test_apps_request_id_is_kept() -> None:
+    """The app's request ID is kept; its framing headers are not."""
+
     async def story(gateway: Running) -> None:
         async with gateway.client.get(gateway.url("/named")) as response:
             assert response.status == 201
@@ -671,7 +689,9 @@ def test_an_exception_is_a_502_without_its_text(path: str, caplog: pytest.LogCap
     play(story)
 
 
-def test_a_view_s_exception_is_chalice_s_500_without_its_text() -> None:
+def test_exception_in_a_view_is_a_500() -> None:
+    """An exception in a view is Chalice's 500, without its text."""
+
     async def story(gateway: Running) -> None:
         async with gateway.client.get(gateway.url("/boom")) as response:
             assert response.status == 500
@@ -690,7 +710,9 @@ def test_a_call_that_takes_too_long_is_a_504() -> None:
     play(story)
 
 
-def test_more_calls_than_there_are_places_is_a_503_until_one_is_free() -> None:
+def test_too_many_requests_are_a_503() -> None:
+    """Requests without a slot are a 503 until one is free."""
+
     async def story(gateway: Running) -> None:
         gateway.server._public.slots = threading.BoundedSemaphore(1)
         gateway.server.integration_timeout = 0.05
@@ -709,7 +731,9 @@ def test_more_calls_than_there_are_places_is_a_503_until_one_is_free() -> None:
     play(story, workers=1)
 
 
-def test_calls_side_by_side_never_see_each_other_s_request() -> None:
+def test_concurrent_requests_are_separate() -> None:
+    """Concurrent requests never see each other's."""
+
     async def story(gateway: Running) -> None:
         async def one(number: int) -> dict[str, Any]:
             async with gateway.client.get(gateway.url(f"/slowly/{number}")) as response:
@@ -737,7 +761,9 @@ def test_the_context_is_lambda_s() -> None:
     play(story)
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
+def test_large_content_length_is_refused_unread() -> None:
+    """A body whose Content-Length is too large is refused without reading it."""
+
     async def story(gateway: Running) -> None:
         head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY_BYTES + 1}\r\n\r\n"
         status, headers, body = await gateway.raw(head.encode())
@@ -811,7 +837,9 @@ def test_headers_may_take_10240_bytes_and_not_one_more() -> None:
         b"GET /echo HTTP/1.1\r\nHost: x\r\n" + b"a: \r\n" * 1000 + b"\r\n",
     ],
 )
-def test_what_the_parser_finds_too_large_is_a_431_in_the_gateway_s_form(head: bytes) -> None:
+def test_parser_limit_is_a_431(head: bytes) -> None:
+    """What the parser finds too large is a 431 in the gateway's format."""
+
     async def story(gateway: Running) -> None:
         status, headers, body = await gateway.raw(head)
         assert (status, headers["content-type"]) == (431, "application/json")
@@ -831,7 +859,9 @@ def test_what_the_parser_finds_too_large_is_a_431_in_the_gateway_s_form(head: by
         b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
-def test_what_is_not_plain_http_is_a_400_that_repeats_nothing(head: bytes) -> None:
+def test_malformed_http_is_a_400(head: bytes) -> None:
+    """Malformed HTTP is a 400 that repeats none of it."""
+
     async def story(gateway: Running) -> None:
         status, headers, body = await gateway.raw(head)
         assert (status, headers["content-type"]) == (400, "application/json")
@@ -857,7 +887,9 @@ def test_a_connection_serves_call_after_call() -> None:
     play(story)
 
 
-def test_a_refused_signature_s_reason_holds_nothing_of_the_request() -> None:
+def test_signature_errors_quote_nothing() -> None:
+    """An invalid signature's reason quotes nothing of the request."""
+
     async def story(gateway: Running) -> None:
         request = signed(gateway, "GET", "/admin/policy")
         sent = dict(request.headers.items()) | {"X-Amz-Security-Token": "private"}
@@ -869,7 +901,8 @@ def test_a_refused_signature_s_reason_holds_nothing_of_the_request() -> None:
     play(story)
 
 
-def test_the_verifier_sees_exactly_the_bytes_that_were_sent() -> None:
+def test_verifier_gets_the_exact_bytes() -> None:
+    """The verifier gets exactly the bytes that were sent."""
     seen: list[SignedRequest] = []
 
     def watch(request: SignedRequest, _: int) -> Caller:

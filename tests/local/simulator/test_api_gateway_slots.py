@@ -75,7 +75,9 @@ async def ask(client: ClientSession, path: str, body: dict[str, str]) -> int:
         return response.status
 
 
-def test_a_revocation_is_answered_while_every_place_waits_for_an_issuer(ports: Ports, site: Site) -> None:
+def test_revocation_while_every_slot_waits(ports: Ports, site: Site) -> None:
+    """A revocation is answered while every public slot waits for an issuer."""
+
     async def run() -> None:
         async with asyncio.timeout(50), gateway(ports) as client:
             asked = [{**EXCHANGE, "subject_token": mint()} for _ in range(SLOTS + 1)]

@@ -72,7 +72,8 @@ def test_each_machine_has_keys_of_its_own(tmp_path: Path) -> None:
     assert all(made[0][name] != made[1][name] for name in secrets)
 
 
-def test_the_practice_caller_is_a_session_of_the_practice_role(directory: Path) -> None:
+def test_practice_caller_is_a_role_session(directory: Path) -> None:
+    """The practice caller is a session of the practice role."""
     one = entries(directory)[0]
     found = Callers(directory).authenticate(signed(one), SIGNED_AT)
     assert found == Caller(one["access_key_id"], one["account"], one["arn"], one["user_id"])
@@ -102,7 +103,8 @@ def test_the_file_is_read_anew_for_each_request(directory: Path) -> None:
     assert refusal(directory, request) == "the access key is unknown"
 
 
-def test_nobody_becomes_the_administrator_by_an_entry_of_the_same_key(directory: Path) -> None:
+def test_entry_cannot_replace_the_administrator(directory: Path) -> None:
+    """An entry with the administrator's access key does not replace the administrator."""
     admin = Callers(directory).admin()
     mine = {**entries(directory)[0], "access_key_id": admin["access_key_id"], "secret_access_key": "mine"}
     secret_file.write(directory / "aws-callers.json", json.dumps([mine]))
@@ -115,7 +117,8 @@ BROKEN = ["", "{", "null", "1", '["x"]', "[{}]", '[{"access_key_id": 1}]', "[nul
 
 
 @pytest.mark.parametrize("text", [*BROKEN, "changed"])
-def test_a_file_that_is_not_what_it_should_be_lets_nobody_in(directory: Path, text: str) -> None:
+def test_malformed_callers_file_is_unavailable(directory: Path, text: str) -> None:
+    """A malformed file of callers admits none of them."""
     one = entries(directory)[0]
     broken = json.dumps([{**one, "arn": None}]) if text == "changed" else text
     secret_file.write(directory / "aws-callers.json", broken)

@@ -124,7 +124,8 @@ def test_request_ids_do_not_repeat() -> None:
     assert len(ids) == 3
 
 
-def test_addresses_and_hops_claimed_by_the_client_are_not_believed() -> None:
+def test_claimed_addresses_are_ignored() -> None:
+    """Source addresses and hops claimed by the client are ignored."""
     claims = ("X-Forwarded-For: 198.51.100.1", "Via: 1.1 proxy", "X-Real-IP: 198.51.100.1", "X-Forwarded-Proto: https")
     request = cf_request(event_of(get("/", *claims, "X-Amz-Cf-Id: mine", "X-Edge-Location: here")))
     assert request["clientIp"] == "127.0.0.1"
@@ -158,7 +159,8 @@ def test_a_header_that_is_not_utf8_is_read_as_latin1() -> None:
         pytest.param(get("/" + "a" * 30_000), id="URL past the parser's limit"),
     ],
 )
-def test_a_head_over_cloudfronts_limits_is_answered_413(sent: bytes) -> None:
+def test_large_head_is_a_413(sent: bytes) -> None:
+    """A head over CloudFront's limits is a 413."""
     assert refused(sent) == (413, "request_too_large")
 
 
@@ -186,12 +188,14 @@ def test_a_request_of_two_lengths_is_answered_400(other: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/a#b", "http://edge/a", "*", "/caf\xe9"])
-def test_a_target_that_would_change_on_the_way_is_refused(target: str) -> None:
+def test_ambiguous_target_is_refused(target: str) -> None:
+    """A target that would change on the way is refused."""
     status, code = refused(head(f"OPTIONS {target} HTTP/1.1"))
     assert (status, code) in {(400, "malformed_target"), (400, "malformed_request")}
 
 
-def test_methods_that_cloudfront_does_not_serve_are_answered_405() -> None:
+def test_unsupported_method_is_a_405() -> None:
+    """A method that CloudFront does not support is a 405."""
     assert refused(head("TRACE / HTTP/1.1")) == (405, "method_not_allowed")
 
 
@@ -208,13 +212,15 @@ def test_an_unknown_expectation_is_answered_417() -> None:
 @pytest.mark.parametrize(
     "line", ["Authorization: Bearer kb-s3cret\x01", "X-kb-s3cret\x01: a", "Content-Length: kb-s3cret"]
 )
-def test_a_malformed_request_is_answered_without_quoting_it(line: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_request_is_not_quoted(line: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The response to a malformed request does not quote it."""
     answer = asyncio.run(talk(lambda _event, _context: {"status": "299"}, get("/", line)))
     assert door_error(answer) == (400, "malformed_request")
     assert "s3cret" not in answer[0] + answer[1].decode() + caplog.text
 
 
-def test_a_generated_response_goes_to_the_viewer_as_it_is() -> None:
+def test_generated_response_is_sent_unchanged() -> None:
+    """A generated response is sent to the viewer unchanged."""
     headers = {
         "content-type": [{"key": "Content-Type", "value": "text/plain"}],
         "date": [{"key": "Date", "value": "x"}],
@@ -227,7 +233,9 @@ def test_a_generated_response_goes_to_the_viewer_as_it_is() -> None:
     assert asyncio.run(talk(lambda _event, _context: result, head("HEAD / HTTP/1.1"))) == (start, b"")
 
 
-def test_a_function_that_raises_is_answered_502_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+def test_exception_in_the_function_is_a_502(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception in the function is a 502 without its text."""
+
     def handler(_event: dict[str, Any], _context: object) -> dict[str, Any]:
         raise KeyError("kb-s3cret")
 
@@ -255,7 +263,8 @@ def test_a_function_gets_the_request_id_and_its_time() -> None:
     assert in_time
 
 
-def test_anthropics_token_path_goes_to_the_broker_without_the_function() -> None:
+def test_token_path_goes_to_the_broker() -> None:
+    """Anthropic's token path goes to the broker without the function."""
     heads: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

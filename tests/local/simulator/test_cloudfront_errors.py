@@ -18,7 +18,8 @@ def shown(response: ViewerResponse) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_error_of_the_door_has_the_form_of_the_edge_s_own_refusals(name: str) -> None:
+def test_errors_have_the_edges_format(name: str) -> None:
+    """CloudFront's errors have the format of the edge's refusals."""
     wanted = ERRORS[name]
     (status,), code, text = wanted.statuses, wanted.error, wanted.text
     response = error_response(name, "request-1")
@@ -30,12 +31,14 @@ def test_an_error_of_the_door_has_the_form_of_the_edge_s_own_refusals(name: str)
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_no_other_token_would_help_so_none_is_asked_for(name: str) -> None:
+def test_errors_have_no_www_authenticate(name: str) -> None:
+    """The errors ask for no other token, which would not help."""
     assert "www-authenticate" not in error_response(name, "request-1").headers
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_retry_is_stopped_where_it_would_fail_again_and_left_to_the_sdk_elsewhere(name: str) -> None:
+def test_errors_stop_useless_retries(name: str) -> None:
+    """Retries are stopped where they would fail again, and left to the SDK elsewhere."""
     found = error_response(name, "request-1").headers.get("x-should-retry")
     assert found == ("false" if ERRORS[name].statuses[0] < 500 else None)
 

@@ -78,9 +78,8 @@ def digest(body: bytes) -> str:
         (("Transfer-Encoding: chunked, chunked",), NO_HTTP),
     ],
 )
-def test_a_call_that_can_be_framed_in_two_ways_reaches_no_provider(
-    lines: tuple[str, ...], expected: tuple[str, str]
-) -> None:
+def test_ambiguous_framing_is_refused(lines: tuple[str, ...], expected: tuple[str, str]) -> None:
+    """A call that can be framed in two ways does not reach the provider."""
     # SECURITY: two readers that differ about where a call ends let one caller's bytes be another caller's call.
     assert refusal(post(*lines) + b"3\r\nabc\r\n0\r\n\r\n") == expected
 
@@ -105,7 +104,8 @@ def test_a_call_that_can_be_framed_in_two_ways_reaches_no_provider(
         b"3\r\nabc\r\n0\r\nContent-Length: 5\r\n\r\n",
     ],
 )
-def test_chunks_that_are_not_written_as_they_must_be_reach_no_provider(chunks: bytes) -> None:
+def test_malformed_chunks_are_refused(chunks: bytes) -> None:
+    """Malformed chunks do not reach the provider."""
     # SECURITY: as above; what others are lenient about is refused here.
     assert refusal(post("Transfer-Encoding: chunked") + chunks) == NO_HTTP
 
@@ -122,12 +122,14 @@ def test_chunks_that_are_not_written_as_they_must_be_reach_no_provider(chunks: b
     ],
     ids=["both cases", "zeros", "extensions", "a large extension", "70,000 chunks", "none"],
 )
-def test_chunks_that_are_only_odd_reach_the_provider_as_the_same_body(chunks: bytes, body: bytes) -> None:
+def test_unusual_chunks_are_passed(chunks: bytes, body: bytes) -> None:
+    """Unusual but valid chunks reach the provider as the same body."""
     seen = passed(post("Transfer-Encoding: chunked") + chunks)
     assert (seen.size, seen.digest, seen.header("transfer-encoding")) == (len(body), digest(body), "chunked")
 
 
-def test_a_body_that_nothing_announces_is_no_part_of_the_call_and_ends_the_connection() -> None:
+def test_unannounced_body_ends_the_connection() -> None:
+    """A body without Content-Length or chunks is not part of the call, and ends the connection."""
     sent = head("POST / HTTP/1.1", "Host: edge") + b'{"model": 1}'
     got: list[bytes] = []
 
@@ -157,7 +159,8 @@ def test_a_body_that_nothing_announces_is_no_part_of_the_call_and_ends_the_conne
     ],
     ids=["a value", "a name", "a hundred", "ten thousand", "257", "cookies", "a token"],
 )
-def test_a_flood_of_headers_is_answered_413_and_reaches_no_provider(lines: tuple[str, ...]) -> None:
+def test_too_many_headers_are_a_413(lines: tuple[str, ...]) -> None:
+    """Too many headers are a 413, and do not reach the provider."""
     assert refusal(get(*lines)) == TOO_LARGE
 
 
@@ -166,12 +169,15 @@ def test_a_target_of_100_kb_is_answered_413() -> None:
 
 
 @pytest.mark.parametrize("trailers", [("X: " + "a" * 100_000,), ("X: a",) * 1_000], ids=["100 KB", "a thousand"])
-def test_a_flood_of_trailers_is_answered_413_and_reaches_no_provider(trailers: tuple[str, ...]) -> None:
+def test_too_many_trailers_are_a_413(trailers: tuple[str, ...]) -> None:
+    """Too many trailers are a 413, and do not reach the provider."""
     end = "\r\n".join(("0", *trailers, "", "")).encode()
     assert refusal(post("Transfer-Encoding: chunked") + b"3\r\nabc\r\n" + end) == TOO_LARGE
 
 
-def test_a_head_of_many_megabytes_is_not_read_to_its_end() -> None:
+def test_huge_head_is_not_read() -> None:
+    """A head of many megabytes is not read to its end."""
+
     async def serve(_provider: RawProvider, port: int) -> None:
         async with viewer(port) as (_, writer):
             writer.write(head("GET / HTTP/1.1", "Host: edge")[:-2] + b"X: ")
@@ -202,7 +208,8 @@ def test_a_head_that_is_no_http_reaches_no_provider(lines: tuple[str, ...], expe
     assert refusal(get(*lines)) == expected
 
 
-def test_an_answer_that_is_too_much_or_no_http_is_a_502() -> None:
+def test_malformed_response_is_a_502() -> None:
+    """A response that is too large or malformed is a 502."""
     heads = [
         head("HTTP/1.1 200 OK", "Content-Length: 2", "X: " + "a" * 100_000),
         head("HTTP/1.1 200 OK", "Content-Length: 2", *("X: a",) * 300),

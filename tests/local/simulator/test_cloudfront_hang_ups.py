@@ -77,9 +77,9 @@ async def _hang(seen: Seen, writer: asyncio.StreamWriter) -> bool:
 
 @pytest.mark.parametrize("hang_up", [_close, _reset])
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.name.replace(" ", "-"))
-def test_a_viewer_that_hangs_up_leaves_nothing_and_no_call_is_made_of_a_part(
-    phase: Phase, hang_up: Callable[[asyncio.StreamWriter], None]
-) -> None:
+def test_hang_up_leaves_nothing(phase: Phase, hang_up: Callable[[asyncio.StreamWriter], None]) -> None:
+    """A viewer that hangs up leaves nothing behind, and no call is made from a partial request."""
+
     async def serve(provider: RawProvider, port: int) -> None:
         tasks = len(asyncio.all_tasks())
         async with viewer(port) as (reader, writer):
@@ -97,7 +97,9 @@ def test_a_viewer_that_hangs_up_leaves_nothing_and_no_call_is_made_of_a_part(
 
 
 @pytest.mark.parametrize("phase", PHASES[-2:], ids=lambda phase: phase.name.replace(" ", "-"))
-def test_a_viewer_that_will_send_no_more_has_hung_up_and_is_answered_no_more(phase: Phase) -> None:
+def test_half_close_is_a_hang_up(phase: Phase) -> None:
+    """A viewer that closes its sending side has hung up and gets no response."""
+
     # A half-closed connection says just this, and nobody could tell a viewer that still reads from one that is gone.
     async def serve(provider: RawProvider, port: int) -> None:
         async with viewer(port) as (reader, writer):
@@ -113,7 +115,9 @@ def test_a_viewer_that_will_send_no_more_has_hung_up_and_is_answered_no_more(pha
     assert len(through(serve, _hang).seen) == 1
 
 
-def test_of_pipelined_calls_none_is_made_after_their_viewer_hung_up() -> None:
+def test_pipelined_calls_stop_at_a_hang_up() -> None:
+    """No pipelined call is made after the viewer hung up."""
+
     async def serve(provider: RawProvider, port: int) -> None:
         async with viewer(port) as (_, writer):
             writer.write((START + b"abcde") * 5)
@@ -124,9 +128,10 @@ def test_of_pipelined_calls_none_is_made_after_their_viewer_hung_up() -> None:
     assert [one.target for one in through(serve, _hang).seen] == ["/hung-up", "/next"]
 
 
-def test_that_a_viewer_went_away_is_not_said_to_be_the_origin_s_fault(
+def test_hang_up_is_not_logged_as_an_origin_error(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A viewer that disconnects is not logged as the origin's error."""
     monkeypatch.setattr(origin_client, "_KEEPALIVE", 0.1)
     streams: list[asyncio.StreamWriter] = []
 
@@ -225,7 +230,8 @@ async def _outcome(port: int, sent: bytes) -> str:
     return " ".join(code((lines, body))) if body else lines[0].split(" ")[1]
 
 
-def test_an_answer_before_the_body_was_sent_is_passed_on_and_the_rest_of_the_body_goes_nowhere() -> None:
+def test_early_response_is_passed_on() -> None:
+    """A response before the end of the body is passed on, and the rest of the body is dropped."""
     got: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -245,7 +251,9 @@ def test_an_answer_before_the_body_was_sent_is_passed_on_and_the_rest_of_the_bod
 
 
 @pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: edge\r\n"], ids=["not-a-byte", "half-a-head"])
-def test_a_viewer_that_sends_no_whole_head_is_hung_up_on_after_75_seconds(first: bytes) -> None:
+def test_incomplete_head_times_out(first: bytes) -> None:
+    """A connection without a complete head is closed after 75 seconds."""
+
     async def run() -> float:
         async with before_raw(_never, within=3_000) as port, viewer(port) as (reader, writer):
             begun = asyncio.get_running_loop().time()
@@ -273,7 +281,8 @@ async def _drip(writer: asyncio.StreamWriter, first: bytes) -> None:
         writer.write(b"x")
 
 
-def test_a_viewer_that_pipelines_without_end_is_held_back() -> None:
+def test_endless_pipelining_is_bounded() -> None:
+    """A viewer that pipelines endlessly is not read without limit."""
     sent = 0
 
     # Nothing more is read of it meanwhile, so that its end is noticed only when its answer is written or given up.

@@ -43,7 +43,9 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
         yield made
 
 
-def test_each_call_has_its_own_key_over_connections_that_all_of_them_share(parts: Parts) -> None:
+def test_shared_connections_keep_keys_apart(parts: Parts) -> None:
+    """Each call has its own key over shared connections."""
+
     # SECURITY: a connection to a provider is kept, and the next call on it may be another caller's with another key.
     async def run() -> RawProvider:
         async with asyncio.timeout(60), raw_provider(ok) as provider:
@@ -86,7 +88,9 @@ def _function(parts: Parts) -> Callable[[dict[str, object], object], dict[str, o
     return edge.make_handler(lambda: edge.Ports(own, lambda: NOW))
 
 
-def test_a_call_of_one_key_is_not_answered_with_what_another_one_left_on_the_connection() -> None:
+def test_leftover_response_is_not_reused() -> None:
+    """A call never gets what an earlier call left on the connection."""
+
     async def two_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK + head("HTTP/1.1 200 OK", "Content-Length: 6") + b"stolen")

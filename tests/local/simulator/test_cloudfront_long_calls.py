@@ -66,7 +66,8 @@ async def nothing_is_left(door: DoorProcess, provider: RawProvider, files: int) 
 @PROC
 @pytest.mark.slow
 @pytest.mark.usefixtures("many_files")
-def test_a_thousand_streams_at_once_hold_little_and_leave_nothing(parts: Parts) -> None:
+def test_thousand_streams_use_little_memory(parts: Parts) -> None:
+    """A thousand concurrent streams use little memory and leave nothing behind."""
     streams, events = 1_000, 5
 
     async def run() -> int:
@@ -110,7 +111,8 @@ def test_a_thousand_streams_at_once_hold_little_and_leave_nothing(parts: Parts) 
 @PROC
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["up", "down"])
-def test_a_hundred_megabytes_pass_whole_and_are_not_held(parts: Parts, way: str) -> None:
+def test_large_bodies_are_not_buffered(parts: Parts, way: str) -> None:
+    """A hundred megabytes pass completely and are not buffered."""
     pieces = 1_600
     length = pieces * len(CHUNK)
     whole = hashlib.sha256(CHUNK * pieces).hexdigest()
@@ -155,7 +157,8 @@ def test_a_hundred_megabytes_pass_whole_and_are_not_held(parts: Parts, way: str)
 
 @PROC
 @pytest.mark.slow
-def test_slow_readers_are_sent_what_they_take_and_no_more_is_held(parts: Parts) -> None:
+def test_slow_readers_are_not_buffered_for(parts: Parts) -> None:
+    """Little is buffered for viewers that read slowly."""
     readers, pieces = 50, 400
 
     async def run() -> tuple[int, int]:
@@ -194,7 +197,8 @@ def test_slow_readers_are_sent_what_they_take_and_no_more_is_held(parts: Parts) 
 
 
 @PROC
-def test_viewers_that_hang_up_together_leave_no_connection_and_no_call_upstream(parts: Parts) -> None:
+def test_mass_hang_up_leaves_nothing(parts: Parts) -> None:
+    """Viewers that hang up together leave no connection and no upstream call."""
     calls = 100
 
     async def run() -> None:
@@ -223,7 +227,8 @@ def test_viewers_that_hang_up_together_leave_no_connection_and_no_call_upstream(
 
 
 @PROC
-def test_a_provider_that_dies_in_mid_stream_leaves_nothing_and_is_not_called_again(parts: Parts) -> None:
+def test_dying_provider_is_not_retried(parts: Parts) -> None:
+    """A provider that dies in mid-stream is not called again, and nothing is left."""
     calls = 50
 
     async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bool:
@@ -261,7 +266,9 @@ def test_a_provider_that_dies_in_mid_stream_leaves_nothing_and_is_not_called_aga
 
 
 @pytest.mark.slow
-def test_a_stream_of_ten_minutes_with_pauses_of_a_minute_passes() -> None:
+def test_slow_stream_passes() -> None:
+    """A stream of ten minutes with pauses of a minute passes."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(STREAM)
@@ -283,7 +290,9 @@ def test_a_stream_of_ten_minutes_with_pauses_of_a_minute_passes() -> None:
 
 
 @pytest.mark.parametrize("first", ["the head", "an event"])
-def test_a_provider_that_falls_silent_in_mid_stream_is_given_up_after_two_minutes(first: str) -> None:
+def test_silent_stream_times_out(first: str) -> None:
+    """A provider that is silent in mid-stream for two minutes times out."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(STREAM + (chunk(b"data: 0\n\n") if first == "an event" else b""))
@@ -305,7 +314,9 @@ def test_a_provider_that_falls_silent_in_mid_stream_is_given_up_after_two_minute
     assert seconds > 110
 
 
-def test_a_provider_that_thinks_for_two_minutes_is_waited_for_and_not_longer() -> None:
+def test_slow_first_byte_times_out() -> None:
+    """The first byte of a response may take up to two minutes."""
+
     async def run(thinks: float) -> tuple[list[str], bytes]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
@@ -319,7 +330,9 @@ def test_a_provider_that_thinks_for_two_minutes_is_waited_for_and_not_longer() -
     assert code(hurried.run(run(300))) == ("504", "origin_timeout")
 
 
-def test_a_kept_alive_connection_without_a_call_is_closed_after_its_time() -> None:
+def test_idle_connection_is_closed() -> None:
+    """An idle kept-alive connection is closed after its time-out."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK)

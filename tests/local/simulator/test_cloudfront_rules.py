@@ -56,7 +56,8 @@ def custom_headers(**values: str) -> Change:
 
 @pytest.mark.parametrize("member", ["port", "protocol", "domainName", "path", "readTimeout", "keepaliveTimeout"])
 @pytest.mark.parametrize("value", [None, True, 5.0, "5", []])
-def test_an_origin_with_a_member_of_the_wrong_type_is_refused(member: str, value: object) -> None:
+def test_origin_member_types(member: str, value: object) -> None:
+    """An origin with a member of the wrong type is refused."""
     assert refused(custom(**{member: value})) == f"origin.custom.{member}"
 
 
@@ -135,7 +136,8 @@ def test_a_host_header_that_names_another_is_refused(hosts: list[str]) -> None:
     "name",
     READ_ONLY.split(),
 )
-def test_a_read_only_header_is_neither_added_changed_repeated_nor_removed(name: str) -> None:
+def test_read_only_headers_are_protected(name: str) -> None:
+    """A read-only header must not be added, changed, repeated or removed."""
     before = {name: [{"key": name, "value": "as sent"}]}
     event = golden("documented_with_body")
     del asked(event)["headers"]["via"]
@@ -151,7 +153,8 @@ def test_a_read_only_header_is_neither_added_changed_repeated_nor_removed(name: 
     "name",
     DISALLOWED.split(),
 )
-def test_a_disallowed_header_is_added_to_neither_requests_nor_responses(name: str) -> None:
+def test_disallowed_headers_are_refused(name: str) -> None:
+    """A disallowed header must not be added to requests or responses."""
     added = {name: [{"key": name, "value": "a"}]}
     assert _refused_as_fixed(golden("documented_with_body"), lambda headers: headers.update(added))
     with pytest.raises(MalformedResultError, match=r"^headers: a read-only or disallowed one$"):
@@ -166,7 +169,8 @@ def _refused_as_fixed(event: Event, change: Change) -> bool:
     return str(fault.value) == "headers: a read-only or disallowed one"
 
 
-def test_headers_that_are_too_large_together_are_refused() -> None:
+def test_total_header_size_is_limited() -> None:
+    """Headers that are too large together are refused."""
     assert isinstance(after(header("x", "a" * 20_000)), OriginRequest)
     assert refused(header("x", "a" * 21_504)) == "headers: too large together"
     assert refused(header("x", *(["é" * 1_000] * 11))) == "headers: too large together"
@@ -194,7 +198,8 @@ def test_custom_headers_past_their_limits_are_refused(member: str, change: Chang
     assert refused(change) == member
 
 
-def test_a_generated_response_of_a_megabyte_is_let_through_and_a_byte_more_is_refused() -> None:
+def test_generated_response_size_limit() -> None:
+    """A generated response may have 1 MB, and not a byte more."""
     headers = {"x-a": [{"key": "X-A", "value": "é"}]}
     size = 1_048_576 - len("X-A: é\r\n".encode())
     result = parse_result({"status": "200", "headers": headers, "body": "a" * size}, "GET", {})
@@ -203,9 +208,10 @@ def test_a_generated_response_of_a_megabyte_is_let_through_and_a_byte_more_is_re
         parse_result({"status": "200", "headers": headers, "body": "a" * (size + 1)}, "GET", {})
 
 
-def test_what_a_function_may_not_do_is_a_502_for_the_viewer_and_reaches_no_origin(
+def test_malformed_result_is_a_502(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A malformed result is a 502, and reaches no origin."""
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -32,7 +32,8 @@ def test_pipelined_calls_are_answered_in_their_order() -> None:
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: {}", "Transfer-Encoding: chunked"])
-def test_the_body_of_a_refused_call_is_never_taken_for_the_next_call(framing: str) -> None:
+def test_refused_body_is_not_the_next_call(framing: str) -> None:
+    """The body of a refused call is never read as the next call."""
     # SECURITY: whoever shares a connection with others (a proxy does) could else have them send calls of his choice.
     hidden = head("GET /hidden HTTP/1.1", "Host: edge")
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(hidden), hidden) if "chunked" in framing else hidden
@@ -69,7 +70,8 @@ def test_trailers_of_a_call_go_no_further() -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("is_refused", [True, False])
-def test_a_trailer_of_one_call_is_no_header_of_the_next(together: bool, is_refused: bool) -> None:  # noqa: FBT001  drawn by pytest
+def test_trailers_do_not_leak_into_the_next_call(together: bool, is_refused: bool) -> None:  # noqa: FBT001  drawn by pytest
+    """A trailer of one call does not become a header of the next."""
     # SECURITY: behind a proxy the next call on a connection may be another caller's, and the trailer his token.
     first = head("POST /a HTTP/1.1", "Host: edge", "Transfer-Encoding: chunked")
     first += b"3\r\nabc\r\n0\r\nX-Api-Key: of-another\r\n\r\n"
@@ -98,7 +100,9 @@ def test_a_trailer_of_one_call_is_no_header_of_the_next(together: bool, is_refus
     assert [one["uri"] for one in asked] == ["/a"]
 
 
-def test_trailers_of_an_answer_end_it_and_go_no_further() -> None:
+def test_response_trailers_are_dropped() -> None:
+    """A response's trailers are dropped."""
+
     async def answer(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
         start = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Trailer: X-Trailer")
         writer.write(start + b"2\r\nok\r\n0\r\nX-Trailer: 1\r\n\r\n")
@@ -118,7 +122,9 @@ def test_trailers_of_an_answer_end_it_and_go_no_further() -> None:
 
 
 @pytest.mark.parametrize("upgrades", [("websocket",), ("WebSocket, h2c",), ("h2c", "websocket")])
-def test_a_websocket_is_refused_in_words_and_reaches_no_provider(upgrades: tuple[str, ...]) -> None:
+def test_websocket_is_refused(upgrades: tuple[str, ...]) -> None:
+    """A WebSocket handshake is refused with a reason, and does not reach the provider."""
+
     async def serve(_provider: RawProvider, port: int) -> None:
         lines = (*(f"Upgrade: {one}" for one in upgrades), "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
         answer = await talk(port, head("GET /v1/realtime HTTP/1.1", "Host: edge", "Connection: Upgrade, close", *lines))
@@ -128,7 +134,9 @@ def test_a_websocket_is_refused_in_words_and_reaches_no_provider(upgrades: tuple
     assert through(serve).seen == []
 
 
-def test_what_follows_a_refused_upgrade_is_another_call() -> None:
+def test_call_after_a_refused_upgrade() -> None:
+    """What follows a refused upgrade is another call."""
+
     async def serve(_provider: RawProvider, port: int) -> None:
         upgrade = head("GET /first HTTP/1.1", "Host: edge", "Connection: Upgrade", "Upgrade: websocket")
         after = head("GET /second HTTP/1.1", "Host: edge", "Connection: close")
@@ -141,7 +149,9 @@ def test_what_follows_a_refused_upgrade_is_another_call() -> None:
     assert [one.target for one in through(serve).seen] == ["/second"]
 
 
-def test_another_upgrade_is_not_passed_on_and_the_call_is_answered_without_it() -> None:
+def test_other_upgrades_are_ignored() -> None:
+    """Another upgrade is not passed on, and the call is served without it."""
+
     async def serve(_provider: RawProvider, port: int) -> None:
         lines = ("Connection: Upgrade, HTTP2-Settings, close", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
         assert (await talk(port, head("GET / HTTP/1.1", "Host: edge", *lines)))[1] == b"ok"
@@ -150,7 +160,9 @@ def test_another_upgrade_is_not_passed_on_and_the_call_is_answered_without_it() 
     assert not {"upgrade", "http2-settings", "connection"} & seen.headers.keys()
 
 
-def test_a_viewer_that_expects_to_be_invited_and_does_not_wait_is_served_once() -> None:
+def test_body_sent_without_waiting_for_continue() -> None:
+    """A viewer that does not wait for 100 Continue is served once."""
+
     async def serve(_provider: RawProvider, port: int) -> None:
         start = head("POST / HTTP/1.1", "Host: edge", "Connection: close", "Expect: 100-continue", "Content-Length: 3")
         lines, body = await talk(port, start + b"abc")
@@ -161,7 +173,9 @@ def test_a_viewer_that_expects_to_be_invited_and_does_not_wait_is_served_once() 
     assert (seen.size, "expect" in seen.headers) == (3, False)
 
 
-def test_a_viewer_that_waits_to_be_invited_and_is_refused_for_its_head_is_not_invited() -> None:
+def test_refused_head_gets_no_continue() -> None:
+    """A request that is refused for its head gets no 100 Continue."""
+
     async def serve(_provider: RawProvider, port: int) -> None:
         lines = ("Content-Length: 3", "Expect: 100-continue", "X: " + "a" * 20_000)
         async with viewer(port) as (reader, writer):
@@ -173,7 +187,9 @@ def test_a_viewer_that_waits_to_be_invited_and_is_refused_for_its_head_is_not_in
     assert through(serve).seen == []
 
 
-def test_of_two_expectations_one_that_is_unknown_is_refused() -> None:
+def test_unknown_expectation_is_refused() -> None:
+    """Two expectations are refused if one is unknown."""
+
     async def serve(_provider: RawProvider, port: int) -> None:
         lines = ("Connection: close", "Content-Length: 2", "Expect: 100-continue", "Expect: coffee")
         sent = head("POST / HTTP/1.1", "Host: edge", *lines)
@@ -183,7 +199,9 @@ def test_of_two_expectations_one_that_is_unknown_is_refused() -> None:
 
 
 @pytest.mark.parametrize("lines", [(), ("Connection: keep-alive",)])
-def test_a_viewer_of_http_1_0_gets_a_stream_that_the_connections_end_ends(lines: tuple[str, ...]) -> None:
+def test_http_1_0_stream_ends_with_the_connection(lines: tuple[str, ...]) -> None:
+    """An HTTP/1.0 viewer gets a stream that ends with the connection."""
+
     async def stream(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
         writer.write(head("HTTP/1.1 200 OK", "Content-Type: text/event-stream", "Transfer-Encoding: chunked"))
         for _ in range(2):
@@ -201,7 +219,9 @@ def test_a_viewer_of_http_1_0_gets_a_stream_that_the_connections_end_ends(lines:
 
 
 @pytest.mark.parametrize(("line", "stays"), [("Connection: keep-alive", True), ("X: a", False)])
-def test_a_connection_of_http_1_0_stays_only_if_its_viewer_asks_for_it(line: str, stays: bool) -> None:  # noqa: FBT001  a table's column
+def test_http_1_0_keep_alive_on_request(line: str, stays: bool) -> None:  # noqa: FBT001  a table's column
+    """An HTTP/1.0 connection is kept only if the viewer asks for it."""
+
     async def serve(_provider: RawProvider, port: int) -> None:
         async with viewer(port) as (reader, writer):
             for _ in range(2 if stays else 1):
@@ -226,7 +246,9 @@ def test_another_version_is_refused_in_http_1(version: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
-def test_a_viewer_that_begins_with_http_2_or_tls_is_told_so_in_http_1(sent: bytes) -> None:
+def test_http_2_and_tls_get_an_http_1_error(sent: bytes) -> None:
+    """A viewer that starts with HTTP/2 or TLS gets an error in HTTP/1."""
+
     async def serve(_provider: RawProvider, port: int) -> None:
         assert code(await talk(port, sent)) == ("400", "malformed_request")
 

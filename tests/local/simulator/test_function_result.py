@@ -118,7 +118,8 @@ def header(entry: object) -> Change:
         ("headers.host", lambda r: r["headers"]["host"].append({"value": "b"})),
     ],
 )
-def test_a_malformed_request_is_refused_naming_the_member_only(member: str, change: Change) -> None:
+def test_malformed_request_result(member: str, change: Change) -> None:
+    """A malformed request is refused; the error names only the member."""
     with pytest.raises(MalformedResultError) as refused:
         parse(change)
     assert str(refused.value) == member
@@ -135,13 +136,15 @@ def test_a_malformed_request_is_refused_naming_the_member_only(member: str, chan
         lambda r: r["headers"].update({"connection": [{"value": "x"}]}),
     ],
 )
-def test_a_change_of_a_fixed_header_is_refused_as_at_cloudfront(change: Change) -> None:
+def test_protected_headers_cannot_change(change: Change) -> None:
+    """Changing a protected header is refused, as at CloudFront."""
     with pytest.raises(MalformedResultError) as refused:
         parse(change)
     assert str(refused.value) == "headers: a read-only or disallowed one"
 
 
-def test_a_disallowed_header_of_the_viewer_may_be_taken_away_but_not_changed() -> None:
+def test_viewers_disallowed_header_may_be_removed() -> None:
+    """A viewer's disallowed header may be removed but not changed."""
     fixed = protected_headers(SENT["headers"]) | {"x-amzn-requestid": ["the viewer's"]}
     assert isinstance(parse_result(SENT, "POST", fixed), OriginRequest)
     changed = copy.deepcopy(SENT)
@@ -150,7 +153,8 @@ def test_a_disallowed_header_of_the_viewer_may_be_taken_away_but_not_changed() -
         parse_result(changed, "POST", fixed)
 
 
-def test_a_generated_response_gets_the_length_of_its_decoded_body() -> None:
+def test_generated_response_length() -> None:
+    """A generated response has the length of its decoded body."""
     headers = {"content-type": [{"key": "Content-Type", "value": "text/plain"}], "content-length": [{"value": "999"}]}
     result = {"status": "403", "statusDescription": "No", "headers": headers, "body": "aGk=", "bodyEncoding": "base64"}
     assert parse_result(result, "GET", {}) == GeneratedResponse(
@@ -176,7 +180,8 @@ def test_a_generated_response_gets_the_length_of_its_decoded_body() -> None:
         ("body: larger than 1 MB", {"status": "200", "body": "a" * 1_048_577}),
     ],
 )
-def test_a_malformed_response_is_refused_naming_the_member_only(member: str, result: object) -> None:
+def test_malformed_response_result(member: str, result: object) -> None:
+    """A malformed response is refused; the error names only the member."""
     with pytest.raises(MalformedResultError) as refused:
         parse_result(result, "GET", {})
     assert str(refused.value) == member

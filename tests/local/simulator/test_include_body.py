@@ -68,7 +68,8 @@ async def through(request: bytes) -> tuple[dict[str, Any] | None, bytes, str]:
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("size", [1, 70_000, INCLUDED_BYTES - 1, INCLUDED_BYTES])
-def test_a_body_of_up_to_one_mebibyte_is_shown_whole_and_goes_on_byte_for_byte(size: int, framing: str) -> None:
+def test_small_body_is_included(size: int, framing: str) -> None:
+    """A body of up to 1 MiB is included completely and passed on unchanged."""
     shown, got, status = asyncio.run(through(sent(LARGE[:size], framing)))
     assert status == "200"
     assert got == LARGE[:size]
@@ -78,7 +79,8 @@ def test_a_body_of_up_to_one_mebibyte_is_shown_whole_and_goes_on_byte_for_byte(s
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("size", [INCLUDED_BYTES + 1, 3 * INCLUDED_BYTES])
-def test_of_a_larger_body_the_first_mebibyte_is_shown_and_all_of_it_goes_on(size: int, framing: str) -> None:
+def test_large_body_is_included_in_part(size: int, framing: str) -> None:
+    """The first MiB of a larger body is included, and all of it is passed on."""
     shown, got, status = asyncio.run(through(sent(LARGE[:size], framing)))
     assert status == "200"
     assert got == LARGE[:size]
@@ -87,7 +89,8 @@ def test_of_a_larger_body_the_first_mebibyte_is_shown_and_all_of_it_goes_on(size
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_a_method_that_has_bodies_is_shown_with_an_empty_one_if_there_is_none(method: str) -> None:
+def test_missing_body_is_included_as_empty(method: str) -> None:
+    """For a method with bodies, a missing body is included as an empty one."""
     shown, _, status = asyncio.run(through(ask(f"{method} /")))
     assert status == "200"
     assert shown == {"action": "read-only", "data": "", "encoding": "base64", "inputTruncated": False}
@@ -98,7 +101,9 @@ def test_another_method_is_shown_without_a_body(method: str) -> None:
     assert asyncio.run(through(ask(f"{method} /")))[0] is None
 
 
-def test_the_origin_has_the_first_mebibyte_before_the_rest_was_sent() -> None:
+def test_origin_gets_the_first_mebibyte_early() -> None:
+    """The origin has the first MiB before the rest is sent."""
+
     async def run() -> bytes:
         async with staged() as stage, viewer(stage.port) as (reader, writer):
             writer.write(ask("POST /", f"Content-Length: {2 * INCLUDED_BYTES}") + LARGE[: INCLUDED_BYTES + 1])
@@ -110,7 +115,9 @@ def test_the_origin_has_the_first_mebibyte_before_the_rest_was_sent() -> None:
     assert asyncio.run(run()) == LARGE[: 2 * INCLUDED_BYTES]
 
 
-def test_whether_there_is_more_than_one_mebibyte_is_waited_for() -> None:
+def test_truncation_is_known_first() -> None:
+    """The function is invoked once it is known whether the body exceeds 1 MiB."""
+
     async def run() -> bool:
         async with staged() as stage, viewer(stage.port) as (reader, writer):
             writer.write(ask("POST /", f"Content-Length: {INCLUDED_BYTES + 1}") + LARGE[:INCLUDED_BYTES])
@@ -125,7 +132,9 @@ def test_whether_there_is_more_than_one_mebibyte_is_waited_for() -> None:
     assert asyncio.run(run())
 
 
-def test_a_viewer_that_waits_for_100_continue_is_told_once_before_the_function_decides() -> None:
+def test_continue_is_sent_once() -> None:
+    """100 Continue is sent once, before the function is invoked."""
+
     async def run(size: int) -> bytes:
         async with staged() as stage, viewer(stage.port) as (reader, writer):
             writer.write(ask("POST /", "Expect: 100-continue", f"Content-Length: {size}"))
@@ -163,9 +172,8 @@ def test_what_goes_to_the_broker_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["IDLE_TIMEOUT", "TOTAL_TIMEOUT"])
-def test_a_body_that_does_not_come_in_time_is_answered_408_and_nothing_is_decided(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_slow_body_is_a_408(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A body that is not received in time is a 408, without invoking the function."""
     monkeypatch.setattr(body_exposure, name, 0.05)
 
     async def run() -> tuple[tuple[str, str], list[dict[str, Any] | None]]:
@@ -182,7 +190,9 @@ def test_a_body_that_does_not_come_in_time_is_answered_408_and_nothing_is_decide
     assert asyncio.run(run()) == (("408", "body_timeout"), [])
 
 
-def test_a_body_that_is_no_http_is_answered_400_and_nothing_is_decided() -> None:
+def test_malformed_body_is_a_400() -> None:
+    """A malformed body is a 400, without invoking the function."""
+
     async def run() -> tuple[tuple[str, str], list[dict[str, Any] | None]]:
         async with staged() as stage:
             answer = await talk(stage.port, ask("POST /", "Transfer-Encoding: chunked") + b"2\r\nab\r\nxx\r\n")
@@ -191,7 +201,9 @@ def test_a_body_that_is_no_http_is_answered_400_and_nothing_is_decided() -> None
     assert asyncio.run(run()) == (("400", "malformed_request"), [])
 
 
-def test_a_viewer_that_hangs_up_before_its_body_is_there_gets_nothing_decided() -> None:
+def test_hang_up_before_the_body() -> None:
+    """A viewer that hangs up before its body was received does not invoke the function."""
+
     async def run() -> list[dict[str, Any] | None]:
         async with staged() as stage:
             async with viewer(stage.port) as (_, writer):
@@ -203,7 +215,9 @@ def test_a_viewer_that_hangs_up_before_its_body_is_there_gets_nothing_decided() 
     assert asyncio.run(run()) == []
 
 
-def test_two_requests_on_one_connection_are_each_shown_with_their_own_body() -> None:
+def test_each_request_has_its_own_body() -> None:
+    """Two requests on one connection each have their own body."""
+
     async def run() -> list[dict[str, Any] | None]:
         async with staged() as stage:
             first = head("POST / HTTP/1.1", "Host: edge", "Content-Length: 2") + b"ab"
@@ -216,9 +230,9 @@ def test_two_requests_on_one_connection_are_each_shown_with_their_own_body() -> 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("size", [2, 100_000, INCLUDED_BYTES, INCLUDED_BYTES + 1, 3 * INCLUDED_BYTES])
-def test_a_body_that_came_while_the_call_before_it_was_served_is_shown_up_to_one_mebibyte(
-    size: int, framing: str
-) -> None:
+def test_early_body_is_included(size: int, framing: str) -> None:
+    """A body that arrived during the previous call is included up to 1 MiB."""
+
     async def run() -> tuple[dict[str, Any] | None, bytes]:
         async with staged() as stage, viewer(stage.port) as (reader, writer):
             first = (

@@ -27,7 +27,8 @@ def test_path_and_query_reach_the_origin_byte_for_byte(target: str) -> None:
     assert lines[0] == f"GET {target} HTTP/1.1"
 
 
-def test_the_origin_gets_no_header_that_neither_viewer_nor_cloudfront_sent() -> None:
+def test_no_headers_are_added() -> None:
+    """The origin gets no header that neither the viewer nor CloudFront sent."""
     lines = asyncio.run(raw_request(ask("POST /", "X-Twice: a", "x-Other: b", "X-Twice: c", "Content-Length: 0")))
     assert "X-Amz-Cf-Id" in lines.pop()
     assert lines == [
@@ -42,7 +43,8 @@ def test_the_origin_gets_no_header_that_neither_viewer_nor_cloudfront_sent() -> 
     ]
 
 
-def test_a_header_that_is_repeated_in_another_case_reaches_the_origin_each_time_in_the_first_one() -> None:
+def test_repeated_header_keeps_its_first_case() -> None:
+    """A header repeated in another case reaches the origin each time, as first spelled."""
     sent = ask("POST /", "X-Twice: a", "x-twice: b", "X-TWICE: c", "content-length: 0", "accept: a", "Accept: b")
     lines = asyncio.run(raw_request(sent))
     assert lines[2:7] == ["X-Twice: a", "X-Twice: b", "X-Twice: c", "content-length: 0", "accept: a"]
@@ -61,7 +63,9 @@ def test_an_unreachable_origin_is_answered_502() -> None:
     assert code(asyncio.run(run())) == ("502", "origin_unreachable")
 
 
-def test_a_silent_origin_is_answered_504_after_its_read_timeout() -> None:
+def test_silent_origin_is_a_504() -> None:
+    """A silent origin is a 504 after its read time-out."""
+
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.read(-1)  # until the door gives up and closes
 
@@ -73,7 +77,8 @@ def test_a_silent_origin_is_answered_504_after_its_read_timeout() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
-def test_a_request_is_never_sent_twice_over_a_stale_connection(method: str) -> None:
+def test_request_is_not_retried(method: str) -> None:
+    """A request is never sent twice because of a stale connection."""
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,7 +95,9 @@ def test_a_request_is_never_sent_twice_over_a_stale_connection(method: str) -> N
     assert [line.split(b" ")[1] for line in heads] == [b"/first", b"/second"]
 
 
-def test_an_upload_that_breaks_off_does_not_reach_the_origin_as_a_whole_one() -> None:
+def test_broken_upload_is_not_completed() -> None:
+    """An upload that breaks off does not reach the origin as a complete one."""
+
     async def run() -> bytes:
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -109,7 +116,9 @@ def test_an_upload_that_breaks_off_does_not_reach_the_origin_as_a_whole_one() ->
     assert not asyncio.run(run()).endswith(b"0\r\n\r\n")
 
 
-def test_an_upload_is_read_only_as_fast_as_the_origin_takes_it() -> None:
+def test_upload_has_back_pressure() -> None:
+    """An upload is read only as fast as the origin accepts it."""
+
     async def run() -> tuple[int, int]:
         go = asyncio.Event()
 
@@ -144,7 +153,8 @@ def test_an_upload_is_read_only_as_fast_as_the_origin_takes_it() -> None:
     assert peak < 6_000_000
 
 
-def test_a_body_keeps_its_length_or_its_chunks_and_its_coding() -> None:
+def test_body_keeps_its_framing() -> None:
+    """A body keeps its length or its chunks, and its content coding."""
     seen: list[tuple[str | None, str | None, bytes]] = []
 
     async def serve(request: web.BaseRequest) -> web.StreamResponse:

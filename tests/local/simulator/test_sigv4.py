@@ -158,12 +158,14 @@ def test_whatever_is_percent_encoded_verifies(segments: list[str], pairs: list[t
     assert check(request) == USER
 
 
-def test_a_header_of_the_client_s_own_may_be_signed_repeated_and_spaced() -> None:
+def test_signed_custom_headers() -> None:
+    """A client's own header may be signed, repeated and have spaces."""
     request = sign(headers={"Content-Type": "application/json;  charset=utf-8", "If-Match": '"7"', "X-Note": " ä  b "})
     assert check(request) == USER
 
 
-def test_an_unsigned_header_that_is_not_amazon_s_may_change() -> None:
+def test_unsigned_header_may_change() -> None:
+    """An unsigned header that is not Amazon's may change."""
     assert check(with_header(sign(), "User-Agent", "another")) == USER
 
 
@@ -203,7 +205,8 @@ def test_a_changed_method_is_refused() -> None:
 
 
 @pytest.mark.parametrize("target", ["/admin/policy/", "/admin/polic%79", "/admin/policy?", "/admin/policy?dry_run"])
-def test_a_changed_target_is_refused_unless_it_means_the_same(target: str) -> None:
+def test_changed_target_is_refused(target: str) -> None:
+    """A changed target is refused unless it is equivalent."""
     if target.endswith("y?"):
         assert check(replace(sign(), target=target)) == USER
     else:
@@ -218,12 +221,14 @@ def test_a_changed_query_is_refused(query: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/admin//policy", "/admin/./policy", "/admin/keys/../policy", "//admin/policy"])
-def test_a_path_that_the_signature_does_not_tell_apart_is_refused(target: str) -> None:
+def test_path_outside_the_signature_is_refused(target: str) -> None:
+    """A path that the signature does not distinguish from another is refused."""
     refused(replace(sign(), target=target), "the path has empty or dot segments")
 
 
 @pytest.mark.parametrize("target", ["/admin/policy#x", "/admin/pölicy", "/a b", "", "http://x/admin", "*", "/a\n"])
-def test_a_target_that_is_not_printable_ascii_is_refused(target: str) -> None:
+def test_target_must_be_printable_ascii(target: str) -> None:
+    """A target that is not printable ASCII is refused."""
     refused(replace(sign(), target=target), "the path is not percent-encoded")
 
 
@@ -251,7 +256,8 @@ def test_a_changed_date_is_refused() -> None:
     refused(moved, MISMATCH if same_day else "x-amz-date is not on the day of the credential scope")
 
 
-def test_a_date_of_another_day_than_the_scope_s_is_refused() -> None:
+def test_date_must_match_the_scope() -> None:
+    """A date on another day than the credential scope's is refused."""
     request = sign()
     moved = with_header(request, "X-Amz-Date", "20200101T000000Z")
     refused(moved, "x-amz-date is not on the day of the credential scope")
@@ -272,7 +278,8 @@ def test_a_missing_date_is_refused() -> None:
     refused(with_header(sign(), "X-Amz-Date", None), "x-amz-date is missing")
 
 
-def test_a_date_header_instead_of_x_amz_date_is_refused() -> None:
+def test_date_header_is_not_enough() -> None:
+    """A Date header in place of x-amz-date is refused."""
     refused(sign(headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}), "x-amz-date is missing")
 
 
@@ -300,14 +307,16 @@ def test_a_signature_by_another_secret_is_refused() -> None:
     refused(sign(secret=ROLE_SECRET), MISMATCH)
 
 
-def test_another_caller_s_name_over_one_s_own_signature_is_refused() -> None:
+def test_another_callers_access_key_is_refused() -> None:
+    """Another caller's access key with one's own signature is refused."""
     request = sign(key="ASIAROLE", token=SESSION_TOKEN)
     renamed = with_header(request, "Authorization", header(request, "Authorization").replace("ASIAROLE", "AKIDUSER"))
     refused(renamed, "the session token does not belong to the access key")
 
 
 @pytest.mark.parametrize(("key", "token"), [("ASIAROLE", None), ("ASIAROLE", "other"), ("AKIDUSER", SESSION_TOKEN)])
-def test_a_session_token_that_is_not_the_key_s_is_refused(key: str, token: str | None) -> None:
+def test_wrong_session_token_is_refused(key: str, token: str | None) -> None:
+    """A session token that does not belong to the access key is refused."""
     refused(sign(key=key, token=token), "the session token does not belong to the access key")
 
 
@@ -334,7 +343,8 @@ def test_a_stated_hash_of_another_body_is_refused(stated: str) -> None:
     refused(sign(headers={"X-Amz-Content-SHA256": stated}), "x-amz-content-sha256 is not the hash of the body")
 
 
-def test_a_body_swapped_under_its_stated_hash_is_refused() -> None:
+def test_swapped_body_is_refused() -> None:
+    """A body that was swapped under its stated hash is refused."""
     request = sign(headers={"X-Amz-Content-SHA256": hashlib.sha256(BODY).hexdigest()})
     refused(replace(request, body=b"{}"), "x-amz-content-sha256 is not the hash of the body")
 
@@ -385,7 +395,8 @@ def test_a_garbage_authorization_is_refused(value: str) -> None:
     refused(with_header(sign(), "Authorization", value), "the Authorization header is not an AWS Signature Version 4")
 
 
-def test_a_signature_in_capitals_or_with_more_behind_it_is_refused() -> None:
+def test_signature_must_have_its_exact_form() -> None:
+    """A signature in capitals, or with more after it, is refused."""
     request = sign()
     for value in (header(request, "Authorization") + "0", header(request, "Authorization") + "\n"):
         refused(
@@ -393,7 +404,8 @@ def test_a_signature_in_capitals_or_with_more_behind_it_is_refused() -> None:
         )
 
 
-def test_every_changed_digit_of_the_signature_is_refused() -> None:
+def test_any_changed_digit_is_refused() -> None:
+    """A signature with any digit changed is refused."""
     request = sign()
     value = header(request, "Authorization")
     for at in range(len(value) - 64, len(value)):
@@ -406,7 +418,8 @@ def test_a_header_that_is_not_text_is_refused() -> None:
     refused(with_header(sign(), "X-Amz-\u212a", "x"), "a header is not text")
 
 
-def test_what_is_too_large_is_refused_before_it_is_hashed() -> None:
+def test_large_requests_are_refused_unhashed() -> None:
+    """A request that is too large is refused before it is hashed."""
     refused(replace(sign(), body=bytes(MAX_BODY_BYTES + 1)), "the body is too large")
     refused(with_header(sign(), "X-Note", "x" * MAX_HEAD_CHARACTERS), "the headers are too large")
 

@@ -20,7 +20,8 @@ async def relayed(answer: bytes, sent: bytes = b"") -> tuple[list[str], bytes]:
         return await talk(port, sent or ask("GET /"))
 
 
-def test_an_answers_headers_pass_in_order_with_repetitions_and_nothing_added() -> None:
+def test_response_headers_pass_unchanged() -> None:
+    """A response's headers pass in order, with repeats and nothing added."""
     lines = (
         "Set-Cookie: a=1",
         "X-A: 1",
@@ -60,7 +61,8 @@ def test_answers_without_a_body_are_framed_as_such(request_line: str, answer: st
     assert got == ([f"HTTP/1.1 {answer}", "Date: x", *lines, "Connection: close"], b"")
 
 
-def test_a_viewer_of_http_1_0_gets_a_body_that_the_connections_end_ends() -> None:
+def test_http_1_0_body_ends_with_the_connection() -> None:
+    """An HTTP/1.0 viewer gets a body that ends with the connection."""
     answer = head("HTTP/1.1 200 OK", "Date: x", "Transfer-Encoding: chunked") + b"2\r\nhi\r\n0\r\n\r\n"
     got = asyncio.run(relayed(answer, b"GET / HTTP/1.0\r\n\r\n"))
     assert got == (["HTTP/1.0 200 OK", "Date: x", "Connection: close"], b"hi")
@@ -71,7 +73,8 @@ def test_a_redirect_is_the_viewers_business() -> None:
     assert "Location: http://127.0.0.1:9/" in asyncio.run(relayed(answer))[0]
 
 
-def test_an_origin_that_switches_protocols_unasked_is_answered_502() -> None:
+def test_unrequested_upgrade_is_a_502() -> None:
+    """An origin that switches protocols without a request is a 502."""
     answer = head("HTTP/1.1 101 Switching Protocols", "Connection: upgrade", "Upgrade: websocket")
     assert code(asyncio.run(relayed(answer))) == ("502", "origin_unreachable")
 
@@ -82,7 +85,9 @@ async def read_chunk(reader: asyncio.StreamReader) -> bytes:
     return (await reader.readexactly(size + 2))[:-2]
 
 
-def test_each_event_of_a_stream_arrives_before_the_next_is_sent() -> None:
+def test_events_arrive_at_once() -> None:
+    """Each event of a stream arrives before the next is sent."""
+
     async def run() -> list[bytes]:
         go = asyncio.Event()
 
@@ -142,7 +147,9 @@ def test_a_viewer_that_hangs_up_ends_the_call_upstream(when: str) -> None:
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-def test_an_origin_that_dies_in_mid_stream_breaks_the_viewers_connection(framing: str, version: str) -> None:
+def test_broken_origin_breaks_the_connection(framing: str, version: str) -> None:
+    """An origin that dies in mid-stream breaks the viewer's connection."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(head("HTTP/1.1 200 OK", framing) + (b"5\r\nhello\r\n" if "chunked" in framing else b"hello"))
