@@ -1,4 +1,4 @@
-"""Both doors and the edge as Lambda makes them, over moto, with what each of them asks of AWS noted."""
+"""Both doors and the edge as Lambda starts them, over moto, with each one's AWS requests recorded."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from chalicelib.aws import clients, config, target_items, wiring
 from chalicelib.aws.dynamodb import Tables
 from chalicelib.aws.signing import public_jwk
 from infra import signing_keys
-from tests import aws_story, moto_kms
+from tests import aws_scenario, moto_kms
 from tests.aws_requests import Asked, asked
-from tests.aws_story import Caller
+from tests.aws_scenario import Caller
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.tables_template import create_tables
 
@@ -73,7 +73,7 @@ class Installed:
         return Caller(lambda event: self.recorder.during(door, lambda: function(event, None)), identity)
 
     def administrator(self) -> Caller:
-        return self.caller("admin", {"userArn": aws_story.ADMINISTRATOR})
+        return self.caller("admin", {"userArn": aws_scenario.ADMINISTRATOR})
 
     def call(self, token: str) -> dict[str, Any]:
         """Call the edge, one that has just started."""
@@ -90,7 +90,7 @@ class Installed:
         baked.write_text(json.dumps(members))
         handle = edge.make_handler(lambda: edge.Ports(config.edge_on_aws(baked)))
         for _ in range(4):
-            answer: dict[str, Any] = self.recorder.during("edge", lambda: handle(aws_story.edge_event(token), None))
+            answer: dict[str, Any] = self.recorder.during("edge", lambda: handle(aws_scenario.edge_event(token), None))
             if answer.get("status") != "503":
                 break
         return answer
@@ -122,8 +122,8 @@ def installation(directory: Path, prefix: str) -> Iterator[Installed]:
             "KEYBROKER_SECRETS_KEY": "alias/aws/secretsmanager",
         }
         one = Installed(tables, public, admin, directory, recorder)
-        assert aws_story.put_in_force(one.administrator(), aws_story.policy()).status == 200
-        stored = one.administrator().ask("PUT", "/admin/keys/{name}", {"value": aws_story.KEY_VALUE}, name="openai")
+        assert aws_scenario.put_in_force(one.administrator(), aws_scenario.policy()).status == 200
+        stored = one.administrator().ask("PUT", "/admin/keys/{name}", {"value": aws_scenario.KEY_VALUE}, name="openai")
         assert stored.status == 200, stored.body
         yield one
         for name in (tables.control, tables.counters, tables.ledger):
@@ -132,6 +132,6 @@ def installation(directory: Path, prefix: str) -> Iterator[Installed]:
 
 def issued(installed: Installed) -> str:
     """Return a token of ours for a fresh identity token."""
-    answer = installed.caller("public").ask("POST", "/token", aws_story.wanted())
+    answer = installed.caller("public").ask("POST", "/token", aws_scenario.wanted())
     assert answer.status == 200, answer.body
     return str(answer.json["access_token"])

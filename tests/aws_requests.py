@@ -1,4 +1,4 @@
-"""What the product asks of AWS, as IAM sees it: each request as the actions it takes, on what, and with which conditions."""
+"""The product's AWS requests as IAM sees them: actions, resources and condition keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three roles: what each needs, and what none of them may do. Asked of the templates, and of an emulator."""
+"""The three roles: what each needs, and what none may do; checked against the templates and an emulator."""
 
 from __future__ import annotations
 

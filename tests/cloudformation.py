@@ -1,4 +1,4 @@
-"""CloudFormation templates as tests read them: functions in their long form, and what comes of them for given parameters."""
+"""Reads CloudFormation templates for tests: intrinsic functions in their long form, resolved for given parameters."""
 
 from __future__ import annotations
 

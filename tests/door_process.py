@@ -1,7 +1,7 @@
-"""A distribution with our function before a provider of the test's own, in a process whose memory can be measured.
+"""A simulated distribution with our edge function, in a separate process whose memory can be measured.
 
-`python -m tests.door_process DIRECTORY` serves over what `tests.parts` made there, says its port on stdout, and ends when
-its stdin does.
+`python -m tests.door_process DIRECTORY` serves with the state that `tests.parts` created there, prints its port, and exits
+when its stdin is closed.
 """
 
 from __future__ import annotations

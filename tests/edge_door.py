@@ -1,4 +1,4 @@
-"""A distribution before an origin of the test's own, over real sockets, and viewers that send exact bytes."""
+"""A simulated CloudFront distribution with a test's origin, over real sockets, and viewers that send exact bytes."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The edge function over real parts, called as CloudFront calls it."""
+"""The edge function over real adapters, called as CloudFront calls it."""
 
 from __future__ import annotations
 

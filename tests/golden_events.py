@@ -1,4 +1,4 @@
-"""Events as CloudFront's documentation shows them, and what CloudFront would do about a function's result for one."""
+"""Events from CloudFront's documentation, and what CloudFront would do with a function's result for one."""
 
 import json
 from pathlib import Path

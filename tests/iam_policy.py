@@ -1,4 +1,4 @@
-"""What an IAM policy allows: as much of IAM's rules as our own policies use. What it does not know it refuses to judge.
+"""Evaluates IAM policies, as far as ours need it. It fails for any element that it does not know.
 
 Rules: IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements: Condition operators". Stands in where an
 emulator judges no condition.

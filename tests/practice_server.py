@@ -1,4 +1,4 @@
-"""A practice application served on a loop in a thread of its own, for SDKs that block."""
+"""Runs a practice application on an event loop in a separate thread, for SDKs that block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A provider of the test's own, over bare sockets: it sees every byte, counts its connections, and may behave badly."""
+"""A provider over raw sockets, for tests: it sees every byte, counts its connections and can misbehave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A running Keybroker for tests: `python -m local serve` in a process of its own, and what a user does with it."""
+"""A running Keybroker for tests: `python -m local serve` in a separate process, and what its users do with it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from chalicelib.aws import cloudwatch
-from tests import aws_story
+from tests import aws_scenario
 from tests.aws_installed import Installed, installation, issued
 from tests.aws_requests import Asked
 from tests.aws_roles import DOORS
@@ -33,21 +33,21 @@ def _ask_for_tokens(one: Installed) -> None:
     ask = one.caller("public").ask
     token = issued(one)
     assert "status" not in one.call(token)
-    assert ask("POST", "/token", aws_story.wanted(aws_story.subject_token("stranger"))).status == 400
-    assert ask("POST", "/token", {**aws_story.wanted(), "grant": "app"}).status == 200
-    assert one.caller("public", aws_story.ROLE).ask("POST", "/token/iam", {"audience": "openai"}).status == 200
+    assert ask("POST", "/token", aws_scenario.wanted(aws_scenario.subject_token("stranger"))).status == 400
+    assert ask("POST", "/token", {**aws_scenario.wanted(), "grant": "app"}).status == 200
+    assert one.caller("public", aws_scenario.ROLE).ask("POST", "/token/iam", {"audience": "openai"}).status == 200
     for path in ("/.well-known/jwks.json", "/healthz"):
         assert ask("GET", path).status == 200
     assert ask("POST", "/revoke", {"token": token}).status == 200
     assert one.call(token)["status"] == "403"
-    small = ask("POST", "/token", aws_story.wanted(aws_story.subject_token("build-2"))).json["access_token"]
+    small = ask("POST", "/token", aws_scenario.wanted(aws_scenario.subject_token("build-2"))).json["access_token"]
     assert "429" in [one.call(small).get("status") for _ in range(5)]
 
 
 def _administer(one: Installed) -> None:
     administrator = one.administrator()
     tag = administrator.ask("GET", "/admin/policy").headers["etag"]
-    for text in (aws_story.policy().replace("  billing:", "  invoices:"), aws_story.policy()):
+    for text in (aws_scenario.policy().replace("  billing:", "  invoices:"), aws_scenario.policy()):
         answer = administrator.ask("PUT", "/admin/policy", {"text": text}, if_match=tag)
         assert answer.status == 200, answer.body
         tag = answer.headers["etag"]
@@ -60,12 +60,12 @@ def _administer(one: Installed) -> None:
     pin = "/admin/principals/{principal_id}/pin"
     bound = administrator.ask("POST", pin, {"unique_id": "AROAEXAMPLEEXAMPLEEX1"}, principal_id=ARN)
     assert bound.status == 200, bound.body
-    put = administrator.ask("PUT", "/admin/keys/{name}", {"value": aws_story.KEY_VALUE}, name="openai")
+    put = administrator.ask("PUT", "/admin/keys/{name}", {"value": aws_scenario.KEY_VALUE}, name="openai")
     assert put.status == 200, put.body
     for path in ("audit", "audit/check", "keys", "principals", "usage", "revocations"):
         assert administrator.ask("GET", f"/admin/{path}").status == 200, path
     assert administrator.ask("GET", "/admin/principals/{principal_id}", principal_id=ARN).status == 200
-    explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_story.subject_token()})
+    explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_scenario.subject_token()})
     assert explained.status == 200
 
 

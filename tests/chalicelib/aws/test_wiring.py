@@ -20,7 +20,7 @@ from chalicelib.exchange.exchange import Broker
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
 from infra import signing_keys
-from tests import aws_story
+from tests import aws_scenario
 from tests.aws_installed import Installed, installation, issued
 
 
@@ -31,15 +31,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
 
 
 def test_a_token_is_issued_and_the_edge_swaps_it_for_the_key(installed: Installed) -> None:
-    answer = installed.caller("public").ask("POST", "/token", aws_story.wanted())
+    answer = installed.caller("public").ask("POST", "/token", aws_scenario.wanted())
     assert (answer.status, answer.json["base_url"]) == (200, "https://keys.example.com/openai/v1")
     sent_on = installed.call(answer.json["access_token"])
-    assert sent_on["headers"]["authorization"][0]["value"] == f"Bearer {aws_story.KEY_VALUE}"
+    assert sent_on["headers"]["authorization"][0]["value"] == f"Bearer {aws_scenario.KEY_VALUE}"
     assert sent_on["origin"]["custom"]["domainName"] == "api.openai.com"
 
 
 def test_a_call_beyond_the_quota_is_refused(installed: Installed) -> None:
-    answer = installed.caller("public").ask("POST", "/token", aws_story.wanted(aws_story.subject_token("build-2")))
+    answer = installed.caller("public").ask(
+        "POST", "/token", aws_scenario.wanted(aws_scenario.subject_token("build-2"))
+    )
     results = [installed.call(answer.json["access_token"]).get("status", "") for _ in range(5)]
     assert results[:2] == ["", ""]
     assert "429" in results
@@ -48,7 +50,7 @@ def test_a_call_beyond_the_quota_is_refused(installed: Installed) -> None:
 def test_iam_callers_get_a_token(installed: Installed) -> None:
     """A caller that signs by IAM gets a token, and one that does not gets none."""
     sent = {"audience": "openai"}
-    signed = installed.caller("public", aws_story.ROLE).ask("POST", "/token/iam", sent)
+    signed = installed.caller("public", aws_scenario.ROLE).ask("POST", "/token/iam", sent)
     unsigned = installed.caller("public").ask("POST", "/token/iam", sent)
     assert (signed.status, unsigned.status) == (200, 403)
     assert "status" not in installed.call(signed.json["access_token"])
@@ -65,7 +67,7 @@ def test_a_revoked_token_is_refused(installed: Installed) -> None:
 
 def test_what_an_administrator_revokes_is_refused_in_the_next_call(installed: Installed) -> None:
     token = issued(installed)
-    sent = {"scope": "principal", "id": f"{aws_story.ISSUER}|sub:build-1", "reason": "left the company"}
+    sent = {"scope": "principal", "id": f"{aws_scenario.ISSUER}|sub:build-1", "reason": "left the company"}
     made = installed.administrator().ask("POST", "/admin/revocations", sent)
     assert made.status == 201, made.body
     assert installed.call(token)["status"] == "403"
@@ -100,7 +102,7 @@ def test_an_administrator_sees_what_was_done(installed: Installed) -> None:
     assert "token.issued" in {one["kind"] for one in audit.json["items"]}
     for path in ("/admin/keys", "/admin/principals", "/admin/usage", "/admin/revocations", "/admin/policy"):
         assert administrator.ask("GET", path).status == 200, path
-    explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_story.subject_token()})
+    explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_scenario.subject_token()})
     assert (explained.status, explained.json["verified"]) == (200, True)
 
 

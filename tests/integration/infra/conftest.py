@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import aws_story
+from tests import aws_scenario
 from tests.integration import ministack
 from tests.integration.infra import installation
 from tests.integration.infra.installation import Installation, Signer
@@ -35,8 +35,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
 def administrator(installed: Installation) -> Signer:
     """Somebody with the policy that is meant for administrators; a policy is in force, and a key is set."""
     signer = installed.role("ada", installed.outputs("admin")["Administrator"])
-    put = installed.ask("admin", "PUT /admin/policy", {"text": aws_story.policy()}, signer, if_match='"0"')
+    put = installed.ask("admin", "PUT /admin/policy", {"text": aws_scenario.policy()}, signer, if_match='"0"')
     assert put.status == 200, put.body
-    set_key = installed.ask("admin", "PUT /admin/keys/openai", {"value": aws_story.KEY_VALUE}, signer)
+    set_key = installed.ask("admin", "PUT /admin/keys/openai", {"value": aws_scenario.KEY_VALUE}, signer)
     assert set_key.status == 200, set_key.body
     return signer

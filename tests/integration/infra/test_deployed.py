@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests import aws_story
+from tests import aws_scenario
 from tests.integration.infra.installation import EDGE, HOME, PREFIX, Installation, Signer
 from tests.running import Answer
 
@@ -35,7 +35,7 @@ def stranger(installed: Installation) -> Signer:
 
 
 def by_token(installed: Installation, subject: str = "build-1") -> str:
-    answer = installed.ask("public", "POST /token", aws_story.wanted(aws_story.subject_token(subject)))
+    answer = installed.ask("public", "POST /token", aws_scenario.wanted(aws_scenario.subject_token(subject)))
     assert answer.status == 200, answer.body
     return str(answer.json["access_token"])
 
@@ -49,23 +49,23 @@ def status_of(result: dict[str, Any]) -> str:
 
 
 def test_an_identity_token_gets_a_token_and_the_edge_swaps_it_for_the_key(installed: Installation) -> None:
-    answer = installed.ask("public", "POST /token", aws_story.wanted())
+    answer = installed.ask("public", "POST /token", aws_scenario.wanted())
     assert (answer.status, answer.json["base_url"]) == (200, f"{installed.urls['edge']}/openai/v1")
-    (sent_on,) = installed.call(aws_story.edge_event(answer.json["access_token"]))
-    assert sent_on["headers"]["authorization"][0]["value"] == f"Bearer {aws_story.KEY_VALUE}"
+    (sent_on,) = installed.call(aws_scenario.edge_event(answer.json["access_token"]))
+    assert sent_on["headers"]["authorization"][0]["value"] == f"Bearer {aws_scenario.KEY_VALUE}"
     assert sent_on["origin"]["custom"]["domainName"] == "api.openai.com"
 
 
 def test_a_client_that_signs_gets_a_token_that_the_edge_admits(installed: Installation, billing: Signer) -> None:
     answer = installed.ask("public", "POST /token/iam", {"audience": "openai"}, billing)
     assert answer.status == 200, answer.body
-    (sent_on,) = installed.call(aws_story.edge_event(answer.json["access_token"]))
+    (sent_on,) = installed.call(aws_scenario.edge_event(answer.json["access_token"]))
     assert status_of(sent_on) == ""
 
 
 def test_calls_beyond_the_quota_are_refused_and_say_when_to_come_again(installed: Installation) -> None:
     token = by_token(installed, "build-2")
-    results = installed.call(*(aws_story.edge_event(token) for _ in range(6)))  # a minute may end in between, once
+    results = installed.call(*(aws_scenario.edge_event(token) for _ in range(6)))  # a minute may end in between, once
     assert [status_of(one) for one in results[:2]] == ["", ""]
     refused = [one for one in results if status_of(one)]
     assert {status_of(one) for one in refused} == {"429"}
@@ -101,21 +101,21 @@ def test_a_path_that_is_not_there_is_refused_before_any_function_runs(installed:
 
 def test_what_an_administrator_revokes_the_edge_refuses(installed: Installation, administrator: Signer) -> None:
     token = by_token(installed)
-    sent = {"scope": "principal", "id": f"{aws_story.ISSUER}|sub:build-1", "reason": "left the company"}
-    before = status_of(*installed.call(aws_story.edge_event(token)))
+    sent = {"scope": "principal", "id": f"{aws_scenario.ISSUER}|sub:build-1", "reason": "left the company"}
+    before = status_of(*installed.call(aws_scenario.edge_event(token)))
     made = installed.ask("admin", "POST /admin/revocations", sent, administrator)
-    after = status_of(*installed.call(aws_story.edge_event(token)))
+    after = status_of(*installed.call(aws_scenario.edge_event(token)))
     assert (before, made.status, after) == ("", 201, "403")
     restored = installed.ask("admin", f"DELETE /admin/revocations/{made.json['id']}", None, administrator)
     assert restored.status == 200, restored.body
-    old, new = installed.call(aws_story.edge_event(token), aws_story.edge_event(by_token(installed)))
+    old, new = installed.call(aws_scenario.edge_event(token), aws_scenario.edge_event(by_token(installed)))
     assert (status_of(old), status_of(new)) == ("401", "")
 
 
 def test_what_its_holder_takes_back_the_edge_refuses(installed: Installation) -> None:
     token = by_token(installed)
     assert installed.ask("public", "POST /revoke", {"token": token}).status == 200
-    assert status_of(*installed.call(aws_story.edge_event(token))) == "403"
+    assert status_of(*installed.call(aws_scenario.edge_event(token))) == "403"
 
 
 # administrators
@@ -138,7 +138,7 @@ def test_a_caller_of_tokens_administers_nothing(installed: Installation, billing
 
 def test_neither_door_has_the_other_s_routes(installed: Installation, administrator: Signer) -> None:
     assert installed.ask("public", "GET /admin/policy", None, administrator).status == 403
-    assert installed.ask("admin", "POST /token", aws_story.wanted(), administrator).status == 403
+    assert installed.ask("admin", "POST /token", aws_scenario.wanted(), administrator).status == 403
 
 
 def test_an_administrator_can_call_every_route_that_reads(installed: Installation, administrator: Signer) -> None:
@@ -167,7 +167,7 @@ def test_the_command_line_gets_tokens_and_administers(
     installed: Installation, billing: Signer, administrator: Signer
 ) -> None:
     token = by_command(installed, billing, "token", "--key", "openai", "--grant", "billing").strip()
-    assert status_of(*installed.call(aws_story.edge_event(token))) == ""
+    assert status_of(*installed.call(aws_scenario.edge_event(token))) == ""
     assert "openai" in by_command(installed, administrator, "keys", "list")
     assert "token.issued" in by_command(installed, administrator, "audit", "--kind", "token.issued")
 
@@ -183,9 +183,9 @@ def test_the_keys_of_the_jwks_are_kms_s_and_the_issuer_is_the_broker_s_url(insta
 
 
 def test_refusals_and_tokens_are_lines_and_metrics_and_no_token_is_in_them(installed: Installation) -> None:
-    subject = aws_story.subject_token()
-    token = installed.ask("public", "POST /token", aws_story.wanted(subject)).json["access_token"]
-    refused = installed.ask("public", "POST /token", aws_story.wanted(f"{subject}x"))
+    subject = aws_scenario.subject_token()
+    token = installed.ask("public", "POST /token", aws_scenario.wanted(subject)).json["access_token"]
+    refused = installed.ask("public", "POST /token", aws_scenario.wanted(f"{subject}x"))
     logs = installed.client("logs")
     group = f"/aws/lambda/{PREFIX}-public"
     events = logs.filter_log_events(logGroupName=group)["events"]

@@ -213,10 +213,10 @@ async def running(workers: int = 4) -> AsyncIterator[Running]:
         await runner.cleanup()
 
 
-def play(story: Callable[[Running], Coroutine[Any, Any, None]], workers: int = 4) -> None:
+def run_scenario(scenario: Callable[[Running], Coroutine[Any, Any, None]], workers: int = 4) -> None:
     async def run() -> None:
         async with running(workers) as gateway:
-            await story(gateway)
+            await scenario(gateway)
 
     asyncio.run(run())
 
@@ -244,7 +244,7 @@ async def send(request: AWSRequest) -> tuple[int, dict[str, Any]]:
 
 
 def test_the_event_is_api_gateway_s() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         event = await gateway.event(
             "POST",
             "/echo/a%2Fb?x=1&y=%C3%BC+z&x=2&empty=",
@@ -269,106 +269,106 @@ def test_the_event_is_api_gateway_s() -> None:
         assert abs(context["requestTimeEpoch"] / 1000 - time.time()) < 5
         assert len(context["requestId"]) == 36
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_repeated_headers_are_kept() -> None:
     """`headers` has a repeated header's last value, `multiValueHeaders` all of them."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         _, _, body = await gateway.raw(b"GET /echo HTTP/1.1\r\nHost: x\r\nX-Two: one\r\nx-two: two\r\n\r\n")
         event = json.loads(body)
         assert event["headers"]["X-Two"] == "two"
         assert event["multiValueHeaders"]["X-Two"] == ["one", "two"]
         assert "x-two" not in event["headers"]
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_what_is_absent_is_null() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         event = await gateway.event("GET", "/")
         assert (event["body"], event["isBase64Encoded"]) == (None, False)
         assert event["queryStringParameters"] is None
         assert event["multiValueQueryStringParameters"] is None
         assert event["pathParameters"] is None
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_request_ids_differ_and_are_the_gateway_s_own() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         headers = {"x-request-id": "mine", "x-amzn-requestid": "mine", "x-amz-request-id": "mine"}
         events = [await gateway.event("GET", "/echo", headers=headers) for _ in range(2)]
         ids = {event["requestContext"]["requestId"] for event in events}
         assert len(ids) == 2
         assert "mine" not in ids
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_a_client_cannot_name_itself() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         named = {"X-Forwarded-For": "198.51.100.7", "Forwarded": "for=198.51.100.7", "X-Amzn-Caller": "root"}
         named |= {"userArn": CALLER.arn, "accountId": CALLER.account, "X-Amz-Meta": CALLER.arn}
         event = await gateway.event("GET", "/echo", headers={**named, "User-Agent": "me/1"})
         assert event["requestContext"]["identity"] == NULL_IDENTITY | {"sourceIp": "127.0.0.1", "userAgent": "me/1"}
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_forwarding_headers_are_replaced() -> None:
     """A client's forwarding headers do not reach the app."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         sent = {"X-Forwarded-For": "198.51.100.7", "x-forwarded-host": "evil", "X-Amzn-Trace-Id": "t", "TE": "trailers"}
         headers = (await gateway.event("GET", "/echo", headers=sent))["headers"]
         assert headers["X-Forwarded-For"] == "127.0.0.1"
         assert not {name.lower() for name in headers} & {"x-forwarded-host", "x-amzn-trace-id", "te"}
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_signature_without_authorizer_is_ignored() -> None:
     """A signature on a route without an IAM authorizer sets no identity."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         status, event = await send(signed(gateway, "GET", "/echo"))
         assert status == 200
         assert event["requestContext"]["identity"]["userArn"] is None
         assert "authorization" not in {name.lower() for name in event["headers"]}
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_bearer_token_reaches_the_app() -> None:
     """A bearer token reaches a route without an IAM authorizer."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         event = await gateway.event("GET", "/echo", headers={"Authorization": "Bearer abc"})
         assert event["headers"]["Authorization"] == "Bearer abc"
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "Application/Zip; version=1"])
 def test_a_binary_type_arrives_in_base64(kind: str) -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         event = await gateway.event("POST", "/echo", data=b"\x00\xff", headers={"Content-Type": kind})
         assert event["isBase64Encoded"] is True
         assert base64.b64decode(event["body"]) == b"\x00\xff"
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_invalid_utf_8_is_replaced() -> None:
     """Bytes that are not UTF-8 arrive as replacement characters."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         event = await gateway.event("POST", "/echo", data=b"a\xff\xfeb", headers={"Content-Type": "text/plain"})
         assert (event["body"], event["isBase64Encoded"]) == ("a\ufffd\ufffdb", False)
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -390,30 +390,30 @@ def test_invalid_utf_8_is_replaced() -> None:
     ],
 )
 def test_a_literal_segment_wins_over_a_name(path: str, pattern: str | None) -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         if pattern is None:
             status, body = await gateway.refusal("GET", path)
             assert (status, body["error"]) == (404, "invalid_request")
         else:
             assert (await gateway.event("GET", path))["resource"] == pattern
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_wrong_method_is_a_405() -> None:
     """A wrong method is a 405 whose Allow names the right ones."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         for path, allowed in (("/echo", "GET, POST"), ("/admin/policy", "GET, PUT")):
             async with gateway.client.delete(gateway.url(path)) as response:
                 assert response.status == 405
                 assert response.headers["Allow"] == allowed
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_each_api_refuses_in_its_own_form() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         status, body = await gateway.refusal("GET", "/nothing")
         request_id = body.pop("request_id")
         assert (status, body) == (
@@ -429,23 +429,23 @@ def test_each_api_refuses_in_its_own_form() -> None:
             "detail": "no such path",
         }
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_admin_is_a_whole_segment() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         assert (await gateway.event("GET", "/admin/open"))["resource"] == "/admin/open"
         assert (await gateway.event("GET", "/administer/literal"))["resource"] == "/{first}/literal"
         assert (await gateway.refusal("GET", "/admin"))[0] == 404
         assert (await gateway.refusal("GET", "/admin/token"))[0] == 404
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_form_route_content_types() -> None:
     """A form route accepts its content types; Chalice refuses others."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         for kind, data in ((FORM + "; charset=utf-8", b"a=1&b=2"), ("application/json", b"{}")):
             event = await gateway.event("POST", "/token", data=data, headers={"Content-Type": kind})
             assert event["body"] == data.decode()
@@ -454,13 +454,13 @@ def test_form_route_content_types() -> None:
             assert response.status == 415
             assert "x-request-id" in response.headers
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_signed_request_has_the_callers_identity() -> None:
     """The event of a signed request has the caller's identity."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         headers = {"Content-Type": "application/json", "X-Forwarded-For": "198.51.100.7"}
         status, event = await send(signed(gateway, "PUT", "/admin/policy?dry_run=true", b'{"a": 1}', headers))
         assert status == 200
@@ -476,7 +476,7 @@ def test_signed_request_has_the_callers_identity() -> None:
         assert event["body"] == '{"a": 1}'
         assert "authorization" not in {name.lower() for name in event["headers"]}
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -489,32 +489,32 @@ def test_signed_request_has_the_callers_identity() -> None:
     ],
 )
 def test_odd_targets_survive_the_wire_signed(target: str) -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         status, event = await send(signed(gateway, "GET", target))
         assert (status, event.get("path")) == (200, target.partition("?")[0]), event
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_a_compressed_body_is_verified_as_it_was_sent() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         headers = {"Content-Encoding": "gzip", "Content-Type": "application/zip"}
         body = gzip.compress(b"words")
         status, event = await send(signed(gateway, "POST", "/token/iam", body, headers))
         assert status == 200
         assert base64.b64decode(event["body"]) == body
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_an_unsigned_request_is_refused() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         for target in ("/token/iam", "/token/iam/", "/admin/policy"):
             status, body = await gateway.refusal("GET", target)
             assert status == 403
             assert body.get("error_description", body.get("detail")) == "the request is not signed"
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +529,7 @@ def test_an_unsigned_request_is_refused() -> None:
     ],
 )
 def test_a_tampered_request_is_refused_with_its_reason(change: dict[str, Any], reason: str) -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         headers = {"Content-Type": "application/json", "Host": f"127.0.0.1:{gateway.port}"}
         request = signed(gateway, "PUT", "/admin/policy", b'{"a": 1}', headers)
         data = change.get("data", b'{"a": 1}')
@@ -537,30 +537,30 @@ def test_a_tampered_request_is_refused_with_its_reason(change: dict[str, Any], r
         status, body = await gateway.refusal("PUT", "/admin/policy", data=data, headers=sent)
         assert (status, body["detail"]) == (403, reason)
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_two_authorization_headers_are_refused() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         sent = [*signed(gateway, "GET", "/admin/policy").headers.items(), ("Authorization", "Bearer x")]
         status, body = await gateway.refusal("GET", "/admin/policy", headers=sent)
         assert (status, body["detail"]) == (403, "authorization occurs more than once")
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_an_authenticator_that_fails_opens_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def broken(_: SignedRequest, __: int) -> Caller:
         raise OSError("private words")
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         gateway.server._authenticate = broken
         status, body = await gateway.refusal("GET", "/admin/policy")
         assert (status, body["title"]) == (502, "Bad Gateway")
         assert "private" not in json.dumps(body)
 
     with caplog.at_level(logging.CRITICAL):
-        play(story)
+        run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -580,33 +580,33 @@ def test_a_route_that_cannot_be_guarded_is_not_served(guard: dict[str, Any]) -> 
 
 
 def test_binary_answers_are_decoded() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         async with gateway.client.get(gateway.url("/picture"), headers={"Accept": "image/png"}) as response:
             assert response.content_type == "image/png"
             assert await response.read() == b"\x89PNG\x00\xff"
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_repeated_answer_headers_are_kept() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         async with gateway.client.get(gateway.url("/cookies")) as response:
             assert response.status == 204
             assert response.headers.getall("Set-Cookie") == ["a=1", "b=2"]
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_apps_request_id_is_kept() -> None:
     """The app's request ID is kept; its framing headers are not."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         async with gateway.client.get(gateway.url("/named")) as response:
             assert response.status == 201
             assert response.headers.getall("x-request-id") == ["the-app-s"]
             assert response.headers.getall("Content-Length") == ["2"]
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -619,22 +619,22 @@ def test_apps_request_id_is_kept() -> None:
     ],
 )
 def test_a_well_formed_answer_is_sent(answer: object, sent: tuple[int, bytes]) -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         async with gateway.client.post(gateway.url("/raw"), json=answer) as response:
             assert (response.status, await response.read()) == sent
             assert response.content_type == "application/json"
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_single_and_repeated_headers_are_merged() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         answer = {"statusCode": 200, "headers": {"x-a": "1", "x-b": "2"}, "multiValueHeaders": {"X-A": ["1", "3"]}}
         async with gateway.client.post(gateway.url("/raw"), json=answer) as response:
             assert response.headers.getall("x-a") == ["1", "3"]
             assert response.headers.getall("x-b") == ["2"]
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -658,25 +658,25 @@ def test_single_and_repeated_headers_are_merged() -> None:
     ],
 )
 def test_a_malformed_answer_is_a_502(answer: object) -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         status, body = await gateway.refusal("POST", "/raw", json=answer)
         assert (status, body["error"]) == (502, "server_error")
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-B: 1", "a\nb", "a\x00"])
 def test_a_header_with_a_line_break_is_a_502(value: str) -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         status, _ = await gateway.refusal("POST", "/raw", json={"statusCode": 200, "headers": {"X-A": value}})
         assert status == 502
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("path", ["/unserialisable", "/exit"])
 def test_an_exception_is_a_502_without_its_text(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         status, body = await gateway.refusal("GET", path)
         assert (status, body["error"], body["error_description"]) == (
             502,
@@ -686,34 +686,34 @@ def test_an_exception_is_a_502_without_its_text(path: str, caplog: pytest.LogCap
         assert body["request_id"] in caplog.text
         assert (await gateway.event("GET", "/echo"))["path"] == "/echo"
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_exception_in_a_view_is_a_500() -> None:
     """An exception in a view is Chalice's 500, without its text."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         async with gateway.client.get(gateway.url("/boom")) as response:
             assert response.status == 500
             assert "private" not in await response.text()
             assert "x-request-id" in response.headers
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_a_call_that_takes_too_long_is_a_504() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         gateway.server.integration_timeout = 0.05
         status, body = await gateway.refusal("GET", "/stuck")
         assert (status, body["error"]) == (504, "temporarily_unavailable")
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_too_many_requests_are_a_503() -> None:
     """Requests without a slot are a 503 until one is free."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         gateway.server._public.slots = threading.BoundedSemaphore(1)
         gateway.server.integration_timeout = 0.05
         assert (await gateway.refusal("GET", "/stuck"))[0] == 504
@@ -728,13 +728,13 @@ def test_too_many_requests_are_a_503() -> None:
             await asyncio.sleep(0.01)
         pytest.fail("the place was not given back")
 
-    play(story, workers=1)
+    run_scenario(scenario, workers=1)
 
 
 def test_concurrent_requests_are_separate() -> None:
     """Concurrent requests never see each other's."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         async def one(number: int) -> dict[str, Any]:
             async with gateway.client.get(gateway.url(f"/slowly/{number}")) as response:
                 said: dict[str, Any] = await response.json()
@@ -744,11 +744,11 @@ def test_concurrent_requests_are_separate() -> None:
         answers = await asyncio.gather(*(one(number) for number in range(60)))
         assert 1 < len({answer["app"] for answer in answers}) <= 4
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_the_context_is_lambda_s() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         async with gateway.client.get(gateway.url("/context")) as response:
             context = await response.json()
             assert len(context["aws_request_id"]) == 36
@@ -758,13 +758,13 @@ def test_the_context_is_lambda_s() -> None:
             assert context["memory_limit_in_mb"] > 0
             assert 0 < context["remaining"] <= 29_000
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_large_content_length_is_refused_unread() -> None:
     """A body whose Content-Length is too large is refused without reading it."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY_BYTES + 1}\r\n\r\n"
         status, headers, body = await gateway.raw(head.encode())
         assert status == 413
@@ -772,11 +772,11 @@ def test_large_content_length_is_refused_unread() -> None:
         assert json.loads(body)["request_id"] == headers["x-request-id"] == headers["request-id"]
         assert headers["cache-control"] == "no-store"
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_a_body_that_grows_too_large_is_refused() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         async def chunks() -> AsyncIterator[bytes]:
             for _ in range(MAX_BODY_BYTES // 2**20 + 1):
                 yield bytes(2**20)
@@ -784,33 +784,33 @@ def test_a_body_that_grows_too_large_is_refused() -> None:
         status, body = await gateway.refusal("POST", "/echo", data=chunks())
         assert (status, body["error_description"]) == (413, "the body is larger than 10 MB")
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_a_body_of_just_the_limit_is_accepted() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         status, body = await gateway.refusal("POST", "/token/iam", data=io.BytesIO(bytes(MAX_BODY_BYTES)))
         assert (status, body["error_description"]) == (403, "the request is not signed")
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_a_body_that_does_not_come_is_a_408() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         gateway.server.body_timeout = 0.05
         status, headers, _ = await gateway.raw(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
         assert (status, headers["connection"]) == (408, "close")
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_a_chunked_body_that_is_broken_is_a_400() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         status, _, body = await gateway.raw(head + b"zz\r\n")
         assert (status, json.loads(body)["error"]) == (400, "invalid_request")
 
-    play(story)
+    run_scenario(scenario)
 
 
 def head_of(size: int) -> bytes:
@@ -819,14 +819,14 @@ def head_of(size: int) -> bytes:
 
 
 def test_headers_may_take_10240_bytes_and_not_one_more() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         assert (await gateway.raw(head_of(MAX_HEADER_BYTES)))[0] == 200
         status, headers, body = await gateway.raw(head_of(MAX_HEADER_BYTES + 1))
         assert (status, headers["content-type"]) == (431, "application/json")
         assert json.loads(body)["request_id"] == headers["x-request-id"] == headers["request-id"]
         assert headers["cache-control"] == "no-store"
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -840,13 +840,13 @@ def test_headers_may_take_10240_bytes_and_not_one_more() -> None:
 def test_parser_limit_is_a_431(head: bytes) -> None:
     """What the parser finds too large is a 431 in the gateway's format."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         status, headers, body = await gateway.raw(head)
         assert (status, headers["content-type"]) == (431, "application/json")
         assert json.loads(body)["request_id"] == headers["x-request-id"] == headers["request-id"]
         assert headers["cache-control"] == "no-store"
 
-    play(story)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize(
@@ -862,18 +862,18 @@ def test_parser_limit_is_a_431(head: bytes) -> None:
 def test_malformed_http_is_a_400(head: bytes) -> None:
     """Malformed HTTP is a 400 that repeats none of it."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         status, headers, body = await gateway.raw(head)
         assert (status, headers["content-type"]) == (400, "application/json")
         assert b"private" not in body
         assert json.loads(body)["request_id"] == headers["x-request-id"] == headers["request-id"]
         assert headers["cache-control"] == "no-store"
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_a_connection_serves_call_after_call() -> None:
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         call = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         for _ in range(3):
@@ -884,13 +884,13 @@ def test_a_connection_serves_call_after_call() -> None:
         writer.close()
         await writer.wait_closed()
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_signature_errors_quote_nothing() -> None:
     """An invalid signature's reason quotes nothing of the request."""
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         request = signed(gateway, "GET", "/admin/policy")
         sent = dict(request.headers.items()) | {"X-Amz-Security-Token": "private"}
         _, body = await gateway.refusal("GET", "/admin/policy", headers=sent)
@@ -898,7 +898,7 @@ def test_signature_errors_quote_nothing() -> None:
         signature = request.headers["Authorization"].rpartition("=")[2]
         assert not [word for word in ("private", signature, SECRET, "AKIDUSER") if word in shown]
 
-    play(story)
+    run_scenario(scenario)
 
 
 def test_verifier_gets_the_exact_bytes() -> None:
@@ -909,7 +909,7 @@ def test_verifier_gets_the_exact_bytes() -> None:
         seen.append(request)
         raise InvalidSignatureError("seen")
 
-    async def story(gateway: Running) -> None:
+    async def scenario(gateway: Running) -> None:
         gateway.server._authenticate = watch
         headers = {"X-Note": "ä  b"}
         await gateway.refusal("POST", "/token/iam?a=%zz&&b", data=b"\xff\r\n", headers=headers)
@@ -917,4 +917,4 @@ def test_verifier_gets_the_exact_bytes() -> None:
         assert ("X-Note", "ä  b") in seen[0].headers
         assert hashlib.sha256(seen[0].body).digest() == hashlib.sha256(b"\xff\r\n").digest()
 
-    play(story)
+    run_scenario(scenario)

@@ -13,7 +13,7 @@ import pytest
 from local.simulator import origin_client
 from local.simulator.include_body import INCLUDED_BYTES
 from local.simulator.origin_request_event import METHODS
-from tests import hurried
+from tests import fast_clock
 from tests.edge_door import before_raw, code, head, ok, talk, through, viewer
 from tests.raw_provider import Answer, RawProvider, Seen
 
@@ -266,7 +266,7 @@ def test_incomplete_head_times_out(first: bytes) -> None:
                 drips.cancel()
             return asyncio.get_running_loop().time() - begun
 
-    assert 60 < hurried.run(run()) < 200
+    assert 60 < fast_clock.run(run()) < 200
 
 
 async def _never(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:

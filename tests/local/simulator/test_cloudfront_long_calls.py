@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import hurried
+from tests import fast_clock
 from tests.door_process import DoorProcess, door_process
 from tests.edge_door import CHUNK, before_raw, code, head, talk, viewer
 from tests.parts import Parts, grant, parts_in
@@ -284,7 +284,7 @@ def test_slow_stream_passes() -> None:
             answer = await reader.readuntil(b"\r\n0\r\n\r\n")
         return answer, asyncio.get_running_loop().time() - begun
 
-    answer, seconds = hurried.run(run())
+    answer, seconds = fast_clock.run(run())
     assert [b"data: %d\n" % number in answer for number in range(11)] == [True] * 11
     assert seconds > 600
 
@@ -309,7 +309,7 @@ def test_silent_stream_times_out(first: str) -> None:
                 got += b"reset"
             return got, asyncio.get_running_loop().time() - begun
 
-    got, seconds = hurried.run(run())
+    got, seconds = fast_clock.run(run())
     assert not got.endswith(b"0\r\n\r\n"), "half an answer was ended as a whole one"
     assert seconds > 110
 
@@ -326,8 +326,8 @@ def test_slow_first_byte_times_out() -> None:
         async with before_raw(serve, within=3000) as port:
             return await talk(port, head("GET / HTTP/1.1", "Host: edge", "Connection: close"))
 
-    assert hurried.run(run(60))[1] == b"ok"
-    assert code(hurried.run(run(300))) == ("504", "origin_timeout")
+    assert fast_clock.run(run(60))[1] == b"ok"
+    assert code(fast_clock.run(run(300))) == ("504", "origin_timeout")
 
 
 def test_idle_connection_is_closed() -> None:
@@ -345,4 +345,4 @@ def test_idle_connection_is_closed() -> None:
             assert await reader.read(-1) == b""
             return asyncio.get_running_loop().time() - begun
 
-    assert 60 < hurried.run(run()) < 200
+    assert 60 < fast_clock.run(run()) < 200

@@ -1,4 +1,4 @@
-"""An event loop whose clock runs ahead of the world's, so that minutes of waiting are over in a second."""
+"""An event loop with a fast clock, so that minutes of waiting take a second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _HurriedLoop(asyncio.SelectorEventLoop):
         super().__init__(_HurriedSelector())
 
     def time(self) -> float:
-        """Return the hurried clock's seconds."""
+        """Return the fast_clock clock's seconds."""
         return super().time() * SPEED
 
 

@@ -1,4 +1,4 @@
-"""What an installation on AWS is tested with: a policy whose issuer needs no network, and callers of both doors."""
+"""The scenario for tests of an AWS installation: a policy whose issuer needs no network, and callers of both doors."""
 
 from __future__ import annotations
 
