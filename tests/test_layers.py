@@ -155,3 +155,19 @@ def test_files_and_functions_are_short(file: str) -> None:
 def test_a_module_is_named_for_what_it_is(file: str) -> None:
     words = set(Path(file).stem.split("_"))
     assert not words & {"util", "utils", "common", "base", "manager", "helper", "helpers", "misc"}
+
+
+def test_tests_mirror_the_tree() -> None:
+    """A test file is named for the module that it tests, `test_<module>.py` or `test_<module>_<aspect>.py`, in its folder."""
+    strays = []
+    for path in (
+        *ROOT.glob("tests/chalicelib/**/test_*.py"),
+        *ROOT.glob("tests/local/**/test_*.py"),
+        *ROOT.glob("tests/keybroker/**/test_*.py"),
+    ):
+        modules = [
+            f"test_{module.stem.strip('_')}" for module in (ROOT / path.relative_to(ROOT / "tests").parent).glob("*.py")
+        ]
+        if not any(path.stem == one or path.stem.startswith(f"{one}_") for one in modules):
+            strays.append(str(path.relative_to(ROOT)))
+    assert strays == []
