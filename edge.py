@@ -19,7 +19,7 @@ from chalicelib.edge.call import Admitted, Call
 from chalicelib.edge.errors import NoPage, PageMethod
 from chalicelib.errors import InternalFault, Refusal
 from chalicelib.models.body import CallBody
-from chalicelib.providers import paths as call_path
+from chalicelib.providers import paths
 
 _WELL_KNOWN = "/.well-known/"
 
@@ -55,7 +55,7 @@ def make_handler(ports: Callable[[], Ports]) -> Callable[[Mapping[str, Any], obj
 def _handle(request: dict[str, Any], ports: Ports) -> dict[str, Any]:
     if request["uri"].startswith(_WELL_KNOWN):
         return _describe(request, ports.edge)
-    key, path = call_path.split(request["uri"])
+    key, path = paths.split(request["uri"])
     headers, method, query = request["headers"], request["method"], request["querystring"]
     call_headers.check(headers, method)
     call_query.check(query)

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.providers import keys as providers
-from chalicelib.providers import paths as call_path
+from chalicelib.providers import paths
 from chalicelib.providers.presets import PROVIDERS
 from tests.chalicelib.providers.test_paths import PIECES, is_stable
 from tests.edge_function import Door, event, provide, refusal, values
@@ -70,9 +69,9 @@ def test_forwarded_path_is_the_checked_one(tmp_path: Path, provider: str) -> Non
                 return
             seen["sent on"] += 1
             path = result["uri"]
-            assert providers.opens(BROAD, "POST", path)
-            assert not providers.closed(PROVIDERS[provider], path)
-            assert call_path.to_provider_form(path, PROVIDERS[provider].paths) == path
+            assert paths.scope_opens(BROAD, "POST", path)
+            assert not paths.is_closed(PROVIDERS[provider], path)
+            assert paths.to_provider_form(path, PROVIDERS[provider].paths) == path
             assert is_stable(path)
 
         check()
@@ -127,7 +126,7 @@ def test_narrow_token_and_other_forms(parts: Parts, door: Door) -> None:
 )
 def test_closed_path_in_every_spelling(parts: Parts, door: Door, provider: str, uri: str) -> None:
     """A closed path is refused however a client writes it."""
-    path = call_path.to_provider_form(uri.removeprefix(f"/{provider}"), PROVIDERS[provider].paths)
+    path = paths.to_provider_form(uri.removeprefix(f"/{provider}"), PROVIDERS[provider].paths)
     token = provide(parts, provider, f"POST:{path}")
     assert refusal(door.send(("Authorization", f"Bearer {token}"), uri=uri)) == ("403", "insufficient_scope")
     assert door.line["reason"] == "path_closed"

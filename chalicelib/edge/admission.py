@@ -15,7 +15,7 @@ from chalicelib.edge.errors import CallsUsedUp, InvalidToken, OutOfScope, TokenM
 from chalicelib.edge.state import EdgeState
 from chalicelib.edge.token import VerifiedToken
 from chalicelib.errors import Refusal
-from chalicelib.providers import keys as providers
+from chalicelib.providers import paths
 from chalicelib.providers.keys import ProviderKeys
 from chalicelib.tokens import issued
 from chalicelib.tokens.errors import InvalidTokenError
@@ -66,7 +66,7 @@ def _verify(call: Call, edge: Edge, now: int) -> VerifiedToken:
 
 
 def _admit(call: Call, token: VerifiedToken, edge: Edge, now: int) -> Admitted:
-    if not providers.may_open(token.scope, call.method, call.path):
+    if not paths.scope_may_open(token.scope, call.method, call.path):
         raise OutOfScope(call.method, call.path)
     count = CallCount(edge.state, call.key, token, now)
     for tries_left in reversed(range(_TRIES)):

@@ -25,7 +25,6 @@ from chalicelib.edge.errors import (
 from chalicelib.edge.state import Snapshot
 from chalicelib.edge.token import VerifiedToken
 from chalicelib.policy.grants import Grant
-from chalicelib.providers import keys as providers
 from chalicelib.providers import paths
 from chalicelib.providers.entry import Provider
 from chalicelib.providers.keys import KeyConfig
@@ -100,10 +99,10 @@ def _to_provider_form(call: Call, provider: Provider) -> Call:
 
 
 def _check_paths(call: Call, token: VerifiedToken, grant: Grant, provider: Provider) -> None:
-    if providers.closed(provider, call.path):
+    if paths.is_closed(provider, call.path):
         raise PathClosed
     for scope in (token.scope, grant.scope):  # the grant's may be narrower by now
-        if not providers.opens(scope, call.method, call.path):
+        if not paths.scope_opens(scope, call.method, call.path):
             raise OutOfScope(call.method, call.path)
 
 
@@ -117,5 +116,5 @@ def _check_models(call: Call, key: KeyConfig, grant: Grant) -> None:
         return
     from chalicelib.models import selection  # noqa: PLC0415  few grants limit models, and a cold start does without it
 
-    found = selection.models(key.provider, providers.scope_value(call.method, call.path), call.query, call.body)
+    found = selection.models(key.provider, paths.scope_value(call.method, call.path), call.query, call.body)
     selection.check(found, grant.models)

@@ -19,24 +19,22 @@ _LOOPBACK = re.compile(r"http://localhost:(?P<port>[1-9][0-9]{0,4})")
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Which origins a key may have.
-
-    practice: the practice provider's, `http://localhost:port`: while it runs, every key goes there, or elsewhere on
-    this machine, and none to a real provider. None wherever keys are real.
-    """
+    """Which origins a key may have."""
 
     practice: str | None = None
+    """The practice provider's, `http://localhost:port`; None wherever keys are real. While it is set, every key goes there
+    or elsewhere on this machine, and none to a real provider."""
 
     def choose(self, asked: str | None, provider: Provider) -> str:
-        """Return the origin of a key: the one asked for, or the usual one; raises ValueError that says what it may be."""
+        """Return the origin asked for, or the default; raises ValueError with a text for the administrator."""
         if self.practice is not None:
-            # SECURITY: what is practised with never leaves the machine (test_practice_never_leaves).
+            # SECURITY: a practice key never leaves this machine (test_practice_never_leaves).
             if asked is not None and not _is_loopback(asked):
                 raise ValueError("origin must be http://localhost:port while the practice parts run; leave it out")
             return asked or self.practice
         if asked is None:
             if provider.origin is None:
-                raise ValueError("origin must be named, for this provider has none of its own")
+                raise ValueError("origin is required, since this provider has no default")
             return provider.origin
         if not _is_https(asked):
             raise ValueError(
@@ -55,7 +53,9 @@ def _is_https(origin: str) -> bool:
     labels = found["host"].split(".")
     if labels[-1] in ("localhost", "localdomain") or any(label.startswith("xn--") for label in labels):
         return False
-    return found["port"] in (None, "443") or 1024 <= int(found["port"]) <= 65535  # those that CloudFront goes to
+    return (
+        found["port"] in (None, "443") or 1024 <= int(found["port"]) <= 65535
+    )  # the ports that CloudFront connects to
 
 
 def _is_loopback(origin: str) -> bool:

@@ -1,13 +1,17 @@
-"""The path of a call: which key it is for, and the provider's own path in the one form that scopes are matched with."""
+"""The path of a call: which key it is for, the provider's own form of it, and whether a scope opens it."""
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
-from chalicelib.providers.entry import PathForms
+from chalicelib import patterns
+from chalicelib.errors import Refusal
+from chalicelib.providers.entry import PathForms, Provider
 from chalicelib.providers.errors import NoKey, PathAmbiguous
+from chalicelib.providers.presets import PROVIDERS
 
 # SECURITY: the form that is checked is the form that is sent on. What a provider might read differently is refused:
 # dot segments, empty segments, and `;`, `\\`, separators or plain characters in percent-encoding
@@ -20,7 +24,7 @@ _TRIMMED = re.compile(r"(?:^|[/:])%20|(?:\.|%20)(?=[/:]|$)")
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Return the key's name and the path behind it, of `/<key>/<path>`; raises PathAmbiguous or NoKey."""
+    """Return the key's name and the path after it, of `/<key>/<path>`; raises PathAmbiguous or NoKey."""
     segments = uri[1:].removesuffix("/").split("/")
     if not _PLAIN.fullmatch(uri) or (uri != "/" and "" in segments):
         raise PathAmbiguous
@@ -35,7 +39,7 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def _has_one_reading(uri: str) -> bool:
-    """Whether what is percent-encoded must be, and stands for printable text in the one form that Unicode has for it."""
+    """Whether only what must be is percent-encoded, and stands for printable text in Unicode's normal form NFKC."""
     if any(_NEVER_ENCODED & set(unquote_to_bytes(run)) for run in _ENCODED.findall(uri)):
         return False
     try:
@@ -61,3 +65,53 @@ def _mapped(path: str, forms: PathForms) -> str:
         if path == theirs or path.startswith(theirs + "/"):
             return form + path.removeprefix(theirs) or "/"
     return path
+
+
+def is_closed(provider: Provider, path: str) -> bool:
+    """Whether a path in the provider's own form is closed or below a closed one, so that no grant opens it."""
+    # SECURITY: in any spelling that some server takes for the same: by capitals, or with a verb behind `:`
+    # (test_closed_in_every_spelling).
+    return _closed_pattern(provider.closed).match(path.lower()) is not None
+
+
+@functools.cache
+def _closed_pattern(paths: tuple[str, ...]) -> re.Pattern[str]:
+    """Return one pattern for all of these paths and what is below them, since every call is matched with it."""
+    every = ("/".join(_spellings(segment) for segment in path.lower().split("/")) for path in paths)
+    return re.compile(rf"(?:{'|'.join(every)})(?:/|\Z)" if paths else r"(?!)")
+
+
+def _spellings(segment: str) -> str:
+    return "[^/]*" if segment == "*" else re.escape(segment) + "(?::[^/]*)?"
+
+
+def scope_value(method: str, path: str) -> str:
+    """Return the text that scopes are matched with: `METHOD:/path`."""
+    return f"{method}:{path}"
+
+
+def scope_opens(scope: tuple[str, ...], method: str, path: str) -> bool:
+    """Whether a scope opens a method and a path in the provider's own form."""
+    return patterns.covered((scope_value(method, path),), scope)
+
+
+def scope_may_open(scope: tuple[str, ...], method: str, path: str) -> bool:
+    """Whether a scope opens a method and a path, as a client wrote it, at some provider.
+
+    Only state knows which provider a key is for; a call that no provider would open is refused without asking it.
+    """
+    return scope_opens(scope, method, path) or any(scope_opens(scope, method, form) for form in _provider_forms(path))
+
+
+def _provider_forms(path: str) -> set[str]:
+    """Return what each provider would make of a path."""
+    found = set()
+    for forms in _ALL_FORMS:
+        try:
+            found.add(to_provider_form(path, forms))
+        except Refusal:
+            continue  # that provider would refuse it
+    return found
+
+
+_ALL_FORMS = frozenset(provider.paths for provider in PROVIDERS.values())

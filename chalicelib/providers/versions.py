@@ -1,4 +1,4 @@
-"""What is known of the policy's keys but their values: which version is in force, where it goes, who set it and when."""
+"""The policy's keys without their values: which version is in force, where it is sent, who set it and when."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from chalicelib.providers.keys import KeyConfig
 
 @dataclass(frozen=True, slots=True)
 class KeyVersion:
-    """A version of a key that was set. origin, header: set with its value, which is not here. at: epoch seconds.
-
-    The edge reads origin and header from beside the value; here they are for people to see.
-    """
+    """A version of a key that was set. Its value is not here; the edge reads origin and header from beside the value."""
 
     version: str
+    """The secret's version, which names the value."""
     origin: str
+    """Where the key may be sent, for people to see."""
     header: str
+    """The header that the key is sent in, for people to see."""
     author: str
+    """Who set it."""
     at: int
+    """When it was set, in epoch seconds."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store and the admin API answers."""
@@ -43,16 +45,16 @@ class KeyInfo:
 
 
 class Keys(Protocol):
-    """Which keys there are, and which version of each is in force. Methods raise Unavailable: nothing was changed."""
+    """The policy's keys and the version of each in force. Methods raise Unavailable: nothing was changed."""
 
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
-        """Return the policy's keys, by name, once the event that says who looked is written."""
+        """Return the policy's keys, by name, once the event that records who asked is written."""
 
     def key_config(self, name: str) -> KeyConfig | None:
         """Return a key's provider and the version in force, None for a key that the policy does not name."""
 
     def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
-        """Put a version in force from the next call on, with the event; its value must have been stored before.
+        """Put a version in force from the next call on, and write the event; its value must be stored already.
 
         Raises NoSuchKey (404) for a key that the policy does not name.
         """

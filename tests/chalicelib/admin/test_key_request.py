@@ -52,7 +52,7 @@ def test_other_header_has_no_prefix() -> None:
 
 def test_generic_needs_origin() -> None:
     """A key of the generic provider must name its origin."""
-    assert malformed({"value": VALUE}, "generic") == "origin must be named, for this provider has none of its own"
+    assert malformed({"value": VALUE}, "generic") == "origin is required, since this provider has no default"
 
 
 @pytest.mark.parametrize("value", ["x", "~", "a b", "sk " * 2 + "k", "!" * VALUE_LIMIT])

@@ -133,7 +133,7 @@ def test_set_origin_header_prefix(parts: Parts, door: Door) -> None:
 def test_set_generic_key(parts: Parts, door: Door) -> None:
     """A key of the generic provider must name its origin."""
     parts.apply(WITH_GENERIC)
-    text = "origin must be named, for this provider has none of its own"
+    text = "origin is required, since this provider has no default"
     assert problem(put(door, {"value": VALUE}, "internal")) == (400, "invalid_request", text)
 
 

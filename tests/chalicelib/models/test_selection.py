@@ -32,8 +32,7 @@ from chalicelib.models import selection as model_selection
 from chalicelib.models.body import CallBody
 from chalicelib.models.endpoints import endpoints
 from chalicelib.patterns import model_matches
-from chalicelib.providers import keys as providers
-from chalicelib.providers import paths as call_path
+from chalicelib.providers import paths
 from chalicelib.providers.presets import PROVIDERS
 from tests.forge import vectors
 from tests.refused import refused
@@ -130,8 +129,8 @@ def test_endpoints_are_in_provider_form(provider: str) -> None:
     """Every endpoint is in its provider's form, and not closed."""
     for endpoint in endpoints(provider):
         path = endpoint.scope.partition(":")[2].replace("{model}", "gpt-5-mini")
-        assert call_path.to_provider_form(path, PROVIDERS[provider].paths) == path
-        assert not providers.closed(PROVIDERS[provider], path)
+        assert paths.to_provider_form(path, PROVIDERS[provider].paths) == path
+        assert not paths.is_closed(PROVIDERS[provider], path)
 
 
 def test_providers_without_models() -> None:

@@ -17,7 +17,7 @@ def test_default_origin() -> None:
 
 def test_origin_required() -> None:
     """A provider without a default has to be given an origin."""
-    with pytest.raises(ValueError, match="origin must be named, for this provider has none of its own"):
+    with pytest.raises(ValueError, match="origin is required, since this provider has no default"):
         REAL.choose(None, GENERIC)
 
 

@@ -1,14 +1,19 @@
-"""A call of each kind of key as it comes in, and as it must go out: byte for byte, with every header in its place."""
+"""The providers' entries, and a call of each as it comes in and as it must go out."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from chalicelib import patterns
+from chalicelib.edge.headers import TOKEN_HEADERS
+from chalicelib.providers import paths
 from chalicelib.providers.presets import PROVIDERS
 from tests.edge_function import Door, provide
 from tests.parts import parts_in
@@ -32,6 +37,52 @@ def test_every_key_pattern_has_an_example() -> None:
     patterns = {name for name, one in PROVIDERS.items() if one.key_pattern}
     assert patterns == PROVIDERS.keys() - {"generic"} == keys("key").keys() | keys("assigned key").keys()
     assert keys("assigned key").keys() == {name for name, one in PROVIDERS.items() if one.key_variables}
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_entry_is_consistent(name: str) -> None:
+    """An entry sends its key where tokens are taken off, and writes its paths in one form."""
+    one = PROVIDERS[name]
+    assert one.header in TOKEN_HEADERS, "a key is only ever put where tokens are taken off"
+    assert set(one.token_headers) <= set(TOKEN_HEADERS)
+    assert one.header in one.token_headers
+    assert (one.origin is None) or urlsplit(one.origin)[2:] == ("", "", ""), "an origin is no more than a host"
+    for path in (*one.closed, *(form for _, form in one.paths if form), *([one.base_path] if one.base_path else [])):
+        assert path.startswith("/")
+        assert not path.endswith("/")
+    assert all(patterns.fault(f"GET:{path}") is None for path in one.closed)
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_probe(name: str) -> None:
+    """A probe changes nothing, and is for a path in the provider's own form."""
+    one = PROVIDERS[name]
+    if one.probe is None:
+        assert name == "generic"
+        return
+    assert paths.split(f"/{name}{one.probe.path}") == (name, one.probe.path)
+    assert paths.to_provider_form(one.probe.path, one.paths) == one.probe.path
+    assert one.probe.method == "GET", "a probe changes nothing"
+    assert not {header for header, _ in one.probe.headers} & set(TOKEN_HEADERS)
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_closed_paths_are_in_provider_form(name: str) -> None:
+    """A closed path is in the provider's own form; in another it would close nothing."""
+    for path in PROVIDERS[name].closed:
+        assert paths.to_provider_form(path.replace("*", "x"), PROVIDERS[name].paths) == path.replace("*", "x")
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_longer_prefix_first(name: str) -> None:
+    """A longer beginning of a path is looked for first; else it would never be found."""
+    theirs = [one for one, _ in PROVIDERS[name].paths]
+    assert not [(a, b) for a, b in combinations(theirs, 2) if b.startswith(a + "/") or a == ""]
+
+
+def test_token_in_query() -> None:
+    """Only Google's clients send a key in the query."""
+    assert {name: one.token_parameter for name, one in PROVIDERS.items() if one.token_parameter} == {"gemini": "key"}
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

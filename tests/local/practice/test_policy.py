@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from chalicelib.providers import paths as call_path
+from chalicelib.providers import paths
 from chalicelib.providers.presets import PROVIDERS
 from tests.running import Running, call, start
 
 CHAT = {
     name: path
     for name, one in PROVIDERS.items()
-    if (path := call_path.to_provider_form(f"{one.base_path}/chat/completions", one.paths)).removesuffix(
+    if (path := paths.to_provider_form(f"{one.base_path}/chat/completions", one.paths)).removesuffix(
         "/chat/completions"
     )
     in one.openai_bases()
@@ -25,7 +25,7 @@ CHAT = {
 
 def anything(name: str) -> str:
     """A path of no meaning, as this provider itself would write it."""
-    return call_path.to_provider_form("/any/thing", PROVIDERS[name].paths)
+    return paths.to_provider_form("/any/thing", PROVIDERS[name].paths)
 
 
 @pytest.fixture(scope="module")
