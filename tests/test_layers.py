@@ -105,7 +105,8 @@ def test_these_rules_see_the_imports_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("file", [file for file in BROKER if not file.startswith(IO)])
-def test_all_but_the_rim_reads_no_clock_no_environment_no_file_and_no_randomness(file: str) -> None:
+def test_only_the_io_modules_are_impure(file: str) -> None:
+    """Only the I/O modules read the clock, the environment, files or randomness."""
     assert imports_any(file, *IMPURE) == []
     assert {name for name in IMPURE_CALLS if calls(file, name)} == set()
 

@@ -133,9 +133,8 @@ def test_what_the_sdk_reads_is_set_for_later_steps_where_that_is_asked_for(runni
         assert one.written("ENV") == {"OPENAI_API_KEY": token, "OPENAI_BASE_URL": f"{running.edge}/openai/v1"}
 
 
-def test_a_refused_job_is_shown_why_what_its_identity_says_and_how_a_grant_begins(
-    running: Running, tmp_path: Path
-) -> None:
+def test_refused_job_summary(running: Running, tmp_path: Path) -> None:
+    """A refused job is shown the reason, the claims of its identity token and the start of a matching grant."""
     with job(running, tmp_path, "70004", repository_owner_id="1") as one:
         done = one.step("token")
     assert done.returncode == 1

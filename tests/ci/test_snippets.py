@@ -120,7 +120,8 @@ def test_the_manifests_are_kubernetes_own(manifests: list[Any]) -> None:
         kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_the_projected_token_is_where_the_library_looks_and_for_the_usual_audience(manifests: list[Any]) -> None:
+def test_projected_token_path_and_audience(manifests: list[Any]) -> None:
+    """The projected token is mounted where the library looks for it, and has the default audience."""
     pod = manifests[1]["spec"]["template"]["spec"]
     [volume] = pod["volumes"]
     [source] = volume["projected"]["sources"]

@@ -176,9 +176,8 @@ def test_an_id_token_made_out_to_another_client_is_refused(provider: Provider, k
     assert reason_of(keybroker, answer) == "aud_wrong"
 
 
-def test_an_access_token_is_refused_though_its_issuer_audience_and_subject_are_right(
-    provider: Provider, keybroker: Running
-) -> None:
+def test_access_token_is_refused(provider: Provider, keybroker: Running) -> None:
+    """An access token is refused even if its issuer, audience and subject are right."""
     token = provider.access_token()
     claims = jwt.decode(token, options={"verify_signature": False})
     assert (claims["iss"], claims["aud"], claims["sub"]) == (provider.url, "keybroker", "keybroker")
@@ -215,7 +214,8 @@ def broker_of(issuer: str, directory: Path) -> Clocked:
     return Clocked(machine.public_ports(), int(time.time()))
 
 
-def test_after_the_issuer_rotated_its_key_the_new_one_holds_and_the_old_one_does_not(tmp_path: Path) -> None:
+def test_issuer_key_rotation(tmp_path: Path) -> None:
+    """After the issuer rotates its key, the new key is accepted and the old one is refused."""
     with provider_on() as before:
         broker = broker_of(before.url, tmp_path)
         old = before.id_token()

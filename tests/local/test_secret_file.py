@@ -72,7 +72,8 @@ def test_a_file_over_a_mebibyte_is_refused_and_never_read_in_part(path: Path, si
         assert _reason(path) == "secret_file_too_large"
 
 
-def test_a_text_that_could_not_be_read_back_is_not_written_and_the_one_before_stays(path: Path) -> None:
+def test_oversized_text_is_not_written(path: Path) -> None:
+    """A text too large to be read back is not written, and the previous one stays."""
     secret_file.write(path, "before")
     with pytest.raises(Unavailable, match="secret_file_too_large"):
         secret_file.write(path, "é" * (512 * 1024) + "x")

@@ -36,9 +36,10 @@ def course() -> Iterator[Course]:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("scope", SCOPES)
-def test_nothing_revoked_is_used_after_the_acknowledgement_nor_a_token_from_before_ever_again(
+def test_nothing_revoked_is_admitted(
     course: Course, scope: str, record_property: Callable[[str, object], None]
 ) -> None:
+    """Once a revocation is acknowledged, nothing revoked is admitted, and its earlier tokens never are again."""
     tally = course.run(scope, max(3, ROUNDS // 10))
     record_property(NUMBERS, f"HTTP, 2 workers: {tally.line()}")
     assert tally.wrongs() == {}

@@ -123,18 +123,19 @@ def parts(shared: tuple[Adapters, Keys]) -> Parts:
 class TestIssuerAndBroker:
     """The broker's clock is off from the issuer's."""
 
-    def test_a_fresh_identity_token_is_refused_only_by_a_broker_more_than_the_leeway_behind(self, parts: Parts) -> None:
+    def test_fresh_identity_token_and_a_broker_behind(self, parts: Parts) -> None:
+        """Only a broker whose clock is behind by more than the leeway refuses a fresh identity token."""
         for off in OFF:
             assert parts.answer(NOON + off, parts.subject_token()) == ("iat_future" if off < -LEEWAY else ""), off
 
-    def test_a_broker_that_is_behind_takes_it_once_its_own_clock_is_within_the_leeway(self, parts: Parts) -> None:
+    def test_broker_behind_accepts_within_the_leeway(self, parts: Parts) -> None:
+        """A broker that is behind accepts the identity token once its own clock is within the leeway."""
         subject_token = parts.subject_token()
         assert parts.answer(NOON - LEEWAY - 1, subject_token) == "iat_future"
         assert parts.answer(NOON - LEEWAY, subject_token) == ""
 
-    def test_an_identity_token_is_taken_until_the_leeway_after_its_end_by_the_broker_s_clock(
-        self, parts: Parts
-    ) -> None:
+    def test_identity_token_expires_after_the_leeway(self, parts: Parts) -> None:
+        """By the broker's clock, an identity token is accepted until it has been expired for the leeway."""
         assert parts.answer(NOON + 299 + LEEWAY, parts.subject_token()) == ""
         assert parts.answer(NOON + 300 + LEEWAY, parts.subject_token()) == "exp_past"
 
@@ -146,7 +147,8 @@ class TestBrokerAndEdge:
         for off in OFF:
             assert parts.admit(parts.exchange(NOON), NOON + off) == ("iat_future" if off < -LEEWAY else ""), off
 
-    def test_an_edge_a_minute_behind_takes_a_token_half_a_minute_after_it_was_issued(self, parts: Parts) -> None:
+    def test_edge_behind_accepts_within_the_leeway(self, parts: Parts) -> None:
+        """An edge that is a minute behind accepts a token half a minute after it was issued."""
         token, behind = parts.exchange(NOON), -60
         assert [parts.admit(token, NOON + after + behind) for after in (0, 29, 30)] == ["iat_future", "iat_future", ""]
 
@@ -160,9 +162,8 @@ class TestWindows:
     """Calls are counted in the edge's own minutes, hours and days."""
 
     @pytest.mark.parametrize("window", WINDOWS)
-    def test_edges_minutes_apart_admit_no_more_than_the_limit_in_any_window_of_any_of_their_clocks(
-        self, parts: Parts, window: str
-    ) -> None:
+    def test_edges_minutes_apart_keep_the_limit(self, parts: Parts, window: str) -> None:
+        """Edges minutes apart admit no more than the limit in any window, by any of their clocks."""
         parts.apply(Limit(2, window))
         midnight = NOON + 43200
         token = parts.exchange(midnight - 200)
@@ -234,9 +235,8 @@ class TestReplay:
             assert set(again) == {"replayed"}
             assert parts.answer(ends, subject_token) == "exp_past"
 
-    def test_its_lock_outlives_its_end_by_the_leeway_and_as_much_again_whatever_the_broker_s_clock_says(
-        self, parts: Parts
-    ) -> None:
+    def test_replay_lock_outlives_the_identity_token(self, parts: Parts) -> None:
+        """The replay lock outlives the identity token by the leeway and the replay margin, by any broker's clock."""
         noting = _Noting(parts.adapters.ledger)
         parts.broker = replace(parts.broker, ledger=noting)
         for off in (-LEEWAY, 0, 60):
@@ -258,9 +258,8 @@ class TestReplay:
 class TestAudit:
     """Events have the time of whoever wrote them."""
 
-    def test_a_page_shows_what_a_clock_that_is_ahead_has_written_though_it_be_next_month_there(
-        self, parts: Parts
-    ) -> None:
+    def test_page_shows_events_from_a_clock_ahead(self, parts: Parts) -> None:
+        """A page shows events written by a clock that is ahead, even if it is already next month there."""
         last = calendar.timegm((2027, 2, 1, 0, 0, 0)) - 1
         events = tuple(samples.event("key.set", at=last + ahead) for ahead in (0, 1, 60, 3600))
         for event in events:

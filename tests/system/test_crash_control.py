@@ -158,9 +158,8 @@ def _applied(path: Path) -> str:
 
 
 @pytest.mark.parametrize("what", ["exchange", "revoke", "apply"])
-def test_wherever_the_write_ahead_log_was_cut_what_it_held_is_there_whole_or_not_at_all(
-    born: Nursery, template: Template, what: str, tmp_path: Path
-) -> None:
+def test_truncated_write_ahead_log(born: Nursery, template: Template, what: str, tmp_path: Path) -> None:
+    """Wherever the write-ahead log is truncated, a transaction in it is restored completely or not at all."""
     with opened(template.path) as adapters:
         subject_token = template.actor(adapters).subject_token("build-2", NOW)
     acts: dict[str, LastAct] = {

@@ -76,7 +76,8 @@ def ask(client: anthropic.Anthropic) -> str:
 # Anthropic's SDK, as it is
 
 
-def test_anthropic_s_sdk_needs_its_environment_only_and_streams_through_the_edge(job: Job) -> None:
+def test_anthropic_sdk(job: Job) -> None:
+    """Anthropic's SDK needs nothing but its environment variables, and its calls pass through the edge."""
     identity = job.rotate("7501")
     with anthropic.Anthropic() as client:
         assert ask(client)

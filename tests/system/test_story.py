@@ -40,7 +40,8 @@ def test_a_used_up_quota_says_when_it_opens_again(running: Running) -> None:
     assert 0 < int(refused.headers["retry-after"]) <= 86400
 
 
-def test_every_refusal_after_verification_is_found_in_the_audit_by_its_request_id(running: Running) -> None:
+def test_refusal_is_found_by_its_request_id(running: Running) -> None:
+    """Every refusal after verification can be found in the audit log by its request id."""
     refused = running.exchange(running.mint("1004", repository_owner_id="1"))
     assert refused.json["error"] == "invalid_target"
     found = running.administer("GET", f"/admin/audit?request_id={refused.headers['x-request-id']}").json["items"]

@@ -103,7 +103,8 @@ def test_one_issuer_registered_with_other_algorithms_finds_only_keys_for_those(s
     assert refused(keys, other, "a") == UNKNOWN
 
 
-def test_a_trailing_slash_of_the_issuer_is_not_doubled_in_the_address_and_not_ignored_in_the_answer(site: Site) -> None:
+def test_trailing_slash_of_issuer(site: Site) -> None:
+    """The issuer's trailing slash is not doubled in the discovery URL, nor ignored in the discovery document."""
     assert refused(keys_of(), site.issuer(url=f"{site.url}/")) == UNAVAILABLE
     assert site.asked == [DISCOVERY]
 
@@ -151,7 +152,8 @@ def test_a_key_that_changes_under_its_kid_is_the_new_one_from_the_soft_age_on(si
     assert before.key.key.public_numbers() != after.key.key.public_numbers()
 
 
-def test_an_issuer_that_is_gone_is_served_from_memory_for_a_day_and_then_refused(site: Site) -> None:
+def test_unreachable_issuer_keeps_its_keys_for_a_day(site: Site) -> None:
+    """An unreachable issuer's keys are served from memory for a day; after that its tokens are refused."""
     keys = keys_of()
     keys.find(site.issuer(), "a", NOW)
     site.answers.clear()
@@ -225,7 +227,8 @@ def test_while_keys_are_refreshed_callers_with_a_known_key_do_not_wait(site: Sit
     assert site.asked.count("/keys") == 2
 
 
-def test_callers_who_waited_for_a_fetch_that_failed_do_not_try_one_after_another(site: Site) -> None:
+def test_failed_fetch_is_not_repeated_by_waiting_callers(site: Site) -> None:
+    """Callers who waited for a fetch that failed do not fetch one after another."""
     keys = keys_of(deadline=BRIEF)
     site.answers["/keys"] = silent
     started = time.monotonic()

@@ -52,9 +52,9 @@ def test_its_end_is_on_every_copy_or_on_none_and_repeating_finishes_it(here: Int
     interrupted.restorations(here, scope)
 
 
-def test_a_policy_is_finished_by_repeating_it_or_by_another_and_never_gives_more_than_both(
-    dynamodb: DynamoDBClient, tmp_path: Path
-) -> None:
+def test_interrupted_policy_change(dynamodb: DynamoDBClient, tmp_path: Path) -> None:
+    """A policy change that was cut off is completed by a retry or another change; it never grants more than both."""
+
     @contextmanager
     def make() -> Iterator[Interrupted]:
         with ministack.fresh_tables(dynamodb) as tables:

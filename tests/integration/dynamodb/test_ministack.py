@@ -126,9 +126,8 @@ class TestConditions:
         response: Any = caught.value.response
         assert response["Item"] == {**KEY, "d": {"N": "1"}}
 
-    def test_a_failed_condition_of_a_transaction_returns_the_old_item_and_nothing_is_written(
-        self, tables: Tables
-    ) -> None:
+    def test_failed_transaction_condition_writes_nothing(self, tables: Tables) -> None:
+        """A condition that fails in a transaction returns the old item, and nothing is written."""
         lock = {"pk": {"S": "lock#1"}, "sk": {"S": "-"}, "claims": {"S": "first"}}
         tables.client.put_item(TableName=tables.ledger, Item=lock)
         event = {"pk": {"S": "audit#1"}, "sk": {"S": "-"}}
@@ -151,9 +150,8 @@ class TestConditions:
         assert tables.client.scan(TableName=tables.ledger, ConsistentRead=True)["Items"] == [lock]
 
 
-def test_a_strongly_consistent_batch_read_by_the_product_s_client_sees_the_write(
-    endpoint: str, tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_consistent_batch_read_sees_the_write(endpoint: str, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strongly consistent batch read by the product's client sees the write before it."""
     for name, value in ministack.CREDENTIALS.items():
         monkeypatch.setenv(name.upper(), value)
     reader = make_client(ministack.REGION, endpoint)

@@ -121,7 +121,8 @@ def test_what_its_holder_takes_back_the_edge_refuses(installed: Installation) ->
 # administrators
 
 
-def test_who_may_look_may_not_revoke_and_who_may_revoke_may_not_change_the_policy(installed: Installation) -> None:
+def test_viewer_and_responder_permissions(installed: Installation) -> None:
+    """A viewer may read but not revoke; a responder may revoke but not change the policy."""
     named = installed.outputs("admin")
     viewer, responder = installed.role("vera", named["Viewer"]), installed.role("rob", named["Responder"])
     sent = {"scope": "token", "id": "a-token", "reason": "a test"}
