@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.sdks import environments, page, results
-from tests.sdks.cases import Play, Spoilt
+from tests.sdks.cases import CaseSetupError, Play
 from tests.sdks.clients import CLIENTS, Client
-from tests.sdks.conversation import Mute, conversation
-from tests.sdks.environments import Missing
+from tests.sdks.conversation import SilentClientError, conversation
+from tests.sdks.environments import EnvironmentUnavailableError
 from tests.sdks.results import Result
 from tests.sdks.rules import broken
 from tests.sdks.stage import Stage, staged
@@ -58,12 +58,12 @@ def _tried(client: Client, stage: Stage) -> Result | bool | None:
     """Return what was observed, False if a rule is broken, None if the client was skipped."""
     try:
         command = environments.command(client)
-    except Missing as fault:
+    except EnvironmentUnavailableError as fault:
         sys.stderr.write(f"SKIPPED: {client.name} was NOT tried: {fault}\n")
         return None
     try:
         found = _play(client, command, stage)
-    except (Spoilt, Mute) as fault:
+    except (CaseSetupError, SilentClientError) as fault:
         sys.stderr.write(f"FAILED: {client.name}: {fault}\n")
         return False
     faults = list(broken(client, found.cases))

@@ -65,7 +65,7 @@ NOTES: Mapping[str, str] = {
     "openai": "`AsyncOpenAI` takes `provider.async_()` as its `api_key`. The provider is asked before every request, repetitions included.",
     "anthropic": "The base URL is without `/v1`. The same `credentials` are good for `AsyncAnthropic`. A 401 brings one fresh token.",
     _ALONE: "No code and no library of ours: Anthropic's SDK exchanges the identity token by itself, at the edge. `FEDERATION_RULE` is the\n"
-    "name of the grant; the organisation may be anything. The file is read again for each exchange, so whoever keeps it there, as\n"
+    "name of the grant; the organisation may be anything. The file is read again for each exchange, so the process that keeps it there, as\n"
     "Kubernetes does, has to replace it before its token ends; an identity token of GitHub is good for one exchange alone.",
     "google-genai": "Some `api_key` has to be there; the auth takes it off. Keep the `Client`: once nothing refers to it, it is closed.\n"
     "Of the variables, `GOOGLE_API_KEY` wins over `GEMINI_API_KEY`. Nothing is repeated unless `retry_options` says so.",

@@ -20,7 +20,7 @@ PATIENCE = 240.0
 """Seconds that an answer may take: SDKs wait on purpose, Cohere's two minutes, and the machine may be busy."""
 
 
-class Mute(RuntimeError):  # noqa: N818  it says what the process is
+class SilentClientError(RuntimeError):
     """The process said nothing in time, or ended; the text has what it wrote to stderr."""
 
 
@@ -43,7 +43,7 @@ class Conversation:
     version: str = ""
 
     def ask(self, step: str, **how: Any) -> Description:  # noqa: ANN401  what steps.py reads
-        """Have one step done; raises Mute."""
+        """Have one step done; raises SilentClientError."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps({"step": step, **how}) + "\n")
@@ -60,7 +60,9 @@ class Conversation:
             except queue.Empty:
                 line = ""
             if not line:
-                raise Mute(self.log.read_text(errors="replace")[-2000:] or f"nothing was said in {PATIENCE:.0f} s")
+                raise SilentClientError(
+                    self.log.read_text(errors="replace")[-2000:] or f"nothing was said in {PATIENCE:.0f} s"
+                )
             with contextlib.suppress(ValueError):
                 said: dict[str, Any] = json.loads(line)
                 return said
@@ -68,7 +70,7 @@ class Conversation:
 
 @contextlib.contextmanager
 def conversation(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Conversation]:
-    """Start a client's process, which knows nothing of the person's own environment; raises Mute if it does not start."""
+    """Start a client's process, which knows nothing of the person's own environment; raises SilentClientError if it does not start."""
     with tempfile.TemporaryDirectory() as home, (Path(home) / "log").open("w") as log:
         process = subprocess.Popen(
             ["nice", "-n", "5", *command],

@@ -20,12 +20,12 @@ _STAMP = ".installed"
 _QUIETLY = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
-class Missing(RuntimeError):  # noqa: N818  it says what the environment is
+class EnvironmentUnavailableError(RuntimeError):
     """An environment cannot be made here; the text says why."""
 
 
 def command(client: Client) -> list[str]:
-    """Return what starts a client's script, after making its environment if need be; raises Missing."""
+    """Return what starts a client's script, after making its environment if need be; raises EnvironmentUnavailableError."""
     name, *arguments = client.script
     if client.environment == "node":
         _make(NODE / "node_modules", NODE / "package.json", [["npm", "install", "--prefix", str(NODE), *_QUIETLY]])
@@ -60,11 +60,11 @@ def _make(folder: Path, source: Path, commands: list[list[str]]) -> None:
         try:
             done = subprocess.run(one, capture_output=True, text=True, timeout=_SECONDS, check=False)
         except subprocess.TimeoutExpired:
-            raise Missing(f"{one[0]} was not done after {_SECONDS} s") from None
+            raise EnvironmentUnavailableError(f"{one[0]} was not done after {_SECONDS} s") from None
         except OSError as fault:
-            raise Missing(f"{one[0]} cannot be run: {fault.strerror}") from None
+            raise EnvironmentUnavailableError(f"{one[0]} cannot be run: {fault.strerror}") from None
         if done.returncode:
-            raise Missing((done.stderr or done.stdout).strip()[-500:])
+            raise EnvironmentUnavailableError((done.stderr or done.stdout).strip()[-500:])
     stamp.write_text(wanted)
 
 
@@ -77,4 +77,4 @@ def _node() -> str:
         )
         if not asked.returncode and int(asked.stdout.strip().lstrip("v").partition(".")[0]) >= NODE_NEEDED:
             return node
-    raise Missing(f"there is no Node {NODE_NEEDED} here, and npm has none for this machine")
+    raise EnvironmentUnavailableError(f"there is no Node {NODE_NEEDED} here, and npm has none for this machine")

@@ -36,7 +36,7 @@ _IDS = itertools.count(5001)
 
 
 @dataclass(slots=True)
-class Place:
+class Deployment:
     """One Keybroker as a client sees it. url: the relay's, in front of the edge."""
 
     running: Running
@@ -50,8 +50,8 @@ class Place:
 class Stage:
     """Both of them."""
 
-    lasting: Place
-    brief: Place
+    lasting: Deployment
+    brief: Deployment
     next_repository: Iterator[str] = field(default_factory=lambda: map(str, _IDS))
 
 
@@ -82,7 +82,7 @@ def staged(directory: Path) -> Iterator[Stage]:
     """Start everything, and stop it again."""
     with contextlib.ExitStack() as stack:
         others = stack.enter_context(serving(other_apis.make_apis())).replace("127.0.0.1", "localhost")
-        places = []
+        deployments = []
         for name, arguments in (("lasting", ()), ("brief", ("--practice-ttl", str(TTL)))):
             here = directory / name
             here.mkdir()
@@ -91,6 +91,8 @@ def staged(directory: Path) -> Iterator[Stage]:
                 answer = running.administer("PUT", f"/admin/keys/{key}", {"value": value, "origin": others})
                 assert answer.status in (200, 201, 204), answer
             relay = Relay(running.edge)
-            places.append(Place(running, relay, stack.enter_context(serving(relay.app())), here / "identity-token"))
-        lasting, brief = places
+            deployments.append(
+                Deployment(running, relay, stack.enter_context(serving(relay.app())), here / "identity-token")
+            )
+        lasting, brief = deployments
         yield Stage(lasting, brief)

@@ -9,7 +9,7 @@ const held = new Map();
 export async function token(key) {
   let one = held.get(key);
   if (!one || Date.now() >= one.until) {
-    one = { asked: ask(key), until: Infinity }; // whoever comes meanwhile waits for the same answer
+    one = { asked: ask(key), until: Infinity }; // concurrent callers wait for the same answer
     held.set(key, one);
     one.asked.then(
       ({ expires_in: seconds }) => (one.until = Date.now() + (seconds * 2000) / 3),
