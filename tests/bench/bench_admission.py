@@ -34,9 +34,9 @@ TOKENS = 20
 """Tokens of each process, used in turn: of as many principals, and of one."""
 POLICY = grant(quota="{tokens: 1000000/hour, calls: [1000000/minute, 100000000/day]}")
 
-DISTINCT, SAME, WAVE = "admission, many principals", "admission, one principal", "its wave alone, one principal"
+DISTINCT, SAME, STATE = "admission, many principals", "admission, one principal", "state I/O only, one principal"
 UPSERT, DECODE = "bare: one upsert in SQLite", "bare: jwt.decode ES256"
-CASES = (DISTINCT, SAME, WAVE, UPSERT, DECODE)
+CASES = (DISTINCT, SAME, STATE, UPSERT, DECODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def tables() -> Iterator[Table]:
         for state in upkeep:
             state.close()
     yield Table(
-        "One call at the edge: a token whose signature was seen before, one wave over SQLite, decide; no HTTP",
+        "One call at the edge: a token whose signature was seen before, one round trip to SQLite, decide; no HTTP",
         ("case", "processes", "a second", "p50 µs", "p99 µs", "503", "x upsert", "x decode"),
         [_row(case, processes, found) for processes in PROCESSES for case in CASES],
         (
@@ -107,7 +107,7 @@ def _cases(stage: Stage, number: int) -> dict[str, Case]:
     return {
         DISTINCT: _admission(stage.directory, stage.many[number]),
         SAME: _admission(stage.directory, stage.one),
-        WAVE: _wave(stage.directory),
+        STATE: _state(stage.directory),
         UPSERT: _upsert(stage.directory, number),
         DECODE: _decode(stage.directory, stage.many[number]),
     }
@@ -129,8 +129,8 @@ def _admission(directory: Path, tokens: Sequence[str]) -> Case:
     return admit
 
 
-def _wave(directory: Path) -> Case:
-    """Do nothing but the wave, so that nearly all the time somebody writes: the most that the file has to bear."""
+def _state(directory: Path) -> Case:
+    """Do nothing but read and count, so that the file is being written nearly all the time: its highest load."""
     edge_state = SqliteEdgeState(StateFile(directory / "state.db", durable=False).bind())
     named = {"issuer": CI, "key": "openai", "grant": "app", "principal": SUB, "token": "token-1"}
     targets = {"everything": EVERYTHING, **{scope: RevocationTarget(scope, one) for scope, one in named.items()}}

@@ -120,8 +120,8 @@ def _warm(one: Stage) -> Table:
         [_row(name, warm, bare) for name, warm in found.items()],
         (
             f"{ROUNDS} of each, in turns. ms: from the event's being handed out to its answer, nearly all of it ministack's.",
-            "Own CPU: of the whole handler, less what botocore's calls take in their threads; medians. 503: the wave was not",
-            "over within a second, for others were on the cores.",
+            "Own CPU: of the whole handler, less what botocore's calls take in their threads; medians. 503: the state was not",
+            "read within a second, for others were on the cores.",
             f"The process holds {resident / 2**20:.0f} MiB after {len(found) * (ROUNDS + AHEAD):,} events.",
         ),
     )

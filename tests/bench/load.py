@@ -53,7 +53,7 @@ class Callers:
         self._line.send(load)
         done: Done | str = self._line.recv()
         if isinstance(done, str):
-            raise RuntimeError(f"the load could not be made: {done}")  # noqa: TRY004  no wrong type, another's fault
+            raise RuntimeError(f"the load could not be made: {done}")  # noqa: TRY004  not a wrong type: the process reports a failure
         return done
 
 

@@ -21,7 +21,7 @@ ANSWER_SECONDS = 30.0
 Event = Mapping[str, Any]
 
 
-class FunctionFailed(Exception):  # noqa: N818  says what happened
+class FunctionFailedError(Exception):
     """A function did not start, or raised."""
 
 
@@ -80,16 +80,16 @@ class Function:
         self.seconds = 0.0
 
     def invoke(self, event: Event) -> Any:  # noqa: ANN401  what the function answers
-        """Return the answer to an event; raises FunctionFailed."""
+        """Return the answer to an event; raises FunctionFailedError."""
         started = time.perf_counter()
         self._server.events.put(event)
         try:
             kind, said = self._server.answers.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
-            raise FunctionFailed("no answer") from None
+            raise FunctionFailedError("no answer") from None
         self.seconds = time.perf_counter() - started
         if kind != "response":
-            raise FunctionFailed(str(said))
+            raise FunctionFailedError(str(said))
         return said
 
     def cpu(self) -> float:
