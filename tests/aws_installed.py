@@ -18,7 +18,7 @@ from chalicelib.aws.dynamodb import Tables
 from chalicelib.aws.signing import public_jwk
 from infra import signing_keys
 from tests import aws_scenario, moto_kms
-from tests.aws_requests import Asked, asked
+from tests.aws_requests import IamRequest, iam_requests
 from tests.aws_scenario import Caller
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.tables_template import create_tables
@@ -31,17 +31,17 @@ class Recorder:
 
     def __init__(self) -> None:
         self.door = ""
-        self.asked: dict[str, set[Asked]] = {"public": set(), "admin": set(), "edge": set()}
+        self.requests: dict[str, set[IamRequest]] = {"public": set(), "admin": set(), "edge": set()}
         self._real = clients.make
 
     def make(self, service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  as the real one
         client = self._real(service, region, endpoint)
-        if self.door not in self.asked:
+        if self.door not in self.requests:
             return client
-        found = self.asked[self.door]
+        found = self.requests[self.door]
 
         def note(params: Any, model: Any, **_: object) -> None:  # noqa: ANN401  botocore's
-            found.update(asked(service, model.name, params))
+            found.update(iam_requests(service, model.name, params))
 
         client.meta.events.register(f"provide-client-params.{client.meta.service_model.service_id.hyphenize()}", note)
         return client

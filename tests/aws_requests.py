@@ -17,7 +17,7 @@ _OF_TRANSACTIONS = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class IamRequest:
     """An action. on: a table's name, with `/index/…` where it is an index; a secret's name; a key's ARN."""
 
     action: str
@@ -35,15 +35,15 @@ class Asked:
         return found
 
 
-def asked(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterator[Asked]:
+def iam_requests(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterator[IamRequest]:
     """Yield what a request takes. A transaction is no action of its own, but all that is in it."""
     if service == "kms":
-        yield Asked(f"kms:{operation}", parameters["KeyId"], algorithm=parameters.get("SigningAlgorithm", ""))
+        yield IamRequest(f"kms:{operation}", parameters["KeyId"], algorithm=parameters.get("SigningAlgorithm", ""))
     elif service == "secretsmanager":
-        yield Asked(f"secretsmanager:{operation}", parameters.get("SecretId") or parameters["Name"])
+        yield IamRequest(f"secretsmanager:{operation}", parameters.get("SecretId") or parameters["Name"])
     elif operation == "BatchGetItem":
         for table, wanted in parameters["RequestItems"].items():
-            yield Asked("dynamodb:BatchGetItem", table, tuple(sorted({key["pk"]["S"] for key in wanted["Keys"]})))
+            yield IamRequest("dynamodb:BatchGetItem", table, tuple(sorted({key["pk"]["S"] for key in wanted["Keys"]})))
     elif operation == "TransactWriteItems":
         for item in parameters["TransactItems"]:
             ((kind, one),) = item.items()
@@ -52,11 +52,11 @@ def asked(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterat
         yield _single(operation, parameters)
 
 
-def _single(action: str, one: Mapping[str, Any]) -> Asked:
+def _single(action: str, one: Mapping[str, Any]) -> IamRequest:
     table = one["TableName"]
     if action == "Query":
         (key,) = (value["S"] for name, value in one["ExpressionAttributeValues"].items() if name in (":pk", ":day"))
         index = f"/index/{one['IndexName']}" if "IndexName" in one else ""
-        return Asked("dynamodb:Query", f"{table}{index}", (key,))
+        return IamRequest("dynamodb:Query", f"{table}{index}", (key,))
     item = one["Item"] if action == "PutItem" else one["Key"]
-    return Asked(f"dynamodb:{action}", table, (item["pk"]["S"],))
+    return IamRequest(f"dynamodb:{action}", table, (item["pk"]["S"],))

@@ -11,7 +11,7 @@ DOORS = ("public", "admin", "edge")
 
 
 @dataclass(frozen=True)
-class Ask:
+class RoleRequest:
     """Something that a role tries. on: a table's last name, `index`, `secret`, `signing`, `provider_keys` or `tables`.
 
     keys: partition keys of the items. context: other condition keys. what: what that would be.
@@ -35,33 +35,33 @@ class Ask:
 _ES256 = {"kms:SigningAlgorithm": ("ECDSA_SHA_256",)}
 
 NEEDED = (
-    Ask("public", "dynamodb:BatchGetItem", "control", ("everything#*#0", "key#openai#0")),
-    Ask("public", "dynamodb:Query", "control", ("grants#https://ci.example.com#openai",)),
-    Ask("public", "dynamodb:GetItem", "control", ("signing",)),
-    Ask("public", "dynamodb:UpdateItem", "control", ("token#id-1",), what="a holder takes a token back"),
-    Ask("public", "dynamodb:PutItem", "control", ("revocations#holders",), what="and that is recorded"),
-    Ask("public", "dynamodb:BatchGetItem", "ledger", ("tokens#somebody",)),
-    Ask("public", "dynamodb:PutItem", "ledger", ("audit#2026-11#0",)),
-    Ask("public", "dynamodb:PutItem", "ledger", ("lock#0",)),
-    Ask("public", "dynamodb:UpdateItem", "ledger", ("tokens#somebody",)),
-    Ask("public", "dynamodb:UpdateItem", "ledger", ("pin#arn",)),
-    Ask("public", "kms:Sign", "signing", context=_ES256),
-    Ask("public", "kms:GetPublicKey", "signing"),
-    Ask("admin", "dynamodb:PutItem", "control", ("policy#1",)),
-    Ask("admin", "dynamodb:UpdateItem", "control", ("everything#*#0",)),
-    Ask("admin", "dynamodb:DeleteItem", "control", ("grants#https://ci.example.com#openai",)),
-    Ask("admin", "dynamodb:ConditionCheckItem", "control", ("policy#lead#0",)),
-    Ask("admin", "dynamodb:PutItem", "ledger", ("audit#2026-11#0",)),
-    Ask("admin", "dynamodb:UpdateItem", "ledger", ("pin#arn",)),
-    Ask("admin", "dynamodb:Query", "ledger", ("audit#2026-11#0",)),
-    Ask("admin", "dynamodb:Query", "index"),
-    Ask("admin", "dynamodb:BatchGetItem", "counters", ("calls#app#somebody",)),
-    Ask("admin", "secretsmanager:PutSecretValue", "secret"),
-    Ask("edge", "dynamodb:BatchGetItem", "control", ("everything#*#0",)),
-    Ask("edge", "dynamodb:GetItem", "control", ("signing",)),
-    Ask("edge", "dynamodb:UpdateItem", "counters", ("calls#app#somebody",)),
-    Ask("edge", "dynamodb:BatchGetItem", "counters", ("calls#app#somebody",)),
-    Ask("edge", "secretsmanager:GetSecretValue", "secret"),
+    RoleRequest("public", "dynamodb:BatchGetItem", "control", ("everything#*#0", "key#openai#0")),
+    RoleRequest("public", "dynamodb:Query", "control", ("grants#https://ci.example.com#openai",)),
+    RoleRequest("public", "dynamodb:GetItem", "control", ("signing",)),
+    RoleRequest("public", "dynamodb:UpdateItem", "control", ("token#id-1",), what="a holder takes a token back"),
+    RoleRequest("public", "dynamodb:PutItem", "control", ("revocations#holders",), what="and that is recorded"),
+    RoleRequest("public", "dynamodb:BatchGetItem", "ledger", ("tokens#alice",)),
+    RoleRequest("public", "dynamodb:PutItem", "ledger", ("audit#2026-11#0",)),
+    RoleRequest("public", "dynamodb:PutItem", "ledger", ("lock#0",)),
+    RoleRequest("public", "dynamodb:UpdateItem", "ledger", ("tokens#alice",)),
+    RoleRequest("public", "dynamodb:UpdateItem", "ledger", ("pin#arn",)),
+    RoleRequest("public", "kms:Sign", "signing", context=_ES256),
+    RoleRequest("public", "kms:GetPublicKey", "signing"),
+    RoleRequest("admin", "dynamodb:PutItem", "control", ("policy#1",)),
+    RoleRequest("admin", "dynamodb:UpdateItem", "control", ("everything#*#0",)),
+    RoleRequest("admin", "dynamodb:DeleteItem", "control", ("grants#https://ci.example.com#openai",)),
+    RoleRequest("admin", "dynamodb:ConditionCheckItem", "control", ("policy#lead#0",)),
+    RoleRequest("admin", "dynamodb:PutItem", "ledger", ("audit#2026-11#0",)),
+    RoleRequest("admin", "dynamodb:UpdateItem", "ledger", ("pin#arn",)),
+    RoleRequest("admin", "dynamodb:Query", "ledger", ("audit#2026-11#0",)),
+    RoleRequest("admin", "dynamodb:Query", "index"),
+    RoleRequest("admin", "dynamodb:BatchGetItem", "counters", ("calls#app#alice",)),
+    RoleRequest("admin", "secretsmanager:PutSecretValue", "secret"),
+    RoleRequest("edge", "dynamodb:BatchGetItem", "control", ("everything#*#0",)),
+    RoleRequest("edge", "dynamodb:GetItem", "control", ("signing",)),
+    RoleRequest("edge", "dynamodb:UpdateItem", "counters", ("calls#app#alice",)),
+    RoleRequest("edge", "dynamodb:BatchGetItem", "counters", ("calls#app#alice",)),
+    RoleRequest("edge", "secretsmanager:GetSecretValue", "secret"),
 )
 """Without any of these, something that is promised does not work."""
 
@@ -73,7 +73,7 @@ _OF_ADMINISTRATORS = {
     "grants#https://ci.example.com#openai": "a grant among its candidates",
     "everything#*#0": "which signing keys are live",
     "key#openai#0": "which provider key is in force",
-    "principal#somebody": "a revocation",
+    "principal#alice": "a revocation",
     "revocations": "the record of a revocation",
     "signing": "a public key to verify tokens with",
 }
@@ -81,7 +81,7 @@ _OF_ADMINISTRATORS = {
 DENIED = (
     # Nobody but the edge reads a provider key, and the edge does nothing else with it.
     *(
-        Ask(role, action, "secret", what="a provider key's value")
+        RoleRequest(role, action, "secret", what="a provider key's value")
         for role, action in (
             ("public", "secretsmanager:GetSecretValue"),
             ("admin", "secretsmanager:GetSecretValue"),
@@ -95,44 +95,44 @@ DENIED = (
     ),
     # The public broker and the edge write neither policy, revocations nor keys.
     *(
-        Ask(role, action, "control", (key,), what=what)
+        RoleRequest(role, action, "control", (key,), what=what)
         for role in ("public", "edge")
         for key, what in _OF_ADMINISTRATORS.items()
         for action in _WRITES
     ),
-    *(Ask("edge", action, "control", ("token#id-1",), what="a token taken back") for action in _WRITES),
-    *(Ask("admin", action, "control", ("signing",), what="a key that KMS does not hold") for action in _WRITES),
-    Ask("public", "dynamodb:DeleteItem", "control", ("token#id-1",), what="a revocation of a token"),
-    Ask("public", "dynamodb:UpdateItem", "control", ("token#id-1", "policy"), what="a policy beside a token"),
-    Ask("public", "dynamodb:PutItem", "control", what="a write whose keys are not known"),
+    *(RoleRequest("edge", action, "control", ("token#id-1",), what="a token taken back") for action in _WRITES),
+    *(RoleRequest("admin", action, "control", ("signing",), what="a key that KMS does not hold") for action in _WRITES),
+    RoleRequest("public", "dynamodb:DeleteItem", "control", ("token#id-1",), what="a revocation of a token"),
+    RoleRequest("public", "dynamodb:UpdateItem", "control", ("token#id-1", "policy"), what="a policy beside a token"),
+    RoleRequest("public", "dynamodb:PutItem", "control", what="a write whose keys are not known"),
     # The edge knows nothing of audit and replay locks, and nobody deletes from either.
     *(
-        Ask("edge", f"dynamodb:{action}", "ledger", (key,), what="audit or replay lock")
+        RoleRequest("edge", f"dynamodb:{action}", "ledger", (key,), what="audit or replay lock")
         for action in ("GetItem", "BatchGetItem", "Query", "Scan", "PutItem", "UpdateItem", "DeleteItem")
         for key in ("audit#2026-11#0", "lock#0")
     ),
     *(
-        Ask(role, "dynamodb:DeleteItem", "ledger", (key,), what="a record")
+        RoleRequest(role, "dynamodb:DeleteItem", "ledger", (key,), what="a record")
         for role in ("public", "admin")
         for key in ("audit#2026-11#0", "lock#0", "pin#arn")
     ),
     *(
-        Ask("admin", action, "ledger", (key,), what="a lock or a count of the public broker's")
+        RoleRequest("admin", action, "ledger", (key,), what="a lock or a count of the public broker's")
         for action in ("dynamodb:PutItem", "dynamodb:UpdateItem")
-        for key in ("lock#0", "tokens#somebody")
+        for key in ("lock#0", "tokens#alice")
     ),
     # Counters are the edge's, who adds to them and cannot take them away.
     *(
-        Ask(role, action, "counters", ("calls#app#somebody",), what="a count of calls")
+        RoleRequest(role, action, "counters", ("calls#app#alice",), what="a count of calls")
         for role in ("public", "admin")
         for action in _WRITES
     ),
-    Ask("public", "dynamodb:GetItem", "counters", ("calls#app#somebody",), what="who calls how often"),
-    Ask("edge", "dynamodb:DeleteItem", "counters", ("calls#app#somebody",), what="a quota that begins anew"),
-    Ask("edge", "dynamodb:PutItem", "counters", ("calls#app#somebody",), what="the same"),
+    RoleRequest("public", "dynamodb:GetItem", "counters", ("calls#app#alice",), what="who calls how often"),
+    RoleRequest("edge", "dynamodb:DeleteItem", "counters", ("calls#app#alice",), what="a quota that begins anew"),
+    RoleRequest("edge", "dynamodb:PutItem", "counters", ("calls#app#alice",), what="the same"),
     # Nobody reads a table from end to end, touches another one, or the tables themselves.
     *(
-        Ask(role, f"dynamodb:{action}", on, what="another table, or the table itself")
+        RoleRequest(role, f"dynamodb:{action}", on, what="another table, or the table itself")
         for role in DOORS
         for on, action in (
             ("control", "Scan"),
@@ -144,19 +144,22 @@ DENIED = (
         )
     ),
     # The broker signs and nothing else; nobody does anything to a key.
-    *(Ask(role, "kms:Sign", "signing", context=_ES256, what="a token of anybody") for role in ("admin", "edge")),
-    Ask(
+    *(
+        RoleRequest(role, "kms:Sign", "signing", context=_ES256, what="a token of anybody")
+        for role in ("admin", "edge")
+    ),
+    RoleRequest(
         "public", "kms:Sign", "signing", context={"kms:SigningAlgorithm": ("ECDSA_SHA_384",)}, what="another algorithm"
     ),
-    Ask("public", "kms:Sign", "provider_keys", context=_ES256, what="with another key"),
+    RoleRequest("public", "kms:Sign", "provider_keys", context=_ES256, what="with another key"),
     *(
-        Ask(role, f"kms:{action}", on, what="a key itself")
+        RoleRequest(role, f"kms:{action}", on, what="a key itself")
         for role in DOORS
         for on in ("signing", "provider_keys", "tables")
         for action in ("DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy", "CreateGrant")
     ),
     # A key is used by the service that keeps what it encrypts, never directly.
-    *(Ask(role, "kms:Decrypt", "provider_keys", what="a secret's text that was copied") for role in DOORS),
-    *(Ask(role, "kms:Decrypt", "tables", what="a backup that was copied") for role in DOORS),
+    *(RoleRequest(role, "kms:Decrypt", "provider_keys", what="a secret's text that was copied") for role in DOORS),
+    *(RoleRequest(role, "kms:Decrypt", "tables", what="a backup that was copied") for role in DOORS),
 )
 """What none of them may do, whoever has taken the function over."""

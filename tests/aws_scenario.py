@@ -94,7 +94,7 @@ def event(
 
 
 class Caller:
-    """Somebody who calls one function as API Gateway does. identity: what API Gateway says of them, if they sign."""
+    """A caller of one function, as API Gateway invokes it. identity: what API Gateway says of the signer, if any."""
 
     def __init__(self, send: Send, identity: Mapping[str, str] | None = None) -> None:
         self._send, self._identity = send, identity or {}

@@ -25,7 +25,7 @@ _NUMBERS = count(1)
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """One request: its path, its form and its headers, these by their names in lower case."""
 
     path: str
@@ -39,7 +39,7 @@ class Broker:
 
     url: str
     script: Script
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[ReceivedRequest] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
     audience: str = ""
 
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.broker.asked.append(Asked(self.path, dict(parse_qsl(body)), headers))
+        self.broker.asked.append(ReceivedRequest(self.path, dict(parse_qsl(body)), headers))
         self.broker.script(self, len(self.broker.asked))
 
     def do_GET(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests import cloudformation
-from tests.aws_roles import DENIED, DOORS, NEEDED, Ask
+from tests.aws_roles import DENIED, DOORS, NEEDED, RoleRequest
 from tests.cloudformation import ACCOUNT, REGION
 from tests.iam_policy import Policy, allows
 
@@ -50,12 +50,12 @@ def policies(door: str) -> Sequence[Policy]:
 
 
 @pytest.mark.parametrize("ask", NEEDED, ids=str)
-def test_what_a_role_needs_it_may_do(ask: Ask) -> None:
+def test_what_a_role_needs_it_may_do(ask: RoleRequest) -> None:
     assert allows(policies(ask.role), ask.action, ARNS[ask.on], ask.conditions())
 
 
 @pytest.mark.parametrize("ask", DENIED, ids=str)
-def test_what_a_role_must_not_do_it_may_not(ask: Ask) -> None:
+def test_what_a_role_must_not_do_it_may_not(ask: RoleRequest) -> None:
     assert not allows(policies(ask.role), ask.action, ARNS[ask.on], ask.conditions()), ask.what
 
 

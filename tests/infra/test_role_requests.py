@@ -9,7 +9,7 @@ import pytest
 from chalicelib.aws import cloudwatch
 from tests import aws_scenario
 from tests.aws_installed import Installed, installation, issued
-from tests.aws_requests import Asked
+from tests.aws_requests import IamRequest
 from tests.aws_roles import DOORS
 from tests.iam_policy import allows
 from tests.infra.test_least_privilege import ARNS, policies
@@ -19,13 +19,13 @@ ARN = "arn:aws:iam::000000000000:role/billing"
 
 
 @pytest.fixture(scope="module")
-def requests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, set[Asked]]]:
+def requests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, set[IamRequest]]]:
     """Do all that can be done with an installation; return what each function asked of AWS."""
     log = list(cloudwatch._LOG.handlers), cloudwatch._LOG.propagate
     with installation(tmp_path_factory.mktemp("aws"), PREFIX) as one:
         _ask_for_tokens(one)
         _administer(one)
-        yield one.recorder.asked
+        yield one.recorder.requests
     cloudwatch._LOG.handlers, cloudwatch._LOG.propagate = log
 
 
@@ -51,7 +51,7 @@ def _administer(one: Installed) -> None:
         answer = administrator.ask("PUT", "/admin/policy", {"text": text}, if_match=tag)
         assert answer.status == 200, answer.body
         tag = answer.headers["etag"]
-    for scope, name in (("grant", "app"), ("principal", "somebody"), ("token", "a-token"), ("key", "openai")):
+    for scope, name in (("grant", "app"), ("principal", "alice"), ("token", "a-token"), ("key", "openai")):
         sent = {"scope": scope, "id": name, "reason": "a test"}
         made = administrator.ask("POST", "/admin/revocations", sent)
         assert made.status == 201, made.body
@@ -69,7 +69,7 @@ def _administer(one: Installed) -> None:
     assert explained.status == 200
 
 
-def _arn(one: Asked) -> str:
+def _arn(one: IamRequest) -> str:
     if one.action.startswith("kms:"):
         return ARNS["signing"]
     name = one.on.removeprefix(f"{PREFIX}-").removeprefix(f"{PREFIX}/")
@@ -77,7 +77,7 @@ def _arn(one: Asked) -> str:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_whatever_a_function_asks_its_role_may_do(requests: Mapping[str, set[Asked]], door: str) -> None:
+def test_role_allows_every_request(requests: Mapping[str, set[IamRequest]], door: str) -> None:
     """With the request's own keys and algorithm, as IAM would look at it."""
     assert len(requests[door]) > 4
     for one in sorted(requests[door], key=str):
@@ -89,7 +89,8 @@ _BY_OTHERS = ("WriteItsLog", "UseTheTablesKey", "EncryptProviderKeys", "DecryptP
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_whatever_a_role_may_do_its_function_asks(requests: Mapping[str, set[Asked]], door: str) -> None:
+def test_role_allows_no_more_than_is_requested(requests: Mapping[str, set[IamRequest]], door: str) -> None:
+    """Every action that a role allows is one that its function requests."""
     for policy in policies(door):
         for statement in policy["Statement"]:
             if statement["Sid"] in _BY_OTHERS or statement["Effect"] == "Deny":

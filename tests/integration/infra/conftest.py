@@ -33,7 +33,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
 
 @pytest.fixture(scope="session")
 def administrator(installed: Installation) -> Signer:
-    """Somebody with the policy that is meant for administrators; a policy is in force, and a key is set."""
+    """A signer with the IAM policy for administrators; a policy is in force, and a key is set."""
     signer = installed.role("ada", installed.outputs("admin")["Administrator"])
     put = installed.ask("admin", "PUT /admin/policy", {"text": aws_scenario.policy()}, signer, if_match='"0"')
     assert put.status == 200, put.body

@@ -39,7 +39,7 @@ print(json.dumps([start.handler(event, None) for event in json.load(sys.stdin)])
 """
 
 Signer = Mapping[str, str]
-"""Somebody's access key: `aws_access_key_id` and so on, as botocore's clients take it."""
+"""A caller's access key: `aws_access_key_id` and so on, as botocore's clients take it."""
 
 
 @dataclass(frozen=True, eq=False)

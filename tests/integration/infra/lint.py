@@ -20,7 +20,7 @@ TEMPLATES = (
 )
 
 _FUNCTION = {
-    "CKV_AWS_116": "a dead-letter queue is for events that nobody waits for; somebody waits for each of these",
+    "CKV_AWS_116": "a dead-letter queue is for asynchronous events; each of these has a caller who waits",
     "CKV_AWS_117": "in a VPC it would need endpoints and a NAT to reach what it reaches by IAM and TLS anyway",
     "CKV_AWS_115": "a new account has ten executions at once and lets none be reserved; the API is throttled",
 }
@@ -29,7 +29,7 @@ _DOOR = {
     "CKV_AWS_173": "its variables are names and URLs; there is no secret in them (test_templates.py)",
     "CKV_AWS_73": "X-Ray costs half a second of each cold start, and its traces would hold request paths",
     "CKV_AWS_76": "it needs a role set for the whole account and region; each refusal and each token is a log line",
-    "CKV_AWS_120": "an answer that was cached would be somebody else's token",
+    "CKV_AWS_120": "a cached response would be another caller's token",
 }
 ANSWERED: Mapping[str, Mapping[str, str]] = {
     "artefacts": {"CKV_AWS_18": "it holds zips that anybody can build again from the source, for 90 days"},

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.aws_roles import DENIED, NEEDED, Ask
+from tests.aws_roles import DENIED, NEEDED, RoleRequest
 from tests.iam_policy import allows
 from tests.infra.test_least_privilege import ARNS, policies
 from tests.integration.infra.installation import ACCOUNT, HOME, PREFIX, Installation, Signer, judged
@@ -67,7 +67,7 @@ _KEYS = {
 _DENIED = ("AccessDenied", "AccessDeniedException")
 
 
-def is_judged(ask: Ask) -> bool:
+def is_judged(ask: RoleRequest) -> bool:
     """Whether it would be denied without the conditions that ministack does not know."""
     bare = [judged(one) for one in policies(ask.role)]
     return not allows(bare, ask.action, ARNS[ask.on], ask.conditions())
@@ -78,7 +78,7 @@ def signer(installed: Installation, role: str) -> Signer:
     return installed.signer(f"{PREFIX}-{role}")
 
 
-def attempt(installed: Installation, ask: Ask) -> None:
+def attempt(installed: Installation, ask: RoleRequest) -> None:
     """Do it, as that role; raises ClientError."""
     service, _, action = ask.action.partition(":")
     client = installed.client(service, HOME, signer(installed, ask.role))
@@ -90,7 +90,7 @@ def attempt(installed: Installation, ask: Ask) -> None:
     else:
         stack, output = _KEYS[ask.on]
         named = {} if action == "Decrypt" else _KMS[action]
-        if action == "Decrypt":  # a real ciphertext, made by whoever administers the account's emulator
+        if action == "Decrypt":  # a real ciphertext, made with the emulator's administrator credentials
             named = {"CiphertextBlob": _encrypted(installed, installed.outputs(stack)[output])}
         method(KeyId=installed.outputs(stack)[output], **named)
 
@@ -102,7 +102,7 @@ def _encrypted(installed: Installation, key: str) -> bytes:
 
 
 @pytest.mark.parametrize("ask", [one for one in DENIED if is_judged(one)], ids=str)
-def test_it_is_denied(installed: Installation, ask: Ask) -> None:
+def test_it_is_denied(installed: Installation, ask: RoleRequest) -> None:
     with pytest.raises(ClientError) as refused:
         attempt(installed, ask)
     assert refused.value.response["Error"]["Code"] in _DENIED, refused.value
@@ -113,7 +113,7 @@ _TRIED = {"dynamodb:ConditionCheckItem"}
 
 
 @pytest.mark.parametrize("ask", [one for one in NEEDED if one.action not in _TRIED and one.on != "index"], ids=str)
-def test_what_is_needed_is_allowed(installed: Installation, ask: Ask) -> None:
+def test_what_is_needed_is_allowed(installed: Installation, ask: RoleRequest) -> None:
     code = ""
     try:
         attempt(installed, ask)

@@ -149,7 +149,7 @@ def test_an_administrator_can_call_every_route_that_reads(installed: Installatio
 
 
 def by_command(installed: Installation, signer: Signer, *arguments: str) -> str:
-    """Run the product's own command line as somebody; return what it writes."""
+    """Run the product's own command line as this signer; return what it writes."""
     urls = {name: installed.url(door) for name, door in (("KEYBROKER_URL", "public"), ("KEYBROKER_ADMIN_URL", "admin"))}
     known = {"PATH": os.environ["PATH"], "HOME": str(installed.out), "AWS_REGION": HOME}
     done = subprocess.run(
