@@ -74,11 +74,11 @@ class Stage:
         self.hold()
 
     def hold(self) -> None:
-        """Have something to be lifted, `held`."""
+        """Make a revocation to be restored, `held`."""
         self.held = self.past.revoke(samples.revocation("principal", new_id()), samples.event("revocation.made"))
 
     def version(self) -> int:
-        """Return the version of the policy in force; past the door, whatever is wrong there."""
+        """Return the version of the policy in force; past the door and its faults."""
         return self.past.current().version
 
     def apply(self, ci: Grant | None = None) -> None:
@@ -139,17 +139,17 @@ class Stage:
         admission.admit(Call(token, key, "POST", "/v1/chat/completions"), self.edge, now)
 
     def revoke(self, scope: str = "principal", target: str = "", until: int | None = None) -> Revocation:
-        """Take something back, somebody unknown unless it is said whom."""
+        """Revoke something: by default, an unknown principal."""
         made = samples.revocation(scope, target or new_id(), until=until)
         return self.adapters.control.revoke(made, samples.event("revocation.made"))
 
     def restore(self, made: Revocation) -> Revocation | None:
-        """End a revocation."""
+        """Restore what was revoked."""
         return self.adapters.control.restore(made.id, "tester", samples.event("revocation.lifted"))
 
     @contextlib.contextmanager
     def blocked(self, scope: str, target: str) -> Iterator[None]:
-        """Have something revoked meanwhile; past the door, whatever is wrong there."""
+        """Keep something revoked meanwhile; past the door and its faults."""
         made = self.past.revoke(samples.revocation(scope, target), samples.event("revocation.made"))
         yield
         self.past.restore(made.id, "tester", samples.event("revocation.lifted"))
@@ -182,7 +182,7 @@ def patiently(act: Callable[[], _Done]) -> _Done:
 
 
 def settle() -> None:
-    """Wait until nothing is under way any more: what one request of a wave has refused may still have others."""
+    """Wait until no request is in flight: the others of a round trip may be, after one was refused."""
     together = threading.Barrier(CONNECTIONS)
     dynamodb._THREADS.answers([lambda: together.wait(10)] * CONNECTIONS, time.monotonic() + 10)
 

@@ -50,7 +50,7 @@ class Turn(BaseHTTPRequestHandler):
     body: dict[str, Any]
 
     def setup(self) -> None:
-        """Be known to the door, which cuts whoever is left when it closes."""
+        """Register with the door, which cuts the remaining connections when it closes."""
         super().setup()
         self.server.turns.add(self)
 
@@ -60,7 +60,7 @@ class Turn(BaseHTTPRequestHandler):
         super().finish()
 
     def do_POST(self) -> None:
-        """Hand a request to whatever is wrong just now."""
+        """Hand the request to the current fault."""
         self._raw = self.rfile.read(int(self.headers["content-length"]))
         self.operation, self.body = self.headers["x-amz-target"].rpartition(".")[2], json.loads(self._raw)
         self.server.door.arrived.append(self.operation)
@@ -135,7 +135,7 @@ def answers_too_late(turn: Turn) -> None:
 
 
 def answers(status: int, body: str | bytes) -> Fault:
-    """Whatever is asked for, this is the answer."""
+    """Answer every request with this."""
     return lambda turn: turn.send(Answer(status, body.encode() if isinstance(body, str) else body))
 
 
@@ -209,7 +209,7 @@ class Door:
         self._server = self._opened(self._address)
 
     def close(self) -> None:
-        """End it, and whoever rests in it."""
+        """Close the door, and release the requests that rest in it."""
         self._bell.close()
         self._shut()
         self.closing.close()
@@ -254,7 +254,7 @@ def tables_behind(door: Door) -> Iterator[Tables]:
 
 
 def content(*tables: str) -> list[str]:
-    """Return all that is in these tables; past the door, whatever is wrong there, and past botocore, which is slow."""
+    """Return all that is in these tables; past the door and its faults, and past botocore, which is slow."""
     stored = dynamodb_backends["123456789012"]["us-east-1"].tables
     return [str(item.to_json()) for name in tables for item in stored[name].all_items()]
 

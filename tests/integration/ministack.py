@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 PYTHON = Path(__file__).resolve().parents[2] / ".venv-ministack" / "bin" / "python"
 REGION = "us-east-1"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-"""Made up, so that nobody's own ever sign a test's request."""
+"""Made up, so that real credentials never sign a test's request."""
 START_SECONDS = 30.0
 STARTS = 3
-"""Times that a port is looked for: between finding and binding it, somebody else may take it."""
+"""Times that a port is looked for: between finding and binding it, another process may take it."""
 
 _NAMES = itertools.count(1)
 # The pipe closes with the process that started it, even one that was killed, and ministack ends with the pipe.

@@ -1,4 +1,4 @@
-"""Another's issuer: `oidc-provider`, which is OpenID-certified, signs and Keybroker verifies. `make test-oidc` runs it."""
+"""A third-party issuer: `oidc-provider`, which is OpenID-certified, signs and Keybroker verifies. `make test-oidc` runs it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Field(Protocol):
-    """Where it is raced: whoever calls, and what can be revoked. Methods raise Unavailable for what is to be repeated."""
+    """Where it is raced: the callers, and what can be revoked. Methods raise Unavailable if they are to be retried."""
 
     offset: int
     """Seconds by which the slowest of the clocks is off."""
@@ -41,7 +41,7 @@ class Field(Protocol):
         """Revoke it and return the revocation's id once it is in force."""
 
     def restore(self, revocation_id: str) -> None:
-        """End the revocation's block."""
+        """Restore what was revoked."""
 
     def begin(self, first: Told) -> None:
         """Let everybody start."""

@@ -1,4 +1,4 @@
-"""DynamoDB from which somebody is cut off at a request: not sent, or carried out with its answer lost; then all fail."""
+"""DynamoDB whose connection is lost at a request: not sent, or carried out with its answer lost; then all fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold of DynamoDB when somebody is cut off at any request: whole or repeated, and no token without a record."""
+"""What must hold if DynamoDB is lost at any request: changes are whole or retried, and no token is without a record."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Interrupted:
 
     @property
     def actor(self) -> Actor:
-        """Whoever exchanges and calls."""
+        """A caller who exchanges and calls."""
         return Actor.over(self.adapters, keys_in(self.directory))
 
     def prepare(self) -> Interrupted:
@@ -88,7 +88,7 @@ class Interrupted:
         )
 
     def subject_token(self, subject: str) -> str:
-        """Return an identity token that the grant `ci` admits, whoever it is."""
+        """Return an identity token that the grant `ci` admits, for any subject."""
         return self.actor.subject_token(subject, NOW, team="a")
 
     def exchange(self, subject_token: str, idempotency_key: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Whoever races: threads that call with every token that anybody gets, and threads that fetch new ones."""
+"""The racers: threads that call with every token that is issued, and threads that fetch new ones."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.contracts.verbs import claims_of
 from tests.races.verdict import ADMITTED, ISSUED, Call, Mint
 
 PAUSE = 0.01
-"""Seconds that whoever fetches tokens waits at most before the next, so that calls are what the store is busy with."""
+"""The longest pause, in seconds, between two token fetches, so that the store is mostly busy with calls."""
 LEEWAY = 30
-"""Seconds that a clock may be behind that of whoever issued a token."""
+"""Seconds that a clock may be behind that of the token's issuer."""
 _GHOSTS = 4
 """Tokens of earlier rounds that are tried again."""
 

@@ -33,7 +33,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class SqliteStore:
-    """A state file. durable: opened as one machine does, so that whatever is issued or taken back waits for the disk.
+    """A state file. durable: opened as one machine does, so that every issued token and every revocation waits for the disk.
 
     patience: milliseconds that a statement waits for other writers, in place of the product's few: where dozens write at
     once and counts are to be exact, nothing may be given up.

@@ -1,4 +1,4 @@
-"""Somebody is cut off from DynamoDB at any request of what is under way, over moto; more of it over ministack."""
+"""The connection to DynamoDB is lost at any request of an operation, over moto; more of it over ministack."""
 
 from __future__ import annotations
 

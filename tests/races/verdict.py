@@ -152,7 +152,7 @@ def _issued(one: Round) -> Iterable[Mint]:
 def stale(one: Round) -> set[str]:
     """Return the tokens that the round's revocation has ended, told in two ways.
 
-    Whoever held a token before the restore began had it from before the revocation. What was handed out later may still
+    A token that was held before the restore began is from before the revocation. What was issued later may still
     have been begun before: its epochs say so.
     """
     if one.scope == "token":

@@ -1,4 +1,4 @@
-"""DynamoDB as ministack has it. Whatever is in this folder is run by `make test-dynamodb` alone."""
+"""DynamoDB as ministack has it. Only `make test-dynamodb` runs the tests in this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The edge function's zip over another's DynamoDB and Secrets Manager: what is deployed admits, and asks for no more."""
+"""The edge function's zip over ministack's DynamoDB and Secrets Manager: what is deployed admits, without further requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.bench import edge_stage
 from tests.bench.edge_stage import Stage
 
-WAVE = ["BatchGetItem", "UpdateItem", "UpdateItem"]
+ROUND_TRIP = ["BatchGetItem", "UpdateItem", "UpdateItem"]
 _MODULES = Path(edge_stage.__file__).parent / "on_lambda"
 _HANDLE = """
 import json, sys
@@ -53,7 +53,7 @@ def handle(stage: Stage, *events: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_cold_call_reads_two_keys_beside_its_wave_and_a_warm_one_nothing_else(stage: Stage) -> None:
     found = handle(stage, stage.event(0), stage.event(0), stage.event(1))
-    assert found["requests"] == [sorted([*WAVE, "GetItem", "GetSecretValue"]), WAVE, WAVE]
+    assert found["requests"] == [sorted([*ROUND_TRIP, "GetItem", "GetSecretValue"]), ROUND_TRIP, ROUND_TRIP]
 
 
 def test_a_call_goes_on_with_the_key_that_secrets_manager_keeps(stage: Stage) -> None:
