@@ -17,7 +17,7 @@ from tests.parts import Parts, parts_in
 ELSEWHERE = "https://api.internal.example.com"
 """An origin for providers that have none of their own."""
 BROAD = tuple(f"POST:{base}{'/*' * depth}" for base in ("/v1", "/v1beta", "/openai", "/api") for depth in range(6))
-"""A scope that opens whatever is at most six segments long."""
+"""A scope that allows any path of at most six segments."""
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_no_two_subjects_spell_the_same_id(subjects: list[tuple[str, str, str]])
 
 
 def test_presets_have_different_ids() -> None:
-    """An issuer has one preset, but should that change, yesterday's principal must not be somebody else's today."""
+    """If an issuer's preset ever changes, an earlier principal must not become another caller's."""
     names = [(one.name, one.paths) for one in {preset.identity for preset in (*PRESETS.values(), GENERIC)}]
     for (name, paths), (other, more) in itertools.combinations(names, 2):
         assert name != other or paths == more

@@ -71,7 +71,7 @@ def _held(tables: Tables) -> Iterator[None]:
     mine, ends = {"S": secrets.token_hex(8)}, time.monotonic() + WAIT
     while not _taken(tables, mine):
         if time.monotonic() > ends:
-            raise RuntimeError(f"somebody else is testing with {tables.counters}; free in {HELD} s at the latest")
+            raise RuntimeError(f"another run is testing with {tables.counters}; free in {HELD} s at the latest")
         time.sleep(0.2)
     try:
         yield

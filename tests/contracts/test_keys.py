@@ -50,7 +50,8 @@ def test_keys_come_by_name_each_with_the_version_in_force(filled: Adapters) -> N
     assert _keys(filled) == (KeyInfo("another", "openai", None), KeyInfo("openai", "openai", key_version("v2")))
 
 
-def test_whoever_looks_leaves_an_event(filled: Adapters) -> None:
+def test_reading_keys_is_recorded(filled: Adapters) -> None:
+    """Reading the keys leaves an event."""
     _keys(filled)
     assert _events(filled, "keys.read") == 1
 

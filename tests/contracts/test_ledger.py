@@ -109,7 +109,8 @@ class TestTaken:
         assert [found.get(one, 0) for one in counted] == [1, 1, 4]
 
     @pytest.mark.parametrize("named", ["ci", None])
-    def test_whoever_has_had_none_is_told_of_none(self, adapters: Adapters, named: str | None) -> None:
+    def test_principal_without_tokens_has_none(self, adapters: Adapters, named: str | None) -> None:
+        """A principal that has had no tokens is told of none."""
         put_in_force(adapters.control, grant())
         adapters.ledger.issue(issuance(), NOW)
         other = RevocationTarget("principal", f"{SUB}-2")

@@ -1,4 +1,4 @@
-"""SQLite, DynamoDB and a model of dicts side by side: whatever is done and cut off, they admit and refuse the same."""
+"""SQLite, DynamoDB and a model of dicts side by side: after any operations and cuts, they admit and refuse the same."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class _Beside(RuleBasedStateMachine):
 
     @rule(expected=st.sampled_from((-1, 1)))
     def lose_the_race(self, expected: int) -> None:
-        """Whoever planned against another version of the policy changes nothing."""
+        """A plan against another version of the policy changes nothing."""
         version, applied = self._model.version + expected, samples.event("policy.applied", at=self._now)
         for store in self._stores:
             with pytest.raises(Refusal, match="policy_changed"):

@@ -98,7 +98,8 @@ class TestApply:
             assert not adapters.control.exists(target)
         assert _events(adapters) == 1
 
-    def test_whoever_lost_the_race_can_win_the_next_one(self, adapters: Adapters) -> None:
+    def test_loser_of_a_race_can_win_the_next(self, adapters: Adapters) -> None:
+        """The loser of a race to apply a policy can win the next one."""
         _apply(adapters, 0)
         with pytest.raises(Refusal, match="policy_changed"):
             _apply(adapters, 0, "late")

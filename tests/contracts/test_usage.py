@@ -107,7 +107,8 @@ class TestUses:
         [use] = _uses(adapters, "minute", NOW + DAY + 60)
         assert (use.calls, use.key, use.last_seen) == (1, "openai", NOW + DAY + 60)
 
-    def test_whoever_was_refused_every_token_is_told(self, adapters: Adapters) -> None:
+    def test_principal_refused_every_token_is_listed(self, adapters: Adapters) -> None:
+        """The usage report lists a principal that was refused every token."""
         _refuse(adapters, "no_grant", grant="")
         [use] = _uses(adapters)
         assert (use.principal, use.grant, use.tokens, use.refused_tokens) == (SUB, "", 0, {"no_grant": 1})

@@ -1,4 +1,4 @@
-"""JSON as somebody with bad intentions would write it, and changes of it in arbitrary places."""
+"""JSON as an attacker would write it, and mutations of it in arbitrary places."""
 
 from __future__ import annotations
 

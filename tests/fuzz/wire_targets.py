@@ -107,7 +107,7 @@ class Wire:
         return self._send(event, context)  # type: ignore[arg-type]  # it looks at no context
 
     def check(self, sent: bytes) -> None:
-        """Whatever is sent: an answer is HTTP and shows no key, and no call differs from what the function was shown."""
+        """For any bytes: the answer is HTTP and shows no key, and every call is the one that the function was shown."""
         self.shown.clear()
         self._provider.seen.clear()
         answer = self._runner.run(self._talk(sent + END))

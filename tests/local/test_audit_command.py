@@ -86,7 +86,8 @@ def test_an_export_is_of_a_time_if_one_is_given(state: Path) -> None:
     assert exported(state, "--since", 99_999_999_999) == []
 
 
-def test_whoever_reads_an_export_may_stop(state: Path) -> None:
+def test_export_reader_may_stop(state: Path) -> None:
+    """The reader of an export may stop before its end."""
     record(state, *range(1000, 1300))
     command = [sys.executable, "-m", "local", "audit", "export", "--state", str(state)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

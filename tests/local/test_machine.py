@@ -78,7 +78,8 @@ def test_a_state_that_others_may_change_is_refused(tmp_path: Path, policy: Path,
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 @pytest.mark.parametrize("name", [".", "state.db"])
-def test_a_state_that_is_somebody_else_s_is_refused(tmp_path: Path, policy: Path, name: str) -> None:
+def test_state_of_another_user_is_refused(tmp_path: Path, policy: Path, name: str) -> None:
+    """A state that belongs to another user is refused."""
     start(tmp_path / "state", REAL, policy)
     os.chown(tmp_path / "state" / name, 12345, -1)
     with pytest.raises(Unavailable, match="state_open_to_others"):

@@ -14,7 +14,7 @@ from local import worker
 
 TOGETHER = 20
 PASSES = 3
-"""Of a worker's loop: enough for it to see that somebody waits."""
+"""Of a worker's loop: enough for it to see that a request waits."""
 
 
 async def answer(_request: web.BaseRequest) -> web.Response:

@@ -1,6 +1,6 @@
 """Clocks that differ: what an issuer, a broker and an edge a minute apart accept and refuse, whatever state is kept in.
 
-Each decides by its own clock, and takes an `iat` of another's that is up to LEEWAY ahead. Nothing else depends on their
+Each decides by its own clock, and accepts an `iat` by another clock that is up to LEEWAY ahead. Nothing else depends on their
 agreeing: windows are the edge's own, revocations hold by epochs, locks outlive the tokens that they are for.
 """
 
@@ -195,7 +195,8 @@ class TestRevocation:
         assert parts.admit(token, now) == "stale_principal"
         assert parts.admit(parts.exchange(NOON), now) == ""
 
-    def test_a_block_with_an_end_ends_by_the_clock_of_whoever_asks(self, parts: Parts) -> None:
+    def test_timed_block_ends_by_the_local_clock(self, parts: Parts) -> None:
+        """A block with an end ends by the clock of the broker or the edge that checks it."""
         until, token = NOON + 300, parts.exchange(NOON)
         parts.revoke(NOON, until)
         assert [parts.admit(token, now) for now in (until - 1, until)] == ["revoked_principal", "stale_principal"]
@@ -256,7 +257,7 @@ class TestReplay:
 
 
 class TestAudit:
-    """Events have the time of whoever wrote them."""
+    """Events have the time of the process that wrote them."""
 
     def test_page_shows_events_from_a_clock_ahead(self, parts: Parts) -> None:
         """A page shows events written by a clock that is ahead, even if it is already next month there."""

@@ -38,14 +38,14 @@ class Job:
         self.file = directory / "identity-token"
         for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE", "ANTHROPIC_WORKSPACE_ID"):
             environment.delenv(name, raising=False)
-        environment.setenv("HOME", str(directory))  # no profile of whoever runs the tests
+        environment.setenv("HOME", str(directory))  # no profile of the user who runs the tests
         environment.setenv("ANTHROPIC_BASE_URL", f"{running.edge}/anthropic")
         environment.setenv("ANTHROPIC_FEDERATION_RULE_ID", "claude")
         environment.setenv("ANTHROPIC_ORGANIZATION_ID", "00000000-0000-4000-8000-000000000000")
         environment.setenv("ANTHROPIC_IDENTITY_TOKEN_FILE", str(self.file))
 
     def rotate(self, repository_id: str, **claims: object) -> str:
-        """Put a fresh identity token into the file, as whoever projects it does."""
+        """Put a fresh identity token into the file, as the kubelet does."""
         token = self.running.mint(repository_id, **claims)
         self.file.write_text(token)
         return token

@@ -32,7 +32,7 @@ def parts_of(made: ProviderKey) -> tuple[str, str, str, str, str]:
 
 
 def test_provider_defaults() -> None:
-    """Whatever is left out is the provider's default."""
+    """Every field that is left out has the provider's default."""
     assert parts_of(key()) == ("v-1", "https://api.openai.com", "authorization", "Bearer ", VALUE)
     assert parts_of(key("anthropic")) == ("v-1", "https://api.anthropic.com", "x-api-key", "", VALUE)
 

@@ -146,7 +146,7 @@ def test_the_account_is_compared_on_its_own_and_first(arn: str) -> None:
     assert one.claims[0] == (("aws_account",), (ACCOUNT,))
     found = grants.differences(one, session("billing", account="210987654321"), ())
     assert [difference.claim for difference in found] == [("aws_account",), ("aws",)]
-    # A claim that spells the right ARN does not help where the account is another's.
+    # A claim that spells the right ARN does not help if the account is a different one.
     forged = {**session("billing"), "aws_account": "210987654321"}
     assert [difference.claim for difference in grants.differences(one, forged, ())] == [("aws_account",)]
 

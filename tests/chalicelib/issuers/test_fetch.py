@@ -33,7 +33,8 @@ def site() -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("how", SLOW)
-def test_whoever_is_slow_is_given_up_in_time_and_cut(site: Site, how: str) -> None:
+def test_slow_site_is_cut_off(site: Site, how: str) -> None:
+    """A slow site is given up in time, and its connection is cut."""
     site.answers["/slow"] = SLOW[how]
     started = time.monotonic()
     with pytest.raises(FetchError, match="too_slow"):

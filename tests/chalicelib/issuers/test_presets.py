@@ -37,7 +37,7 @@ FIXTURES: dict[str, dict[str, Any]] = {one.stem: json.loads(one.read_text()) for
 PROBLEMS: Mapping[str, tuple[set[str], str]] = {
     "bitbucket-custom-audience": ({"audience"}, "Bitbucket keeps the workspace's audience beside: use that one"),
     "buildkite-default-claims": ({"id", "required"}, "slugs are recycled; the agent is asked with --claim pipeline_id"),
-    "circleci-ssh-rerun": ({"refused"}, "whoever opened a shell in the job is not the pipeline"),
+    "circleci-ssh-rerun": ({"refused"}, "a person who opened a shell in the job is not the pipeline"),
     "generic-keycloak-two-audiences": ({"audience"}, "a token for two is replayed by the one to the other"),
     "generic-oidc-provider-client": ({"type"}, "an RFC 9068 access token is for an API, it identifies nobody to us"),
     "github-actions-issue-comment": ({"refused"}, "runs on a stranger's words"),
@@ -156,7 +156,8 @@ def test_both_forms_of_github_s_sub_are_the_same_repository() -> None:
     assert principal.stable_id(identity, old) == principal.stable_id(identity, new) == "repository_id:456789"
 
 
-def test_a_service_account_that_was_made_again_is_somebody_else() -> None:
+def test_recreated_service_account_is_another_principal() -> None:
+    """A service account that was deleted and created again is another principal."""
     first, again = (FIXTURES[name]["claims"] for name in ("kubernetes", "kubernetes-recreated-serviceaccount"))
     assert first["sub"] == again["sub"]
     identity = PRESETS["kubernetes"].identity

@@ -239,7 +239,7 @@ def test_forms_of_real_clients(form: Callable[[], tuple[bytes, str]]) -> None:
     assert admitted("openai", TRANSCRIPTIONS, "", shown(content, media_type), ("whisper-1",)) == ("whisper-1",)
 
 
-# whoever reads it
+# Any parser reads the same
 
 
 def read_as(content: bytes, pick: int) -> object:

@@ -186,5 +186,5 @@ def test_repeated_keys_at_any_depth() -> None:
 
 
 def test_faults_within_faulty_keys_are_left_out() -> None:
-    """A key that is itself a fault is one fault, whatever is in it."""
+    """An invalid key is one fault, no matter what it contains."""
     assert [one.field for one in parse_yaml("? {a: 1, a: 2}\n: x\n", "k.yaml").faults] == ["?"]

@@ -91,7 +91,7 @@ class State:
 
 @dataclass(frozen=True)
 class Keys:
-    """One signing key, and a provider key for whatever is asked."""
+    """One signing key, and the same provider key for every name."""
 
     signing: VerifyingKey
 

@@ -150,7 +150,7 @@ def test_signed_bytes_without_claims() -> None:
 def test_claims_are_the_signed_ones() -> None:
     """Claims other than those that were signed are refused."""
     text = forge.token(ec_key(), CLAIMS)
-    unverified = jws.Unverified(text, "ec-1", "ES256", None, {**CLAIMS, "sub": "somebody else"})
+    unverified = jws.Unverified(text, "ec-1", "ES256", None, {**CLAIMS, "sub": "another subject"})
     with pytest.raises(InvalidTokenError, match="claims_ambiguous"):
         tokens.decode(unverified, verifying(ec_key()))
 

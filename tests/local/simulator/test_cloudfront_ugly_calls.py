@@ -34,7 +34,7 @@ def test_pipelined_calls_are_answered_in_their_order() -> None:
 @pytest.mark.parametrize("framing", ["Content-Length: {}", "Transfer-Encoding: chunked"])
 def test_refused_body_is_not_the_next_call(framing: str) -> None:
     """The body of a refused call is never read as the next call."""
-    # SECURITY: whoever shares a connection with others (a proxy does) could else have them send calls of his choice.
+    # SECURITY: otherwise a caller who shares a connection (a proxy's) could make others send calls of his choice.
     hidden = head("GET /hidden HTTP/1.1", "Host: edge")
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(hidden), hidden) if "chunked" in framing else hidden
     called: list[str] = []
