@@ -51,7 +51,7 @@ test-dynamodb: $(STAMP) $(MINISTACK_STAMP) ## Test the DynamoDB adapters over an
 test-races: $(STAMP) $(MINISTACK_STAMP) ## Race revocations against calls, 200 rounds per scope (20 over ministack), and print the numbers
 	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-200} $(BIN)/pytest -p no:xdist --timeout=1800 tests/races/test_revocation.py tests/races/test_over_http.py tests/integration/dynamodb/test_races.py
 
-# Only test-aws may use real tables, whatever is set for the other targets.
+# Only test-aws may use real tables: no other target exports their prefix.
 unexport KEYBROKER_TEST_TABLES
 test-aws: $(STAMP) ## Run the contract suite over real tables, which it empties; skipped without KEYBROKER_TEST_TABLES
 	@if [ -z '$(KEYBROKER_TEST_TABLES)' ]; then \

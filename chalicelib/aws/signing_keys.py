@@ -1,4 +1,4 @@
-"""The public keys of our own tokens in DynamoDB: published by administrators, found by whoever verifies a token.
+"""The public keys of our own tokens in DynamoDB: published by administrators, read by every verifier of a token.
 
 A key is published before it is listed as live, and listed before it signs. Which keys are live is asked anew for every
 call (`edge.decision`); here is only what a kid stands for, which never changes.
@@ -68,7 +68,7 @@ class DynamoSigningKeys:
             )
 
     def _read(self, now: int) -> None:
-        # It counts as failed until it has succeeded, whatever is raised in between.
+        # It counts as failed until it has succeeded, no matter what is raised in between.
         self._failed, self._next_read = True, now + FAILURE_PAUSE
         get = functools.partial(self._tables.client.get_item, TableName=self._tables.control, Key=KEY)
         answer = run_parallel(functools.partial(get, ConsistentRead=True))[0]

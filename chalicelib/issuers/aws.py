@@ -1,6 +1,6 @@
 """AWS principals: what API Gateway's IAM authorizer says of a caller, in one canonical form.
 
-Source: IAM User Guide, "IAM identifiers" and "Policy elements: Principal". A session's name is chosen by whoever
+Source: IAM User Guide, "IAM identifiers" and "Policy elements: Principal". A session's name is chosen by the caller who
 assumes the role and a role's path is lost in its sessions' ARNs: neither is ever matched.
 """
 
@@ -57,7 +57,7 @@ def from_context(identity: Mapping[str, object]) -> AwsIdentity:
     if service == "iam" and _USER.fullmatch(resource) and _USER_ID.fullmatch(caller):
         return AwsIdentity(partition, account, arn, unique_id, "")
     if service == "sts" and (federated := _FEDERATED.fullmatch(resource)) and caller == f"{account}:{federated[1]}":
-        # A federated user has no id but its account and name, which whoever made the session chose.
+        # A federated user has no id but its account and name, which the creator of the session chose.
         return AwsIdentity(partition, account, arn, caller, "")
     if resource == "root":
         raise IamRoot

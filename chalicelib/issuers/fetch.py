@@ -85,7 +85,7 @@ class _Plain(HTTPConnection):
         return made
 
     def cut(self) -> None:
-        """Make whoever reads or writes here fail at once, now or once it is connected."""
+        """Make any read or write here fail at once, now or once it is connected."""
         self._was_cut = True
         if self._handle:
             with contextlib.suppress(OSError):  # it has ended by itself

@@ -59,7 +59,7 @@ class Jwks:
         self._guard = threading.Lock()
 
     def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:
-        """See `KeySource.find`. Waits for at most one fetch, its own or somebody else's: the deadline and a second."""
+        """See `KeySource.find`. Waits for at most one fetch, its own or another thread's: the deadline and a second."""
         if issuer.jwks is not None:
             return _uploaded(issuer, kid)
         index = (issuer.url, issuer.algorithms)
@@ -71,7 +71,7 @@ class Jwks:
             lock = self._locks.setdefault(index, threading.Lock())
         if not lock.acquire(timeout=0 if key else self._deadline + 1):
             if key:
-                return key  # somebody else is fetching; this key is still good
+                return key  # another thread is fetching; this key is still good
             raise IssuerKeysUnavailable
         try:
             known = self._known.get(index, _NOTHING)
@@ -92,7 +92,7 @@ class Jwks:
             keys = key_set(self._key_document(issuer, started + self._deadline), issuer.algorithms)
         except (FetchError, InvalidTokenError):
             pause = UNKNOWN_KID_PAUSE if now - known.fetched < HARD_AGE else FAILURE_PAUSE
-            # Counted from the end: whoever waited for this try must not make the next one.
+            # Counted from the end: a caller who waited for this try must not make the next one.
             ended = now + int(time.monotonic() - started) + 1
             return replace(known, next_try=ended + pause, failed=True)
         return _Known(keys, now, now + UNKNOWN_KID_PAUSE, failed=False)

@@ -92,7 +92,7 @@ PRESETS: Mapping[str, Preset] = {
         identity=_claim("oidc.circleci.com/project-id"),
         label="sub",
         required=("oidc.circleci.com/project-id",),
-        # A job that somebody opened a shell in is that person, not the pipeline.
+        # If a person opened a shell in the job, the caller is that person, not the pipeline.
         refused=(("oidc.circleci.com/ssh-rerun", (True,)),),
         pins=(("oidc.circleci.com/project-id",), ("oidc.circleci.com/org-id",)),
         unwise=("sub",),

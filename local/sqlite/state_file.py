@@ -192,7 +192,7 @@ class _Transaction:
 
 def _begin(connection: sqlite3.Connection, begin: str) -> None:
     """Begin a transaction, and wait for another writer up to WAIT_MS; raises sqlite3.OperationalError."""
-    # SQLite's own wait tries six times in 50 ms, with longer and longer pauses: whoever has waited longest comes last.
+    # SQLite's own wait tries six times in 50 ms, with longer and longer pauses: the longest waiter comes last.
     ends = time.monotonic() + WAIT_MS / 1000
     while True:
         try:
