@@ -162,4 +162,4 @@ DENIED = (
     *(RoleRequest(role, "kms:Decrypt", "provider_keys", what="a secret's text that was copied") for role in DOORS),
     *(RoleRequest(role, "kms:Decrypt", "tables", what="a backup that was copied") for role in DOORS),
 )
-"""What none of them may do, whoever has taken the function over."""
+"""What none of them may do, even if an attacker has taken the function over."""

@@ -67,7 +67,7 @@ def test_each_line_is_counted_by_outcome_and_by_key_and_reason(
 
 
 def test_what_else_a_line_says_makes_no_dimension(capsys: pytest.CaptureFixture[str]) -> None:
-    log(reason="replayed", grant="app", principal="somebody", jti="id-1")
+    log(reason="replayed", grant="app", principal="alice", jti="id-1")
     _, metric = written(capsys)
     assert not {"grant", "principal", "jti"} & metric.keys()
 

@@ -36,7 +36,7 @@ BAKED = {
     "edge_url": "https://keys.example.com",
 }
 KEY = ProviderKey("A" * 22, "https://api.openai.com", "authorization", "Bearer ", "sk-made-up")
-WAVE = Counter({"BatchGetItem": 1, "UpdateItem": 2})
+ROUND_TRIP = Counter({"BatchGetItem": 1, "UpdateItem": 2})
 
 
 def bake(directory: Path, **changes: object) -> Path:
@@ -154,9 +154,9 @@ def deployed(shared: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_warm_call_reads_no_keys(deployed: Deployed, shared: Stage) -> None:
     """A cold call reads its signing key and the provider key once, and a warm one neither."""
     DynamoSigningKeys(shared.tables).publish(shared._keys.broker.public_jwk)
-    assert deployed.call() == WAVE + Counter(["GetItem"])
+    assert deployed.call() == ROUND_TRIP + Counter(["GetItem"])
     assert deployed.asked == ["GetSecretValue"]
-    assert (deployed.call(), deployed.call()) == (WAVE, WAVE)
+    assert (deployed.call(), deployed.call()) == (ROUND_TRIP, ROUND_TRIP)
     assert deployed.asked == ["GetSecretValue"]
 
 
@@ -168,7 +168,7 @@ def test_a_rotated_key_is_read_in_the_next_call(deployed: Deployed, shared: Stag
     deployed.call()
     assert deployed.asked.count("GetSecretValue") == 1
     shared.adapters.control.set_key("openai", samples.key_version("B" * 22), samples.event("key.set"))
-    assert (deployed.call(), deployed.asked.count("GetSecretValue")) == (WAVE, 2)
+    assert (deployed.call(), deployed.asked.count("GetSecretValue")) == (ROUND_TRIP, 2)
     shared.adapters.control.set_key("openai", samples.key_version(KEY.version), samples.event("key.set"))
 
 

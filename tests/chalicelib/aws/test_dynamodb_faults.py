@@ -167,7 +167,9 @@ def test_stuck_round_trips_delay_no_other(here: Stage, fault: Fault) -> None:
     snapshot = PORTS["read_and_count"]
     with here.door.failing(fault) as arrived:
         _all_refuse([snapshot] * 40, here)
-    assert len(arrived) <= 2 * CONNECTIONS, "what was waiting for a thread when its wave ended is not sent"
+    assert len(arrived) <= 2 * CONNECTIONS, (
+        "a request that was waiting for a thread when its round trip ended is not sent"
+    )
     healed = time.monotonic()
     while True:
         try:

@@ -19,9 +19,9 @@ from tests.faulty_dynamodb import Fault, Turn, error, hangs, loses_its_answer, w
 
 _BATCH, _QUERY, _ADD, _TRANSACT = "BatchGetItem", "Query", "UpdateItem", "TransactWriteItems"
 LINGER = 0.05
-"""Seconds that a wave which is complete waits for a request too many."""
+"""Seconds that a complete round trip waits for a request too many."""
 PATIENCE = 0.8
-"""Seconds that a request waits for the others of its wave: they come at once, or it is answered without them."""
+"""Seconds that a request waits for the others of its round trip: they come at once, or it is answered without them."""
 
 RoundTrip = Counter[str]
 
@@ -44,9 +44,9 @@ def here(shared: Stage) -> Iterator[Stage]:
 
 
 class RoundTrips:
-    """Holds every request back until all of its wave are there, so that one which waits for another's answer never comes.
+    """Holds requests back until the whole round trip has arrived, so that one that waits for another's answer never comes.
 
-    sizes: how many requests make a wave. seen: which ones did.
+    sizes: how many requests make each round trip. seen: which ones did.
     """
 
     def __init__(self, *sizes: int) -> None:
@@ -139,7 +139,7 @@ class TestExchange:
 
 
 class TestAdmission:
-    """One wave, and one more for a number that is given back."""
+    """One round trip, and one more for a count that is given back."""
 
     def test_it_is_one_batch_and_two_additions_at_once(self, here: Stage) -> None:
         assert _round_trips(here, lambda: here.admit(here.token), CALL) == [CALL]

@@ -64,10 +64,10 @@ def test_making_it_again_keeps_what_is_there(state: StateFile, path: Path) -> No
 
 
 def test_a_file_that_is_no_database_cannot_be_made_one(path: Path) -> None:
-    path.write_bytes(b"these are somebody's notes\n" * 400)
+    path.write_bytes(b"these are a person's notes\n" * 400)
     with pytest.raises(Unavailable, match="state_unavailable"):
         StateFile.create(path)
-    assert path.read_bytes().startswith(b"these are somebody's notes")
+    assert path.read_bytes().startswith(b"these are a person's notes")
 
 
 def test_a_raising_transaction_writes_nothing(state: StateFile) -> None:
