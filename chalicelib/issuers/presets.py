@@ -1,43 +1,15 @@
-"""What is known of each kind of issuer: what it signs with, how long its tokens live, which claim is for good.
+"""The table of issuer presets: what each kind of issuer signs with, how long its tokens live, which id is never recycled.
 
-Sources: each issuer's own documentation of its tokens' claims; docs/grants.md names them.
+Sources: each issuer's own documentation of its tokens' claims; docs/grants.md names them. To add one, write an entry here and
+an example grant in docs/grants.md, add claims of a real token (tests/vectors/claims) and run `make issuers`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from chalicelib.principal import Identity, RefusedValues
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """One kind of issuer.
-
-    url: None where each installation has its own. forms: what such a URL looks like, with `*` for anything but `/`.
-    audience: where the issuer fixes it. max_lifetime: seconds. identity: the claims with the id that is never
-    recycled. label: the claim to show people. required: claims that must be there. refused: values of a claim that are
-    refused unless a grant lists them. pins: claims of which a grant must pin at least one. unwise: claims not to match.
-    """
-
-    url: str | None
-    algorithms: tuple[str, ...]
-    max_lifetime: int
-    single_use: bool
-    identity: Identity
-    label: str
-    forms: tuple[str, ...] = ()
-    audience: str | None = None
-    required: tuple[str, ...] = ()
-    refused: RefusedValues = ()
-    pins: tuple[tuple[str, ...], ...] = ()
-    unwise: tuple[str, ...] = ()
-
-
-def _claim(name: str) -> Identity:
-    return Identity(name, ((name,),))
-
+from chalicelib.issuers.entry import Preset, single_claim
+from chalicelib.principal import Identity
 
 _KUBERNETES = Identity(
     "kubernetes",
@@ -54,7 +26,7 @@ GENERIC = Preset(
     algorithms=("RS256", "ES256"),
     max_lifetime=3600,
     single_use=False,
-    identity=_claim("sub"),
+    identity=single_claim("sub"),
     label="sub",
 )
 
@@ -64,20 +36,21 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256",),
         max_lifetime=900,
         single_use=True,
-        identity=_claim("repository_id"),
+        identity=single_claim("repository_id"),
         label="repository",
         required=("jti", "repository_id", "repository_owner_id", "event_name"),
-        # These events run a stranger's code, or on a stranger's words, with the repository's identity.
+        # These events run a stranger's code, or act on a stranger's text, with the repository's identity.
         refused=(("event_name", ("pull_request_target", "workflow_run", "issue_comment")),),
         pins=(("repository_id",), ("repository_owner_id",)),
         unwise=("sub",),
+        sub_rule="github-sub",
     ),
     "gitlab": Preset(
         url="https://gitlab.com",
         algorithms=("RS256",),
         max_lifetime=24 * 3600,  # a job's token lives as long as the job may run
         single_use=False,  # a job gets one token and exchanges it for each key
-        identity=_claim("project_id"),
+        identity=single_claim("project_id"),
         label="project_path",
         required=("jti", "project_id", "namespace_id"),
         pins=(("project_id",), ("namespace_id",)),
@@ -89,7 +62,7 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256",),
         max_lifetime=3600,
         single_use=False,
-        identity=_claim("oidc.circleci.com/project-id"),
+        identity=single_claim("oidc.circleci.com/project-id"),
         label="sub",
         required=("oidc.circleci.com/project-id",),
         # If a person opened a shell in the job, the caller is that person, not the pipeline.
@@ -102,7 +75,7 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256",),
         max_lifetime=3600,
         single_use=False,
-        identity=_claim("pipeline_id"),  # asked for with `--claim pipeline_id`; slugs are recycled
+        identity=single_claim("pipeline_id"),  # asked for with `--claim pipeline_id`; slugs are recycled
         label="pipeline_slug",
         required=("pipeline_id", "organization_slug"),
         pins=(("pipeline_id",), ("organization_id",)),
@@ -114,7 +87,7 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256",),
         max_lifetime=3600,
         single_use=False,
-        identity=_claim("repositoryUuid"),
+        identity=single_claim("repositoryUuid"),
         label="repositoryUuid",
         required=("repositoryUuid", "workspaceUuid"),
         pins=(("repositoryUuid",), ("workspaceUuid",)),
@@ -126,7 +99,7 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256",),
         max_lifetime=3600,
         single_use=False,
-        identity=_claim("sub"),  # names within the organisation that the issuer's URL pins
+        identity=single_claim("sub"),  # names within the organisation that the issuer's URL pins
         label="sub",
         audience="api://AzureADTokenExchange",
     ),
@@ -136,7 +109,8 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256",),
         max_lifetime=25 * 3600,
         single_use=False,
-        identity=_claim("sub"),  # ids of organisation and connection; `oid` is Azure DevOps' own, the same for all
+        # Ids of organisation and connection; `oid` is Azure DevOps' own, the same for all.
+        identity=single_claim("sub"),
         label="sub",
         audience="fb60f99c-7a34-4190-8149-302f77469936",
         required=("tid",),
@@ -148,7 +122,7 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256",),
         max_lifetime=25 * 3600,
         single_use=False,
-        identity=_claim("terraform_workspace_id"),
+        identity=single_claim("terraform_workspace_id"),
         label="terraform_workspace_name",
         required=("terraform_workspace_id", "terraform_organization_id", "terraform_run_phase"),
         pins=(("terraform_workspace_id",), ("terraform_organization_id",)),
@@ -162,6 +136,7 @@ PRESETS: Mapping[str, Preset] = {
         identity=_KUBERNETES,
         label="sub",
         pins=(("sub",), *_KUBERNETES.paths),
+        id_words="namespace, service account and its uid",
     ),
     "eks": Preset(
         url=None,
@@ -172,13 +147,14 @@ PRESETS: Mapping[str, Preset] = {
         identity=_KUBERNETES,
         label="sub",
         pins=(("sub",), *_KUBERNETES.paths),
+        id_words="namespace, service account and its uid",
     ),
     "google": Preset(
         url="https://accounts.google.com",
         algorithms=("RS256",),
         max_lifetime=3600,
         single_use=False,
-        identity=_claim("sub"),
+        identity=single_claim("sub"),
         label="email",
         pins=(("sub",),),
         unwise=("email",),
@@ -195,7 +171,7 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256",),
         max_lifetime=24 * 3600 + 3600,
         single_use=False,
-        identity=_claim("oid"),
+        identity=single_claim("oid"),
         label="oid",
         required=("oid", "tid"),
         pins=(("oid",),),
@@ -206,8 +182,9 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256", "ES256", "ES384"),
         max_lifetime=3600,
         single_use=False,
-        identity=_claim("sub"),
+        identity=single_claim("sub"),
         label="sub",
+        token_types=("jose",),  # SPIFFE JWT-SVID, section 2.3
     ),
     "vercel": Preset(
         url=None,
@@ -215,7 +192,7 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("RS256",),
         max_lifetime=3600,
         single_use=False,
-        identity=_claim("project_id"),
+        identity=single_claim("project_id"),
         label="project",
         required=("owner_id", "project_id", "environment"),
         refused=(("environment", ("development",)),),  # a person's own machine
@@ -228,8 +205,14 @@ PRESETS: Mapping[str, Preset] = {
         algorithms=("ES384", "RS256"),
         max_lifetime=3600,
         single_use=True,
-        identity=_claim("sub"),
+        identity=single_claim("sub"),
         label="sub",
         required=("jti",),
+        aws_principals=True,
     ),
 }
+
+
+def find(name: str) -> Preset:
+    """Return the preset of this name, GENERIC if there is none: the issuer names none, or one of its installation alone."""
+    return PRESETS.get(name, GENERIC)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from chalicelib.issuers import presets
 from chalicelib.principal import Identity, RefusedValues
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.jws import URL_LIMIT
@@ -18,13 +19,18 @@ _PLAIN = re.compile(r"[A-Za-z0-9._~/:@\[\]-]*")
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """An issuer. url is matched byte for byte with `iss`; jwks: uploaded keys, None to fetch; the rest as in Preset."""
+    """An issuer of the policy."""
 
     name: str
+    """Its name in the policy."""
     url: str
+    """Matched byte for byte with `iss`."""
     preset: str
+    """The name of its preset, "" for none."""
     audience: str
+    """The `aud` that its tokens must have."""
     algorithms: tuple[str, ...]
+    """As in Preset, with what the policy sets; so are the fields below."""
     max_lifetime: int
     single_use: bool
     identity: Identity
@@ -32,11 +38,11 @@ class Issuer:
     required: tuple[str, ...]
     refused: RefusedValues
     jwks: Mapping[str, Any] | None = None
+    """Its uploaded keys; None to fetch them."""
 
     def expected(self) -> Expected:
         """Return what a subject token of this issuer must be."""
-        # JWT-SVIDs may say JOSE (SPIFFE JWT-SVID section 2.3).
-        types = SUBJECT_TYPES | {"jose"} if self.preset == "spiffe" else SUBJECT_TYPES
+        types = SUBJECT_TYPES.union(presets.find(self.preset).token_types)
         return Expected(self.url, self.audience, self.max_lifetime, types, self.required)
 
     def to_json(self) -> dict[str, Any]:

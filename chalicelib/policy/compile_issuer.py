@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.issuers import registry
-from chalicelib.issuers.presets import GENERIC, Preset
+from chalicelib.issuers.entry import Preset
+from chalicelib.issuers.presets import GENERIC
 from chalicelib.policy.checks import check_duration, check_each, check_one_of
 from chalicelib.policy.faults import ABSENT, FAULTY, Absent, Description, Faulty, Path
 from chalicelib.policy.reader import Faults

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from chalicelib import patterns
-from chalicelib.issuers import aws
+from chalicelib.issuers import aws, presets
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy.checks import check_one_of, claim_path
 from chalicelib.policy.faults import ABSENT, FAULTY, Absent, Description, Faulty, Path
@@ -15,8 +15,7 @@ from chalicelib.policy.reader import Faults
 from chalicelib.policy.schema import To
 from chalicelib.principal import AWS
 
-WEB_IDENTITY = "aws-web-identity"
-"""The preset of AWS's own OIDC issuer."""
+_WITH_AWS_PRINCIPALS = " or ".join(name for name, one in presets.PRESETS.items() if one.aws_principals)
 _STS = "https://sts.amazonaws.com/"
 """The claim whose members describe the AWS principal in tokens of AWS's issuer."""
 
@@ -54,7 +53,7 @@ def _match_claims(to: To, issuer: Issuer | Faulty | Absent, path: Path, faults: 
     claims = FAULTY if to.claims is FAULTY else _claims(to.claims, (*path, "claims"), faults)
     if not isinstance(issuer, Issuer):
         return FAULTY
-    if issuer.preset == WEB_IDENTITY:
+    if presets.find(issuer.preset).aws_principals:
         text = "`aws` with `via: web-identity`: the account is pinned then, and the role is written as AWS writes it"
         faults.note(path, text, Description("claims"))
         return FAULTY
@@ -83,8 +82,8 @@ def _aws_faults(to: To, issuer: Issuer | Faulty | Absent) -> Iterator[tuple[Path
         yield ("aws",), fault, to.aws
     if to.via is ABSENT and to.issuer is not ABSENT:
         yield ("issuer",), "`aws` alone, or `via: web-identity`", to.issuer
-    elif to.via is not ABSENT and (to.issuer is ABSENT or (issuer and issuer.preset != WEB_IDENTITY)):
-        allowed = f"an `issuer` of preset {WEB_IDENTITY} beside `via: web-identity`"
+    elif to.via is not ABSENT and (to.issuer is ABSENT or (issuer and not presets.find(issuer.preset).aws_principals)):
+        allowed = f"an `issuer` of preset {_WITH_AWS_PRINCIPALS} beside `via: web-identity`"
         yield (), allowed, to.issuer if isinstance(to.issuer, str) else Description("no issuer")
 
 

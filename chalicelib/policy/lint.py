@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from chalicelib.issuers import presets
-from chalicelib.issuers.presets import Preset
+from chalicelib.issuers.entry import Preset
 from chalicelib.policy.compile import Policy
-from chalicelib.policy.compile_to import WEB_IDENTITY
 from chalicelib.policy.coverage import find_covered
 from chalicelib.policy.grants import Grant
 from chalicelib.principal import AWS
@@ -56,8 +55,9 @@ def lint(policy: Policy, known: Mapping[str, Preset], allowed: Iterable[str] = (
     found: list[Finding] = []
     for grant in policy.grants.values():
         issuer = by_url.get(grant.issuer)
-        found += _claim_findings(policy, grant, known.get(issuer.preset, presets.GENERIC)) if issuer else ()
-        if (grant.issuer == AWS or (issuer and issuer.preset == WEB_IDENTITY)) and any(
+        preset = known.get(issuer.preset, presets.GENERIC) if issuer else None
+        found += _claim_findings(policy, grant, preset) if preset else ()
+        if (grant.issuer == AWS or (preset and preset.aws_principals)) and any(
             "*" in str(value) for _, values in grant.claims for value in values
         ):
             found.append(_finding("any-role", policy, grant, RULES["any-role"], "to", "aws"))
@@ -72,7 +72,7 @@ def _claim_findings(policy: Policy, grant: Grant, preset: Preset) -> Iterable[Fi
         text = f"pin {' or '.join('.'.join(path) for path in preset.pins)}; names can be taken over by others"
         yield _finding("unpinned", policy, grant, text, "to", "claims")
     for claim in sorted(matched & set(preset.unwise)):
-        rule = "github-sub" if preset.identity.name == "repository_id" and claim == "sub" else "unwise-claim"
+        rule = preset.sub_rule if claim == "sub" else "unwise-claim"
         yield _finding(rule, policy, grant, f"do not match {claim!r}: {RULES[rule]}", "to", "claims", claim)
 
 

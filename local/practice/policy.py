@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from chalicelib.issuers import presets
-from chalicelib.issuers.presets import Preset
+from chalicelib.issuers.entry import Preset
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.presets import PROVIDERS
