@@ -16,7 +16,7 @@ INFRA_STAMP := $(INFRA)/.installed
 CHECKOV := .venv-checkov
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements schema openapi providers errors clean
+.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements schema openapi providers issuers errors clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -151,6 +151,9 @@ openapi: $(STAMP) ## Write docs/openapi.json from the tables of both doors' rout
 
 providers: $(STAMP) schema ## Write what is generated from the providers' entries: tables, the command line's data, the schema
 	@$(BIN)/python -m tests.provider_table
+
+issuers: $(STAMP) schema ## Write what is generated from the issuer presets: a table of docs/grants.md, the schema
+	@$(BIN)/python -m tests.issuer_table
 
 errors: $(STAMP) ## Write docs/errors.md's tables from the refusals
 	@$(BIN)/python -m tests.error_table
