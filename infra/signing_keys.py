@@ -40,7 +40,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--region", required=True)
     parser.add_argument("--control", required=True, help="the name of the table `control`")
     parser.add_argument(
-        "--live", action="append", default=[], metavar="KID", help="list this key as live, and no others (repeatable)"
+        "--live",
+        action="append",
+        default=[],
+        metavar="KID",
+        help="list this key as live, and no others (repeatable; --live=KID, for a KID may begin with a hyphen)",
     )
     parser.add_argument("keys", nargs="+", help="the ARNs of the KMS keys")
     options = parser.parse_args(arguments)

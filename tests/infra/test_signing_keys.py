@@ -60,7 +60,7 @@ def test_one_alone_can_be_listed_and_stays_so(
 ) -> None:
     arns = [key(kms), key(kms)]
     tainted, good = (public_jwk(kms, arn)["kid"] for arn in arns)
-    assert (run(tables, *arns), run(tables, "--live", good, *arns), run(tables, *arns)) == (0, 0, 0)
+    assert (run(tables, *arns), run(tables, f"--live={good}", *arns), run(tables, *arns)) == (0, 0, 0)
     assert [one["kid"] for one in live_keys(tables)] == [good]
     assert f"signing key {tainted}: published, NOT LISTED" in capsys.readouterr().out
 
