@@ -25,19 +25,21 @@ _USER_ID = re.compile(r"AIDA[A-Z0-9]{12,28}")
 
 @dataclass(frozen=True, slots=True)
 class AwsIdentity:
-    """A caller by IAM. arn: canonical, of the role rather than the session. unique_id: never recycled (AROA…, AIDA…).
-
-    session: the session's name, for the log only.
-    """
+    """A caller that API Gateway authenticated by IAM."""
 
     partition: str
+    """`aws`, `aws-cn` or `aws-us-gov`."""
     account: str
+    """The account's twelve digits."""
     arn: str
+    """Canonical: of the role, without its path, rather than of the session."""
     unique_id: str
+    """IAM's id, which is never recycled: AROA… or AIDA…; `account:name` for a federated user."""
     session: str
+    """The session's name, for the log only."""
 
     def claims(self) -> dict[str, object]:
-        """Return what grants match: the account apart from the name, so that it is compared on its own."""
+        """Return the claims that grants match. The account is a claim of its own, so that it is compared on its own."""
         return {"aws": self.arn, "aws_account": self.account}
 
 
@@ -65,12 +67,14 @@ def from_context(identity: Mapping[str, object]) -> AwsIdentity:
 
 
 def grant_arn_fault(arn: str) -> str | None:
-    """Say what a grant's `aws` must be if it is not that, or None."""
+    """Return what a grant's `aws` has to be; None if it is that already."""
     match = _ARN.fullmatch(arn)
     if not match:
         return f"an ARN of {', '.join(PARTITIONS)} with its account in full: arn:aws:iam::123456789012:role/name"
     if match[2] == "sts":
-        return None if _FEDERATED.fullmatch(match[4]) else "a role's own ARN (arn:aws:iam::…:role/name), no session's"
+        return (
+            None if _FEDERATED.fullmatch(match[4]) else "a role's own ARN (arn:aws:iam::…:role/name), not a session's"
+        )
     if not _ROLE_OR_USER.fullmatch(match[4]):
         return "role/name or user/name; `*` stands for a whole name, never in the account"
     return None

@@ -107,7 +107,7 @@ class Jwks:
         if not isinstance(uri, str) or url_fault(uri, allow_loopback=self._loopback):
             raise FetchError("jwks_uri_malformed")
         # SECURITY: http is for issuers on this machine only, and such an issuer names keys on this machine only
-        # (test_a_jwks_uri_that_is_not_as_safe_as_its_issuer_is_not_followed).
+        # (test_unsafe_jwks_uri).
         if urlsplit(uri).scheme != urlsplit(issuer.url).scheme:
             raise FetchError("jwks_uri_scheme")
         return self._fetch(uri, ends - time.monotonic())

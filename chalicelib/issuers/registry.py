@@ -66,21 +66,21 @@ class KeySource(Protocol):
     """Finds issuers' public keys."""
 
     def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:
-        """Return the key; raises InvalidTokenError if the issuer has no such key, Unavailable if that cannot be told."""
+        """Return the key; raises InvalidTokenError if the issuer has no such key, Unavailable if its keys cannot be read."""
 
 
 def url_fault(url: str, *, allow_loopback: bool) -> str | None:
-    """Say what an issuer's URL must be if it is not that, or None. allow_loopback: http is let in for this machine's own.
+    """Return what an issuer's URL has to be; None if it is that already. allow_loopback: accept http for loopback hosts.
 
-    Compared byte for byte ever after: there is no normal form, so a trailing slash is another issuer.
+    URLs are compared byte for byte; there is no normal form, so a trailing slash makes another issuer.
     """
     if len(url) > URL_LIMIT or not _PLAIN.fullmatch(url):
         return f"a plain URL of at most {URL_LIMIT} ASCII characters, without query, fragment or `%`"
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # brackets without an address, a port that is none
-        return "a URL with a proper host and port"
+    except ValueError:  # brackets without an address, or an invalid port
+        return "a URL with a valid host and port"
     own = allow_loopback and parts.hostname in ("127.0.0.1", "localhost", "::1")
     known = parts.scheme in ("https", "spiffe") or (own and parts.scheme == "http")
     if not known or not url.startswith(f"{parts.scheme}://"):  # urlsplit takes HTTPS: too
@@ -94,7 +94,7 @@ def url_fault(url: str, *, allow_loopback: bool) -> str | None:
     ):
         return "a URL with a host in lower case and without a user"
     if {"..", "."} & set(parts.path.split("/")) or "//" in parts.path or (parts.scheme == "spiffe" and parts.path):
-        return "a URL with a plain path, and a trust domain without any"
+        return "a URL with a plain path; a trust domain has none"
     return None
 
 
