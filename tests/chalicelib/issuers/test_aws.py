@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from chalicelib.errors import Refusal
 from chalicelib.issuers import aws as aws_identity
 from chalicelib.policy import compile as policy
 from chalicelib.policy import grants
@@ -15,6 +14,7 @@ from chalicelib.policy.compile import InvalidPolicyError
 from chalicelib.policy.grants import Grant
 from tests.parts import DIALECT
 from tests.parts import grant as policy_with
+from tests.refused import refused
 
 VECTORS = json.loads((Path(__file__).resolve().parents[2] / "vectors" / "aws_identities.json").read_text())
 ACCOUNT = "123456789012"
@@ -47,7 +47,8 @@ def admits(arn: str, claims: Mapping[str, object]) -> bool:
 
 
 @pytest.mark.parametrize("vector", named("accepted"))
-def test_a_caller_has_one_canonical_arn(vector: dict[str, Any]) -> None:
+def test_canonical_arn(vector: dict[str, Any]) -> None:
+    """A caller has one canonical ARN, whatever its session or path."""
     found = aws_identity.from_context(vector["identity"])
     assert (found.arn, found.unique_id, found.session) == (vector["arn"], vector["unique_id"], vector["session"])
     assert found.partition == vector["arn"].split(":")[1]
@@ -56,20 +57,21 @@ def test_a_caller_has_one_canonical_arn(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("vector", named("refused"))
-def test_what_is_not_plainly_a_role_or_a_user_fails_closed(vector: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as refused:
-        aws_identity.from_context(vector["identity"])
+def test_other_identities(vector: dict[str, Any]) -> None:
+    """What is not plainly a role or a user is refused."""
+    one = refused(lambda: aws_identity.from_context(vector["identity"]))
     wanted = (vector["reason"], "access_denied", 403, TEXTS[vector["reason"]])
-    one = refused.value
     assert (one.reason, one.error, one.status, one.description) == wanted
 
 
-def test_vectors_have_a_name_of_their_own() -> None:
+def test_vector_names() -> None:
+    """Each vector has a name of its own."""
     names = [one["name"] for one in (*VECTORS["accepted"], *VECTORS["refused"])]
     assert len(set(names)) == len(names)
 
 
-def test_a_session_s_name_makes_no_other_principal() -> None:
+def test_session_name() -> None:
+    """A session's name does not make another principal."""
     assert session("billing", name="a") == session("billing", name="admin@example.com")
 
 
@@ -87,7 +89,8 @@ def test_a_session_s_name_makes_no_other_principal() -> None:
         f"arn:aws:sts::{ACCOUNT}:federated-user/bob",
     ],
 )
-def test_a_grant_may_name_a_role_a_user_or_a_federated_user(arn: str) -> None:
+def test_grant_arn(arn: str) -> None:
+    """A grant may name a role, a user or a federated user."""
     assert aws_identity.grant_arn_fault(arn) is None
     assert granted_to(arn).issuer == "aws"
 
@@ -116,7 +119,8 @@ def test_a_grant_may_name_a_role_a_user_or_a_federated_user(arn: str) -> None:
         (f"arn:aws:sts::{ACCOUNT}:federated-user/*", "a role's own ARN"),
     ],
 )
-def test_a_grant_for_anything_else_does_not_parse(arn: str, allowed: str) -> None:
+def test_other_grant_arn(arn: str, allowed: str) -> None:
+    """A grant for any other ARN does not parse."""
     assert allowed in (aws_identity.grant_arn_fault(arn) or "")
     with pytest.raises(InvalidPolicyError) as invalid:
         granted_to(arn)
@@ -136,12 +140,14 @@ def test_a_grant_for_anything_else_does_not_parse(arn: str, allowed: str) -> Non
         ("user/*", "billing", False),
     ],
 )
-def test_a_role_is_compared_by_its_name_without_its_path(arn: str, role: str, expected: bool) -> None:  # noqa: FBT001  the row's verdict
+def test_role_path(arn: str, role: str, expected: bool) -> None:  # noqa: FBT001  the row's verdict
+    """A role is compared by its name, without its path."""
     assert admits(f"arn:aws:iam::{ACCOUNT}:{arn}", session(role)) is expected
 
 
 @pytest.mark.parametrize("arn", [f"arn:aws:iam::{ACCOUNT}:role/billing", f"arn:aws:iam::{ACCOUNT}:role/*"])
-def test_the_account_is_compared_on_its_own_and_first(arn: str) -> None:
+def test_account(arn: str) -> None:
+    """The account is compared on its own, and first."""
     one = granted_to(arn)
     assert one.claims[0] == (("aws_account",), (ACCOUNT,))
     found = grants.differences(one, session("billing", account="210987654321"), ())
@@ -151,7 +157,8 @@ def test_the_account_is_compared_on_its_own_and_first(arn: str) -> None:
     assert [difference.claim for difference in grants.differences(one, forged, ())] == [("aws_account",)]
 
 
-def test_a_partition_is_not_another_s() -> None:
+def test_partition() -> None:
+    """A role of one partition is not the same role of another."""
     claims = {"aws": f"arn:aws-cn:iam::{ACCOUNT}:role/billing", "aws_account": ACCOUNT}
     assert not admits(f"arn:aws:iam::{ACCOUNT}:role/billing", claims)
     assert admits(f"arn:aws-cn:iam::{ACCOUNT}:role/billing", claims)
@@ -169,7 +176,8 @@ def test_a_partition_is_not_another_s() -> None:
         ("role/*", "ada", False),
     ],
 )
-def test_a_user_is_compared_by_its_whole_arn(arn: str, path: str, expected: bool) -> None:  # noqa: FBT001  the row's verdict
+def test_user_arn(arn: str, path: str, expected: bool) -> None:  # noqa: FBT001  the row's verdict
+    """A user is compared by its whole ARN."""
     unique_id = "AIDAJQABLZS4A3QDU576Q"
     full = f"arn:aws:iam::{ACCOUNT}:user/{path}"
     identity = {"userArn": full, "accountId": ACCOUNT, "caller": unique_id, "user": unique_id}
@@ -177,7 +185,8 @@ def test_a_user_is_compared_by_its_whole_arn(arn: str, path: str, expected: bool
     assert admits(f"arn:aws:iam::{ACCOUNT}:{arn}", claims) is expected
 
 
-def test_a_federated_user_is_compared_by_its_whole_arn() -> None:
+def test_federated_user_arn() -> None:
+    """A federated user is compared by its whole ARN."""
     arn = f"arn:aws:sts::{ACCOUNT}:federated-user/bob"
     assert admits(arn, {"aws": arn, "aws_account": ACCOUNT})
     assert not admits(arn, {"aws": f"{arn}by", "aws_account": ACCOUNT})
@@ -199,7 +208,8 @@ def test_a_federated_user_is_compared_by_its_whole_arn() -> None:
         ("", None),
     ],
 )
-def test_a_role_or_a_user_is_bound_under_its_canonical_arn(arn: str, bound: str | None) -> None:
+def test_bindable(arn: str, bound: str | None) -> None:
+    """A role or a user is bound under its canonical ARN; nothing else is."""
     assert aws_identity.bindable(arn) == bound
 
 
@@ -216,5 +226,6 @@ def test_a_role_or_a_user_is_bound_under_its_canonical_arn(arn: str, bound: str 
         ("role", "", False),
     ],
 )
-def test_a_unique_id_is_of_its_principal_s_kind(kind: str, unique_id: str, expected: bool) -> None:  # noqa: FBT001  the row's verdict
+def test_unique_id(kind: str, unique_id: str, expected: bool) -> None:  # noqa: FBT001  the row's verdict
+    """A unique id is AROA… for a role and AIDA… for a user."""
     assert aws_identity.is_unique_id(unique_id, f"arn:aws:iam::{ACCOUNT}:{kind}/x") is expected

@@ -43,14 +43,16 @@ def test_slow_site_is_cut_off(site: Site, how: str) -> None:
     assert fetches_end()
 
 
-def test_nobody_there_is_unavailable() -> None:
+def test_no_server() -> None:
+    """A server that is not there is a fetch error."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(FetchError, match="unreachable"):
         get_json(url, AMPLE)
 
 
-def test_a_look_up_of_a_name_that_hangs_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_lookup_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name lookup that hangs counts against the deadline."""
     looked_up = threading.Event()
 
     def hang(*_: object, **__: object) -> list[object]:
@@ -67,7 +69,8 @@ def test_a_look_up_of_a_name_that_hangs_counts_too(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("drip", [b"", b"\x16"], ids=["silent", "dripping"])
-def test_a_tls_handshake_that_hangs_counts_too_and_is_cut(drip: bytes) -> None:
+def test_tls_handshake_hangs(drip: bytes) -> None:
+    """A TLS handshake that hangs counts against the deadline, and is cut."""
     # A record's head that promises 16 KiB, of which one byte comes at a time.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = threading.Event()
@@ -90,7 +93,8 @@ def test_a_tls_handshake_that_hangs_counts_too_and_is_cut(drip: bytes) -> None:
         greeter.join()
 
 
-def test_no_time_left_asks_nobody(site: Site) -> None:
+def test_no_time_left(site: Site) -> None:
+    """With no time left, no request is made."""
     with pytest.raises(FetchError, match="too_slow"):
         get_json(f"{site.url}/keys", 0)
     assert site.asked == []
@@ -100,7 +104,9 @@ def test_no_time_left_asks_nobody(site: Site) -> None:
 
 
 @pytest.mark.parametrize("framing", ["content-length", "close", "chunked"])
-def test_a_document_may_have_100_kib_and_not_a_byte_more(site: Site, framing: str) -> None:
+def test_size_limit(site: Site, framing: str) -> None:
+    """A document may have 100 KiB and not a byte more."""
+
     def padded(size: int) -> Answer:
         body = b'{"keys": []}'.ljust(size)
         if framing == "chunked":
@@ -114,7 +120,8 @@ def test_a_document_may_have_100_kib_and_not_a_byte_more(site: Site, framing: st
         get_json(f"{site.url}/large", AMPLE)
 
 
-def test_a_document_without_end_is_left_at_the_limit(site: Site) -> None:
+def test_endless_document(site: Site) -> None:
+    """An endless document is left at the limit."""
     sent = []
 
     def pour(handler: Handler) -> None:
@@ -129,7 +136,8 @@ def test_a_document_without_end_is_left_at_the_limit(site: Site) -> None:
     assert sum(sent) < 32 * 1024 * 1024  # what the kernel's buffers took, and no more
 
 
-def test_compression_is_neither_asked_for_nor_undone(site: Site) -> None:
+def test_compression(site: Site) -> None:
+    """Compression is neither asked for nor undone."""
     bomb = gzip.compress(b'{"keys": []}'.ljust(50 * 1024 * 1024))
     assert len(bomb) < DOCUMENT_LIMIT
     site.answers["/bomb"] = raw(bomb, content_encoding="gzip")
@@ -180,19 +188,22 @@ def serving_tls(file: Path) -> Iterator[int]:
         thread.join()
 
 
-def test_https_is_answered_for_by_the_systems_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTPS trusts the system's certificate authorities."""
     file = certificate(tmp_path, "localhost")
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     with serving_tls(file) as port:
         assert get_json(f"https://localhost:{port}/keys", AMPLE) == {"keys": []}
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+def test_self_signed_certificate(tmp_path: Path) -> None:
+    """A certificate of no known authority is refused."""
     with serving_tls(certificate(tmp_path, "localhost")) as port, pytest.raises(FetchError, match="unreachable"):
         get_json(f"https://localhost:{port}/keys", AMPLE)
 
 
-def test_a_certificate_for_another_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificate_for_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate for another name is refused."""
     file = certificate(tmp_path, "issuer.test")
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     with serving_tls(file) as port, pytest.raises(FetchError, match="unreachable"):

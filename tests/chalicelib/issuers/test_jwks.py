@@ -49,8 +49,8 @@ def keys_of(*, deadline: float = 5.0) -> Jwks:
     return Jwks(get_json, loopback=True, deadline=deadline)
 
 
-def refused(keys: Jwks, issuer: Issuer, kid: str = "a", now: int = NOW) -> str:
-    """Return the kind and reason of the refusal to find a key."""
+def outcome(keys: Jwks, issuer: Issuer, kid: str = "a", now: int = NOW) -> str:
+    """Look for a key; return the kind and reason of the refusal, or `found`."""
     try:
         keys.find(issuer, kid, now)
     except (InvalidTokenError, Unavailable) as no:
@@ -78,14 +78,16 @@ def run_parallel(count: int, work: Callable[[int], object]) -> list[object]:
 # Finding
 
 
-def test_a_key_is_found_and_its_issuer_asked_once(site: Site) -> None:
+def test_key_is_cached(site: Site) -> None:
+    """A key is found, and its issuer asked once."""
     keys = keys_of()
     assert keys.find(site.issuer(), "a", NOW).kid == "a"
     assert keys.find(site.issuer(), "a", NOW + SOFT_AGE - 1).algorithm == "ES256"
     assert site.asked == [DISCOVERY, "/keys"]
 
 
-def test_issuers_keys_are_never_mixed_even_under_one_kid(site: Site) -> None:
+def test_same_kid_at_two_issuers(site: Site) -> None:
+    """Two issuers' keys are never mixed, even under one kid."""
     with serving() as other:
         other.publish(jwk("a", owner="other"))
         keys = keys_of()
@@ -93,58 +95,63 @@ def test_issuers_keys_are_never_mixed_even_under_one_kid(site: Site) -> None:
         assert found[0] != found[1]
 
 
-def test_one_issuer_registered_with_other_algorithms_finds_only_keys_for_those(site: Site) -> None:
+def test_other_algorithms(site: Site) -> None:
+    """An issuer registered with other algorithms finds only keys for those."""
     site.publish(jwk("a"), jwk("b", "P-384"))
     keys = keys_of()
     assert keys.find(site.issuer(), "a", NOW).algorithm == "ES256"
-    assert refused(keys, site.issuer(), "b") == UNKNOWN
+    assert outcome(keys, site.issuer(), "b") == UNKNOWN
     other = site.issuer(algorithms=("ES384",))
     assert keys.find(other, "b", NOW).algorithm == "ES384"
-    assert refused(keys, other, "a") == UNKNOWN
+    assert outcome(keys, other, "a") == UNKNOWN
 
 
 def test_trailing_slash_of_issuer(site: Site) -> None:
     """The issuer's trailing slash is not doubled in the discovery URL, nor ignored in the discovery document."""
-    assert refused(keys_of(), site.issuer(url=f"{site.url}/")) == UNAVAILABLE
+    assert outcome(keys_of(), site.issuer(url=f"{site.url}/")) == UNAVAILABLE
     assert site.asked == [DISCOVERY]
 
 
 # Ages
 
 
-def test_an_unknown_kid_is_asked_for_at_most_once_a_minute(site: Site) -> None:
+def test_unknown_kid(site: Site) -> None:
+    """An unknown kid is asked for at most once a minute."""
     keys = keys_of()
     keys.find(site.issuer(), "a", NOW)
     for second in range(0, UNKNOWN_KID_PAUSE, 7):
-        assert refused(keys, site.issuer(), f"made-up-{second}", NOW + second) == UNKNOWN
+        assert outcome(keys, site.issuer(), f"made-up-{second}", NOW + second) == UNKNOWN
     assert site.asked.count("/keys") == 1
     site.publish(jwk("a"), jwk("b"))
     assert keys.find(site.issuer(), "b", NOW + UNKNOWN_KID_PAUSE).kid == "b"
-    assert refused(keys, site.issuer(), "c", NOW + UNKNOWN_KID_PAUSE + 59) == UNKNOWN
+    assert outcome(keys, site.issuer(), "c", NOW + UNKNOWN_KID_PAUSE + 59) == UNKNOWN
     assert site.asked.count("/keys") == 2
 
 
-def test_a_failing_issuer_is_not_asked_more_often_for_unknown_kids(site: Site) -> None:
+def test_unknown_kid_at_failing_issuer(site: Site) -> None:
+    """A failing issuer is not asked more often for unknown kids."""
     keys = keys_of()
     keys.find(site.issuer(), "a", NOW)
     site.answers["/keys"] = status(500)
     for second in range(60, 120):
-        assert refused(keys, site.issuer(), "made-up", NOW + second) == UNAVAILABLE
+        assert outcome(keys, site.issuer(), "made-up", NOW + second) == UNAVAILABLE
         assert keys.find(site.issuer(), "a", NOW + second).kid == "a"
     assert site.asked.count("/keys") == 2
 
 
-def test_a_withdrawn_key_is_gone_with_the_soft_age(site: Site) -> None:
+def test_withdrawn_key(site: Site) -> None:
+    """A withdrawn key is gone after the soft age."""
     keys = keys_of()
     site.publish(jwk("a"), jwk("b"))
     keys.find(site.issuer(), "b", NOW)
     site.publish(jwk("a"))
     assert keys.find(site.issuer(), "b", NOW + SOFT_AGE - 1).kid == "b"
-    assert refused(keys, site.issuer(), "b", NOW + SOFT_AGE) == UNKNOWN
+    assert outcome(keys, site.issuer(), "b", NOW + SOFT_AGE) == UNKNOWN
     assert keys.find(site.issuer(), "a", NOW + SOFT_AGE).kid == "a"
 
 
-def test_a_key_that_changes_under_its_kid_is_the_new_one_from_the_soft_age_on(site: Site) -> None:
+def test_changed_key(site: Site) -> None:
+    """A key that changes under its kid is the new one after the soft age."""
     keys = keys_of()
     before = keys.find(site.issuer(), "a", NOW)
     site.publish(jwk("a", owner="new"))
@@ -160,25 +167,27 @@ def test_unreachable_issuer_keeps_its_keys_for_a_day(site: Site) -> None:
     for age in (SOFT_AGE, HARD_AGE // 2, HARD_AGE - 1):
         assert keys.find(site.issuer(), "a", NOW + age).kid == "a"
     for age in (HARD_AGE, 10 * HARD_AGE):
-        assert refused(keys, site.issuer(), "a", NOW + age) == UNAVAILABLE
+        assert outcome(keys, site.issuer(), "a", NOW + age) == UNAVAILABLE
     site.publish(jwk("a"))
     assert keys.find(site.issuer(), "a", NOW + 11 * HARD_AGE).kid == "a"
 
 
-def test_an_issuer_that_was_never_reached_is_asked_again_after_seconds(site: Site) -> None:
+def test_retry_without_keys(site: Site) -> None:
+    """An issuer that was never reached is asked again after seconds."""
     keys = keys_of()
     site.answers["/keys"] = status(503)
-    assert [refused(keys, site.issuer(), "a", NOW + second) for second in range(FAILURE_PAUSE)] == [UNAVAILABLE] * 5
+    assert [outcome(keys, site.issuer(), "a", NOW + second) for second in range(FAILURE_PAUSE)] == [UNAVAILABLE] * 5
     assert site.asked == [DISCOVERY, "/keys"]
     site.publish(jwk("a"))
     assert keys.find(site.issuer(), "a", NOW + FAILURE_PAUSE + 1).kid == "a"
 
 
-def test_a_clock_that_goes_back_a_minute_neither_refuses_nor_asks(site: Site) -> None:
+def test_clock_goes_back(site: Site) -> None:
+    """A clock that goes back a minute causes neither a refusal nor a fetch."""
     keys = keys_of()
     keys.find(site.issuer(), "a", NOW)
     assert keys.find(site.issuer(), "a", NOW - 60).kid == "a"
-    assert refused(keys, site.issuer(), "made-up", NOW - 60) == UNKNOWN
+    assert outcome(keys, site.issuer(), "made-up", NOW - 60) == UNKNOWN
     assert site.asked == [DISCOVERY, "/keys"]
 
 
@@ -186,24 +195,27 @@ def test_a_clock_that_goes_back_a_minute_neither_refuses_nor_asks(site: Site) ->
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
-def test_two_hundred_unknown_kids_at_once_are_asked_for_once(site: Site, *, warm: bool) -> None:
+def test_many_unknown_kids(site: Site, *, warm: bool) -> None:
+    """Two hundred unknown kids at once are asked for once."""
     keys = keys_of()
     if warm:
         keys.find(site.issuer(), "a", NOW - SOFT_AGE // 2)
         site.asked.clear()
-    answers = run_parallel(200, lambda index: refused(keys, site.issuer(), f"made-up-{index}"))
+    answers = run_parallel(200, lambda index: outcome(keys, site.issuer(), f"made-up-{index}"))
     assert set(answers) == {UNKNOWN}
     assert site.asked == [DISCOVERY, "/keys"]
 
 
-def test_two_hundred_callers_of_a_new_issuer_all_get_its_key_from_one_fetch(site: Site) -> None:
+def test_single_fetch(site: Site) -> None:
+    """Two hundred callers of a new issuer all get its key from one fetch."""
     keys = keys_of()
     answers = run_parallel(200, lambda _: keys.find(site.issuer(), "a", NOW).kid)
     assert set(answers) == {"a"}
     assert site.asked == [DISCOVERY, "/keys"]
 
 
-def test_while_keys_are_refreshed_callers_with_a_known_key_do_not_wait(site: Site) -> None:
+def test_refresh_does_not_block(site: Site) -> None:
+    """While keys are refreshed, callers with a known key do not wait."""
     keys, go_on, arrived = keys_of(), threading.Event(), threading.Event()
     keys.find(site.issuer(), "a", NOW)
     serve = site.answers["/keys"]
@@ -233,13 +245,14 @@ def test_failed_fetch_is_not_repeated_by_waiting_callers(site: Site) -> None:
     site.answers["/keys"] = silent
     started = time.monotonic()
     # The later ones bring a later time, as callers who arrive during the fetch do.
-    answers = run_parallel(60, lambda index: refused(keys, site.issuer(), "a", NOW + index // 40))
+    answers = run_parallel(60, lambda index: outcome(keys, site.issuer(), "a", NOW + index // 40))
     assert set(answers) == {UNAVAILABLE}
     assert time.monotonic() - started < BRIEF + 1
     assert site.asked == [DISCOVERY, "/keys"]
 
 
-def test_one_issuers_slowness_does_not_hold_up_another(site: Site) -> None:
+def test_slow_issuer_and_another(site: Site) -> None:
+    """A slow issuer does not hold up another."""
     keys, arrived = keys_of(deadline=2.0), threading.Event()
 
     def arrive(handler: Handler) -> None:
@@ -248,7 +261,7 @@ def test_one_issuers_slowness_does_not_hold_up_another(site: Site) -> None:
 
     with serving() as slow:
         slow.answers[DISCOVERY] = arrive
-        waiting = threading.Thread(target=lambda: refused(keys, slow.issuer()))
+        waiting = threading.Thread(target=lambda: outcome(keys, slow.issuer()))
         waiting.start()
         assert arrived.wait(5)
         assert keys.find(site.issuer(), "a", NOW).kid == "a"
@@ -262,15 +275,18 @@ def test_one_issuers_slowness_does_not_hold_up_another(site: Site) -> None:
 
 @pytest.mark.parametrize("path", [DISCOVERY, "/keys"])
 @pytest.mark.parametrize("how", ["silent", "headers drip", "body drips"])
-def test_a_slow_issuer_is_given_up_within_the_deadline(site: Site, how: str, path: str) -> None:
+def test_slow_issuer(site: Site, how: str, path: str) -> None:
+    """A slow issuer is given up within the deadline."""
     site.answers[path] = SLOW[how]
     started = time.monotonic()
-    assert refused(keys_of(deadline=BRIEF), site.issuer()) == UNAVAILABLE
+    assert outcome(keys_of(deadline=BRIEF), site.issuer()) == UNAVAILABLE
     assert time.monotonic() - started < BRIEF + 0.5
     assert fetches_end()
 
 
-def test_both_documents_share_one_deadline(site: Site) -> None:
+def test_one_deadline(site: Site) -> None:
+    """Both documents share one deadline."""
+
     def late(handler: Handler) -> None:
         handler.site.closing.wait(0.3)
         document({"issuer": site.url, "jwks_uri": f"{site.url}/keys"})(handler)
@@ -278,7 +294,7 @@ def test_both_documents_share_one_deadline(site: Site) -> None:
     site.answers[DISCOVERY] = late
     site.answers["/keys"] = silent
     started = time.monotonic()
-    assert refused(keys_of(deadline=0.6), site.issuer()) == UNAVAILABLE
+    assert outcome(keys_of(deadline=0.6), site.issuer()) == UNAVAILABLE
     assert time.monotonic() - started < 0.85
     assert site.asked == [DISCOVERY, "/keys"]
 
@@ -289,20 +305,22 @@ def test_both_documents_share_one_deadline(site: Site) -> None:
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("path", [DISCOVERY, "/keys"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"], ids=["same host", "other host"])
-def test_redirects_are_not_followed(site: Site, path: str, host: str, code: int) -> None:
+def test_redirects(site: Site, path: str, host: str, code: int) -> None:
+    """Redirects are not followed."""
     site.answers["/moved"] = site.answers[path]
     site.answers[path] = status(code, location=f"http://{host}:{site.port}/moved")
-    assert refused(keys_of(), site.issuer()) == UNAVAILABLE
+    assert outcome(keys_of(), site.issuer()) == UNAVAILABLE
     assert "/moved" not in site.asked
 
 
 @pytest.mark.parametrize(
     "claimed", ["https://issuer.test", "{url}/", "{url} ", "{URL}", "", None, 1, ["{url}"]], ids=str
 )
-def test_a_discovery_document_of_another_issuer_is_not_followed(site: Site, claimed: object) -> None:
+def test_discovery_of_another_issuer(site: Site, claimed: object) -> None:
+    """A discovery document of another issuer is not followed."""
     text = claimed.format(url=site.url, URL=site.url.upper()) if isinstance(claimed, str) else claimed
     site.answers[DISCOVERY] = document({"issuer": text, "jwks_uri": f"{site.url}/keys"})
-    assert refused(keys_of(), site.issuer()) == UNAVAILABLE
+    assert outcome(keys_of(), site.issuer()) == UNAVAILABLE
     assert site.asked == [DISCOVERY]
 
 
@@ -333,14 +351,15 @@ UNSAFE = [
 
 
 @pytest.mark.parametrize("uri", UNSAFE, ids=str)
-def test_a_jwks_uri_that_is_not_as_safe_as_its_issuer_is_not_followed(uri: object) -> None:
+def test_unsafe_jwks_uri(uri: object) -> None:
+    """A jwks_uri that is not as safe as its issuer's URL is not followed."""
     asked: list[str] = []
 
     def fetch(url: str, _within: float) -> object:
         asked.append(url)
         return {"issuer": "https://issuer.test", "jwks_uri": uri}
 
-    assert refused(Jwks(fetch, loopback=True), oidc_issuer("https://issuer.test")) == UNAVAILABLE
+    assert outcome(Jwks(fetch, loopback=True), oidc_issuer("https://issuer.test")) == UNAVAILABLE
     assert asked == [f"https://issuer.test{DISCOVERY}"]
 
 
@@ -376,14 +395,16 @@ WRONG: Mapping[str, Answer] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_is_no_key_set_leaves_the_issuer_unavailable(site: Site, what: str) -> None:
+def test_malformed_key_set(site: Site, what: str) -> None:
+    """A malformed key set leaves the issuer unavailable."""
     site.answers["/keys"] = WRONG[what]
-    assert refused(keys_of(), site.issuer()) == UNAVAILABLE
+    assert outcome(keys_of(), site.issuer()) == UNAVAILABLE
     assert site.asked == [DISCOVERY, "/keys"]
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_key_that_is_known_outlives_a_refresh_that_goes_wrong(site: Site, what: str) -> None:
+def test_failed_refresh(site: Site, what: str) -> None:
+    """A known key outlives a refresh that fails."""
     keys = keys_of()
     keys.find(site.issuer(), "a", NOW)
     site.answers["/keys"] = WRONG[what]
@@ -391,8 +412,9 @@ def test_a_key_that_is_known_outlives_a_refresh_that_goes_wrong(site: Site, what
     assert site.asked.count("/keys") == 2
 
 
-def test_a_key_that_cannot_be_used_is_as_good_as_none(site: Site) -> None:
+def test_unusable_key(site: Site) -> None:
+    """A key that cannot be used counts as missing."""
     site.publish({**jwk("a"), "use": "enc"}, jwk("b"))
     keys = keys_of()
     assert keys.find(site.issuer(), "b", NOW).kid == "b"
-    assert refused(keys, site.issuer(), "a") == UNKNOWN
+    assert outcome(keys, site.issuer(), "a") == UNKNOWN

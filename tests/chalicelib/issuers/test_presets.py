@@ -23,7 +23,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chalicelib import principal
-from chalicelib.errors import Refusal
 from chalicelib.exchange import exchange
 from chalicelib.exchange.exchange import TokenRequest
 from chalicelib.issuers import presets
@@ -38,6 +37,7 @@ from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.jwk import ALGORITHMS
 from tests import forge
 from tests.parts import NOW, Parts, claims_of, parts_in
+from tests.refused import refused
 
 CLAIMS = Path(__file__).resolve().parents[2] / "vectors" / "claims"
 FIXTURES: dict[str, dict[str, Any]] = {one.stem: json.loads(one.read_text()) for one in sorted(CLAIMS.glob("*.json"))}
@@ -69,13 +69,15 @@ def problems(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", FIXTURES)
-def test_a_real_token_keeps_every_rule_of_its_preset_but_for_reasons(name: str) -> None:
-    refused = FIXTURES[name].get("refused", {"rules": [], "why": "none"})
-    assert problems(name) == set(refused["rules"]), refused["why"]
+def test_rules_of_the_preset(name: str) -> None:
+    """A real token keeps every rule of its preset, but for those that its fixture names."""
+    expected = FIXTURES[name].get("refused", {"rules": [], "why": "none"})
+    assert problems(name) == set(expected["rules"]), expected["why"]
 
 
 @pytest.mark.parametrize("name", FIXTURES)
-def test_a_real_issuer_has_the_url_that_its_preset_expects(name: str) -> None:
+def test_url_of_the_preset(name: str) -> None:
+    """A real issuer has the URL that its preset expects."""
     kind, preset = preset_of(name)
     url = jws.unverified_issuer(FIXTURES[name]["claims"])
     assert url is not None
@@ -85,6 +87,7 @@ def test_a_real_issuer_has_the_url_that_its_preset_expects(name: str) -> None:
 
 
 def test_every_preset_has_a_fixture() -> None:
+    """Every preset has a fixture, and every fixture says where it is from and what is expected."""
     assert {preset_of(name)[0] for name in FIXTURES} - {""} == set(PRESETS)
     for one in FIXTURES.values():
         assert len(one["source"]) > 20
@@ -92,7 +95,8 @@ def test_every_preset_has_a_fixture() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_keeps_the_house_s_own_rules(name: str) -> None:
+def test_preset_is_consistent(name: str) -> None:
+    """A preset's algorithms, lifetime, URL and claims fit our own rules."""
     preset = PRESETS[name]
     assert set(preset.algorithms) <= ALGORITHMS
     assert 60 <= preset.max_lifetime <= 25 * 3600
@@ -105,7 +109,8 @@ def test_a_preset_keeps_the_house_s_own_rules(name: str) -> None:
     assert not identity & set(preset.unwise), "the id itself is no unwise claim"
 
 
-def test_what_is_single_use_is_what_is_fresh_for_each_job_or_call() -> None:
+def test_single_use() -> None:
+    """What is single use is what is fresh for each job or call."""
     assert {name for name, one in PRESETS.items() if one.single_use} == {"github-actions", "aws-web-identity"}
 
 
@@ -128,11 +133,13 @@ def test_what_is_single_use_is_what_is_fresh_for_each_job_or_call() -> None:
         ("vercel", "https://oidc.vercel.com/acme/x"),
     ],
 )
-def test_a_url_that_only_looks_like_the_issuer_s_does_not_fit(preset: str, url: str) -> None:
+def test_lookalike_url(preset: str, url: str) -> None:
+    """A URL that only looks like the issuer's does not fit."""
     assert not issuers.fits(url, PRESETS[preset].forms)
 
 
-def test_both_forms_of_github_s_sub_are_the_same_repository() -> None:
+def test_both_forms_of_github_sub() -> None:
+    """Both forms of GitHub's `sub` are the same repository."""
     old, new = (FIXTURES[name]["claims"] for name in ("github-actions", "github-actions-immutable-sub"))
     assert old["sub"] != new["sub"]
     identity = PRESETS["github-actions"].identity
@@ -147,7 +154,8 @@ def test_recreated_service_account_is_another_principal() -> None:
     assert principal.stable_id(identity, first) != principal.stable_id(identity, again)
 
 
-def test_a_merge_request_of_a_fork_is_the_fork() -> None:
+def test_merge_request_of_a_fork() -> None:
+    """A merge request of a fork is the fork."""
     fork = FIXTURES["gitlab-merge-request-fork"]["claims"]
     assert fork["job_project_id"] == "20"
     assert principal.stable_id(PRESETS["gitlab"].identity, fork) == "project_id:4711"
@@ -234,7 +242,8 @@ def _exchange(parts: Parts, name: str, *, uploaded: bool = False) -> dict[str, A
 
 
 @pytest.mark.parametrize("name", [name for name, one in FIXTURES.items() if "id" in one])
-def test_a_real_token_is_exchanged_for_one_of_ours(parts: Parts, name: str) -> None:
+def test_exchange(parts: Parts, name: str) -> None:
+    """A real token is exchanged, for a token with the expected stable id."""
     url = str(jws.unverified_issuer(FIXTURES[name]["claims"]))
     issued = _exchange(parts, name, uploaded=url.startswith("spiffe:"))
     assert (issued["sub"], issued["idp"]) == (f"{url}|{FIXTURES[name]['id']}", url)
@@ -243,14 +252,14 @@ def test_a_real_token_is_exchanged_for_one_of_ours(parts: Parts, name: str) -> N
 
 
 @pytest.mark.parametrize("name", [name for name, one in FIXTURES.items() if "refused" in one])
-def test_a_real_token_that_is_not_taken_is_refused_for_this_reason(parts: Parts, name: str) -> None:
-    with pytest.raises(Refusal) as caught:
-        _exchange(parts, name)
-    assert caught.value.reason == FIXTURES[name]["refused"]["reason"]
+def test_refusal(parts: Parts, name: str) -> None:
+    """A token that breaks a rule is refused for the reason that its fixture names."""
+    assert refused(lambda: _exchange(parts, name)).reason == FIXTURES[name]["refused"]["reason"]
 
 
 @pytest.mark.parametrize("name", ["kubernetes", "kubernetes-es256", "eks", "spiffe", "spiffe-string-audience"])
-def test_a_cluster_that_cannot_be_reached_has_its_keys_in_the_policy(parts: Parts, name: str) -> None:
+def test_uploaded_keys(parts: Parts, name: str) -> None:
+    """A cluster that cannot be reached has its keys in the policy."""
     url = str(jws.unverified_issuer(FIXTURES[name]["claims"]))
     unreachable = dataclasses.replace(parts.broker(), keys=Jwks(lambda address, _: pytest.fail(address)))
     text = _policy(name, uploaded=True)
@@ -262,7 +271,8 @@ def test_a_cluster_that_cannot_be_reached_has_its_keys_in_the_policy(parts: Part
     assert issued["sub"] == f"{url}|{FIXTURES[name]['id']}"
 
 
-def test_another_organization_under_a_shared_issuer_gets_nothing(parts: Parts) -> None:
+def test_another_organization(parts: Parts) -> None:
+    """Another organization under a shared issuer gets nothing."""
     _exchange(parts, "circleci-root-issuer")
     parsed = policy.parse(parts.control.current().text)
     other = FIXTURES["circleci-root-issuer-other-org"]["claims"]

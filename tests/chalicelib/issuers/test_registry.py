@@ -70,12 +70,14 @@ BAD = [
 
 
 @pytest.mark.parametrize("url", GOOD)
-def test_a_plain_https_url_may_be_registered(url: str) -> None:
+def test_valid_url(url: str) -> None:
+    """A plain https URL may be registered."""
     assert url_fault(url, allow_loopback=False) is None
 
 
 @pytest.mark.parametrize("url", BAD, ids=lambda url: ascii(url)[:40])
-def test_anything_else_may_not(url: str) -> None:
+def test_invalid_url(url: str) -> None:
+    """Any other URL may not be registered."""
     assert url_fault(url, allow_loopback=False)
     assert url.startswith("http://127.") or url_fault(url, allow_loopback=True)
 
@@ -95,7 +97,8 @@ def test_anything_else_may_not(url: str) -> None:
         ("http://[::ffff:127.0.0.1]", False),
     ],
 )
-def test_http_is_for_this_machine_s_own_and_only_where_that_is_let_in(url: str, here: bool) -> None:  # noqa: FBT001  a parameter of the table
+def test_loopback_http(url: str, here: bool) -> None:  # noqa: FBT001  a parameter of the table
+    """Http is for loopback issuers, and only where those are allowed."""
     assert (url_fault(url, allow_loopback=True) is None) is here
     assert url_fault(url, allow_loopback=False)
 
@@ -104,7 +107,8 @@ def test_http_is_for_this_machine_s_own_and_only_where_that_is_let_in(url: str, 
 @example("https://[")
 @example("https://a:")
 @example("https://a]")
-def test_whatever_passes_is_what_it_looks_like(url: str) -> None:
+def test_valid_url_has_one_reading(url: str) -> None:
+    """A URL that passes is read by others as it looks."""
     if url_fault(url, allow_loopback=False) is None:
         parts = urlsplit(url)
         assert parts.scheme in ("https", "spiffe")
@@ -138,9 +142,8 @@ def test_whatever_passes_is_what_it_looks_like(url: str) -> None:
         ({"sub": "spiffe://" + "x" * URL_LIMIT}, None),
     ],
 )
-def test_a_token_is_of_its_iss_or_of_its_trust_domain_where_it_has_none(
-    claims: dict[str, object], issuer: str | None
-) -> None:
+def test_trust_domain(claims: dict[str, object], issuer: str | None) -> None:
+    """A token is of its `iss`, or of its trust domain where it has none."""
     assert unverified_issuer(claims) == issuer
 
 
@@ -159,7 +162,8 @@ def test_a_token_is_of_its_iss_or_of_its_trust_domain_where_it_has_none(
         ("xhttps://a.example.com", ("https://a.example.com",), False),
     ],
 )
-def test_a_form_has_a_star_for_anything_but_a_slash(url: str, forms: tuple[str, ...], answer: bool) -> None:  # noqa: FBT001  a parameter of the table
+def test_url_form(url: str, forms: tuple[str, ...], answer: bool) -> None:  # noqa: FBT001  a parameter of the table
+    """A form has a star for anything but a slash."""
     assert fits(url, forms) is answer
 
 
@@ -175,7 +179,8 @@ def test_a_form_has_a_star_for_anything_but_a_slash(url: str, forms: tuple[str, 
         "url: https://idp.example.com, audience: keybroker, algorithms: [ES256, PS512]",
     ],
 )
-def test_an_issuer_is_read_back_as_it_was_stored_types_and_all(written: str) -> None:
+def test_issuer_round_trip(written: str) -> None:
+    """An issuer is read back as it was stored, types included."""
     text = f"keys: {{k: {{provider: generic}}}}\nissuers:\n  a: {{{written}}}\ngrants:\n  g:\n    key: k\n"
     text += "    to: {issuer: a, claims: {sub: x}}\n    scope: ['GET:/x']\n    quota: {tokens: 1/day, calls: 1/day}\n"
     one = policy.parse(text).issuers["a"]
