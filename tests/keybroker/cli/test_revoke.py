@@ -49,5 +49,5 @@ def test_a_token_is_revoked_by_its_jti(running: Running) -> None:
     first, second = running.token("3003"), running.token("3003")
     shown = run("principals", "show", running.sub("3003"), "--output", "json", environ=administrator(running))
     newest = json.loads(shown.out)["live_tokens"][0]["jti"]
-    assert run("revoke", "token", newest, "--reason", "a test", environ=administrator(running)).code == 0
+    assert run("revoke", "token", "--reason", "a test", "--", newest, environ=administrator(running)).code == 0
     assert sorted(running.complete(token).status for token in (first, second)) == [200, 403]
