@@ -13,8 +13,9 @@ SCOPES = ("everything", "issuer", "key", "grant", "principal", "token")
 """What a revocation can name. The first five have an epoch in every token, in this order."""
 
 EPOCHS = SCOPES[:5]
+# SECURITY: a misspelt name must not be answered "in force" (test_what_nobody_knows_cannot_be_revoked).
 MUST_EXIST = frozenset({"issuer", "key", "grant"})
-"""Scopes whose targets must have been named by a policy to be revoked, or a misspelt name would be answered "in force".
+"""Scopes whose targets must have been named by a policy to be revoked.
 
 The others are revoked unseen: a principal or a token may be about to call for the first time.
 """

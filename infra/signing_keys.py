@@ -58,7 +58,8 @@ def main(arguments: list[str]) -> int:
             return 1
         live = publish(jwks, tables, options.live)
     except Unavailable as fault:
-        sys.stderr.write(f"error: {fault.reason} ({fault.aws_code or 'no answer'})\n")
+        said = ", ".join(filter(None, (fault.hint, fault.aws_code)))
+        sys.stderr.write(f"error: {fault.reason} ({said or 'no answer'})\n")
         return 1
     for jwk in jwks:
         sys.stdout.write(f"signing key {jwk['kid']}: published, {'live' if jwk['kid'] in live else 'NOT LISTED'}\n")

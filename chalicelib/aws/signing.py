@@ -103,11 +103,11 @@ def public_jwk(client: Client, key: str) -> Mapping[str, str]:
         der = client.get_public_key(KeyId=key)["PublicKey"]
         public = serialization.load_der_public_key(der)
     except _FAILURES as error:
-        raise SigningUnavailable(aws_code=error_code(error)) from error
+        raise SigningUnavailable(aws_code=error_code(error), hint=f"{key}: {type(error).__name__}") from error
     except (ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
-        raise SigningKeyMalformed from error
+        raise SigningKeyMalformed(hint=f"{key}: its public half cannot be read") from error
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
-        raise SigningKeyMalformed
+        raise SigningKeyMalformed(hint=f"{key}: not an ECC_NIST_P256 key")
     point = public.public_numbers()
     x, y = (_base64url(one.to_bytes(_MEMBER_BYTES, "big")) for one in (point.x, point.y))
     members = {"kty": "EC", "crv": "P-256", "x": x, "y": y}

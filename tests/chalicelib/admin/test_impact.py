@@ -144,9 +144,11 @@ def test_unknown_target(parts: Parts, scope: str) -> None:
     assert (refused.reason, refused.error, refused.status) == ("no_such_thing", "not_found", 404)
 
 
-def test_removed_grant(parts: Parts) -> None:
-    """A grant that was removed can be estimated if it was revoked once."""
-    parts.restore(parts.revoke("grant", "app"))
+@pytest.mark.parametrize("revoked", [True, False])
+def test_removed_grant(parts: Parts, *, revoked: bool) -> None:
+    """A grant that was removed can be estimated, as it can be revoked, whether it ever was or not."""
+    if revoked:
+        parts.restore(parts.revoke("grant", "app"))
     parts.apply(grant().replace("  app:", "  later:"))
     assert estimate(parts, "grant", "app").complete
 
