@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,3 +173,15 @@ def test_tests_mirror_the_tree() -> None:
         if not any(path.stem == one or path.stem.startswith(f"{one}_") for one in modules):
             strays.append(str(path.relative_to(ROOT)))
     assert strays == []
+
+
+def test_repositories_are_not_shared() -> None:
+    """No two test files use one repository at the running server that all tests of a process share."""
+    users: dict[str, set[str]] = {}
+    for path in ROOT.glob("tests/**/test_*.py"):
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"\brunning: Running\b|\bjob: Job\b", text):
+            for repository in re.findall(r"\b(?:mint|token|sub|rotate)\(\"(\d{4})\"", text):
+                users.setdefault(repository, set()).add(path.name)
+    assert len(users) > 50
+    assert {repository: files for repository, files in users.items() if len(files) > 1} == {}

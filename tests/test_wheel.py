@@ -71,7 +71,7 @@ provider = TokenProvider("openai", grant="ci")
 print(provider.base_url, provider().count("."))
 provider.revoke()
 """
-    done = bare.run(program, {"KEYBROKER_URL": running.broker, "KEYBROKER_ID_TOKEN": running.mint("7701")})
+    done = bare.run(program, {"KEYBROKER_URL": running.broker, "KEYBROKER_ID_TOKEN": running.mint("8901")})
     assert (done.stdout.strip(), done.stderr) == (f"{running.edge}/openai/v1 2", "")
 
 

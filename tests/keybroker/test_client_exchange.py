@@ -78,7 +78,7 @@ def ask(url: str, **more: Any) -> keybroker.Token:  # noqa: ANN401  as exchange_
 
 def test_a_broker_gives_a_token(running: Running) -> None:
     """A running broker gives a token that says what it opens."""
-    token = keybroker.exchange_token(running.broker, running.mint("7301"), "openai", grant="ci", scope="GET:/v1/models")
+    token = keybroker.exchange_token(running.broker, running.mint("9201"), "openai", grant="ci", scope="GET:/v1/models")
     assert (token.scope, token.expires_in) == ("GET:/v1/models", 900)
     assert token.base_url == f"{running.edge}/openai/v1"
     assert token.access_token.count(".") == 2
@@ -86,7 +86,7 @@ def test_a_broker_gives_a_token(running: Running) -> None:
 
 def test_the_same_idempotency_key_is_a_retry(running: Running) -> None:
     """A repetition with the same idempotency key is a retry; one without is refused."""
-    subject = running.mint("7302")
+    subject = running.mint("9202")
     key = "k" * 32
     first = keybroker.exchange_token(running.broker, subject, "openai", idempotency_key=key)
     again = keybroker.exchange_token(running.broker, subject, "openai", idempotency_key=key)
@@ -101,9 +101,9 @@ def test_the_same_idempotency_key_is_a_retry(running: Running) -> None:
 def test_a_used_up_quota_says_when_to_retry(running: Running) -> None:
     """A used-up quota is refused with the seconds to wait."""
     for _ in range(3):
-        running.token("7303", owner="7")
+        running.token("9203", owner="7")
     with pytest.raises(keybroker.Refused) as caught:
-        keybroker.exchange_token(running.broker, running.mint("7303", repository_owner_id="7"), "openai")
+        keybroker.exchange_token(running.broker, running.mint("9203", repository_owner_id="7"), "openai")
     assert (caught.value.error, caught.value.status) == ("quota_exceeded", 429)
     assert 0 < (caught.value.retry_after or 0) <= 86400
 

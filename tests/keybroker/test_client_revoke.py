@@ -11,7 +11,7 @@ from tests.scripted_broker import dropped, refused, scripted
 
 def test_a_revoked_token_opens_nothing(running: Running) -> None:
     """A revoked token is refused from the next call on."""
-    token = exchange_token(running.broker, running.mint("7501"), "openai", grant="ci").access_token
+    token = exchange_token(running.broker, running.mint("8701"), "openai", grant="ci").access_token
     assert running.complete(token).status == 200
     revoke_token(f"{running.broker}/", token)
     assert running.complete(token).status == 403

@@ -64,7 +64,7 @@ def test_a_failure_is_retried_once(fault: object) -> None:
 
 def test_a_lost_response_does_not_burn_the_token(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost response does not use up a single-use identity token."""
-    monkeypatch.setenv("KEYBROKER_ID_TOKEN", running.mint("7601"))
+    monkeypatch.setenv("KEYBROKER_ID_TOKEN", running.mint("8601"))
 
     def relay(handler: Handler, number: int) -> None:
         asked = handler.broker.asked[-1]
@@ -144,7 +144,7 @@ def test_a_rejected_identity_is_explained() -> None:
 
 def test_a_wrong_audience_is_explained(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token for another audience than the broker's is reported as such."""
-    monkeypatch.setenv("KEYBROKER_ID_TOKEN", running.mint("7602", aud="elsewhere"))
+    monkeypatch.setenv("KEYBROKER_ID_TOKEN", running.mint("8602", aud="elsewhere"))
     with pytest.raises(
         Refused, match="has audience 'elsewhere', but the broker expects 'keybroker': set KEYBROKER_AUD"
     ):

@@ -78,11 +78,11 @@ def ask(client: anthropic.Anthropic) -> str:
 
 def test_anthropic_sdk(job: Job) -> None:
     """Anthropic's SDK needs nothing but its environment variables, and its calls pass through the edge."""
-    identity = job.rotate("7501")
+    identity = job.rotate("9101")
     with anthropic.Anthropic() as client:
         assert ask(client)
         assert ask(client)
-    [event] = issued(job.running, "7501")
+    [event] = issued(job.running, "9101")
     assert (event["key"], event["grant"]) == ("anthropic", "claude")
     headers = seen(job.running)
     assert headers["x-api-key"].startswith("sk-practice-anthropic-")
@@ -91,7 +91,7 @@ def test_anthropic_sdk(job: Job) -> None:
 
 
 def test_so_does_its_asynchronous_form(job: Job) -> None:
-    job.rotate("7502")
+    job.rotate("9102")
 
     async def asked() -> str:
         async with anthropic.AsyncAnthropic() as client:
@@ -99,11 +99,11 @@ def test_so_does_its_asynchronous_form(job: Job) -> None:
             return "".join(block.text for block in message.content if block.type == "text")
 
     assert asyncio.run(asked())
-    assert len(issued(job.running, "7502")) == 1
+    assert len(issued(job.running, "9102")) == 1
 
 
 def test_other_flags_of_the_caller_s_reach_the_provider(job: Job) -> None:
-    job.rotate("7503")
+    job.rotate("9103")
     with anthropic.Anthropic(default_headers={"anthropic-beta": "context-1m-2025-08-07"}) as client:
         ask(client)
     assert seen(job.running)["anthropic-beta"] == "context-1m-2025-08-07"
@@ -111,13 +111,13 @@ def test_other_flags_of_the_caller_s_reach_the_provider(job: Job) -> None:
 
 def test_the_identity_token_may_stand_in_the_environment(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_IDENTITY_TOKEN_FILE")
-    monkeypatch.setenv("ANTHROPIC_IDENTITY_TOKEN", job.running.mint("7504"))
+    monkeypatch.setenv("ANTHROPIC_IDENTITY_TOKEN", job.running.mint("9104"))
     with anthropic.Anthropic() as client:
         assert ask(client)
 
 
 def test_a_refusal_s_text_is_shown_to_the_user(job: Job) -> None:
-    job.rotate("7505", repository_owner_id="1")
+    job.rotate("9105", repository_owner_id="1")
     with anthropic.Anthropic() as client, pytest.raises(WorkloadIdentityError) as caught:
         ask(client)
     text = str(caught.value)
@@ -133,7 +133,7 @@ def test_a_refusal_s_text_is_shown_to_the_user(job: Job) -> None:
 
 
 def test_an_identity_token_that_does_not_verify_is_refused_bare(job: Job) -> None:
-    head, payload, signature = job.rotate("7506").split(".")
+    head, payload, signature = job.rotate("9106").split(".")
     job.file.write_text(f"{head}.{payload}.{signature[:-8]}AAAAAAAA")
     with anthropic.Anthropic() as client, pytest.raises(WorkloadIdentityError) as caught:
         ask(client)
@@ -142,36 +142,36 @@ def test_an_identity_token_that_does_not_verify_is_refused_bare(job: Job) -> Non
 
 def test_a_rule_that_is_for_another_key_opens_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_FEDERATION_RULE_ID", "ci")
-    job.rotate("7507")
+    job.rotate("9107")
     with anthropic.Anthropic() as client, pytest.raises(WorkloadIdentityError) as caught:
         ask(client)
     assert caught.value.body["error"] == "invalid_target"
 
 
 def test_an_edge_s_refusal_is_shown_to_the_user_too(job: Job) -> None:
-    job.rotate("7508")
+    job.rotate("9108")
     with anthropic.Anthropic(max_retries=0) as client, pytest.raises(anthropic.PermissionDeniedError) as caught:
         client.models.list()
     assert "the token does not open GET /v1/models" in str(caught.value)
 
 
 def test_a_token_that_the_edge_no_longer_takes_is_exchanged_anew_by_itself(job: Job) -> None:
-    job.rotate("7509")
+    job.rotate("9109")
     with anthropic.Anthropic() as client:
         assert ask(client)
-        revocation = job.running.revoke("principal", job.running.sub("7509"))
+        revocation = job.running.revoke("principal", job.running.sub("9109"))
         job.running.administer("DELETE", f"/admin/revocations/{revocation}")
-        job.rotate("7509")
+        job.rotate("9109")
         assert ask(client)
-    assert len(issued(job.running, "7509")) == 2
+    assert len(issued(job.running, "9109")) == 2
 
 
 def test_a_revoked_job_stays_out(job: Job) -> None:
-    job.rotate("7510")
+    job.rotate("9110")
     with anthropic.Anthropic(max_retries=0) as client:
         assert ask(client)
-        job.running.revoke("principal", job.running.sub("7510"))
-        job.rotate("7510")
+        job.running.revoke("principal", job.running.sub("9110"))
+        job.rotate("9110")
         with pytest.raises(anthropic.PermissionDeniedError) as caught:
             ask(client)
     assert "access is revoked (principal)" in str(caught.value)
@@ -187,13 +187,13 @@ def test_an_expired_token_is_exchanged_anew_by_itself(
     brief: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Job(brief, tmp_path, monkeypatch)
-    job.rotate("7511")
+    job.rotate("9111")
     with anthropic.Anthropic() as client:
         assert ask(client)
         time.sleep(2.1)  # the token's life; the SDK's own clock is not ours to set
-        job.rotate("7511")
+        job.rotate("9111")
         assert ask(client)
-    assert len(issued(brief, "7511")) == 2
+    assert len(issued(brief, "9111")) == 2
 
 
 @pytest.mark.parametrize(
@@ -208,13 +208,13 @@ def test_an_expired_token_is_exchanged_anew_by_itself(
 def test_what_anthropic_s_exchange_lacks_is_named(
     running: Running, change: dict[str, str | None], error: str, text: str
 ) -> None:
-    sent = {"grant_type": JWT_BEARER, "assertion": running.mint("7512"), "federation_rule_id": "claude", **change}
+    sent = {"grant_type": JWT_BEARER, "assertion": running.mint("9112"), "federation_rule_id": "claude", **change}
     answer = call("POST", f"{running.edge}/anthropic/v1/oauth/token", sent)
     assert (answer.status, answer.json["error"], answer.json["error_description"]) == (400, error, text)
 
 
 def test_an_audience_in_anthropic_s_exchange_changes_nothing(running: Running) -> None:
-    sent = {"grant_type": JWT_BEARER, "assertion": running.mint("7513"), "federation_rule_id": "claude"}
+    sent = {"grant_type": JWT_BEARER, "assertion": running.mint("9113"), "federation_rule_id": "claude"}
     answer = call("POST", f"{running.edge}/anthropic/v1/oauth/token", {**sent, "audience": "openai", "grant": "ci"})
     assert claims_of(answer.json["access_token"])["aud"] == "anthropic"
 
@@ -252,21 +252,21 @@ def stored(running: Running, directory: Path, repository_id: str, **claims: obje
 def test_google_auth_exchanges_with_the_key_s_name_as_audience(
     running: Running, tmp_path: Path, transport: google_transport.Request
 ) -> None:
-    credentials = pool(running, stored(running, tmp_path, "7521"))
+    credentials = pool(running, stored(running, tmp_path, "9121"))
     headers: dict[str, str] = {}
     credentials.before_request(transport, "POST", f"{running.edge}/openai/v1/chat/completions", headers)
-    assert claims_of(str(credentials.token))["sub"] == running.sub("7521")
+    assert claims_of(str(credentials.token))["sub"] == running.sub("9121")
     assert credentials.valid
     body = {"model": "gpt-5-mini", "messages": QUESTION}
     assert call("POST", f"{running.edge}/openai/v1/chat/completions", body, headers).status == 200
     credentials.before_request(transport, "POST", f"{running.edge}/openai/v1/chat/completions", headers)
-    assert len(issued(running, "7521")) == 1
+    assert len(issued(running, "9121")) == 1
 
 
 def test_google_auth_s_scopes_narrow_the_token(
     running: Running, tmp_path: Path, transport: google_transport.Request
 ) -> None:
-    credentials = pool(running, stored(running, tmp_path, "7522")).with_scopes(["GET:/v1/models"])
+    credentials = pool(running, stored(running, tmp_path, "9122")).with_scopes(["GET:/v1/models"])
     credentials.refresh(transport)
     assert claims_of(str(credentials.token))["scope"] == "GET:/v1/models"
 
@@ -275,18 +275,18 @@ def test_google_auth_loads_them_from_the_file_that_the_environment_names(
     running: Running, tmp_path: Path, transport: google_transport.Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "google.json"
-    file.write_text(json.dumps(pool(running, stored(running, tmp_path, "7523")).info))
+    file.write_text(json.dumps(pool(running, stored(running, tmp_path, "9123")).info))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "practice")
     credentials: Any = google.auth.default(request=transport)[0]
     credentials.refresh(transport)
-    assert claims_of(str(credentials.token))["sub"] == running.sub("7523")
+    assert claims_of(str(credentials.token))["sub"] == running.sub("9123")
 
 
 def test_google_auth_shows_the_refusal_to_its_user(
     running: Running, tmp_path: Path, transport: google_transport.Request
 ) -> None:
-    credentials = pool(running, stored(running, tmp_path, "7524", repository_owner_id="1"))
+    credentials = pool(running, stored(running, tmp_path, "9124", repository_owner_id="1"))
     with pytest.raises(google_exceptions.OAuthError) as caught:
         credentials.refresh(transport)
     assert "Error code invalid_target: no grant admits this identity for 'openai'" in str(caught.value)
@@ -297,7 +297,7 @@ def test_google_auth_s_default_scope_is_told_to_be_beyond_the_grant(
     running: Running, tmp_path: Path, transport: google_transport.Request
 ) -> None:
     scopes = ["https://www.googleapis.com/auth/cloud-platform"]
-    credentials = pool(running, stored(running, tmp_path, "7525")).with_scopes(scopes)
+    credentials = pool(running, stored(running, tmp_path, "9125")).with_scopes(scopes)
     with pytest.raises(google_exceptions.OAuthError) as caught:
         credentials.refresh(transport)
     assert "Error code invalid_scope: beyond the grant" in str(caught.value)
@@ -320,7 +320,7 @@ def exchange(running: Running, repository_id: str, **changes: str | None) -> Ans
 
 
 def test_curl_needs_no_json(running: Running, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(running.mint("7531"))
+    (tmp_path / "token").write_text(running.mint("9131"))
     fields = ["grant_type=" + TOKEN_EXCHANGE, f"subject_token@{tmp_path / 'token'}", f"subject_token_type={JWT}"]
     arguments = [part for one in (*fields, "audience=openai") for part in ("--data-urlencode", one)]
     command = ["curl", "-sS", "-q", "--max-time", "20", "--noproxy", "*", *arguments, f"{running.broker}/token"]
@@ -334,7 +334,7 @@ def test_curl_needs_no_json(running: Running, tmp_path: Path) -> None:
 
 
 def test_the_answer_is_rfc_8693_s(running: Running) -> None:
-    answer = exchange(running, "7532")
+    answer = exchange(running, "9132")
     assert answer.status == 200
     assert set(answer.json) == {
         "access_token",
@@ -351,19 +351,19 @@ def test_the_answer_is_rfc_8693_s(running: Running) -> None:
 
 @pytest.mark.parametrize("kind", [None, "", ACCESS_TOKEN, JWT])
 def test_a_requested_type_that_an_access_token_meets_is_met(running: Running, kind: str | None) -> None:
-    answer = exchange(running, "7533", requested_token_type=kind)
+    answer = exchange(running, "9133", requested_token_type=kind)
     assert (answer.status, answer.json["issued_token_type"]) == (200, ACCESS_TOKEN)
 
 
 @pytest.mark.parametrize("kind", ["urn:ietf:params:oauth:token-type:refresh_token", ID_TOKEN, "access_token", "jwt"])
 def test_any_other_requested_type_is_refused(running: Running, kind: str) -> None:
-    answer = exchange(running, "7534", requested_token_type=kind)
+    answer = exchange(running, "9134", requested_token_type=kind)
     assert (answer.status, answer.json["error"]) == (400, "invalid_request")
     assert answer.json["error_description"] == "requested_token_type must be access_token"
 
 
 def test_an_id_token_is_a_subject_token(running: Running) -> None:
-    assert exchange(running, "7535", subject_token_type=ID_TOKEN).status == 200
+    assert exchange(running, "9135", subject_token_type=ID_TOKEN).status == 200
 
 
 @pytest.mark.parametrize(
@@ -385,5 +385,5 @@ def test_an_id_token_is_a_subject_token(running: Running) -> None:
 def test_what_is_wrong_with_a_form_is_said(
     running: Running, changes: dict[str, str | None], error: str, text: str
 ) -> None:
-    answer = exchange(running, "7536", **changes)
+    answer = exchange(running, "9136", **changes)
     assert (answer.status, answer.json["error"], answer.json["error_description"]) == (400, error, text)

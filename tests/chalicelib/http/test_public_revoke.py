@@ -25,7 +25,7 @@ def revocations(running: Running, repository_id: str) -> list[dict[str, object]]
     return list(running.administer("GET", path).json["items"])
 
 
-@pytest.mark.parametrize(("kind", "repository_id"), [(FORM, "7401"), (JSON, "7402")])
+@pytest.mark.parametrize(("kind", "repository_id"), [(FORM, "8401"), (JSON, "8402")])
 def test_revoked_token(running: Running, kind: str, repository_id: str) -> None:
     """A revoked token is refused at the next call."""
     token = running.token(repository_id)
@@ -38,13 +38,13 @@ def test_revoked_token(running: Running, kind: str, repository_id: str) -> None:
 
 def test_revoking_twice(running: Running) -> None:
     """Revoking a token twice is one revocation and one event."""
-    token = running.token("7403")
+    token = running.token("8403")
     answers = [revoke_own_token(running, token, kind) for kind in (FORM, JSON, FORM, FORM)]
     assert [one.status for one in answers] == [200] * 4
-    [event] = revocations(running, "7403")
+    [event] = revocations(running, "8403")
     claims = claims_of(token)
     assert (event["request_id"], event["jti"]) == (answers[0].headers["x-request-id"], claims["jti"])
-    assert (event["principal"], event["actor"]) == (running.sub("7403"), running.sub("7403"))
+    assert (event["principal"], event["actor"]) == (running.sub("8403"), running.sub("8403"))
     assert (event["key"], event["grant"]) == ("openai", "ci")
     assert event["detail"] == {
         "revocation": f"holder-{claims['jti']}",
@@ -56,16 +56,16 @@ def test_revoking_twice(running: Running) -> None:
 
 def test_other_tokens_work(running: Running) -> None:
     """Other tokens of the principal still work, and new ones are issued."""
-    taken, other = running.token("7404"), running.token("7404")
+    taken, other = running.token("8404"), running.token("8404")
     assert revoke_own_token(running, taken).status == 200
     assert running.complete(other).status == 200
-    assert running.complete(running.token("7404")).status == 200
+    assert running.complete(running.token("8404")).status == 200
     assert running.complete(taken).status == 403
 
 
 def test_revoke_any_key(running: Running) -> None:
     """A token for any key can be revoked."""
-    token = running.token("7405", "anthropic")
+    token = running.token("8405", "anthropic")
     path = "/anthropic/v1/messages"
     assert running.complete(token, path).status == 200
     assert revoke_own_token(running, token).status == 200
@@ -74,14 +74,14 @@ def test_revoke_any_key(running: Running) -> None:
 
 def test_token_type_hint(running: Running) -> None:
     """`token_type_hint` is ignored."""
-    token = running.token("7406")
+    token = running.token("8406")
     assert revoke_own_token(running, token, token_type_hint="refresh_token").status == 200
     assert running.complete(token).status == 403
 
 
 def test_restored_token_stays_dead(running: Running) -> None:
     """After an administrator restores it, the token is still refused."""
-    token = running.token("7407")
+    token = running.token("8407")
     revoke_own_token(running, token)
     assert running.administer("DELETE", f"/admin/revocations/holder-{claims_of(token)['jti']}").status == 200
     assert running.complete(token).status == 401
@@ -99,31 +99,31 @@ def test_revoke_not_a_token(running: Running, token: str, kind: str) -> None:
 
 def test_revoke_foreign_token(running: Running) -> None:
     """A token of another issuer is ignored."""
-    subject = running.mint("7408")
-    assert (revoke_own_token(running, subject).status, revocations(running, "7408")) == (200, [])
+    subject = running.mint("8408")
+    assert (revoke_own_token(running, subject).status, revocations(running, "8408")) == (200, [])
     assert running.exchange(subject).status == 200
 
 
 def test_revoke_forged_token(running: Running) -> None:
     """A forged token revokes nothing."""
-    token = running.token("7409")
+    token = running.token("8409")
     head, payload, signature = token.split(".")
     assert revoke_own_token(running, f"{head}.{payload}.{signature[::-1]}").status == 200
     assert revoke_own_token(running, f"{head}.{payload}.").status == 200
     assert running.complete(token).status == 200
-    assert revocations(running, "7409") == []
+    assert revocations(running, "8409") == []
 
 
 def test_other_brokers_token(running: Running, tmp_path: Path) -> None:
     """A token of another broker is ignored."""
     with start("--practice-ttl", "1", directory=tmp_path) as other:
-        theirs = other.token("7410")
+        theirs = other.token("8410")
         assert revoke_own_token(running, theirs).status == 200
-        assert revocations(running, "7410") == []
+        assert revocations(running, "8410") == []
         wait_until(lambda: other.complete(theirs).status == 401)
         expired = revoke_own_token(other, theirs)
         assert (expired.status, expired.json) == (200, {})
-        assert revocations(other, "7410") == []
+        assert revocations(other, "8410") == []
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_admin_has_no_grant(running: Running) -> None:
 @pytest.mark.parametrize("kind", [JSON, FORM])
 def test_iam_subject_token(running: Running, name: str, kind: str) -> None:
     """A subject token beside a signature is refused."""
-    answer = ask(running, caller(running), {"audience": "openai", name: running.mint("7301")}, kind)
+    answer = ask(running, caller(running), {"audience": "openai", name: running.mint("8801")}, kind)
     assert (answer.status, answer.json["error"]) == (400, "invalid_request")
     assert answer.json["error_description"] == "the identity is the signature's; send no subject token"
 
@@ -164,7 +164,7 @@ def test_iam_unsigned(running: Running) -> None:
 
 def test_bearer_is_not_a_signature(running: Running) -> None:
     """A bearer token is not a signature."""
-    headers = {"authorization": f"Bearer {running.token('7302')}"}
+    headers = {"authorization": f"Bearer {running.token('8802')}"}
     answer = call("POST", f"{running.broker}/token/iam", {"audience": "openai"}, headers)
     assert forbidden(answer) == "the Authorization header is not an AWS Signature Version 4"
 
