@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import random
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,8 @@ THREADS, PROCESSES = 64, 4
 THREADS_OF_A_PROCESS = 4
 PATIENCE = 60.0
 """Seconds that one act may take, and that a process may take to start."""
+PAUSE = (0.02, 0.3)
+"""Seconds before an act that a busy store did not decide is tried again, at random between these."""
 Act = Callable[[Adapters], str]
 """Does one thing and says how it went. Where processes do it, it can be pickled."""
 
@@ -31,7 +34,7 @@ def patient(act: Act, adapters: Adapters) -> str:
         try:
             return act(adapters)
         except Unavailable:
-            continue
+            time.sleep(random.uniform(*PAUSE))  # else 64 threads keep one another busy, and the machine with them
         except Refusal as refusal:
             return refusal.reason
     return "never decided"
