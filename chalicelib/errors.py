@@ -115,6 +115,14 @@ class StateUnavailable(Unavailable, reason="state_unavailable"):
     """The state cannot be read or written in time. Retry."""
 
 
+class StateUncertain(
+    StateUnavailable,
+    reason="state_uncertain",
+    text="the state's answer was lost, so this may or may not be in force: look, or repeat it",
+):
+    """A write was sent and its answer was lost: it may or may not be in force. Look, or repeat it, which is safe."""
+
+
 class StateUnread(Unavailable, reason="state_unread"):
     """A part of the state was left unread, and nothing is decided on the rest. Retry."""
 

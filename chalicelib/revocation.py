@@ -131,15 +131,15 @@ class Revocations(Protocol):
         """Block the target and raise its epoch by one, with the audit event, in one transaction.
 
         When it returns, the revocation is in force. If one of this id was made before, nothing changes, and that one is
-        returned. Raises NoSuchTarget for an issuer, key or grant that never was; Unavailable: it may not be in
-        force, repeat it.
+        returned. Raises NoSuchTarget for an issuer, key or grant that never was; Unavailable: it is not in force,
+        repeat it; StateUncertain: it may be.
         """
 
     def restore(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
         """End one revocation's block and keep the epoch, with the audit event, in one transaction; None if unknown.
 
         The event's time is when it was restored; what was revoked is added to it. Restoring twice changes nothing.
-        Raises Unavailable: nothing was restored.
+        Raises Unavailable: nothing was restored; StateUncertain: it may be.
         """
 
     def revocations(self, scope: str, after: str, limit: int) -> RevocationPage:

@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib.admin import key_request, query
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateUncertain, Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
 from chalicelib.providers.errors import NoSuchKey
@@ -59,5 +59,8 @@ def _put_in_force(request: Request, ports: AdminPorts, name: str, key: ProviderK
     try:
         ports.keys.set_key(name, version, event)
     except Unavailable as fault:
-        text = "the value was stored but is not in force, and nothing has changed; send it again"
+        if isinstance(fault, StateUncertain):
+            text = "the value was stored and may or may not be in force: look, or send it again"
+        else:
+            text = "the value was stored but is not in force, and nothing has changed; send it again"
         raise fault.with_context(description=text) from fault

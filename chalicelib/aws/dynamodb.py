@@ -18,7 +18,7 @@ import botocore.exceptions
 from chalicelib.aws import clients
 from chalicelib.aws.errors import error_code
 from chalicelib.aws.threads import RequestThreads
-from chalicelib.errors import StateUnavailable, StateUnread
+from chalicelib.errors import StateUnavailable, StateUncertain, StateUnread
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,6 +33,33 @@ CONNECTIONS = clients.CONNECTIONS
 
 Item = Mapping[str, Any]
 """An item in DynamoDB's own form: name -> {"S": …} or {"N": …}."""
+
+_UNSENT = (
+    botocore.exceptions.EndpointConnectionError,
+    botocore.exceptions.ConnectTimeoutError,
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.CredentialRetrievalError,
+)
+"""What fails before anything is sent."""
+_REFUSED = frozenset(
+    {
+        *(
+            "AccessDeniedException",
+            "ExpiredTokenException",
+            "IncompleteSignatureException",
+            "InvalidSignatureException",
+        ),
+        *("MissingAuthenticationTokenException", "UnrecognizedClientException", "ResourceNotFoundException"),
+        *(
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "ThrottlingException",
+            "ValidationException",
+        ),
+        *("IdempotentParameterMismatchException", "TransactionCanceledException", "TransactionConflictException"),
+    }
+)
+"""DynamoDB's codes for a request of which nothing was done. Any other leaves it open, `InternalServerError` above all."""
 
 # Threads survive the freezing of a Lambda; each request that they make is bounded by itself.
 _THREADS = RequestThreads(CONNECTIONS)
@@ -107,14 +134,16 @@ def transact(tables: Tables, actions: Sequence[Mapping[str, Any]], token: str = 
 
     Otherwise one value for each action: None if its condition held, else the item as it was ({} if there was none, or it
     was not asked for). A conflict with another transaction is retried within TRANSACTION_SECONDS. token: makes a write
-    that is sent again the same write, for ten minutes. Raises Unavailable.
+    that is sent again the same write, for ten minutes. Raises Unavailable if nothing is written, StateUncertain if it may
+    be.
     """
     ends = time.monotonic() + TRANSACTION_SECONDS
     once: dict[str, Any] = {"ClientRequestToken": token[:36]} if token else {}
     while True:
         try:
-            with as_unavailable():
-                tables.client.transact_write_items(TransactItems=actions, **once)  # type: ignore[arg-type]  # as dicts
+            tables.client.transact_write_items(TransactItems=actions, **once)  # type: ignore[arg-type]  # as dicts
+        except (botocore.exceptions.BotoCoreError, TimeoutError) as error:
+            raise _not_written(error) from error
         except botocore.exceptions.ClientError as error:
             reasons = cancelled(error)
             if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
@@ -122,10 +151,20 @@ def transact(tables: Tables, actions: Sequence[Mapping[str, Any]], token: str = 
             conflict = any(reason.get("Code") == "TransactionConflict" for reason in reasons)
             pause = random.uniform(0.01, 0.1)  # noqa: S311  jitter, no secret
             if not conflict or time.monotonic() + pause > ends:
-                raise StateUnavailable(aws_code=error_code(error)) from error
+                raise _not_written(error) from error
             time.sleep(pause)
         else:
             return None
+
+
+def _not_written(error: Exception) -> StateUnavailable:
+    """Return the refusal for a write that failed: uncertain, unless DynamoDB refused it or it was never sent."""
+    # SECURITY: what may have been written is never said not to be (test_a_lost_commit_is_said_to_be_uncertain).
+    if isinstance(error, botocore.exceptions.ClientError):
+        known = code(error) in _REFUSED
+    else:
+        known = isinstance(error, _UNSENT)
+    return (StateUnavailable if known else StateUncertain)(aws_code=error_code(error))
 
 
 def _there(reason: Mapping[str, Any]) -> Item | None:

@@ -18,7 +18,7 @@ from chalicelib.audit import Event
 from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, number, read_item, read_partition, text, transact
-from chalicelib.errors import StateInconsistent, StateUnavailable
+from chalicelib.errors import StateInconsistent, StateUnavailable, StateUncertain, Unavailable
 from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.coverage import covers
@@ -70,14 +70,20 @@ class DynamoPolicies:
         known = self._known(expected)
         self._put_names(f"pending#{expected}", known | set(wanted), apply)
         in_force = self._in_force(known | set(wanted))
-        for phase in _phases(in_force, wanted):
+        try:
+            self._put_in_force(apply, _phases(in_force, wanted), wanted)
+            self._put_text(expected + 1, text)
+            self._put_names(f"names#{expected + 1}", set(wanted), apply)
+            return self._finish(apply, event, StoredPolicy(expected + 1, text, event.actor, event.at))
+        except Unavailable as fault:  # a part of it is in force by now, or all of it
+            raise StateUncertain(aws_code=fault.aws_code) from fault
+
+    def _put_in_force(self, apply: _Apply, phases: Iterable[Sequence[RevocationTarget]], wanted: Configs) -> None:
+        for phase in phases:
             with ThreadPoolExecutor(max_workers=_LANES) as pool:
                 lanes = [pool.submit(self._write_lane, apply, phase, lane, wanted) for lane in range(_LANES)]
             for lane in lanes:
                 lane.result()
-        self._put_text(expected + 1, text)
-        self._put_names(f"names#{expected + 1}", set(wanted), apply)
-        return self._finish(apply, event, StoredPolicy(expected + 1, text, event.actor, event.at))
 
     def _begin(self, apply: _Apply) -> None:
         """Take the lead: the writes of any apply that began before and has not finished fail from now on."""

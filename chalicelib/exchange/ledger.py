@@ -98,7 +98,10 @@ class Issuance:
 
 
 class Ledger(Audit, Protocol):
-    """The exchange's state. Every method raises Unavailable if state is out of reach: nothing was changed then."""
+    """The exchange's state. Every method raises Unavailable if state is out of reach: nothing was changed then.
+
+    StateUncertain, where something may have been: a retry with the same Idempotency-Key gets it.
+    """
 
     def find(self, query: StateQuery) -> ExchangeState:
         """Read everything an exchange depends on, in one consistent round trip, uncached."""

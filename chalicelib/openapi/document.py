@@ -26,7 +26,7 @@ _WHAT = {
     429: "a quota is used up; see Retry-After",
     431: "path, query and headers together are over 10,240 bytes",
     500: "internal error; find it in the log by its request id",
-    503: "temporarily unavailable: nothing was changed or issued; try again",
+    503: "temporarily unavailable: nothing was changed, unless the text says that it may be; look, or try again",
 }
 
 

@@ -32,8 +32,8 @@ class Policies(Protocol):
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
         """Put a policy in force in place of version `expected`, with its event; epochs and blocks are kept.
 
-        Raises PolicyChanged (412) if another version is in force by now, Unavailable if it may be in force
-        in part: repeating the call finishes it.
+        Raises PolicyChanged (412) if another version is in force by now; Unavailable if nothing is; StateUncertain if it
+        may be, wholly or in part: repeating the call finishes it.
         """
 
 

@@ -45,7 +45,10 @@ class KeyInfo:
 
 
 class Keys(Protocol):
-    """The policy's keys and the version of each in force. Methods raise Unavailable: nothing was changed."""
+    """The policy's keys and the version of each in force. Methods raise Unavailable: nothing was changed.
+
+    StateUncertain, where something may be.
+    """
 
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
         """Return the policy's keys, by name, once the event that records who asked is written."""

@@ -18,6 +18,7 @@ _TIMEOUT = 30.0
 """Seconds; API Gateway itself waits no longer than 29."""
 _RESPONSE_LIMIT = 16 * 1024 * 1024
 _PAGE = 200
+_UNCERTAIN = "what was asked may or may not be in force: look, or repeat it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,15 @@ class AdminClient:
                 response = http_client.call(method, url, data, signed, _TIMEOUT, _RESPONSE_LIMIT)
         except Unreachable as error:
             hint = "check the address (--admin-url, KEYBROKER_ADMIN_URL) and that the broker is running"
-            raise CommandError(REMOTE, str(error), hint) from None
-        return _parse(response, self.url)
+            after = f"; if it got the request, {_UNCERTAIN}" if _may_change(method, path, query or {}) else ""
+            raise CommandError(REMOTE, str(error), hint + after) from None
+        return _parse(response, self.url, may_change=_may_change(method, path, query or {}))
+
+
+def _may_change(method: str, path: str, query: Mapping[str, object]) -> bool:
+    """Whether a call changes anything if it succeeds."""
+    reads = method == "GET" or path.startswith("/admin/policy/")
+    return not reads and not query.get("dry_run")
 
 
 def segment(text: str) -> str:
@@ -87,7 +95,7 @@ def _query_string(pairs: Mapping[str, object]) -> str:
     return f"?{text}" if text else ""
 
 
-def _parse(response: Response, url: str) -> ApiResponse:
+def _parse(response: Response, url: str, *, may_change: bool) -> ApiResponse:
     try:
         body = json.loads(response.body)
     except (ValueError, RecursionError):
@@ -95,10 +103,10 @@ def _parse(response: Response, url: str) -> ApiResponse:
         raise CommandError(REMOTE, text) from None
     if response.status in (200, 201):
         return ApiResponse(body, response.headers.get("etag", ""))
-    raise _from_problem(response.status, body if isinstance(body, dict) else {}, url)
+    raise _from_problem(response.status, body if isinstance(body, dict) else {}, url, may_change=may_change)
 
 
-def _from_problem(status: int, problem: Mapping[str, Any], url: str) -> CommandError:
+def _from_problem(status: int, problem: Mapping[str, Any], url: str, *, may_change: bool) -> CommandError:
     """Return the error for problem+json (RFC 9457), or for API Gateway's own `{"message": …}`."""
     if isinstance(problem.get("errors"), list):
         return CommandError(LOCAL, *(_policy_error(error) for error in problem["errors"]))
@@ -112,7 +120,8 @@ def _from_problem(status: int, problem: Mapping[str, Any], url: str) -> CommandE
     if status == 429:
         return CommandError(QUOTA, text)
     if status >= 500:
-        return CommandError(REMOTE, text, f"server error at {url}: nothing was changed; try again")
+        # SECURITY: a server that failed after its commit has changed something (test_a_failed_change_is_not_called_off).
+        return CommandError(REMOTE, text, f"server error at {url}: {_UNCERTAIN if may_change else 'try again'}")
     return CommandError(REFUSED, text)
 
 

@@ -12,9 +12,11 @@ from urllib.parse import quote
 import pytest
 
 import app
-from chalicelib.errors import Refusal
+from chalicelib.audit import Event
+from chalicelib.errors import Refusal, StateUncertain
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.providers.keys import KeyConfig, ProviderKey, ProviderKeyStore
+from chalicelib.providers.versions import Keys, KeyVersion
 from local.machine import Machine, Urls
 from tests.http_door import ADA, Door, admin_door, problem
 from tests.parts import ISSUERS, KEY_VALUE, NOW, Parts
@@ -256,6 +258,27 @@ def test_stored_but_not_in_force(parts: Parts) -> None:
     assert (in_force(parts), stored(parts)) == (before, [KEY_VALUE, VALUE])
     assert parts.admit(token).key.value == KEY_VALUE
     assert parts.events(kind="key.set", request_id="request-1") == ()
+
+
+@dataclass
+class Unheard:
+    """The keys over a store whose answer to the commit is lost."""
+
+    keys: Keys
+
+    def key_config(self, name: str) -> KeyConfig | None:
+        return self.keys.key_config(name)
+
+    def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
+        self.keys.set_key(name, version, event)
+        raise StateUncertain
+
+
+def test_stored_and_perhaps_in_force(parts: Parts) -> None:
+    """Where the answer of the state was lost, a stored value is not said to be out of force."""
+    answer = put(admin_door(parts, keys=Unheard(parts.control)), {"value": VALUE})
+    text = "the value was stored and may or may not be in force: look, or send it again"
+    assert problem(answer) == (503, "temporarily_unavailable", text)
 
 
 def test_key_removed_meanwhile(parts: Parts) -> None:

@@ -15,7 +15,7 @@ from chalicelib import quota
 from chalicelib.audit import Event, Query
 from chalicelib.aws.counter_items import items
 from chalicelib.aws.dynamodb import TRANSACTION_SECONDS
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.errors import Refusal, StateUncertain, Unavailable
 from chalicelib.quota import WINDOWS
 from chalicelib.revocation import RevocationTarget
 from tests.contracts import samples
@@ -25,6 +25,7 @@ from tests.dynamodb_stage import PORTS, TRANSACTING, Stage, patiently, settle, s
 from tests.faulty_dynamodb import (
     Fault,
     Turn,
+    answers,
     answers_too_late,
     error,
     from_the,
@@ -208,6 +209,36 @@ class TestLost:
         with pytest.raises(Refusal, match="replayed"):
             patiently(lambda: here.exchange(subject_token, "ci"))
 
+    @pytest.mark.parametrize(
+        ("fault", "uncertain"),
+        [
+            (loses_its_answer, True),
+            (answers_too_late, True),
+            (error("InternalServerError", 500), True),
+            (answers(502, "<html>Bad Gateway</html>"), True),
+            (answers(200, "{"), True),
+            (error("TransactionInProgressException"), True),
+            (error("ThrottlingException"), False),
+            (error("AccessDeniedException"), False),
+        ],
+    )
+    def test_a_lost_commit_is_said_to_be_uncertain(self, here: Stage, fault: Fault, uncertain: bool) -> None:  # noqa: FBT001  a parameter
+        """A write that may have happened is refused as one that may be in force; one that DynamoDB refused, as it was."""
+        for port in ("revoke", "restore", "set_key", "pin", "issue", "revoke_own_token"):
+            here.hold()
+            with here.door.failing(where(transacts, fault)) as arrived, pytest.raises(Unavailable) as caught:
+                PORTS[port](here)
+            settle()
+            if "TransactWriteItems" in arrived:  # a busy machine may not have come to it
+                assert isinstance(caught.value, StateUncertain) is uncertain, port
+                assert ("may or may not be in force: look, or repeat it" in caught.value.description) is uncertain
+
+    def test_what_was_never_sent_is_certain(self, here: Stage) -> None:
+        """With nothing listening, no write is uncertain."""
+        with here.door.gone(), pytest.raises(Unavailable) as caught:
+            PORTS["issue"](here)
+        assert not isinstance(caught.value, StateUncertain)
+
     @LOST
     def test_an_unanswered_revocation_is_in_force(self, here: Stage, lost: Fault) -> None:
         """A revocation that was not answered is in force, and repeating it changes nothing."""
@@ -229,6 +260,16 @@ class TestLost:
         assert lifted is not None
         assert (lifted.id, lifted.lifted_at) == (made.id, NOW)
         assert here.content() == before
+
+    def test_an_apply_done_in_part_is_uncertain(self, here: Stage) -> None:
+        """An apply that is throttled while it writes the policy says that it may be in force, and repeating finishes it."""
+        lanes = where(transacts, from_the(4, error("ThrottlingException")))
+        with here.door.failing(lanes), pytest.raises(StateUncertain):
+            here.apply()
+        settle()
+        version = here.version()
+        patiently(here.apply)
+        assert here.version() == version + 1
 
     def test_an_unanswered_apply_is_in_force(self, here: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         """An apply whose last write was not answered is in force, and repeating it says so."""

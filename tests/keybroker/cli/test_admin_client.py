@@ -66,6 +66,28 @@ def test_refusals_have_a_line_and_an_exit_code(status: int, body: dict[str, obje
     assert (caught.value.code, caught.value.lines[0]) == (code, line)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "query", "hint"),
+    [
+        ("GET", "/admin/keys", {}, "try again"),
+        ("POST", "/admin/policy/plan", {}, "try again"),
+        ("POST", "/admin/revocations", {"dry_run": True}, "try again"),
+        ("POST", "/admin/revocations", {}, "may or may not be in force: look, or repeat it"),
+        ("PUT", "/admin/keys/openai", {}, "may or may not be in force: look, or repeat it"),
+        ("DELETE", "/admin/revocations/r1", {}, "may or may not be in force: look, or repeat it"),
+    ],
+)
+@pytest.mark.usefixtures("client")
+def test_a_failed_change_is_not_called_off(method: str, path: str, query: dict[str, object], hint: str) -> None:
+    """After a server's error a change is said to be possibly in force; of a call that only reads, nothing is said."""
+    with serving(PROBLEM.format(503, 2, "{}").encode()) as server, pytest.raises(CommandError) as refused:
+        AdminClient(server.url).call(method, path, query, {"a": 1})
+    with serving(b"") as server, pytest.raises(CommandError) as lost:
+        AdminClient(server.url).call(method, path, query, {"a": 1})
+    assert refused.value.lines[1].endswith(hint)
+    assert ("in force" in lost.value.lines[1]) is ("in force" in hint)
+
+
 @pytest.mark.parametrize("body", ["<html>", "", "[" * 100_000])
 @pytest.mark.usefixtures("client")
 def test_without_json_it_is_not_a_broker(body: str) -> None:
