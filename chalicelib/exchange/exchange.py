@@ -18,7 +18,7 @@ from chalicelib.exchange.ledger import (
     Pin,
     StateQuery,
 )
-from chalicelib.exchange.replay import ReplayKey, digest, make_lock
+from chalicelib.exchange.replay import ReplayKey, make_lock, replay_id
 from chalicelib.exchange.request import TokenRequest
 from chalicelib.issuers.aws import AwsIdentity
 from chalicelib.issuers.registry import Issuer, KeySource
@@ -74,12 +74,11 @@ def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[
         stable_id = principal.stable_id(issuer.identity, claims)
         if stable_id is None:
             raise InvalidTokenError("identity_missing")
+        subject_id = replay_id(request.unverified_subject_token, claims)
     except InvalidTokenError as invalid:
         # SECURITY: until a token is verified, nobody is told what is wrong with it (vectors/subject_tokens.json).
         raise InvalidSubjectToken(invalid.reason) from None
     caller = Principal(issuer.url, stable_id, str(principal.look_up((issuer.label,), claims) or "")[:256])
-    # A token without `jti` is known by what was signed, never by its whole text: signatures are malleable.
-    subject_id = str(claims.get("jti") or digest(request.unverified_subject_token.rpartition(".")[0]))
     replay_key = ReplayKey(subject_id, int(str(claims["exp"])) + tokens.LEEWAY + REPLAY_MARGIN, issuer.single_use)
     verified = _Verified(request, caller, claims, issuer.refused, replay_key, None, found, now)
     return _issue_or_audit(verified, broker, new_id)
@@ -243,7 +242,7 @@ def _issue(verified: _Verified, choice: _Choice, broker: Broker, new_id: Callabl
     issuance = Issuance(
         event,
         counted,
-        make_lock(verified.request, verified.caller.issuer, verified.replay_key, grant.name, claims),
+        make_lock(verified.request, verified.caller, verified.replay_key, grant.name, claims),
         verified.pin,
     )
     header = {"typ": tokens.ISSUED_TYPE, "kid": broker.signer.kid()}

@@ -74,7 +74,7 @@ class Lock:
     idempotency: str
     """Hash of the Idempotency-Key, "" if the request had none."""
     request: str
-    """Hash of what was asked for: with `idempotency` it tells a retry from a replay."""
+    """Hash of who asked for what: with `idempotency` it tells a retry from a replay."""
     claims: Mapping[str, object]
     """The claims that were issued, for a retry."""
 

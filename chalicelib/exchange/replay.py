@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from chalicelib.exchange.ledger import Lock
 from chalicelib.exchange.request import TokenRequest
+from chalicelib.principal import Principal
+from chalicelib.tokens.errors import InvalidTokenError
+from chalicelib.tokens.verify import Claims
 
 
 class ReplayKey(NamedTuple):
@@ -20,23 +23,42 @@ class ReplayKey(NamedTuple):
 
 
 def make_lock(
-    request: TokenRequest, issuer: str, key: ReplayKey, grant: str, claims: Mapping[str, object]
+    request: TokenRequest, caller: Principal, key: ReplayKey, grant: str, claims: Mapping[str, object]
 ) -> Lock | None:
     """Return the lock that an exchange takes, None if it may be repeated: not single-use, and no Idempotency-Key.
 
-    issuer: its URL. claims: those that are issued, which a retry gets again.
+    claims: those that are issued, which a retry gets again.
     """
     idempotency = digest(request.idempotency_key) if request.idempotency_key else ""
     if not key.single_use and not idempotency:
         return None
-    subject = [issuer, key.id, grant]
+    subject = [caller.issuer, key.id, grant]
+    asked = [request.audience, request.grant, sorted(request.scope or ()), request.scope is None]
     return Lock(
+        # A `jti` is unique at its issuer (RFC 7519 section 4.1.7): one that two subjects have in common is used once.
         id=digest(*subject) if key.single_use else digest(*subject, idempotency),
         expires=key.until,
         idempotency=idempotency,
-        request=digest(*subject, request.audience, request.grant, sorted(request.scope or ()), request.scope is None),
+        # SECURITY: with the caller's `sub`, or whoever brings another's `jti` would be issued that caller's token
+        # (test_a_retry_is_of_the_same_subject).
+        request=digest(*subject, caller.sub, *asked),
         claims=claims,
     )
+
+
+def replay_id(unverified_subject_token: str, claims: Claims) -> str:
+    """Return what a second use of a subject token is recognized by: its `jti`, or what was signed if it has none.
+
+    Raises InvalidTokenError for a `jti` that is not non-empty text: several tokens could then count as one, or one as many.
+    """
+    # Never the whole text of a token: signatures are malleable.
+    if "jti" not in claims:
+        return digest(unverified_subject_token.rpartition(".")[0])
+    jti = claims["jti"]
+    # SECURITY: `true` and "True", 1 and "1" would be the same lock, and "" none (test_a_jti_is_text).
+    if not isinstance(jti, str) or not jti:
+        raise InvalidTokenError("jti_malformed")
+    return jti
 
 
 def digest(*parts: object) -> str:

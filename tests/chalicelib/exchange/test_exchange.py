@@ -227,6 +227,29 @@ def test_without_a_jti_what_was_signed_is_used_once(parts: Parts) -> None:
     parts.exchange(mint(issuer=CLUSTER, sub=POD, drop=("jti",), build="2"))
 
 
+@pytest.mark.parametrize("single_use", ["true", "false"])
+def test_a_retry_is_of_the_same_subject(parts: Parts, single_use: str) -> None:
+    """A subject with another's `jti`, Idempotency-Key and request is refused, and never gets that one's token."""
+    parts.apply(
+        ISSUERS.replace("algorithms: [ES256]", f"algorithms: [ES256], single_use: {single_use}") + _two_issuers()
+    )
+    mine, other = (mint(issuer=CLUSTER, sub=f"{POD}{one}", jti="same") for one in ("a", "b"))
+    issued = claims_of(parts.exchange(mine, idempotency_key=RETRY).access_token)
+    assert refused(lambda: parts.exchange(other, idempotency_key=RETRY)).reason == "replayed"
+    assert claims_of(parts.exchange(mine, idempotency_key=RETRY).access_token) == issued
+
+
+@pytest.mark.parametrize("jti", ["", None, 0, 1, 1.5, True, False, [], ["a"], {}, {"a": 1}])
+@pytest.mark.parametrize("issuer", [CI, CLUSTER])
+def test_a_jti_is_text(parts: Parts, issuer: str, jti: object) -> None:
+    """A subject token whose `jti` is there and not non-empty text is refused, and leaves no event."""
+    refusal = refused(lambda: parts.exchange(mint(issuer=issuer, jti=jti)))
+    required = issuer == CI and jti in ("", None)
+    assert refusal.reason == ("jti_missing" if required else "jti_malformed")
+    assert (refusal.error, refusal.description) == ("invalid_grant", "")
+    assert parts.events(kind="token.refused") == ()
+
+
 def test_an_issuer_that_is_not_single_use_may_exchange_again(parts: Parts) -> None:
     subject = mint(issuer=CLUSTER, sub=POD)
     first, second = (claims_of(parts.exchange(subject).access_token) for _ in range(2))

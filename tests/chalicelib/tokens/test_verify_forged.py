@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chalicelib import principal
+from chalicelib.exchange.replay import replay_id
 from chalicelib.issuers.presets import GENERIC
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
@@ -71,6 +72,7 @@ def verify(text: str, url: str) -> tokens.Claims:
     claims = tokens.verify(unverified, key, tokens.Expected(url, "keybroker", 3600, tokens.SUBJECT_TYPES), NOW)
     if principal.stable_id(GENERIC.identity, claims) is None:
         raise InvalidTokenError("identity_missing")
+    replay_id(text, claims)
     return claims
 
 
