@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from keybroker.broker_url import check_broker_url, check_url
 from keybroker.connection import connect_to
+from keybroker.deadline_reader import DeadlineReader
 from keybroker.errors import Unreachable
 
 RESPONSE_LIMIT = 256 * 1024
@@ -98,28 +99,4 @@ class _DeadlineResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, deadline: float, **named: Any) -> None:  # noqa: ANN401  as http.client has it
         super().__init__(sock, *arguments, **named)
         self.fp.close()
-        self.fp = io.BufferedReader(_DeadlineReader(sock, deadline))
-
-
-class _DeadlineReader(io.RawIOBase):
-    """Reads a socket until the deadline; the socket's own timeout starts anew with every byte that trickles in."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401  any writable buffer
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()
+        self.fp = io.BufferedReader(DeadlineReader(sock, deadline))

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import io
 import json
+import time
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from keybroker.cli import request_body
 from keybroker.cli.request_body import Body, MalformedBodyError
 from keybroker.cli.upstream import TIMEOUT, Upstream
+from keybroker.deadline_reader import DeadlineReader
 from keybroker.errors import KeybrokerError, Refused
 from keybroker.httpx_auth import KEY_HEADERS
 
 if TYPE_CHECKING:
     from keybroker.cli.loopback import Server
 
+HEAD = 30.0
+"""Seconds in which a connection's first or next request head must be complete; an idle connection is closed after them."""
 _CHUNK = 64 * 1024
 _SAFE = ("GET", "HEAD", "OPTIONS")
 # RFC 9110 section 7.6.1, and the headers that are set anew for each connection.
@@ -35,7 +40,22 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     timeout = TIMEOUT
 
+    def setup(self) -> None:
+        """Read the connection by way of a deadline."""
+        super().setup()
+        self.rfile.close()
+        self._incoming = DeadlineReader(self.connection, None)
+        self.rfile = io.BufferedReader(self._incoming)
+
+    def handle_one_request(self) -> None:
+        """Read one request head within HEAD seconds, and forward the call; a head that is late closes the connection."""
+        # SECURITY: whoever has no key must not hold a thread by sending a byte now and then (test_a_slow_head_is_given_up).
+        self._incoming.deadline = time.monotonic() + HEAD
+        super().handle_one_request()
+
     def _forward(self) -> None:
+        self._incoming.deadline = None
+        self.connection.settimeout(TIMEOUT)
         name, _, rest = self.path.removeprefix("/").partition("/")
         upstream = self._server.upstreams.get(name.partition("?")[0])
         # SECURITY: other users' programs on this machine can reach the proxy, too (tests/keybroker/cli/test_loopback.py).
@@ -45,6 +65,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
                 "invalid_token",
                 "this loopback proxy requires the key that keybroker set together with its address",
             )
+        self._server.trust(self.connection)
         if upstream is None or not self.path.startswith("/"):
             known = ", ".join(f"/{name}/…" for name in self._server.upstreams)
             return self._refuse(404, "not_found", f"no such path; this proxy serves {known}")
@@ -70,8 +91,8 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         return cast("Server", self.server)
 
     def _has_key(self) -> bool:
-        candidates = [self.headers.get(name, "") for name in KEY_HEADERS]
-        candidates += [value for name, value in parse_qsl(urlsplit(self.path).query) if name == "key"]
+        candidates = [value for name, value in self.headers.items() if _canonical(name) in KEY_HEADERS]
+        candidates += [value for name, value in map(_decoded, _query(self.path)) if name == "key"]
         key = self._server.key.encode()
         return any(hmac.compare_digest(text.rpartition(" ")[2].encode(), key) for text in candidates)
 
@@ -107,7 +128,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             target = f"{urlsplit(upstream.root).path}/{_without_key(rest, self._server.key)}"
             connection.putrequest(self.command, target, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in (*_HOP_BY_HOP, *KEY_HEADERS):
+                if _canonical(name) not in (*_HOP_BY_HOP, *KEY_HEADERS):
                     connection.putheader(name, value)
             connection.putheader("authorization", f"Bearer {token}")
             if body.length is None:
@@ -168,9 +189,25 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+def _canonical(name: str) -> str:
+    """Return a header's name as servers compare it that cannot tell `_` from `-`."""
+    return name.lower().replace("_", "-")
+
+
+def _query(target: str) -> list[str]:
+    """Return a target's `name=value` pairs as they were sent."""
+    return target.partition("?")[2].split("&")
+
+
+def _decoded(pair: str) -> tuple[str, str]:
+    name, _, value = pair.partition("=")
+    return unquote_plus(name), unquote_plus(value)
+
+
 def _without_key(target: str, key: str) -> str:
-    """Return a target without our `key=…`, otherwise as it was sent."""
-    path, mark, query = target.partition("?")
-    ours = {f"key={key}", f"key={quote(key)}"}
-    kept = [pair for pair in query.split("&") if pair not in ours]
+    """Return a target without our `key=…`, however it is spelt, and otherwise as it was sent."""
+    # SECURITY: by the same reading as `_has_key`, so that what is accepted as our key is never forwarded
+    # (test_the_key_is_removed_from_the_query).
+    path, mark, _ = target.partition("?")
+    kept = [pair for pair in _query(target) if _decoded(pair) != ("key", key)]
     return f"{path}{mark if any(kept) else ''}{'&'.join(kept)}"

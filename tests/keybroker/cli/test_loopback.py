@@ -6,11 +6,12 @@ import contextlib
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from keybroker.cli import loopback, upstream
+from keybroker.cli import loopback, loopback_handler, upstream
 from keybroker.cli.loopback import Loopback
 from keybroker.cli.upstream import Upstream
 from keybroker.token_provider import TokenProvider
@@ -120,10 +121,92 @@ def test_the_key_is_read_where_sdks_put_it(here: Loopback, name: str) -> None:
     assert ask(here, **{name: f"Bearer {here.key}" if name == "authorization" else here.key})[0] == 200
 
 
-def test_the_key_is_removed_from_the_query(here: Loopback, edge: CannedServer) -> None:
-    """The key in the query is accepted and removed."""
-    assert ask(here, f"/openai/v1/models?a=b&key={here.key}&c")[0] == 200
-    assert edge.seen[0].startswith(b"GET /prefix/openai/v1/models?a=b&c HTTP/1.1\r\n")
+@pytest.mark.parametrize("name", ["key", "k%65y", "%6B%65%79"])
+@pytest.mark.parametrize("spell", [str, lambda key: key.replace("-", "%2D"), lambda key: key.replace("k", "%6b")])
+def test_the_key_is_removed_from_the_query(
+    here: Loopback, edge: CannedServer, name: str, spell: Callable[[str], str]
+) -> None:
+    """The key in the query is accepted and removed, however its name and value are encoded."""
+    assert ask(here, f"/openai/v1/models?a=%6b&{name}={spell(here.key)}&c")[0] == 200
+    assert edge.seen[0].startswith(b"GET /prefix/openai/v1/models?a=%6b&c HTTP/1.1\r\n")
+
+
+def test_another_key_in_the_query_stays(here: Loopback, edge: CannedServer) -> None:
+    """What is not our key is forwarded as it was sent, and a fragment does not hide the key."""
+    assert ask(here, "/openai/v1/models?key=other&%6bey", x_api_key=here.key)[0] == 200
+    assert edge.seen[0].startswith(b"GET /prefix/openai/v1/models?key=other&%6bey HTTP/1.1\r\n")
+    assert ask(here, f"/openai/v1/models?key={here.key}#fragment")[0] == 401
+
+
+def test_another_spelling_of_a_key_header_is_removed(here: Loopback, edge: CannedServer) -> None:
+    """A header that some servers read as the key's is removed like it."""
+    with connected(here) as connection:
+        connection.request("GET", "/openai/v1/x", headers={"X-Api-Key": here.key, "X_Api_Key": "other"})
+        assert connection.getresponse().status == 200
+    assert b"x_api_key" not in edge.seen[0].lower()
+
+
+def dripping(port: int) -> float:
+    """Send a head one byte at a time, and return the seconds until the connection was closed."""
+    began = time.monotonic()
+    with socket.create_connection((loopback.HOST, port), SECONDS) as one, contextlib.suppress(OSError):
+        one.settimeout(0.02)
+        for byte in b"GET / HTTP/1.1\r\nx: " + b"y" * 10_000:
+            one.send(bytes([byte]))
+            with contextlib.suppress(TimeoutError):
+                if not one.recv(1):
+                    break
+    return time.monotonic() - began
+
+
+def test_a_slow_head_is_given_up(here: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that is not complete in time closes its connection, although bytes keep coming."""
+    monkeypatch.setattr(loopback_handler, "HEAD", 0.2)
+    assert dripping(here.port) < 20
+    assert ask(here, x_api_key=here.key)[0] == 200
+
+
+def test_a_slow_body_has_more_time(here: Loopback, edge: CannedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline of the head does not hold for the body of whoever has the key."""
+    monkeypatch.setattr(loopback_handler, "HEAD", 0.2)
+    with connected(here) as connection:
+        connection.putrequest("POST", "/openai/v1/x")
+        for name, value in (("x-api-key", here.key), ("content-length", "2")):
+            connection.putheader(name, value)
+        connection.endheaders(b"a")
+        time.sleep(0.4)  # longer than the head's deadline, which is what is tested
+        connection.send(b"b")
+        assert connection.getresponse().status == 200
+    assert edge.seen[0].endswith(b"ab")
+
+
+@contextlib.contextmanager
+def idle_connections(here: Loopback, number: int) -> Iterator[list[socket.socket]]:
+    with contextlib.ExitStack() as stack:
+        address = (loopback.HOST, here.port)
+        yield [stack.enter_context(socket.create_connection(address, SECONDS)) for _ in range(number)]
+
+
+def test_strangers_do_not_keep_callers_out(here: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the cap, the oldest connection that has not shown the key is closed for the new one."""
+    monkeypatch.setattr(loopback, "CONNECTIONS", 3)
+    with idle_connections(here, 3) as strangers:
+        assert ask(here, x_api_key=here.key)[0] == 200
+        strangers[0].settimeout(SECONDS)
+        assert strangers[0].recv(1) == b""
+
+
+def test_connections_have_a_cap(here: Loopback, edge: CannedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all connections have shown the key, a further one is refused at once, and is let in later."""
+    monkeypatch.setattr(loopback, "CONNECTIONS", 1)
+    edge.stays = True
+    with connected(here) as connection:
+        connection.request("GET", "/openai/v1/models", headers={"x-api-key": here.key})
+        assert connection.getresponse().read() == b"ok"
+        assert ask(here, x_api_key=here.key) == (503, b"")
+    ends = time.monotonic() + SECONDS
+    while ask(here, x_api_key=here.key)[0] != 200:
+        assert time.monotonic() < ends
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "Bearer wrong", "Bearer", "kb-local-é"])
