@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One process for each of two cores; whichever has nothing left to do takes from the other.
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 .DEFAULT_GOAL := help
 OIDC := tests/integration/oidc_provider
 MINISTACK := .venv-ministack
@@ -16,7 +18,7 @@ INFRA_STAMP := $(INFRA)/.installed
 CHECKOV := .venv-checkov
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements schema openapi providers issuers errors clean
+.PHONY: help setup demo dev test test-slow test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements schema openapi providers issuers errors clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -39,14 +41,15 @@ dev: $(STAMP) ## Start the broker, the edge and the practice parts, and keep the
 test: $(STAMP) ## Run the linter, the type checker and the tests, all offline
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@$(BIN)/pytest -n 2 -m "not slow and not ministack"
+	@$(BIN)/mypy & types=$$!; $(PYTEST) -m "not slow and not ministack"; tests=$$?; wait $$types && exit $$tests
 
-test-all: $(STAMP) ## Run all tests, including the slow ones
-	@$(BIN)/pytest -n 2 -m "not ministack"
+test-slow: $(STAMP) ## Run the slow tests: the races at length, whole programs, what waits for time-outs
+	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-20} $(PYTEST) -m "slow and not ministack"
+
+test-all: test test-slow ## Run all tests, including the slow ones
 
 test-dynamodb: $(STAMP) $(MINISTACK_STAMP) ## Test the DynamoDB adapters over an AWS emulator (ministack, from PyPI); offline once it is installed
-	@$(BIN)/pytest -n 2 -m ministack $(DYNAMODB_TESTS)
+	@$(PYTEST) -m ministack $(DYNAMODB_TESTS)
 
 test-races: $(STAMP) $(MINISTACK_STAMP) ## Race revocations against calls, 200 rounds per scope (20 over ministack), and print the numbers
 	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-200} $(BIN)/pytest -p no:xdist --timeout=1800 tests/races/test_revocation.py tests/races/test_over_http.py tests/integration/dynamodb/test_races.py

@@ -202,6 +202,7 @@ def test_503_is_retried(stage: Stage) -> None:
     assert len(stage.sent) == 2
 
 
+@pytest.mark.slow
 def test_503_that_stays(stage: Stage) -> None:
     """A 503 that stays says that the broker, not the caller, is at fault."""
     stage.down = 99

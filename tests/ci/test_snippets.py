@@ -85,6 +85,7 @@ def test_a_gitlab_job_that_extends_the_template_makes_a_call(running: Running, t
     assert token not in said
 
 
+@pytest.mark.slow
 def test_a_circleci_job_makes_a_call(running: Running, tmp_path: Path) -> None:
     steps = read("circleci.yml")["jobs"]["evaluate"]["steps"]
     commands = [step["run"] for step in steps if isinstance(step, dict)]
@@ -94,6 +95,7 @@ def test_a_circleci_job_makes_a_call(running: Running, tmp_path: Path) -> None:
     assert (code, said.splitlines()[-1]) == (0, "answered: True"), said
 
 
+@pytest.mark.slow
 def test_a_buildkite_step_makes_a_call(running: Running, tmp_path: Path) -> None:
     [step] = read("buildkite.yml")["steps"]
     token = running.mint("71003")

@@ -57,7 +57,7 @@ _SLOW_OVER_MOTO = ("test_a_hundred_candidates",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the slowest of the rules over DynamoDB to `make test-all`."""
+    """Leave the slowest of the rules over DynamoDB to `make test-slow`."""
     for item in items:
         if "[dynamodb" in item.name and item.name.startswith(_SLOW_OVER_MOTO):
             item.add_marker(pytest.mark.slow)

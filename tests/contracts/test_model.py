@@ -356,6 +356,7 @@ def test_stores_agree_for_long(tmp_path: Path) -> None:
     _run((sqlite_adapters.made, dynamodb_adapters.made), tmp_path, examples=60, steps=40)
 
 
+@pytest.mark.slow
 def test_sqlite_agrees_for_long(tmp_path: Path) -> None:
     """SQLite and the model admit and refuse the same, far longer."""
     _run((sqlite_adapters.made,), tmp_path, examples=60, steps=40)

@@ -117,6 +117,7 @@ def test_token_costs(d: Deployment) -> None:
     check(d, "Tokens", operations)
 
 
+@pytest.mark.slow
 def test_revocation_costs(d: Deployment) -> None:
     """Revoking and restoring cost what the page says."""
     d.token("anthropic", repository_id="456780")
@@ -153,6 +154,7 @@ def test_policy_and_key_costs(d: Deployment) -> None:
     check(d, "The policy and the keys", operations)
 
 
+@pytest.mark.slow
 def test_reading_costs(d: Deployment) -> None:
     """Reading the audit and usage costs what the page says."""
     fill(d)

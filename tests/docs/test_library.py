@@ -97,6 +97,7 @@ def check_program(program: str, job: tuple[Running, dict[str, str]]) -> None:
         assert "unused" not in str(seen["headers"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=name_of)
 def test_program_runs(program: str, job: tuple[Running, dict[str, str]]) -> None:
     """Every program of docs/library.md runs as it stands there."""

@@ -75,6 +75,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_page_works_to_the_letter(wheel: Path, tmp_path: Path) -> None:
     """The page works when followed to the letter, in one shell, and prints what it shows."""
     tools, work = tmp_path / "tools", tmp_path / "work"

@@ -317,6 +317,7 @@ def test_the_schema_is_json_schema_of_the_file() -> None:
     assert "github-actions" in json.dumps(made)
 
 
+@pytest.mark.slow
 def test_each_verb_runs_as_a_user_runs_it(running: Running, tmp_path: Path) -> None:
     good, bad = write(tmp_path, "p.yaml", POLICY), write(tmp_path, "b.yaml", BROKEN)
     token = write(tmp_path, "token", running.mint("7702"))

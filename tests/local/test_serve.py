@@ -192,6 +192,7 @@ class TestEnd:
             assert "Traceback" not in one.log.read_text()
             assert all(_is_free(_port(getattr(one, name))) for name in _PARTS)
 
+    @pytest.mark.slow
     def test_temporary_state_is_deleted(self) -> None:
         """A state directory that was not given is deleted at the end."""
         command = [sys.executable, "-m", "local", "serve", "--port", "0", "--json"]
@@ -261,6 +262,7 @@ class TestSurvival:
             assert {jti_of(token) for token in answered} <= set(_audited(one, "token.issued", "7504"))
         assert _integrity(tmp_path) == "ok"
 
+    @pytest.mark.slow
     def test_killed_worker_is_replaced(self) -> None:
         """A killed worker is replaced, and service continues."""
         with start("--workers", "2") as one:
@@ -274,6 +276,7 @@ class TestSurvival:
             one.process.terminate()
             assert one.process.wait(10) == 0
 
+    @pytest.mark.slow
     def test_killed_practice_parts_are_replaced(self) -> None:
         """Killed practice parts are replaced and know their keys."""
         with start() as one:

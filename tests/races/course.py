@@ -13,8 +13,8 @@ from chalicelib.errors import Unavailable
 from tests.races.racer import Acts, Recorded, Told, epochs_of, told
 from tests.races.verdict import ISSUED, Mint, Moments, Round, Tally
 
-ROUNDS = int(os.environ.get("KEYBROKER_RACE_ROUNDS", "20"))
-"""Rounds that are raced for each scope; `make test-races` asks for more."""
+ROUNDS = int(os.environ.get("KEYBROKER_RACE_ROUNDS", "4"))
+"""Rounds that are raced for each scope; `make test-slow` asks for 20, and `make test-races` for 200."""
 PATIENCE = 60.0
 """Seconds that any one step may take."""
 ENOUGH = 3

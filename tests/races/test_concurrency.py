@@ -35,6 +35,7 @@ def on(store: str, together: str, *values: object, slow: bool = False) -> object
 
 
 WAYS = [("sqlite", "threads"), ("sqlite", "processes"), ("ministack", "threads"), ("ministack", "processes")]
+IN_THREADS = (("sqlite", "threads"), ("ministack", "threads"))
 EACH_WAY = pytest.mark.parametrize(("store", "together"), [on(*way) for way in WAYS])
 
 
@@ -42,12 +43,10 @@ def each_way(*limits: int, of_slow: tuple[tuple[str, str], ...] = ()) -> pytest.
     """Return the cases of every store, in threads and in processes, at each limit and at 1,000.
 
     A limit of 200 has 64 threads come back for more five times each, and 1,000 sixteen times; in the ways `of_slow` that
-    is left to `make test-all`.
+    is left to `make test-slow`.
     """
-    cases = [on(*way, limit) for way in WAYS for limit in limits]
-    return pytest.mark.parametrize(
-        ("store", "together", "limit"), cases + [on(*way, 1000, slow=way in of_slow) for way in WAYS]
-    )
+    cases = [on(*way, limit, slow=limit > 100 and way in of_slow) for way in WAYS for limit in (*limits, 1000)]
+    return pytest.mark.parametrize(("store", "together", "limit"), cases)
 
 
 @pytest.fixture
@@ -63,19 +62,19 @@ def race(request: pytest.FixtureRequest, tmp_path: Path, store: str, together: s
     return Race(DynamoStore.over(request.getfixturevalue("endpoint"), tables), tmp_path, act)
 
 
-@each_way(1, 7, 200, of_slow=(("sqlite", "threads"),))
+@each_way(1, 7, 200, of_slow=IN_THREADS)
 def test_calls_are_exact(race: Race, limit: int) -> None:
     """Exactly the limit is admitted, and exactly the difference once the limit is raised."""
     quotas.calls_are_exact(race, limit)
 
 
-@each_way(1, 7, 200, of_slow=(("sqlite", "threads"),))
+@each_way(1, 7, 200, of_slow=IN_THREADS)
 def test_tokens_are_exact(race: Race, limit: int) -> None:
     """Exactly the limit is issued, and exactly the difference once the limit is raised."""
     quotas.tokens_are_exact(race, limit)
 
 
-@each_way(1, 7, 200, of_slow=(("sqlite", "threads"), ("ministack", "threads"), ("ministack", "processes")))
+@each_way(1, 7, 200, of_slow=(*IN_THREADS, ("ministack", "processes")))
 def test_a_total_is_exact(race: Race, limit: int) -> None:
     """All principals of a grant together get exactly its total."""
     quotas.a_total_is_exact(race, limit)
@@ -103,7 +102,7 @@ def test_own_limit_and_total_are_exact(race: Race) -> None:
 
 
 @EACH_WAY
-@pytest.mark.parametrize("limit", [7, 100])
+@pytest.mark.parametrize("limit", [7, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "rule", [quotas.calls_never_exceed_when_the_store_fails, quotas.tokens_never_exceed_when_the_store_fails]
 )

@@ -24,11 +24,12 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("rounds", [min(ROUNDS, 4), pytest.param(ROUNDS, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("scope", SCOPES)
 def test_nothing_revoked_is_admitted(
-    course: Course, scope: str, record_property: Callable[[str, object], None]
+    course: Course, scope: str, rounds: int, record_property: Callable[[str, object], None]
 ) -> None:
     """Once a revocation is acknowledged, nothing revoked is admitted, and its earlier tokens never are again."""
-    tally = course.run(scope, ROUNDS)
+    tally = course.run(scope, rounds)
     record_property(NUMBERS, f"SQLite, 3 processes: {tally.line()}")
     assert tally.wrongs() == {}

@@ -163,6 +163,7 @@ def test_a_revocation_that_is_acknowledged_too_early_is_found(real: Field, scope
     assert "admitted after the acknowledgement" in Course(flawed).run(scope, 3).wrongs()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["principal", "token"])
 def test_a_revocation_that_only_blocks_is_found(real: Field, path: Path, scope: str) -> None:
     state = StateFile(path, durable=False)

@@ -155,6 +155,7 @@ def test_an_edge_s_refusal_is_shown_to_the_user_too(job: Job) -> None:
     assert "the token does not open GET /v1/models" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_token_that_the_edge_no_longer_takes_is_exchanged_anew_by_itself(job: Job) -> None:
     job.rotate("9109")
     with anthropic.Anthropic() as client:
@@ -183,6 +184,7 @@ def brief() -> Iterator[Running]:
         yield one
 
 
+@pytest.mark.slow
 def test_an_expired_token_is_exchanged_anew_by_itself(
     brief: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

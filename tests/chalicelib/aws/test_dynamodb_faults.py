@@ -161,6 +161,7 @@ def test_a_slow_store_is_refused_in_time(here: Stage, fault: Fault) -> None:
         patiently(functools.partial(PORTS[port], here))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [hangs, drips_from_the_first_byte])
 def test_stuck_round_trips_delay_no_other(here: Stage, fault: Fault) -> None:
     """Forty stuck round trips are refused, and leave nothing behind that delays the next one."""
@@ -202,6 +203,7 @@ def _throttled_at(number: int, act: Callable[[Stage], object], here: Stage) -> b
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("port", sorted(set(PORTS) - {"apply"}))
 def test_a_throttled_port_writes_only_counts(here: Stage, port: str) -> None:
     """Throttled at any of its requests, a port refuses and writes nothing but counts."""
@@ -224,6 +226,7 @@ def test_a_throttled_apply_is_finished(here: Stage) -> None:
     assert 5 < number < 30
 
 
+@pytest.mark.slow
 def test_over_tls_what_is_slow_is_given_up_as_it_is_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = certificate(tmp_path, "localhost")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(file))

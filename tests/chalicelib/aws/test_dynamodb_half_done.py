@@ -108,6 +108,7 @@ class TestConflict:
         assert min(pauses) >= 0.01
         assert max(pauses) - min(pauses) > 0.03
 
+    @pytest.mark.slow
     def test_an_endless_answer_is_given_up(self, here: Stage) -> None:
         """All ports give up on an answer that never ends, in time, and have changed nothing."""
         before = here.content()

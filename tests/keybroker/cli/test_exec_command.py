@@ -78,6 +78,7 @@ OTHERS = {
 """What a user's environment may hold, and what would win over the token."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", SDKS)
 def test_sdks_use_the_token_only(running: Running, key: str) -> None:
     """An SDK uses the token whatever else is set, and warns of nothing."""

@@ -25,6 +25,7 @@ GROUPS = (
 PAGE = ROOT / "docs" / "cli.md"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS, ids="+".join)
 def test_commands_print_what_the_transcript_says(group: tuple[str, ...], tmp_path: Path) -> None:
     """Every command of every transcript prints what the transcript says."""

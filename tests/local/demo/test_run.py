@@ -104,6 +104,7 @@ def test_demo_passes_and_shows_no_secret(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_failed_step_ends_the_demo(tmp_path: Path) -> None:
     """A failed check ends the demo with code 1 and an error that names the step."""
     policy = tmp_path / "loose.yaml"
@@ -165,6 +166,7 @@ sys.exit(run.main(Arguments([sys.executable, "-c", "import time; time.sleep(60)"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_exception_dropped_in_a_finalizer_is_repeated(tmp_path: Path, number: int, code: int) -> None:
     """Python drops what a finalizer raises; the demo still ends."""
