@@ -50,9 +50,14 @@ def admit(call: Call, edge: Edge, now: int) -> Admitted:
     try:
         return _admit(call, token, edge, now)
     except Refusal as refusal:
-        # Named as the audit names them, so that one search finds both.
-        about = {"key": call.key, "grant": token.grant, "principal": token.principal, "jti": token.jti}
-        raise refusal.with_context(about=about) from refusal
+        if refusal.about:
+            raise
+        raise refusal.with_context(about=_about(call, token)) from refusal
+
+
+def _about(call: Call, token: VerifiedToken) -> dict[str, str]:
+    """Name what was refused as the audit names it, so that one search finds both."""
+    return {"key": call.key, "grant": token.grant, "principal": token.principal, "jti": token.jti}
 
 
 def _verify(call: Call, edge: Edge, now: int) -> VerifiedToken:
@@ -77,7 +82,8 @@ def _admit(call: Call, token: VerifiedToken, edge: Edge, now: int) -> Admitted:
             count.give_back(refusal.reason)
             is_beyond_quota = isinstance(refusal, CallsUsedUp)
             if not (tries_left and is_beyond_quota and count.has_room()):
-                raise refusal.with_context(headers=rate_limit.headers(count.allowances())) from refusal
+                left = rate_limit.headers(count.allowances())
+                raise refusal.with_context(headers=left, about=_about(call, token)) from refusal
     raise AssertionError("the last try returns or raises")
 
 
