@@ -56,7 +56,7 @@ class Machine:
 
     def __init__(self, directory: Path, urls: Urls, practice_ttl: int | None = None) -> None:
         self.directory = directory
-        self.callers = Callers(directory)
+        self.callers = Callers(directory, urls.broker)
         self._urls = urls
         self._practice_ttl = practice_ttl
 

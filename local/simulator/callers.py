@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from local import secret_file
 from local.errors import AwsCallersMalformed
@@ -24,9 +25,11 @@ class Callers:
     that API Gateway puts into `requestContext.identity`; it is read again for each request.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, url: str) -> None:
+        """Take the directory of the files, and the URL of the broker, for whose hosts requests have to be signed."""
         self._admin = directory / "admin.json"
         self._callers = directory / "aws-callers.json"
+        self._hosts = own_hosts(url)
 
     def create(self) -> None:
         """Create the files that are missing."""
@@ -59,7 +62,7 @@ class Callers:
         ):
             # Read only for other callers, so that a mistake in this file never keeps the administrator from revoking.
             known = {**self._practice(), **known}
-        found = sigv4.verify(request, known, region=REGION, now=now)
+        found = sigv4.verify(request, known, region=REGION, hosts=self._hosts, now=now)
         # SECURITY: on AWS an IAM policy decides who may call which route; here only the administrator may call /admin
         # (test_callers.py).
         if request.target.startswith("/admin") and found.access_key_id != admin["access_key_id"]:
@@ -72,6 +75,16 @@ class Callers:
             return {one["access_key_id"]: _credential(one) for one in json.loads(text)}
         except (ValueError, TypeError, KeyError, AttributeError) as fault:  # their texts contain no values
             raise AwsCallersMalformed(hint=str(fault)) from fault
+
+
+def own_hosts(url: str) -> frozenset[str]:
+    """Return what `Host` may be at this URL: its own host, and the names of loopback at its port."""
+    parts = urlsplit(url)
+    names = {parts.hostname or "", "127.0.0.1", "localhost", "[::1]"}
+    default = 443 if parts.scheme == "https" else 80
+    port = parts.port or default
+    bare = names if port == default else set()  # clients leave out the scheme's own port
+    return frozenset({f"{name}:{port}" for name in names} | bare)
 
 
 def _credential(stored: Mapping[str, object]) -> Credential:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPMessage
@@ -99,17 +99,21 @@ class _ExactHeadersSigner(SigV4Auth):
         return request.headers
 
 
-def verify(request: SignedRequest, credentials: Mapping[str, Credential], *, region: str, now: int) -> Caller:
+def verify(
+    request: SignedRequest, credentials: Mapping[str, Credential], *, region: str, hosts: Collection[str], now: int
+) -> Caller:
     """Return the caller whose secret signed this request.
 
-    credentials: by access key ID. region: of this API. now: seconds since 1970.
-    Raises InvalidSignatureError: unsigned, malformed or too large; signed for another service, region or time, or with an
-    unknown key; or changed after it was signed.
+    credentials: by access key ID. region: of this API. hosts: its own, in lower case with the port, as in `Host`.
+    now: seconds since 1970.
+    Raises InvalidSignatureError: unsigned, malformed or too large; signed for another service, region, host or time, or with
+    an unknown key; or changed after it was signed.
     """
     headers = _parse_headers(request)
     authorization = _parse_authorization(headers)
     _check_target(request.target)
     timestamp = _check_headers(headers, authorization)
+    _check_host(headers, hosts)
     _check_scope(authorization, timestamp, region)
     _check_clock(timestamp, now)
     _check_body(headers, request.body)
@@ -182,6 +186,13 @@ def _check_headers(headers: Mapping[str, list[str]], authorization: _Authorizati
     if any(name not in headers for name in authorization.signed):
         raise InvalidSignatureError("a signed header is missing")
     return headers["x-amz-date"][0]
+
+
+def _check_host(headers: Mapping[str, list[str]], hosts: Collection[str]) -> None:
+    # SECURITY: a request that was signed for another API of this region would be valid here, and one that a page in a
+    # browser has sent to its own name, which now resolves to this machine (test_a_request_for_another_host_is_refused).
+    if headers.get("host", [""])[0].lower() not in hosts:
+        raise InvalidSignatureError("signed for another host than this broker's")
 
 
 def _check_scope(authorization: _Authorization, timestamp: str, region: str) -> None:

@@ -15,6 +15,7 @@ CALLER = Caller("AKIDUSER", "123456789012", "arn:aws:iam::123456789012:user/ada"
 SECRET = "practice-secret"
 KNOWN = {"AKIDUSER": Credential(SECRET, CALLER)}
 URL = "http://127.0.0.1:8080/admin/audit?kind=key.set&principal=https%3A%2F%2Fci.example%7Crepository_id%3A1"
+HOSTS = (urlsplit(URL).netloc,)
 API = "https://abc123.execute-api.eu-west-1.amazonaws.com/api/token/iam"
 
 
@@ -47,9 +48,9 @@ def test_a_signature_is_one_that_aws_accepts(method: str, body: bytes) -> None:
     """A signature is the one that AWS's own rules give."""
     signed = aws.sign(method, URL, {"content-type": "application/json"}, body, "us-east-1")
     assert signed["content-type"] == "application/json"
-    assert verify(arrived(method, URL, signed, body), KNOWN, region="us-east-1", now=now()) == CALLER
+    assert verify(arrived(method, URL, signed, body), KNOWN, region="us-east-1", hosts=HOSTS, now=now()) == CALLER
     with pytest.raises(InvalidSignatureError):
-        verify(arrived(method, URL, signed, body + b"x"), KNOWN, region="us-east-1", now=now())
+        verify(arrived(method, URL, signed, body + b"x"), KNOWN, region="us-east-1", hosts=HOSTS, now=now())
 
 
 @pytest.mark.usefixtures("keys")

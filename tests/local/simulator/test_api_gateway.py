@@ -50,7 +50,8 @@ GATE = threading.Event()
 
 
 def authenticate(request: SignedRequest, now: int) -> Caller:
-    return verify(request, CREDENTIALS, region=REGION, now=now)
+    host = next(value for name, value in request.headers if name.lower() == "host")
+    return verify(request, CREDENTIALS, region=REGION, hosts=(host,), now=now)
 
 
 def new_app(name: str) -> Chalice:

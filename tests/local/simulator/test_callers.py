@@ -12,15 +12,16 @@ from botocore.credentials import Credentials
 from chalicelib.errors import Unavailable
 from chalicelib.issuers import aws as aws_identity
 from local import secret_file
-from local.simulator.callers import ADMIN_ARN, REGION, Callers
+from local.simulator.callers import ADMIN_ARN, REGION, Callers, own_hosts
 from local.simulator.sigv4 import Caller, InvalidSignatureError, SignedRequest
 
 SIGNED_AT = 1_800_000_000
+URL = "http://broker.example"
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    Callers(tmp_path).create()
+    Callers(tmp_path, URL).create()
     return tmp_path
 
 
@@ -44,7 +45,7 @@ def signed(keys: dict[str, str], path: str = "/token/iam") -> SignedRequest:
 
 def refusal(directory: Path, request: SignedRequest) -> str:
     with pytest.raises(InvalidSignatureError) as caught:
-        Callers(directory).authenticate(request, SIGNED_AT)
+        Callers(directory, URL).authenticate(request, SIGNED_AT)
     return str(caught.value)
 
 
@@ -57,7 +58,7 @@ def test_both_files_are_their_owner_s_alone(directory: Path) -> None:
 
 def test_what_is_there_is_kept(directory: Path) -> None:
     before = [one.read_text() for one in sorted(directory.iterdir())]
-    Callers(directory).create()
+    Callers(directory, URL).create()
     assert [one.read_text() for one in sorted(directory.iterdir())] == before
 
 
@@ -65,8 +66,8 @@ def test_each_machine_has_keys_of_its_own(tmp_path: Path) -> None:
     made = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        Callers(tmp_path / name).create()
-        made.append({**Callers(tmp_path / name).admin(), **entries(tmp_path / name)[0]})
+        Callers(tmp_path / name, URL).create()
+        made.append({**Callers(tmp_path / name, URL).admin(), **entries(tmp_path / name)[0]})
     assert made[0].keys() == made[1].keys()
     secrets = ("access_key_id", "secret_access_key", "session_token")
     assert all(made[0][name] != made[1][name] for name in secrets)
@@ -75,14 +76,14 @@ def test_each_machine_has_keys_of_its_own(tmp_path: Path) -> None:
 def test_practice_caller_is_a_role_session(directory: Path) -> None:
     """The practice caller is a session of the practice role."""
     one = entries(directory)[0]
-    found = Callers(directory).authenticate(signed(one), SIGNED_AT)
+    found = Callers(directory, URL).authenticate(signed(one), SIGNED_AT)
     assert found == Caller(one["access_key_id"], one["account"], one["arn"], one["user_id"])
     said = {"userArn": found.arn, "accountId": found.account, "caller": found.user_id, "user": found.user_id}
     assert aws_identity.from_context(said).arn == "arn:aws:iam::000000000000:role/practice-role"
 
 
 def test_the_administrator_may_administer_and_ask(directory: Path) -> None:
-    callers = Callers(directory)
+    callers = Callers(directory, URL)
     for path in ("/admin/policy", "/token/iam"):
         assert callers.authenticate(signed(callers.admin(), path), SIGNED_AT).arn == ADMIN_ARN
 
@@ -93,7 +94,7 @@ def test_a_practice_caller_may_not_administer(directory: Path, path: str) -> Non
 
 
 def test_the_file_is_read_anew_for_each_request(directory: Path) -> None:
-    callers, file = Callers(directory), directory / "aws-callers.json"
+    callers, file = Callers(directory, URL), directory / "aws-callers.json"
     another = {**entries(directory)[0], "access_key_id": "AKIAANOTHER", "session_token": None}
     request = signed({name: str(value) for name, value in another.items() if value is not None})
     assert refusal(directory, request) == "the access key is unknown"
@@ -105,7 +106,7 @@ def test_the_file_is_read_anew_for_each_request(directory: Path) -> None:
 
 def test_entry_cannot_replace_the_administrator(directory: Path) -> None:
     """An entry with the administrator's access key does not replace the administrator."""
-    admin = Callers(directory).admin()
+    admin = Callers(directory, URL).admin()
     mine = {**entries(directory)[0], "access_key_id": admin["access_key_id"], "secret_access_key": "mine"}
     secret_file.write(directory / "aws-callers.json", json.dumps([mine]))
     assert refusal(directory, signed({**mine, "session_token": ""}, "/admin/policy")) == (
@@ -123,7 +124,7 @@ def test_malformed_callers_file_is_unavailable(directory: Path, text: str) -> No
     broken = json.dumps([{**one, "arn": None}]) if text == "changed" else text
     secret_file.write(directory / "aws-callers.json", broken)
     with pytest.raises(Unavailable) as caught:
-        Callers(directory).authenticate(signed(one), SIGNED_AT)
+        Callers(directory, URL).authenticate(signed(one), SIGNED_AT)
     assert caught.value.reason == "aws_callers_malformed"
     assert one["secret_access_key"] not in caught.value.hint
 
@@ -131,7 +132,7 @@ def test_malformed_callers_file_is_unavailable(directory: Path, text: str) -> No
 @pytest.mark.parametrize("text", BROKEN)
 def test_the_administrator_gets_in_all_the_same(directory: Path, text: str) -> None:
     secret_file.write(directory / "aws-callers.json", text)
-    callers = Callers(directory)
+    callers = Callers(directory, URL)
     assert callers.authenticate(signed(callers.admin(), "/admin/revocations"), SIGNED_AT).arn == ADMIN_ARN
 
 
@@ -139,20 +140,35 @@ def test_a_file_that_others_can_read_lets_nobody_in(directory: Path) -> None:
     one = entries(directory)[0]
     (directory / "aws-callers.json").chmod(0o640)
     with pytest.raises(Unavailable) as caught:
-        Callers(directory).authenticate(signed(one), SIGNED_AT)
+        Callers(directory, URL).authenticate(signed(one), SIGNED_AT)
     assert caught.value.reason == "secret_file_open_to_others"
 
 
 def test_a_missing_file_lets_nobody_in(directory: Path) -> None:
-    admin = Callers(directory).admin()
+    admin = Callers(directory, URL).admin()
     (directory / "admin.json").unlink()
     with pytest.raises(Unavailable) as caught:
-        Callers(directory).authenticate(signed(admin), SIGNED_AT)
+        Callers(directory, URL).authenticate(signed(admin), SIGNED_AT)
     assert caught.value.reason == "secret_file_unreadable"
 
 
 @pytest.mark.parametrize("later", [-301, 301])
 def test_a_request_is_replayed_within_the_window_only(directory: Path, later: int) -> None:
     with pytest.raises(InvalidSignatureError) as caught:
-        Callers(directory).authenticate(signed(entries(directory)[0]), SIGNED_AT + later)
+        Callers(directory, URL).authenticate(signed(entries(directory)[0]), SIGNED_AT + later)
     assert str(caught.value) == "x-amz-date is too far from now"
+
+
+def test_callers_sign_for_this_broker(directory: Path) -> None:
+    """A request that was signed for another broker's host is refused, whoever signed it."""
+    request = signed(Callers(directory, URL).admin(), "/admin/audit")
+    with pytest.raises(InvalidSignatureError) as caught:
+        Callers(directory, "http://127.0.0.1:8080").authenticate(request, SIGNED_AT)
+    assert str(caught.value) == "signed for another host than this broker's"
+
+
+def test_own_hosts() -> None:
+    """Loopback's names count at the broker's port only; the port is left out where it is the scheme's own."""
+    loopback = {"127.0.0.1:8080", "localhost:8080", "[::1]:8080"}
+    assert own_hosts("http://127.0.0.1:8080") == loopback
+    assert {"broker.example", "broker.example:443"} <= own_hosts("https://broker.example")

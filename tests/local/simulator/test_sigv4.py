@@ -32,6 +32,7 @@ USER = Caller("AKIDUSER", "123456789012", "arn:aws:iam::123456789012:user/ada", 
 ROLE = Caller("ASIAROLE", "123456789012", "arn:aws:sts::123456789012:assumed-role/ci/run-7", "AROACI:run-7")
 CREDENTIALS = {"AKIDUSER": Credential(SECRET, USER), "ASIAROLE": Credential(ROLE_SECRET, ROLE, SESSION_TOKEN)}
 URL = "http://127.0.0.1:8080/admin/policy"
+HOSTS = ("127.0.0.1:8080", "localhost:8080")
 BODY = b'{"reason": "leaked"}'
 ODD_TARGETS = [
     "/",
@@ -100,7 +101,7 @@ def with_header(request: SignedRequest, name: str, value: str | None) -> SignedR
 
 
 def check(request: SignedRequest, now: int | None = None) -> Caller:
-    return verify(request, CREDENTIALS, region=REGION, now=now_() if now is None else now)
+    return verify(request, CREDENTIALS, region=REGION, hosts=HOSTS, now=now_() if now is None else now)
 
 
 def now_() -> int:
@@ -232,7 +233,7 @@ def test_target_must_be_printable_ascii(target: str) -> None:
     refused(replace(sign(), target=target), "the path is not percent-encoded")
 
 
-@pytest.mark.parametrize(("name", "value"), [("Content-Type", "text/plain"), ("Host", "elsewhere")])
+@pytest.mark.parametrize(("name", "value"), [("Content-Type", "text/plain"), ("Host", "localhost:8080")])
 def test_a_changed_signed_header_is_refused(name: str, value: str) -> None:
     request = sign(headers={"Content-Type": "application/json"})
     refused(with_header(request, name, value), MISMATCH)
@@ -429,3 +430,14 @@ def test_no_secret_shows_in_what_is_printed() -> None:
     shown = repr(CREDENTIALS) + repr(request)
     signature = header(request, "Authorization").rpartition("=")[2]
     assert not [secret for secret in (SECRET, ROLE_SECRET, SESSION_TOKEN, signature) if secret in shown]
+
+
+@pytest.mark.parametrize("host", ["evil.example:8080", "127.0.0.1:8081", "127.0.0.1", "localhost:8080.evil.example"])
+def test_a_request_for_another_host_is_refused(host: str) -> None:
+    """A request is accepted only if one of the broker's own hosts, with its port, was signed."""
+    refused(with_header(sign(), "Host", host), "signed for another host than this broker's")
+
+
+def test_own_host_in_any_case() -> None:
+    """The host's name is compared without regard to case: what decides is then the signature."""
+    refused(with_header(sign(url="http://localhost:8080/admin/policy"), "Host", "LocalHost:8080"), MISMATCH)
