@@ -190,7 +190,8 @@ class Machine:
             event = self.event("key.set", {"key": name, "version": key.version})
             version = KeyVersion(key.version, key.origin, key.header, event.actor, event.at)
             control.set_key(name, version, replace(event, key=name))
-        in_force = {name: config.version if (config := control.key_config(name)) else "" for name in names}
+        known = {name: control.key_info(name) for name in names}
+        in_force = {name: one.current.version if one and one.current else "" for name, one in known.items()}
         # SECURITY: a left-over practice key is deleted: any program on this machine could be its provider by now
         # (test_practice_keys_are_no_real_ones).
         file.keep_only(in_force, practice=self._urls.provider is not None)

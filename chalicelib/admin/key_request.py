@@ -9,6 +9,8 @@ from chalicelib.errors import MalformedRequest
 from chalicelib.providers.entry import Provider
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
+from chalicelib.providers.presets import PROVIDERS
+from chalicelib.providers.versions import KeyInfo, KeyVersion
 
 VALUE_LIMIT = 8192
 """Characters of a key at most."""
@@ -30,16 +32,18 @@ _TAKEN_PREFIXES = (
 )
 
 
-def read(fields: object, provider: Provider, origins: Origins, version: str) -> ProviderKey:
-    """Return the key to set; raises MalformedRequest that says what a member must be.
+def read(fields: object, info: KeyInfo, origins: Origins, version: str) -> ProviderKey:
+    """Return the key to set; raises MalformedRequest that says what a member must be. info: the key as it is.
 
-    What is left out is the provider's default; a header with another name has no prefix unless one is sent.
+    What is left out stays as it is in force, or else is the provider's default; a header with another name has no prefix
+    unless one is sent.
     """
     if not isinstance(fields, Mapping) or fields.keys() - set(MEMBERS):
         raise MalformedRequest(f"the body must be a JSON object; its members are {', '.join(MEMBERS)}")
-    header = _header(fields.get("header", provider.header))
-    prefix = _prefix(fields.get("prefix", provider.prefix if header == provider.header else ""))
-    origin = fields.get("origin")
+    provider, kept = PROVIDERS[info.provider], in_force(info, origins)
+    header = _header(fields.get("header", kept.header if kept else provider.header))
+    prefix = _prefix(fields.get("prefix", _usual_prefix(header, provider, kept)))
+    origin = fields.get("origin", kept.origin if kept else None)
     if "origin" in fields and not isinstance(origin, str):
         raise MalformedRequest("origin must be text")
     try:
@@ -47,6 +51,22 @@ def read(fields: object, provider: Provider, origins: Origins, version: str) -> 
     except ValueError as fault:
         raise MalformedRequest(str(fault)) from None
     return ProviderKey(version, chosen, header, prefix, _value(fields.get("value"), prefix))
+
+
+def in_force(info: KeyInfo, origins: Origins) -> KeyVersion | None:
+    """Return the version whose origin, header and prefix stay where nothing else is said; None: the provider's own."""
+    current = info.current
+    # SECURITY: a key whose provider the policy has changed since is another company's: its value must not go to the
+    # former one's address (test_another_provider_keeps_nothing).
+    if current is None or current.provider not in (None, info.provider) or not origins.allows(current.origin):
+        return None
+    return current
+
+
+def _usual_prefix(header: str, provider: Provider, kept: KeyVersion | None) -> str:
+    if kept is not None and header == kept.header and kept.prefix is not None:
+        return kept.prefix
+    return provider.prefix if header == provider.header else ""
 
 
 def _value(value: object, prefix: str) -> str:

@@ -14,8 +14,7 @@ from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
 from chalicelib.providers.errors import NoSuchKey
 from chalicelib.providers.keys import ProviderKey
-from chalicelib.providers.presets import PROVIDERS
-from chalicelib.providers.versions import KeyVersion
+from chalicelib.providers.versions import KeyInfo, KeyVersion
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it
 _NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "author", "at"))
@@ -27,7 +26,7 @@ def list_keys(request: Request, ports: AdminPorts) -> Response:
     query.read(request)
     found = ports.keys.keys(ports.event(request, "keys.read"))
     items = [
-        {"name": one.name, "provider": one.provider, **(one.current.to_json() if one.current else _NEVER_SET)}
+        {"name": one.name, "provider": one.provider, **(one.current.shown() if one.current else _NEVER_SET)}
         for one in found
     ]
     return Response({"items": items, "next": None})
@@ -37,27 +36,31 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
     """Store a key's value with its origin and header, then put it in force. No response holds the value."""
     author = request.administrator()
     dry_run = query.dry_run(request)
-    config = ports.keys.key_config(name) if _NAME.fullmatch(name) else None
-    if config is None:
+    info = ports.keys.key_info(name) if _NAME.fullmatch(name) else None
+    if info is None:
         # SECURITY: the name is not quoted: a caller who mixes up name and value has sent the value (test_keys.py).
         raise NoSuchKey
-    provider = config.provider
-    key = key_request.read(request.json(BODY_LIMIT), PROVIDERS[provider], ports.origins, ports.new_id())
+    key = key_request.read(request.json(BODY_LIMIT), info, ports.origins, ports.new_id())
+    about = {"name": name, "provider": info.provider}
+    previous = {"previous_origin": info.current.origin if info.current else None}
     if dry_run:
-        would = {"name": name, "provider": provider, "origin": key.origin, "header": key.header}
-        return Response({"dry_run": True, **would, "replaces": config.version or None})
-    version = KeyVersion(key.version, key.origin, key.header, author, ports.clock())
-    _put_in_force(request, ports, name, key, version)
-    return Response({"name": name, "provider": provider, **version.to_json()})
+        would = {**about, "origin": key.origin, "header": key.header, **previous}
+        return Response({"dry_run": True, **would, "replaces": info.current.version if info.current else None})
+    version = KeyVersion(key.version, key.origin, key.header, author, ports.clock(), key.prefix, info.provider)
+    _put_in_force(request, ports, info, key, version)
+    return Response({**about, **version.shown(), **previous})
 
 
-def _put_in_force(request: Request, ports: AdminPorts, name: str, key: ProviderKey, version: KeyVersion) -> None:
+def _put_in_force(request: Request, ports: AdminPorts, info: KeyInfo, key: ProviderKey, version: KeyVersion) -> None:
     detail = {"version": version.version, "origin": version.origin, "header": version.header}
-    event = replace(ports.event(request, "key.set", **detail), key=name)
+    if info.current and info.current.origin != version.origin:
+        detail["previous_origin"] = info.current.origin
+    event = replace(ports.event(request, "key.set", **detail), key=info.name)
     # The value first: the edge must never look up a version that is not stored yet.
-    ports.key_store.put(name, key)
+    ports.key_store.put(info.name, key)
     try:
-        ports.keys.set_key(name, version, event)
+        # SECURITY: nobody's origin is kept, or undone, that was changed meanwhile (test_set_twice_at_once).
+        ports.keys.set_key(info.name, version, event, info.current.version if info.current else "")
     except Unavailable as fault:
         if isinstance(fault, StateUncertain):
             text = "the value was stored and may or may not be in force: look, or send it again"

@@ -155,7 +155,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         keys.set_key,
         (Parameter("name", "the name of a key of the policy", location="path", required=True), _DRY_RUN),
         body="KeyRequest",
-        refusals=(404,),
+        refusals=(404, 409),
     ),
     Route(
         "GET",

@@ -14,7 +14,7 @@ from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, read_batch, re
 from chalicelib.aws.policies import named
 from chalicelib.errors import StateInconsistent
 from chalicelib.policy import stored
-from chalicelib.providers.errors import NoSuchKey
+from chalicelib.providers.errors import KeyChanged, NoSuchKey
 from chalicelib.providers.keys import KeyConfig
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
@@ -39,26 +39,32 @@ class DynamoControl:
         found = (_info(item, config) for item in items if (config := target_items.key_config(item)))
         return tuple(sorted(found, key=lambda one: one.name))
 
-    def key_config(self, name: str) -> KeyConfig | None:
-        """See `Keys.key_config`."""
-        return target_items.key_config(read_item(self._tables, target_items.key(RevocationTarget("key", name), "0")))
+    def key_info(self, name: str) -> KeyInfo | None:
+        """See `Keys.key_info`."""
+        item = read_item(self._tables, target_items.key(RevocationTarget("key", name), "0"))
+        config = target_items.key_config(item)
+        return _info(item, config) if config else None
 
-    def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
+    def set_key(self, name: str, version: KeyVersion, event: Event, replaces: str | None = None) -> None:
         """See `Keys.set_key`."""
         target = RevocationTarget("key", name)
+        values = {":version": {"S": version.version}, ":set": {"S": json.dumps(version.to_json())}}
+        conditions = ["attribute_exists(config)"]
+        if replaces:
+            values[":replaced"] = {"S": replaces}
+            conditions.append("version = :replaced")
+        elif replaces is not None:
+            conditions.append("attribute_not_exists(version)")
         change = {
             "UpdateExpression": "SET version = :version, version_set = :set",
-            "ConditionExpression": "attribute_exists(config)",
-            "ExpressionAttributeValues": {
-                ":version": {"S": version.version},
-                ":set": {"S": json.dumps(version.to_json())},
-            },
+            "ConditionExpression": " AND ".join(conditions),
+            "ExpressionAttributeValues": values,
         }
         recorded = self._audit.put(event)
         if not target_items.write(
             self._tables, target, lambda item: [*target_items.update(self._tables, target, item, change), recorded]
         ):
-            raise NoSuchKey(name)
+            raise KeyChanged if self.key_info(name) else NoSuchKey(name)
 
     def live_signing_keys(self) -> tuple[str, ...]:
         """Return the `kid`s of the signing keys that are listed; raises Unavailable."""

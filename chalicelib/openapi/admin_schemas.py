@@ -183,8 +183,15 @@ SCHEMAS: Mapping[str, Schema] = {
         },
         "value",
     ),
-    "KeySet": all_of({**_KEY, **_VERSION}),
-    "KeyRehearsed": all_of({"dry_run": TRUE, **_KEY, "origin": TEXT, "header": TEXT, "replaces": or_null(TEXT)}),
+    "KeySet": all_of({**_KEY, **_VERSION, "previous_origin": or_null(TEXT)}),
+    "KeyRehearsed": all_of(
+        {
+            "dry_run": TRUE,
+            **_KEY,
+            **each(TEXT, "origin", "header"),
+            **each(or_null(TEXT), "previous_origin", "replaces"),
+        }
+    ),
     "KeyAnswer": any_of("KeySet", "KeyRehearsed"),
     "PolicySent": _POLICY,
     "PolicyInForce": all_of({"version": COUNT, "text": TEXT, "author": TEXT, "at": TIME}),

@@ -37,6 +37,16 @@ class ProviderKeysUnwritable(Unavailable, reason="provider_keys_unwritable"):
     """The key's value could not be stored, and nothing has changed. Send it again."""
 
 
+class KeyChanged(
+    Refusal,
+    reason="key_changed",
+    error="key_changed",
+    status=409,
+    text="somebody else has set this key meanwhile, and nothing was changed; look at it, and send yours again",
+):
+    """Somebody else has set the key meanwhile. Look at it, and send the value again."""
+
+
 class NoSuchKey(Refusal, reason="no_such_key", error="not_found", status=404, text="the policy names no such key"):
     """The policy names no such key. Add it to the policy first."""
 

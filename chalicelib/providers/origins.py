@@ -29,19 +29,23 @@ class Origins:
         """Return the origin asked for, or the default; raises ValueError with a text for the administrator."""
         if self.practice is not None:
             # SECURITY: a practice key never leaves this machine (test_practice_never_leaves).
-            if asked is not None and not _is_loopback(asked):
+            if asked is not None and not self.allows(asked):
                 raise ValueError("origin must be http://localhost:port while the practice parts run; leave it out")
             return asked or self.practice
         if asked is None:
             if provider.origin is None:
                 raise ValueError("origin is required, since this provider has no default")
             return provider.origin
-        if not _is_https(asked):
+        if not self.allows(asked):
             raise ValueError(
                 "origin must be https://host or https://host:port (443, or 1024 to 65535): a host name in lower case with a"
                 " dot in it, no address, no user, no path, no query, no internationalised name"
             )
         return asked
+
+    def allows(self, origin: str) -> bool:
+        """Whether a key may have this origin."""
+        return _is_https(origin) if self.practice is None else _is_loopback(origin)
 
 
 def _is_https(origin: str) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from chalicelib.audit import Event
-from chalicelib.providers.keys import KeyConfig
+
+_SHOWN = ("version", "origin", "header", "author", "at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,18 @@ class KeyVersion:
     """Who set it."""
     at: int
     """When it was set, in epoch seconds."""
+    prefix: str | None = None
+    """What stands before the value in its header; None if that was not recorded."""
+    provider: str | None = None
+    """The provider that it was set for, which the policy may change later; None if that was not recorded."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that state adapters store and the admin API answers."""
+        """Return the form that state adapters store."""
         return asdict(self)
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the admin API answers."""
+        return {name: getattr(self, name) for name in _SHOWN}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> KeyVersion:
@@ -53,11 +62,12 @@ class Keys(Protocol):
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
         """Return the policy's keys, by name, once the event that records who asked is written."""
 
-    def key_config(self, name: str) -> KeyConfig | None:
-        """Return a key's provider and the version in force, None for a key that the policy does not name."""
+    def key_info(self, name: str) -> KeyInfo | None:
+        """Return a key with the version in force, None for a key that the policy does not name."""
 
-    def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
+    def set_key(self, name: str, version: KeyVersion, event: Event, replaces: str | None = None) -> None:
         """Put a version in force from the next call on, and write the event; its value must be stored already.
 
-        Raises NoSuchKey (404) for a key that the policy does not name.
+        replaces: the version that must be in force until then, "" for none; None: whichever is.
+        Raises NoSuchKey (404) for a key that the policy does not name, KeyChanged (409) if another version is in force.
         """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -36,15 +38,16 @@ def list_keys(settings: Settings) -> None:
 @keys.command("set")
 @click.argument("name")
 @click.option("--file", metavar="FILE", help="File with the value (mode 600); - for standard input. [hidden prompt]")
-@click.option("--origin", metavar="URL", help="Where it may be sent. [the provider's]")
-@click.option("--header", metavar="NAME", help="Header that carries it. [the provider's]")
-@click.option("--prefix", metavar="TEXT", help='Text put before the value, e.g. "Bearer ". [the provider\'s]')
+@click.option("--origin", metavar="URL", help="Where it may be sent. [as now, or the provider's]")
+@click.option("--header", metavar="NAME", help="Header that carries it. [as now, or the provider's]")
+@click.option("--prefix", metavar="TEXT", help='Text put before the value, e.g. "Bearer ". [as now]')
 @dry_run_option()
 @common_options
 @pass_settings
 def set_key(settings: Settings, /, name: str, file: str | None, dry_run: bool, **parts: str | None) -> None:  # noqa: FBT001  a flag
     """Set a key's value; it takes effect with the next call.
 
+    What you do not name stays as it is: the origin above all, which is shown with the one before it.
     The value comes from a file, from standard input or from a hidden prompt, never from the command line, which other
     users of this machine can read.
     """
@@ -54,13 +57,16 @@ def set_key(settings: Settings, /, name: str, file: str | None, dry_run: bool, *
     if settings.json:
         output.as_json(result)
     elif dry_run:
-        output.message(
-            f"dry run: {name} would be sent to {result['origin']} as {result['header']}; nothing was changed"
-        )
+        output.message(f"dry run: {name} would be sent to {_destination(result)}; nothing was changed")
     else:
-        output.message(
-            f"in force: {name} version {result['version']}, sent to {result['origin']} as {result['header']}"
-        )
+        output.message(f"in force: {name} version {result['version']}, sent to {_destination(result)}")
+
+
+def _destination(result: Mapping[str, Any]) -> str:
+    """Say where a key goes and went, e.g. "https://a.example (before: https://b.example) as authorization"."""
+    before, now = result.get("previous_origin"), result["origin"]
+    changed = "" if before is None else " (unchanged)" if before == now else f" (before: {before})"
+    return f"{now}{changed} as {result['header']}"
 
 
 def _read_value(file: str | None) -> str:

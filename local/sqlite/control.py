@@ -11,13 +11,15 @@ from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.errors import PolicyChanged
 from chalicelib.policy.plan import StoredPolicy
-from chalicelib.providers.errors import NoSuchKey
-from chalicelib.providers.keys import KeyConfig
+from chalicelib.providers.errors import KeyChanged, NoSuchKey
 from chalicelib.providers.versions import KeyInfo, KeyVersion
-from chalicelib.revocation import EVERYTHING, RevocationTarget
-from local.sqlite import target_rows
+from chalicelib.revocation import EVERYTHING
 from local.sqlite.ledger import write_event
 from local.sqlite.revocations import SqliteRevocations
+
+_KEYS = (
+    "SELECT id, json_extract(config, '$.provider'), key_version FROM things WHERE scope = 'key' AND config IS NOT NULL"
+)
 
 
 class SqliteControl(SqliteRevocations):
@@ -62,32 +64,30 @@ class SqliteControl(SqliteRevocations):
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
         """See `Keys.keys`."""
         with self._state.writing() as connection:
-            rows = connection.execute(
-                "SELECT id, json_extract(config, '$.provider'), key_version FROM things"
-                " WHERE scope = 'key' AND config IS NOT NULL ORDER BY id"
-            ).fetchall()
+            rows = connection.execute(f"{_KEYS} ORDER BY id").fetchall()
             write_event(connection, event)
-        return tuple(
-            KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)
-            for name, provider, version in rows
-        )
+        return tuple(map(_key_info, rows))
 
-    def key_config(self, name: str) -> KeyConfig | None:
-        """See `Keys.key_config`."""
-        target = RevocationTarget("key", name)
+    def key_info(self, name: str) -> KeyInfo | None:
+        """See `Keys.key_info`."""
         with self._state.reading() as connection:
-            return target_rows.read(connection, [target])[target].key_config()
+            row = connection.execute(f"{_KEYS} AND id = ?", (name,)).fetchone()
+        return _key_info(row) if row else None
 
-    def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
+    def set_key(self, name: str, version: KeyVersion, event: Event, replaces: str | None = None) -> None:
         """See `Keys.set_key`."""
         with self._state.writing() as connection:
-            changed = connection.execute(
-                "UPDATE things SET key_version = ?, config = json_set(config, '$.version', ?)"
-                " WHERE scope = 'key' AND id = ? AND config IS NOT NULL",
-                (json.dumps(version.to_json()), version.version, name),
-            ).rowcount
-            if not changed:
+            row = connection.execute(f"{_KEYS} AND id = ?", (name,)).fetchone()
+            if row is None:
                 raise NoSuchKey(name)
+            current = _key_info(row).current
+            if replaces is not None and replaces != (current.version if current else ""):
+                raise KeyChanged
+            connection.execute(
+                "UPDATE things SET key_version = ?, config = json_set(config, '$.version', ?)"
+                " WHERE scope = 'key' AND id = ?",
+                (json.dumps(version.to_json()), version.version, name),
+            )
             write_event(connection, event)
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
@@ -104,6 +104,11 @@ class SqliteControl(SqliteRevocations):
 def _current(connection: sqlite3.Connection) -> StoredPolicy:
     row = connection.execute("SELECT version, text, author, at FROM policies ORDER BY version DESC LIMIT 1").fetchone()
     return StoredPolicy(*row) if row else StoredPolicy(0, "", "", 0)
+
+
+def _key_info(row: tuple[str, str, str | None]) -> KeyInfo:
+    name, provider, version = row
+    return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)
 
 
 def _set_configs(connection: sqlite3.Connection, scope: str, configs: Mapping[str, str]) -> None:

@@ -56,7 +56,7 @@ class Control:
         self.revocation_state = revocations.revocation_state
         self.revocations, self.revocation = revocations.revocations, revocations.revocation
         self.pin, self.keys, self.set_key = control.pin, control.keys, control.set_key
-        self.key_config = control.key_config
+        self.key_info = control.key_info
         self.list_signing_keys = control.list_signing_keys
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chalicelib.audit import Query
@@ -25,7 +27,9 @@ def _set(adapters: Adapters, name: str, version: str) -> None:
 def _in_force(adapters: Adapters) -> str:
     read = adapters.edge_state.read_and_count(SIX, calls()).key
     assert read is not None
-    assert adapters.control.key_config("openai") == read
+    assert adapters.control.key_info("openai") == KeyInfo(
+        "openai", read.provider, key_version(read.version) if read.version else None
+    )
     return read.version
 
 
@@ -72,12 +76,38 @@ def test_a_key_that_the_policy_does_not_name_cannot_be_set(filled: Adapters) -> 
     assert _keys(filled) == (KeyInfo("nobody", "openai", None),)
 
 
+@pytest.mark.parametrize("replaces", ["", "v0", "v2"])
+def test_only_the_version_that_was_seen_is_replaced(filled: Adapters, replaces: str) -> None:
+    """A version that is to replace another than the one in force is refused, and leaves no event."""
+    filled.control.set_key("openai", key_version("v1"), samples.event("key.set"), "")
+    with pytest.raises(Refusal, match="key_changed") as caught:
+        filled.control.set_key("openai", key_version("v2"), samples.event("key.set"), replaces)
+    assert caught.value.status == 409
+    assert (_in_force(filled), _events(filled, "key.set")) == ("v1", 1)
+    filled.control.set_key("openai", key_version("v2"), samples.event("key.set"), "v1")
+    assert (_in_force(filled), _events(filled, "key.set")) == ("v2", 2)
+
+
+def test_a_version_is_read_back_whole(filled: Adapters) -> None:
+    """A version is read back with the prefix and the provider that it was set with."""
+    whole = replace(key_version("v1"), prefix="Token ", provider="openai")
+    filled.control.set_key("openai", whole, samples.event("key.set"))
+    assert _keys(filled)[1].current == whole
+    assert "prefix" not in whole.shown()
+
+
+def test_unknown_key_is_not_a_changed_one(filled: Adapters) -> None:
+    """A key that the policy does not name is a 404, whatever it is to replace."""
+    with pytest.raises(Refusal, match="no_such_key"):
+        filled.control.set_key("nobody", key_version("v1"), samples.event("key.set"), "v0")
+
+
 def test_a_removed_key_cannot_be_set(filled: Adapters) -> None:
     """A key that left the policy is not listed and cannot be set."""
     _set(filled, "openai", "v1")
     put_in_force(filled.control, keys=("another",))
     assert [one.name for one in _keys(filled)] == ["another"]
-    assert filled.control.key_config("openai") is None
+    assert filled.control.key_info("openai") is None
     with pytest.raises(Refusal, match="no_such_key"):
         _set(filled, "openai", "v2")
 

@@ -8,19 +8,23 @@ from chalicelib.admin.key_request import PREFIX_LIMIT, VALUE_LIMIT, read
 from chalicelib.errors import Refusal
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
-from chalicelib.providers.presets import PROVIDERS
+from chalicelib.providers.versions import KeyInfo, KeyVersion
 
 VALUE = "sk-canary-0123456789abcdef"
 HEADER_TEXT = "header must be the lower-case name of a header for keys, such as x-api-key"
 
 
+def _info(provider: str, current: KeyVersion | None = None) -> KeyInfo:
+    return KeyInfo("name", provider, current)
+
+
 def key(provider: str = "openai", **fields: object) -> ProviderKey:
-    return read({"value": VALUE, **fields}, PROVIDERS[provider], Origins(), "v-1")
+    return read({"value": VALUE, **fields}, _info(provider), Origins(), "v-1")
 
 
 def malformed(fields: object, provider: str = "openai") -> str:
     with pytest.raises(Refusal) as caught:
-        read(fields, PROVIDERS[provider], Origins(), "v-1")
+        read(fields, _info(provider), Origins(), "v-1")
     refusal = caught.value
     assert (refusal.reason, refusal.error, refusal.status) == ("malformed_request", "invalid_request", 400)
     assert (refusal.__cause__, VALUE in refusal.description) == (None, False)
@@ -48,6 +52,31 @@ def test_other_header_has_no_prefix() -> None:
     assert key(header="x-api-key").prefix == ""
     assert key(header="authorization").prefix == "Bearer "
     assert key(header="authorization", prefix="").prefix == ""
+
+
+@pytest.mark.parametrize(
+    ("prefix", "provider", "expected"),
+    [
+        ("Token ", "generic", ("https://llm.example.com", "authorization", "Token ")),
+        (None, None, ("https://llm.example.com", "authorization", "Bearer ")),  # nobody recorded these
+        ("Token ", "openai", None),
+    ],
+)
+def test_kept(prefix: str | None, provider: str | None, expected: tuple[str, str, str] | None) -> None:
+    """What is left out stays as it is in force, unless that is another provider's."""
+    current = KeyVersion("v0", "https://llm.example.com", "authorization", "ada", 1, prefix, provider)
+    if expected is None:
+        with pytest.raises(Refusal, match="malformed_request"):
+            read({"value": VALUE}, _info("generic", current), Origins(), "v-1")
+        return
+    made = read({"value": VALUE}, _info("generic", current), Origins(), "v-1")
+    assert (made.origin, made.header, made.prefix) == expected
+
+
+def test_practice_origin_is_not_kept() -> None:
+    """A practice provider's origin is not kept for a real key."""
+    current = KeyVersion("v0", "http://localhost:8082", "authorization", "ada", 1)
+    assert read({"value": VALUE}, _info("openai", current), Origins(), "v-1").origin == "https://api.openai.com"
 
 
 def test_generic_needs_origin() -> None:

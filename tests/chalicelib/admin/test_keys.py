@@ -15,11 +15,11 @@ import app
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal, StateUncertain
 from chalicelib.exchange.request import BODY_LIMIT
-from chalicelib.providers.keys import KeyConfig, ProviderKey, ProviderKeyStore
-from chalicelib.providers.versions import Keys, KeyVersion
+from chalicelib.providers.keys import ProviderKey, ProviderKeyStore
+from chalicelib.providers.versions import KeyInfo, Keys, KeyVersion
 from local.machine import Machine, Urls
 from tests.http_door import ADA, Door, admin_door, problem
-from tests.parts import ISSUERS, KEY_VALUE, NOW, Parts
+from tests.parts import GRANTS, ISSUERS, KEY_VALUE, NOW, Parts
 from tests.running import POLICY, Answer, Running, call, start
 
 KEYS = "/admin/keys"
@@ -48,14 +48,16 @@ def stored(parts: Parts, name: str = "openai") -> list[str]:
     return [one["value"] for one in json.loads(text).get(name, {}).values()]
 
 
-def in_force(parts: Parts, name: str = "openai") -> KeyConfig | None:
-    return parts.control.key_config(name)
+def in_force(parts: Parts, name: str = "openai") -> KeyVersion | None:
+    info = parts.control.key_info(name)
+    assert info is not None
+    return info.current
 
 
 def version_in_force(parts: Parts) -> str:
-    config = in_force(parts)
-    assert config is not None
-    return config.version
+    current = in_force(parts)
+    assert current is not None
+    return current.version
 
 
 # the list
@@ -102,6 +104,7 @@ def test_set_key(parts: Parts, door: Door) -> None:
         "header": "authorization",
         "author": ADA,
         "at": NOW,
+        "previous_origin": "https://api.openai.com",
     }
     key = parts.admit(token).key
     assert (key.value, key.version, key.prefix) == (VALUE, answer.json["version"], "Bearer ")
@@ -151,10 +154,59 @@ def test_set_key_dry_run(parts: Parts, door: Door) -> None:
             "provider": "openai",
             "origin": "https://api.openai.com",
             "header": "x-api-key",
+            "previous_origin": "https://api.openai.com",
             "replaces": parts.versions["openai"],
         },
     )
     assert (in_force(parts), parts.events(), stored(parts)) == before
+
+
+GATEWAY = {"origin": "https://llm.example.com:8443", "header": "x-token", "prefix": "Token "}
+
+
+def test_new_value_keeps_where_it_goes(parts: Parts, door: Door) -> None:
+    """A value that is sent alone keeps the origin, the header and the prefix in force, and both origins are shown."""
+    assert put(door, {"value": VALUE, **GATEWAY}).json["previous_origin"] == "https://api.openai.com"
+    (event,) = parts.events(kind="key.set", request_id="request-1")
+    assert event.detail["previous_origin"] == "https://api.openai.com"
+    tried = put(door, {"value": "sk-second"}, dry_run="true").json
+    done = put(door, {"value": "sk-second"}).json
+    for answer in (tried, done):
+        assert (answer["origin"], answer["previous_origin"], answer["header"]) == (
+            *(GATEWAY["origin"],) * 2,
+            "x-token",
+        )
+    key = parts.admit(parts.token()).key
+    assert {"origin": key.origin, "header": key.header, "prefix": key.prefix} == GATEWAY
+    assert key.value == "sk-second"
+
+
+def test_each_part_is_kept_or_named(parts: Parts, door: Door) -> None:
+    """A part that is named is changed, and the others stay."""
+    put(door, {"value": VALUE, **GATEWAY})
+    put(door, {"value": VALUE, "origin": "https://eu.example.com"})
+    key = parts.admit(parts.token()).key
+    assert (key.origin, key.header, key.prefix) == ("https://eu.example.com", "x-token", "Token ")
+    put(door, {"value": VALUE, "header": "authorization"})
+    key = parts.admit(parts.token()).key
+    assert (key.origin, key.header, key.prefix) == ("https://eu.example.com", "authorization", "Bearer ")
+
+
+def test_another_provider_keeps_nothing(parts: Parts, door: Door) -> None:
+    """A value for a key whose provider the policy has changed goes to the new provider, not to the former one."""
+    put(door, {"value": VALUE, **GATEWAY})
+    parts.apply((ISSUERS + GRANTS).replace("{provider: openai}", "{provider: mistral}"))
+    answer = put(door, {"value": VALUE}).json
+    assert (answer["origin"], answer["previous_origin"]) == ("https://api.mistral.ai", GATEWAY["origin"])
+
+
+def test_set_twice_at_once(parts: Parts) -> None:
+    """Of two administrators who set a key at once, the second is told, and undoes nothing."""
+    door = meanwhile(parts, lambda: parts.set_key("openai", "sk-theirs", origin="https://eu.example.com"))
+    answer = put(door, {"value": VALUE})
+    assert (answer.status, answer.json["title"]) == (409, "key_changed")
+    key = parts.admit(parts.token()).key
+    assert (key.origin, key.value) == ("https://eu.example.com", "sk-theirs")
 
 
 @pytest.mark.parametrize("dry_run", ["true", "false"])
@@ -266,11 +318,11 @@ class Unheard:
 
     keys: Keys
 
-    def key_config(self, name: str) -> KeyConfig | None:
-        return self.keys.key_config(name)
+    def key_info(self, name: str) -> KeyInfo | None:
+        return self.keys.key_info(name)
 
-    def set_key(self, name: str, version: KeyVersion, event: Event) -> None:
-        self.keys.set_key(name, version, event)
+    def set_key(self, name: str, version: KeyVersion, event: Event, replaces: str | None = None) -> None:
+        self.keys.set_key(name, version, event, replaces)
         raise StateUncertain
 
 
@@ -343,7 +395,7 @@ def test_real_keys_need_https(tmp_path: Path) -> None:
     door = Door(app.admin_app(lambda: ports))
     assert put(door, {"value": VALUE, "origin": "http://localhost:9000"}).status == 400
     assert put(door, {"value": VALUE}).json["origin"] == "https://api.openai.com"
-    assert machine.control().key_config("openai") is not None
+    assert machine.control().key_info("openai") is not None
     with pytest.raises(Refusal, match="provider_key_missing"):
         machine.edge_ports().edge.provider_keys.get("anthropic", "x")
     Machine.open(tmp_path / "state").prepare(None, {})
