@@ -6,10 +6,8 @@ import ast
 import functools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DOORS = ("app", "edge", "local")
@@ -43,6 +41,7 @@ FILES = sorted(
     for path in ROOT.glob(pattern)
 )
 BROKER = [file for file in FILES if file.startswith("chalicelib/") and file != "chalicelib/__init__.py"]
+CLIENT = [file for file in FILES if file.startswith("keybroker/")]
 
 
 def room(dotted: str) -> str:
@@ -55,8 +54,13 @@ def parsed(file: str) -> ast.Module:
     return ast.parse((ROOT / file).read_text(encoding="utf-8"))
 
 
-def imports(file: str) -> Iterator[str]:
-    """Yield the dotted names that a file imports, anywhere in it: `a.b` for `import a.b` and for `from a import b`."""
+@functools.cache
+def imports(file: str) -> tuple[str, ...]:
+    """Return the dotted names that a file imports, anywhere in it: `a.b` for `import a.b` and for `from a import b`."""
+    return tuple(_imports(file))
+
+
+def _imports(file: str) -> Iterator[str]:
     for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -70,32 +74,43 @@ def imports_any(file: str, *modules: str) -> list[str]:
     return [name for name in imports(file) if any(f"{name}.".startswith(f"{module}.") for module in modules)]
 
 
+@functools.cache
+def called(file: str) -> tuple[str, ...]:
+    """Return what a file calls, as it is written there."""
+    return tuple(ast.unparse(node.func) for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
+
+
 def calls(file: str, form: str) -> int:
     """Return how often a file calls something of this form, e.g. `jwt.decode` or `.reveal`."""
-    names = (ast.unparse(node.func) for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
-    return sum(name == form or (form.startswith(".") and name.endswith(form)) for name in names)
+    return sum(name == form or (form.startswith(".") and name.endswith(form)) for name in called(file))
+
+
+def importers(files: Iterable[str], *modules: str) -> dict[str, list[str]]:
+    """Return the files that import any of the modules, each with what it imports of them."""
+    return {file: found for file in files if (found := imports_any(file, *modules))}
 
 
 def test_every_room_of_the_broker_has_its_ring() -> None:
     assert {Path(file).parts[1].removesuffix(".py") for file in BROKER} == LEVELS.keys()
 
 
-@pytest.mark.parametrize("file", BROKER)
-def test_imports_run_from_the_outside_in_and_never_back(file: str) -> None:
-    here = room(file.removesuffix(".py").replace("/", "."))
-    for imported in imports_any(file, "chalicelib", *DOORS, "keybroker", "tests"):
-        assert imported.startswith("chalicelib."), f"{file} imports {imported}"
-        assert LEVELS[room(imported)] <= LEVELS[here], f"{file} imports {imported}"
+def test_imports_run_from_the_outside_in_and_never_back() -> None:
+    def is_backwards(file: str, imported: str) -> bool:
+        here = room(file.removesuffix(".py").replace("/", "."))
+        return not imported.startswith("chalicelib.") or LEVELS[room(imported)] > LEVELS[here]
+
+    found = importers(BROKER, "chalicelib", *DOORS, "keybroker", "tests")
+    assert len(found) > 80
+    assert [f"{file}: {name}" for file, names in found.items() for name in names if is_backwards(file, name)] == []
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.startswith(("chalicelib/", "keybroker/"))])
-def test_only_doors_import_a_web_framework(file: str) -> None:
-    assert imports_any(file, "chalice", "aiohttp", "yarl") == []
+def test_only_doors_import_a_web_framework() -> None:
+    assert importers((*BROKER, *CLIENT), "chalice", "aiohttp", "yarl") == {}
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(USES_BOTOCORE)])
-def test_only_the_aws_rim_and_what_signs_import_botocore(file: str) -> None:
-    assert imports_any(file, "botocore", "boto3", "s3transfer") == []
+def test_only_the_aws_rim_and_what_signs_import_botocore() -> None:
+    others = [file for file in FILES if not file.startswith(USES_BOTOCORE)]
+    assert importers(others, "botocore", "boto3", "s3transfer") == {}
 
 
 def test_these_rules_see_the_imports_that_there_are() -> None:
@@ -105,27 +120,33 @@ def test_these_rules_see_the_imports_that_there_are() -> None:
     assert imports_any("app.py", "chalicelib.aws.wiring") == ["chalicelib.aws.wiring"]
 
 
-@pytest.mark.parametrize("file", [file for file in BROKER if not file.startswith(IO)])
-def test_only_the_io_modules_are_impure(file: str) -> None:
+def test_only_the_io_modules_are_impure() -> None:
     """Only the I/O modules read the clock, the environment, files or randomness."""
-    assert imports_any(file, *IMPURE) == []
-    assert {name for name in IMPURE_CALLS if calls(file, name)} == set()
+    pure = [file for file in BROKER if not file.startswith(IO)]
+    assert importers(pure, *IMPURE) == {}
+    assert {file: names for file in pure if (names := IMPURE_CALLS & {*called(file)})} == {}
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_the_client_and_the_broker_do_not_import_each_other(file: str) -> None:
-    if file.startswith("keybroker/"):
-        assert imports_any(file, "chalicelib", *DOORS, "tests") == []
-    elif not file.startswith("local/"):
-        assert imports_any(file, "keybroker", "local", "tests") == []
+def test_the_client_and_the_broker_do_not_import_each_other() -> None:
+    others = [file for file in FILES if not file.startswith(("keybroker/", "local/"))]
+    assert importers(CLIENT, "chalicelib", *DOORS, "tests") == {}
+    assert importers(others, "keybroker", "local", "tests") == {}
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("keybroker/")])
-def test_the_client_needs_nothing_but_the_standard_library_to_be_imported(file: str) -> None:
-    at_once = ast.Module([node for node in parsed(file).body if isinstance(node, ast.Import | ast.ImportFrom)], [])
-    modules = {getattr(node, "module", None) or node.names[0].name for node in at_once.body}  # type: ignore[attr-defined]  # imports only, see above
-    extra = {"click"} if file.startswith("keybroker/cli/") else set()
-    assert {module.partition(".")[0] for module in modules} <= sys.stdlib_module_names | {"keybroker"} | extra
+def test_the_client_needs_nothing_but_the_standard_library_to_be_imported() -> None:
+    def is_foreign(file: str, module: str) -> bool:
+        extra = {"click"} if file.startswith("keybroker/cli/") else set()
+        return module.partition(".")[0] not in sys.stdlib_module_names | {"keybroker"} | extra
+
+    assert [f"{file}: {name}" for file in CLIENT for name in _imports_at_once(file) if is_foreign(file, name)] == []
+
+
+def _imports_at_once(file: str) -> Iterator[str]:
+    for node in parsed(file).body:
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
 
 
 def test_a_token_is_decoded_in_one_place() -> None:
@@ -145,18 +166,19 @@ def test_a_provider_key_is_revealed_only_where_it_is_set_and_where_it_is_stored(
     }
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_files_and_functions_are_short(file: str) -> None:
-    assert len((ROOT / file).read_text(encoding="utf-8").splitlines()) <= 300
-    for node in ast.walk(parsed(file)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 40, f"{file}:{node.lineno}: {node.name} is over 40 lines"
+def test_files_and_functions_are_short() -> None:
+    assert [file for file in FILES if len((ROOT / file).read_text(encoding="utf-8").splitlines()) > 300] == []
+    assert [
+        f"{file}:{node.lineno}: {node.name}"
+        for file in FILES
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 40
+    ] == []
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_a_module_is_named_for_what_it_is(file: str) -> None:
-    words = set(Path(file).stem.split("_"))
-    assert not words & {"util", "utils", "common", "base", "manager", "helper", "helpers", "misc"}
+def test_a_module_is_named_for_what_it_is() -> None:
+    vague = {"util", "utils", "common", "base", "manager", "helper", "helpers", "misc"}
+    assert [file for file in FILES if vague & {*Path(file).stem.split("_")}] == []
 
 
 def test_tests_mirror_the_tree() -> None:
