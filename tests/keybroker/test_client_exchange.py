@@ -226,14 +226,14 @@ def test_a_trickling_response_times_out(start: bytes) -> None:
 
     def drip(connection: socket.socket) -> None:
         connection.sendall(start)
-        for _ in range(100):
+        for _ in range(500):
             connection.sendall(b"x")
             time.sleep(0.02)
 
     began = time.monotonic()
     with answering(drip) as (url, _), pytest.raises(keybroker.Unreachable, match="timed out"):
         keybroker.exchange_token(url, "subject.token.text", "openai", timeout=0.1)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 5
 
 
 def test_a_closed_port_is_unreachable() -> None:

@@ -208,7 +208,7 @@ def test_a_slow_key_is_refused(opened: Door, fault: str) -> None:
     with opened.failing(_FAULTS[fault]) as arrived:
         assert refused(lambda: keys.get("openai", KEY.version)).reason == "provider_key_unavailable"
     assert arrived == ["GetSecretValue"]
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 6
 
 
 def test_what_failed_is_asked_for_again(opened: Door) -> None:

