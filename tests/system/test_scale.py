@@ -21,6 +21,7 @@ from chalicelib.revocation import EVERYTHING
 from tests.bench.large_policy import CROWD, large_policy
 from tests.parts import DIALECT, NOW, Parts, claims_of, mint, parts_in
 
+pytestmark = pytest.mark.slow  # ten thousand grants take some seconds to put in force
 ISSUERS = 200
 GRANTS = 10_000
 LARGE = large_policy(GRANTS, issuers=ISSUERS, crowd=grants.CANDIDATES + 1)
