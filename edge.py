@@ -80,7 +80,7 @@ def _send_on(request: Mapping[str, Any], admitted: Admitted) -> dict[str, Any]:
     # SECURITY: where the call goes is the key's own, never the request's; what could carry the token or spoof an
     # address is taken off before the key is put on (test_edge_headers.py).
     host, protocol, domain, port = _origin(admitted.key.origin)
-    headers = call_headers.forwarded(request["headers"])
+    headers = call_headers.forwarded(request["headers"], admitted.key.header)
     headers["host"] = [{"key": "Host", "value": host}]
     headers[admitted.key.header] = [{"key": admitted.key.header, "value": admitted.key.reveal()}]
     custom: dict[str, Any] = {

@@ -83,10 +83,10 @@ keys: {{{provider}: {{provider: {provider}}}}}
 """
 
 
-def provide(parts: Parts, provider: str, *scope: str, origin: str | None = None) -> str:
+def provide(parts: Parts, provider: str, *scope: str, origin: str | None = None, header: str | None = None) -> str:
     """Put a policy for one provider in force and set its key; return a token for it."""
     parts.apply(policy_for(provider, *scope))
-    parts.set_key(provider, f"key-of-{provider}", origin=origin)
+    parts.set_key(provider, f"key-of-{provider}", origin=origin, header=header)
     return parts.exchange(audience=provider).access_token
 
 

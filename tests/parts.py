@@ -120,15 +120,18 @@ class Parts:
         parsed = policy.parse(text, rules=DIALECT)
         self.control.apply(parsed, text, self.control.current().version, self.event())
 
-    def set_key(self, name: str, value: str, *, in_force: bool = True, origin: str | None = None) -> str:
-        """Store a provider key's value as a new version; return the version."""
+    def set_key(
+        self, name: str, value: str, *, in_force: bool = True, origin: str | None = None, header: str | None = None
+    ) -> str:
+        """Store a provider key's value as a new version; return the version. A header of its own has no prefix."""
         provider = PROVIDERS[name]
         version = f"v{next(self._numbers)}"
         where = origin or str(provider.origin)
-        self.provider_keys.put(name, ProviderKey(version, where, provider.header, provider.prefix, value))
+        named, prefix = (header, "") if header else (provider.header, provider.prefix)
+        self.provider_keys.put(name, ProviderKey(version, where, named, prefix, value))
         self.versions[name] = version
         if in_force:
-            self.control.set_key(name, KeyVersion(version, where, provider.header, "ada", NOW), self.event("key.set"))
+            self.control.set_key(name, KeyVersion(version, where, named, "ada", NOW), self.event("key.set"))
         return version
 
     def value(self, name: str) -> str:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.edge_function import Door, event, refusal, values
+from tests import cgi
+from tests.edge_function import HOSTS_OF_THEIR_OWN, Door, event, provide, refusal, values
 from tests.parts import KEY_VALUE, Parts
 
 
@@ -133,3 +134,68 @@ def test_anthropic_beta_oauth_flag(parts: Parts, door: Door, sent: list[str], le
     result = door.send(("Authorization", f"Bearer {parts.token()}"), *betas)
     assert values(result, "anthropic-beta") == left
     assert ("anthropic-beta" in result["headers"]) == bool(left)
+
+
+def spelled(name: str) -> list[str]:
+    """A header's name as some server takes it for the same."""
+    return [name, name.replace("-", "_"), name.replace("-", "."), name.title().replace("-", "_"), name.upper()]
+
+
+@pytest.mark.parametrize("own", ["x-vendor-key", "x_vendor_key", "x-api-key", "authorization"])
+def test_one_header_in_every_spelling(parts: Parts, door: Door, own: str) -> None:
+    """A server that folds and joins headers reads exactly our key, whatever else a caller sends."""
+    token = provide(parts, "generic", "GET:/items", origin=HOSTS_OF_THEIR_OWN, header=own)
+    named = ["authorization", "x-api-key", "x-goog-api-key", "api-key"]
+    sent = [(name, token) for one in named for name in spelled(one)]
+    sent += [(name, "mine") for name in spelled("x-vendor-key") if "vendor" in own]
+    result = door.send(*sent, uri="/generic/items", method="GET")
+    seen = cgi.variables(result["headers"])
+    assert seen["HTTP_" + own.upper().replace("-", "_")] == "key-of-generic"
+    assert token not in json.dumps(result)
+    assert "mine" not in json.dumps(result)
+    assert len(result["headers"]) == 2, "the other is the host"
+
+
+@pytest.mark.parametrize("name", spelled("x-http-method-override") + spelled("x-http-method") + ["X-Method_Override"])
+def test_override_in_every_spelling(parts: Parts, door: Door, name: str) -> None:
+    """A header that overrides the method is refused in every spelling; one that repeats it is taken off."""
+    bearer = ("Authorization", f"Bearer {parts.token()}")
+    assert refusal(door.send(bearer, (name, "DELETE"))) == ("400", "invalid_request")
+    assert door.line["reason"] == "method_override"
+    assert name.lower() not in door.send(bearer, (name, "POST"))["headers"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X_Forwarded_For", "x.forwarded.host", "X_Real_IP", "True_Client-IP", "CloudFront_Viewer_Address", "Proxy"),
+        *("X_Amzn_Trace_Id", "x_amz_cf_id", "X_Edge_Location", "Proxy_Authorization", "Keep_Alive", "X_Original_URL"),
+        *("Content_Length", "Transfer_Encoding", "content.type", "Content_Encoding", "If_None_Match", "CDN_Loop"),
+    ],
+)
+def test_dropped_in_every_spelling(parts: Parts, door: Door, name: str) -> None:
+    """What is dropped, or belongs to the body's framing, does not go on in another spelling."""
+    result = door.send(("Authorization", f"Bearer {parts.token()}"), (name, "chunked"))
+    assert "origin" in result
+    assert "chunked" not in json.dumps(result["headers"])
+
+
+def test_flag_in_every_spelling(parts: Parts, door: Door) -> None:
+    """The OAuth flag is taken out of `anthropic_beta`, too."""
+    result = door.send(("Authorization", f"Bearer {parts.token()}"), ("Anthropic_Beta", f"{OAUTH},a-1"))
+    assert values(result, "anthropic_beta") == ["a-1"]
+
+
+@pytest.mark.parametrize("name", ["x key", "x(y)", "x:y", "", "x/y", "caf\xe9", "x\x00", "\u212ay", "x\n"])
+def test_no_name(parts: Parts, door: Door, name: str) -> None:
+    """A header whose name is none is refused."""
+    assert refusal(door.send(("Authorization", f"Bearer {parts.token()}"), (name, "1"))) == ("400", "invalid_request")
+    assert door.line["reason"] == "header_name"
+
+
+@pytest.mark.parametrize("own", ["accept-encoding", "accept_encoding", "Via"])
+def test_key_in_a_fixed_header(parts: Parts, door: Door, own: str) -> None:
+    """A key in a header that the edge cannot take off a call does not go on, and no number is used up."""
+    token = provide(parts, "generic", "GET:/items", origin=HOSTS_OF_THEIR_OWN, header=own)
+    result = door.send(("Authorization", f"Bearer {token}"), uri="/generic/items", method="GET")
+    assert (result["status"], door.line["reason"]) == ("503", "provider_key_header")

@@ -24,6 +24,16 @@ class MethodOverride(Refusal, reason="method_override", error="invalid_request",
         super().__init__(f"{part} overrides the method; send the method itself")
 
 
+class HeaderName(
+    Refusal,
+    reason="header_name",
+    error="invalid_request",
+    status=400,
+    text="a header's name has a character that no name has",
+):
+    """A header's name is not one (RFC 9110, section 5.6.2). Send a plain one."""
+
+
 class TokenMissing(
     Refusal,
     reason="token_missing",

@@ -2,61 +2,45 @@
 
 from __future__ import annotations
 
-import functools
-
-from chalicelib.edge.errors import MethodOverride
+from chalicelib.edge.errors import HeaderName, MethodOverride
+from chalicelib.providers import header_names
+from chalicelib.providers.header_names import canonical
 
 Headers = dict[str, list[dict[str, str]]]
 """CloudFront's form: lower-case name -> every value, each with the name as it was sent."""
 
-TOKEN_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
-"""Where a token may arrive. All of them are removed from every request."""
-
 _OAUTH_FLAG = "oauth-2025-04-20"
 """Anthropic's SDK sets it beside an exchanged token; with a real key it does not belong there."""
-_OF_ONE_HOP = frozenset({"connection", "keep-alive", "te", "trailer", "upgrade"})
-"""Headers of one hop (RFC 9110 section 7.6.1). Transfer-Encoding is left to CloudFront."""
-_PROXY_CLAIMS = frozenset(
-    {"forwarded", "x-real-ip", "true-client-ip", "client-ip", "x-client-ip", "x-cluster-client-ip", "x-remote-ip"}
-    | {"x-remote-addr", "cf-connecting-ip", "fastly-client-ip", "x-original-forwarded-for", "x-envoy-external-address"}
-    | {"x-azure-clientip", "x-azure-socketip", "x-host", "x-original-host", "x-original-url", "x-rewrite-url"}
-)
-_PROXY_PREFIXES = ("x-forwarded-", "cloudfront-", "x-amzn-", "proxy-")
-_METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
-_READ_ONLY = frozenset(
-    {"accept-encoding", "cdn-loop", "content-length", "transfer-encoding", "via"}
-    | {"if-modified-since", "if-none-match", "if-range", "if-unmodified-since"}
-)
-"""CloudFront answers 502 if a function removes one of these."""
 
 
 def check(headers: Headers, method: str) -> None:
-    """Raise MethodOverride if a header names another method than the request's."""
-    # SECURITY: a scope is for a method; a call that the provider would take for another method is not sent
-    # (test_method_override).
-    said = (header["value"].strip().upper() for name in _METHOD_OVERRIDES for header in headers.get(name, ()))
-    if any(one != method for one in said):
-        raise MethodOverride("a header")
+    """Raise HeaderName if a name is none, MethodOverride if a header names another method than the request's."""
+    for name, values in headers.items():
+        if not header_names.is_name(name) or not all(header_names.is_name(one.get("key", name)) for one in values):
+            raise HeaderName
+        # SECURITY: a scope is for a method; a call that the provider would take for another method is not sent
+        # (test_method_override).
+        if header_names.overrides_method(name) and any(one["value"].strip().upper() != method for one in values):
+            raise MethodOverride("a header")
 
 
-def forwarded(headers: Headers) -> Headers:
-    """Return the headers to send on: none that could carry the token, spoof an address or concern this hop only."""
-    named = (name.strip().lower() for header in headers.get("connection", ()) for name in header["value"].split(","))
-    of_this_hop = frozenset(named) - _READ_ONLY
+def forwarded(headers: Headers, key_header: str) -> Headers:
+    """Return the headers to send on: none that could carry the token, spoof an address or concern this hop only.
+
+    key_header: the one that the provider's key goes into; no other may be taken for it.
+    """
+    named = (canonical(name.strip()) for header in headers.get("connection", ()) for name in header["value"].split(","))
+    # SECURITY: a server that joins what it takes for one header would join our key with what a caller sent, and may
+    # quote both (test_one_header_in_every_spelling).
+    not_sent_on = frozenset(named) | {canonical(key_header)}
     kept: Headers = {}
     for name, values in headers.items():
-        if name in of_this_hop or _is_dropped(name):
+        if header_names.is_dropped(name) or (canonical(name) in not_sent_on and name not in header_names.READ_ONLY):
             continue
-        left = _without_oauth_flag(values) if name == "anthropic-beta" else values
+        left = _without_oauth_flag(values) if canonical(name) == "anthropic-beta" else values
         if left:
             kept[name] = left
     return kept
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_dropped(name: str) -> bool:
-    taken = name in TOKEN_HEADERS or name in _METHOD_OVERRIDES
-    return taken or name in _OF_ONE_HOP or name in _PROXY_CLAIMS or name.startswith(_PROXY_PREFIXES)
 
 
 def _without_oauth_flag(values: list[dict[str, str]]) -> list[dict[str, str]]:

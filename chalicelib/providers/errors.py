@@ -47,6 +47,10 @@ class KeyChanged(
     """Somebody else has set the key meanwhile. Look at it, and send the value again."""
 
 
+class ProviderKeyHeaderFixed(Unavailable, reason="provider_key_header"):
+    """The key's header is one that CloudFront sets, so a caller's cannot be taken off. Set the key with another header."""
+
+
 class NoSuchKey(Refusal, reason="no_such_key", error="not_found", status=404, text="the policy names no such key"):
     """The policy names no such key. Add it to the policy first."""
 

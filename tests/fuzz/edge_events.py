@@ -33,6 +33,18 @@ _PIECES = """.. . // / ; : @ * % %00 %2e%2e %2F %5c %3A %c0%af %C3%A9 %EF%BC%8E 
 _NAMES = """Accept accept-encoding Anthropic-Beta anthropic-version Content-Type Content-Encoding Cookie If-None-Match
 Idempotency-Key OpenAI-Organization Origin Range User-Agent X-Request-Id X-Forwarded-Host Forwarded True-Client-IP
 X-HTTP-Method-Override CloudFront-Viewer-Address X-Amzn-Trace-Id X-Cache X-Accel-Redirect CDN-Loop X-Original-URL""".split()  # noqa: SIM905
+OWN_HEADER = "x-vendor-key"
+"""The header of the generic provider's key."""
+_FOLDING = [
+    OWN_HEADER,
+    "authorization",
+    "x-api-key",
+    "x-goog-api-key",
+    "api-key",
+    "x-http-method-override",
+    "x-http-method",
+]
+_FOLDING += ["x-method-override", "x-forwarded-host", "x-real-ip", "proxy", "content-length", "transfer-encoding"]
 _TOKEN_NAMES = ["Authorization", "X-Api-Key", "x-goog-api-key", "Api-Key"]
 _VALUES = [
     "",
@@ -87,6 +99,25 @@ def plausible(draw: st.DrawFn, tokens: Tokens) -> Event:
     )
 
 
+@st.composite
+def respelled(draw: st.DrawFn, tokens: Tokens) -> Event:
+    """Calls that are admitted but for headers that matter, in spellings that some server takes for theirs."""
+    method, uri = draw(st.sampled_from(_CALLS)).split(" ")
+    token = tokens.good[uri.split("/")[1]]
+    names = draw(st.lists(_respelled().filter(_is_shown), min_size=1, max_size=8))
+    values = st.sampled_from([token, token, f"Bearer {token}", method, "DELETE", "chunked", "3", ""])
+    return _event(
+        method=method,
+        uri=uri,
+        query="",
+        headers=[("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")]
+        + [(name, draw(values)) for name in names],
+        body=_body(_CALL),
+        client_ip=_ADDRESSES[0],
+        request_id="r-1",
+    )
+
+
 def broken(tokens: Tokens) -> st.SearchStrategy[Event]:
     """Events whose request has members that CloudFront never sends, or lacks some that it always sends."""
     requests = plausible(tokens).map(lambda event: event["Records"][0]["cf"]["request"])
@@ -118,14 +149,27 @@ def _token_headers(tokens: Tokens) -> st.SearchStrategy[tuple[str, str]]:
     return st.tuples(st.sampled_from(_TOKEN_NAMES), _brought(tokens))
 
 
+@st.composite
+def _respelled(draw: st.DrawFn) -> str:
+    """A header's name that some server takes for one that matters."""
+    name = "".join(draw(st.sampled_from("--__.~")) if one == "-" else one for one in draw(st.sampled_from(_FOLDING)))
+    return draw(st.sampled_from([str.lower, str.upper, str.title]))(name)
+
+
 def _headers(tokens: Tokens) -> st.SearchStrategy[tuple[str, str]]:
     text = st.sampled_from(_VALUES) | st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=12)
-    names = st.sampled_from(_NAMES) | st.from_regex(r"\A[a-z][a-z0-9_-]{0,12}\Z").filter(_is_shown)
+    names = (
+        st.sampled_from(_NAMES)
+        | _respelled().filter(_is_shown)
+        | st.from_regex(r"\A[a-z][a-z0-9_-]{0,12}\Z").filter(_is_shown)
+    )
     return st.tuples(names, text | _brought(tokens)) | _token_headers(tokens)
 
 
 def _is_shown(name: str) -> bool:
-    hidden = "connection host expect keep-alive te trailer transfer-encoding upgrade via x-real-ip".split()  # noqa: SIM905
+    name = name.lower()
+    hidden = {"connection", "content-length", "host", "expect", "keep-alive", "te", "trailer", "transfer-encoding"}
+    hidden |= {"upgrade", "via", "x-real-ip"}
     return name not in hidden and not name.startswith(("proxy-", "x-amz-cf-", "x-edge-", "x-forwarded-"))
 
 

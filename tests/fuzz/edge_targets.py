@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import edge
 from chalicelib.edge.admission import Edge
-from chalicelib.edge.headers import TOKEN_HEADERS
+from chalicelib.providers.header_names import TOKEN_HEADERS
+from chalicelib.providers.presets import PROVIDERS
 from local.provider_key_file import ProviderKeyFile
 from local.signing_key_file import SigningKey
 from local.simulator.function_result import (
@@ -24,6 +25,7 @@ from local.simulator.function_result import (
 from local.simulator.origin_request_event import Event
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import StateFile
+from tests import cgi
 from tests.fuzz import edge_events
 from tests.fuzz.edge_events import Tokens
 from tests.fuzz.target import Target
@@ -31,6 +33,10 @@ from tests.parts import BROKER, EDGE, ISSUERS, NOW, Parts, parts_in
 
 KEYS = {name: f"sk-real-{name}-0123456789abcdef" for name in ("openai", "anthropic", "generic")}
 HOSTS = {"openai": "api.openai.com", "anthropic": "api.anthropic.com", "generic": "internal.example"}
+OWN = {"generic": edge_events.OWN_HEADER}
+"""The header of a key, where it is not its provider's."""
+HEADERS = {"openai": "HTTP_AUTHORIZATION", "anthropic": "HTTP_X_API_KEY", "generic": "HTTP_X_VENDOR_KEY"}
+"""The variable in which a server of the CGI kind finds its key."""
 POLICY = (
     ISSUERS.replace("keys:", "keys:\n  generic: {provider: generic}")
     + """\
@@ -61,7 +67,7 @@ class Stage:
     def __init__(self, parts: Parts) -> None:
         parts.apply(POLICY)
         for name, value in KEYS.items():
-            parts.set_key(name, value, origin=f"https://{HOSTS[name]}")
+            parts.set_key(name, value, origin=f"https://{HOSTS[name]}", header=OWN.get(name))
         self.good = {name: parts.exchange(audience=name).access_token for name in KEYS}
         expired = parts.token(now=NOW - 3600)
         self.tokens = Tokens(self.good, [expired, "made-up", "a.b.c", ""])
@@ -75,6 +81,7 @@ class Stage:
         """Return what is fuzzed here."""
         return [
             Target("edge", edge_events.plausible(self.tokens), self.check),
+            Target("edge-headers", edge_events.respelled(self.tokens), self.check),
             Target("edge-broken", edge_events.broken(self.tokens), self.check_broken),
         ]
 
@@ -122,7 +129,18 @@ class Stage:
         assert self.good[name] in json.dumps(request), "admitted without a token of this key"
         assert result["origin"]["custom"]["customHeaders"] == {}
         assert result.get("body") == request.get("body")
+        self._check_variables(name, cgi.variables(result["headers"]))
         self._check_secrets_are_kept(result, HOSTS[name])
+
+    def _check_variables(self, name: str, seen: Mapping[str, str]) -> None:
+        """A server that folds and joins headers finds the key and nothing beside it, no token and no other method."""
+        prefix = PROVIDERS[name].prefix if name not in OWN else ""
+        assert seen[HEADERS[name]] == prefix + KEYS[name]
+        carried = {"HTTP_" + one.upper().replace("-", "_") for one in TOKEN_HEADERS} - {HEADERS[name]}
+        assert not carried & seen.keys()
+        assert not {"HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE"} & seen.keys()
+        assert not {"HTTP_X_FORWARDED_HOST", "HTTP_X_REAL_IP", "HTTP_PROXY"} & seen.keys()
+        assert seen.get("HTTP_CONTENT_LENGTH", "1").isdecimal(), "the body is framed once"
 
     def _check_secrets_are_kept(self, result: dict[str, Any], host: str) -> None:
         """No provider key but the one that is sent on, once; and of what is sent on or refused no token, but as sent."""

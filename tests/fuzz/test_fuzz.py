@@ -16,6 +16,7 @@ from tests.fuzz.target import Target
 SEED = 20_261_124
 EXAMPLES = {
     "edge": 150,
+    "edge-headers": 150,
     "edge-broken": 150,
     "issued-token": 250,
     "subject-token": 250,
@@ -90,6 +91,9 @@ def _refused(change: Callable[[dict[str, Any], Stage], object]) -> Callable[[Sta
             lambda result, asked: result["headers"].update({"api-key": asked["headers"].get("authorization", [])})
         ),
         _sent_on(lambda result, _asked: result["headers"].update({"x-real-ip": [{"value": "10.0.0.1"}]})),
+        _sent_on(lambda result, _asked: result["headers"].update({"x_vendor_key": [{"value": "mine"}]})),
+        _sent_on(lambda result, _asked: result["headers"].update({"x.api_key": [{"value": "a-token"}]})),
+        _sent_on(lambda result, _asked: result["headers"].update({"x_http-method_override": [{"value": "DELETE"}]})),
         _sent_on(lambda result, _asked: result["headers"].pop("via")),
         _sent_on(lambda result, _asked: result["origin"]["custom"].update(port=8080)),
         _refused(lambda result, _stage: result.update(body=result["body"] + KEYS["openai"])),
@@ -101,7 +105,7 @@ def _refused(change: Callable[[dict[str, Any], Stage], object]) -> Callable[[Sta
 def test_a_fault_that_is_planted_is_found(plant: Callable[[Stage], None]) -> None:
     with edge_targets.staged() as stage:
         plant(stage)
-        (edge, _) = stage.targets()
+        (edge, *_) = stage.targets()
         with pytest.raises((AssertionError, MalformedResultError, ExceptionGroup)):  # the last: it breaks several rules
             edge.attempt(SEED, 60, shrink=False)()
 

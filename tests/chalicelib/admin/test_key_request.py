@@ -145,6 +145,41 @@ def test_reserved_header(header: str) -> None:
     assert malformed({"value": VALUE, "header": header}) == HEADER_TEXT
 
 
+@pytest.mark.parametrize("header", ["x_api_key", "x.api.key", "api_key", "x-goog_api_key"])
+def test_header_that_folds(header: str) -> None:
+    """A token's header in another spelling is refused, and the text says which spelling to use."""
+    text = malformed({"value": VALUE, "header": header})
+    found = header.replace("_", "-").replace(".", "-")
+    assert text == f"header must be written {found}: in this spelling, many servers take it for that one"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("x_http_method_override", "x-http_method", "x.method.override", "x_forwarded_for", "keep_alive", "x_real_ip"),
+        *("content_type", "transfer_encoding", "accept_encoding", "user_agent", "x_amz_date", "x_request_id"),
+        *("x_original_url", "true_client_ip", "cloudfront_viewer_address", "set_cookie", "if_match"),
+    ],
+)
+def test_reserved_in_every_spelling(header: str) -> None:
+    """A reserved header is refused in every spelling that servers take for it, and the text says why."""
+    text = malformed({"value": VALUE, "header": header})
+    assert text.startswith(HEADER_TEXT)
+    assert text.endswith("many servers take `_` and the like for `-`")
+
+
+@pytest.mark.parametrize("header", ["x-method-override", "x-client-ip", "x-original-url", "x-rewrite-url", "proxy"])
+def test_header_that_is_taken_off(header: str) -> None:
+    """What the edge takes off a caller's call is no key's header."""
+    assert malformed({"value": VALUE, "header": header}) == HEADER_TEXT
+
+
+@pytest.mark.parametrize("header", ["x_vendor_key", "x.vendor", "vendor_token"])
+def test_other_spellings(header: str) -> None:
+    """A header of a provider's own may have any character of a name."""
+    assert key(header=header).header == header
+
+
 @pytest.mark.parametrize(
     "prefix", [None, 5, " Bearer", "Bearer\t", "a\r\nb", "\u00e9", "x" * (PREFIX_LIMIT + 1), "\x00"]
 )

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.edge.headers import TOKEN_HEADERS, Headers, check, forwarded
+from chalicelib.edge.headers import Headers, check
+from chalicelib.edge.headers import forwarded as forwarded_with
 from chalicelib.errors import Refusal
+from chalicelib.providers.header_names import TOKEN_HEADERS
 
 OAUTH = "oauth-2025-04-20"
 NEVER = {
@@ -34,9 +36,15 @@ ALMOST = (
     "x-api-key-hint",
     "xx-forwarded-for",
     "x-forwarded",
+    "x_organization",
     "cloudfront",
     "via2",
 )
+
+
+def forwarded(headers: Headers) -> Headers:
+    return forwarded_with(headers, "authorization")
+
 
 _NAMES = st.sampled_from([*NEVER, *ALWAYS, *ALMOST, "anthropic-beta"]) | st.text("abcxyz-", min_size=1, max_size=8)
 _FLAGS = st.lists(st.sampled_from([OAUTH, f" {OAUTH}", "a-1", " b-2 ", "", OAUTH + "-x"]), min_size=1).map(",".join)

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.edge.headers import TOKEN_HEADERS, Headers
+from chalicelib.edge.headers import Headers
 from chalicelib.edge.token import find
 from chalicelib.errors import Refusal
+from chalicelib.providers.header_names import TOKEN_HEADERS
 
 _PREFIXES = st.sampled_from(["", "Bearer ", "bearer   ", "BEARER ", "token ", "Token "])
 
@@ -35,6 +36,15 @@ def test_two_tokens_in_headers(first: str, second: str) -> None:
     with pytest.raises(Refusal) as caught:
         find(headers((first, "a.b.c"), (second, "d.e.f")), "")
     assert (caught.value.reason, caught.value.error, caught.value.status) == ("two_tokens", "invalid_request", 400)
+
+
+@pytest.mark.parametrize("name", ["x_api_key", "x-api_key", "x.api.key", "x_goog_api_key", "api_key"])
+def test_spelled_twice(name: str) -> None:
+    """A token header in another spelling is a token header, so two different tokens are refused."""
+    assert find(headers((name, "a.b.c")), "") == "a.b.c"
+    with pytest.raises(Refusal) as caught:
+        find(headers((name, "a.b.c"), ("x-api-key", "d.e.f")), "")
+    assert caught.value.reason == "two_tokens"
 
 
 def test_token_in_the_query() -> None:

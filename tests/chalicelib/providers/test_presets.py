@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from chalicelib import patterns
-from chalicelib.edge.headers import TOKEN_HEADERS
 from chalicelib.providers import paths
+from chalicelib.providers.header_names import TOKEN_HEADERS
 from chalicelib.providers.presets import PROVIDERS
 from tests.edge_function import Door, provide
 from tests.parts import parts_in

@@ -209,6 +209,16 @@ def test_connections_have_a_cap(here: Loopback, edge: CannedServer, monkeypatch:
         assert time.monotonic() < ends
 
 
+@pytest.mark.parametrize("name", ["X_Api_Key", "x.goog.api.key", "API_KEY", "Transfer_Encoding", "content_length"])
+def test_key_in_every_spelling(here: Loopback, edge: CannedServer, name: str) -> None:
+    """What is taken off a call under one spelling is taken off under all."""
+    with connected(here) as connection:
+        connection.request("GET", "/openai/v1/models", headers={"Authorization": f"Bearer {here.key}", name: here.key})
+        assert connection.getresponse().read() == b"ok"
+    assert here.key.encode() not in edge.seen[-1]
+    assert name.lower().encode() not in edge.seen[-1].lower()
+
+
 @pytest.mark.parametrize("key", ["", "wrong", "Bearer wrong", "Bearer", "kb-local-é"])
 def test_a_call_without_the_key_is_refused(here: Loopback, edge: CannedServer, key: str) -> None:
     """A call without the key is refused, and nothing is forwarded."""
