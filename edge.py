@@ -32,8 +32,10 @@ class Ports(NamedTuple):
     log: Callable[[str], None] = print
 
 
-def make_handler(ports: Callable[[], Ports]) -> Callable[[Mapping[str, Any], object], dict[str, Any]]:
-    """Wire the handler. ports: called at the first event."""
+def make_handler(
+    ports: Callable[[], Ports], log: Callable[[str], None] = print
+) -> Callable[[Mapping[str, Any], object], dict[str, Any]]:
+    """Wire the handler. ports: called at the first event, and again after a fault. log: used while there are no ports."""
     made: list[Ports] = []
 
     def handle(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
@@ -45,9 +47,9 @@ def make_handler(ports: Callable[[], Ports]) -> Callable[[Mapping[str, Any], obj
                 made.append(ports())
             return _handle(cloudfront["request"], made[0])
         except Refusal as refusal:
-            return _refuse(refusal, request_id, made)
+            return _refuse(refusal, request_id, made, log)
         except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token or a key
-            return _refuse(InternalFault(fault), request_id, made)
+            return _refuse(InternalFault(fault), request_id, made, log)
 
     return handle
 
@@ -109,10 +111,10 @@ def _origin(url: str) -> tuple[str, str, str | None, int]:
     return origin.netloc, origin.scheme, origin.hostname, origin.port or (443 if origin.scheme == "https" else 80)
 
 
-def _refuse(refusal: Refusal, request_id: str, made: Sequence[Ports]) -> dict[str, Any]:
+def _refuse(refusal: Refusal, request_id: str, made: Sequence[Ports], log: Callable[[str], None]) -> dict[str, Any]:
     # SECURITY: fixed words, and who and what was refused once that is verified; nothing else of the call (test_canary.py).
     line = {"door": "edge", "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
-    (made[0].log if made else print)(json.dumps({**line, **refusal.log_fields()}))
+    (made[0].log if made else log)(json.dumps({**line, **refusal.log_fields()}))
     url = made[0].edge.url if made else ""
     headers = edge_refusal.headers(refusal, request_id, url)
     return _answer(refusal.status, headers, edge_refusal.body(refusal, request_id))

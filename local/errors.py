@@ -49,5 +49,9 @@ class ProviderKeyMissing(Unavailable, reason="provider_key_missing"):
     """The file of provider keys has no such key, or is malformed. Set the key again."""
 
 
+class TooFewDescriptors(Unavailable, reason="too_few_descriptors"):
+    """The limit of open files is too low to serve. Raise it (ulimit -n)."""
+
+
 class PartDidNotStart(Unavailable, reason="part_did_not_start"):
     """One of the servers did not start in time; what it printed says why."""

@@ -54,11 +54,19 @@ class Urls:
 class Machine:
     """A state directory, set up by `prepare`, and the ports over it."""
 
-    def __init__(self, directory: Path, urls: Urls, practice_ttl: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        urls: Urls,
+        practice_ttl: int | None = None,
+        state: tuple[int, int] | None = None,
+    ) -> None:
+        """state: device and inode of the one state file to use; None: of the one that is there at its first use."""
         self.directory = directory
         self.callers = Callers(directory, urls.broker)
         self._urls = urls
         self._practice_ttl = practice_ttl
+        self._state_identity = state
 
     @classmethod
     def open(cls, directory: Path) -> Machine:
@@ -95,6 +103,11 @@ class Machine:
         control.apply(parsed, sent[0], control.current().version, self.event("policy.applied", {"file": sent[1]}))
         control.list_signing_keys((key.kid(),))
         self._set_keys(control, parsed.keys, self._provider_keys(parsed, values))
+
+    def state_identity(self) -> tuple[int, int]:
+        """Return device and inode of the state file that is there now."""
+        status = self._path("state.db").stat()
+        return status.st_dev, status.st_ino
 
     def rules(self) -> InstallationRules:
         """Return the rules of this installation's policy language."""
@@ -202,8 +215,8 @@ class Machine:
     def _state(self, *, durable: bool = True) -> StateFile:
         # SECURITY: bound at the start, not at the first use: a file that replaced it in between would be served, with our
         # write-ahead log mixed into it
-        # (test_an_early_replacement_is_not_served).
-        return StateFile(self._path("state.db"), durable=durable).bind()
+        # (test_an_early_replacement_is_not_served, test_a_worker_serves_no_other_state_file).
+        return StateFile(self._path("state.db"), durable=durable, identity=self._state_identity).bind()
 
     def _check_state_file(self) -> None:
         # SECURITY: a new state file would not have the revocations of tokens that the signing key still verifies

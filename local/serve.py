@@ -11,18 +11,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from local import worker
-from local.errors import PartDidNotStart
+from local import descriptors, worker
 from local.machine import Machine, Urls
 from local.practice import policy as practice
+from local.processes import Part, Processes
 from local.worker import Job
 
-START_SECONDS = 30.0
-STOP_SECONDS = 8.0
 _SPAWN = multiprocessing.get_context("spawn")
 _PARTS = ("broker", "edge", "provider", "issuer")
 
@@ -68,6 +66,9 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
 
     Raises InvalidPolicyError, Unavailable (a file, or a part that did not start) or OSError (a port is in use).
     """
+    worker.log_to_stderr()
+    descriptors.raise_limit()
+    descriptors.share()  # here, so that too few are said once
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda caught, _frame: stop.append(caught))
@@ -79,94 +80,33 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
         values = practice.made_up_values() if settings.practice else {}
         machine = Machine(directory, urls, settings.practice_ttl)
         machine.prepare(settings.policy, values)
-        processes = stack.enter_context(_Processes.running(settings, directory, urls, sockets, values))
-        announce(Running(urls, machine.callers.admin(), directory, processes.request_token))
+        request_token = secrets.token_urlsafe(16)
+        job = Job(directory, urls, settings.practice_ttl, sockets, machine.state_identity(), settings.workers)
+        processes = stack.enter_context(_processes(settings, job, values, request_token))
+        announce(Running(urls, machine.callers.admin(), directory, request_token))
         upkeep = machine.upkeep()
         while not stop:
             processes.watch(seconds=0.5)
             upkeep.run(int(time.time()))
 
 
-class _Processes:
-    """The child processes, each with the function that starts it again."""
+@contextlib.contextmanager
+def _processes(settings: Settings, job: Job, values: dict[str, str], request_token: str) -> Iterator[Processes]:
+    """Run the child processes, which end at once when this one does, however it ends."""
+    lifeline, ours = _SPAWN.Pipe(duplex=False)
 
-    def __init__(self, lifeline: Connection) -> None:
-        self.request_token = secrets.token_urlsafe(16)
-        self._lifeline = lifeline
-        self._restarts: dict[BaseProcess, Callable[[], BaseProcess]] = {}
-
-    @classmethod
-    @contextlib.contextmanager
-    def running(
-        cls, settings: Settings, directory: Path, urls: Urls, sockets: dict[str, socket.socket], values: dict[str, str]
-    ) -> Iterator[_Processes]:
-        """Start all processes, and stop them at the end."""
-        lifeline, ours = _SPAWN.Pipe(duplex=False)
-        processes = cls(ours)
-
-        def start(target: Callable[..., None], *extra: object) -> tuple[BaseProcess, Connection]:
-            ready, sender = _SPAWN.Pipe(duplex=False)
-            job = Job(directory, urls, settings.practice_ttl, sockets, lifeline, sender, settings.workers)
-            process = _SPAWN.Process(target=target, args=(job, *extra), daemon=True)
+    def spawn(target: Callable[..., None], *extra: object) -> tuple[BaseProcess, Connection]:
+        ready, sender = _SPAWN.Pipe(duplex=False)
+        with sender:
+            process = _SPAWN.Process(target=target, args=(job, lifeline, sender, *extra), daemon=True)
             process.start()
-            sender.close()
-            return process, ready
+        return process, ready
 
-        try:
-            starts: list[Callable[[], tuple[BaseProcess, Connection]]] = [
-                lambda: start(worker.serve)
-            ] * settings.workers
-            if settings.practice:
-                starts.append(lambda: start(worker.serve_practice_parts, values, processes.request_token))
-            processes.start(starts)
-            yield processes
-        finally:
-            processes.stop()
-            ours.close()
-            lifeline.close()
-
-    def start(self, starts: list[Callable[[], tuple[BaseProcess, Connection]]]) -> None:
-        """Start processes in parallel; raises PartDidNotStart unless all of them respond in time."""
-        started = [(*one(), one) for one in starts]
-        for process, _, again in started:
-            self._restarts[process] = lambda again=again: self._restart(again)  # type: ignore[misc]  # bound now
-        for _, ready, _ in started:
-            _await(ready)
-
-    def _restart(self, again: Callable[[], tuple[BaseProcess, Connection]]) -> BaseProcess:
-        process, ready = again()
-        _await(ready)
-        return process
-
-    def watch(self, seconds: float) -> None:
-        """Wait, and restart every process that died meanwhile."""
-        by_sentinel = {process.sentinel: process for process in self._restarts}
-        for sentinel in wait(list(by_sentinel), timeout=seconds):
-            dead = by_sentinel[sentinel]  # type: ignore[index]  # sentinels are what was waited for
-            again = self._restarts.pop(dead)
-            self._restarts[again()] = again
-
-    def stop(self) -> None:
-        """Stop all processes, with SIGKILL after STOP_SECONDS."""
-        for process in self._restarts:
-            process.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
-        for process in self._restarts:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
-
-
-def _await(ready: Connection) -> None:
-    with ready:
-        try:
-            if ready.poll(START_SECONDS):
-                ready.recv()
-                return
-        except EOFError:
-            pass  # it died before it was ready
-    raise PartDidNotStart
+    parts = [Part(f"worker {number}", lambda: spawn(worker.serve)) for number in range(1, settings.workers + 1)]
+    if settings.practice:
+        parts.append(Part("practice parts", lambda: spawn(worker.serve_practice_parts, values, request_token)))
+    with lifeline, ours, Processes(parts).running() as processes:
+        yield processes
 
 
 def _listen(settings: Settings, stack: contextlib.ExitStack) -> list[socket.socket]:

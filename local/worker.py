@@ -6,9 +6,11 @@ import asyncio
 import functools
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,7 +21,11 @@ from aiohttp import web
 
 import app
 import edge
+from chalicelib.errors import Unavailable
+from local import descriptors
+from local.accept_faults import AcceptFaults
 from local.machine import Machine, Urls
+from local.once import Once
 from local.practice.issuer import make_issuer
 from local.practice.provider import make_provider
 from local.simulator.api_gateway import make_gateway
@@ -29,6 +35,7 @@ BACKLOG = 1024
 """Connections that may wait to be accepted."""
 GRACE = 3.0
 """Seconds that running calls have to finish when a process stops."""
+_LOG = logging.getLogger("keybroker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,7 @@ class Job:
     urls: of the parts
     practice_ttl: seconds that tokens live; None: as the grants say
     sockets: the listening sockets, by part
-    lifeline: closes when the parent dies
-    ready: gets a message once the process responds
+    state: the device and inode of the state file that the parent prepared
     workers: how many processes share the sockets
     """
 
@@ -48,37 +54,56 @@ class Job:
     urls: Urls
     practice_ttl: int | None
     sockets: Mapping[str, socket.socket]
-    lifeline: Connection
-    ready: Connection
+    state: tuple[int, int]
     workers: int = 1
 
 
-def serve(job: Job) -> None:
-    """Serve the broker and the edge until stopped."""
-    _log_to_stderr()
-    machine = Machine(job.directory, job.urls, job.practice_ttl)
-    asyncio.run(_run_until_stopped(job, functools.partial(_serve_doors, machine, job)))
+def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
+    """Serve the broker and the edge until stopped. lifeline: closes when the parent dies. ready: is told once it responds."""
+    end_with_parent(lifeline)
+    log_to_stderr()
+    machine = Machine(job.directory, job.urls, job.practice_ttl, job.state)
+    asyncio.run(_run_until_stopped(ready, functools.partial(_serve_doors, machine, job)))
 
 
-def serve_practice_parts(job: Job, values: Mapping[str, str], request_token: str) -> None:
-    """Serve the practice provider and the practice issuer until stopped."""
-    _log_to_stderr()
-    asyncio.run(_run_until_stopped(job, functools.partial(_serve_practice, job, values, request_token)))
+def serve_practice_parts(
+    job: Job, lifeline: Connection, ready: Connection, values: Mapping[str, str], request_token: str
+) -> None:
+    """Serve the practice provider and the practice issuer until stopped. lifeline, ready: see `serve`."""
+    end_with_parent(lifeline)
+    log_to_stderr()
+    asyncio.run(_run_until_stopped(ready, functools.partial(_serve_practice, job, values, request_token)))
 
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
-    public_ports, admin_ports = machine.public_ports(), machine.admin_ports()
+    share = descriptors.share()
+    public_ports, admin_ports, edge_ports = (
+        Once(machine.public_ports),
+        Once(machine.admin_ports),
+        Once(machine.edge_ports),
+    )
+    for ports in (public_ports, admin_ports, edge_ports):
+        try:
+            ports()
+        except Unavailable as fault:
+            _LOG.warning("a worker starts without its state, and answers 503: %s (%s)", fault.reason, fault.hint)
     gateway = make_gateway(
-        lambda: app.public_app(lambda: public_ports),
-        lambda: app.admin_app(lambda: admin_ports),
+        lambda: app.public_app(public_ports),
+        lambda: app.admin_app(admin_ports),
         machine.callers.authenticate,
+        connections=share.broker,
     )
     broker = web.ServerRunner(gateway, shutdown_timeout=GRACE)
-    edge_ports = machine.edge_ports()
-    distribution = make_distribution(edge.make_handler(lambda: edge_ports), broker=job.urls.broker)
-    await mount(stack, broker, job.sockets["broker"], job.workers)
+    distribution = make_distribution(
+        edge.make_handler(edge_ports, log=_LOG.info),
+        broker=job.urls.broker,
+        connections=share.edge,
+        provider_below=share.provider_below,
+    )
+    at_once = 1 if job.workers > 1 else share.at_once
+    await mount(stack, broker, job.sockets["broker"], at_once)
     stack.push_async_callback(distribution.close)
-    await mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"], job.workers)
+    await mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"], at_once)
 
 
 async def _serve_practice(job: Job, values: Mapping[str, str], request_token: str, stack: AsyncExitStack) -> None:
@@ -89,33 +114,47 @@ async def _serve_practice(job: Job, values: Mapping[str, str], request_token: st
         await mount(stack, runner, job.sockets[name])
 
 
-async def mount(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket, workers: int = 1) -> None:
-    """Serve a part at a listening socket, which this many workers share."""
+async def mount(
+    stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket, at_once: int = BACKLOG
+) -> None:
+    """Serve a part at a listening socket, and accept so many connections at once.
+
+    Each of several workers that share a socket accepts one; otherwise one of them accepts all that arrive together while the
+    others are idle (test_workers_share_connections).
+    """
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    # asyncio's backlog is both how many connections may wait and how many a process accepts at once. Each of several workers
-    # accepts one at a time; otherwise one of them accepts all that arrive together while the others are idle
-    # (test_workers_share_connections).
-    await web.SockSite(runner, listening, backlog=1 if workers > 1 else BACKLOG).start()
+    # asyncio's backlog is both how many connections may wait and how many a process accepts at once.
+    await web.SockSite(runner, listening, backlog=at_once).start()
     listening.listen(BACKLOG)
 
 
-async def _run_until_stopped(job: Job, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
+async def _run_until_stopped(ready: Connection, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_exception_handler(AcceptFaults())
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the whole process group; the parent decides
-    loop.add_reader(job.lifeline.fileno(), stopped.set)
     async with AsyncExitStack() as stack:
         await serve(stack)
         gc.freeze()
         # Each call makes some hundred objects that are in no cycle: at the default of 700, every other call triggered a collection.
         gc.set_threshold(50_000, 20, 20)
-        job.ready.send("ready")
+        ready.send("ready")
         await stopped.wait()
-    loop.remove_reader(job.lifeline.fileno())
 
 
-def _log_to_stderr() -> None:
+def end_with_parent(lifeline: Connection) -> None:
+    """End this process at once, streams included, when the parent has died: until then the ports would stay taken."""
+
+    def wait() -> None:
+        lifeline.poll(None)
+        os._exit(1)  # as `kill -9` would end it, which loses nothing that was acknowledged
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def log_to_stderr() -> None:
+    """Write this process's log lines to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("keybroker")

@@ -32,9 +32,9 @@ async def served(server: web.Server, runner: web.ServerRunner | None = None) -> 
 
 
 @asynccontextmanager
-async def door(handler: Handler) -> AsyncIterator[int]:
+async def door(handler: Handler, **options: Any) -> AsyncIterator[int]:  # noqa: ANN401  make_distribution's
     """The port of a distribution that runs `handler`."""
-    distribution = make_distribution(handler)
+    distribution = make_distribution(handler, **options)
     try:
         async with served(distribution, make_runner(distribution, grace=0.05)) as port:
             yield port

@@ -168,14 +168,20 @@ def _answer(request: urllib.request.Request) -> Answer:
 
 
 @contextlib.contextmanager
-def start(*arguments: str, policy: str = POLICY, directory: Path | None = None) -> Iterator[Running]:
-    """Start Keybroker, and stop it again. directory: where state, policy and log go; thrown away unless given."""
+def start(
+    *arguments: str, policy: str = POLICY, directory: Path | None = None, open_files: int | None = None
+) -> Iterator[Running]:
+    """Start Keybroker, and stop it again.
+
+    directory: where state, policy and log go; thrown away unless given. open_files: the most it may have; None: as here
+    """
     with contextlib.ExitStack() as stack:
         here = directory or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (here / "keybroker.yaml").write_text(policy)
         log = stack.enter_context((here / "log").open("a"))
         state = ["--state", str(here / "state"), "--policy", str(here / "keybroker.yaml")]
-        command = [sys.executable, "-m", "local", "serve", "--port", "0", "--json", *state, *arguments]
+        limited = [] if open_files is None else ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh"]
+        command = [*limited, sys.executable, "-m", "local", "serve", "--port", "0", "--json", *state, *arguments]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             assert process.stdout is not None

@@ -21,6 +21,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from chalice.app import Chalice
 
+from local.simulator.connections import Connection, Connections
 from local.simulator.lambda_context import LambdaContext
 from local.simulator.proxy_integration import (
     GatewayRequest,
@@ -37,7 +38,8 @@ Authenticate = Callable[[SignedRequest, int], Caller]
 
 MAX_HEADER_BYTES = 10_240
 QUEUE_LIMIT = 128
-"""Requests of one API that may wait for a thread."""
+"""Requests of one API that may wait for a thread; fewer at a gateway of few connections."""
+MOST_CONNECTIONS = 1_024
 
 _LOG = logging.getLogger(__name__)
 _PARSER_LIMIT = 16 * 1024
@@ -76,14 +78,14 @@ class _Api:
     name: `public` or `admin`
     routes: of the app
     pool: the threads that invoke it, each with an app object of its own
-    slots: one for each running request, and QUEUE_LIMIT more for waiting ones
+    slots: one for each running request, and one for each that may wait for a thread
     """
 
-    def __init__(self, name: str, factory: Callable[[], Chalice], workers: int) -> None:
+    def __init__(self, name: str, factory: Callable[[], Chalice], workers: int, slots: int) -> None:
         self.name = name
         self.routes = Routes(factory())
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix=f"gateway-{name}")
-        self.slots = threading.BoundedSemaphore(workers + QUEUE_LIMIT)
+        self.slots = threading.BoundedSemaphore(slots)
         self._factory = factory
         self._per_thread = threading.local()
 
@@ -115,8 +117,8 @@ class _Api:
         return app
 
 
-class _Connection(web.RequestHandler):
-    """aiohttp's connection, with the gateway's error responses for requests that cannot be parsed."""
+class _Connection(Connection):
+    """A connection, with the gateway's error responses for requests that cannot be parsed."""
 
     __slots__ = ()
 
@@ -146,18 +148,22 @@ class Gateway(web.Server):
     body_timeout: float = 29.0
     """Seconds that a request body may take to arrive."""
 
-    def __init__(self, apis: tuple[_Api, _Api], authenticate: Authenticate, stage: str) -> None:
+    def __init__(
+        self, apis: tuple[_Api, _Api], authenticate: Authenticate, stage: str, connections: Connections
+    ) -> None:
         super().__init__(self._respond)
         self._public, self._admin = apis
+        self._places = connections
         self._authenticate = authenticate
         self._stage = stage
 
     def __call__(self) -> web.RequestHandler:
         """Return one connection's protocol. Bodies stay as sent, compressed or not: that is what was signed."""
         return _Connection(
+            self._places,
             self,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to say none
+            access_log=None,  # aiohttp's way to say none
             auto_decompress=False,
             max_line_size=_PARSER_LIMIT,
             max_field_size=_PARSER_LIMIT,
@@ -173,6 +179,7 @@ class Gateway(web.Server):
             api.pool.shutdown(wait=False, cancel_futures=True)
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._places.has_head(request.protocol)
         request_id = str(uuid.uuid4())
         path = request.raw_path.partition("?")[0]
         is_admin = path == "/admin" or path.startswith("/admin/")
@@ -203,7 +210,8 @@ class Gateway(web.Server):
             received_at=time.time(),
             stage=self._stage,
         )
-        return await self._invoke(api, received, route)
+        with self._places.busy(request.protocol):
+            return await self._invoke(api, received, route)
 
     async def _read_body(self, request: web.BaseRequest) -> bytes:
         too_large = GatewayError(413, "the body is larger than 10 MB")
@@ -238,13 +246,14 @@ class Gateway(web.Server):
             raise GatewayError(504, "the broker did not respond in time") from None
 
 
-def make_gateway(
+def make_gateway(  # noqa: PLR0913  each but the apps and who signs is given by name
     public: Callable[[], Chalice],
     admin: Callable[[], Chalice],
     authenticate: Authenticate,
     *,
     stage: str = "api",
     workers: int = 8,
+    connections: int = MOST_CONNECTIONS,
 ) -> Gateway:
     """Return API Gateway for two apps: `/admin` and below is admin's, all else is public's. Needs a running event loop.
 
@@ -253,9 +262,14 @@ def make_gateway(
         InvalidSignatureError, which becomes a 403
     stage: the stage's name, in events
     workers: threads per app; QUEUE_LIMIT more requests wait for one, further ones get a 503
+    connections: open ones at most; a newcomer takes the place of one that waits
     Raises ValueError if a route has an authorizer that cannot be checked here.
     """
-    return Gateway((_Api("public", public, workers), _Api("admin", admin, workers)), authenticate, stage)
+    # SECURITY: of all connections a third at most is busy for each API, so that strangers who are busy at the public one
+    # leave room for administrators (test_busy_strangers_leave_room_for_a_revocation).
+    slots = min(workers + QUEUE_LIMIT, max(1, connections // 3))
+    apis = (_Api("public", public, workers, slots), _Api("admin", admin, workers, slots))
+    return Gateway(apis, authenticate, stage, Connections("broker", connections, 2 * slots))
 
 
 def _check_head(request: web.BaseRequest) -> None:

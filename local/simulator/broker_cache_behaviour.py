@@ -27,4 +27,5 @@ class BrokerCacheBehaviour:
             return None
         headers = header_list({**request["headers"], "host": [{"key": "Host", "value": self._host}]}, "headers")
         query = f"?{request['querystring']}" if request["querystring"] else ""
-        return OriginRequest(URL(f"{self._address}{TOKEN_PATH}{query}", encoded=True), headers, float(MAX_READ_TIMEOUT))
+        url = URL(f"{self._address}{TOKEN_PATH}{query}", encoded=True)
+        return OriginRequest(url, headers, float(MAX_READ_TIMEOUT), to_broker=True)

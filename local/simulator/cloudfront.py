@@ -1,6 +1,7 @@
 """CloudFront on one machine: each request goes through the edge function and then, streamed both ways, to the origin."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -11,6 +12,7 @@ from aiohttp import ClientError, ClientResponse, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
+from local.simulator.connections import Connection, Connections
 from local.simulator.function_result import (
     GeneratedResponse,
     MalformedResultError,
@@ -18,7 +20,7 @@ from local.simulator.function_result import (
     parse_result,
     protected_headers,
 )
-from local.simulator.include_body import BodyNotReceivedError, read_included_body
+from local.simulator.include_body import NotInvokedError, read_included_body
 from local.simulator.lambda_context import LambdaContext
 from local.simulator.origin_client import (
     CHUNK,
@@ -38,11 +40,12 @@ Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
 FUNCTION_TIMEOUT: Final = 30.0  # seconds, as at Lambda@Edge; only in the context, as the function is quick
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may stay open without a complete request
+MOST_CONNECTIONS: Final = 4_096
 _LOG: Final = logging.getLogger(__name__)
 
 
-class _ViewerConnection(web.RequestHandler):
-    """aiohttp's connection, with CloudFront's error responses in place of its own, which quote headers."""
+class _ViewerConnection(Connection):
+    """A connection, with CloudFront's error responses in place of its own, which quote headers."""
 
     __slots__ = ()
 
@@ -69,7 +72,9 @@ class _ViewerConnection(web.RequestHandler):
 class Distribution(web.Server):
     """A CloudFront distribution as an aiohttp server, to run with `make_runner`. `close()` it after the runner's clean-up."""
 
-    def __init__(self, handler: Handler, broker: str | None) -> None:
+    def __init__(
+        self, handler: Handler, broker: str | None, connections: Connections, provider_below: int | None
+    ) -> None:
         super().__init__(
             self._serve,
             # By default, aiohttp lets a handler finish when its client has disconnected; at the provider it would cost money.
@@ -85,11 +90,12 @@ class Distribution(web.Server):
         )
         self._handler = handler
         self._broker = None if broker is None else BrokerCacheBehaviour(broker)
-        self._session = make_session()
+        self._places = connections
+        self._session = make_session(provider_below)
 
     def __call__(self) -> web.RequestHandler:
         """Return one viewer's connection (this is asyncio's protocol factory)."""
-        return _ViewerConnection(self, loop=self._loop, **self._kwargs)
+        return _ViewerConnection(self._places, self, loop=self._loop, **self._kwargs)
 
     async def close(self) -> None:
         """Close the connections to origins."""
@@ -97,12 +103,13 @@ class Distribution(web.Server):
 
     async def _serve(self, request: web.BaseRequest) -> ViewerResponse:
         request_id = secrets.token_hex(16)
+        self._places.has_head(request.protocol)
         error_name = request_error(request)
         if error_name is not None:
             return _unread(request, error_response(error_name, request_id))
         try:
             result = await self._invoke(request, request_id)
-        except BodyNotReceivedError as error:
+        except NotInvokedError as error:
             return _unread(request, error_response(error.name, request_id))
         except MalformedResultError as error:
             _LOG.error("request %s: the edge function returned a malformed result: %s", request_id, error)
@@ -115,7 +122,9 @@ class Distribution(web.Server):
             return _unread(request, error_response("function", request_id))
         if isinstance(result, GeneratedResponse):
             return _unread(request, ViewerResponse(result.status, result.reason, result.headers, result.body))
-        return await self._forward(request, result, request_id)
+        # What goes to the broker is verified by nobody yet, so its connection waits like its sender.
+        with contextlib.nullcontext() if result.to_broker else self._places.busy(request.protocol):
+            return await self._forward(request, result, request_id)
 
     async def _invoke(self, request: web.BaseRequest, request_id: str) -> OriginRequest | GeneratedResponse:
         event = make_event(request, request_id)
@@ -124,6 +133,10 @@ class Distribution(web.Server):
         if to_broker is not None:
             return to_broker
         cf_request |= await read_included_body(request)
+        # SECURITY: so many calls at once that no connection waits would leave a newcomer no place to take
+        # (test_more_calls_than_places_are_refused).
+        if self._places.is_busy:
+            raise NotInvokedError("too_many_calls")
         protected = protected_headers(cf_request["headers"])
         context = LambdaContext(request_id, time.monotonic() + FUNCTION_TIMEOUT, "keybroker-edge", "1")
         return parse_result(self._handler(event, context), request.method, protected)
@@ -168,13 +181,21 @@ class Distribution(web.Server):
         return upstream
 
 
-def make_distribution(handler: Handler, *, broker: str | None = None) -> Distribution:
+def make_distribution(
+    handler: Handler,
+    *,
+    broker: str | None = None,
+    connections: int = MOST_CONNECTIONS,
+    provider_below: int | None = None,
+) -> Distribution:
     """Return a distribution with this edge function, which is called on the event loop and must be quick.
 
     broker: the base URL for `/anthropic/v1/oauth/token`, a cache behaviour without a function; None leaves it out.
+    connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
+    provider_below: see `make_session`.
     Call it in the running event loop. Raises ValueError if `broker` is not an http(s) URL with a host name.
     """
-    return Distribution(handler, broker)
+    return Distribution(handler, broker, Connections("edge", connections, max(1, connections * 3 // 4)), provider_below)
 
 
 def make_runner(distribution: Distribution, *, grace: float = 3.0) -> web.ServerRunner:

@@ -126,6 +126,20 @@ class OriginUnreachable(
     """The provider could not be reached. Retry if the request may be repeated."""
 
 
+class TooManyCalls(
+    CloudFrontRefusal,
+    reason="too_many_calls",
+    error="too_many_calls",
+    status=503,
+    text="too many calls are under way here; try again",
+    retryable=True,
+):
+    """This machine's edge has as many calls under way as it can hold. The call was not counted. Retry."""
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=1)
+
+
 class OriginTimeout(
     CloudFrontRefusal,
     reason="timeout",

@@ -55,11 +55,12 @@ class MalformedResultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OriginRequest:
-    """A request for an origin. url: used as it is. read_timeout: seconds."""
+    """A request for an origin. url: used as it is. read_timeout: seconds. to_broker: by cache behaviour, not by a function."""
 
     url: URL
     headers: HeaderList
     read_timeout: float
+    to_broker: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ BUFFERED: Final = web.RequestKey("buffered", bytearray)
 _WITH_BODIES: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH, hdrs.METH_DELETE})
 
 
-class BodyNotReceivedError(Exception):
-    """The body broke off or was slow. `name`: the name of the error in `cloudfront_errors.ERRORS`."""
+class NotInvokedError(Exception):
+    """The function is not invoked, as the body broke off or was slow, or too many calls are under way. `name`: the name of the error in `cloudfront_errors.ERRORS`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -30,7 +30,7 @@ class BodyNotReceivedError(Exception):
 async def read_included_body(request: web.BaseRequest) -> dict[str, Any]:
     """Return the event's member `body` in a dict, which is empty for methods without a body.
 
-    What was read is in `request[BUFFERED]`, to be sent to the origin first. Raises BodyNotReceivedError.
+    What was read is in `request[BUFFERED]`, to be sent to the origin first. Raises NotInvokedError.
     """
     if request.method not in _WITH_BODIES:
         return {}
@@ -41,9 +41,9 @@ async def read_included_body(request: web.BaseRequest) -> dict[str, Any]:
         elif request.body_exists:
             await _read(request, buffered)
     except TimeoutError:
-        raise BodyNotReceivedError("slow") from None
+        raise NotInvokedError("slow") from None
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
-        raise BodyNotReceivedError("malformed") from None
+        raise NotInvokedError("malformed") from None
     data = base64.b64encode(memoryview(buffered)[:INCLUDED_BYTES]).decode()
     is_cut = len(buffered) > INCLUDED_BYTES
     return {"body": {"action": "read-only", "data": data, "encoding": "base64", "inputTruncated": is_cut}}

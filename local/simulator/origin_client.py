@@ -1,10 +1,13 @@
 """Requests to origins: a session that adds no headers, follows no redirects and retries nothing; and their bodies."""
 
 import asyncio
+import errno
+import socket
 from functools import lru_cache
 from typing import Final
 
 from aiohttp import (
+    AddrInfoType,
     AsyncIterablePayload,
     ClientConnectionError,
     ClientHandlerType,
@@ -110,10 +113,24 @@ def with_consistent_names(headers: HeaderList) -> HeaderList:
     return [(first.setdefault(name.lower(), name), value) for name, value in headers]
 
 
-def make_session() -> ClientSession:
-    """Return the session for all origins; call it in the running event loop. It raises ClientError or TimeoutError."""
+def make_session(below: int | None = None) -> ClientSession:
+    """Return the session for all origins; call it in the running event loop. It raises ClientError or TimeoutError.
+
+    below: connections may only have descriptors under this number; another one cannot be made. None: any.
+    """
+
+    def make_socket(address: AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        # SECURITY: descriptors are numbered from the lowest free one; those above are kept for the broker and the
+        # administration (test_providers_leave_descriptors).
+        if below is not None and made.fileno() >= below:
+            made.close()
+            raise OSError(errno.EMFILE, "no descriptors left for providers")
+        return made
+
     return ClientSession(
-        connector=TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
+        connector=TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE, socket_factory=make_socket),
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

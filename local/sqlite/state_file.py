@@ -76,12 +76,13 @@ class StateFile:
     a restart.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True) -> None:
+    def __init__(self, path: Path, *, durable: bool = True, identity: tuple[int, int] | None = None) -> None:
+        """identity: device and inode of the one file to use; None: of the first use."""
         self.path = path
         self._name = str(path)
         self._synchronous = "FULL" if durable else "NORMAL"
         self._open = threading.local()
-        self._identity: tuple[int, int] | None = None
+        self._identity = identity
 
     @classmethod
     def create(cls, path: Path) -> StateFile:

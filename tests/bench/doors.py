@@ -157,7 +157,8 @@ def _worker(
     machine: Machine, urls: Urls, sockets: dict[str, socket.socket], lifeline: Connection, workers: int
 ) -> Iterator[int]:
     ready, tell = _SPAWN.Pipe(duplex=False)
-    with _process(worker.serve, worker.Job(machine.directory, urls, None, sockets, lifeline, tell, workers)) as pid:
+    job = worker.Job(machine.directory, urls, None, sockets, machine.state_identity(), workers)
+    with _process(worker.serve, job, lifeline, tell) as pid:
         if not ready.poll(START_SECONDS):
             raise TimeoutError("a worker did not start")
         ready.recv()

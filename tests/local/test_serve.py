@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from local.descriptors import LEAST
 from local.machine import Machine, Urls
 from local.practice import policy as practice
 from tests.contracts.samples import jti_of
@@ -217,6 +218,67 @@ class TestEnd:
             wait_until(lambda: not any(_is_alive(pid) for pid in family), 8)
             assert all(_is_free(_port(getattr(one, name))) for name in _PARTS)
 
+    @_PROC
+    @pytest.mark.slow
+    def test_sigkill_with_an_open_stream_frees_the_ports(self) -> None:
+        """After SIGKILL to the parent, with a stream open, the ports are free at once."""
+        with start("--workers", "2") as one, closing(_held_stream(one)) as stream:
+            one.process.kill()
+            one.process.wait(10)
+            wait_until(lambda: all(_is_free(_port(getattr(one, name))) for name in _PARTS), 1)
+            with contextlib.suppress(ConnectionResetError):
+                while stream.recv(65_536):
+                    pass
+
+
+def _held_stream(running: Running) -> socket.socket:
+    """Return a connection to the edge whose call has no end."""
+    token = running.token("7509")
+    stream = socket.create_connection(("127.0.0.1", _port(running.edge)))
+    head = f"POST /openai/v1/chat/completions HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer {token}\r\n"
+    stream.sendall(
+        f"{head}Content-Type: application/json\r\nContent-Length: 3000000\r\n\r\n".encode() + b" " * 2_000_000
+    )
+    return stream
+
+
+class TestStrangers:
+    """Whoever opens connections and leaves them idle keeps nobody out."""
+
+    @pytest.mark.slow
+    def test_a_revocation_gets_in_beside_idle_strangers(self) -> None:
+        """With few descriptors, and more idle connections at both doors than those, calls and a revocation are answered."""
+        with contextlib.ExitStack() as stack:
+            one = stack.enter_context(start(open_files=LEAST))
+            token = one.token("7510")
+            for url in (one.edge, one.broker):
+                for sent in (
+                    b"",
+                    b"POST / HTTP/1.1\r\nX: ",
+                    b"POST /token HTTP/1.1\r\nHost: e\r\nContent-Length: 9\r\n\r\n",
+                ):
+                    for _ in range(LEAST // 2):
+                        idle = socket.create_connection(("127.0.0.1", _port(url)), timeout=5)
+                        stack.callback(idle.close)
+                        with contextlib.suppress(ConnectionError):
+                            idle.sendall(sent)
+            asked = one.impatient()
+            assert asked.complete(token).status == 200
+            asked.revoke("principal", one.sub("7510"))
+            assert asked.complete(token).status == 403
+            log = one.log.read_text()
+        assert "Traceback" not in log
+        assert "edge: all " in log
+        assert "broker: all " in log
+
+    def test_too_few_descriptors_are_refused(self) -> None:
+        """A limit of open files that is too low for a service ends the start with what to do."""
+        command = ["sh", "-c", f'ulimit -n {LEAST - 1} && exec "$@"', "sh", sys.executable, "-m", "local", "serve"]
+        done = subprocess.run(
+            [*command, "--port", "0"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        )
+        _fails(done, "too_few_descriptors", "ulimit")
+
 
 @_PROC
 class TestSurvival:
@@ -275,6 +337,42 @@ class TestSurvival:
             assert one.exchange(one.mint("7505")).status == 200
             one.process.terminate()
             assert one.process.wait(10) == 0
+
+    @pytest.mark.slow
+    def test_a_worker_that_dies_without_its_state(self, tmp_path: Path) -> None:
+        """A worker that dies while the state file is away is replaced, all answer 503, and it serves when that is back."""
+        with start("--workers", "2", directory=tmp_path) as one:
+            token, state = one.token("7507"), one.state / "state.db"
+            state.rename(state.with_suffix(".away"))
+            before = _workers(one.process.pid)
+            os.kill(before[0], signal.SIGKILL)
+            wait_until(lambda: "worker 1 serves again" in one.log.read_text())
+            asked = one.impatient()
+            assert {asked.complete(token).status for _ in range(8)} == {503}
+            assert {asked.exchange(asked.mint("7507")).status for _ in range(4)} == {503}
+            assert asked.administer("GET", "/admin/policy").status == 503
+            state.with_suffix(".away").rename(state)
+            assert [one.complete(token).status for _ in range(8)] == [200] * 8
+            one.revoke("principal", one.sub("7507"))
+            assert {one.complete(token).status for _ in range(8)} == {403}
+            assert before[1] in _workers(one.process.pid)
+            assert "Traceback" not in one.log.read_text()
+
+    @pytest.mark.slow
+    def test_a_worker_serves_no_other_state_file(self, tmp_path: Path) -> None:
+        """A worker that starts after the state file was replaced by a copy refuses, for the copy lacks revocations."""
+        with start(directory=tmp_path) as one:
+            token, state = one.token("7508"), one.state / "state.db"
+            copy = state.with_suffix(".copy")
+            with closing(sqlite3.connect(state)) as connection, closing(sqlite3.connect(copy)) as old:
+                connection.backup(old)
+            copy.chmod(0o600)
+            one.revoke("principal", one.sub("7508"))
+            copy.rename(state)
+            os.kill(_workers(one.process.pid)[0], signal.SIGKILL)
+            wait_until(lambda: "worker 1 serves again" in one.log.read_text())
+            assert one.impatient().complete(token).status == 503
+            assert "state_file_replaced" in one.log.read_text()
 
     @pytest.mark.slow
     def test_killed_practice_parts_are_replaced(self) -> None:

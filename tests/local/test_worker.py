@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import socket
 from collections.abc import Iterator
 
@@ -42,13 +43,15 @@ def left(listening: socket.socket) -> int:
     return found
 
 
-@pytest.mark.parametrize(("workers", "least", "most"), [(2, TOGETHER - PASSES - 1, TOGETHER - 1), (1, 0, 0)])
-def test_workers_share_connections(workers: int, least: int, most: int) -> None:
+@pytest.mark.parametrize(
+    ("at_once", "least", "most"), [(1, TOGETHER - PASSES - 1, TOGETHER - 1), (worker.BACKLOG, 0, 0)]
+)
+def test_workers_share_connections(at_once: int, least: int, most: int) -> None:
     """A worker leaves some of the connections that arrive together to the others."""
 
     async def take() -> int:
         async with contextlib.AsyncExitStack() as stack:
-            await worker.mount(stack, web.ServerRunner(web.Server(answer)), listening, workers)
+            await worker.mount(stack, web.ServerRunner(web.Server(answer)), listening, at_once)
             for _ in range(PASSES):
                 await asyncio.sleep(0)
             found = left(listening)
@@ -64,7 +67,7 @@ def test_backlog_is_independent_of_workers() -> None:
 
     async def mounted(listening: socket.socket) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            await worker.mount(stack, web.ServerRunner(web.Server(answer)), listening, 2)
+            await worker.mount(stack, web.ServerRunner(web.Server(answer)), listening, 1)
             # Nobody takes any here, for the loop does not run.
             for _ in range(TOGETHER):
                 stack.enter_context(socket.create_connection(listening.getsockname(), timeout=0.5))
@@ -72,3 +75,29 @@ def test_backlog_is_independent_of_workers() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=1) as listening:
         listening.setblocking(False)  # noqa: FBT003  the socket module's own signature
         asyncio.run(mounted(listening))
+
+
+def test_a_worker_ends_with_its_parent_at_once() -> None:
+    """A process whose parent has died ends at once, whatever it is at, with what it has open."""
+    fork = multiprocessing.get_context("fork")
+    lifeline, parents = fork.Pipe(duplex=False)
+    begun, begin = fork.Pipe(duplex=False)
+
+    def work() -> None:
+        parents.close()
+        worker.end_with_parent(lifeline)
+        begin.send("begun")
+        while True:  # its event loop gets no turn
+            sum(range(1_000))
+
+    process = fork.Process(target=work, daemon=True)
+    process.start()
+    try:
+        assert begun.recv() == "begun"
+        assert process.is_alive()
+        parents.close()
+        process.join(10)
+        assert process.exitcode == 1
+    finally:
+        process.kill()
+        process.join()

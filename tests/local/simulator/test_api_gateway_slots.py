@@ -15,7 +15,7 @@ import app
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
-from local.simulator.api_gateway import QUEUE_LIMIT, make_gateway
+from local.simulator.api_gateway import MOST_CONNECTIONS, QUEUE_LIMIT, make_gateway
 from local.simulator.sigv4 import Caller
 from tests import issuer_site
 from tests.issuer_site import Site
@@ -50,13 +50,14 @@ def ports(tmp_path: Path, site: Site) -> Iterator[Ports]:
 
 
 @asynccontextmanager
-async def gateway(ports: Ports) -> AsyncIterator[ClientSession]:
+async def gateway(ports: Ports, connections: int = MOST_CONNECTIONS) -> AsyncIterator[ClientSession]:
     """A client of the gateway before both doors of the broker, with as many connections as it is asked for."""
     server = make_gateway(
         lambda: app.public_app(lambda: ports[0]),
         lambda: app.admin_app(lambda: ports[1]),
         lambda _request, _now: ADA,
         workers=WORKERS,
+        connections=connections,
     )
     runner = web.ServerRunner(server)
     await runner.setup()
@@ -88,5 +89,28 @@ def test_revocation_while_every_slot_waits(ports: Ports, site: Site) -> None:
             assert not [call for call in waiting if call.done()], "they did not wait"
             site.closing.set()
             assert await asyncio.gather(*waiting) == [503] * SLOTS
+
+    asyncio.run(run())
+
+
+def test_busy_strangers_leave_room_for_a_revocation(ports: Ports, site: Site) -> None:
+    """Where connections are few, a third of them at most waits for an issuer, and a revocation finds a place."""
+
+    async def run() -> None:
+        async with asyncio.timeout(50), gateway(ports, connections=9) as client:
+            calls = [
+                asyncio.create_task(ask(client, "/token", {**EXCHANGE, "subject_token": mint()})) for _ in range(4)
+            ]
+            done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            assert [call.result() for call in done] == [503]
+            async with client.get("/healthz") as response:
+                url = response.url
+            idle = [await asyncio.open_connection(url.host, url.port) for _ in range(30)]
+            assert await ask(client, "/admin/revocations", REVOCATION) == 201
+            assert not [call for call in waiting if call.done()], "they were closed for the newcomers"
+            site.closing.set()
+            assert await asyncio.gather(*waiting) == [503] * 3
+            for _, writer in idle:
+                writer.close()
 
     asyncio.run(run())

@@ -1,0 +1,154 @@
+"""The child processes of `serve`. One that dies is its own affair: it is started again, and the others serve on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from local.errors import PartDidNotStart
+
+START_SECONDS = 30.0
+STOP_SECONDS = 8.0
+STEADY_SECONDS = 60.0
+"""A process that served this long has started well: the next one may follow soon again."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
+"""Seconds before a process is started again; the pause doubles while each dies before it is steady."""
+
+_LOG = logging.getLogger("keybroker")
+Spawn = Callable[[], tuple[BaseProcess, Connection]]
+"""Starts a process; returns it with the connection that gets a message once it responds. Raises OSError."""
+
+
+class Part:
+    """One child process and those that take its place. Times are those of the monotonic clock, in seconds."""
+
+    def __init__(self, name: str, spawn: Spawn) -> None:
+        self.name = name
+        self._spawn = spawn
+        self._process: BaseProcess | None = None
+        self._ready: Connection | None = None
+        self._began = self._due = 0.0
+        self._pause = FIRST_PAUSE
+
+    def start(self) -> None:
+        """Start a process. One that the system refuses is tried again later, as one that died."""
+        self._began = time.monotonic()
+        try:
+            self._process, self._ready = self._spawn()
+        except OSError as error:
+            self._again_later(f"cannot be started: {error}")
+
+    def await_first(self) -> None:
+        """Wait until the first process responds; raises PartDidNotStart with the part and how it ended."""
+        process, ready = self._process, self._ready
+        with contextlib.suppress(EOFError):  # it died before it was ready
+            if process and ready and ready.poll(START_SECONDS):
+                ready.recv()
+                self._is_ready()
+                return
+        if process:
+            process.join(1.0)
+        raise PartDidNotStart(hint=f"{self.name} {_end(process)}; what it printed says why")
+
+    def watched(self) -> Sequence[int | Connection]:
+        """Return what `multiprocessing.connection.wait` is to wait for."""
+        one = [self._process.sentinel] if self._process else []
+        return [*one, self._ready] if self._ready else one
+
+    def due(self, now: float) -> float:
+        """Return the seconds until something is to be done though nothing happens."""
+        if self._process is None:
+            return self._due - now
+        return self._began + START_SECONDS - now if self._ready else START_SECONDS
+
+    def tend(self) -> None:
+        """Look how the process is, and start another one if it is time."""
+        if self._process is None:
+            if time.monotonic() >= self._due:
+                self.start()
+        elif not self._process.is_alive():
+            self._again_later(_end(self._process))
+        elif self._ready and self._ready.poll():
+            with contextlib.suppress(EOFError):  # it is about to die; the next look sees that
+                self._ready.recv()
+                _LOG.warning("%s serves again", self.name)
+            self._is_ready()
+        elif self._ready and time.monotonic() > self._began + START_SECONDS:
+            self._process.kill()
+            self._process.join()
+            self._again_later(f"did not respond within {START_SECONDS:.0f} s")
+
+    def terminate(self) -> None:
+        """Ask the process to stop."""
+        if self._process:
+            self._process.terminate()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the process, and then kill it."""
+        self._is_ready()
+        if self._process:
+            self._process.join(seconds)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+
+    def _is_ready(self) -> None:
+        if self._ready:
+            self._ready.close()
+        self._ready = None
+
+    def _again_later(self, how: str) -> None:
+        self._is_ready()
+        self._process = None
+        now = time.monotonic()
+        pause = FIRST_PAUSE if now - self._began >= STEADY_SECONDS else self._pause
+        self._due, self._pause = now + pause, min(2 * pause, LONGEST_PAUSE)
+        _LOG.warning("%s %s; another one starts in %.2g s, the others serve on", self.name, how, pause)
+
+
+class Processes:
+    """All child processes."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Processes]:
+        """Start all of them, in parallel, and stop them at the end; raises PartDidNotStart unless all respond in time."""
+        try:
+            for part in self._parts:
+                part.start()
+            for part in self._parts:
+                part.await_first()
+            yield self
+        finally:
+            self._stop()
+
+    def watch(self, seconds: float) -> None:
+        """Wait until something happens or is due, and tend to every part."""
+        now = time.monotonic()
+        longest = min([seconds, *(part.due(now) for part in self._parts)])
+        wait([one for part in self._parts for one in part.watched()], timeout=max(0.0, longest))
+        for part in self._parts:
+            part.tend()
+
+    def _stop(self) -> None:
+        """Stop all processes, with SIGKILL after STOP_SECONDS."""
+        for part in self._parts:
+            part.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for part in self._parts:
+            part.join(max(0.0, deadline - time.monotonic()))
+
+
+def _end(process: BaseProcess | None) -> str:
+    """Say how a process ended."""
+    code = process.exitcode if process else None
+    if code is None:
+        return "did not start in time"
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

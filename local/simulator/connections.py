@@ -1,0 +1,119 @@
+"""The open connections of one door, at most so many: a newcomer takes the place of whoever has waited longest.
+
+A connection waits while its peer has to act: until a request's head and body are there, and after the answer. Strangers
+can have any number that wait. One that is busy, since a call of it is being decided or is under way, is never closed for
+another; the doors let fewer be busy than there may be connections, so that there always is one that waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any, Final
+
+from aiohttp import web
+
+HEAD_TIMEOUT: Final = 30.0
+"""Seconds that a new connection has until its first request's head is complete."""
+LOG_SECONDS: Final = 10.0
+"""Seconds between two log lines of a door that is full."""
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Connections:
+    """Those of one door in one process; only for its event loop.
+
+    door: its name in the log. most: connections. most_busy: those of them that may be busy.
+    """
+
+    def __init__(self, door: str, most: int, most_busy: int) -> None:
+        if not 0 < most_busy < most:
+            raise ValueError("at least one connection must be allowed to be busy, and one must not be")
+        self._door, self._most, self._most_busy = door, most, most_busy
+        self._waiting: dict[web.RequestHandler, None] = {}  # whoever has waited longest comes first
+        self._busy: set[web.RequestHandler] = set()
+        self._heads: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._closed, self._say_next = 0, 0.0
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._busy)
+
+    def opened(self, connection: web.RequestHandler) -> None:
+        """Take a new connection, and close the one that has waited longest if there is no room."""
+        # SECURITY: a newcomer always gets in, or idle strangers could keep a revocation out
+        # (test_a_revocation_gets_in_beside_idle_strangers).
+        if len(self) >= self._most:
+            self._close(next(iter(self._waiting)))
+        self._waiting[connection] = None
+        loop = asyncio.get_running_loop()
+        self._heads[connection] = loop.call_later(HEAD_TIMEOUT, self._head_is_late, connection)
+
+    def has_head(self, connection: web.RequestHandler) -> None:
+        """Note that a request's head is complete: of those that wait, this one has waited least."""
+        if timer := self._heads.pop(connection, None):
+            timer.cancel()
+        if self._waiting.pop(connection, connection) is None:
+            self._waiting[connection] = None
+
+    def lost(self, connection: web.RequestHandler) -> None:
+        """Forget a connection that is closed."""
+        self._waiting.pop(connection, None)
+        self._busy.discard(connection)
+        if timer := self._heads.pop(connection, None):
+            timer.cancel()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether no further connection may be busy."""
+        return len(self._busy) >= self._most_busy
+
+    @contextlib.contextmanager
+    def busy(self, connection: web.RequestHandler) -> Iterator[None]:
+        """Keep a connection meanwhile; it waits again afterwards."""
+        if self._waiting.pop(connection, connection) is None:
+            self._busy.add(connection)
+        try:
+            yield
+        finally:
+            if connection in self._busy:
+                self._busy.remove(connection)
+                self._waiting[connection] = None
+
+    def _head_is_late(self, connection: web.RequestHandler) -> None:
+        self._heads.pop(connection, None)
+        if connection in self._waiting and connection.transport is not None:
+            connection.transport.abort()
+
+    def _close(self, connection: web.RequestHandler) -> None:
+        transport = connection.transport
+        self.lost(connection)
+        if transport is not None:
+            transport.abort()
+        self._closed += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._say_next:
+            text = "%s: all %d connections of a worker were in use; closed %d that had waited longest for a request"
+            _LOG.warning(text, self._door, self._most, self._closed)
+            self._closed, self._say_next = 0, now + LOG_SECONDS
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection, as one of its door's."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self, connections: Connections, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  aiohttp's
+        super().__init__(manager, **options)
+        self._places = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place at the door."""
+        super().connection_made(transport)
+        self._places.opened(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Leave the place."""
+        self._places.lost(self)
+        super().connection_lost(exc)
