@@ -25,6 +25,13 @@ class BodyCut(
     """The body is over 1 MiB, and the edge sees no more of it. Send less."""
 
 
+class BodyTooMany(Refusal, reason="body_too_many", error="invalid_request", status=413):
+    """The body has more objects, lists, members or parts than the edge reads. Send it in several calls."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the grant limits models, so the body is read, and it has too many {what}; send fewer")
+
+
 class BodyTwice(
     Refusal,
     reason="body_twice",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chalicelib import strict_json
-from chalicelib.models.errors import BodyNotJson, BodyTwice
+from chalicelib.models.errors import BodyNotJson, BodyTooMany, BodyTwice
 from chalicelib.strict_json import JsonError, Rule
 
 _REASONS = {
@@ -14,7 +14,7 @@ _REASONS = {
 
 
 def read(content: bytes) -> dict[str, object]:
-    """Return the object; raises BodyNotJson or BodyTwice.
+    """Return the object; raises BodyNotJson, BodyTooMany or BodyTwice.
 
     Besides the rules of strict JSON, nothing may stand before the first brace, not even white space.
     """
@@ -25,4 +25,6 @@ def read(content: bytes) -> dict[str, object]:
     except JsonError as error:
         if error.rule is Rule.NAMES:
             raise BodyTwice from None
+        if error.rule is Rule.COUNT:
+            raise BodyTooMany("objects, lists, members, strings or values") from None
         raise BodyNotJson(_REASONS.get(error.rule, str(error))) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from chalicelib.models.errors import ModelElsewhere, ModelNotText
+from chalicelib.models.errors import BodyTooMany, ModelElsewhere, ModelNotText
 
 Json = dict[str, object]
 
@@ -29,16 +29,25 @@ _TOOL = re.compile(
 """Tools that run no model of their own, with their dated names. `image_generation` and `advisor` do."""
 
 
+NAMES = 2_000
+"""How many different names a body's members may have; each is looked at."""
+
+
 def named(body: Json, refused: frozenset[str]) -> tuple[str, ...]:
-    """Return every model that a body names, at its top or nested; raises ModelElsewhere or ModelNotText.
+    """Return every model that a body names, at its top or nested; raises BodyTooMany, ModelElsewhere or ModelNotText.
 
     refused: members at its top, or `member=value`, that make the provider run another model.
     """
+    if len(body) > NAMES:
+        raise BodyTooMany("members")
     for name, value in body.items():
         if name != "model" and value is not None:
             check_member(name, value, refused)
     objects = list(_objects(body))
-    odd = {name for name in set().union(*objects) if name != "model" and _is_odd(name)}
+    names = set().union(*objects)
+    if len(names) > NAMES:
+        raise BodyTooMany("different members")
+    odd = {name for name in names if name != "model" and _is_odd(name)}
     for one in objects if odd else ():
         for name in odd & one.keys():
             if one[name] is not None and one[name] is not False:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalicelib.models.errors import BodyNotForm
+from chalicelib.models.errors import BodyNotForm, BodyTooMany
 
 _ANY_CASE = re.ASCII | re.IGNORECASE
 _MEDIA_TYPE = re.compile(
@@ -19,6 +19,9 @@ _DISPOSITION = re.compile(
 )
 _PLAIN_TEXT = re.compile(r"text/plain(?:; ?charset=\"?(?:utf-8|us-ascii)\"?)?", _ANY_CASE)
 _AS_IT_IS = ("7bit", "8bit", "binary")
+
+PARTS = 200
+"""How many parts a form may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,10 @@ def boundary_of(content_type: str) -> str | None:
 
 
 def read(content: bytes, boundary: str) -> tuple[Field, ...]:
-    """Return the form's fields in order; raises BodyNotForm."""
+    """Return the form's fields in order; raises BodyNotForm or BodyTooMany."""
     mark = b"--" + boundary.encode()
+    if content.count(mark) > PARTS + 1:
+        raise BodyTooMany("parts")
     before, *parts = (b"\r\n" + content).split(b"\r\n" + mark)
     # SECURITY: lenient parsers take a boundary wherever it stands, and skip what is before the first and after the
     # last (test_model_vectors).

@@ -20,8 +20,9 @@ from local.simulator.function_result import (
     parse_result,
     protected_headers,
 )
-from local.simulator.include_body import NotInvokedError, read_included_body
+from local.simulator.include_body import BUFFERED, NotInvokedError, included_body, receive
 from local.simulator.lambda_context import LambdaContext
+from local.simulator.long_invocations import LongInvocations, takes_long
 from local.simulator.origin_client import (
     CHUNK,
     MAX_HEADERS,
@@ -42,6 +43,7 @@ FUNCTION_TIMEOUT: Final = 30.0  # seconds, as at Lambda@Edge; only in the contex
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may stay open without a complete request
 MOST_CONNECTIONS: Final = 4_096
 _LOG: Final = logging.getLogger(__name__)
+_CREDENTIALS: Final = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 
 
 class _ViewerConnection(Connection):
@@ -92,13 +94,15 @@ class Distribution(web.Server):
         self._broker = None if broker is None else BrokerCacheBehaviour(broker)
         self._places = connections
         self._session = make_session(provider_below)
+        self._long = LongInvocations()
 
     def __call__(self) -> web.RequestHandler:
         """Return one viewer's connection (this is asyncio's protocol factory)."""
         return _ViewerConnection(self._places, self, loop=self._loop, **self._kwargs)
 
     async def close(self) -> None:
-        """Close the connections to origins."""
+        """Close the connections to origins, and end the threads."""
+        self._long.close()
         await self._session.close()
 
     async def _serve(self, request: web.BaseRequest) -> ViewerResponse:
@@ -132,14 +136,23 @@ class Distribution(web.Server):
         to_broker = None if self._broker is None else self._broker.origin_request(cf_request)
         if to_broker is not None:
             return to_broker
-        cf_request |= await read_included_body(request)
-        # SECURITY: so many calls at once that no connection waits would leave a newcomer no place to take
-        # (test_more_calls_than_places_are_refused).
-        if self._places.is_busy:
-            raise NotInvokedError("too_many_calls")
+        await receive(request)
         protected = protected_headers(cf_request["headers"])
         context = LambdaContext(request_id, time.monotonic() + FUNCTION_TIMEOUT, "keybroker-edge", "1")
-        return parse_result(self._handler(event, context), request.method, protected)
+
+        def invoke() -> OriginRequest | GeneratedResponse:
+            # SECURITY: so many calls at once that no connection waits would leave a newcomer no place to take
+            # (test_more_calls_than_places_are_refused).
+            if self._places.is_busy:
+                raise NotInvokedError("too_many_calls")
+            cf_request.update(included_body(request))
+            return parse_result(self._handler(event, context), request.method, protected)
+
+        # SECURITY: a body that takes long to read holds up nobody else's call
+        # (test_a_call_completes_while_a_body_is_read).
+        if takes_long(request.get(BUFFERED, b"")):
+            return await self._long.run(_caller(request), invoke)
+        return invoke()
 
     async def _forward(
         self, request: web.BaseRequest, origin_request: OriginRequest, request_id: str
@@ -188,7 +201,7 @@ def make_distribution(
     connections: int = MOST_CONNECTIONS,
     provider_below: int | None = None,
 ) -> Distribution:
-    """Return a distribution with this edge function, which is called on the event loop and must be quick.
+    """Return a distribution with this edge function, called on the event loop, or in a thread for a body that takes long.
 
     broker: the base URL for `/anthropic/v1/oauth/token`, a cache behaviour without a function; None leaves it out.
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
@@ -216,6 +229,13 @@ async def _stream(
         if chunk:
             await response.write(chunk)
     await response.write_eof()
+
+
+def _caller(request: web.BaseRequest) -> tuple[str | None, ...]:
+    """Return what tells callers apart before any token is verified: the credentials that they send, and the address."""
+    # The last word, so that no spelling of the scheme before it makes a caller two.
+    sent = ["".join(request.headers.get(name, "").split()[-1:]) for name in _CREDENTIALS]
+    return (*sent, request.query.get("key"), request.remote)
 
 
 def _unread(request: web.BaseRequest, response: ViewerResponse) -> ViewerResponse:

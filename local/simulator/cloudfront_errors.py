@@ -115,6 +115,20 @@ class EdgeFailed(
     """The edge function failed, or its result is malformed. Report it with the request id."""
 
 
+class EdgeBusy(
+    CloudFrontRefusal,
+    reason="busy",
+    error="edge_busy",
+    status=503,
+    text="too many large calls of this caller are waiting to be read",
+    retryable=True,
+):
+    """As many large calls of this caller wait as may. Send fewer at once, or retry in a second."""
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=1)
+
+
 class OriginUnreachable(
     CloudFrontRefusal,
     reason="origin",

@@ -27,13 +27,13 @@ class NotInvokedError(Exception):
         self.name = name
 
 
-async def read_included_body(request: web.BaseRequest) -> dict[str, Any]:
-    """Return the event's member `body` in a dict, which is empty for methods without a body.
+async def receive(request: web.BaseRequest) -> None:
+    """Receive what the event includes of a body, for methods with one. Raises NotInvokedError.
 
-    What was read is in `request[BUFFERED]`, to be sent to the origin first. Raises NotInvokedError.
+    What was received is in `request[BUFFERED]`, to be sent to the origin first.
     """
     if request.method not in _WITH_BODIES:
-        return {}
+        return
     buffered = request[BUFFERED] = bytearray()
     try:
         if request.body_exists and request.content.is_eof():
@@ -44,6 +44,13 @@ async def read_included_body(request: web.BaseRequest) -> dict[str, Any]:
         raise NotInvokedError("slow") from None
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
         raise NotInvokedError("malformed") from None
+
+
+def included_body(request: web.BaseRequest) -> dict[str, Any]:
+    """Return the event's member `body` in a dict, which is empty for methods without a body. Call `receive` first."""
+    if BUFFERED not in request:
+        return {}
+    buffered = request[BUFFERED]
     data = base64.b64encode(memoryview(buffered)[:INCLUDED_BYTES]).decode()
     is_cut = len(buffered) > INCLUDED_BYTES
     return {"body": {"action": "read-only", "data": data, "encoding": "base64", "inputTruncated": is_cut}}

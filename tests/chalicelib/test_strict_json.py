@@ -58,7 +58,8 @@ def test_constants_are_refused(number: str) -> None:
         (b'"\xed\xa0\x80"', Rule.UTF8),
         ("{}".encode("utf-16"), Rule.UTF8),
         (b"9" * 5_000, Rule.DIGITS),
-        (b"[" * 100_000, Rule.STACK),
+        (b"[" * 9_000, Rule.STACK),
+        (b"[" * 100_000, Rule.COUNT),
         (b'{"\\ud800": 1}', Rule.UNICODE),
         (b'[{"a": {"b\\udfff": 1}}]', Rule.UNICODE),
     ],
@@ -130,3 +131,24 @@ def test_parameters_occur_once() -> None:
     assert unique([("a", 1), ("b", 1)]) == {"a": 1, "b": 1}
     with pytest.raises(RepeatedParameterError):
         unique([("a", 1), ("b", 2), ("a", 1)])
+
+
+COSTLY = {
+    "objects": b"[" + b"{}," * 10_000 + b"{}]",
+    "lists": b"[" + b"[]," * 10_000 + b"[]]",
+    "members": b"[" + b'{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6},' * 8_400 + b"1]",
+    "strings": b"[" + b'"",' * 100_000 + b'""]',
+    "values": b"[" + b"1," * 250_001 + b"1]",
+}
+
+
+@pytest.mark.parametrize("name", list(COSTLY))
+def test_costly_json_is_not_read(name: str) -> None:
+    """More objects, lists, members, strings or values than MOST are refused before any is read."""
+    assert broken(COSTLY[name]) is Rule.COUNT
+
+
+def test_marks_in_strings_do_not_count() -> None:
+    """What stands in a string, also behind an escaped quote or after an escaped backslash, is not counted."""
+    text = '{[:," \\' * 60_000
+    assert parse(json.dumps([text, "\\", text]).encode()) == [text, "\\", text]

@@ -11,9 +11,9 @@ from chalicelib.edge.decision import decide
 from chalicelib.edge.state import Snapshot
 from chalicelib.edge.token import VerifiedToken
 from chalicelib.errors import Refusal
-from chalicelib.models.body import NOT_SHOWN
+from chalicelib.models.body import NOT_SHOWN, CallBody
 from chalicelib.providers.keys import KeyConfig
-from chalicelib.quota import counters
+from chalicelib.quota import Limit, counters
 from chalicelib.revocation import SCOPES, RevocationState
 from chalicelib.tokens.verify import Claims
 from tests.edge_function import chat_body
@@ -270,14 +270,27 @@ def test_body_is_read_for_models_only(facts: Facts) -> None:
 
 
 def test_order_of_checks(facts: Facts) -> None:
-    """Models are checked after scope and address, and before the quota."""
+    """Models are checked last: after scope, address and quota."""
     token, snapshot = facts
     wrong = regranted(snapshot._replace(numbers={"minute": 101, "hour": 1, "day": 1}), {"models": ["gpt-5-mini"]})
 
     def reason(changed: Snapshot, model: str = "gpt-5") -> str:
         return refused(lambda: decide(replace(CALL, body=chat_body(model)), token, changed, NOW)).reason
 
-    assert reason(wrong, "gpt-5-mini") == "quota_calls"
-    assert reason(wrong) == "model_not_allowed"
+    within = wrong._replace(numbers={"minute": 1, "hour": 1, "day": 1})
+    assert reason(within) == "model_not_allowed"
+    assert reason(wrong, "gpt-5-mini") == reason(wrong) == "quota_calls"
     assert reason(regranted(wrong, {"source_ips": ["198.51.100.0/24"]})) == "address_refused"
     assert reason(regranted(wrong, {"scope": ["GET:/v1/models"]})) == "out_of_scope"
+
+
+def test_no_body_is_read_beyond_the_quota(facts: Facts) -> None:
+    """A call beyond a quota, its own or all callers', is refused before its body is read."""
+    token, snapshot = facts
+    limited = regranted(snapshot, {"models": ["gpt-5-mini"], "total_limits": (Limit(1, "day"),)})
+    over = {"minute": 101, "hour": 101, "day": 101}
+    unread = replace(CALL, body=CallBody(content_types=("application/json",)))  # it would be a 503 if it were read
+    own, of_all = limited._replace(numbers=over), limited._replace(total=over)
+    assert refused(lambda: decide(unread, token, own, NOW)).reason == "quota_calls"
+    assert refused(lambda: decide(unread, token, of_all, NOW)).reason == "quota_calls"
+    assert refused(lambda: decide(unread, token, limited, NOW)).reason == "body_not_shown"

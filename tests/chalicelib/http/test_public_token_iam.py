@@ -220,7 +220,7 @@ TAMPERED = {
     ),
     "one more header of Amazon's": Tampering("an x-amz- header is not signed", set={"x-amz-target": "a"}),
     "hash of another body": Tampering("an x-amz- header is not signed", set={"x-amz-content-sha256": "0" * 64}),
-    "host": Tampering("the signature does not match the request", set={"host": "broker.example"}),
+    "host": Tampering("signed for another host than this broker's", set={"host": "broker.example"}),
     "host unsigned": Tampering("host is not signed", swap=("host;", "")),
     "fewer headers signed": Tampering("the signature does not match the request", swap=("content-type;", "")),
     "region": Tampering("signed for another region", swap=("/us-east-1/", "/eu-west-1/")),

@@ -53,6 +53,7 @@ STATUSES = {
     "model_endpoint_closed": (403, "insufficient_scope"),
     "models_unknown": (403, "insufficient_scope"),
     "model_not_allowed": (403, "model_not_allowed"),
+    "body_too_many": (413, "invalid_request"),
     "body_cut": (413, "invalid_request"),
     "body_media_type": (415, "invalid_request"),
     "body_encoded": (415, "invalid_request"),
@@ -413,3 +414,27 @@ def test_form_has_one_model_for_every_parser(insert: bytes, at: int, cut: int) -
 def test_search_finds_admitted_forms() -> None:
     """The search above reaches forms that are admitted."""
     assert check_form(b"".join(WELL_FORMED))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"model": "gpt-5-mini", **{f"a{number}": 0 for number in range(2_001)}}),
+        json.dumps({"model": "gpt-5-mini", "a": [{f"a{number}": 0} for number in range(2_001)]}),
+    ],
+)
+def test_too_many_names(body: str) -> None:
+    """A body with more different names of members than are looked at is refused."""
+    shown = CallBody(base64.b64encode(body.encode()).decode(), truncated=False, content_types=("application/json",))
+    assert refused(lambda: admitted("openai", CHAT, "", shown, ALLOWED)).reason == "body_too_many"
+
+
+@pytest.mark.parametrize(("parts", "reason"), [(200, "model_missing"), (201, "body_too_many")])
+def test_too_many_parts(parts: int, reason: str) -> None:
+    """A form with more parts than PARTS is refused before they are read."""
+    part = '--b\r\nContent-Disposition: form-data; name="language"\r\n\r\nen\r\n'
+    form = (part * parts + "--b--").encode()
+    shown = CallBody(
+        base64.b64encode(form).decode(), truncated=False, content_types=("multipart/form-data; boundary=b",)
+    )
+    assert refused(lambda: admitted("openai", TRANSCRIPTIONS, "", shown, ALLOWED)).reason == reason
