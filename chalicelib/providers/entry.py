@@ -78,8 +78,8 @@ class Provider(NamedTuple):
     paths: PathForms = ()
     """How clients write its paths, and how it does itself."""
     closed: tuple[str, ...] = ()
-    """Paths that no grant opens, nor what is below them; `*` is any one segment. They mint or hold credentials, administer
-    the account, or show what headers a request had."""
+    """Paths that no grant opens, nor what is below them; `*` is any one segment, and `_` is `-` or nothing as well. They
+    mint, hold or show credentials, administer the account, or show what headers a request had."""
     models: tuple[ModelEndpoints, ...] = ()
     """The endpoints that a grant with `models` can open; none if such a grant opens nothing of it."""
     probe: Probe | None = None
@@ -105,7 +105,8 @@ def below(base: str, names: str) -> tuple[str, ...]:
 
 def account(base: str) -> tuple[str, ...]:
     """Return where account administration is, or would be if it came: closed by name, before anyone grants a pattern."""
-    return below(base, "organization organizations workspaces api_keys api-keys api-key keys key oauth auth billing")
+    names = "organization organizations workspaces admin service_accounts invites oauth auth billing"
+    return below(base, f"{names} api_keys admin_api_keys api_key keys key")
 
 
 def model_list(base: str) -> ModelEndpoints:

@@ -80,6 +80,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
         closed=(
             *account("/v1"),
             *below("/v1", "vaults tunnels environments/*/work"),  # tunnels and work answer secrets
+            "/v1/compliance",  # (K) what all users of the account wrote
             *below("/v1/user_profiles/*", "enrollment_url action_urls"),
         ),
         models=(ModelEndpoints("/v1", "messages messages/count_tokens complete"), model_list("/v1")),
@@ -112,7 +113,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             *((version, version) for version in ("/v1", "/v1beta", "/v1alpha", "/upload", "/download")),
             ("", "/v1beta"),
         ),
-        # auth_tokens answers keys for browsers, webhooks their signing secrets.
+        # auth_tokens (authTokens in Google's own clients) answers keys for browsers, webhooks their signing secrets.
         closed=tuple(
             f"/{version}/{name}"
             for version in ("v1", "v1beta", "v1alpha")
@@ -140,7 +141,12 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
     "mistral": Provider(
         origin="https://api.mistral.ai",
         paths=(("/v1", "/v1"), ("/v2", "/v2"), ("", "/v1")),  # its own SDK sends /v1, OpenAI's does not
-        closed=(*account("/v1"), *below("/v1/connectors/*", "auth_url organization user workspace")),
+        closed=(
+            *account("/v1"),
+            *below("/v1/connectors/*", "auth_url organization user workspace"),
+            "/v1/libraries/*/share",  # lets others in
+            "/v1/workflows/workers",  # what a worker needs to be one
+        ),
         models=(
             ModelEndpoints("/v1", "chat/completions fim/completions embeddings moderations chat/moderations ocr"),
             ModelEndpoints("/v1", "audio/transcriptions", bodies=(FORM,)),

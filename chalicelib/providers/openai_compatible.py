@@ -33,8 +33,8 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         token_headers=("api-key", "authorization"),
         paths=(("/openai", "/openai"), ("/v1", "/openai/v1"), ("/deployments", "/openai/deployments")),
         closed=(  # (K) keys and accounts are administered at another host
-            *below("/openai/v1", EPHEMERAL_KEYS + " vaults webhook_endpoints"),
-            "/openai/realtimeapi",
+            *below("/openai/v1", EPHEMERAL_KEYS + " chatkit/sessions vaults webhook_endpoints"),
+            *below("/openai", EPHEMERAL_KEYS + " realtimeapi"),
         ),
         models=(
             *openai_endpoints("/openai/deployments/{model}"),
@@ -72,6 +72,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         closed=(
             *account("/api/v1"),
             *below("/api/v1", "credits guardrails byok scim observability activity analytics"),
+            *below("/api/v1", "vault private-endpoints"),  # hold the account's secrets, and other services'
             "/api/frontend",  # (K) what its own pages call
         ),
         models=(
@@ -87,7 +88,12 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         origin="https://api.together.xyz",
         base_path="/v1",
         paths=(("/v1", "/v1"), ("/v2", "/v2"), ("", "/v1")),
-        closed=(*account("/v1"), *account("/v2"), "/v1/compute", "/v1/whoami"),  # (K) a cluster shows its kube_config
+        closed=(
+            *account("/v1"),
+            *account("/v2"),
+            *below("/v1", "compute whoami"),  # (K) a cluster shows its kube_config
+            "/v1/deployments",  # deployments/secrets holds secrets, and a deployment runs with them
+        ),
         models=(
             ModelEndpoints("/v1", "chat/completions completions embeddings rerank images/generations audio/speech"),
             ModelEndpoints("/v1", TRANSCRIPTIONS, bodies=(FORM,)),

@@ -69,8 +69,8 @@ def _mapped(path: str, forms: PathForms) -> str:
 
 def is_closed(provider: Provider, path: str) -> bool:
     """Whether a path in the provider's own form is closed or below a closed one, so that no grant opens it."""
-    # SECURITY: in any spelling that some server takes for the same: by capitals, or with a verb behind `:`
-    # (test_closed_in_every_spelling).
+    # SECURITY: in any spelling that some server takes for the same: by capitals, `authTokens` for `auth_tokens`, or with a
+    # verb behind `:` (test_closed_in_every_spelling).
     return _closed_pattern(provider.closed).match(path.lower()) is not None
 
 
@@ -82,7 +82,7 @@ def _closed_pattern(paths: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _spellings(segment: str) -> str:
-    return "[^/]*" if segment == "*" else re.escape(segment) + "(?::[^/]*)?"
+    return "[^/]*" if segment == "*" else "[-_]?".join(map(re.escape, re.split("[-_]", segment))) + "(?::[^/]*)?"
 
 
 def scope_value(method: str, path: str) -> str:

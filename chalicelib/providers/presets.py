@@ -12,11 +12,27 @@ from chalicelib.providers.entry import Probe, Provider, below
 from chalicelib.providers.language_models import LANGUAGE_MODELS
 from chalicelib.providers.openai_compatible import OPENAI_COMPATIBLE
 
-_ORGANIZATION = """hooks settings invitations memberships personal-access-tokens personal-access-token-requests
-credential-authorizations installations copilot/billing actions/runners/generate-jitconfig actions/runners/registration-token
-actions/runners/remove-token"""
-_REPOSITORY = """hooks keys actions/runners/generate-jitconfig actions/runners/registration-token
-actions/runners/remove-token"""
+_BOTH = (
+    "hooks"  # the deliveries show the headers that were sent
+    " actions/runners/generate-jitconfig actions/runners/registration-token actions/runners/remove-token"  # mint tokens
+    " secret-scanning"  # an alert shows the secret that was found
+    " actions/secrets codespaces/secrets dependabot/secrets"  # put one's own in their place
+    " actions/oidc actions/permissions"  # say who a workflow is to others, and what its token may do
+    " invitations"
+)
+"""What organizations and repositories have in common, below each."""
+_ORGANIZATION = (
+    f"{_BOTH} settings memberships installations copilot/billing"  # administer the account
+    " personal-access-tokens personal-access-token-requests credential-authorizations private-registries"
+    " outside_collaborators organization-roles security-managers"  # let others in
+)
+_REPOSITORY = (
+    f"{_BOTH} keys"  # a deploy key is a credential
+    " actions/organization-secrets environments/*/secrets"
+    " collaborators"  # let others in
+)
+_TEAM = "memberships repos external-groups team-sync"
+"""Let others in. A team has three paths."""
 
 PROVIDERS: Mapping[str, Provider] = {
     **LANGUAGE_MODELS,
@@ -27,10 +43,17 @@ PROVIDERS: Mapping[str, Provider] = {
         paths=(("/api/v3", ""), ("/api/graphql", "/graphql")),
         closed=(
             *below("", "app app-manifests applications authorizations credentials enterprises installation/token scim"),
-            *below("/user", "emails gpg_keys keys ssh_signing_keys installations"),
+            *below("", "admin login manage setup"),  # (K) an Enterprise Server's; the first mints tokens of any user
+            *below("/user", "email emails gpg_keys keys ssh_signing_keys installations codespaces/secrets"),
+            *below("/user", "memberships repository_invitations"),
             "/users/*/settings",
+            *(
+                path
+                for base in ("/orgs/*/teams/*", "/organizations/*/team/*", "/teams/*")
+                for path in below(base, _TEAM)
+            ),
             *(path for base in ("/orgs/*", "/organizations/*") for path in below(base, _ORGANIZATION)),
-            # A hook's deliveries show the headers that were sent. By number, a repository has a second path.
+            # By number, a repository has a second path.
             *(path for base in ("/repos/*/*", "/repositories/*") for path in below(base, _REPOSITORY)),
         ),
         probe=Probe("GET", "/rate_limit", (("user-agent", "keybroker"),)),  # counts towards no limit
@@ -42,7 +65,9 @@ PROVIDERS: Mapping[str, Provider] = {
         closed=(
             *below("/v1", "account_links account_sessions accounts/*/login_links apps/secrets ephemeral_keys"),
             *below("/v1", "terminal/connection_tokens terminal/onboarding_links webhook_endpoints forwarding"),
+            "/v1/stripecli",  # (K) where its command line gets a key and a stream of all events
             *below("/v2", "billing/meter_event_session core/account_links core/event_destinations core/vault"),
+            "/v2/iam",  # (K) its keys
         ),
         probe=Probe("GET", "/v1/balance"),
         error_text=("error", "message"),

@@ -24,6 +24,17 @@ def test_closed_in_every_spelling(path: str) -> None:
     assert is_closed(PROVIDERS["openai"], path)
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_entry_in_every_spelling(provider: str) -> None:
+    """Each closed path is closed with capitals, another separator or none, a verb, a slash, and below it."""
+    for entry in PROVIDERS[provider].closed:
+        path = entry.replace("*", "x.y")
+        others = [path.replace("_", "-"), path.replace("-", "_"), path.replace("_", "").replace("-", ""), path.title()]
+        for one in (path, *others, path.upper(), path + ":create", path + "/", path + "/below/it"):
+            assert is_closed(PROVIDERS[provider], one), one
+        assert not is_closed(PROVIDERS[provider], path + "z"), path
+
+
 @pytest.mark.parametrize(("provider", "path"), examples("open"))
 def test_open(provider: str, path: str) -> None:
     """What an API is for is open."""
