@@ -21,6 +21,22 @@ class StateFileReplaced(Unavailable, reason="state_file_replaced"):
     """Another file lies where the state file was. Start the servers again."""
 
 
+class StateFileNewer(Unavailable, reason="state_file_newer"):
+    """A newer Keybroker made the state file. Run that one, or a newer."""
+
+
+class StateFileOlder(Unavailable, reason="state_file_older"):
+    """An older Keybroker made the state file. Start the servers once: that brings it up to date."""
+
+
+class StateInUse(Unavailable, reason="state_in_use"):
+    """Another server uses this state directory. Stop that one, or name another directory."""
+
+
+class NoPolicy(Unavailable, reason="no_policy"):
+    """The state has no policy, and none was given. Start the servers with --policy FILE."""
+
+
 class StateOpenToOthers(Unavailable, reason="state_open_to_others"):
     """Others on this machine may change the state. Close it to them."""
 

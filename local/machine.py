@@ -127,7 +127,7 @@ class Machine:
 
     def upkeep(self) -> Upkeep:
         """Return the maintenance of the state file."""
-        return Upkeep(self._state())
+        return Upkeep(self._state(durable=False))
 
     def event(self, kind: str, detail: Mapping[str, str]) -> Event:
         """Return an audit event for a change that was made on this machine."""

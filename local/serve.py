@@ -8,7 +8,6 @@ import secrets
 import signal
 import socket
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -84,10 +83,9 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
         job = Job(directory, urls, settings.practice_ttl, sockets, machine.state_identity(), settings.workers)
         processes = stack.enter_context(_processes(settings, job, values, request_token))
         announce(Running(urls, machine.callers.admin(), directory, request_token))
-        upkeep = machine.upkeep()
+        stack.enter_context(machine.upkeep().running())
         while not stop:
             processes.watch(seconds=0.5)
-            upkeep.run(int(time.time()))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from chalicelib.edge.state import Snapshot
 from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationTarget
 from local.sqlite import counter_rows, target_rows
-from local.sqlite.state_file import StateFile
+from local.sqlite.state_file import PATIENT_MS, StateFile
 
 
 class SqliteEdgeState:
@@ -48,7 +48,8 @@ class SqliteEdgeState:
 
     def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
         """See `EdgeState.give_back`."""
-        with self._state.writing() as connection:
+        # Nobody else gives it back: the caller has its answer, and would have lost a call that was refused.
+        with self._state.writing(PATIENT_MS) as connection:
             counter_rows.take_off(connection, counters)
             counter_rows.add_refused(connection, counters, reason)
 

@@ -1,49 +1,75 @@
-"""Keeps the state file small: checkpoints, and the removal of expired rows. Nothing relies on it."""
+"""Keeps the state file small: checkpoints, and the removal of what has ended. Nothing relies on it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import threading
+from collections.abc import Callable, Iterator
 
 from chalicelib.errors import Unavailable
-from chalicelib.quota import COUNTERS_KEPT, WINDOWS
-from chalicelib.revocation import TOKEN_REVOCATION_KEPT
 from local.sqlite.state_file import StateFile
+from local.sqlite.steady_clock import Reading, SteadyClock, reader
+from local.sqlite.sweep import sweep
+from local.sqlite.write_ahead_log import WriteAheadLog
 
+TICK_SECONDS = 0.25
 CHECKPOINT_SECONDS = 2
 SWEEP_SECONDS = 60
+PAUSE_SECONDS = 0.02
+"""Between two transactions of a sweep, for those who write."""
 
 
 class Upkeep:
-    """Is called often and acts at intervals. A state file that is missing is left alone until it is back."""
+    """Acts at intervals, by a clock that nobody sets. A state file that is missing is left alone until it is back.
 
-    def __init__(self, state: StateFile) -> None:
+    read: reads both clocks.
+    """
+
+    def __init__(self, state: StateFile, read: Callable[[], Reading] | None = None) -> None:
         self._state = state
-        self._next_checkpoint = self._next_sweep = 0
+        self._read = read or reader()
+        self._clock = SteadyClock(state, self._read)
+        self._log = WriteAheadLog(state)
+        self._stop = threading.Event()
+        self._next_checkpoint = self._next_sweep = self._read().ticks
 
-    def run(self, now: int) -> None:
-        """Do what is due at `now` (epoch seconds)."""
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Act in a thread of its own meanwhile."""
+        thread = threading.Thread(target=self._act, name="upkeep")
+        thread.start()
         try:
-            if now >= self._next_checkpoint:
-                self._next_checkpoint = now + CHECKPOINT_SECONDS
-                self._state.checkpoint()
-            if now >= self._next_sweep:
-                self._next_sweep = now + SWEEP_SECONDS
-                self._sweep(now)
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _act(self) -> None:
+        while not self._stop.wait(TICK_SECONDS):
+            self.run()
+        self._log.close()
+        self._state.close()
+
+    def run(self) -> None:
+        """Do what is due."""
+        try:
+            self._checkpoint()
+            if self._read().ticks >= self._next_sweep:
+                self._next_sweep = self._read().ticks + SWEEP_SECONDS
+                self._sweep()
         except Unavailable as unavailable:
             logging.getLogger("keybroker").warning(json.dumps({"door": "upkeep", "reason": unavailable.reason}))
 
-    def _sweep(self, now: int) -> None:
-        with self._state.writing() as connection:
-            connection.execute("DELETE FROM locks WHERE expires < ?", (now,))
-            for window, length in WINDOWS.items():
-                ended = (window, now - length - COUNTERS_KEPT)
-                connection.execute("DELETE FROM counters WHERE window = ? AND start < ?", ended)
-                connection.execute("DELETE FROM refusals WHERE window = ? AND start < ?", ended)
-            old = now - TOKEN_REVOCATION_KEPT
-            connection.execute(
-                "DELETE FROM things WHERE scope = 'token'"
-                " AND id IN (SELECT target FROM revocations WHERE scope = 'token' AND at < ?)",
-                (old,),
-            )
-            connection.execute("DELETE FROM revocations WHERE scope = 'token' AND at < ?", (old,))
+    def _checkpoint(self) -> None:
+        self._log.keep_small()
+        if self._read().ticks >= self._next_checkpoint:
+            self._next_checkpoint = self._read().ticks + CHECKPOINT_SECONDS
+            self._state.checkpoint()
+
+    def _sweep(self) -> None:
+        for _ in sweep(self._state, self._clock.now()):
+            self._checkpoint()
+            if self._stop.wait(PAUSE_SECONDS):
+                return

@@ -22,6 +22,9 @@ from local.sqlite.ledger import write_event
 from local.sqlite.state_file import StateFile
 
 _COLUMNS = "id, scope, target, reason, author, at, until, lifted_at, lifted_by"
+# SECURITY: a wall clock that is behind for a moment must not make a revocation look old
+# (test_a_revocation_made_while_the_clock_was_behind_is_kept).
+_KEPT_FROM = "max(?, coalesce((SELECT time FROM clock), 0))"
 
 
 class SqliteRevocations:
@@ -35,8 +38,9 @@ class SqliteRevocations:
         with self._state.writing() as connection:
             _check_known(connection, revocation)
             made = connection.execute(
-                f"INSERT OR IGNORE INTO revocations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant
-                revocation,
+                f"INSERT OR IGNORE INTO revocations ({_COLUMNS}, kept_from)"  # noqa: S608  a constant
+                f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {_KEPT_FROM})",
+                (*revocation, revocation.at),
             ).rowcount
             if not made:
                 return _stored(connection, revocation.id) or revocation

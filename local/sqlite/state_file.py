@@ -10,63 +10,20 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from chalicelib.errors import StateUnavailable
+from chalicelib.errors import StateUnavailable, StateUncertain
 from local.errors import StateFileReplaced
+from local.sqlite import schema
 
 WAIT_MS = 50
 """Milliseconds that a transaction waits for another writer before it raises Unavailable."""
+PATIENT_MS = 800
+"""The same for what nobody could do later; less than the second in which a call is to be answered."""
+LOG_BYTES = 8 * 1024**2
+"""Bytes of the write-ahead log above which it is begun anew (local/sqlite/write_ahead_log.py)."""
 _PAUSE = (0.00002, 0.0003)
 """Seconds between two attempts to begin, at random between these."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS things (           -- revocation targets; config, blocks and epoch are set separately
-    scope TEXT NOT NULL, id TEXT NOT NULL,
-    config TEXT,                              -- JSON; NULL: nothing of this name
-    key_version TEXT,                         -- of keys: JSON of the version in force, NULL: its value was never set
-    epoch INTEGER NOT NULL DEFAULT 0,
-    blocks TEXT NOT NULL DEFAULT '{}',        -- JSON: revocation id -> end or null
-    issuer TEXT, key TEXT,                    -- of grants, to find the candidates
-    PRIMARY KEY (scope, id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS grants_by_issuer_and_key ON things (issuer, key) WHERE issuer IS NOT NULL;
-CREATE TABLE IF NOT EXISTS counters (
-    what TEXT NOT NULL, grant_name TEXT NOT NULL, principal TEXT NOT NULL,
-    window TEXT NOT NULL, start INTEGER NOT NULL,
-    taken INTEGER NOT NULL,
-    key TEXT NOT NULL DEFAULT '', name TEXT NOT NULL DEFAULT '',   -- of tokens: labels for the usage report
-    seen INTEGER NOT NULL DEFAULT 0,          -- when it was last added to, to the minute
-    PRIMARY KEY (principal, grant_name, what, window, start)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS refusals (         -- refusals by reason; each has a row of counters, too
-    what TEXT NOT NULL, grant_name TEXT NOT NULL, principal TEXT NOT NULL,
-    window TEXT NOT NULL, start INTEGER NOT NULL,
-    reason TEXT NOT NULL, refused INTEGER NOT NULL,
-    PRIMARY KEY (principal, grant_name, what, window, start, reason)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS locks (
-    id TEXT PRIMARY KEY, expires INTEGER NOT NULL,
-    idempotency TEXT NOT NULL, request TEXT NOT NULL, claims TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS pins (principal TEXT PRIMARY KEY, unique_id TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS policies (         -- the newest is in force
-    version INTEGER PRIMARY KEY, text TEXT NOT NULL, author TEXT NOT NULL, at INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS revocations (
-    id TEXT PRIMARY KEY, scope TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, author TEXT NOT NULL,
-    at INTEGER NOT NULL, until INTEGER, lifted_at INTEGER, lifted_by TEXT);
-CREATE TABLE IF NOT EXISTS audit (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    at INTEGER NOT NULL, kind TEXT NOT NULL, request_id TEXT NOT NULL, principal TEXT NOT NULL,
-    grant_name TEXT NOT NULL, key TEXT NOT NULL,
-    event TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS audit_by_request ON audit (request_id);
-CREATE INDEX IF NOT EXISTS audit_by_principal ON audit (principal, seq);
-"""
-
-_ADDED = {
-    "things": {"key_version": "TEXT"},
-    "counters": {
-        "key": "TEXT NOT NULL DEFAULT ''",
-        "name": "TEXT NOT NULL DEFAULT ''",
-        "seen": "INTEGER NOT NULL DEFAULT 0",
-    },
-}
-"""Columns that tables of older files lack."""
+_READ, _WRITE = "BEGIN", "BEGIN IMMEDIATE"
 
 
 class StateFile:
@@ -76,9 +33,20 @@ class StateFile:
     a restart.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True, identity: tuple[int, int] | None = None) -> None:
-        """identity: device and inode of the one file to use; None: of the first use."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durable: bool = True,
+        identity: tuple[int, int] | None = None,
+        log_bytes: int = LOG_BYTES,
+    ) -> None:
+        """identity: device and inode of the one file to use; None: of the first use.
+
+        log_bytes: how large the write-ahead log may be before it is begun anew; every process has to say the same.
+        """
         self.path = path
+        self.log_bytes = log_bytes
         self._name = str(path)
         self._synchronous = "FULL" if durable else "NORMAL"
         self._open = threading.local()
@@ -86,7 +54,10 @@ class StateFile:
 
     @classmethod
     def create(cls, path: Path) -> StateFile:
-        """Create the file, or bring an older one up to date; the only place that does. Raises Unavailable."""
+        """Create the file, or bring an older one up to date; the only place that does.
+
+        Raises Unavailable; StateFileNewer if a newer Keybroker made it.
+        """
         try:
             # SECURITY: a file that exists is not opened here but by SQLite, for to close it would drop every lock that
             # this process has on it, SQLite's too (test_making_the_file_again_drops_no_lock).
@@ -95,13 +66,16 @@ class StateFile:
             connection = sqlite3.connect(path, isolation_level=None, timeout=5)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
-                _add_columns(connection)
-                connection.executescript(_SCHEMA)
+                schema.migrate(connection)
             finally:
                 connection.close()
         except (sqlite3.Error, OSError) as error:
             raise StateUnavailable(hint=str(error)) from error
         return cls(path)
+
+    def again(self) -> StateFile:
+        """Return the same file with other connections, for which no commit waits for the disk."""
+        return StateFile(self.path, durable=False, identity=self._identity, log_bytes=self.log_bytes)
 
     def bind(self) -> StateFile:
         """Use the file that is there now from here on, and return self; raises Unavailable."""
@@ -110,19 +84,34 @@ class StateFile:
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Return a transaction that reads one consistent view of the file; raises Unavailable."""
-        return _Transaction(self, "BEGIN")
+        return _Transaction(self, _READ, WAIT_MS)
 
-    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Return a transaction that is committed as a whole, or rolled back if anything is raised; raises Unavailable."""
-        return _Transaction(self, "BEGIN IMMEDIATE")
+    def writing(self, wait_ms: int = WAIT_MS) -> AbstractContextManager[sqlite3.Connection]:
+        """Return a transaction that is committed as a whole, or rolled back if anything is raised.
+
+        Raises Unavailable; StateUncertain if it may have been committed.
+        wait_ms: milliseconds that it waits for another writer.
+        """
+        return _Transaction(self, _WRITE, wait_ms)
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, as far as other connections allow; raises Unavailable."""
+        self._checkpoint("PASSIVE")
+
+    def empty_log(self) -> bool:
+        """Move the write-ahead log into the file and empty it; False if anybody else writes, or reads what is in it.
+
+        Nobody can write meanwhile, so call `checkpoint` before, which leaves little to do. Raises Unavailable.
+        """
+        return self._checkpoint("TRUNCATE")
+
+    def _checkpoint(self, mode: str) -> bool:
         try:
-            self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            busy, *_ = self.connection().execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise StateUnavailable(hint=str(error)) from error
+        return not busy
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -151,8 +140,9 @@ class StateFile:
             # Such a connection waits for the disk at checkpoints only, and it sits on an event loop: local/sqlite/maintenance.py
             # makes the checkpoints.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA journal_size_limit = {self.log_bytes}")
         # After a crash the first connection repairs the log, and others wait for that here. From then on `_begin` waits.
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        schema.check(connection)
         connection.execute("PRAGMA busy_timeout = 0")
         self._open.connection, self._identity = connection, identity
         return connection
@@ -161,22 +151,25 @@ class StateFile:
 class _Transaction:
     """A transaction on this thread's connection. It is a class because a generator costs the edge twice as much."""
 
-    __slots__ = ("_begin", "_connection", "_state")
+    __slots__ = ("_begin", "_connection", "_state", "_wait_ms")
     _connection: sqlite3.Connection
 
-    def __init__(self, state: StateFile, begin: str) -> None:
-        self._state, self._begin = state, begin
+    def __init__(self, state: StateFile, begin: str, wait_ms: int) -> None:
+        self._state, self._begin, self._wait_ms = state, begin, wait_ms
 
     def __enter__(self) -> sqlite3.Connection:
         try:
             self._connection = self._state.connection()
-            _begin(self._connection, self._begin)
+            _begin(self._connection, self._begin, self._wait_ms)
         except (sqlite3.Error, OSError) as error:
             self._state.close()  # the next call opens a new one, so recovery needs no help
             raise StateUnavailable(hint=str(error)) from error
         return self._connection
 
     def __exit__(self, _kind: object, raised: BaseException | None, _where: object) -> None:
+        # SECURITY: a commit that fails may be in the log all the same, and come into force when the file is opened next
+        # (test_a_commit_that_fails_is_uncertain).
+        refusal = StateUncertain if raised is None and self._begin != _READ else StateUnavailable
         try:
             try:
                 if raised is None:
@@ -188,13 +181,13 @@ class _Transaction:
             raised = error
         if isinstance(raised, sqlite3.Error | OSError):
             self._state.close()
-            raise StateUnavailable(hint=str(raised)) from raised
+            raise refusal(hint=str(raised)) from raised
 
 
-def _begin(connection: sqlite3.Connection, begin: str) -> None:
-    """Begin a transaction, and wait for another writer up to WAIT_MS; raises sqlite3.OperationalError."""
+def _begin(connection: sqlite3.Connection, begin: str, wait_ms: int) -> None:
+    """Begin a transaction, and wait for another writer so many milliseconds; raises sqlite3.OperationalError."""
     # SQLite's own wait tries six times in 50 ms, with longer and longer pauses: the longest waiter comes last.
-    ends = time.monotonic() + WAIT_MS / 1000
+    ends = time.monotonic() + wait_ms / 1000
     while True:
         try:
             connection.execute(begin)
@@ -204,12 +197,3 @@ def _begin(connection: sqlite3.Connection, begin: str) -> None:
             time.sleep(random.uniform(*_PAUSE))  # noqa: S311  jitter, no secret
         else:
             return
-
-
-def _add_columns(connection: sqlite3.Connection) -> None:
-    """Add the columns that the tables of an older file lack; a new file has no tables yet."""
-    for table, columns in _ADDED.items():
-        there = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-        for name, form in columns.items():
-            if there and name not in there:
-                connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {form}")

@@ -116,7 +116,7 @@ def _rounds(source: Callers, there: Sequence[Door]) -> dict[tuple[Case, Door], E
                 found[case, door].done.append(done)
                 found[case, door].cpu.append((door.cpu() - before) / calls)
             if door.upkeep:
-                door.upkeep.run(number * 100)
+                door.upkeep.run()
     return found
 
 

@@ -65,7 +65,7 @@ def _rounds(there: Sequence[Door], directory: Path) -> Mapping[str, list[tuple[f
             if number:
                 found[door.name].append((done / SECONDS, (door.cpu() - before) / done))
             if door.upkeep:
-                door.upkeep.run(number * 100)
+                door.upkeep.run()
     return found
 
 

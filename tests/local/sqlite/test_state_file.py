@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateUncertain, Unavailable
 from local.sqlite.state_file import WAIT_MS, StateFile
 
 _SET = "INSERT INTO things (scope, id, epoch) VALUES ('key', ?, 1)"
@@ -94,6 +94,26 @@ def test_a_statement_that_fails_is_unavailable_and_writes_nothing(state: StateFi
     with pytest.raises(Unavailable, match="state_unavailable"):
         fail()
     assert _names(state) == set()
+    state.close()
+
+
+def test_a_commit_that_fails_is_uncertain(state: StateFile) -> None:
+    """A commit that fails may be in force or not, and the refusal says so; what fails before it changed nothing."""
+    with state.writing() as connection:
+        connection.execute("CREATE TABLE one (id PRIMARY KEY REFERENCES two (id) DEFERRABLE INITIALLY DEFERRED)")
+        connection.execute("CREATE TABLE two (id PRIMARY KEY)")
+    state.connection().execute("PRAGMA foreign_keys = ON")
+
+    def write(statement: str) -> None:
+        with state.writing() as connection:
+            connection.execute(statement)
+
+    with pytest.raises(StateUncertain, match="state_uncertain") as caught:
+        write("INSERT INTO one VALUES (1)")  # it is the commit that finds out
+    assert "may or may not be in force" in caught.value.description
+    with pytest.raises(Unavailable, match="state_unavailable"):
+        write("INSERT INTO three VALUES (1)")
+    _write(state, "a")
     state.close()
 
 

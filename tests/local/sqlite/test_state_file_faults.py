@@ -231,7 +231,7 @@ def test_a_full_disk_is_refused(path: Path) -> None:
         assert ours.poll(20)
         said, unchanged = ours.recv()
     process.join(10)
-    assert {name: said[name] for name in WRITES} == dict.fromkeys(WRITES, "state_unavailable")
+    assert {said[name] for name in WRITES} <= {"state_unavailable", "state_uncertain"}
     assert {said[name] for name in READS} <= {"done", "state_unavailable"}
     assert unchanged
 

@@ -1,0 +1,64 @@
+"""Removes what has ended, a few rows at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from chalicelib.quota import COUNTERS_KEPT, WINDOWS
+from chalicelib.revocation import TOKEN_REVOCATION_KEPT
+from local.sqlite.state_file import StateFile
+
+ROWS = 200
+"""Rows that are removed in one transaction: whoever writes waits for that long, which is some milliseconds."""
+LOCK_KEPT = 86400
+"""Seconds that a replay lock is kept after its identity token has expired."""
+
+_COUNTED = "principal, grant_name, what, window, start"
+_LOCKS = "DELETE FROM locks WHERE id IN (SELECT id FROM locks WHERE expires < ? LIMIT ?)"
+_COUNTERS = (
+    f"DELETE FROM counters WHERE ({_COUNTED}) IN"  # noqa: S608  a constant
+    f" (SELECT {_COUNTED} FROM counters WHERE window = ? AND start < ? LIMIT ?)"
+)
+_REFUSALS = (
+    f"DELETE FROM refusals WHERE ({_COUNTED}, reason) IN"  # noqa: S608  a constant
+    f" (SELECT {_COUNTED}, reason FROM refusals WHERE window = ? AND start < ? LIMIT ?)"
+)
+_OLD_REVOCATIONS = "FROM revocations WHERE scope = 'token' AND kept_from < ? ORDER BY kept_from LIMIT ?"
+
+
+def sweep(state: StateFile, now: int) -> Iterator[None]:
+    """Remove what has ended at `now`, and stop after each transaction that may have left some; raises Unavailable."""
+    ended: list[tuple[str, tuple[object, ...]]] = [(_LOCKS, (now - LOCK_KEPT,))]
+    for window, length in WINDOWS.items():
+        before = (window, now - length - COUNTERS_KEPT)
+        ended += [(_COUNTERS, before), (_REFUSALS, before)]
+    for statement, values in ended:
+        yield from _in_parts(state, statement, values)
+    yield from _token_revocations(state, now - TOKEN_REVOCATION_KEPT)
+
+
+def _in_parts(state: StateFile, statement: str, values: tuple[object, ...]) -> Iterator[None]:
+    removed = ROWS
+    while removed == ROWS:
+        with state.writing() as connection:
+            removed = connection.execute(statement, (*values, ROWS)).rowcount
+        if removed == ROWS:
+            yield
+
+
+def _token_revocations(state: StateFile, before: int) -> Iterator[None]:
+    removed = ROWS
+    while removed == ROWS:
+        with state.writing() as connection:
+            removed = _remove_token_revocations(connection, before)
+        if removed == ROWS:
+            yield
+
+
+def _remove_token_revocations(connection: sqlite3.Connection, before: int) -> int:
+    """Remove revocations of tokens that have long expired, with the tokens' own rows; return how many."""
+    rows = connection.execute(f"SELECT id, target {_OLD_REVOCATIONS}", (before, ROWS)).fetchall()
+    connection.executemany("DELETE FROM things WHERE scope = 'token' AND id = ?", [(target,) for _, target in rows])
+    connection.executemany("DELETE FROM revocations WHERE id = ?", [(one,) for one, _ in rows])
+    return len(rows)
