@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> object:
     if options.verb == "plan":
         return policy_service.plan(_upload(options), control, rules).to_json()
     if options.verb == "replay":
-        return policy_service.replay(_upload(options), control, rules, machine.ledger())
+        return policy_service.replay(_upload(options), control, rules, machine.ledger(), lambda: int(time.time()))
     if options.verb == "explain":
         fields: dict[str, object] = {"key": options.key}
         if options.token:

@@ -66,7 +66,7 @@ def replay(request: Request, ports: AdminPorts) -> Response:
     """Answer which recorded callers a policy would newly admit or refuse."""
     request.administrator()
     query.read(request)
-    return Response(policy_service.replay(_upload(request), ports.policies, ports.rules, ports.audit))
+    return Response(policy_service.replay(_upload(request), ports.policies, ports.rules, ports.audit, ports.clock))
 
 
 def _upload(request: Request) -> policy_service.PolicyUpload:

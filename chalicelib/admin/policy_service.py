@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,12 @@ from chalicelib.tokens import jws
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.verify import verify
 
-REPLAY_LIMIT = 2000
-"""How many audit events a replay reads, the newest."""
+ISSUED_LIMIT = 20_000
+"""How many issued tokens a replay looks at, the newest."""
+REFUSED_LIMIT = 2_000
+"""How many refused ones it looks at besides, the newest, to find who would be newly admitted."""
+REPLAY_SECONDS = 15
+"""Seconds after which a replay looks at no more of the audit: the administration has 29 to answer."""
 FILE_LIMIT = 1024
 """Characters of a file name at most."""
 
@@ -132,18 +136,39 @@ def _claims(token: str, in_force: Policy, keys: KeySource, now: int) -> tuple[Ma
         return unverified.unverified_claims, doubt.reason
 
 
-def replay(upload: PolicyUpload, policies: Policies, rules: InstallationRules, audit: Audit) -> dict[str, Any]:
-    """Return which callers in the audit the policy would newly admit or refuse; raises as `plan`, and NoPolicy."""
+def replay(
+    upload: PolicyUpload, policies: Policies, rules: InstallationRules, audit: Audit, clock: Callable[[], int]
+) -> dict[str, Any]:
+    """Return which callers in the audit the policy would newly admit or refuse; raises as `plan`, and NoPolicy.
+
+    `complete` says whether every issued token in the audit was looked at. clock: epoch seconds.
+    """
     after = validate(upload, rules)
     before = _in_force(policies.current().text, rules)
     if before is None:
         raise NoPolicy
-    return replay_claims(before, after, _recorded(audit)).to_json()
+    # SECURITY: callers that were issued tokens first, and by themselves: a stranger's refusals, of any number, hide none
+    # of them (test_strangers_hide_no_caller).
+    issued = _Recorded(audit, "token.issued", ISSUED_LIMIT, clock)
+    refused = _Recorded(audit, "token.refused", REFUSED_LIMIT, clock)
+    found = replay_claims(before, after, (one for kind in (issued, refused) for one in kind)).to_json()
+    return {"complete": issued.complete, **found}
 
 
-def _recorded(audit: Audit) -> Iterable[tuple[str, Mapping[str, object]]]:
-    for page in paging.events(audit, Query(), REPLAY_LIMIT // PAGE_LIMIT):
-        yield from ((event.key, event.claims) for event in page.events if event.claims)
+class _Recorded:
+    """Key and claims of the newest audit events of a kind. complete: whether these were all."""
+
+    def __init__(self, audit: Audit, kind: str, limit: int, clock: Callable[[], int]) -> None:
+        self.complete = False
+        self._audit, self._query, self._limit, self._clock = audit, Query({"kind": kind}), limit, clock
+
+    def __iter__(self) -> Iterator[tuple[str, Mapping[str, object]]]:
+        ends = self._clock() + REPLAY_SECONDS
+        for page in paging.events(self._audit, self._query, self._limit // PAGE_LIMIT):
+            yield from ((event.key, event.claims) for event in page.events if event.claims)
+            self.complete = not page.next
+            if self._clock() >= ends:
+                return
 
 
 def _in_force(text: str, rules: InstallationRules) -> Policy | None:

@@ -240,7 +240,13 @@ SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "Replay": all_of(
-        {"tried": COUNT, "newly_admitted": _CHANGES, "newly_refused": _CHANGES, "newly_ambiguous": _CHANGES}
+        {
+            "complete": YES,
+            "tried": COUNT,
+            "newly_admitted": _CHANGES,
+            "newly_refused": _CHANGES,
+            "newly_ambiguous": _CHANGES,
+        }
     ),
     "OpenApi": {"type": "object", "required": ["openapi", "info", "paths"]},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -106,7 +107,7 @@ class Replay:
     """What would change for recorded sets of claims."""
 
     tried: int
-    """How many sets were compared."""
+    """How many distinct sets were compared: sets that differ in nothing that the policies look at are one."""
     newly_admitted: tuple[Change, ...]
     """No grant admitted these before."""
     newly_refused: tuple[Change, ...]
@@ -127,19 +128,34 @@ class Replay:
 def replay(before: Policy, after: Policy, recorded: Iterable[tuple[str, Mapping[str, object]]]) -> Replay:
     """Compare two policies over recorded claims. recorded: key and verified claims, as the audit trail has them."""
     changes: dict[tuple[str, str, tuple[str, ...], tuple[str, ...]], Change] = {}
-    tried = 0
+    tried: set[tuple[str, str]] = set()
+    looked_at = _looked_at(before) | _looked_at(after)
     for key, claims in recorded:
-        tried += 1
+        one = key, json.dumps({name: claims[name] for name in sorted(looked_at & claims.keys())}, sort_keys=True)
+        if one in tried:
+            continue
+        tried.add(one)
         old, new = explain(before, claims, key), explain(after, claims, key)
         sub = new.principal or old.principal
         changes[sub, key, old.admitted, new.admitted] = Change(sub, key, old.admitted, new.admitted)
     found = sorted(changes.values(), key=lambda one: (one.principal, one.key))
     return Replay(
-        tried,
+        len(tried),
         newly_admitted=tuple(one for one in found if one.after and not one.before),
         newly_refused=tuple(one for one in found if one.before and not one.after),
         newly_ambiguous=tuple(one for one in found if len(one.before) == 1 < len(one.after)),
     )
+
+
+def _looked_at(policy: Policy) -> set[str]:
+    """Return the names of the claims that `explain` looks at under this policy."""
+    names = {"iss", "aud", "aws"}
+    for grant in policy.grants.values():
+        names |= {path[0] for path, _ in grant.claims}
+    for issuer in policy.issuers.values():
+        names |= {path[0] for path in issuer.identity.paths} | set(issuer.required)
+        names |= {claim for claim, _ in issuer.refused}
+    return names
 
 
 def _verdicts(

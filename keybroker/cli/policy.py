@@ -114,7 +114,8 @@ def replay(settings: Settings, file: str, allow: tuple[str, ...]) -> None:
     if settings.json:
         output.as_json(result)
         return
-    output.message(f"{result['tried']} recorded identities tried")
+    whole = "" if result.get("complete") else "; there are more than were read, so others may be affected"
+    output.message(f"{result['tried']} recorded identities tried{whole}")
     kinds = ("newly_admitted", "newly_refused", "newly_ambiguous")
     found = [(kind.removeprefix("newly_"), row) for kind in kinds for row in result[kind]]
     headings = ("newly", "principal", "key", "before", "after")

@@ -299,6 +299,7 @@ def test_replay_says_what_the_audit_s_claims_would_get(state: Path, tmp_path: Pa
     Machine.open(state).ledger().record(event)
     path = write(tmp_path, "p.yaml", POLICY.replace('"9919"', '"8"'))
     assert done("replay", path, "--state", state) == {
+        "complete": True,
         "tried": 1,
         "newly_admitted": [],
         "newly_refused": [

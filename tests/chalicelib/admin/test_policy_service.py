@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +10,8 @@ import pytest
 
 from chalicelib.admin import policy_service
 from chalicelib.admin.errors import PolicyRefused
-from chalicelib.admin.policy_service import REPLAY_LIMIT, PolicyUpload
-from chalicelib.audit import Event
+from chalicelib.admin.policy_service import REFUSED_LIMIT, REPLAY_SECONDS, PolicyUpload
+from chalicelib.audit import PAGE_LIMIT, Event
 from chalicelib.errors import Refusal
 from chalicelib.issuers.errors import IssuerKeysUnavailable
 from chalicelib.issuers.registry import Issuer
@@ -19,12 +19,16 @@ from chalicelib.policy import lint
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.tokens.jwk import VerifyingKey
 from local.sqlite.control import SqliteControl
-from local.sqlite.ledger import SqliteLedger
+from local.sqlite.ledger import SqliteLedger, write_event
 from local.sqlite.state_file import StateFile
 from tests.parts import CI, DIALECT, GRANTS, ISSUERS, NOW, SUB, Parts, grant, mint
 
 TEXT = ISSUERS + GRANTS
 UNWISE = grant(to="{issuer: ci, claims: {ref: refs/heads/main}}")
+
+
+def clock() -> int:
+    return NOW
 
 
 def upload(text: str, *allow: str) -> PolicyUpload:
@@ -192,7 +196,7 @@ def test_no_policy_yet(parts: Parts, empty: StateFile) -> None:
     none = SqliteControl(empty)
     asks: list[Callable[[], object]] = [
         lambda: policy_service.explain({"claims": {}}, none, DIALECT, parts.broker().keys, NOW),
-        lambda: policy_service.replay(upload(TEXT), none, DIALECT, SqliteLedger(empty)),
+        lambda: policy_service.replay(upload(TEXT), none, DIALECT, SqliteLedger(empty), clock),
     ]
     for ask in asks:
         with pytest.raises(Refusal) as caught:
@@ -206,7 +210,9 @@ def test_stored_policy_no_longer_parses(parts: Parts) -> None:
     looks: list[Callable[[], object]] = [
         lambda: policy_service.explain({"claims": {}}, parts.control, without, parts.broker().keys, NOW),
         lambda: policy_service.plan(PolicyUpload(_GENERIC, "new.yaml", ()), parts.control, without),
-        lambda: policy_service.replay(PolicyUpload(_GENERIC, "new.yaml", ()), parts.control, without, parts.ledger),
+        lambda: policy_service.replay(
+            PolicyUpload(_GENERIC, "new.yaml", ()), parts.control, without, parts.ledger, clock
+        ),
     ]
     for look in looks:
         with pytest.raises(PolicyRefused) as caught:
@@ -326,30 +332,46 @@ def test_replay(parts: Parts) -> None:
     with pytest.raises(Refusal):
         parts.exchange(mint(repository_id="5", repository_owner_id="1"))
     text = TEXT.replace('repository_owner_id: "9919"', 'repository_owner_id: "1"')
-    found = policy_service.replay(upload(text), parts.control, DIALECT, parts.ledger)
+    found = policy_service.replay(upload(text), parts.control, DIALECT, parts.ledger, clock)
     assert (found["tried"], len(found["newly_admitted"]), len(found["newly_refused"])) == (2, 1, 1)
     assert found["newly_admitted"][0]["principal"] == f"{CI}|repository_id:5"
     assert found["newly_refused"][0]["principal"] == SUB
 
 
-def test_replay_limit(parts: Parts) -> None:
-    """A replay tries the newest events, up to its limit."""
-    claims = {"iss": CI, "aud": "keybroker"}
-    for number in range(REPLAY_LIMIT // 200 + 2):
-        template = Event(id="", at=NOW, kind="token.refused", request_id="r", key="openai", claims=claims)
-        with parts.state.writing() as connection:
-            connection.executemany(
-                "INSERT INTO audit (at, kind, request_id, principal, grant_name, key, event) VALUES (?, ?, ?, '', '', '', ?)",
-                [
-                    (NOW, "token.refused", "r", json.dumps(replace(template, id=f"{number}-{one}").to_json()))
-                    for one in range(200)
-                ],
-            )
-    assert policy_service.replay(upload(TEXT), parts.control, DIALECT, parts.ledger)["tried"] == REPLAY_LIMIT
+def issued(parts: Parts, kind: str, callers: int, times: int) -> None:
+    """Record so many events, of so many callers in turn."""
+    made = Event(id="", at=NOW, kind=kind, request_id="r", key="openai")
+    events = [
+        replace(made, id=f"{kind}-{one}", claims={"iss": CI, "aud": "keybroker", "repository_id": str(one % callers)})
+        for one in range(times)
+    ]
+    with parts.state.writing() as connection:
+        for event in events:
+            write_event(connection, event)
+
+
+def test_strangers_hide_no_caller(parts: Parts) -> None:
+    """However often a stranger was refused, every caller that was issued a token is looked at, once."""
+    issued(parts, "token.issued", callers=3, times=30)
+    issued(parts, "token.refused", callers=1, times=REFUSED_LIMIT + 1)
+    found = policy_service.replay(upload(TEXT), parts.control, DIALECT, parts.ledger, clock)
+    assert (found["complete"], found["tried"]) == (True, 3)
+
+
+def test_replay_says_that_it_is_not_complete(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay that has not read all issued tokens, for their number or for the time, says so."""
+    issued(parts, "token.issued", callers=1, times=PAGE_LIMIT + 1)
+    late = itertools.count(NOW, REPLAY_SECONDS)
+    found = policy_service.replay(upload(TEXT), parts.control, DIALECT, parts.ledger, lambda: next(late))
+    assert not found["complete"]
+    monkeypatch.setattr(policy_service, "ISSUED_LIMIT", PAGE_LIMIT)
+    assert not policy_service.replay(upload(TEXT), parts.control, DIALECT, parts.ledger, clock)["complete"]
+    monkeypatch.setattr(policy_service, "ISSUED_LIMIT", 2 * PAGE_LIMIT)
+    assert policy_service.replay(upload(TEXT), parts.control, DIALECT, parts.ledger, clock)["complete"]
 
 
 def test_replay_faulty_policy(parts: Parts) -> None:
     """A replay of a policy with faults is refused."""
     with pytest.raises(PolicyRefused) as caught:
-        policy_service.replay(upload("x"), parts.control, DIALECT, parts.ledger)
+        policy_service.replay(upload("x"), parts.control, DIALECT, parts.ledger, clock)
     assert caught.value.reason == "policy_invalid"

@@ -184,7 +184,7 @@ def test_replay_names_both_changes() -> None:
     events = [recorded(), recorded(repository_id="7", repository_owner_id="7"), recorded(repository_owner_id="8")]
     found = explain.replay(parsed(), after, [*events, *events]).to_json()
     assert found == {
-        "tried": 6,
+        "tried": 3,
         "newly_admitted": [{"principal": f"{CI}|repository_id:7", "key": "openai", "before": [], "after": ["app"]}],
         "newly_refused": [{"principal": SUB, "key": "openai", "before": ["app"], "after": []}],
         "newly_ambiguous": [],
