@@ -51,15 +51,16 @@ class Finding:
     "--key", "keys", multiple=True, metavar="NAME", help="Request a token for this key; may be repeated. [keys found]"
 )
 @click.option("--tree", default=".", metavar="DIR", help="The working tree to search. [current directory]")
+@click.option("--history", is_flag=True, help="Search the tree's git history, too, for a minute at most.")
 @common_options
 @pass_settings
-def doctor(settings: Settings, keys: tuple[str, ...], tree: str) -> int:
+def doctor(settings: Settings, keys: tuple[str, ...], tree: str, history: bool) -> int:  # noqa: FBT001  a flag
     """Find providers' keys, and problems that keep this process from getting a token.
 
-    Exits with the code of the first error: 1 keys found, 2 no broker, 4 no identity, 3 no grant, 5 quota.
+    Runs nothing of the tree: no hook, no program that its git configuration names. Exits with the code of the first error: 1 keys found, 2 no broker, 4 no identity, 3 no grant, 5 quota.
     """
     findings = []
-    for finding in _checks(settings, keys, Path(tree).resolve()):
+    for finding in _checks(settings, keys, Path(tree).resolve(), history=history):
         findings.append(finding)
         if not settings.json:
             _show(finding)
@@ -70,12 +71,14 @@ def doctor(settings: Settings, keys: tuple[str, ...], tree: str) -> int:
     return next((finding.code for finding in findings if finding.code), DONE)
 
 
-def _checks(settings: Settings, keys: tuple[str, ...], tree: Path) -> Iterator[Finding]:
+def _checks(settings: Settings, keys: tuple[str, ...], tree: Path, *, history: bool) -> Iterator[Finding]:
     with output.waiting(f"searching {tree}"):
         leaked = list(key_scan.scan(os.environ, tree, Path.home()))
     yield from map(_leak, leaked)
     if not leaked:
         yield Finding("keys", "ok", "no provider keys in the environment, the working tree or the shell history")
+    if history:
+        yield from _history(tree)
     yield from _broker(settings)
     yield _identity()
     names = keys or tuple(sorted({key.provider for key in leaked}))
@@ -91,6 +94,20 @@ def _leak(leaked: LeakedKey) -> Finding:
         f"remove {variables_for(name).key}, and revoke this key at {name}: it may have leaked"
     )
     return Finding("keys", "error", f"{name}: {leaked.location}", advice, LOCAL)
+
+
+def _history(tree: Path) -> Iterator[Finding]:
+    from keybroker.cli import git_history  # noqa: PLC0415  only needed with --history
+
+    with output.waiting(f"searching the git history of {tree}"):
+        found = git_history.scan(tree)
+    for one in found.leaked:
+        advice = f"revoke this key at {one.provider}: whoever has a copy of the repository has it, even if the file is removed"
+        yield Finding("history", "error", f"{one.provider}: {one.location}", advice, LOCAL)
+    if found.missing:
+        yield Finding("history", "warning", found.missing)
+    elif not found.leaked:
+        yield Finding("history", "ok", f"no provider keys in {found.versions} versions of files")
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keybroker.cli import provider_key_pattern
+from keybroker.cli import git_command, provider_key_pattern
 
 FILES = 20_000
 """Files that are read, at most."""
-_SIZE = 1024 * 1024
+SIZE = 1024 * 1024
 """Bytes that are read of a file, from its end: keys are in small files, and at the end of histories."""
 _HISTORIES = (".bash_history", ".zsh_history", ".local/share/fish/fish_history", ".python_history")
 _SKIPPED = {".git", "node_modules", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", "dist", "build"}
@@ -50,9 +50,11 @@ def _files(tree: Path) -> Iterator[Path]:
 
 
 def _git_files(tree: Path) -> list[Path] | None:
-    command = ["git", "-C", str(tree), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = git_command.command(tree, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    if command is None:
+        return None
     try:
-        done = subprocess.run(command, capture_output=True, timeout=30, check=False)  # noqa: S603  git, with a path
+        done = subprocess.run(command, env=git_command.environ(), capture_output=True, timeout=30, check=False)  # noqa: S603  git, with a path
     except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode:
@@ -72,10 +74,15 @@ def _text(path: Path) -> str:
         if not path.is_file():
             return ""
         with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - _SIZE, 0))
-            content = file.read(_SIZE)
+            file.seek(max(path.stat().st_size - SIZE, 0))
+            content = file.read(SIZE)
     except OSError:
         return ""
+    return text_of(content)
+
+
+def text_of(content: bytes) -> str:
+    """Return a file's content as text, "" if it is not a text file's."""
     return "" if b"\0" in content[:1024] else content.decode("utf-8", "replace")
 
 
