@@ -17,13 +17,13 @@ _LONGEST_RETRY_AFTER = 5
 """Seconds of a Retry-After that are waited for here; a longer one is reported to the caller."""
 
 
-def fetch(request: TokenRequest) -> Token:
-    """Find an identity and exchange it; raises KeybrokerError, with advice.
+def fetch(request: TokenRequest, identity: Identity | None = None) -> Token:
+    """Exchange an identity, by default the one that is found; raises KeybrokerError, with advice.
 
     A network error, a 5xx or a busy broker is retried once with the same identity token and the same idempotency key, so
     that the broker sees a retry and not a replay. A refusal is never retried.
     """
-    identity = find_identity(request.audience)
+    identity = identity or find_identity(request.audience)
     idempotency_key = secrets.token_urlsafe(24)  # 192 bits
     try:
         try:

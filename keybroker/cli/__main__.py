@@ -16,7 +16,7 @@ def main() -> int:
             raise
         sys.stderr.write("error: the command line needs an extra: pip install 'keybroker[cli]'\n")
         return 1
-    return program.run(sys.argv[1:])
+    return program.run(sys.argv[1:], owns_process=True)
 
 
 if __name__ == "__main__":

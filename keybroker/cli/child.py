@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, BinaryIO, NoReturn, Self
+from typing import IO, BinaryIO, Self
 
 from keybroker.cli.command_error import CommandError
 from keybroker.cli.mask import Mask
@@ -27,30 +27,23 @@ _FROM_TERMINAL = ("SIGINT", "SIGQUIT", "SIGWINCH")
 """Signals that a terminal sends to the child as well."""
 
 
-def run(command: Sequence[str], environ: Mapping[str, str], secrets: Sequence[str]) -> int:
-    """Run a program to its end with the secrets masked in what it writes; return its exit code, 128 + n for signal n.
+def run(command: Sequence[str], environ: Mapping[str, str], secrets: Sequence[str] | None, signals: Signals) -> int:
+    """Run a program to its end and return its exit code, 128 + n for signal n.
 
-    Raises CommandError with code 127 if there is no such program, 126 if it cannot be executed.
+    secrets: masked in what it writes; None leaves it the terminal. Raises CommandError with code 127 if there is no such
+    program, 126 if it cannot be executed.
     """
-    with _Signals() as signals:
-        with _start_errors(command[0]):
-            process = subprocess.Popen(command, env=dict(environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603  the user's command
-        streams = ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer))
-        pumps = [_Pump(source, target, secrets) for source, target in streams if source is not None]
-        for pump in pumps:
-            pump.start()
-        code = signals.wait(process)
-        for pump in pumps:
-            pump.finish()
-    return 128 - code if code < 0 else code
-
-
-def become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
-    """Replace this process with a program; raises CommandError as `run` does."""
-    sys.stdout.flush()
+    stream = None if secrets is None else subprocess.PIPE
     with _start_errors(command[0]):
-        os.execvpe(command[0], list(command), dict(environ))  # noqa: S606  the user's command, without a shell
-    raise AssertionError("execvpe returned")
+        process = subprocess.Popen(command, env=dict(environ), stdout=stream, stderr=stream)  # noqa: S603  the user's command
+    streams = ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer))
+    pumps = [_Pump(source, target, secrets or ()) for source, target in streams if source is not None]
+    for pump in pumps:
+        pump.start()
+    code = signals.wait(process)
+    for pump in pumps:
+        pump.finish()
+    return 128 - code if code < 0 else code
 
 
 @contextlib.contextmanager
@@ -99,7 +92,7 @@ class _Pump(threading.Thread):
         self._writing = False
 
 
-class _Signals:
+class Signals:
     """Passes the signals that this process gets on to a child, except those that the terminal sends to both.
 
     They wake `wait` through a pipe: a signal just before a blocking call would otherwise be noticed only after it.

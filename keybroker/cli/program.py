@@ -65,10 +65,13 @@ def root() -> None:
     """
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; every failure is reported on stderr, without a traceback."""
+def run(arguments: Sequence[str], *, owns_process: bool = False) -> int:
+    """Run one command and return its exit code; every failure is reported on stderr, without a traceback.
+
+    owns_process: whether this process was started with these arguments, and for nothing else.
+    """
     try:
-        code = _run(arguments)
+        code = _run(arguments, owns_process=owns_process)
         sys.stdout.flush()
     except BrokenPipeError:
         return _output_closed()
@@ -87,22 +90,23 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str], *, owns_process: bool) -> int:
     instruction = os.environ.get(COMPLETE)
     if instruction:
         return shell_completion.shell_complete(root, {}, NAME, COMPLETE, instruction)
     # Not `root.main`: it exits silently when the output is closed.
-    with root.make_context(NAME, list(arguments), obj=_settings()) as context:
+    with root.make_context(NAME, list(arguments), obj=_settings(owns_process=owns_process)) as context:
         code = root.invoke(context)
     return code if isinstance(code, int) else 0
 
 
-def _settings() -> Settings:
+def _settings(*, owns_process: bool) -> Settings:
     form = os.environ.get("KEYBROKER_OUTPUT") or "table"
     if form not in ("table", "json"):
         raise CommandError(LOCAL, f"KEYBROKER_OUTPUT is {form!r}; it must be table or json")
     admin = os.environ.get("KEYBROKER_ADMIN_URL", "")
-    return Settings(url=os.environ.get("KEYBROKER_URL", ""), admin_url=admin, output=form)
+    url = os.environ.get("KEYBROKER_URL", "")
+    return Settings(url=url, admin_url=admin, output=form, owns_process=owns_process)
 
 
 def _as_command_error(error: Exception) -> CommandError:

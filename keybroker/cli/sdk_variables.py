@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,12 @@ def variables_for(name: str) -> Variables:
         return found
     stem = "".join(char if char.isascii() and char.isalnum() else "_" for char in name.upper())
     return Variables(f"{stem}_API_KEY", f"{stem}_BASE_URL", ours=True)
+
+
+def concerned(names: Iterable[str]) -> set[str]:
+    """Return the variables that a child gets with other values, or not at all, for these SDKs."""
+    all_of = [variables_for(name) for name in names]
+    return {name for one in all_of for name in (*one.unset, *one.assignments("", ""))}
 
 
 def child_environ(parent: Mapping[str, str], given: Mapping[str, tuple[str, str]]) -> dict[str, str]:

@@ -15,11 +15,16 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @dataclass
 class Settings:
-    """What the options and variables say. url, admin_url: "" if they say nothing. output: table or json."""
+    """What the options and variables say.
+
+    url, admin_url: "" if they say nothing. output: table or json. owns_process: whether the command has this process for
+    itself, and may start it anew.
+    """
 
     url: str = ""
     admin_url: str = ""
     output: str = "table"
+    owns_process: bool = False
 
     @property
     def broker_url(self) -> str:

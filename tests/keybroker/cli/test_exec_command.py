@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,11 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from keybroker.cli.identity_variables import PLATFORMS
 from tests.keybroker.cli import terminal
 from tests.keybroker.cli.keybroker_command import COMMAND, SECONDS, bare, job, run, without_waiting
+from tests.keybroker.cli.test_identity_variables import jwt, values
 from tests.running import POLICY, Running, start
+from tests.scripted_broker import Handler, scripted
 
 EXEC = ("exec", "--key", "openai", "--")
+TAKEN_WITH_PROXY = "not passed on: ACTIONS_ID_TOKEN_REQUEST_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL\n"
+TAKEN = f"{TAKEN_WITH_PROXY.rstrip()}; --keep-identity passes them on\n"
+"""What is said of a GitHub job's identity."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +48,7 @@ def test_signals_are_passed_on(running: Running, name: str) -> None:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(getattr(signal, f"SIG{name}"))
         out, err = process.communicate(timeout=SECONDS)
-    assert (process.returncode, out, without_waiting(err)) == (9, f"got {name}\n", "")
+    assert (process.returncode, out, without_waiting(err)) == (9, f"got {name}\n", TAKEN)
 
 
 def test_ctrl_c_reaches_the_program_once(running: Running) -> None:
@@ -53,7 +61,7 @@ def test_ctrl_c_reaches_the_program_once(running: Running) -> None:
 def test_both_outputs_are_masked(running: Running) -> None:
     """Both output streams are masked, and stay separate."""
     done = run(*EXEC, "sh", "-c", 'echo "out $OPENAI_API_KEY"; echo "err $OPENAI_API_KEY" >&2', environ=job(running))
-    assert (done.code, done.out, done.err) == (0, "out ***\n", "err ***\n")
+    assert (done.code, done.out, done.err) == (0, "out ***\n", f"{TAKEN}err ***\n")
 
 
 def test_a_token_in_pieces_is_masked(running: Running) -> None:
@@ -86,9 +94,9 @@ def test_sdks_use_the_token_only(running: Running, key: str) -> None:
     others = {name: value for name, value in OTHERS.items() if not name.endswith("_PROXY")}
     command = (COMMAND[0], "-W", "error::UserWarning", "-c", program)
     done = run("exec", "--key", key, "--", *command, environ={**others, **job(running)})
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, TAKEN)
     through = run("exec", "--proxy", "--key", key, "--", *command, environ={**OTHERS, **job(running)})
-    assert (through.code, through.out, through.err) == (0, done.out, "")
+    assert (through.code, through.out, through.err) == (0, done.out, TAKEN_WITH_PROXY)
 
 
 def test_stdin_reaches_the_program(running: Running) -> None:
@@ -136,7 +144,8 @@ def test_no_masking_leaves_the_terminal(running: Running) -> None:
     asks = ("sh", "-c", "test -t 1 && echo terminal || echo pipe")
     masked = terminal.run("exec", "--key", "openai", "--", *asks, environ=job(running))
     left = terminal.run("exec", "--key", "openai", "--no-masking", "--", *asks, environ=job(running))
-    assert (masked, left) == ((0, "pipe\r\n"), (0, "terminal\r\n"))
+    said = TAKEN.replace("\n", "\r\n")
+    assert (masked, left) == ((0, f"{said}pipe\r\n"), (0, f"{said}terminal\r\n"))
 
 
 def test_options_of_the_program_stay_its_own(running: Running) -> None:
@@ -176,6 +185,119 @@ def test_the_proxy_outlives_tokens(brief: Running) -> None:
         "print('calls', calls > 3)\n"
     )
     done = run("exec", "--proxy", "--key", "openai", "--", COMMAND[0], "-c", program, environ=job(brief))
-    assert (done.code, done.out, done.err) == (0, "calls True\n", "")
+    assert (done.code, done.out, done.err) == (0, "calls True\n", TAKEN_WITH_PROXY)
     issued = brief.administer("GET", "/admin/audit?kind=token.issued").json["items"]
     assert len(issued) > 3
+
+
+# The identity, which the program does not get
+
+
+OWN = {"KEYBROKER_ID_TOKEN", "KEYBROKER_ID_TOKEN_FILE", "KEYBROKER_AUDIENCE", "KUBERNETES_SERVICE_HOST"}
+"""Would be used as the identity here, or change it."""
+ENV = (COMMAND[0], "-c", "import json, os; print(json.dumps(dict(os.environ)))")
+"""Prints its own environment."""
+
+
+@pytest.mark.parametrize("platform", [name for name, one in PLATFORMS.items() if not one.stays])
+def test_the_program_gets_no_identity(running: Running, platform: str) -> None:
+    """Each platform's variables are missing in the program, and each one's name is said once, without its value."""
+    doors = {name: value for name, value in values(platform).items() if name not in OWN}
+    done = run(*EXEC, *ENV, environ={**doors, **job(running)})
+    given = json.loads(done.out)
+    assert not given.keys() & {*doors, "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}
+    assert given["KEYBROKER_URL"] == running.broker
+    assert all(re.findall(rf"\b{name}\b", done.err) == [name] for name in doors)
+    assert not [value for name, value in doors.items() if value in done.err and "TOKEN" in name]
+
+
+def test_kept_identities_are_passed_on(running: Running) -> None:
+    """--keep-identity passes all on, --keep one of them, and both are masked."""
+    environ = {**job(running), "SUPABASE_KEY": jwt()}
+    kept = run("exec", "--keep-identity", *EXEC[1:], *ENV, environ=environ)
+    assert (kept.err, json.loads(kept.out)["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]) == ("", "***")
+    one = run("exec", "--keep", "SUPABASE_KEY", *EXEC[1:], *ENV, environ=environ)
+    assert (one.err, json.loads(one.out)["SUPABASE_KEY"]) == (TAKEN, "***")
+
+
+@pytest.mark.parametrize("kept", [["--keep-identity"], ["--keep", "ACTIONS_ID_TOKEN_REQUEST_URL"]])
+def test_behind_the_proxy_no_identity_is_passed_on(running: Running, kept: list[str]) -> None:
+    """With --proxy an identity is never passed on, and asking for that is an error."""
+    done = run("exec", "--proxy", *EXEC[1:], *ENV, environ=job(running))
+    assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" not in json.loads(done.out)
+    refused = run("exec", "--proxy", *kept, *EXEC[1:], *ENV, environ=job(running))
+    assert (refused.code, refused.out, "with --proxy no identity is passed on" in refused.err) == (1, "", True)
+
+
+def test_a_nested_exec_keeps_the_outer_token(running: Running) -> None:
+    """A nested `exec` takes the identity out, but not the token that an outer one set."""
+    inner = (*COMMAND, "exec", "--key", "anthropic", "--", *ENV)
+    done = run("exec", "--keep-identity", *EXEC[1:], *inner, environ=job(running))
+    given = json.loads(done.out)
+    assert {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"} <= given.keys()
+    assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" not in given
+
+
+def test_the_subject_token_is_masked(running: Running) -> None:
+    """The identity token that was exchanged is masked like the token that it was exchanged for."""
+    subject = running.mint("62001")
+    environ = {"KEYBROKER_URL": running.broker, "KEYBROKER_ID_TOKEN": subject}
+    assert run(*EXEC, "echo", subject, environ=environ).out == "***\n"
+
+
+def test_a_fetched_subject_token_is_masked(running: Running, tmp_path: Path) -> None:
+    """An identity token that is in no variable, but is fetched for the exchange, is masked, too."""
+    (tmp_path / "token").write_text(running.mint("62002"))
+    environ = {"KEYBROKER_URL": running.broker, "KEYBROKER_ID_TOKEN_FILE": str(tmp_path / "token")}
+    assert run(*EXEC, "cat", str(tmp_path / "token"), environ=environ).out == "***"
+
+
+# The token, which ends with the program
+
+
+def is_live(running: Running, token: str) -> bool:
+    return running.complete(token).status == 200
+
+
+@pytest.mark.parametrize("masking", [[], ["--no-masking"]])
+def test_the_token_ends_with_the_program(running: Running, tmp_path: Path, masking: list[str]) -> None:
+    """The token works while the program runs, and is revoked when it has ended, whatever its exit code."""
+    program = 'printf %s "$OPENAI_API_KEY" >"$0"; exit 3'
+    done = run("exec", *masking, *EXEC[1:], "sh", "-c", program, str(tmp_path / "token"), environ=job(running))
+    assert (done.code, is_live(running, (tmp_path / "token").read_text())) == (3, False)
+
+
+def test_the_token_ends_with_a_signal(running: Running, tmp_path: Path) -> None:
+    """The token is revoked, too, when the program is ended by a signal."""
+    program = 'printf %s "$OPENAI_API_KEY" >"$0"; echo ready; exec sleep 60'
+    with started(running, "sh", "-c", program, str(tmp_path / "token")) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        token = (tmp_path / "token").read_text()
+        assert is_live(running, token)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=SECONDS)
+    assert (process.returncode, is_live(running, token)) == (128 + signal.SIGTERM, False)
+
+
+@pytest.mark.parametrize("behind", [[], ["--proxy"]])
+def test_no_token_is_left_without_a_program(running: Running, behind: list[str]) -> None:
+    """A program that cannot be started leaves no token, whichever way it would have been used."""
+    before = len(running.administer("GET", "/admin/revocations?scope=token&limit=200").json["items"])
+    assert run("exec", *behind, *EXEC[1:], "no-such-program", environ=job(running)).code == 127
+    assert len(running.administer("GET", "/admin/revocations?scope=token&limit=200").json["items"]) == before + 1
+
+
+def test_a_revocation_that_fails_is_a_warning() -> None:
+    """A token that cannot be revoked is a warning, and the exit code stays the program's."""
+    good = {"access_token": "token.of.text", "token_type": "Bearer", "expires_in": 900, "scope": "GET:/x"}
+
+    def script(handler: Handler, number: int) -> None:
+        handler.answer(200, {**good, "base_url": "https://edge.example"}) if number == 1 else handler.drop()
+
+    with scripted(script) as broker:
+        environ = {"KEYBROKER_URL": broker.url, "KEYBROKER_ID_TOKEN": jwt()}
+        done = run(*EXEC, "sh", "-c", "exit 6", environ=environ)
+    assert done.code == 6
+    assert "warning: the token for openai was not revoked and expires by itself: cannot reach" in done.err
+    assert [one.path for one in broker.asked] == ["/token", "/revoke"]

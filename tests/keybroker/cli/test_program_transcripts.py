@@ -23,6 +23,8 @@ GROUPS = (
 )
 """The transcripts that share a broker, in this order: looking shows all there is, so it is first; keys replaces a key."""
 PAGE = ROOT / "docs" / "cli.md"
+WRITES = "KEYBROKER_WRITE_TRANSCRIPTS" in os.environ
+"""Read here, since each test runs without such variables."""
 
 
 @pytest.mark.slow
@@ -42,7 +44,7 @@ def _check(name: str, running: Running, folder: Path) -> None:
     environ = {**job(running), **administrator(running), **urls, "KEYBROKER_IDENTITY": "github-actions"}
     shown = transcript.written(transcript.play(transcript.steps(text), running, folder, environ))
     assert "internal error in keybroker" not in shown
-    if os.environ.get("KEYBROKER_WRITE_TRANSCRIPTS"):
+    if WRITES:
         assert _codes(shown) == _codes(text)
         (transcript.FOLDER / name).write_text(shown)
     else:

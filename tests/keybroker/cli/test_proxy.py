@@ -13,7 +13,8 @@ from tests.running import Running, call
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_stopped(running: Running, name: int) -> None:
-    """It prints the variables, serves, and ends when it is told to."""
+    """It prints the variables, serves, ends when it is told to, and leaves no token."""
+    before = len(revoked(running))
     command = [*COMMAND, "proxy", "--key", "openai"]
     environ = {**bare(), **job(running)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -26,6 +27,13 @@ def test_it_serves_until_it_is_stopped(running: Running, name: int) -> None:
         process.send_signal(name)
         _, err = process.communicate(timeout=SECONDS)
     assert (process.returncode, without_waiting(err)) == (0, "serving; press Ctrl-C to stop\n")
+    assert len(revoked(running)) == before + 1
+
+
+def revoked(running: Running) -> list[object]:
+    """Return the tokens that were revoked."""
+    found: list[object] = running.administer("GET", "/admin/revocations?scope=token&limit=200").json["items"]
+    return found
 
 
 def test_json_output_is_one_line(running: Running) -> None:
