@@ -12,7 +12,9 @@ KINDS = (
     "revocation.made",
     "revocation.lifted",
     "policy.applied",
+    "policy.kept",
     "key.set",
+    "key.kept",
     "keys.read",
     "principal.pinned",
 )

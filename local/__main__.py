@@ -26,7 +26,7 @@ _STATE_COMMANDS = {"policy": policy_command.run, "audit": audit_command.run}
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     if options.command == "demo":
         from local.demo import run as demo  # noqa: PLC0415  it imports an SDK that `serve` does not need
 
@@ -42,6 +42,8 @@ def main(arguments: list[str]) -> int:
         workers=options.workers,
         practice_ttl=options.practice_ttl,
         practice=not options.no_practice,
+        apply=options.apply,
+        set_keys=options.set_keys,
     )
     try:
         serve(settings, _announce_json if options.json else _announce)
@@ -56,6 +58,16 @@ def main(arguments: list[str]) -> int:
         print(f"error: {fault}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "serve" and options.apply and not options.policy:
+        parser.error("--apply needs --policy FILE")
+    if options.command == "serve" and options.set_keys and not options.no_practice:
+        parser.error("--set-keys needs --no-practice: the practice parts make up their keys")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,12 +91,18 @@ def _parser() -> argparse.ArgumentParser:
         "--policy",
         type=Path,
         metavar="FILE",
-        help="policy to apply (default: the one in the state directory, or else the practice policy)",
+        help="the first policy; over a policy in force it is passed over, unless --apply (default: the practice policy)",
     )
+    server.add_argument("--apply", action="store_true", help="put --policy FILE in force over the policy in force")
     server.add_argument("--workers", type=_count, default=1, metavar="W", help="worker processes for broker and edge")
     server.add_argument("--practice-ttl", type=_ttl, metavar="SECONDS", help="lifetime of tokens, to test expiry")
     server.add_argument(
-        "--no-practice", action="store_true", help="use real keys (KEYBROKER_KEY_<NAME>) and real providers"
+        "--no-practice", action="store_true", help="use real keys and real providers; see --set-keys for the keys"
+    )
+    server.add_argument(
+        "--set-keys",
+        action="store_true",
+        help="put the keys in KEYBROKER_KEY_<NAME> in force over others; without it, only those that were never set",
     )
     server.add_argument("--json", action="store_true", help="print one line of JSON to stdout when all parts respond")
     return parser

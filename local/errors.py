@@ -41,6 +41,17 @@ class StateOpenToOthers(Unavailable, reason="state_open_to_others"):
     """Others on this machine may change the state. Close it to them."""
 
 
+class NoPolicyYet(Unavailable, reason="no_policy_yet"):
+    """The directory has no policy, and none was named. Start with --policy FILE."""
+
+    def __init__(self) -> None:
+        super().__init__(hint="there is no policy in force yet: start with --policy FILE")
+
+
+class PolicyInForceUnusable(Unavailable, reason="policy_in_force_unusable"):
+    """The policy in force cannot be used by this start, such as one for practice without it. Start with --policy FILE --apply."""
+
+
 class PolicyUnreadable(Unavailable, reason="policy_unreadable"):
     """The policy file cannot be read."""
 

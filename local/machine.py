@@ -7,8 +7,8 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import edge
@@ -20,15 +20,13 @@ from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
 from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
-from chalicelib.policy.compile import InstallationRules, Policy
-from chalicelib.providers.keys import ProviderKey
+from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
-from chalicelib.providers.presets import PROVIDERS
-from chalicelib.providers.versions import KeyVersion
 from local import secret_file
-from local.errors import NoStateDirectory, PolicyUnreadable, RealKeysHere, StateFileMissing, StateOpenToOthers
+from local.errors import NoStateDirectory, RealKeysHere, StateFileMissing, StateOpenToOthers
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
+from local.provider_keys import LocalProviderKeys
 from local.signing_key_file import SigningKey
 from local.simulator.callers import Callers
 from local.sqlite.control import SqliteControl
@@ -37,6 +35,7 @@ from local.sqlite.ledger import SqliteLedger
 from local.sqlite.maintenance import Upkeep
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
+from local.start import Start, first_policy
 
 _IDENTITIES = frozenset(preset.identity for preset in (*PRESETS.values(), GENERIC))
 
@@ -77,32 +76,37 @@ class Machine:
             raise NoStateDirectory(hint=str(error)) from error
         return cls(directory, urls)
 
-    def prepare(self, policy_file: Path | None, values: Mapping[str, str]) -> None:
-        """Create what is missing in the directory, and apply the policy.
+    def prepare(
+        self, policy_file: Path | None, values: Mapping[str, str], *, apply: bool = False, set_keys: bool = False
+    ) -> None:
+        """Create what is missing in the directory. What is in force stays.
 
-        policy_file: None keeps the policy in force, or else applies the practice policy. values: by provider, the made-up keys
-        while the practice parts run; else empty.
+        policy_file: the first policy; None: the practice policy. values: by provider, the made-up keys while the practice
+        parts run; else empty. apply: put the file in force over another policy. set_keys: put the keys of the environment
+        in force over others.
         Raises InvalidPolicyError; Unavailable if a file is no use or open to others, or if the state file is gone while its
         signing key is not.
         """
-        sent = _read(policy_file)
-        parsed = policy.parse(*sent, self.rules()) if sent else None
+        practising = self._urls.provider is not None
+        if not self._path("state.db").exists() and not self._path("signing-key.pem").exists():
+            policy.parse(*first_policy(policy_file, practising=practising), self.rules())  # before anything is made
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_state_file()
         self._check_modes()
         StateFile.create(self._path("state.db"))
         self._check_keys()
-        control = self.control()
-        if parsed is None or sent is None:
-            in_force = control.current().text
-            sent = (in_force, "the policy in force") if in_force else (practice.POLICY, "the practice policy")
-            parsed = policy.parse(*sent, self.rules())
         key = SigningKey.create(self._path("signing-key.pem"))
         self.callers.create()
         secret_file.write(self._path("urls.json"), json.dumps(asdict(self._urls)))
-        control.apply(parsed, sent[0], control.current().version, self.event("policy.applied", {"file": sent[1]}))
+        control, file = self.control(), self._provider_key_file()
+        start = Start(control, self.ledger(), file, self.event, self.rules(), practising)
+        parsed = start.policy(policy_file, apply=apply)
         control.list_signing_keys((key.kid(),))
-        self._set_keys(control, parsed.keys, self._provider_keys(parsed, values))
+        if (origin := self._practice_origin()) is not None:
+            start.practice_keys(parsed, practice.provider_keys(parsed.keys, origin, values))
+        else:
+            start.keys(parsed, os.environ, set_keys=set_keys)
+        start.tidy_keys(parsed)
 
     def state_identity(self) -> tuple[int, int]:
         """Return device and inode of the state file that is there now."""
@@ -158,6 +162,7 @@ class Machine:
         """Return the administrators' door's ports; raises Unavailable if a file is missing."""
         state = self._state()
         control = SqliteControl(state)
+        provider_keys = LocalProviderKeys(self._provider_key_file(), control)
         return AdminPorts(
             issuer_keys=Jwks(get_json, loopback=True),
             revocations=control,
@@ -165,8 +170,8 @@ class Machine:
             policies=control,
             pins=control,
             usage=SqliteUsage(state),
-            keys=control,
-            key_store=self._provider_key_file(),
+            keys=provider_keys,
+            key_store=provider_keys,
             origins=Origins(self._practice_origin()),
             rules=self.rules(),
             clock=_clock,
@@ -181,7 +186,7 @@ class Machine:
             Edge(
                 state=SqliteEdgeState(state),
                 signing_keys=SigningKey(self._path("signing-key.pem")),
-                provider_keys=self._provider_key_file(),
+                provider_keys=LocalProviderKeys(self._provider_key_file(), SqliteControl(state)),
                 issuer=self._urls.broker,
                 url=self._urls.edge,
             ),
@@ -195,19 +200,6 @@ class Machine:
             raise RealKeysHere(
                 hint=f"{self.directory} contains real provider keys: start with --no-practice, or use another directory"
             )
-
-    def _set_keys(self, control: SqliteControl, names: Iterable[str], keys: Mapping[str, ProviderKey]) -> None:
-        file = self._provider_key_file()
-        for name, key in keys.items():
-            file.put(name, key)
-            event = self.event("key.set", {"key": name, "version": key.version})
-            version = KeyVersion(key.version, key.origin, key.header, event.actor, event.at)
-            control.set_key(name, version, replace(event, key=name))
-        known = {name: control.key_info(name) for name in names}
-        in_force = {name: one.current.version if one and one.current else "" for name, one in known.items()}
-        # SECURITY: a left-over practice key is deleted: any program on this machine could be its provider by now
-        # (test_practice_keys_are_no_real_ones).
-        file.keep_only(in_force, practice=self._urls.provider is not None)
 
     def _provider_key_file(self) -> ProviderKeyFile:
         return ProviderKeyFile(self._path("provider-keys.json"))
@@ -237,39 +229,12 @@ class Machine:
                     hint=f"{path} must be accessible to its owner alone: chown it to the user that runs this, and chmod go-rwx"
                 )
 
-    def _provider_keys(self, parsed: Policy, values: Mapping[str, str]) -> dict[str, ProviderKey]:
-        origin = self._practice_origin()
-        if origin is None:
-            return _keys_of_environment(parsed, os.environ)
-        return practice.provider_keys(parsed.keys, origin, values)
-
     def _practice_origin(self) -> str | None:
         # CloudFront accepts no IP address as an origin's domain name.
         return self._urls.provider.replace("127.0.0.1", "localhost") if self._urls.provider else None
 
     def _path(self, name: str) -> Path:
         return self.directory / name
-
-
-def _keys_of_environment(parsed: Policy, environment: Mapping[str, str]) -> dict[str, ProviderKey]:
-    """Return the keys in KEYBROKER_KEY_<NAME>, for providers with a known origin; others stay unchanged."""
-    keys = {}
-    for name, provider_name in parsed.keys.items():
-        value = environment.get(f"KEYBROKER_KEY_{name.upper().replace('-', '_')}")
-        provider = PROVIDERS[provider_name]
-        if value and provider.origin:
-            version = f"environment-{secrets.token_hex(4)}"
-            keys[name] = ProviderKey(version, provider.origin, provider.header, provider.prefix, value)
-    return keys
-
-
-def _read(path: Path | None) -> tuple[str, str] | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise PolicyUnreadable(hint=str(error)) from error
 
 
 def _clock() -> int:

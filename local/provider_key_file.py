@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from chalicelib.providers.errors import ProviderKeyNotSet, ProviderKeysUnwritable
+from chalicelib.providers.errors import KeyChanged, ProviderKeyNotSet, ProviderKeysUnwritable
 from chalicelib.providers.keys import ProviderKey
 from local import secret_file
 from local.errors import ProviderKeyMissing
 
+_LOG = logging.getLogger("keybroker")
 _FIELDS = ("origin", "header", "prefix", "value")
 _Stored = dict[str, dict[str, dict[str, str]]]
 """Fields of a version, by key name and version, the oldest first."""
@@ -22,19 +24,18 @@ _Stored = dict[str, dict[str, dict[str, str]]]
 class ProviderKeyFile:
     """`chalicelib.providers.keys.ProviderKeys` and `ProviderKeyStore` over a file.
 
-    A version that was read is cached, since it never changes.
+    The last version read of each key is cached, since a version never changes.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[tuple[str, str], ProviderKey] = {}
+        self._known: dict[str, ProviderKey] = {}
 
     def get(self, name: str, version: str) -> ProviderKey:
         """See `ProviderKeys.get`."""
-        key = self._known.get((name, version))
-        if key is None:
-            key = self._read(name, version)
-            self._known[name, version] = key
+        key = self._known.get(name)
+        if key is None or key.version != version:
+            key = self._known[name] = self._read(name, version)
         return key
 
     def put(self, name: str, key: ProviderKey) -> None:
@@ -48,21 +49,46 @@ class ProviderKeyFile:
         """Return the origins of all versions of all keys, none without a file; raises Unavailable for an unusable file."""
         if not self._path.exists():
             return frozenset()
-        with self._changing() as stored:
-            return frozenset(one["origin"] for versions in stored.values() for one in versions.values())
+        with self._locked():
+            return frozenset(one["origin"] for versions in self._stored().values() for one in versions.values())
 
-    def keep_only(self, versions: Mapping[str, str], *, practice: bool) -> None:
-        """Delete all but these versions, by key name; without the practice provider, delete practice keys too.
+    @contextlib.contextmanager
+    def superseding(self, name: str, version: str) -> Iterator[None]:
+        """Within it, put a version in force; afterwards its predecessors are deleted. Nobody else changes the file meanwhile.
+
+        What was stored later stays: another administrator is about to put it in force.
+        Raises KeyChanged if a later version was put in force, and this one deleted, before it began; Unavailable.
+        """
+        with self._locked():
+            # SECURITY: a version must not come into force that is not there any more (test_the_last_of_two_is_whole).
+            if version not in self._stored().get(name, {}):
+                raise KeyChanged
+            yield
+            try:
+                self._store(_without(self._stored(), name, before=version))
+            except ProviderKeysUnwritable as fault:  # it is in force all the same; the next key or start deletes them
+                _LOG.warning(json.dumps({"door": "admin", "reason": fault.reason, "key": name, "kept": "older values"}))
+
+    def keep_only(self, name: str, version: str) -> bool:
+        """Delete all other versions of a key, and return True; delete nothing, and return False, if this one is not there.
 
         Only for start-up, when no keys are being set.
         """
+        with self._locked():
+            stored = self._stored()
+            # SECURITY: an old state file names a version that is gone, and the one that is here cannot be had again
+            # (test_an_old_state_deletes_no_key).
+            if version not in stored.get(name, {}):
+                return False
+            if len(stored[name]) > 1:
+                self._store({**stored, name: {version: stored[name][version]}})
+            return True
+
+    def forget_practice_keys(self) -> None:
+        """Delete the versions that are for the practice provider."""
         with self._changing() as stored:
-            for name in versions.keys() & stored.keys():
-                stored[name] = {
-                    version: one
-                    for version, one in stored[name].items()
-                    if version == versions[name] and (practice or not is_practice(one["origin"]))
-                }
+            for name, versions in stored.items():
+                stored[name] = {each: one for each, one in versions.items() if not is_practice(one["origin"])}
 
     def _read(self, name: str, version: str) -> ProviderKey:
         try:
@@ -77,16 +103,45 @@ class ProviderKeyFile:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[_Stored]:
         """Yield what is stored, to be changed and stored again, to one process at a time."""
-        try:
-            with open(self._path.with_suffix(".lock"), "a", opener=_private) as lock:
-                # Otherwise two administrators who set keys at the same time would overwrite each other's.
+        with self._locked():
+            stored = self._stored()
+            yield stored
+            self._store(stored)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        # Otherwise two administrators who set keys at the same time would overwrite each other's.
+        with contextlib.ExitStack() as stack:
+            try:
+                lock = stack.enter_context(open(self._path.with_suffix(".lock"), "a", opener=_private))
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                stored: _Stored = json.loads(secret_file.read(self._path)) if self._path.exists() else {}
-                yield stored
-                secret_file.write(self._path, json.dumps(stored))
+            except OSError:
+                raise ProviderKeysUnwritable from None
+            yield
+
+    def _stored(self) -> _Stored:
+        try:
+            text = secret_file.read(self._path) if self._path.exists() else "{}"
+            return {
+                name: {version: dict(one) for version, one in versions.items()}
+                for name, versions in json.loads(text).items()
+            }
         except (OSError, ValueError, TypeError, AttributeError):
             # SECURITY: no cause, since a JSON error holds the whole text (test_a_file_that_is_no_use_is_not_written_over).
             raise ProviderKeysUnwritable from None
+
+    def _store(self, stored: _Stored) -> None:
+        try:
+            secret_file.write(self._path, json.dumps(stored))
+        except OSError:
+            raise ProviderKeysUnwritable from None
+
+
+def _without(stored: _Stored, name: str, *, before: str) -> _Stored:
+    """Return what is stored, but for the versions of a key that were stored before this one."""
+    versions = list(stored[name])
+    kept = versions[versions.index(before) :]
+    return {**stored, name: {version: stored[name][version] for version in kept}}
 
 
 def is_practice(origin: str) -> bool:

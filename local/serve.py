@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from local import descriptors, worker
+from local import descriptors, log, worker
 from local.machine import Machine, Urls
 from local.practice import policy as practice
 from local.processes import Part, Processes
@@ -30,10 +30,12 @@ class Settings:
 
     directory: the state directory; None: a temporary one
     port: the broker's, followed by the other parts'; 0: any free ports
-    policy: the policy file; None: the policy in force, or else the practice policy
+    policy: the first policy's file; None: the policy in force, or else the practice policy
     workers: processes that serve broker and edge
     practice_ttl: seconds that tokens live; None: as the grants say
     practice: run the practice provider and issuer
+    apply: put the policy file in force over another policy
+    set_keys: put the keys of the environment in force over others
     """
 
     directory: Path | None
@@ -42,6 +44,8 @@ class Settings:
     workers: int
     practice_ttl: int | None
     practice: bool
+    apply: bool = False
+    set_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
 
     Raises InvalidPolicyError, Unavailable (a file, or a part that did not start) or OSError (a port is in use).
     """
-    worker.log_to_stderr()
+    log.to_stderr()
     descriptors.raise_limit()
     descriptors.share()  # here, so that too few are said once
     stop: list[int] = []
@@ -78,7 +82,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
         urls = Urls(addresses["broker"], addresses["edge"], addresses.get("provider"), addresses.get("issuer"))
         values = practice.made_up_values() if settings.practice else {}
         machine = Machine(directory, urls, settings.practice_ttl)
-        machine.prepare(settings.policy, values)
+        machine.prepare(settings.policy, values, apply=settings.apply, set_keys=settings.set_keys)
         request_token = secrets.token_urlsafe(16)
         job = Job(directory, urls, settings.practice_ttl, sockets, machine.state_identity(), settings.workers)
         processes = stack.enter_context(_processes(settings, job, values, request_token))

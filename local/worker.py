@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -22,7 +21,7 @@ from aiohttp import web
 import app
 import edge
 from chalicelib.errors import Unavailable
-from local import descriptors
+from local import descriptors, log
 from local.accept_faults import AcceptFaults
 from local.machine import Machine, Urls
 from local.once import Once
@@ -61,7 +60,7 @@ class Job:
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
     """Serve the broker and the edge until stopped. lifeline: closes when the parent dies. ready: is told once it responds."""
     end_with_parent(lifeline)
-    log_to_stderr()
+    log.to_stderr()
     machine = Machine(job.directory, job.urls, job.practice_ttl, job.state)
     asyncio.run(_run_until_stopped(ready, functools.partial(_serve_doors, machine, job)))
 
@@ -71,7 +70,7 @@ def serve_practice_parts(
 ) -> None:
     """Serve the practice provider and the practice issuer until stopped. lifeline, ready: see `serve`."""
     end_with_parent(lifeline)
-    log_to_stderr()
+    log.to_stderr()
     asyncio.run(_run_until_stopped(ready, functools.partial(_serve_practice, job, values, request_token)))
 
 
@@ -151,12 +150,3 @@ def end_with_parent(lifeline: Connection) -> None:
         os._exit(1)  # as `kill -9` would end it, which loses nothing that was acknowledged
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
-
-
-def log_to_stderr() -> None:
-    """Write this process's log lines to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("keybroker")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)

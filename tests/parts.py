@@ -35,6 +35,7 @@ from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import Revocation
 from chalicelib.tokens.signer import IssuedToken
 from local.provider_key_file import ProviderKeyFile
+from local.provider_keys import LocalProviderKeys
 from local.signing_key_file import SigningKey
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
@@ -163,7 +164,8 @@ class Parts:
 
     def edge_parts(self) -> admission.Edge:
         """What an admission needs; keeps what it remembers of provider keys from call to call."""
-        return admission.Edge(self.edge_state, self.signer, self.provider_keys, BROKER, EDGE)
+        keys = LocalProviderKeys(self.provider_keys, self.control)
+        return admission.Edge(self.edge_state, self.signer, keys, BROKER, EDGE)
 
     def public_ports(self) -> PublicPorts:
         """What the public door's routes need."""
@@ -184,7 +186,7 @@ class Parts:
             policies=self.control,
             pins=self.control,
             usage=SqliteUsage(self.state),
-            keys=self.control,
+            keys=LocalProviderKeys(self.provider_keys, self.control),
             key_store=self.provider_keys,
             origins=Origins(),
             rules=DIALECT,

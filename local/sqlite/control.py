@@ -13,7 +13,7 @@ from chalicelib.policy.errors import PolicyChanged
 from chalicelib.policy.plan import StoredPolicy
 from chalicelib.providers.errors import KeyChanged, NoSuchKey
 from chalicelib.providers.versions import KeyInfo, KeyVersion
-from chalicelib.revocation import EVERYTHING
+from chalicelib.revocation import EVERYTHING, RevocationTarget
 from local.sqlite.ledger import write_event
 from local.sqlite.revocations import SqliteRevocations
 
@@ -50,6 +50,17 @@ class SqliteControl(SqliteRevocations):
             )
             write_event(connection, event)
         return applied
+
+    def holds(self, policy: Policy) -> bool:
+        """Whether everything is as this policy, compiled, has it; raises Unavailable."""
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                "SELECT scope, id, config FROM things WHERE scope IN ('key', 'issuer', 'grant') AND config IS NOT NULL"
+            ).fetchall()
+        held = {RevocationTarget(scope, name): json.loads(text) for scope, name, text in rows}
+        for config in held.values():
+            config.pop("version", None)  # of a key, which is not the policy's
+        return held == {target: json.loads(text) for target, text in stored.configs(policy).items()}
 
     def pin(self, principal: str, unique_id: str, event: Event) -> None:
         """See `Pins.pin`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from chalicelib.audit import Event, Query
 from chalicelib.errors import Unavailable
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.versions import KeyVersion
@@ -38,11 +40,22 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def start(directory: Path, urls: Urls, policy: Path | None) -> Machine:
-    """Prepare a state directory as `serve` does."""
+def start(directory: Path, urls: Urls, policy: Path | None, **words: bool) -> Machine:
+    """Prepare a state directory as `serve` does. words: `apply`, `set_keys`."""
     machine = Machine(directory, urls)
-    machine.prepare(policy, practice.made_up_values() if urls.provider else {})
+    machine.prepare(policy, practice.made_up_values() if urls.provider else {}, **words)
     return machine
+
+
+def stored(machine: Machine) -> list[str]:
+    """Every value of the key on the disk, the newest last."""
+    text = (machine.directory / "provider-keys.json").read_text()
+    return [one["value"] for one in json.loads(text).get("openai", {}).values()]
+
+
+def events(machine: Machine, kind: str) -> list[Event]:
+    """The audit's events of a kind, newest first."""
+    return list(machine.ledger().page(Query({"kind": kind})).events)
 
 
 def set_real_key(machine: Machine) -> ProviderKeyFile:
@@ -122,8 +135,8 @@ def test_a_key_that_is_not_in_the_policy_is_left_alone(tmp_path: Path, policy: P
     machine = start(tmp_path / "state", REAL, policy)
     set_real_key(machine)
     policy.write_text(POLICY.replace("openai:", "other:").replace("key: openai", "key: other"))
-    start(tmp_path / "state", REAL, policy)
+    start(tmp_path / "state", REAL, policy, apply=True)
     policy.write_text(POLICY)
-    again = start(tmp_path / "state", REAL, policy)
+    again = start(tmp_path / "state", REAL, policy, apply=True)
     assert in_force(again) == "real-1"
     assert ProviderKeyFile(tmp_path / "state" / "provider-keys.json").get("openai", "real-1").value == "sk-real"

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.errors import Unavailable
+from chalicelib.errors import Refusal, StateUnavailable, Unavailable
 from chalicelib.providers.keys import ProviderKey
 from local import secret_file
 from local.provider_key_file import ProviderKeyFile
+
+Log = pytest.LogCaptureFixture
 
 
 def _openai_key(version: str = "v1", value: str = "sk-made-up") -> ProviderKey:
@@ -142,13 +144,74 @@ def test_only_the_versions_that_are_named_are_kept(path: Path) -> None:
     for version in ("v1", "v2"):
         keys.put("openai", _openai_key(version=version))
     keys.put("elsewhere", _ANTHROPIC)
-    keys.keep_only({"openai": "v2", "never": "v1"}, practice=False)
+    assert keys.keep_only("openai", "v2")
+    assert not keys.keep_only("never", "v1")
     assert {name: list(one) for name, one in json.loads(secret_file.read(path)).items()} == {
         "openai": ["v2"],
         "elsewhere": ["v2"],
     }
     assert _reason(path) == "provider_key_version"
     assert ProviderKeyFile(path).get("openai", "v2").value == "sk-made-up"
+
+
+def test_the_only_version_is_never_deleted(path: Path) -> None:
+    """Where the version to be kept is not there, nothing is deleted."""
+    keys = ProviderKeyFile(path)
+    keys.put("openai", _OPENAI)
+    assert not keys.keep_only("openai", "v0")
+    assert ProviderKeyFile(path).get("openai", "v1") == _OPENAI
+
+
+def test_a_superseded_value_is_deleted(path: Path) -> None:
+    """What a version supersedes is deleted once it is in force; what was stored later, or is another key's, stays."""
+    keys = ProviderKeyFile(path)
+    for version in ("v1", "v2", "v3"):
+        keys.put("openai", _openai_key(version, f"sk-{version}"))
+    keys.put("elsewhere", _ANTHROPIC)
+    with keys.superseding("openai", "v2"):
+        assert "sk-v1" in path.read_text()
+    assert {name: list(one) for name, one in json.loads(path.read_text()).items()} == {
+        "openai": ["v2", "v3"],
+        "elsewhere": ["v2"],
+    }
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_nothing_is_deleted_for_what_is_not_in_force(path: Path) -> None:
+    """A version that could not be put in force supersedes nothing."""
+    keys = ProviderKeyFile(path)
+    keys.put("openai", _OPENAI)
+    keys.put("openai", _openai_key("v2", "sk-second"))
+    with pytest.raises(Unavailable, match="state_unavailable"), keys.superseding("openai", "v2"):
+        raise StateUnavailable
+    assert keys.get("openai", "v1") == _OPENAI
+
+
+def test_the_last_of_two_is_whole(path: Path) -> None:
+    """A version that a later one has superseded is refused before it comes into force."""
+    keys = ProviderKeyFile(path)
+    keys.put("openai", _OPENAI)
+    keys.put("openai", _openai_key("v2", "sk-second"))
+    with keys.superseding("openai", "v2"):
+        pass
+    with pytest.raises(Refusal, match="key_changed"), keys.superseding("openai", "v1"):
+        pytest.fail("it must not come into force")
+
+
+def test_a_disk_that_is_full_takes_nothing_back(path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Log) -> None:
+    """Where the old value cannot be deleted, the new one is in force all the same, and the log says so without a value."""
+    keys = ProviderKeyFile(path)
+    keys.put("openai", _OPENAI)
+    keys.put("openai", _openai_key("v2", "sk-second"))
+    with keys.superseding("openai", "v2"):
+        monkeypatch.setattr(secret_file, "write", _full)
+    assert "provider_keys_unwritable" in caplog.text
+    assert "sk-" not in caplog.text
+    assert ProviderKeyFile(path).get("openai", "v2").value == "sk-second"
+
+
+def _full(_path: Path, _text: str) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def test_keys_that_are_set_at_once_are_all_kept(path: Path) -> None:

@@ -113,11 +113,12 @@ def test_set_key(parts: Parts, door: Door) -> None:
     assert event.detail == {name: answer.json[name] for name in ("version", "origin", "header")}
 
 
-def test_versions_are_kept(parts: Parts, door: Door) -> None:
-    """Each value is a new version; earlier ones are kept."""
-    versions = [put(door, {"value": VALUE}).json["version"] for _ in range(3)]
+def test_old_value_leaves_the_disk(parts: Parts, door: Door) -> None:
+    """Each value is a new version, and the one before has left the disk when that is acknowledged."""
+    versions = [put(door, {"value": VALUE + str(number)}).json["version"] for number in range(3)]
     assert len(set(versions)) == 3
-    assert stored(parts) == [KEY_VALUE, VALUE, VALUE, VALUE]
+    assert stored(parts) == [VALUE + "2"]
+    assert (parts.directory / "provider-keys.json").stat().st_mode & 0o777 == 0o600
     assert [one["version"] for one in door.administer("GET", KEYS).json["items"] if one["name"] == "openai"] == [
         versions[-1]
     ]
