@@ -20,7 +20,9 @@ from aiohttp import web
 
 import app
 import edge
+from chalicelib.admin import routes as admin_routes
 from chalicelib.errors import Unavailable
+from chalicelib.http import public_routes
 from local import descriptors, log
 from local.accept_faults import AcceptFaults
 from local.machine import Machine, Urls
@@ -34,6 +36,12 @@ BACKLOG = 1024
 """Connections that may wait to be accepted."""
 GRACE = 3.0
 """Seconds that running calls have to finish when a process stops."""
+BODY_LIMITS = {
+    (route.method, route.path): route.body_limit
+    for routes in (public_routes.ROUTES, admin_routes.ROUTES)
+    for route in routes
+}
+"""By method and route, bytes of a request's body at most."""
 _LOG = logging.getLogger("keybroker")
 
 
@@ -91,6 +99,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         lambda: app.admin_app(admin_ports),
         machine.callers.authenticate,
         connections=share.broker,
+        body_limits=BODY_LIMITS,
     )
     broker = web.ServerRunner(gateway, shutdown_timeout=GRACE)
     distribution = make_distribution(

@@ -6,6 +6,7 @@ from chalicelib.admin import audit, keys, policy, principals, revocations, usage
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import TEXT_LIMIT, TIME_LIMIT
 from chalicelib.audit import FILTERS, KINDS, PAGE_DEFAULT, PAGE_LIMIT
+from chalicelib.http.messages import ADMIN_BODY_LIMIT
 from chalicelib.http.public_routes import IDEMPOTENCY_KEY
 from chalicelib.http.route import TEXT, Parameter, Route
 from chalicelib.quota import WINDOWS
@@ -173,6 +174,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         policy.apply_policy,
         (_IF_MATCH, _DRY_RUN),
         body="PolicySent",
+        body_limit=ADMIN_BODY_LIMIT,
         refusals=(412, 422, 428),
         etag=True,
     ),
@@ -183,6 +185,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         {200: "Valid"},
         policy.validate,
         body="PolicySent",
+        body_limit=ADMIN_BODY_LIMIT,
         refusals=(422,),
     ),
     Route(
@@ -192,6 +195,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         {200: "Plan"},
         policy.plan,
         body="PolicySent",
+        body_limit=ADMIN_BODY_LIMIT,
         refusals=(422,),
         etag=True,
     ),
@@ -211,6 +215,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         {200: "Replay"},
         policy.replay,
         body="PolicySent",
+        body_limit=ADMIN_BODY_LIMIT,
         refusals=(404, 422),
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, Literal, TypeVar
 
+from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
 
 JSON = "application/json"
@@ -52,6 +53,8 @@ class Route(Generic[Ports]):
     """Parameters of query, path and header."""
     body: str = ""
     """The name of the request body's schema; "" for a route without a body."""
+    body_limit: int = BODY_LIMIT
+    """Bytes of a request body at most."""
     refusals: tuple[int, ...] = ()
     """Statuses of refusals beside those that every route of its door can answer."""
     content_types: tuple[str, ...] = (JSON,)

@@ -8,21 +8,22 @@ route has an IAM authorizer, the signature.
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from types import MappingProxyType
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from chalice.app import Chalice
 
 from local.simulator.connections import Connection, Connections
+from local.simulator.gateway_errors import GatewayError, error_response, too_busy
 from local.simulator.lambda_context import LambdaContext
+from local.simulator.large_bodies import SMALL, LargeBodies, NoPlaceError
 from local.simulator.proxy_integration import (
     GatewayRequest,
     MalformedProxyResponseError,
@@ -35,6 +36,8 @@ from local.simulator.proxy_integration import (
 from local.simulator.sigv4 import MAX_BODY_BYTES, Caller, InvalidSignatureError, SignedRequest
 
 Authenticate = Callable[[SignedRequest, int], Caller]
+BodyLimits = Mapping[tuple[str, str], int]
+"""By method and route: bytes of a body at most, for routes that take more than SMALL."""
 
 MAX_HEADER_BYTES = 10_240
 QUEUE_LIMIT = 128
@@ -45,31 +48,6 @@ _LOG = logging.getLogger(__name__)
 _PARSER_LIMIT = 16 * 1024
 """Bytes of a line that aiohttp's parser takes: more than MAX_HEADER_BYTES, so that the 431 is this module's."""
 _MAX_HEADERS = 256
-_ERRORS: Mapping[int, tuple[str, str]] = MappingProxyType(
-    {
-        400: ("invalid_request", "Bad Request"),
-        403: ("access_denied", "Forbidden"),
-        404: ("invalid_request", "Not Found"),
-        405: ("invalid_request", "Method Not Allowed"),
-        408: ("invalid_request", "Request Timeout"),
-        413: ("invalid_request", "Content Too Large"),
-        431: ("invalid_request", "Request Header Fields Too Large"),
-        502: ("server_error", "Bad Gateway"),
-        503: ("temporarily_unavailable", "Service Unavailable"),
-        504: ("temporarily_unavailable", "Gateway Timeout"),
-    }
-)
-"""By status: the OAuth error code of the public API, and the title of the admin API's problem+json."""
-
-
-class GatewayError(Exception):
-    """An error response of the gateway itself. status: one of _ERRORS. detail: for the caller, without the app's texts."""
-
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = dict(headers or {})
 
 
 class _Api:
@@ -110,6 +88,13 @@ class _Api:
         # SECURITY: never the exception's text (test_an_exception_is_a_502_without_its_text).
         raise GatewayError(502, "the broker returned no valid response")
 
+    def has_slot(self) -> bool:
+        """Return whether a request could get a slot now; it takes none, since a slow sender would keep it."""
+        if not self.slots.acquire(blocking=False):
+            return False
+        self.slots.release()
+        return True
+
     def _app(self) -> Chalice:
         if not hasattr(self._per_thread, "app"):
             self._per_thread.app = self._factory()
@@ -137,7 +122,7 @@ class _Connection(Connection):
             error = GatewayError(431, "the headers are too large")
         else:
             error = GatewayError(400, "malformed HTTP request")
-        return _error_response(error, str(uuid.uuid4()), admin=False)
+        return error_response(error, str(uuid.uuid4()), admin=False)
 
 
 class Gateway(web.Server):
@@ -149,13 +134,20 @@ class Gateway(web.Server):
     """Seconds that a request body may take to arrive."""
 
     def __init__(
-        self, apis: tuple[_Api, _Api], authenticate: Authenticate, stage: str, connections: Connections
+        self,
+        apis: tuple[_Api, _Api],
+        authenticate: Authenticate,
+        stage: str,
+        connections: Connections,
+        body_limits: BodyLimits | None,
     ) -> None:
         super().__init__(self._respond)
         self._public, self._admin = apis
         self._places = connections
         self._authenticate = authenticate
         self._stage = stage
+        self._body_limits = body_limits
+        self._large = LargeBodies()
 
     def __call__(self) -> web.RequestHandler:
         """Return one connection's protocol. Bodies stay as sent, compressed or not: that is what was signed."""
@@ -186,7 +178,7 @@ class Gateway(web.Server):
         try:
             proxied = await self._proxy(request, self._admin if is_admin else self._public, request_id)
         except GatewayError as error:
-            return _error_response(error, request_id, admin=is_admin)
+            return error_response(error, request_id, admin=is_admin)
         response = web.Response(status=proxied.status, body=proxied.body)
         for name, value in proxied.headers:
             response.headers.add(name, value)
@@ -200,30 +192,47 @@ class Gateway(web.Server):
             raise GatewayError(404, "no such path")
         if request.method not in route.requires_iam:
             raise GatewayError(405, "this path has other methods", {"Allow": ", ".join(sorted(route.requires_iam))})
-        body = await self._read_body(request)
-        # SECURITY: the peer's address, never a header's (test_a_client_cannot_name_itself).
-        received = GatewayRequest(
-            SignedRequest(request.method, request.raw_path, tuple(request.headers.items()), body),
-            source_ip=request.remote or "",
-            protocol=f"HTTP/{request.version.major}.{request.version.minor}",
-            request_id=request_id,
-            received_at=time.time(),
-            stage=self._stage,
-        )
-        with self._places.busy(request.protocol):
-            return await self._invoke(api, received, route)
+        # SECURITY: memory only for what can be answered, and what the route needs (test_no_body_is_read_without_a_place).
+        if not api.has_slot():
+            raise too_busy()
+        with contextlib.ExitStack() as place:
+            body = await self._read_body(request, self._limit(request.method, route), place)
+            # SECURITY: the peer's address, never a header's (test_a_client_cannot_name_itself).
+            received = GatewayRequest(
+                SignedRequest(request.method, request.raw_path, tuple(request.headers.items()), body),
+                source_ip=request.remote or "",
+                protocol=f"HTTP/{request.version.major}.{request.version.minor}",
+                request_id=request_id,
+                received_at=time.time(),
+                stage=self._stage,
+            )
+            with self._places.busy(request.protocol):
+                return await self._invoke(api, received, route)
 
-    async def _read_body(self, request: web.BaseRequest) -> bytes:
-        too_large = GatewayError(413, "the body is larger than 10 MB")
-        if (request.content_length or 0) > MAX_BODY_BYTES:
+    def _limit(self, method: str, route: Route) -> int:
+        if self._body_limits is None:
+            return MAX_BODY_BYTES
+        return self._body_limits.get((method, route.pattern), SMALL)
+
+    async def _read_body(self, request: web.BaseRequest, limit: int, place: contextlib.ExitStack) -> bytes:
+        """Return the body. place: takes the place of a large one."""
+        too_large = GatewayError(413, f"the body is over {limit} bytes")
+        size = request.content_length
+        if (size or 0) > limit:
             raise too_large
         body = bytearray()
         try:
-            async with asyncio.timeout(self.body_timeout):
+            async with asyncio.timeout(self.body_timeout) as deadline:
+                is_small = limit <= SMALL or (size is not None and size <= SMALL) or not request.body_exists
+                arrived = None if is_small else place.enter_context(self._large.place(deadline))
                 async for chunk in request.content.iter_any():
                     body += chunk
-                    if len(body) > MAX_BODY_BYTES:
+                    if len(body) > limit:
                         raise too_large
+            if arrived:
+                arrived()
+        except NoPlaceError:
+            raise too_busy() from None
         except TimeoutError:
             raise GatewayError(408, "the body was not received in time") from None
         except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
@@ -234,7 +243,7 @@ class Gateway(web.Server):
         # SECURITY: each API has its own threads and slots, so that exchanges that wait for an issuer's keys delay no
         # revocation (test_revocation_while_every_slot_waits).
         if not api.slots.acquire(blocking=False):
-            raise GatewayError(503, "too many concurrent requests", {"Retry-After": "1"})
+            raise too_busy()
         deadline = time.monotonic() + self.integration_timeout
         invocation = api.pool.submit(api.invoke, request, route, self._authenticate, deadline)
         # A request that timed out keeps its slot until its thread is free again: threads are what is scarce.
@@ -254,6 +263,7 @@ def make_gateway(  # noqa: PLR0913  each but the apps and who signs is given by 
     stage: str = "api",
     workers: int = 8,
     connections: int = MOST_CONNECTIONS,
+    body_limits: BodyLimits | None = None,
 ) -> Gateway:
     """Return API Gateway for two apps: `/admin` and below is admin's, all else is public's. Needs a running event loop.
 
@@ -263,13 +273,14 @@ def make_gateway(  # noqa: PLR0913  each but the apps and who signs is given by 
     stage: the stage's name, in events
     workers: threads per app; QUEUE_LIMIT more requests wait for one, further ones get a 503
     connections: open ones at most; a newcomer takes the place of one that waits
+    body_limits: of routes that take more than SMALL; None: every route takes what API Gateway does
     Raises ValueError if a route has an authorizer that cannot be checked here.
     """
     # SECURITY: of all connections a third at most is busy for each API, so that strangers who are busy at the public one
     # leave room for administrators (test_busy_strangers_leave_room_for_a_revocation).
     slots = min(workers + QUEUE_LIMIT, max(1, connections // 3))
     apis = (_Api("public", public, workers, slots), _Api("admin", admin, workers, slots))
-    return Gateway(apis, authenticate, stage, Connections("broker", connections, 2 * slots))
+    return Gateway(apis, authenticate, stage, Connections("broker", connections, 2 * slots), body_limits)
 
 
 def _check_head(request: web.BaseRequest) -> None:
@@ -279,22 +290,3 @@ def _check_head(request: web.BaseRequest) -> None:
         raise GatewayError(431, "the headers are larger than 10,240 bytes")
     if not request.raw_path.startswith("/"):
         raise GatewayError(400, "the request target is not a path")
-
-
-def _error_response(error: GatewayError, request_id: str, *, admin: bool) -> web.Response:
-    """Return the response for an error, in the API's own format. Some errors end the connection."""
-    code, title = _ERRORS[error.status]
-    body: dict[str, object]
-    if admin:
-        body = {"type": "about:blank", "title": title, "status": error.status, "detail": error.detail}
-    else:
-        body = {"error": code, "error_description": error.detail}
-    response = web.Response(
-        status=error.status,
-        body=json.dumps(body | {"request_id": request_id}).encode(),
-        headers={**error.headers, "x-request-id": request_id, "request-id": request_id, "cache-control": "no-store"},
-        content_type="application/problem+json" if admin else "application/json",
-    )
-    if error.status in {400, 408, 413, 431}:
-        response.force_close()
-    return response

@@ -783,7 +783,7 @@ def test_a_body_that_grows_too_large_is_refused() -> None:
                 yield bytes(2**20)
 
         status, body = await gateway.refusal("POST", "/echo", data=chunks())
-        assert (status, body["error_description"]) == (413, "the body is larger than 10 MB")
+        assert (status, body["error_description"]) == (413, "the body is over 10485760 bytes")
 
     run_scenario(scenario)
 
