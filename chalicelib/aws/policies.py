@@ -19,11 +19,12 @@ from chalicelib.aws import target_items
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, number, read_item, read_partition, text, transact
 from chalicelib.errors import StateInconsistent, StateUnavailable, StateUncertain, Unavailable
-from chalicelib.policy import stored
+from chalicelib.policy import narrowing, stored
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.coverage import covers
 from chalicelib.policy.errors import PolicyChanged
 from chalicelib.policy.plan import StoredPolicy
+from chalicelib.principal import RefusedValues
 from chalicelib.revocation import RevocationTarget
 
 CHUNK = 300 * 1024
@@ -39,10 +40,14 @@ Configs = Mapping[RevocationTarget, str]
 
 @dataclass(frozen=True, slots=True)
 class _Apply:
-    """One apply in progress. sha: of the text, which identifies it. expected: the version that it replaces."""
+    """One apply in progress."""
 
     sha: str
+    """Of the text, which identifies it."""
     expected: int
+    """The version that it replaces."""
+    refused: Mapping[str, RefusedValues]
+    """What each issuer of the policy refuses, as `narrowing.refused_values`."""
 
 
 class DynamoPolicies:
@@ -64,7 +69,7 @@ class DynamoPolicies:
 
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
         """See `Policies.apply`."""
-        apply = _Apply(hashlib.sha256(text.encode()).hexdigest(), expected)
+        apply = _Apply(hashlib.sha256(text.encode()).hexdigest(), expected, narrowing.refused_values(policy))
         self._begin(apply)
         wanted = stored.configs(policy)
         known = self._known(expected)
@@ -124,29 +129,38 @@ class DynamoPolicies:
         """Set or remove a target's config on all its copies; again if it was revoked or restored meanwhile."""
         for _ in range(_TRIES):
             was = read_item(self._tables, target_items.key(target, "0"))
+            # What was written already, by an interrupted apply or another of the same text, ends nothing again.
+            ends = narrowing.epoch_rises(target, text(was, "config") or None, config, apply.refused)
             writes = [
                 self._leading(apply, lane),
-                *self._copies(target, was, config),
-                *self._candidates(target, was, config),
+                *self._copies(target, was, config, ends=ends),
+                *self._candidates(target, was, config, ends=ends),
             ]
             if self._written(writes, apply):
                 return
         raise StateUnavailable
 
-    def _copies(self, target: RevocationTarget, was: Item, config: str | None) -> list[dict[str, Any]]:
+    def _copies(self, target: RevocationTarget, was: Item, config: str | None, *, ends: bool) -> list[dict[str, Any]]:
+        """Return the writes of a target's copies. ends: its epoch goes up with them, and so do its tokens end."""
         same = "touched = :touched" if "touched" in was else "attribute_not_exists(touched)"
         values: dict[str, Any] = {":touched": was["touched"]} if "touched" in was else {}
         if config is not None:
             values[":config"] = {"S": config}
+        # `touched` too: of two that write the same, the second must see that the epoch has gone up (test_an_apply_between_read_and_write).
+        rises = " ADD epoch :one, touched :one" if ends else ""
+        if ends:
+            values[":one"] = {"N": "1"}
         common = {
             "TableName": self._tables.control,
-            "UpdateExpression": "REMOVE config" if config is None else "SET config = :config",
+            "UpdateExpression": ("REMOVE config" if config is None else "SET config = :config") + rises,
             "ConditionExpression": same,
             **({"ExpressionAttributeValues": values} if values else {}),
         }
         return [{"Update": {**common, "Key": key}} for key in target_items.keys(target)]
 
-    def _candidates(self, target: RevocationTarget, was: Item, config: str | None) -> list[dict[str, Any]]:
+    def _candidates(
+        self, target: RevocationTarget, was: Item, config: str | None, *, ends: bool
+    ) -> list[dict[str, Any]]:
         """Return the writes of a grant's copy among the candidates of its issuer and key, and the removal of its old one."""
         if target.scope != "grant":
             return []
@@ -160,6 +174,8 @@ class DynamoPolicies:
             # Attribute by attribute: the copy gets the others' blocks and epoch, which this transaction checks.
             kept = {name: value for name, value in was.items() if name not in ("pk", "sk", "config")}
             kept["config"] = {"S": config}
+            if ends:
+                kept |= {name: {"N": str(number(was, name) + 1)} for name in ("epoch", "touched")}
             update = {
                 "TableName": self._tables.control,
                 "Key": after,

@@ -87,8 +87,12 @@ def _check_quota(limits: tuple[Limit, ...], numbers: Mapping[str, int], now: int
 
 def _check_revocations(token: VerifiedToken, snapshot: Snapshot, now: int) -> None:
     stop = stopped(snapshot.states, token.epochs, now)
-    if stop:
-        raise Revoked(stop.scope) if stop.blocked else Stale(stop.scope)
+    if stop is None:
+        return
+    if stop.blocked:
+        raise Revoked(stop.scope)
+    # A policy that removes a grant ends its tokens, too; that it is gone says more.
+    raise GrantGone if snapshot.grant is None and stop.scope == "grant" else Stale(stop.scope)
 
 
 def _to_provider_form(call: Call, provider: Provider) -> Call:

@@ -79,10 +79,11 @@ class Revoked(Refusal, reason=tuple(f"revoked_{scope}" for scope in SCOPES), err
 
 
 class Stale(Refusal, reason=tuple(f"stale_{scope}" for scope in SCOPES), error="invalid_token", status=401):
-    """The token was issued before a revocation that was restored since. Get a fresh one."""
+    """The token was issued before a revocation that was restored since, or before the policy was narrowed. Get a fresh one."""
 
     def __init__(self, scope: str) -> None:
-        text = f"the token was issued before a revocation ({scope}); get a fresh one"
+        narrowed = " or a narrower policy" if scope in ("issuer", "grant") else ""
+        text = f"the token was issued before a revocation{narrowed} ({scope}); get a fresh one"
         super().__init__(text, reason=f"stale_{scope}")
 
 

@@ -209,6 +209,7 @@ SCHEMAS: Mapping[str, Schema] = {
                 "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2},
                 "description": "the fields that differ: old value and new value",
             },
+            "ends_tokens": {**YES, "description": "whether the tokens issued so far end when it is applied"},
         }
     ),
     "Plan": all_of(_PLAN),

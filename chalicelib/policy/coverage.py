@@ -18,6 +18,16 @@ def covers(wide: Grant, narrow: Grant, refused: RefusedValues = ()) -> bool:
 
     refused: of their issuer; what only `narrow` lists of it is refused by `wide`.
     """
+    return (
+        admits_all(wide, narrow, refused)
+        and patterns.covered(narrow.scope, wide.scope)
+        and _list_covered(narrow.models, wide.models, patterns.model_matches)
+        and _list_covered(narrow.source_ips, wide.source_ips, _contains)
+    )
+
+
+def admits_all(wide: Grant, narrow: Grant, refused: RefusedValues = ()) -> bool:
+    """Whether `wide` admits every identity of their issuer that `narrow` admits, whatever for; refused: as in `covers`."""
     wanted, listed = dict(narrow.claims), dict(wide.claims)
     claims = bool(wide.claims) and all(
         path in wanted and all(_value_covered(value, values) for value in wanted[path]) for path, values in wide.claims
@@ -30,13 +40,7 @@ def covers(wide: Grant, narrow: Grant, refused: RefusedValues = ()) -> bool:
         for value in values
         if value in wanted.get((claim,), ())
     )
-    return (
-        claims
-        and events
-        and patterns.covered(narrow.scope, wide.scope)
-        and _list_covered(narrow.models, wide.models, patterns.model_matches)
-        and _list_covered(narrow.source_ips, wide.source_ips, _contains)
-    )
+    return claims and events
 
 
 def _list_covered(less: Sequence[str] | None, more: Sequence[str] | None, matches: Callable[[str, str], bool]) -> bool:

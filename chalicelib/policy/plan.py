@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from chalicelib.audit import Event
+from chalicelib.policy import narrowing
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.coverage import covers
 from chalicelib.policy.grants import Grant
@@ -30,8 +31,10 @@ class Policies(Protocol):
         """Return the policy in force; raises Unavailable."""
 
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
-        """Put a policy in force in place of version `expected`, with its event; epochs and blocks are kept.
+        """Put a policy in force in place of version `expected`, with its event; blocks are kept.
 
+        The epoch of a grant or issuer that may no longer admit somebody goes up with it (`narrowing.epoch_rises`), in the
+        transaction that narrows it; all other epochs are kept.
         Raises PolicyChanged (412) if another version is in force by now; Unavailable if nothing is; StateUncertain if it
         may be, wholly or in part: repeating the call finishes it.
         """
@@ -49,6 +52,8 @@ class Step:
     """`add`, `remove`, `narrow`, `widen` or `change`."""
     fields: Mapping[str, tuple[Any, Any]]
     """What differs: the old and the new value of each field, as JSON."""
+    ends_tokens: bool = False
+    """Whether the tokens issued so far end with it: it no longer admits somebody whom it admitted."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""
@@ -64,7 +69,7 @@ def plan(before: Policy | None, after: Policy) -> tuple[Step, ...]:
         ("key", {name: {"provider": one} for name, one in before.keys.items()} if before else empty, _keys(after)),
         ("issuer", before.issuers if before else empty, after.issuers),
     )
-    refused = {issuer.url: issuer.refused for issuer in after.issuers.values()}
+    refused = narrowing.refused_values(after)
     for what, old, new in parts:
         for name in sorted(old.keys() | new.keys()):
             step = _step(what, name, old.get(name), new.get(name), refused)
@@ -88,9 +93,15 @@ def _step(what: str, name: str, old: Any, new: Any, refused: Mapping[str, Refuse
         if was.get(field) != will.get(field)
     }
     if old is None or new is None:
-        return Step(what, name, "add" if old is None else "remove", fields)
+        return Step(what, name, "add" if old is None else "remove", fields, new is None and what != "key")
     change = _change(old, new, refused.get(new.issuer, ())) if what == "grant" else "change"
-    return Step(what, name, change, fields)
+    return Step(what, name, change, fields, _ends_tokens(what, old, new, refused))
+
+
+def _ends_tokens(what: str, old: Any, new: Any, refused: Mapping[str, RefusedValues]) -> bool:  # noqa: ANN401  as `_step`
+    if what == "grant":
+        return narrowing.ends_grant(old, new, refused)
+    return what == "issuer" and narrowing.ends_issuer(old, new)
 
 
 def _change(old: Grant, new: Grant, refused: RefusedValues) -> str:

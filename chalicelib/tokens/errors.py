@@ -34,6 +34,7 @@ REASONS = (
     "iss_missing",
     "iss_wrong",
     "issuer_unknown",
+    "jti_malformed",
     "identity_missing",
     "aud_wrong",
     "exp_past",

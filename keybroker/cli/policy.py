@@ -141,6 +141,9 @@ def _upload(file: str, allow: tuple[str, ...]) -> dict[str, Any]:
 def _show_changes(changes: list[dict[str, Any]]) -> None:
     rows = [(change["change"], change["what"], change["name"], _fields(change)) for change in changes]
     output.rows(("change", "what", "name", "fields"), rows, "no changes")
+    ending = ", ".join(f"{change['what']} {change['name']}" for change in changes if change.get("ends_tokens"))
+    if ending:
+        output.message(f"ends the tokens issued so far: {ending}; whoever is still admitted gets a fresh one")
 
 
 def _fields(change: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from chalicelib.audit import Event
-from chalicelib.policy import stored
+from chalicelib.policy import narrowing, stored
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.errors import PolicyChanged
 from chalicelib.policy.plan import StoredPolicy
@@ -20,6 +20,7 @@ from local.sqlite.revocations import SqliteRevocations
 _KEYS = (
     "SELECT id, json_extract(config, '$.provider'), key_version FROM things WHERE scope = 'key' AND config IS NOT NULL"
 )
+_NARROWABLE = "SELECT scope, id, config FROM things WHERE scope IN ('issuer', 'grant') AND config IS NOT NULL"
 
 
 class SqliteControl(SqliteRevocations):
@@ -42,6 +43,7 @@ class SqliteControl(SqliteRevocations):
                 (applied.version, applied.text, applied.author, applied.at),
             )
             configs = stored.configs(policy)
+            _raise_epochs(connection, configs, policy)
             for scope in ("key", "issuer", "grant"):
                 _set_configs(connection, scope, {one.id: text for one, text in configs.items() if one.scope == scope})
             connection.executemany(
@@ -120,6 +122,15 @@ def _current(connection: sqlite3.Connection) -> StoredPolicy:
 def _key_info(row: tuple[str, str, str | None]) -> KeyInfo:
     name, provider, version = row
     return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)
+
+
+def _raise_epochs(connection: sqlite3.Connection, configs: Mapping[RevocationTarget, str], policy: Policy) -> None:
+    """End the tokens of what the policy narrows, compared with what is in force in this transaction."""
+    refused = narrowing.refused_values(policy)
+    rows = connection.execute(_NARROWABLE).fetchall()
+    in_force = ((RevocationTarget(scope, name), config) for scope, name, config in rows)
+    ended = [one for one, was in in_force if narrowing.epoch_rises(one, was, configs.get(one), refused)]
+    connection.executemany("UPDATE things SET epoch = epoch + 1 WHERE scope = ? AND id = ?", ended)
 
 
 def _set_configs(connection: sqlite3.Connection, scope: str, configs: Mapping[str, str]) -> None:

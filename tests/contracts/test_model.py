@@ -147,6 +147,8 @@ class _Beside(RuleBasedStateMachine):
     @rule(grants=_POLICY, cut_after=_CUT)
     def change_policy(self, grants: dict[str, tuple[Limit, Limit]], cut_after: int) -> None:
         """Grants come, go, and change their limits."""
+        for name in self._model.grants.keys() - grants.keys():
+            self._model.epochs["grant", name] += 1
         self._model.grants = grants
         self._model.known |= grants.keys()
         self._model.version += 1

@@ -87,7 +87,7 @@ class TestRevoke:
     def test_a_removed_grant_can_still_be_revoked(self, filled: Adapters) -> None:
         put_in_force(filled.control)
         _revoke(filled, "grant")
-        assert (_snapshot(filled).grant, _state(filled, "grant").epoch) == (None, 1)
+        assert (_snapshot(filled).grant, _state(filled, "grant").epoch) == (None, 2)
 
     def test_a_revocation_ends_and_its_epoch_stays(self, filled: Adapters) -> None:
         """A revocation with an end blocks until then, and its epoch is kept."""
@@ -249,7 +249,7 @@ class TestRestore:
 
 
 class TestApply:
-    """The policy says what exists, and changes no block and no epoch."""
+    """The policy says what exists, and changes no block; which epochs it raises, test_narrowing.py says."""
 
     def test_applying_a_policy_keeps_blocks_and_epochs(self, filled: Adapters) -> None:
         made = {scope: _revoke(filled, scope) for scope in SCOPES}
@@ -277,14 +277,14 @@ class TestApply:
         assert _snapshot(filled).signing_keys == ("kid-1",)
 
     def test_a_removed_grant_keeps_its_epoch(self, filled: Adapters) -> None:
-        """A removed grant is gone, and keeps its epoch for when it comes back."""
+        """A removed grant is gone, its tokens have ended, and it keeps its epoch for when it comes back."""
         _restore(filled, _revoke(filled, "grant"))
         put_in_force(filled.control)
-        assert _state(filled, "grant") == RevocationState(epoch=1)
+        assert _state(filled, "grant") == RevocationState(epoch=2)
         assert filled.ledger.find(samples.wanted()).grants == ()
         assert filled.ledger.find(samples.wanted(grant="ci")).grants == ()
         put_in_force(filled.control, grant())
-        assert (_state(filled, "grant").epoch, _snapshot(filled).grant) == (1, grant())
+        assert (_state(filled, "grant").epoch, _snapshot(filled).grant) == (2, grant())
 
     def test_an_issuer_and_a_key_removed_have_no_config(self, filled: Adapters) -> None:
         other = samples.issuer("https://other.example.com")

@@ -34,7 +34,7 @@ grants:
 """
 _COMPLETION = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}]}
 _REVOKED = re.compile(r"access is revoked \((\w+)\)")
-_STALE = re.compile(r"issued before a revocation \((\w+)\)")
+_STALE = re.compile(r"issued before a revocation(?: or a narrower policy)? \((\w+)\)")
 
 
 class _HttpActs:

@@ -144,6 +144,26 @@ def test_removed_grant(parts: Parts) -> None:
     assert refused(lambda: parts.admit(token)).reason == "grant_gone"
 
 
+def test_narrowed_grant(parts: Parts) -> None:
+    """Whoever a narrower grant leaves out is out at the next call; the others fetch a fresh token."""
+    to = "{{issuer: ci, claims: {{repository_id: [{}]}}}}"
+    parts.apply(grant(to=to.format('"1234", "77"')))
+    mine, other = parts.token(), parts.token(repository_id="77")
+    parts.apply(grant(to=to.format('"1234"')))
+    for token in (mine, other):
+        assert refused(lambda token=token: parts.admit(token)).reason == "stale_grant"  # type: ignore[misc]  # bound now
+    parts.admit(parts.token())
+    assert refused(lambda: parts.token(repository_id="77")).reason == "no_grant"
+
+
+def test_removed_grant_comes_back(parts: Parts) -> None:
+    """A grant that was removed and comes back revives no token of before."""
+    token = parts.token()
+    parts.apply(grant().replace("  app:", "  other:"))
+    parts.apply(grant())
+    assert refused(lambda: parts.admit(token)).reason == "stale_grant"
+
+
 def test_limit_per_principal(parts: Parts) -> None:
     """A limit of n admits exactly n calls of each principal."""
     parts.apply(grant(quota="{tokens: 100/hour, calls: [3/minute]}"))

@@ -22,6 +22,21 @@ def change(before: str, after: str) -> Step:
     return step
 
 
+def test_ended_tokens() -> None:
+    """A plan says whose tokens end: of grants and issuers that no longer admit somebody, and of nothing else."""
+    more, less = (grant(to=f"{{issuer: ci, claims: {{repository_id: {ids}}}}}") for ids in ('["1", "2"]', '"1"'))
+    assert (change(more, less).ends_tokens, change(less, more).ends_tokens) == (True, False)
+    assert not change(grant(ttl="15m"), grant(ttl="5m")).ends_tokens
+    other = change(more, more.replace("audience: keybroker}", "audience: other}", 1))
+    assert (other.what, other.ends_tokens) == ("issuer", True)
+    without = (ISSUERS + GRANTS[: GRANTS.index("  pods:")]).replace("  anthropic: {provider: anthropic}\n", "")
+    removed = plan.plan(parsed(ISSUERS + GRANTS), parsed(without))
+    assert [(one.what, one.change, one.ends_tokens) for one in removed] == [
+        ("grant", "remove", True),
+        ("key", "remove", False),
+    ]
+
+
 def test_same_policy() -> None:
     """The same policy changes nothing, in whatever form it is written."""
     text = ISSUERS + GRANTS
@@ -156,6 +171,7 @@ def test_a_step_is_json() -> None:
         "name": "app",
         "change": "narrow",
         "fields": {"ttl": [900, 600]},
+        "ends_tokens": False,
     }
 
 
