@@ -33,10 +33,6 @@ class StateInUse(Unavailable, reason="state_in_use"):
     """Another server uses this state directory. Stop that one, or name another directory."""
 
 
-class NoPolicy(Unavailable, reason="no_policy"):
-    """The state has no policy, and none was given. Start the servers with --policy FILE."""
-
-
 class StateOpenToOthers(Unavailable, reason="state_open_to_others"):
     """Others on this machine may change the state. Close it to them."""
 

@@ -22,7 +22,7 @@ from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
-from local import secret_file
+from local import directory_lock, secret_file
 from local.errors import NoStateDirectory, RealKeysHere, StateFileMissing, StateOpenToOthers
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
@@ -77,20 +77,28 @@ class Machine:
         return cls(directory, urls)
 
     def prepare(
-        self, policy_file: Path | None, values: Mapping[str, str], *, apply: bool = False, set_keys: bool = False
+        self,
+        policy_file: Path | None,
+        values: Mapping[str, str],
+        *,
+        apply: bool = False,
+        set_keys: bool = False,
+        alone: bool = False,
     ) -> None:
         """Create what is missing in the directory. What is in force stays.
 
         policy_file: the first policy; None: the practice policy. values: by provider, the made-up keys while the practice
         parts run; else empty. apply: put the file in force over another policy. set_keys: put the keys of the environment
-        in force over others.
-        Raises InvalidPolicyError; Unavailable if a file is no use or open to others, or if the state file is gone while its
-        signing key is not.
+        in force over others. alone: hold the directory until this process ends.
+        Raises InvalidPolicyError; Unavailable if a file is no use or open to others, if the state file is gone while its
+        signing key is not, or if another process holds the directory.
         """
         practising = self._urls.provider is not None
         if not self._path("state.db").exists() and not self._path("signing-key.pem").exists():
             policy.parse(*first_policy(policy_file, practising=practising), self.rules())  # before anything is made
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if alone:
+            directory_lock.hold(self.directory)
         self._check_state_file()
         self._check_modes()
         StateFile.create(self._path("state.db"))

@@ -82,7 +82,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
         urls = Urls(addresses["broker"], addresses["edge"], addresses.get("provider"), addresses.get("issuer"))
         values = practice.made_up_values() if settings.practice else {}
         machine = Machine(directory, urls, settings.practice_ttl)
-        machine.prepare(settings.policy, values, apply=settings.apply, set_keys=settings.set_keys)
+        machine.prepare(settings.policy, values, apply=settings.apply, set_keys=settings.set_keys, alone=True)
         request_token = secrets.token_urlsafe(16)
         job = Job(directory, urls, settings.practice_ttl, sockets, machine.state_identity(), settings.workers)
         processes = stack.enter_context(_processes(settings, job, values, request_token))

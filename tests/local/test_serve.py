@@ -165,6 +165,13 @@ class TestStart:
         _fails(_serve("--port", "0", "--state", str(tmp_path)), "state_file_missing")
         assert path.exists() is (left is not None)
 
+    def test_a_second_server_is_refused(self, named: Running) -> None:
+        """A second server on one directory does not start, says why, and leaves the first as it was."""
+        in_force = named.administer("GET", "/admin/policy").json
+        _fails(_serve("--port", "0", "--state", str(named.state)), "state_in_use", str(named.state))
+        assert named.administer("GET", "/admin/policy").json == in_force
+        assert named.exchange(named.mint("7510")).status == 200
+
     def test_a_state_directory_that_is_a_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "state").touch()
         _fails(_serve("--port", "0", "--state", str(tmp_path / "state")), "state")

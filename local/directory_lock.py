@@ -1,0 +1,36 @@
+"""One server to a state directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from local.errors import StateInUse
+
+_HELD: set[tuple[int, int]] = set()
+"""Device and inode of the directories that this process holds."""
+
+
+def hold(directory: Path) -> None:
+    """Hold a directory until this process ends, however it ends; raises StateInUse if another one holds it, or OSError.
+
+    SECURITY: two servers over one state would each have policy, keys and addresses of their own in force
+    (test_a_second_server_is_refused).
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    status = os.fstat(descriptor)
+    if (status.st_dev, status.st_ino) in _HELD:
+        os.close(descriptor)
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            raise
+        raise StateInUse(
+            hint=f"another server uses {directory}: stop it, or name another directory with --state"
+        ) from error
+    # It stays open, since that is what holds the lock; children do not inherit it.
+    _HELD.add((status.st_dev, status.st_ino))
