@@ -25,11 +25,16 @@ _WELL_KNOWN = "/.well-known/"
 
 
 class Ports(NamedTuple):
-    """What the handler needs. clock: epoch seconds. log: takes one line per refusal."""
+    """What the handler needs.
+
+    clock: epoch seconds. log: takes one line per refusal. admitted: is told a call's request id, and how to give its numbers
+    back if nothing of it is sent; on AWS nobody learns that.
+    """
 
     edge: admission.Edge
     clock: Callable[[], int] = lambda: int(time.time())
     log: Callable[[str], None] = print
+    admitted: Callable[[str, Callable[[str], None]], None] = lambda _request_id, _give_back: None
 
 
 def make_handler(
@@ -45,7 +50,7 @@ def make_handler(
         try:
             if not made:
                 made.append(ports())
-            return _handle(cloudfront["request"], made[0])
+            return _handle(cloudfront["request"], request_id, made[0])
         except Refusal as refusal:
             return _refuse(refusal, request_id, made, log)
         except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token or a key
@@ -54,7 +59,7 @@ def make_handler(
     return handle
 
 
-def _handle(request: dict[str, Any], ports: Ports) -> dict[str, Any]:
+def _handle(request: dict[str, Any], request_id: str, ports: Ports) -> dict[str, Any]:
     if request["uri"].startswith(_WELL_KNOWN):
         return _describe(request, ports.edge)
     key, path = paths.split(request["uri"])
@@ -65,6 +70,7 @@ def _handle(request: dict[str, Any], ports: Ports) -> dict[str, Any]:
     token, body = call_token.find(headers, query), CallBody.from_request(request)
     call = Call(token, key, method, path, request["clientIp"], body, query)
     admitted = admission.admit(call, ports.edge, ports.clock())
+    ports.admitted(request_id, admitted.give_back)
     return _send_on(request, admitted)
 
 

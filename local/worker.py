@@ -31,6 +31,7 @@ from local.practice.issuer import make_issuer
 from local.practice.provider import make_provider
 from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import make_distribution, make_runner
+from local.simulator.unsent import Unsent
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
@@ -83,11 +84,11 @@ def serve_practice_parts(
 
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
-    share = descriptors.share()
+    share, unsent = descriptors.share(), Unsent()
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
         Once(machine.admin_ports),
-        Once(machine.edge_ports),
+        Once(lambda: machine.edge_ports()._replace(admitted=unsent.admitted)),
     )
     for ports in (public_ports, admin_ports, edge_ports):
         try:
@@ -107,6 +108,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         broker=job.urls.broker,
         connections=share.edge,
         provider_below=share.provider_below,
+        unsent=unsent,
     )
     at_once = 1 if job.workers > 1 else share.at_once
     await mount(stack, broker, job.sockets["broker"], at_once)

@@ -97,4 +97,5 @@ def _go_on(call: Call, token: VerifiedToken, count: CallCount, edge: Edge, now: 
     if header_names.canonical(key.header) in header_names.READ_ONLY:
         # SECURITY: a caller's own could not be taken off, and would be joined with the key (test_key_in_a_fixed_header).
         raise ProviderKeyHeaderFixed
-    return Admitted(key, token.principal, token.grant, token.jti, decision.call.path, decision.call.query)
+    path, query = decision.call.path, decision.call.query
+    return Admitted(key, token.principal, token.grant, token.jti, path, query, count.give_back)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +32,10 @@ class Call:
         return f"Call(key={self.key!r}, method={self.method!r}, path={self.path!r})"
 
 
+def _keep(reason: str) -> None:
+    """Give nothing back: the call was not counted."""
+
+
 class Admitted(NamedTuple):
     """A call that goes on."""
 
@@ -44,6 +49,8 @@ class Admitted(NamedTuple):
     """In the provider's own form: what was checked, and no other may be sent."""
     query: str = ""
     """As `path`."""
+    give_back: Callable[[str], None] = _keep
+    """Counts the call as refused for a reason instead, if nothing of it was sent to the provider; raises Unavailable."""
 
     def __repr__(self) -> str:
         # SECURITY: a query may be anything, and the key redacts itself (test_canary.py).

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import secrets
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientResponse, hdrs, web
+from aiohttp import ClientError, ClientResponse, ClientSession, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
@@ -26,7 +27,9 @@ from local.simulator.long_invocations import LongInvocations, takes_long
 from local.simulator.origin_client import (
     CHUNK,
     MAX_HEADERS,
+    SENDING,
     BrokenConnectionError,
+    Sending,
     client_timeout,
     extend_stall_timeout,
     make_session,
@@ -35,6 +38,7 @@ from local.simulator.origin_client import (
     with_consistent_names,
 )
 from local.simulator.origin_request_event import MAX_HEAD, Event, make_event, request_error
+from local.simulator.unsent import Unsent
 from local.simulator.viewer_response import ViewerResponse, error_response
 
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
@@ -75,7 +79,12 @@ class Distribution(web.Server):
     """A CloudFront distribution as an aiohttp server, to run with `make_runner`. `close()` it after the runner's clean-up."""
 
     def __init__(
-        self, handler: Handler, broker: str | None, connections: Connections, provider_below: int | None
+        self,
+        handler: Handler,
+        broker: BrokerCacheBehaviour | None,
+        places: Connections,
+        session: ClientSession,
+        unsent: Unsent,
     ) -> None:
         super().__init__(
             self._serve,
@@ -91,9 +100,9 @@ class Distribution(web.Server):
             max_headers=MAX_HEADERS,
         )
         self._handler = handler
-        self._broker = None if broker is None else BrokerCacheBehaviour(broker)
-        self._places = connections
-        self._session = make_session(provider_below)
+        self._broker = broker
+        self._places = places
+        self._session, self._unsent = session, unsent
         self._long = LongInvocations()
 
     def __call__(self) -> web.RequestHandler:
@@ -108,6 +117,13 @@ class Distribution(web.Server):
     async def _serve(self, request: web.BaseRequest) -> ViewerResponse:
         request_id = secrets.token_hex(16)
         self._places.has_head(request.protocol)
+        self._unsent.begun(request_id)
+        try:
+            return await self._respond(request, request_id)
+        finally:
+            self._unsent.ended(request_id)
+
+    async def _respond(self, request: web.BaseRequest, request_id: str) -> ViewerResponse:
         error_name = request_error(request)
         if error_name is not None:
             return _unread(request, error_response(error_name, request_id))
@@ -137,6 +153,8 @@ class Distribution(web.Server):
         if to_broker is not None:
             return to_broker
         await receive(request)
+        if _is_disconnected(request):
+            raise NotInvokedError("malformed")  # nobody will see the answer
         protected = protected_headers(cf_request["headers"])
         context = LambdaContext(request_id, time.monotonic() + FUNCTION_TIMEOUT, "keybroker-edge", "1")
 
@@ -161,7 +179,7 @@ class Distribution(web.Server):
         try:
             async with asyncio.timeout(None) as stall_timeout:
                 origin_request.headers.append(("X-Amz-Cf-Id", request_id))
-                upstream = await self._send(request, origin_request, stall_timeout)
+                upstream = await self._send(request, origin_request, stall_timeout, request_id)
                 try:
                     response = ViewerResponse(upstream.status, upstream.reason or "", response_headers(upstream))
                     _close_after_chunked_request(request, response)
@@ -178,16 +196,22 @@ class Distribution(web.Server):
         return response
 
     async def _send(
-        self, request: web.BaseRequest, origin_request: OriginRequest, stall_timeout: asyncio.Timeout
+        self, request: web.BaseRequest, origin_request: OriginRequest, stall_timeout: asyncio.Timeout, request_id: str
     ) -> ClientResponse:
-        upstream = await self._session.request(
-            request.method,
-            origin_request.url,
-            headers=with_consistent_names(origin_request.headers),
-            data=request_body(request, stall_timeout),
-            timeout=client_timeout(origin_request.read_timeout),
-            allow_redirects=False,
-        )
+        async with asyncio.timeout(None) as head_timeout:
+            # SECURITY: from its connection on a call stays counted, or a limit could be exceeded
+            # (test_a_call_that_was_sent_stays_counted).
+            sent = functools.partial(self._unsent.sent, request_id)
+            sending = Sending(head_timeout, origin_request.read_timeout, sent)
+            SENDING.set(sending)
+            upstream = await self._session.request(
+                request.method,
+                origin_request.url,
+                headers=with_consistent_names(origin_request.headers),
+                data=request_body(request, stall_timeout, sending),
+                timeout=client_timeout(origin_request.read_timeout),
+                allow_redirects=False,
+            )
         if upstream.status < 200:
             upstream.close()
             raise BrokenConnectionError  # it switches protocols, which was not requested
@@ -200,15 +224,18 @@ def make_distribution(
     broker: str | None = None,
     connections: int = MOST_CONNECTIONS,
     provider_below: int | None = None,
+    unsent: Unsent | None = None,
 ) -> Distribution:
     """Return a distribution with this edge function, called on the event loop, or in a thread for a body that takes long.
 
     broker: the base URL for `/anthropic/v1/oauth/token`, a cache behaviour without a function; None leaves it out.
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
-    provider_below: see `make_session`.
+    provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
     Call it in the running event loop. Raises ValueError if `broker` is not an http(s) URL with a host name.
     """
-    return Distribution(handler, broker, Connections("edge", connections, max(1, connections * 3 // 4)), provider_below)
+    places = Connections("edge", connections, max(1, connections * 3 // 4))
+    behaviour = None if broker is None else BrokerCacheBehaviour(broker)
+    return Distribution(handler, behaviour, places, make_session(provider_below), unsent or Unsent())
 
 
 def make_runner(distribution: Distribution, *, grace: float = 3.0) -> web.ServerRunner:

@@ -42,13 +42,13 @@ class Connections:
 
     def opened(self, connection: web.RequestHandler) -> None:
         """Take a new connection, and close the one that has waited longest if there is no room."""
-        # SECURITY: a newcomer always gets in, or idle strangers could keep a revocation out
-        # (test_a_revocation_gets_in_beside_idle_strangers).
-        if len(self) >= self._most:
-            self._close(next(iter(self._waiting)))
         self._waiting[connection] = None
         loop = asyncio.get_running_loop()
         self._heads[connection] = loop.call_later(HEAD_TIMEOUT, self._head_is_late, connection)
+        # SECURITY: a newcomer always gets in, or idle strangers could keep a revocation out
+        # (test_a_revocation_gets_in_beside_idle_strangers).
+        if len(self) > self._most:
+            self._close(next(iter(self._waiting)))
 
     def has_head(self, connection: web.RequestHandler) -> None:
         """Note that a request's head is complete: of those that wait, this one has waited least."""

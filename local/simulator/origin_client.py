@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Final
 
@@ -22,6 +24,8 @@ from aiohttp import (
     hdrs,
     web,
 )
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from local.simulator.function_result import HeaderList
 from local.simulator.include_body import BUFFERED, send_continue
@@ -53,13 +57,53 @@ async def _no_retry(request: ClientRequest, send: ClientHandlerType) -> ClientRe
         raise BrokenConnectionError from error
 
 
+class Sending:
+    """One call on its way to an origin, until the head of the answer is complete."""
+
+    __slots__ = ("_connected", "_head_timeout", "_seconds", "has_stream")
+
+    def __init__(self, head_timeout: asyncio.Timeout, seconds: float, connected: Callable[[], None]) -> None:
+        """seconds: from the end of the request to the end of the answer's head. connected: called once there is a connection."""
+        self._head_timeout, self._seconds, self._connected = head_timeout, seconds, connected
+        self.has_stream = False
+
+    def is_connected(self) -> None:
+        """Note that there is a connection: from here on the origin may have something of the call."""
+        self._connected()
+        if not self.has_stream:
+            self.is_sent()
+
+    def is_sent(self) -> None:
+        """Note that the request is sent. One deadline from here on, however the origin drips its head (or 1xx answers)."""
+        self._head_timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+
+SENDING: Final[ContextVar[Sending]] = ContextVar("SENDING")
+"""The call that this task sends."""
+
+
+class _Connector(TCPConnector):
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
+    ) -> Connection:
+        """Connect, or take a connection that was kept, and tell the call that is on its way."""
+        connection = await super().connect(req, traces, timeout)
+        if sending := SENDING.get(None):
+            sending.is_connected()
+        return connection
+
+
 class RequestBodyStream:
     """The viewer's body as an asynchronous iterator of chunks, read only as fast as the origin takes it."""
 
-    __slots__ = ("_buffered", "_needs_continue", "_request", "_stall_timeout")
+    __slots__ = ("_buffered", "_needs_continue", "_request", "_sending", "_stall_timeout")
 
-    def __init__(self, request: web.BaseRequest, stall_timeout: asyncio.Timeout) -> None:
+    def __init__(self, request: web.BaseRequest, stall_timeout: asyncio.Timeout, sending: Sending) -> None:
         self._request = request
+        self._sending = sending
         self._stall_timeout = stall_timeout
         self._needs_continue = BUFFERED not in request
         self._buffered = request.get(BUFFERED, bytearray())
@@ -78,6 +122,7 @@ class RequestBodyStream:
             await send_continue(self._request)
         chunk = await self._request.content.read(CHUNK)
         if not chunk:
+            self._sending.is_sent()
             raise StopAsyncIteration
         return chunk
 
@@ -92,7 +137,9 @@ def extend_stall_timeout(stall_timeout: asyncio.Timeout) -> None:
         stall_timeout.reschedule(now + STALL_TIMEOUT)
 
 
-def request_body(request: web.BaseRequest, stall_timeout: asyncio.Timeout) -> AsyncIterablePayload | bytes | None:
+def request_body(
+    request: web.BaseRequest, stall_timeout: asyncio.Timeout, sending: Sending
+) -> AsyncIterablePayload | bytes | None:
     """Return the body to send: a small one that was received completely as bytes, any other as a stream."""
     if not request.body_exists:
         return None
@@ -101,7 +148,8 @@ def request_body(request: web.BaseRequest, stall_timeout: asyncio.Timeout) -> As
     if buffered is not None and is_whole and hdrs.CONTENT_LENGTH in request.headers:  # else it has to be sent in chunks
         extend_stall_timeout(stall_timeout)
         return bytes(buffered)
-    return AsyncIterablePayload(RequestBodyStream(request, stall_timeout))
+    sending.has_stream = True
+    return AsyncIterablePayload(RequestBodyStream(request, stall_timeout, sending))
 
 
 def with_consistent_names(headers: HeaderList) -> HeaderList:
@@ -130,7 +178,7 @@ def make_session(below: int | None = None) -> ClientSession:
         return made
 
     return ClientSession(
-        connector=TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE, socket_factory=make_socket),
+        connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, socket_factory=make_socket),
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import resource
 from collections.abc import Iterator
@@ -330,6 +331,43 @@ def test_slow_first_byte_times_out() -> None:
     assert code(fast_clock.run(run(300))) == ("504", "origin_timeout")
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        head("GET / HTTP/1.1", "Host: edge", "Connection: close"),
+        head("POST / HTTP/1.1", "Host: edge", "Connection: close", "Content-Length: 2") + b"{}",
+        head("POST / HTTP/1.1", "Host: edge", "Connection: close", f"Content-Length: {17 * len(CHUNK)}") + CHUNK * 17,
+    ],
+    ids=["no body", "a body", "a streamed body"],
+)
+@pytest.mark.parametrize(
+    "drip",
+    [
+        pytest.param(b"x", id="a header"),
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\n\r\n", id="early hints", marks=pytest.mark.slow),
+    ],
+)
+def test_a_dripped_head_has_one_deadline(asked: bytes, drip: bytes) -> None:
+    """An answer's head has to be complete two minutes after the request, however often a part of it comes: else a 504."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        taking = asyncio.create_task(reader.read(-1))
+        writer.write(b"HTTP/1.1 200 OK\r\n" if drip == b"x" else b"")
+        while not taking.done():
+            await asyncio.sleep(5)
+            writer.write(drip)
+
+    async def run() -> tuple[tuple[list[str], bytes], float]:
+        async with before_raw(serve, within=3000) as port:
+            begun = asyncio.get_running_loop().time()
+            return await talk(port, asked), asyncio.get_running_loop().time() - begun
+
+    answer, seconds = fast_clock.run(run())
+    assert code(answer) == ("504", "origin_timeout")
+    assert 110 < seconds < 200
+
+
 def test_idle_connection_is_closed() -> None:
     """An idle kept-alive connection is closed after its time-out."""
 
@@ -346,3 +384,31 @@ def test_idle_connection_is_closed() -> None:
             return asyncio.get_running_loop().time() - begun
 
     assert 60 < fast_clock.run(run()) < 200
+
+
+def test_a_viewer_that_reads_nothing_is_given_up() -> None:
+    """A viewer that takes nothing of a stream for two and a half minutes loses it, and little was held for it."""
+    sent = 0
+
+    async def run() -> float:
+        ended = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal sent
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(STREAM)
+            with contextlib.suppress(ConnectionError):  # the door has ended the call
+                while True:
+                    writer.write(chunk(CHUNK))
+                    await writer.drain()
+                    sent += len(CHUNK)
+            ended.set()
+
+        async with before_raw(serve, within=3000) as port, viewer(port) as (_, writer):
+            writer.write(head("GET / HTTP/1.1", "Host: edge"))
+            begun = asyncio.get_running_loop().time()
+            await ended.wait()
+            return asyncio.get_running_loop().time() - begun
+
+    assert 140 < fast_clock.run(run()) < 1000
+    assert sent < 30 * MEGABYTE
