@@ -78,13 +78,8 @@ class Callers:
 
 
 def own_hosts(url: str) -> frozenset[str]:
-    """Return what `Host` may be at this URL: its own host, and the names of loopback at its port."""
-    parts = urlsplit(url)
-    names = {parts.hostname or "", "127.0.0.1", "localhost", "[::1]"}
-    default = 443 if parts.scheme == "https" else 80
-    port = parts.port or default
-    bare = names if port == default else set()  # clients leave out the scheme's own port
-    return frozenset({f"{name}:{port}" for name in names} | bare)
+    """Return the names that `Host` may have at this URL: its own, and those of loopback."""
+    return frozenset({urlsplit(url).hostname or "127.0.0.1", "127.0.0.1", "localhost", "[::1]"})
 
 
 def _credential(stored: Mapping[str, object]) -> Credential:

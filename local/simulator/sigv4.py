@@ -104,7 +104,7 @@ def verify(
 ) -> Caller:
     """Return the caller whose secret signed this request.
 
-    credentials: by access key ID. region: of this API. hosts: its own, in lower case with the port, as in `Host`.
+    credentials: by access key ID. region: of this API. hosts: its own names, in lower case.
     now: seconds since 1970.
     Raises InvalidSignatureError: unsigned, malformed or too large; signed for another service, region, host or time, or with
     an unknown key; or changed after it was signed.
@@ -191,7 +191,8 @@ def _check_headers(headers: Mapping[str, list[str]], authorization: _Authorizati
 def _check_host(headers: Mapping[str, list[str]], hosts: Collection[str]) -> None:
     # SECURITY: a request that was signed for another API of this region would be valid here, and one that a page in a
     # browser has sent to its own name, which now resolves to this machine (test_a_request_for_another_host_is_refused).
-    if headers.get("host", [""])[0].lower() not in hosts:
+    # The port may be any: forwarded through SSH or published by a container it is another one than the broker's.
+    if re.sub(r":[0-9]+\Z", "", headers.get("host", [""])[0].lower()) not in hosts:
         raise InvalidSignatureError("signed for another host than this broker's")
 
 

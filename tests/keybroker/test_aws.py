@@ -15,7 +15,7 @@ CALLER = Caller("AKIDUSER", "123456789012", "arn:aws:iam::123456789012:user/ada"
 SECRET = "practice-secret"
 KNOWN = {"AKIDUSER": Credential(SECRET, CALLER)}
 URL = "http://127.0.0.1:8080/admin/audit?kind=key.set&principal=https%3A%2F%2Fci.example%7Crepository_id%3A1"
-HOSTS = (urlsplit(URL).netloc,)
+HOSTS = (urlsplit(URL).hostname or "",)
 API = "https://abc123.execute-api.eu-west-1.amazonaws.com/api/token/iam"
 
 

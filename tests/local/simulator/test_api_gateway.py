@@ -51,7 +51,7 @@ GATE = threading.Event()
 
 def authenticate(request: SignedRequest, now: int) -> Caller:
     host = next(value for name, value in request.headers if name.lower() == "host")
-    return verify(request, CREDENTIALS, region=REGION, hosts=(host,), now=now)
+    return verify(request, CREDENTIALS, region=REGION, hosts=(host.partition(":")[0],), now=now)
 
 
 def new_app(name: str) -> Chalice:

@@ -168,7 +168,7 @@ def test_callers_sign_for_this_broker(directory: Path) -> None:
 
 
 def test_own_hosts() -> None:
-    """Loopback's names count at the broker's port only; the port is left out where it is the scheme's own."""
-    loopback = {"127.0.0.1:8080", "localhost:8080", "[::1]:8080"}
+    """The URL's own host counts, and loopback's names."""
+    loopback = {"127.0.0.1", "localhost", "[::1]"}
     assert own_hosts("http://127.0.0.1:8080") == loopback
-    assert {"broker.example", "broker.example:443"} <= own_hosts("https://broker.example")
+    assert own_hosts("https://broker.example:8443") == {"broker.example", *loopback}
