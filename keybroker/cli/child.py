@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, BinaryIO, Self
 
 from keybroker.cli.command_error import CommandError
+from keybroker.cli.isolation import Started, Wall
 from keybroker.cli.mask import Mask
 
 NOT_EXECUTABLE = 126
@@ -27,20 +28,26 @@ _FROM_TERMINAL = ("SIGINT", "SIGQUIT", "SIGWINCH")
 """Signals that a terminal sends to the child as well."""
 
 
-def run(command: Sequence[str], environ: Mapping[str, str], secrets: Sequence[str] | None, signals: Signals) -> int:
+def run(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    secrets: Sequence[str] | None,
+    signals: Signals,
+    wall: Wall | None = None,
+) -> int:
     """Run a program to its end and return its exit code, 128 + n for signal n.
 
-    secrets: masked in what it writes; None leaves it the terminal. Raises CommandError with code 127 if there is no such
-    program, 126 if it cannot be executed.
+    secrets: masked in what it writes; None leaves it the terminal. wall: what keeps it apart. Raises CommandError with code
+    127 if there is no such program, 126 if it cannot be executed.
     """
-    stream = None if secrets is None else subprocess.PIPE
     with _start_errors(command[0]):
-        process = subprocess.Popen(command, env=dict(environ), stdout=stream, stderr=stream)  # noqa: S603  the user's command
+        started = (wall or Wall()).start(command, environ, None if secrets is None else subprocess.PIPE)
+    process = started.process
     streams = ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer))
     pumps = [_Pump(source, target, secrets or ()) for source, target in streams if source is not None]
     for pump in pumps:
         pump.start()
-    code = signals.wait(process)
+    code = signals.wait(started)
     for pump in pumps:
         pump.finish()
     return 128 - code if code < 0 else code
@@ -119,18 +126,20 @@ class Signals:
         self._wake_write.close()
         self._wake_read.close()
 
-    def wait(self, process: subprocess.Popen[bytes]) -> int:
+    def wait(self, started: Started) -> int:
         """Wait until the child ends, and return its code."""
-        while (code := process.poll()) is None:
+        while (code := started.process.poll()) is None:
             while self._received:
                 number = self._received.popleft()
-                if self._is_for_child(signal.Signals(number).name):
-                    process.send_signal(number)
+                if number == getattr(signal, "SIGCHLD", None):
+                    continue
+                if started.group is not None:  # a session of its own: it gets nothing from the terminal
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended
+                        os.killpg(started.group, number)
+                elif not (self._is_in_foreground and signal.Signals(number).name in _FROM_TERMINAL):
+                    started.process.send_signal(number)
             self._wake_read.recv(4096)
         return code
-
-    def _is_for_child(self, name: str) -> bool:
-        return name != "SIGCHLD" and not (self._is_in_foreground and name in _FROM_TERMINAL)
 
 
 def _is_in_foreground() -> bool:

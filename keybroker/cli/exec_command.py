@@ -6,13 +6,15 @@ import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import click
 
 from keybroker.ambient import find_identity
-from keybroker.cli import child, identity_variables, output, own_process, sdk_variables
+from keybroker.cli import child, identity_variables, isolation, output, own_process, sdk_variables
 from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.identity_variables import Taken
+from keybroker.cli.isolation import Wall
 from keybroker.cli.issued import Issued
 from keybroker.cli.settings import Settings, common_options, grant_options, keys_option, pass_settings
 from keybroker.client import revoke_token
@@ -31,6 +33,8 @@ from keybroker.token_provider import TokenProvider
 @click.option("--no-masking", is_flag=True, help="Do not mask the token in its output; the program keeps the terminal.")
 @click.option("--keep-identity", is_flag=True, help="Pass on the variables with which it can get tokens by itself.")
 @click.option("--keep", multiple=True, metavar="NAME", help="Pass on this variable, e.g. a JWT; may be repeated.")
+@click.option("--isolate", is_flag=True, help="Run it where it sees no other process and no credentials (bubblewrap).")
+@click.option("--user", metavar="NAME", help="Run it as another user, as root only.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 @common_options
 @pass_settings
@@ -44,38 +48,50 @@ def exec_command(  # noqa: PLR0913, PLR0917  options
     no_masking: bool,  # noqa: FBT001  a flag
     keep_identity: bool,  # noqa: FBT001  a flag
     keep: tuple[str, ...],
+    isolate: bool,  # noqa: FBT001  a flag
+    user: str | None,
     command: tuple[str, ...],
 ) -> int:
     """Run a program with the variables of its SDKs set, and exit with its exit code.
 
     A token lives for minutes: use --proxy for a program that runs longer. Variables that would override these are unset,
-    and so are those with which the program could get other tokens. The token is masked in its output, and revoked when it
-    ends.
+    and so are those with which the program could get other tokens; with --isolate or --user also AWS credentials and the like.
+    The token is masked in its output, and revoked when it ends.
     """
     if len(keys) > 1 and (sdk or grant or scope):
         text = "--for, --grant and --scope apply to a single key; with several, nest keybroker exec"
         raise CommandError(LOCAL, text, "all but the innermost need --keep-identity")
-    _check_kept(keep, keep_identity=keep_identity, walled=use_proxy)
+    walled = isolate or user is not None
+    _check_kept(keep, keep_identity=keep_identity, never=use_proxy or walled)
     own_process_is_new = own_process.take_back()
-    taken = _taken(keep, keep_identity=keep_identity)
+    taken = _taken(keep, keep_identity=keep_identity, walled=walled)
     names = {key: sdk or key for key in keys}
     hidden = {*taken.names, *sdk_variables.concerned(names.values())}
     own_process.protect(hidden, may_restart=settings.owns_process and not own_process_is_new)
-    _say_taken(taken, can_keep=not use_proxy)
+    wall = isolation.wall(os.environ, isolate=isolate, user=user)
+    _say_taken(taken, can_keep=not (use_proxy or walled))
     requests = {key: TokenRequest(settings.broker_url, key, grant, scope) for key in keys}
     run = _run_behind_proxy if use_proxy else _run_with_tokens
-    return run(requests, names, command, taken, masked=not no_masking)
+    return run(requests, names, _Start(command, taken, wall, masked=not no_masking))
 
 
-def _run_with_tokens(
-    requests: Mapping[str, TokenRequest],
-    names: Mapping[str, str],
-    command: Sequence[str],
-    taken: Taken,
-    *,
-    masked: bool,
-) -> int:
-    issued, secrets, given = Issued(), list(taken.secrets), {}
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How the program is started. masked: whether its output is."""
+
+    command: Sequence[str]
+    taken: Taken
+    wall: Wall
+    masked: bool
+
+    def run(self, environ: Mapping[str, str], secrets: Sequence[str], signals: child.Signals) -> int:
+        """Run it to its end and return its exit code. secrets: to mask beside those of the environment."""
+        masked = [*self.taken.secrets, *secrets] if self.masked else None
+        return child.run(self.command, environ, masked, signals, self.wall)
+
+
+def _run_with_tokens(requests: Mapping[str, TokenRequest], names: Mapping[str, str], start: _Start) -> int:
+    issued, secrets, given = Issued(), list[str](), {}
     with contextlib.ExitStack() as stack:
         stack.callback(issued.revoke)
         for key, request in requests.items():
@@ -86,20 +102,13 @@ def _run_with_tokens(
             given[names[key]] = (token.access_token, token.base_url)
             secrets += [token.access_token, identity.unverified_subject_token]
         _warn_of_unread_variables(given)
-        environ = sdk_variables.child_environ(taken.environ, given)
+        environ = sdk_variables.child_environ(start.taken.environ, given)
         signals = stack.enter_context(child.Signals())
         stack.callback(issued.revoke)  # while signals are held, so that none interrupts it
-        return child.run(command, environ, secrets if masked else None, signals)
+        return start.run(environ, secrets, signals)
 
 
-def _run_behind_proxy(
-    requests: Mapping[str, TokenRequest],
-    names: Mapping[str, str],
-    command: Sequence[str],
-    taken: Taken,
-    *,
-    masked: bool,
-) -> int:
+def _run_behind_proxy(requests: Mapping[str, TokenRequest], names: Mapping[str, str], start: _Start) -> int:
     from keybroker.cli import loopback  # noqa: PLC0415  only needed with --proxy
     from keybroker.cli.upstream import Upstream  # noqa: PLC0415  as above
 
@@ -116,20 +125,20 @@ def _run_behind_proxy(
         proxy = stack.enter_context(loopback.serve(upstreams))
         given = {names[key]: (proxy.key, proxy.base_url(key)) for key in requests}
         _warn_of_unread_variables(given)
-        environ = sdk_variables.without_proxy(sdk_variables.child_environ(taken.environ, given))
-        return child.run(command, environ, [proxy.key, *taken.secrets] if masked else None, signals)
+        environ = sdk_variables.without_proxy(sdk_variables.child_environ(start.taken.environ, given))
+        return start.run(environ, [proxy.key], signals)
 
 
-def _check_kept(keep: Sequence[str], *, keep_identity: bool, walled: bool) -> None:
+def _check_kept(keep: Sequence[str], *, keep_identity: bool, never: bool) -> None:
     """Raise CommandError if an identity is to be kept where none ever is."""
     named = identity_variables.always_taken(keep)
-    if walled and (keep_identity or named):
+    if never and (keep_identity or named):
         what = ", ".join(named) or "--keep-identity"
-        raise CommandError(LOCAL, f"{what}: with --proxy no identity is passed on; the proxy gets the program's tokens")
+        raise CommandError(LOCAL, f"{what}: with --proxy, --isolate or --user no identity is passed on")
 
 
-def _taken(keep: Sequence[str], *, keep_identity: bool) -> Taken:
-    taken = identity_variables.take_out(os.environ, keep=keep)
+def _taken(keep: Sequence[str], *, keep_identity: bool, walled: bool) -> Taken:
+    taken = identity_variables.take_out(os.environ, keep=keep, everything=walled)
     return Taken(os.environ, (), taken.secrets) if keep_identity else taken
 
 
