@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from chalicelib.providers import paths
 from chalicelib.providers.presets import PROVIDERS
 from tests.chalicelib.providers.test_paths import PIECES, is_stable
-from tests.edge_function import Door, event, provide, refusal, values
+from tests.edge_function import HOSTS_OF_THEIR_OWN, Door, event, policy_for, provide, refusal, values
 from tests.parts import Parts, parts_in
 
 ELSEWHERE = "https://api.internal.example.com"
@@ -62,7 +64,7 @@ def test_forwarded_path_is_the_checked_one(tmp_path: Path, provider: str) -> Non
         )
         @given(starts, middle)
         def check(start: str, rest: str) -> None:
-            result = door.send(("x-api-key", token), uri=f"/{provider}{start}{rest}")
+            result = door.send(("x-api-key", token), ("Content-Type", "text/plain"), uri=f"/{provider}{start}{rest}")
             if "origin" not in result:
                 seen["refused"] += 1
                 assert result["status"] in ("400", "403", "404")
@@ -179,3 +181,50 @@ def test_method_override(parts: Parts, door: Door) -> None:
         assert refusal(result) == ("400", "invalid_request")
     same = door.handle(event(token, ("X-HTTP-Method-Override", "POST")), None)
     assert "x-http-method-override" not in same["headers"]
+
+
+def shown(content: str, content_type: str, *, is_cut: bool = False) -> dict[str, Any]:
+    """A POST for the generic key as CloudFront shows it, without its token."""
+    made = event(("Content-Type", content_type), uri="/generic/items/7")
+    data = base64.b64encode(content.encode()).decode()
+    request = made["Records"][0]["cf"]["request"]
+    request["body"] = {"action": "read-only", "data": data, "encoding": "base64", "inputTruncated": is_cut}
+    return made
+
+
+def reason_of(door: Door, token: str, made: dict[str, Any]) -> str:
+    """Send it; return why it is refused, "" if it is not."""
+    made["Records"][0]["cf"]["request"]["headers"]["x-api-key"] = [{"key": "X-Api-Key", "value": token}]
+    door.log.clear()
+    return str(door.line["reason"]) if "status" in door.handle(made, None) else ""
+
+
+def test_method_in_a_form(parts: Parts, door: Door) -> None:
+    """A form or JSON body that asks for another method is refused; so is one that may, behind the cut."""
+    token = provide(parts, "generic", "POST:/items/*", origin=HOSTS_OF_THEIR_OWN)
+    form, as_json = "application/x-www-form-urlencoded", "application/json"
+    assert reason_of(door, token, shown("a=1&_method=DELETE", form)) == "method_override"
+    assert reason_of(door, token, shown('{"_method": "DELETE"}', as_json)) == "method_override"
+    assert reason_of(door, token, shown("a=1", form, is_cut=True)) == "method_cut"
+    assert reason_of(door, token, shown("{}", as_json, is_cut=True)) == "method_cut"
+    assert reason_of(door, token, shown("a=1&method=card", form)) == ""
+    assert reason_of(door, token, shown("%PDF", "application/pdf", is_cut=True)) == ""
+    assert parts.counted()["minute"] == (2, 4)
+
+
+def test_method_that_is_open_anyway(parts: Parts, door: Door) -> None:
+    """Where token and grant open every method of the path, a body is not read for another one."""
+    scope = [f"{method}:/items/*" for method in ("POST", "GET", "PUT", "PATCH", "DELETE")]
+    token = provide(parts, "generic", *scope, origin=HOSTS_OF_THEIR_OWN)
+    assert reason_of(door, token, shown("_method=DELETE", "application/x-www-form-urlencoded", is_cut=True)) == ""
+    parts.apply(policy_for("generic", *scope[:-1]))
+    made = shown("_method=DELETE", "application/x-www-form-urlencoded")
+    assert reason_of(door, token, made) == "method_override", "the grant is narrower by now"
+
+
+def test_uploads_to_language_models(parts: Parts, door: Door) -> None:
+    """A large upload to an API that reads no method in bodies is not refused for it."""
+    token = provide(parts, "openai", "POST:/v1/files")
+    made = shown("a", "multipart/form-data; boundary=x", is_cut=True)
+    made["Records"][0]["cf"]["request"]["uri"] = "/openai/v1/files"
+    assert reason_of(door, token, made) == ""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from chalicelib import quota
-from chalicelib.edge import addresses
+from chalicelib.edge import addresses, method_override
 from chalicelib.edge import query as call_query
 from chalicelib.edge.call import Call
 from chalicelib.edge.errors import (
@@ -70,6 +70,7 @@ def decide(call: Call, token: VerifiedToken, snapshot: Snapshot, now: int) -> De
         check_total_quota(grant, snapshot.total, now)
     # SECURITY: reading a body is the one thing here that takes long, and whoever has used up a quota does not get it
     # (test_no_body_is_read_beyond_the_quota).
+    _check_method(call, token, grant, provider)
     _check_models(call, key, grant)
     return Decision(key, grant, call)
 
@@ -115,6 +116,19 @@ def _check_paths(call: Call, token: VerifiedToken, grant: Grant, provider: Provi
 def _check_address(call: Call, grant: Grant) -> None:
     if grant.source_ips is not None and not addresses.is_within(call.source_ip, grant.source_ips):
         raise AddressRefused
+
+
+def _check_method(call: Call, token: VerifiedToken, grant: Grant, provider: Provider) -> None:
+    if call.method != "POST" or not provider.overrides or _is_open(call, (token.scope, grant.scope)):
+        return
+    # SECURITY: a scope is for a method; a form that its API would take for another is not sent (test_method_in_a_form).
+    method_override.check_body(call.body, provider.overrides)
+
+
+def _is_open(call: Call, scopes: tuple[tuple[str, ...], ...]) -> bool:
+    """Whether these scopes open what a POST could be taken for, so that it gains nothing by that."""
+    methods = method_override.STRONGER
+    return all(paths.scope_opens(scope, method, call.path) for scope in scopes for method in methods)
 
 
 def _check_models(call: Call, key: KeyConfig, grant: Grant) -> None:

@@ -18,10 +18,32 @@ _INVALID: Mapping[str, str] = {
 
 
 class MethodOverride(Refusal, reason="method_override", error="invalid_request", status=400):
-    """A header or query parameter asks for another method than the request's. Send the method itself."""
+    """A header, query parameter, form field or member of the body asks for another method. Send the method itself."""
 
     def __init__(self, part: str) -> None:
         super().__init__(f"{part} overrides the method; send the method itself")
+
+
+class MethodCut(
+    Refusal,
+    reason="method_cut",
+    error="invalid_request",
+    status=413,
+    text="the body may ask for another method (`_method`), and the grant does not open GET, PUT, PATCH and DELETE here, so"
+    " it is read, of which the edge sees 1 MiB at most; send less",
+):
+    """The body of a POST is over 1 MiB, and its API may read another method in it. Send less, or open all methods."""
+
+
+class MethodUnclear(
+    Refusal,
+    reason="method_unclear",
+    error="invalid_request",
+    status=415,
+    text="the body may ask for another method (`_method`), and the grant does not open GET, PUT, PATCH and DELETE here, so"
+    " it is read: send it uncompressed, with one Content-Type, in UTF-8",
+):
+    """The body of a POST is compressed or of an unclear type, and its API may read another method in it. Send it plainly."""
 
 
 class HeaderName(

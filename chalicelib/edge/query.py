@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote_plus
 
+from chalicelib.edge import method_override
 from chalicelib.edge.errors import MethodOverride, TokenInQuery, TwoTokens
-
-_OVERRIDES = ("_method", "$httpmethod", "$httpheaders", "x-http-method-override")
-"""(K) Rails, and Google's gateways, take the method or further headers from these."""
 
 
 def values(query: str, name: str) -> list[str]:
@@ -24,7 +22,7 @@ def check(query: str) -> None:
     """Raise MethodOverride if a parameter names another method than the request's, or sets a header."""
     # SECURITY: a scope is for a method; a call that the provider would take for another method is not sent
     # (test_method_override).
-    if query and any(_name(piece).lower() in _OVERRIDES for piece in query.split("&")):
+    if query and method_override.is_in_pairs(query):
         raise MethodOverride("the query")
 
 

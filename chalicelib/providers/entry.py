@@ -80,6 +80,9 @@ class Provider(NamedTuple):
     closed: tuple[str, ...] = ()
     """Paths that no grant opens, nor what is below them; `*` is any one segment, and `_` is `-` or nothing as well. They
     mint, hold or show credentials, administer the account, or show what headers a request had."""
+    overrides: tuple[str, ...] = (JSON, FORM)
+    """The kinds of body in which its API may read another method than the request's (`_method`). Empty for (K) APIs of
+    language models, which read none, and take larger uploads than the edge sees."""
     models: tuple[ModelEndpoints, ...] = ()
     """The endpoints that a grant with `models` can open; none if such a grant opens nothing of it."""
     probe: Probe | None = None

@@ -45,6 +45,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             *below("/v1", EPHEMERAL_KEYS + " chatkit/sessions projects dashboard usage vaults webhook_endpoints"),
             "/v1/fine_tuning/checkpoints/*/permissions",
         ),
+        overrides=(),
         models=(
             *openai_endpoints("/v1"),
             ModelEndpoints("/v1", "moderations decisions"),
@@ -83,6 +84,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             "/v1/compliance",  # (K) what all users of the account wrote
             *below("/v1/user_profiles/*", "enrollment_url action_urls"),
         ),
+        overrides=(),
         models=(ModelEndpoints("/v1", "messages messages/count_tokens complete"), model_list("/v1")),
         probe=Probe("GET", "/v1/models", (("anthropic-version", "2023-06-01"),)),
         error_text=("error", "message"),
@@ -119,6 +121,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             for version in ("v1", "v1beta", "v1alpha")
             for name in ("auth_tokens", "webhooks", "tunedModels/*/permissions", "corpora/*/permissions")
         ),
+        overrides=(),
         models=(
             *_gemini("/v1beta"),
             *_gemini("/v1"),
@@ -147,6 +150,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             "/v1/libraries/*/share",  # lets others in
             "/v1/workflows/workers",  # what a worker needs to be one
         ),
+        overrides=(),
         models=(
             ModelEndpoints("/v1", "chat/completions fim/completions embeddings moderations chat/moderations ocr"),
             ModelEndpoints("/v1", "audio/transcriptions", bodies=(FORM,)),
@@ -173,6 +177,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             *account("/v2"),
             *below("/v1", "connectors check-api-key"),  # connectors hold the credentials of other services
         ),
+        overrides=(),
         models=(
             ModelEndpoints("/v2", "chat embed rerank"),
             ModelEndpoints("/compatibility/v1", "chat/completions embeddings"),

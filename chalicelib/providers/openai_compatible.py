@@ -36,6 +36,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             *below("/openai/v1", EPHEMERAL_KEYS + " chatkit/sessions vaults webhook_endpoints"),
             *below("/openai", EPHEMERAL_KEYS + " realtimeapi"),
         ),
+        overrides=(),
         models=(
             *openai_endpoints("/openai/deployments/{model}"),
             *openai_endpoints("/openai/v1"),
@@ -54,6 +55,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         base_path="/openai/v1",
         paths=(("/openai", "/openai"), ("/v1", "/openai/v1"), ("", "/openai/v1")),  # its own SDK sends /openai/v1
         closed=account("/openai/v1"),
+        overrides=(),
         models=(
             ModelEndpoints("/openai/v1", "chat/completions completions embeddings audio/speech"),
             ModelEndpoints("/openai/v1", TRANSCRIPTIONS, bodies=(FORM,)),
@@ -75,6 +77,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             *below("/api/v1", "vault private-endpoints"),  # hold the account's secrets, and other services'
             "/api/frontend",  # (K) what its own pages call
         ),
+        overrides=(),
         models=(
             ModelEndpoints("/api/v1", "chat/completions completions embeddings messages"),
             ModelEndpoints("/api/v1", "responses", refused=STORED_PROMPT),
@@ -94,6 +97,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             *below("/v1", "compute whoami"),  # (K) a cluster shows its kube_config
             "/v1/deployments",  # deployments/secrets holds secrets, and a deployment runs with them
         ),
+        overrides=(),
         models=(
             ModelEndpoints("/v1", "chat/completions completions embeddings rerank images/generations audio/speech"),
             ModelEndpoints("/v1", TRANSCRIPTIONS, bodies=(FORM,)),
@@ -107,6 +111,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         origin="https://api.deepseek.com",
         paths=(("/v1", ""),),  # both are served, and are the same
         closed=(*account(""), *below("", "user beta/user")),
+        overrides=(),
         models=(
             ModelEndpoints("", "chat/completions completions"),
             ModelEndpoints("/beta", "chat/completions completions"),
@@ -123,6 +128,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         base_path="/v1",
         paths=(("/v1", "/v1"), ("", "/v1")),
         closed=(*account("/v1"), *below("/v1", EPHEMERAL_KEYS)),
+        overrides=(),
         models=(
             ModelEndpoints("/v1", "chat/completions completions embeddings messages images/generations"),
             ModelEndpoints("/v1", "responses", refused=STORED_PROMPT),

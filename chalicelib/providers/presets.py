@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chalicelib.providers.entry import Probe, Provider, below
+from chalicelib.providers.entry import FORM, Probe, Provider, below
 from chalicelib.providers.language_models import LANGUAGE_MODELS
 from chalicelib.providers.openai_compatible import OPENAI_COMPATIBLE
 
@@ -56,6 +56,7 @@ PROVIDERS: Mapping[str, Provider] = {
             # By number, a repository has a second path.
             *(path for base in ("/repos/*/*", "/repositories/*") for path in below(base, _REPOSITORY)),
         ),
+        overrides=(FORM,),  # (K) in Ruby, where Rack reads it in forms only
         probe=Probe("GET", "/rate_limit", (("user-agent", "keybroker"),)),  # counts towards no limit
         error_text=("message",),
         key_pattern=r"github_pat_\w{82}|gh[pousr]_[A-Za-z0-9]{36,}",
@@ -69,6 +70,7 @@ PROVIDERS: Mapping[str, Provider] = {
             *below("/v2", "billing/meter_event_session core/account_links core/event_destinations core/vault"),
             "/v2/iam",  # (K) its keys
         ),
+        overrides=(FORM,),  # (K) as GitHub
         probe=Probe("GET", "/v1/balance"),
         error_text=("error", "message"),
         key_pattern=r"[rs]k_live_[0-9A-Za-z]{24,}",

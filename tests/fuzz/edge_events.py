@@ -24,6 +24,7 @@ _CALLS += [
     "POST /anthropic/v1/messages",
     "POST /anthropic/messages",
 ]
+_CALLS += ["POST /generic/anything/at/all"]
 _CALLS += ["PUT /generic/anything/at/all", "GET /generic/anything/at/all", "GET /anthropic/v1/models"]
 _PATHS = """/openai/v1/chat/completions /openai/v1/models /openai/v1/models/gpt-5-mini /openai/chat/completions /openai
 /anthropic/v1/messages /anthropic/messages /generic/anything/at/all /openai/v1/organization/admin_api_keys / /nothing/v1
@@ -60,6 +61,19 @@ _VALUES = [
 ]
 _VALUES += ["multipart/form-data; boundary=x", "close, x-api-key", "127.0.0.1", "api.evil.example", "caf\xe9"]
 _CALL = b'{"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}], "stream": true}'
+_FORM, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
+_PART = b"--x\r\nContent-Disposition: form-data; %s\r\n\r\nDELETE\r\n--x--\r\n"
+_OVERRIDES = [
+    *((_FORM, pairs) for pairs in (b"_method=DELETE", b"a=1&%5Fm%65thod=PUT", b"a;_METHOD=PATCH", b"_method[]=DELETE")),
+    *(
+        (kind, b'{"a": 1, "_method": "DELETE"}')
+        for kind in ("application/json", "application/vnd.api+json; charset=utf-8")
+    ),
+    ("application/json", b'{"\\u005fmethod": "DELETE"}'),
+    *((_MULTIPART, _PART % field) for field in (b'name="_method"', b"name=_method", b'filename="a"; name="_METHOD"')),
+    *((kind, b"method=card&q=_method") for kind in (_FORM, "text/plain")),
+]
+"""Bodies that ask for another method, and two that do not, with their type."""
 _ADDRESSES = ["203.0.113.1", "2001:db8::1", "::ffff:10.0.0.1", "fe80::1%eth0", "unknown"]
 
 
@@ -106,13 +120,14 @@ def respelled(draw: st.DrawFn, tokens: Tokens) -> Event:
     token = tokens.good[uri.split("/")[1]]
     names = draw(st.lists(_respelled().filter(_is_shown), min_size=1, max_size=8))
     values = st.sampled_from([token, token, f"Bearer {token}", method, "DELETE", "chunked", "3", ""])
+    content_type, content = draw(st.sampled_from([("application/json", _CALL)] * len(_OVERRIDES) + _OVERRIDES))
     return _event(
         method=method,
         uri=uri,
         query="",
-        headers=[("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")]
+        headers=[("Authorization", f"Bearer {token}"), ("Content-Type", content_type)]
         + [(name, draw(values)) for name in names],
-        body=_body(_CALL),
+        body=_body(content),
         client_ip=_ADDRESSES[0],
         request_id="r-1",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import tempfile
@@ -129,6 +130,9 @@ class Stage:
         assert self.good[name] in json.dumps(request), "admitted without a token of this key"
         assert result["origin"]["custom"]["customHeaders"] == {}
         assert result.get("body") == request.get("body")
+        if name == "generic" and request["method"] == "POST" and "body" in request:
+            content = base64.b64decode(request["body"]["data"])
+            assert "_method" not in cgi.fields(request["headers"]["content-type"][0]["value"], content)
         self._check_variables(name, cgi.variables(result["headers"]))
         self._check_secrets_are_kept(result, HOSTS[name])
 
