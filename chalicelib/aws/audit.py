@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.audit import FILTERS, Event, Page, Query
-from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, run_parallel, text
+from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, held, run_parallel, text
 from chalicelib.aws.errors import error_code
 from chalicelib.errors import StateUnavailable
 
@@ -98,7 +98,7 @@ class DynamoAudit:
         frontier = max(
             (text(one["LastEvaluatedKey"], "sk") for one in answers if "LastEvaluatedKey" in one), default=""
         )
-        items = [item for one in answers for item in one["Items"] if frontier <= text(item, "sk") < before]
+        items = [item for one in answers for item in held(one, "Items") if frontier <= text(item, "sk") < before]
         return sorted(items, key=lambda item: text(item, "sk"), reverse=True), frontier
 
     def _query(self, parameters: Mapping[str, Any], month: str, shard: int) -> Any:  # noqa: ANN401  DynamoDB's answer

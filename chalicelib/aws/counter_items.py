@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chalicelib.aws.dynamodb import Item, number
+from chalicelib.aws.dynamodb import Item, held, number
 from chalicelib.quota import COUNTERS_KEPT, WINDOWS, Counter, Limit, cursor_key, last_seen, window_ends
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ class CounterItem(NamedTuple):
     def numbers(self, item: Item) -> dict[str, int]:
         """Return the item's counts, by window."""
         return {window: number(item, name) for window, name in self.names.items()}
+
+    def counted(self, answer: Mapping[str, Any]) -> dict[str, int]:
+        """Return the counts in the answer to an update, by window; raises Unavailable if one is missing."""
+        new = held(answer, "Attributes")
+        for name in self.names.values():
+            held(new, name)
+        return self.numbers(new)
 
     def refused(self, item: Item, window: str) -> dict[str, int]:
         """Return the item's counts of refusals in a window, by reason."""

@@ -1,8 +1,26 @@
-"""What an error of AWS says that may be logged."""
+"""What an error of AWS says: what may be logged of it, and whether anything was done."""
 
 from __future__ import annotations
 
 import botocore.exceptions
+
+THROTTLED = frozenset(
+    "ProvisionedThroughputExceededException RequestLimitExceeded ThrottlingException TransactionConflictException".split()  # noqa: SIM905  a list of words
+)
+"""DynamoDB's codes for a request that was one too many just then: nothing was done, and the next may be."""
+REFUSED = THROTTLED.union(
+    "AccessDeniedException ExpiredTokenException IncompleteSignatureException InvalidSignatureException".split(),  # noqa: SIM905
+    "MissingAuthenticationTokenException UnrecognizedClientException ResourceNotFoundException".split(),  # noqa: SIM905
+    "IdempotentParameterMismatchException TransactionCanceledException ValidationException".split(),  # noqa: SIM905
+)
+"""DynamoDB's codes for a request of which nothing was done. Any other leaves it open, `InternalServerError` above all."""
+UNSENT = (
+    botocore.exceptions.EndpointConnectionError,
+    botocore.exceptions.ConnectTimeoutError,
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.CredentialRetrievalError,
+)
+"""What fails before anything is sent."""
 
 
 def error_code(error: BaseException) -> str:

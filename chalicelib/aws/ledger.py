@@ -12,7 +12,7 @@ from chalicelib.audit import Event
 from chalicelib.aws import counter_items, target_items
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.counter_items import CounterItem
-from chalicelib.aws.dynamodb import Item, Tables, number, read_batch, read_partition, run_parallel, text, transact
+from chalicelib.aws.dynamodb import Item, Tables, held, number, read_batch, read_partition, run_parallel, text, transact
 from chalicelib.errors import StateInconsistent
 from chalicelib.exchange.errors import IdentityChanged
 from chalicelib.exchange.ledger import (
@@ -136,7 +136,7 @@ class DynamoLedger(DynamoAudit):
                 Limit=grants.CANDIDATES + 1,
                 **start,
             )
-            found += answer["Items"]
+            found += held(answer, "Items")
             if "LastEvaluatedKey" not in answer:
                 break
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}

@@ -95,7 +95,7 @@ def read(tables: Tables, targets: Iterable[RevocationTarget], copy: str) -> dict
 
 def by_target(targets: Iterable[RevocationTarget], copy: str, items: Iterable[Item]) -> dict[RevocationTarget, Item]:
     """Find each target's item among those of a batch, {} for one that is not there."""
-    found = {item["pk"]["S"]: item for item in items if item["sk"] == _ONE}
+    found = {text(item, "pk"): item for item in items if item.get("sk") == _ONE}
     return {target: found.get(_partition(target, copy), {}) for target in targets}
 
 

@@ -7,7 +7,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.aws.counter_items import CounterItem, beginning, items, key_of
-from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, number, read_batch, read_partition, run_parallel, text
+from chalicelib.aws.dynamodb import (
+    Item,
+    Tables,
+    as_unavailable,
+    held,
+    number,
+    read_batch,
+    read_partition,
+    run_parallel,
+    text,
+)
 from chalicelib.quota import WINDOWS, counters, cursor_key, read_cursor_key
 from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
 
@@ -70,7 +80,7 @@ class DynamoUsage:
                 ExpressionAttributeValues=values,
                 Limit=query.limit + 1,
             )
-        return [text(item, "place") for item in answer["Items"]]
+        return [text(item, "place") for item in held(answer, "Items")]
 
     def _read(self, keys: Iterable[Sequence[Mapping[str, Any]]]) -> _Found:
         wanted = {(key["pk"]["S"], key["sk"]["S"]): key for group in keys for key in group}

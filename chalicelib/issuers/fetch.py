@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import threading
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from chalicelib import strict_json
 from chalicelib.issuers.errors import FetchError
 
 DOCUMENT_LIMIT = 100 * 1024
@@ -23,7 +23,7 @@ def get_json(url: str, within: float) -> object:
     """Get a JSON document of at most DOCUMENT_LIMIT bytes within so many seconds, or raise FetchError.
 
     Redirects are not followed and compression is not undone. The time counts from the look-up of the name to the last
-    byte. Reasons: too_slow, too_large, status (other than 200), unreachable, malformed (no JSON).
+    byte. Reasons: too_slow, too_large, status (other than 200), unreachable, malformed (no strict JSON).
     """
     if within <= 0:
         raise FetchError("too_slow")
@@ -36,8 +36,8 @@ def get_json(url: str, within: float) -> object:
             raise FetchError("too_slow")
         if get.fault:
             raise FetchError(get.fault)
-        return json.loads(get.body.decode("utf-8"))
-    except (ValueError, RecursionError):
+        return strict_json.parse(get.body)
+    except ValueError:  # of the URL; or JsonError
         raise FetchError("malformed") from None
 
 

