@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from chalicelib.issuers.errors import FetchError, IssuerKeysUnavailable
@@ -28,30 +29,57 @@ DEADLINE = 5.0
 """Seconds for an issuer's two documents together, from looking up its name to the last byte."""
 
 
+class _Moment(NamedTuple):
+    """A moment by both clocks: seconds since 1970, and seconds of a clock that nobody sets."""
+
+    wall: int
+    ticks: float
+
+    def since(self, before: _Moment) -> float:
+        """Return the seconds that have passed since another moment, by the clock that says more.
+
+        SECURITY: keys that were fetched while the wall clock was ahead must not live longer for it
+        (test_a_clock_that_was_ahead). The other clock may stand still while a function is frozen.
+        """
+        return max(self.wall - before.wall, self.ticks - before.ticks)
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of one issuer. failed: the last try to fetch did not succeed, so a key may exist unseen."""
+    """What is known of one issuer.
+
+    tried: when the last try to fetch ended, and `pause`: seconds until the next
+    failed: that try did not succeed, so a key may exist unseen
+    """
 
     keys: Mapping[str, VerifyingKey]
-    fetched: int
-    next_try: int
+    fetched: _Moment
+    tried: _Moment
+    pause: int
     failed: bool
 
 
-_NOTHING = _Known({}, -HARD_AGE, 0, failed=False)
+_NEVER = _Moment(-HARD_AGE, -HARD_AGE)
+_NOTHING = _Known({}, _NEVER, _NEVER, 0, failed=False)
 
 
 class Jwks:
     """Finds issuers' keys: `chalicelib.issuers.registry.KeySource`.
 
     fetch: gets a JSON document within so many seconds, or raises FetchError. loopback: lets issuers on this machine
-    use http. deadline: seconds for an issuer's two documents together.
+    use http. deadline: seconds for an issuer's two documents together. ticks: a clock that nobody sets, in seconds.
     """
 
     def __init__(
-        self, fetch: Callable[[str, float], object], *, loopback: bool = False, deadline: float = DEADLINE
+        self,
+        fetch: Callable[[str, float], object],
+        *,
+        loopback: bool = False,
+        deadline: float = DEADLINE,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
+        self._ticks = ticks
         self._loopback = loopback
         self._deadline = deadline
         self._known: dict[tuple[str, tuple[str, ...]], _Known] = {}
@@ -63,9 +91,9 @@ class Jwks:
         if issuer.jwks is not None:
             return _uploaded(issuer, kid)
         index = (issuer.url, issuer.algorithms)
-        known = self._known.get(index, _NOTHING)
-        key = _usable(known, kid, now)
-        if key and now - known.fetched < SOFT_AGE:
+        known, moment = self._known.get(index, _NOTHING), _Moment(now, self._ticks())
+        key = _usable(known, kid, moment)
+        if key and moment.since(known.fetched) < SOFT_AGE:
             return key
         with self._guard:
             lock = self._locks.setdefault(index, threading.Lock())
@@ -75,27 +103,27 @@ class Jwks:
             raise IssuerKeysUnavailable
         try:
             known = self._known.get(index, _NOTHING)
-            if now >= known.next_try:
-                known = self._known[index] = self._refreshed(known, issuer, now)
+            if moment.since(known.tried) >= known.pause:
+                known = self._known[index] = self._refreshed(known, issuer, moment)
         finally:
             lock.release()
-        key = _usable(known, kid, now)
+        key = _usable(known, kid, moment)
         if key:
             return key
         if known.failed:
             raise IssuerKeysUnavailable
         raise InvalidTokenError("kid_unknown")
 
-    def _refreshed(self, known: _Known, issuer: Issuer, now: int) -> _Known:
+    def _refreshed(self, known: _Known, issuer: Issuer, now: _Moment) -> _Known:
         started = time.monotonic()
         try:
             keys = key_set(self._key_document(issuer, started + self._deadline), issuer.algorithms)
         except (FetchError, InvalidTokenError):
-            pause = UNKNOWN_KID_PAUSE if now - known.fetched < HARD_AGE else FAILURE_PAUSE
+            pause = UNKNOWN_KID_PAUSE if now.since(known.fetched) < HARD_AGE else FAILURE_PAUSE
             # Counted from the end: a caller who waited for this try must not make the next one.
-            ended = now + int(time.monotonic() - started) + 1
-            return replace(known, next_try=ended + pause, failed=True)
-        return _Known(keys, now, now + UNKNOWN_KID_PAUSE, failed=False)
+            ended = _Moment(now.wall + int(time.monotonic() - started) + 1, self._ticks())
+            return replace(known, tried=ended, pause=pause, failed=True)
+        return _Known(keys, now, now, UNKNOWN_KID_PAUSE, failed=False)
 
     def _key_document(self, issuer: Issuer, ends: float) -> object:
         """Follow the issuer's discovery document (OpenID Connect Discovery 1.0, section 4)."""
@@ -125,5 +153,5 @@ def _uploaded(issuer: Issuer, kid: str) -> VerifyingKey:
     return key
 
 
-def _usable(known: _Known, kid: str, now: int) -> VerifyingKey | None:
-    return known.keys.get(kid) if now - known.fetched < HARD_AGE else None
+def _usable(known: _Known, kid: str, now: _Moment) -> VerifyingKey | None:
+    return known.keys.get(kid) if now.since(known.fetched) < HARD_AGE else None

@@ -128,6 +128,32 @@ def test_unknown_kid(site: Site) -> None:
     assert site.asked.count("/keys") == 2
 
 
+@pytest.mark.parametrize("wrong", [2 * 86400, 400 * 86400, -2 * 86400])
+def test_a_clock_that_was_ahead(site: Site, wrong: int) -> None:
+    """Keys that were fetched while the wall clock was wrong age all the same, and a new key is asked for after a minute."""
+    ticks = [100.0]
+    keys = Jwks(get_json, loopback=True, ticks=lambda: ticks[0])
+    keys.find(site.issuer(), "a", NOW)
+    ticks[0] += SOFT_AGE
+    keys.find(site.issuer(), "a", NOW + SOFT_AGE + wrong)
+    site.publish(jwk("b"))
+    ticks[0] += UNKNOWN_KID_PAUSE
+    assert outcome(keys, site.issuer(), "b", NOW + SOFT_AGE + UNKNOWN_KID_PAUSE) == "found"
+    assert outcome(keys, site.issuer(), "a", NOW + SOFT_AGE + UNKNOWN_KID_PAUSE) == UNKNOWN
+    site.publish(jwk("c"))
+    ticks[0] += SOFT_AGE
+    assert outcome(keys, site.issuer(), "b", NOW) == UNKNOWN
+
+
+def test_a_withdrawn_key_ages_by_either_clock(site: Site) -> None:
+    """A key is forgotten after a day by the wall clock too: the other one may stand still while a function is frozen."""
+    keys = Jwks(get_json, loopback=True, ticks=lambda: 100.0)
+    keys.find(site.issuer(), "a", NOW)
+    site.answers["/keys"] = status(500)
+    assert outcome(keys, site.issuer(), "a", NOW + HARD_AGE - 1) == "found"
+    assert outcome(keys, site.issuer(), "a", NOW + HARD_AGE) == UNAVAILABLE
+
+
 def test_unknown_kid_at_failing_issuer(site: Site) -> None:
     """A failing issuer is not asked more often for unknown kids."""
     keys = keys_of()
