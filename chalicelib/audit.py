@@ -17,6 +17,8 @@ KINDS = (
     "key.kept",
     "keys.read",
     "principal.pinned",
+    "admin.added",
+    "admin.removed",
 )
 PAGE_LIMIT = 200
 """Items on a page at most: of events, uses, revocations and principals alike."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING
 from chalicelib.errors import Unavailable
 from chalicelib.policy.compile import InvalidPolicyError
 from chalicelib.tokens import verify as tokens
-from local import audit_command, policy_command
+from local import admins_command, audit_command, policy_command
 
 if TYPE_CHECKING:
     from local.serve import Running
 
-_STATE_COMMANDS = {"policy": policy_command.run, "audit": audit_command.run}
+_STATE_COMMANDS = {"policy": policy_command.run, "audit": audit_command.run, "admins": admins_command.run}
 """Commands that read or change a state directory."""
 
 
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("demo", help="run the main scenario, check each step and exit")
     policy_command.add_to(commands)
     audit_command.add_to(commands)
+    admins_command.add_to(commands)
     server = commands.add_parser("serve", help="run the broker, the edge and the practice parts until SIGTERM")
     server.add_argument(
         "--state", type=Path, metavar="DIR", help="state directory (default: a temporary one, deleted at the end)"
@@ -131,13 +133,15 @@ def _announce(running: Running) -> None:
         if url:
             print(f"{name:>9}  {url}", file=sys.stderr)
     print(f"{'state':>9}  {running.directory}", file=sys.stderr)
+    if running.admin and "file" in running.admin:
+        print(f"{'admin':>9}  {running.admin['file']}", file=sys.stderr)
     print("ready; press Ctrl-C to stop", file=sys.stderr)
 
 
 def _warn(running: Running) -> None:
     if running.urls.provider:
         text = "PRACTICE: all keys are made up, all calls go to the practice provider, and its issuer signs any claims"
-        print(text, file=sys.stderr)
+        logging.getLogger("keybroker").warning(text)
 
 
 def _number(text: str, least: int, most: int) -> int:

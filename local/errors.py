@@ -64,6 +64,10 @@ class SecretFileUnreadable(Unavailable, reason="secret_file_unreadable"):
     """A file of secrets is missing, or cannot be read."""
 
 
+class AdministratorMalformed(Unavailable, reason="administrator_malformed"):
+    """An administrator's file holds no credentials. Remove the administrator, and add them again."""
+
+
 class AwsCallersMalformed(Unavailable, reason="aws_callers_malformed"):
     """aws-callers.json is not a list of callers."""
 

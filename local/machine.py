@@ -23,6 +23,7 @@ from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
 from local import directory_lock, secret_file
+from local.administrators import Administrators
 from local.errors import NoStateDirectory, RealKeysHere, StateFileMissing, StateOpenToOthers
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
@@ -62,7 +63,7 @@ class Machine:
     ) -> None:
         """state: device and inode of the one state file to use; None: of the one that is there at its first use."""
         self.directory = directory
-        self.callers = Callers(directory, urls.broker)
+        self.callers = Callers(directory, urls.broker, practising=urls.provider is not None)
         self._urls = urls
         self._practice_ttl = practice_ttl
         self._state_identity = state
@@ -120,6 +121,10 @@ class Machine:
         """Return device and inode of the state file that is there now."""
         status = self._path("state.db").stat()
         return status.st_dev, status.st_ino
+
+    def administrators(self) -> Administrators:
+        """Return who may administer."""
+        return self.callers.administrators
 
     def rules(self) -> InstallationRules:
         """Return the rules of this installation's policy language."""

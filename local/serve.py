@@ -53,15 +53,15 @@ class Running:
     """What is running.
 
     urls: of the parts
-    admin: the administrator's AWS credentials: access_key_id, secret_access_key, region
+    admin: an administrator's access_key_id and region; for practice also secret_access_key, else the file that has it
     directory: the state directory
-    request_token: opens the practice issuer's runner endpoint
+    request_token: opens the practice issuer's runner endpoint; None without it
     """
 
     urls: Urls
-    admin: dict[str, str]
+    admin: dict[str, str] | None
     directory: Path
-    request_token: str
+    request_token: str | None
 
 
 def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
@@ -86,7 +86,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
         request_token = secrets.token_urlsafe(16)
         job = Job(directory, urls, settings.practice_ttl, sockets, machine.state_identity(), settings.workers)
         processes = stack.enter_context(_processes(settings, job, values, request_token))
-        announce(Running(urls, machine.callers.admin(), directory, request_token))
+        announce(Running(urls, machine.callers.admin(), directory, request_token if settings.practice else None))
         stack.enter_context(machine.upkeep().running())
         while not stop:
             processes.watch(seconds=0.5)

@@ -1,4 +1,4 @@
-"""The callers that may sign requests on one machine: the administrator, and AWS principals for practice."""
+"""The callers that may sign requests on one machine: the administrators, and AWS principals for practice."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from chalicelib.errors import Unavailable
 from local import secret_file
+from local.administrators import PRACTICE, Administrator, Administrators
 from local.errors import AwsCallersMalformed
 from local.simulator import sigv4
 from local.simulator.sigv4 import Caller, Credential, InvalidSignatureError, SignedRequest
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-ADMIN_ARN = f"arn:aws:iam::{ACCOUNT}:user/practice-admin"
+ADMIN_ARN = f"arn:aws:iam::{ACCOUNT}:user/{PRACTICE}"
 
 
 class Callers:
-    """Two files of mode 0600: `admin.json`, and `aws-callers.json` with the principals that may request tokens.
+    """The administrators, and `aws-callers.json` (mode 0600) with the principals that may request tokens.
 
-    The second is a JSON list of `{access_key_id, secret_access_key, session_token, account, arn, user_id}`, with the values
+    That is a JSON list of `{access_key_id, secret_access_key, session_token, account, arn, user_id}`, with the values
     that API Gateway puts into `requestContext.identity`; it is read again for each request.
     """
 
-    def __init__(self, directory: Path, url: str) -> None:
+    def __init__(self, directory: Path, url: str, *, practising: bool = True) -> None:
         """Take the directory of the files, and the URL of the broker, for whose hosts requests have to be signed."""
-        self._admin = directory / "admin.json"
+        self.administrators = Administrators(directory, practising=practising)
         self._callers = directory / "aws-callers.json"
         self._hosts = own_hosts(url)
+        self._practising = practising
 
     def create(self) -> None:
-        """Create the files that are missing."""
-        admin = {"access_key_id": f"AKIAPRACTICE{secrets.token_hex(4).upper()}"}
-        secret_file.write_once(self._admin, json.dumps(admin | {"secret_access_key": secrets.token_urlsafe(30)}))
+        """Create the files that are missing; a role for practice only while practising."""
+        self.administrators.create_first()
         role = {
             "access_key_id": f"ASIAPRACTICE{secrets.token_hex(4).upper()}",
             "secret_access_key": secrets.token_urlsafe(30),
@@ -43,31 +45,43 @@ class Callers:
             "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/practice-role/session-1",
             "user_id": "AROAPRACTICEROLE00001:session-1",
         }
-        secret_file.write_once(self._callers, json.dumps([role], indent=2))
+        secret_file.write_once(self._callers, json.dumps([role] if self._practising else [], indent=2))
 
-    def admin(self) -> dict[str, str]:
-        """Return the administrator's AWS credentials; raises Unavailable."""
-        stored: dict[str, str] = json.loads(secret_file.read(self._admin))
-        return {**stored, "region": REGION}
+    def admin(self) -> dict[str, str] | None:
+        """Return an administrator's AWS credentials for practice, else only where they are; None if there is nobody."""
+        for one in self.administrators.all():
+            if isinstance(one, Administrator):
+                # SECURITY: what is announced ends up in logs (test_a_real_secret_is_not_announced).
+                secret = {"secret_access_key": one.secret_access_key} if self._practising else {"file": str(one.file)}
+                return {"access_key_id": one.access_key_id, **secret, "region": REGION}
+        return None
 
     def authenticate(self, request: SignedRequest, now: int) -> Caller:
         """Return who signed a request; raises InvalidSignatureError, also for a caller that may not call this route.
 
         Raises Unavailable if a file is missing, open to others, or not what it should be.
         """
-        admin = self.admin()
-        known = _administrator(admin)
-        if not any(
-            admin["access_key_id"] in value for name, value in request.headers if name.lower() == "authorization"
-        ):
-            # Read only for other callers, so that a mistake in this file never keeps the administrator from revoking.
-            known = {**self._practice(), **known}
-        found = sigv4.verify(request, known, region=REGION, hosts=self._hosts, now=now)
-        # SECURITY: on AWS an IAM policy decides who may call which route; here only the administrator may call /admin
+        sent = " ".join(value for name, value in request.headers if name.lower() == "authorization")
+        found = list(self.administrators.all())
+        faults = [one for one in found if isinstance(one, Unavailable)]
+        admins = {
+            one.access_key_id: _administrator(one)
+            for one in found
+            if isinstance(one, Administrator) and one.access_key_id in sent
+        }
+        # Read only for other callers, so that a mistake in this file never keeps an administrator from revoking.
+        known = admins or self._practice()
+        try:
+            caller = sigv4.verify(request, known, region=REGION, hosts=self._hosts, now=now)
+        except InvalidSignatureError:
+            if faults and not admins:
+                raise faults[0] from None  # it may be the signer's
+            raise
+        # SECURITY: on AWS an IAM policy decides who may call which route; here only administrators may call /admin
         # (test_callers.py).
-        if request.target.startswith("/admin") and found.access_key_id != admin["access_key_id"]:
+        if request.target.startswith("/admin") and caller.access_key_id not in admins:
             raise InvalidSignatureError("this caller may not call the admin API")
-        return found
+        return caller
 
     def _practice(self) -> dict[str, Credential]:
         text = secret_file.read(self._callers)
@@ -92,6 +106,7 @@ def _credential(stored: Mapping[str, object]) -> Credential:
     return Credential(secret=secret, caller=Caller(*texts), session_token=token)
 
 
-def _administrator(admin: Mapping[str, str]) -> dict[str, Credential]:
-    caller = Caller(admin["access_key_id"], ACCOUNT, ADMIN_ARN, "AIDAPRACTICEADMIN0001")
-    return {admin["access_key_id"]: Credential(secret=admin["secret_access_key"], caller=caller)}
+def _administrator(one: Administrator) -> Credential:
+    unique_id = "AIDAPRACTICEADMIN0001" if one.name == PRACTICE else f"AIDA{one.access_key_id[4:]}"
+    caller = Caller(one.access_key_id, ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/{one.name}", unique_id)
+    return Credential(secret=one.secret_access_key, caller=caller)

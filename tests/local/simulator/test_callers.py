@@ -12,6 +12,7 @@ from botocore.credentials import Credentials
 from chalicelib.errors import Unavailable
 from chalicelib.issuers import aws as aws_identity
 from local import secret_file
+from local.administrators import Administrator
 from local.simulator.callers import ADMIN_ARN, REGION, Callers, own_hosts
 from local.simulator.sigv4 import Caller, InvalidSignatureError, SignedRequest
 
@@ -43,6 +44,13 @@ def signed(keys: dict[str, str], path: str = "/token/iam") -> SignedRequest:
     return SignedRequest("POST", path, tuple(request.headers.items()), b"{}")
 
 
+def admin_of(directory: Path) -> dict[str, str]:
+    """The practising administrator's credentials."""
+    found = Callers(directory, URL).admin()
+    assert found is not None
+    return found
+
+
 def refusal(directory: Path, request: SignedRequest) -> str:
     with pytest.raises(InvalidSignatureError) as caught:
         Callers(directory, URL).authenticate(request, SIGNED_AT)
@@ -67,7 +75,7 @@ def test_each_machine_has_keys_of_its_own(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         Callers(tmp_path / name, URL).create()
-        made.append({**Callers(tmp_path / name, URL).admin(), **entries(tmp_path / name)[0]})
+        made.append({**admin_of(tmp_path / name), **entries(tmp_path / name)[0]})
     assert made[0].keys() == made[1].keys()
     secrets = ("access_key_id", "secret_access_key", "session_token")
     assert all(made[0][name] != made[1][name] for name in secrets)
@@ -85,7 +93,7 @@ def test_practice_caller_is_a_role_session(directory: Path) -> None:
 def test_the_administrator_may_administer_and_ask(directory: Path) -> None:
     callers = Callers(directory, URL)
     for path in ("/admin/policy", "/token/iam"):
-        assert callers.authenticate(signed(callers.admin(), path), SIGNED_AT).arn == ADMIN_ARN
+        assert callers.authenticate(signed(admin_of(directory), path), SIGNED_AT).arn == ADMIN_ARN
 
 
 @pytest.mark.parametrize("path", ["/admin/policy", "/admin/audit?kind=x", "/admin", "/admin/keys/openai"])
@@ -106,7 +114,7 @@ def test_the_file_is_read_anew_for_each_request(directory: Path) -> None:
 
 def test_entry_cannot_replace_the_administrator(directory: Path) -> None:
     """An entry with the administrator's access key does not replace the administrator."""
-    admin = Callers(directory, URL).admin()
+    admin = admin_of(directory)
     mine = {**entries(directory)[0], "access_key_id": admin["access_key_id"], "secret_access_key": "mine"}
     secret_file.write(directory / "aws-callers.json", json.dumps([mine]))
     assert refusal(directory, signed({**mine, "session_token": ""}, "/admin/policy")) == (
@@ -133,7 +141,7 @@ def test_malformed_callers_file_is_unavailable(directory: Path, text: str) -> No
 def test_the_administrator_gets_in_all_the_same(directory: Path, text: str) -> None:
     secret_file.write(directory / "aws-callers.json", text)
     callers = Callers(directory, URL)
-    assert callers.authenticate(signed(callers.admin(), "/admin/revocations"), SIGNED_AT).arn == ADMIN_ARN
+    assert callers.authenticate(signed(admin_of(directory), "/admin/revocations"), SIGNED_AT).arn == ADMIN_ARN
 
 
 def test_a_file_that_others_can_read_lets_nobody_in(directory: Path) -> None:
@@ -145,11 +153,73 @@ def test_a_file_that_others_can_read_lets_nobody_in(directory: Path) -> None:
 
 
 def test_a_missing_file_lets_nobody_in(directory: Path) -> None:
-    admin = Callers(directory, URL).admin()
+    admin = admin_of(directory)
     (directory / "admin.json").unlink()
-    with pytest.raises(Unavailable) as caught:
-        Callers(directory, URL).authenticate(signed(admin), SIGNED_AT)
-    assert caught.value.reason == "secret_file_unreadable"
+    assert refusal(directory, signed(admin, "/admin/audit")) == "the access key is unknown"
+
+
+def test_a_faulty_file_is_its_own_administrators_alone(directory: Path) -> None:
+    """An administrator whose file is no use is told so, and the others are let in."""
+    callers = Callers(directory, URL)
+    ada, bob = callers.administrators.add("ada"), callers.administrators.add("bob")
+    bob.file.chmod(0o644)
+    request = signed({"access_key_id": ada.access_key_id, "secret_access_key": ada.secret_access_key}, "/admin/audit")
+    assert callers.authenticate(request, SIGNED_AT).arn == "arn:aws:iam::000000000000:user/ada"
+    request = signed({"access_key_id": bob.access_key_id, "secret_access_key": bob.secret_access_key}, "/admin/audit")
+    with pytest.raises(Unavailable, match="secret_file_open_to_others"):
+        callers.authenticate(request, SIGNED_AT)
+
+
+def test_who_is_removed_is_refused_at_once(directory: Path) -> None:
+    """A removed administrator is refused at the next request, also under a name that is added again."""
+    callers = Callers(directory, URL)
+    ada = callers.administrators.add("ada")
+    request = signed({"access_key_id": ada.access_key_id, "secret_access_key": ada.secret_access_key}, "/admin/audit")
+    before = callers.authenticate(request, SIGNED_AT)
+    Callers(directory, URL).administrators.remove("ada")
+    assert refusal(directory, request) == "the access key is unknown"
+    assert Callers(directory, URL).administrators.add("ada").access_key_id != before.access_key_id
+    assert refusal(directory, request) == "the access key is unknown"
+    assert callers.authenticate(signed(admin_of(directory), "/admin/audit"), SIGNED_AT).arn == ADMIN_ARN
+
+
+def test_a_name_that_comes_back_is_another_principal(directory: Path) -> None:
+    """Grants bind AWS users by unique id: whoever gets a removed administrator's name is not bound to it."""
+    callers = Callers(directory, URL)
+    found = []
+    for _ in range(2):
+        one = callers.administrators.add("ada")
+        keys = {"access_key_id": one.access_key_id, "secret_access_key": one.secret_access_key}
+        caller = callers.authenticate(signed(keys), SIGNED_AT)
+        said = {"userArn": caller.arn, "accountId": caller.account, "caller": caller.user_id, "user": caller.user_id}
+        found.append(aws_identity.from_context(said))
+        callers.administrators.remove("ada")
+    assert found[0].arn == found[1].arn
+    assert found[0].unique_id != found[1].unique_id
+
+
+def test_nobody_practises_for_real(tmp_path: Path) -> None:
+    """For real there is no practice role, and nothing of the administrator is called practice."""
+    callers = Callers(tmp_path, URL, practising=False)
+    callers.create()
+    assert entries(tmp_path) == []
+    [one] = callers.administrators.all()
+    assert isinstance(one, Administrator)
+    keys = {"access_key_id": one.access_key_id, "secret_access_key": one.secret_access_key}
+    caller = callers.authenticate(signed(keys, "/admin/audit"), SIGNED_AT)
+    assert caller.arn == "arn:aws:iam::000000000000:user/admin"
+    assert "practice" not in repr(caller).lower()
+
+
+def test_a_real_secret_is_not_announced(tmp_path: Path) -> None:
+    """For real the file is announced, not the secret in it."""
+    callers = Callers(tmp_path, URL, practising=False)
+    callers.create()
+    [one] = callers.administrators.all()
+    assert isinstance(one, Administrator)
+    announced = {"access_key_id": one.access_key_id, "file": str(tmp_path / "admin.json"), "region": REGION}
+    assert callers.admin() == announced
+    assert one.secret_access_key not in repr(one)
 
 
 @pytest.mark.parametrize("later", [-301, 301])
@@ -161,7 +231,7 @@ def test_a_request_is_replayed_within_the_window_only(directory: Path, later: in
 
 def test_callers_sign_for_this_broker(directory: Path) -> None:
     """A request that was signed for another broker's host is refused, whoever signed it."""
-    request = signed(Callers(directory, URL).admin(), "/admin/audit")
+    request = signed(admin_of(directory), "/admin/audit")
     with pytest.raises(InvalidSignatureError) as caught:
         Callers(directory, "http://127.0.0.1:8080").authenticate(request, SIGNED_AT)
     assert str(caught.value) == "signed for another host than this broker's"
