@@ -17,7 +17,7 @@ from pathlib import Path
 
 from chalicelib.errors import Unavailable
 from local import secret_file
-from local.errors import AdministratorMalformed
+from local.errors import AdministratorMalformed, SecretFileOpenToOthers
 
 FIRST, PRACTICE = "admin", "practice-admin"
 """What the first administrator is called, for real and while the practice parts run."""
@@ -44,9 +44,12 @@ class Administrators:
         self._practising = practising
 
     def create_first(self) -> None:
-        """Create the first administrator, unless there is any."""
+        """Create the first administrator, unless there is any; raises Unavailable if the file of one is no use."""
         if not self.files():
             self._create(self._first)
+        for one in self.all():
+            if isinstance(one, Unavailable):
+                raise one
 
     def add(self, name: str) -> Administrator:
         """Add an administrator; raises ValueError for a name that is taken or is none."""
@@ -96,7 +99,10 @@ class Administrators:
         return secret_file.write_once(path, text) == text
 
     def _read(self, name: str, path: Path) -> Administrator:
-        text = secret_file.read(path)
+        try:
+            text = secret_file.read(path)
+        except SecretFileOpenToOthers:
+            raise SecretFileOpenToOthers(hint=f"{path}: chmod 600 it, or remove the administrator") from None
         try:
             stored = json.loads(text)
             key, secret = stored["access_key_id"], stored["secret_access_key"]

@@ -101,3 +101,5 @@ def test_a_faulty_file_is_not_quoted(real: Administrators, text: str) -> None:
     [fault] = [one for one in real.all() if isinstance(one, Unavailable)]
     assert (fault.reason, fault.hint, fault.__cause__) == ("administrator_malformed", str(path), None)
     assert _names(real) == ["admin"]
+    with pytest.raises(Unavailable, match="administrator_malformed"):
+        real.create_first()
