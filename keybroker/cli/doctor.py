@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from keybroker.ambient import find_identity
 from keybroker.claims import unverified_claims
 from keybroker.cli import command_error, key_scan, output
 from keybroker.cli.command_error import DONE, LOCAL, CommandError
+from keybroker.cli.finding import Finding
 from keybroker.cli.key_scan import LeakedKey
 from keybroker.cli.plain_text import plain
 from keybroker.cli.sdk_variables import variables_for
@@ -28,39 +29,40 @@ _LEEWAY = 30
 """Seconds by which an identity token's times may differ from the broker's clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check.
-
-    check: what was checked.
-    state: ok, warning or error.
-    text: what was found.
-    advice: what to do about it, "" for nothing.
-    code: the exit code that it leads to.
-    """
-
-    check: str
-    state: str
-    text: str
-    advice: str = ""
-    code: int = DONE
-
-
 @click.command(short_help="Find leaked keys and setup problems.")
 @click.option(
     "--key", "keys", multiple=True, metavar="NAME", help="Request a token for this key; may be repeated. [keys found]"
 )
 @click.option("--tree", default=".", metavar="DIR", help="The working tree to search. [current directory]")
 @click.option("--history", is_flag=True, help="Search the tree's git history, too, for a minute at most.")
+@click.option("--child", is_flag=True, help="Only look for doors that are open to a program of keybroker exec.")
+@click.option("--isolate", is_flag=True, help="With --child: as exec --isolate runs it.")
+@click.option("--user", metavar="NAME", help="With --child: as exec --user runs it.")
 @common_options
 @pass_settings
-def doctor(settings: Settings, keys: tuple[str, ...], tree: str, history: bool) -> int:  # noqa: FBT001  a flag
+def doctor(  # noqa: PLR0913, PLR0917  options
+    settings: Settings,
+    keys: tuple[str, ...],
+    tree: str,
+    history: bool,  # noqa: FBT001  a flag
+    child: bool,  # noqa: FBT001  a flag
+    isolate: bool,  # noqa: FBT001  a flag
+    user: str | None,
+) -> int:
     """Find providers' keys, and problems that keep this process from getting a token.
 
     Runs nothing of the tree: no hook, no program that its git configuration names. Exits with the code of the first error: 1 keys found, 2 no broker, 4 no identity, 3 no grant, 5 quota.
     """
+    if not child and (isolate or user):
+        raise CommandError(LOCAL, "--isolate and --user apply to --child")
+    if child:
+        from keybroker.cli import child_doors  # noqa: PLC0415  only needed with --child
+
+        checks = child_doors.check(isolate=isolate, user=user, may_restart=settings.owns_process)
+    else:
+        checks = _checks(settings, keys, Path(tree).resolve(), history=history)
     findings = []
-    for finding in _checks(settings, keys, Path(tree).resolve(), history=history):
+    for finding in checks:
         findings.append(finding)
         if not settings.json:
             _show(finding)
