@@ -27,6 +27,7 @@ from chalicelib.exchange.ledger import Ledger
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers import presets
 from chalicelib.issuers.jwks import Jwks
+from chalicelib.models.body import CallBody
 from chalicelib.policy import compile as policy
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
@@ -215,8 +216,9 @@ class Parts:
         return self.exchange(mint(now=now, **claims), now).access_token
 
     def admit(self, token: str, path: str = "/v1/chat/completions", now: int = NOW, **more: str) -> Admitted:
-        """Attempt a call; raises Refusal."""
-        call = Call(token, more.get("key", "openai"), more.get("method", "POST"), path)
+        """Attempt a call with an empty body; raises Refusal."""
+        body = CallBody("", truncated=False)
+        call = Call(token, more.get("key", "openai"), more.get("method", "POST"), path, body=body)
         return admission.admit(call, self.edge_parts(), now)
 
     def sign(self, claims: Mapping[str, object]) -> str:
