@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.aws import counter_items, target_items
 from chalicelib.aws.counter_items import CounterItem
-from chalicelib.aws.dynamodb import Tables, as_unavailable, code, read_batch, run_parallel, text
+from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, code, read_batch, run_parallel, text
 from chalicelib.aws.errors import THROTTLED
 from chalicelib.edge.state import Snapshot
 from chalicelib.errors import StateUnavailable, Unavailable
@@ -54,9 +54,11 @@ class DynamoEdgeState:
         """See `EdgeState.count`."""
         return _merged(self._count(_items(counters)))
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
         """See `EdgeState.give_back`. A number is taken off at most once, and a counter never falls below 0."""
-        run_parallel(*(functools.partial(self._take_off, item, reason) for item in _items(counters)))
+        items = _items(counters)
+        left = run_parallel(*(functools.partial(self._take_off, item, reason) for item in items))
+        return sum(items[0].refused(left[0], "minute").values())  # the principal's hour, with its minutes
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
         """See `EdgeState.taken`."""
@@ -93,11 +95,12 @@ class DynamoEdgeState:
         with contextlib.suppress(Unavailable), as_unavailable():
             self._take_off(item, reason)
 
-    def _take_off(self, item: CounterItem, reason: str) -> None:
+    def _take_off(self, item: CounterItem, reason: str) -> Item:
+        """Return the item as it is then; empty if there was nothing to take off."""
         update = {"TableName": self._tables.counters, **counter_items.give_back(item, reason)}
         for is_last in (False, True):
             try:
-                self._tables.client.update_item(**update)
+                answer = self._tables.client.update_item(ReturnValues="ALL_NEW", **update)
             except ClientError as error:
                 # SECURITY: what was throttled was not done, and is sent once more. What may have been done is not: it
                 # would take off two (test_what_counts_is_sent_once_whatever_is_answered).
@@ -105,7 +108,10 @@ class DynamoEdgeState:
                     continue
                 if code(error) != "ConditionalCheckFailedException":
                     raise
-            return
+                return {}
+            attributes: Item = answer["Attributes"]
+            return attributes
+        return {}
 
 
 def _items(counters: tuple[Counter, ...]) -> list[CounterItem]:

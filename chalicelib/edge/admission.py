@@ -12,6 +12,7 @@ from chalicelib.edge.call import Admitted, Call
 from chalicelib.edge.counting import CallCount
 from chalicelib.edge.decision import check_total_quota, decide
 from chalicelib.edge.errors import CallsUsedUp, InvalidToken, OutOfScope, TokenMissing
+from chalicelib.edge.refusal_limit import RefusalLimit
 from chalicelib.edge.state import EdgeState
 from chalicelib.edge.token import VerifiedToken
 from chalicelib.errors import Refusal
@@ -39,7 +40,9 @@ class Edge:
     url: str = ""
     """The edge's own URL, "" if it is not known."""
     signatures: SignatureCache = field(default_factory=SignatureCache)
-    """The signatures verified so far: all that is remembered from call to call."""
+    """The signatures verified so far: beside `refusals`, all that is remembered from call to call."""
+    refusals: RefusalLimit = field(default_factory=RefusalLimit)
+    """Who has been refused too often this minute."""
 
 
 def admit(call: Call, edge: Edge, now: int) -> Admitted:
@@ -74,6 +77,7 @@ def _verify(call: Call, edge: Edge, now: int) -> VerifiedToken:
 def _admit(call: Call, token: VerifiedToken, edge: Edge, now: int) -> Admitted:
     if not paths.scope_may_open(token.scope, call.method, call.path):
         raise OutOfScope(call.method, call.path)
+    edge.refusals.check(token, now)
     count = CallCount(edge.state, call.key, token, now)
     for tries_left in reversed(range(_TRIES)):
         count.read_and_count()
@@ -81,6 +85,7 @@ def _admit(call: Call, token: VerifiedToken, edge: Edge, now: int) -> Admitted:
             return _go_on(call, token, count, edge, now)
         except Refusal as refusal:
             count.give_back(refusal.reason)
+            edge.refusals.note(token, count.refused, now)
             is_beyond_quota = isinstance(refusal, CallsUsedUp)
             if not (tries_left and is_beyond_quota and count.has_room()):
                 left = rate_limit.headers(count.allowances())

@@ -20,6 +20,8 @@ class CallCount:
 
     snapshot: Snapshot
     """What the last round trip found."""
+    refused = 0
+    """How many calls of the principal were refused in this minute, as this one was given back."""
 
     def __init__(self, state: EdgeState, key: str, token: VerifiedToken, now: int) -> None:
         self._state = state
@@ -52,7 +54,7 @@ class CallCount:
 
     def give_back(self, reason: str) -> None:
         """Count the call as refused for `reason` instead, so that it takes nothing of the quota."""
-        self._state.give_back(self._own + self._total, reason)
+        self.refused = self._state.give_back(self._own + self._total, reason)
         self._refused_for = reason
 
     def has_room(self) -> bool:

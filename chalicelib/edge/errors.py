@@ -171,6 +171,14 @@ class CallsUsedUp(Refusal, reason="quota_calls", error="quota_exceeded", status=
         super().__init__(text, retry_after=over.retry_after)
 
 
+class RefusedTooOften(Refusal, reason="refused_too_often", error="quota_exceeded", status=429, retryable=True):
+    """So many of the principal's calls were refused this minute that the next are not looked at. Mend what is refused."""
+
+    def __init__(self, limit: int, retry_after: int) -> None:
+        text = f"{limit} calls of yours were refused this minute; it ends in {retry_after} s"
+        super().__init__(text, retry_after=retry_after)
+
+
 class NoPage(Refusal, reason="no_page", error="not_found", status=404, text="there is nothing at this path"):
     """The edge has no page of its own at this path. Use /<key>/<the provider's own path>."""
 

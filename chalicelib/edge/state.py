@@ -50,10 +50,11 @@ class EdgeState(Protocol):
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """Add one to each counter and return which number this call is in each window."""
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
         """Take one from each counter and count a call refused for `reason` there instead, so that refusals burn no quota.
 
-        counters: all that were added to for one call.
+        counters: all that were added to for one call, the principal's first. Returns how many calls of the principal are
+        refused in its minute, for all reasons; 0 where there was nothing to take off.
         """
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:

@@ -51,6 +51,12 @@ def take_off_refused(connection: sqlite3.Connection, counters: Iterable[Counter]
     )
 
 
+def refused(connection: sqlite3.Connection, counter: Counter) -> int:
+    """Return how many refusals a counter holds, for all reasons."""
+    row = connection.execute(f"SELECT sum(refused) FROM refusals WHERE {_IS_COUNTER}", counter).fetchone()  # noqa: S608  a constant
+    return int(row[0] or 0)
+
+
 def taken(connection: sqlite3.Connection, counters: Iterable[Counter]) -> dict[Counter, int]:
     """Return what each counter holds."""
     found = {}

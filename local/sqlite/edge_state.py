@@ -46,12 +46,13 @@ class SqliteEdgeState:
         with self._state.writing() as connection:
             return counter_rows.add_one(connection, counters)
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
         """See `EdgeState.give_back`."""
         # Nobody else gives it back: the caller has its answer, and would have lost a call that was refused.
         with self._state.writing(PATIENT_MS) as connection:
             counter_rows.take_off(connection, counters)
             counter_rows.add_refused(connection, counters, reason)
+            return counter_rows.refused(connection, next(one for one in counters if one.window == "minute"))
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
         """See `EdgeState.taken`."""

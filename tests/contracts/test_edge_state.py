@@ -97,6 +97,21 @@ class TestGiveBack:
         adapters.edge_state.give_back(calls(), "a_test")
         assert [adapters.counted(counter) for counter in calls()] == [(2, 1)] * 3
 
+    def test_refusals_of_the_minute_are_told(self, adapters: Adapters) -> None:
+        """Whoever gives back learns how many calls of the principal were refused in its minute, for all reasons."""
+        total = quota.counters("calls", "ci", EVERYBODY, NOW)
+        other = quota.counters("calls", "ci", f"{SUB}0", NOW)
+        later = quota.counters("calls", "ci", SUB, NOW + 60)
+        for given_back in (calls() + total, calls() + total, calls(), other, later):  # calls() are SUB's
+            own, of_all = given_back[:3], given_back[3:]
+            adapters.edge_state.read_and_count(SIX, own, of_all)
+        give_back = adapters.edge_state.give_back
+        assert give_back(calls() + total, "a_test") == 1
+        assert give_back(calls() + total, "another") == 2
+        assert give_back(other, "a_test") == 1
+        assert give_back(later, "a_test") == 1
+        assert give_back(calls(), "a_test") == 3
+
     def test_giving_back_never_goes_below_zero(self, adapters: Adapters) -> None:
         adapters.edge_state.give_back(calls(), "a_test")
         adapters.edge_state.read_and_count(SIX, calls())

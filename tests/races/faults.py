@@ -49,11 +49,12 @@ class FaultyEdgeState:
         """See `EdgeState.count`."""
         return self.real.count(counters)
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
         """See `EdgeState.give_back`."""
         _may_fail("before_give_back")
-        self.real.give_back(counters, reason)
+        refused = self.real.give_back(counters, reason)
         _may_fail("after_give_back")
+        return refused
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
         """See `EdgeState.taken`."""

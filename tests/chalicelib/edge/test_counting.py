@@ -37,12 +37,13 @@ class InTheWay:
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         return self._real.count(counters)
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> None:
-        self._real.give_back(counters, reason)
+    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
+        refused = self._real.give_back(counters, reason)
         if self._pending:
             self._pending = False
             self._real.give_back(counters, "another")
             self._then()
+        return refused
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
         return self._real.taken(counters)
