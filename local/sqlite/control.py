@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
 
 from chalicelib.audit import Event
-from chalicelib.policy import narrowing, stored
+from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.errors import PolicyChanged
 from chalicelib.policy.plan import StoredPolicy
 from chalicelib.providers.errors import KeyChanged, NoSuchKey
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
+from local.sqlite import policy_rows
 from local.sqlite.ledger import write_event
 from local.sqlite.revocations import SqliteRevocations
 
 _KEYS = (
     "SELECT id, json_extract(config, '$.provider'), key_version FROM things WHERE scope = 'key' AND config IS NOT NULL"
 )
-_NARROWABLE = "SELECT scope, id, config FROM things WHERE scope IN ('issuer', 'grant') AND config IS NOT NULL"
 
 
 class SqliteControl(SqliteRevocations):
@@ -33,23 +32,17 @@ class SqliteControl(SqliteRevocations):
 
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
         """See `Policies.apply`; here it is one transaction, so it is never in force in part."""
-        with self._state.writing() as connection:
-            version = _current(connection).version
-            if version != expected:
-                raise PolicyChanged(expected, version)
-            applied = StoredPolicy(version + 1, text, event.actor, event.at)
+        with self._state.reading() as connection:
+            _check_version(connection, expected)
+            changed = policy_rows.changes(connection, policy)
+        applied = StoredPolicy(expected + 1, text, event.actor, event.at)
+        with self._state.writing() as connection:  # calls wait for its end
+            _check_version(connection, expected)
             connection.execute(
                 "INSERT INTO policies (version, text, author, at) VALUES (?, ?, ?, ?)",
                 (applied.version, applied.text, applied.author, applied.at),
             )
-            configs = stored.configs(policy)
-            _raise_epochs(connection, configs, policy)
-            for scope in ("key", "issuer", "grant"):
-                _set_configs(connection, scope, {one.id: text for one, text in configs.items() if one.scope == scope})
-            connection.executemany(
-                "UPDATE things SET issuer = ?, key = ? WHERE scope = 'grant' AND id = ?",
-                [(grant.issuer, grant.key, name) for name, grant in policy.grants.items()],
-            )
+            policy_rows.write(connection, changed)
             write_event(connection, event)
         return applied
 
@@ -124,28 +117,7 @@ def _key_info(row: tuple[str, str, str | None]) -> KeyInfo:
     return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)
 
 
-def _raise_epochs(connection: sqlite3.Connection, configs: Mapping[RevocationTarget, str], policy: Policy) -> None:
-    """End the tokens of what the policy narrows, compared with what is in force in this transaction."""
-    refused = narrowing.refused_values(policy)
-    rows = connection.execute(_NARROWABLE).fetchall()
-    in_force = ((RevocationTarget(scope, name), config) for scope, name, config in rows)
-    ended = [one for one, was in in_force if narrowing.epoch_rises(one, was, configs.get(one), refused)]
-    connection.executemany("UPDATE things SET epoch = epoch + 1 WHERE scope = ? AND id = ?", ended)
-
-
-def _set_configs(connection: sqlite3.Connection, scope: str, configs: Mapping[str, str]) -> None:
-    names = json.dumps(list(configs))
-    connection.execute(
-        "UPDATE things SET config = NULL, issuer = NULL, key = NULL"
-        " WHERE scope = ? AND id NOT IN (SELECT value FROM json_each(?))",
-        (scope, names),
-    )
-    for name, config in configs.items():
-        # A key's version is not the policy's: a key that is removed and comes back has the version it had.
-        connection.execute(
-            "INSERT INTO things (scope, id, config) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET config ="
-            " CASE WHEN key_version IS NOT NULL"
-            " THEN json_set(excluded.config, '$.version', json_extract(key_version, '$.version'))"
-            " ELSE excluded.config END",
-            (scope, name, config),
-        )
+def _check_version(connection: sqlite3.Connection, expected: int) -> None:
+    version = connection.execute("SELECT coalesce(max(version), 0) FROM policies").fetchone()[0]
+    if version != expected:
+        raise PolicyChanged(expected, version)
