@@ -16,8 +16,8 @@ LEAST = 512
 """With fewer, a worker does not start."""
 WANTED = 16_384
 """With more, a worker takes no more connections."""
-_KEPT = 110
-"""For the state file in each thread, issuers' keys, name look-ups, listening sockets and pipes."""
+_KEPT = 144
+"""For the state file in each thread (about 80 with all that a worker starts with), issuers' keys and name look-ups."""
 _MOST_BROKER, _MOST_EDGE = 1_024, 4_096
 
 
