@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, BinaryIO, Self
+from typing import IO, BinaryIO, NoReturn, Self
 
 from keybroker.cli.command_error import CommandError
 from keybroker.cli.isolation import Started, Wall
@@ -51,6 +51,17 @@ def run(
     for pump in pumps:
         pump.finish()
     return 128 - code if code < 0 else code
+
+
+def end_on_signals() -> None:
+    """Make the signals that ask this process to end raise SystemExit, so that what it holds is given back on the way out."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _end)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager

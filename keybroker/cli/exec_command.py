@@ -93,6 +93,7 @@ class _Start:
 def _run_with_tokens(requests: Mapping[str, TokenRequest], names: Mapping[str, str], start: _Start) -> int:
     issued, secrets, given = Issued(), list[str](), {}
     with contextlib.ExitStack() as stack:
+        child.end_on_signals()
         stack.callback(issued.revoke)
         for key, request in requests.items():
             with output.waiting(f"waiting for {request.url}"):
@@ -114,6 +115,7 @@ def _run_behind_proxy(requests: Mapping[str, TokenRequest], names: Mapping[str, 
 
     issued, upstreams = Issued(), {}
     with contextlib.ExitStack() as stack:
+        child.end_on_signals()
         stack.callback(issued.revoke)
         for key, request in requests.items():
             provider = TokenProvider(key, request.url, grant=request.grant, scope=request.scope)

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from keybroker.cli import identity_variables, own_process
 from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.sources.identity_request import LIMIT
 
 _SESSIONS = "/run/user"
 """Sockets of the user's session: its manager starts programs outside of any wall."""
@@ -93,10 +94,15 @@ def wall(environ: Mapping[str, str], *, isolate: bool, user: str | None) -> Wall
 
 
 def hidden(environ: Mapping[str, str], home: Path) -> tuple[str, ...]:
-    """Return the files and folders that exist and have an identity, or that a variable names as such; none in another."""
+    """Return the files and folders that exist and have an identity, or that a variable names as such; none in another.
+
+    A variable of any name counts if its file is an identity token: GitLab's file variables and projected tokens have such.
+    """
     patterns = [one for platform in identity_variables.PLATFORMS.values() for one in platform.files]
     named = [value.removeprefix("unix://") for name, value in environ.items() if identity_variables.by_name(name)]
+    tokens = [value for value in environ.values() if value.startswith("/") and _is_token_file(value)]
     candidates = [
+        *tokens,
         *(str(home / one[2:]) if one.startswith("~/") else os.path.abspath(one) for one in patterns),  # noqa: PTH100  needs no Path
         *(value for value in named if value.startswith("/")),
         _SESSIONS,
@@ -106,6 +112,16 @@ def hidden(environ: Mapping[str, str], home: Path) -> tuple[str, ...]:
         if path != "/" and not any(path.startswith(f"{folder}/") for folder in found):
             found.append(path)
     return tuple(found)
+
+
+def _is_token_file(path: str) -> bool:
+    try:
+        if not os.path.isfile(path):  # noqa: PTH113  needs no Path
+            return False
+        with open(path, "rb") as file:  # noqa: PTH123  needs no Path
+            return identity_variables.is_identity_token(file.read(LIMIT).decode("ascii", "replace"))
+    except (OSError, ValueError):
+        return False
 
 
 def _in_namespaces(environ: Mapping[str, str]) -> Wall:

@@ -64,7 +64,7 @@ def _restart(hidden: dict[str, str]) -> None:
         os.write(file, json.dumps(hidden).encode())
         os.lseek(file, 0, os.SEEK_SET)
         # The same interpreter, options and arguments, so that nothing else is imported than at the first start.
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**rest, _VARIABLE: str(file)})  # noqa: S606  itself
+        os.execve(sys.executable or "", [sys.executable, *sys.orig_argv[1:]], {**rest, _VARIABLE: str(file)})  # noqa: S606  itself
     except OSError as error:
         os.close(file)
         _warn(error)

@@ -11,7 +11,7 @@ import threading
 
 import click
 
-from keybroker.cli import identity_variables, loopback, output, own_process, sdk_variables
+from keybroker.cli import child, identity_variables, loopback, output, own_process, sdk_variables
 from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.issued import Issued
 from keybroker.cli.loopback import Loopback
@@ -36,6 +36,7 @@ def proxy(settings: Settings, keys: tuple[str, ...], grant: str | None, scope: s
     own_process.protect(hidden, may_restart=settings.owns_process and not is_new)
     issued, upstreams = Issued(), {}
     with contextlib.ExitStack() as stack:
+        child.end_on_signals()
         stack.callback(issued.revoke)
         for key in keys:
             provider = TokenProvider(key, url, grant=grant, scope=scope)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -278,6 +279,32 @@ def test_the_token_ends_with_a_signal(running: Running, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=SECONDS)
     assert (process.returncode, is_live(running, token)) == (128 + signal.SIGTERM, False)
+
+
+@pytest.mark.parametrize("name", ["TERM", "HUP", "INT"])
+@pytest.mark.parametrize("behind", [[], ["--proxy"]])
+def test_a_signal_before_the_program_leaves_no_token(name: str, behind: list[str]) -> None:
+    """A signal that ends the command while it gets a second token has it revoke the first one."""
+    good = {"access_token": "token.of.text", "token_type": "Bearer", "expires_in": 900, "scope": "GET:/x"}
+    asked, answered = threading.Event(), threading.Event()
+
+    def script(handler: Handler, number: int) -> None:
+        if number == 2:
+            asked.set()
+            answered.wait(SECONDS)
+        handler.answer(200, {**good, "base_url": "https://edge.example/openai"})
+
+    with scripted(script) as broker:
+        environ = {**bare(), "KEYBROKER_URL": broker.url, "KEYBROKER_ID_TOKEN": jwt()}
+        command = [*COMMAND, "exec", *behind, "--key", "openai", "--key", "groq", "--", "true"]
+        with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as process:
+            assert asked.wait(SECONDS)
+            process.send_signal(getattr(signal, f"SIG{name}"))
+            code = process.wait(SECONDS)
+        answered.set()
+    assert code == 128 + getattr(signal, f"SIG{name}")
+    revoked = [one.form["token"] for one in broker.asked if one.path == "/revoke"]
+    assert revoked == ["token.of.text"]
 
 
 @pytest.mark.parametrize("behind", [[], ["--proxy"]])

@@ -16,7 +16,7 @@ from keybroker.cli import isolation
 from keybroker.cli.command_error import CommandError
 from keybroker.cli.identity_variables import PLATFORMS
 from tests.keybroker.cli.keybroker_command import COMMAND, SECONDS, bare, job, run
-from tests.keybroker.cli.test_identity_variables import values
+from tests.keybroker.cli.test_identity_variables import jwt, values
 from tests.running import Running
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="is for Linux")
@@ -51,10 +51,12 @@ def test_what_exists_is_hidden(home: Path, tmp_path: Path) -> None:
         "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws" / "credentials"),
         "AZURE_FEDERATED_TOKEN_FILE": str(tmp_path / "gone"),
         "OTHER_FILE": str(home / "work" / "job.py"),
+        "MY_OWN_FILE": str(tmp_path / "zzz"),
     }
+    (tmp_path / "zzz").write_text(f"{jwt()}\n")
     found = [path for path in isolation.hidden(environ, home) if path.startswith(str(tmp_path))]
     names = (".aws", ".docker/config.json", ".kube/config", ".netrc", ".ssh")
-    assert found == [*(str(home / name) for name in names), str(tmp_path / "token")]
+    assert found == [*(str(home / name) for name in names), str(tmp_path / "token"), str(tmp_path / "zzz")]
 
 
 def fake(tmp_path: Path, text: str) -> dict[str, str]:
