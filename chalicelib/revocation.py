@@ -17,7 +17,8 @@ EPOCHS = SCOPES[:5]
 MUST_EXIST = frozenset({"issuer", "key", "grant"})
 """Scopes whose targets must have been named by a policy to be revoked.
 
-The others are revoked unseen: a principal or a token may be about to call for the first time.
+The others are revoked unseen: a principal or a token may be about to call for the first time. The administration asks
+first, `chalicelib.admin.seen`, unless its administrator says `unseen`.
 """
 HOLDER = "holder-"
 """Prefix of the ids of revocations that a token's holder makes."""

@@ -45,7 +45,7 @@ def wanted(subject: str, **more: str) -> dict[str, str]:
 
 
 def revocation(**changes: object) -> dict[str, object]:
-    return {"scope": "principal", "id": SUB, "reason": "left the company", **changes}
+    return {"scope": "principal", "id": SUB, "reason": "left the company", "unseen": True, **changes}
 
 
 # the two doors

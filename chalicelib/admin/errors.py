@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from chalicelib.errors import Refusal
+
+_LISTED = 20
+"""Ids that a text lists at most."""
 
 
 class NoSuchRevocation(Refusal, reason="no_such_revocation", error="not_found", status=404, text="no such revocation"):
@@ -30,6 +33,23 @@ class NoSuchPrincipal(
     text="no principal with this id is known",
 ):
     """No principal of this id was ever seen, or it is not one that is bound to an AWS id."""
+
+
+class NeverSeen(Refusal, reason="never_seen", error="not_found", status=404):
+    """No such principal or token was ever seen; the text names the nearest ones. Correct it, or revoke it `unseen`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text}; send unseen (--unseen) to revoke it all the same")
+
+
+class SeveralPrincipals(Refusal, reason="several_principals", error="ambiguous", status=422):
+    """Several principals have this name; the text lists their ids. Send one of them."""
+
+    def __init__(self, name: str, subs: Sequence[str]) -> None:
+        more = f", and {len(subs) - _LISTED} more" if len(subs) > _LISTED else ""
+        super().__init__(
+            f"{len(subs)} principals are called {name[:100]!r}: {', '.join(subs[:_LISTED])}{more}; send an id"
+        )
 
 
 class NoPolicy(Refusal, reason="no_policy", error="not_found", status=404, text="no policy is in force"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import activity, impact, query
+from chalicelib.admin import activity, impact, query, seen
 from chalicelib.admin.errors import NoSuchPrincipal
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
@@ -20,8 +20,6 @@ from chalicelib.usage import Usage, Use, window_start
 
 EVENTS = 20
 """How many audit events of a principal are shown, the newest."""
-SUB_LIMIT = 1024
-"""Bytes of a `sub` at most: every store can look up one of this size."""
 
 
 def list_principals(request: Request, ports: AdminPorts) -> Response:
@@ -37,7 +35,7 @@ def get_principal(request: Request, ports: AdminPorts, principal_id: str) -> Res
     """Answer one principal: whether it is blocked, its activity today and this hour, its live tokens and newest events."""
     request.administrator()
     query.read(request)
-    if not _can_be_looked_up(principal_id):
+    if not seen.can_be_looked_up(principal_id):
         raise NoSuchPrincipal
     now, target = ports.clock(), RevocationTarget("principal", principal_id)
     state = ports.revocations.revocation_state(target)
@@ -79,13 +77,6 @@ def pin(request: Request, ports: AdminPorts, principal_id: str) -> Response:
     event = ports.event(request, "principal.pinned", unique_id=unique_id)
     ports.pins.pin(arn, unique_id, replace(event, principal=arn))
     return Response(bound)
-
-
-def _can_be_looked_up(text: str) -> bool:
-    try:
-        return len(text.encode()) <= SUB_LIMIT
-    except UnicodeEncodeError:  # half a surrogate pair
-        return False
 
 
 def _activity(usage: Usage, sub: str, window: str, now: int) -> tuple[dict[str, Any], tuple[Use, ...]]:

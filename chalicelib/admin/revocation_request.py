@@ -18,7 +18,7 @@ def read(fields: object, revocation_id: str, author: str, now: int) -> Revocatio
     """Return the revocation that is asked for; raises MalformedRequest that names the member at fault."""
     if not isinstance(fields, Mapping):
         raise MalformedRequest("the body must be a JSON object")
-    unknown = fields.keys() - {"scope", "id", "reason", "until"}
+    unknown = fields.keys() - {"scope", "id", "reason", "until", "unseen"}
     if unknown:
         raise MalformedRequest(f"unknown members: {', '.join(sorted(map(str, unknown)))}"[:200])
     scope, until = fields.get("scope"), fields.get("until")
@@ -29,7 +29,15 @@ def read(fields: object, revocation_id: str, author: str, now: int) -> Revocatio
         raise MalformedRequest(f"the id of everything must be {EVERYTHING.id!r}")
     if until is not None and (type(until) is not int or not now < until < 2**53):
         raise MalformedRequest("until must be in the future, in whole epoch seconds")
+    unseen = fields.get("unseen", False)
+    if not isinstance(unseen, bool) or (unseen and scope not in ("principal", "token")):
+        raise MalformedRequest("unseen must be true or false, and true only for a principal or a token")
     return Revocation(revocation_id, str(scope), target, _text(fields, "reason"), author, now, until)
+
+
+def is_unseen(fields: object) -> bool:
+    """Whether a request that `read` accepts revokes its target even if nobody ever saw it."""
+    return isinstance(fields, Mapping) and fields.get("unseen") is True
 
 
 def retry_id(author: str, idempotency_key: str) -> str:

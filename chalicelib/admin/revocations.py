@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from chalicelib.admin import impact, query, revocation_request
+from chalicelib.admin import impact, query, revocation_request, seen
 from chalicelib.admin.errors import IdempotencyKeyReused, NoSuchRevocation
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import QueryParams
@@ -26,7 +26,12 @@ def revoke(request: Request, ports: AdminPorts) -> Response:
     dry_run = query.dry_run(request)
     key = token_request.idempotency_key(request.idempotency_key)
     revocation_id = ports.new_id() if key is None else revocation_request.retry_id(author, key)
-    revocation = revocation_request.read(request.json(BODY_LIMIT), revocation_id, author, ports.clock())
+    fields = request.json(BODY_LIMIT)
+    revocation = revocation_request.read(fields, revocation_id, author, ports.clock())
+    if not revocation_request.is_unseen(fields):
+        # SECURITY: a name or a misspelt id must not be answered "in force" (test_a_principal_that_was_never_seen).
+        meant = seen.target(revocation.scope, revocation.target, ports, revocation.at)
+        revocation = revocation._replace(target=meant)
     if dry_run:
         target = RevocationTarget(revocation.scope, revocation.target)
         return Response(impact.estimate(target, ports.revocations, ports.audit, ports.usage, revocation.at).to_json())

@@ -80,9 +80,13 @@ SCHEMAS: Mapping[str, Schema] = {
     "RevocationRequest": some_of(
         {
             "scope": {"enum": list(SCOPES)},
-            "id": {**_REASON, "description": "the issuer's URL, the key's or grant's name, a `sub`, or a `jti`"},
+            "id": {
+                **_REASON,
+                "description": "the issuer's URL, the key's or grant's name, a `sub` or the name of just one principal, or a `jti`",
+            },
             "reason": _REASON,
             "until": _UNTIL,
+            "unseen": {**YES, "description": "revoke a principal or token that was never seen all the same"},
         },
         *("scope", "reason"),
     ),

@@ -6,6 +6,7 @@ import click
 
 from keybroker.cli import output
 from keybroker.cli.admin_client import AdminClient, segment
+from keybroker.cli.id_command import IdCommand
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 from keybroker.cli.times import format_time
 
@@ -41,7 +42,7 @@ def revocations(settings: Settings, scope: str | None, ended: bool) -> None:  # 
     output.rows(headings, rows)
 
 
-@click.command(short_help="Restore what was revoked.")
+@click.command(short_help="Restore what was revoked.", cls=IdCommand)
 @click.argument("revocation", metavar="ID")
 @dry_run_option("Show what it would do; change nothing.")
 @common_options

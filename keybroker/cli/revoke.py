@@ -13,11 +13,12 @@ from keybroker.claims import unverified_claims
 from keybroker.cli import input_file, output
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.command_error import LOCAL, REMOTE, CommandError
+from keybroker.cli.id_command import IdCommand
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 from keybroker.cli.times import FUTURE, format_time
 
 _SCOPES = {
-    "principal": ("SUB", "all tokens of a principal, and new ones"),
+    "principal": ("SUB", "all tokens of a principal, by its id or by a name that it alone has, and new ones"),
     "token": ("JTI", "a single token, by its jti; - reads the token itself from standard input"),
     "grant": ("NAME", "all tokens of a grant, and new ones"),
     "key": ("NAME", "all tokens for a key, and new ones"),
@@ -48,12 +49,16 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _add(scope: str, metavar: str, what: str) -> None:
-    @revoke.command(scope, help=f"Revoke {what}.", short_help=what)
+    @revoke.command(scope, cls=IdCommand, help=f"Revoke {what}.", short_help=what)
     @click.argument("target", metavar=metavar)
     @_options
-    def command(settings: Settings, target: str, reason: str, until: int | None, dry_run: bool) -> None:  # noqa: FBT001  a flag
+    def command(settings: Settings, /, target: str, dry_run: bool, **fields: Any) -> None:  # noqa: FBT001, ANN401  a flag; the others
         target_id = _read_jti() if (scope, target) == ("token", "-") else target
-        _revoke(settings, {"scope": scope, "id": target_id, "reason": reason, "until": until}, dry_run=dry_run)
+        unseen = fields.pop("unseen", False) or None
+        _revoke(settings, {"scope": scope, "id": target_id, "unseen": unseen, **fields}, dry_run=dry_run)
+
+    if scope in ("principal", "token"):
+        click.option("--unseen", is_flag=True, help="Even if it was never seen, e.g. before its first use.")(command)
 
 
 def _read_jti() -> str:

@@ -84,7 +84,7 @@ def with_examples(running: Running) -> dict[str, Any]:
     subject = {"subject_token": running.mint("8001"), "subject_token_type": JWT}
     bearer = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": running.mint("8001")}
     bodies: Mapping[str, object] = {
-        "RevocationRequest": {"scope": "principal", "id": running.sub("8009"), "reason": "left the company"},
+        "RevocationRequest": {"scope": "principal", "id": running.sub("8009"), "reason": "a test", "unseen": True},
         "PinRequest": {"unique_id": "AROAEXAMPLE123456789"},
         "KeyRequest": {"value": "sk-made-up-0123456789abcdef"},
         "PolicySent": policy,

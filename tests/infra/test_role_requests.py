@@ -52,7 +52,8 @@ def _administer(one: Installed) -> None:
         assert answer.status == 200, answer.body
         tag = answer.headers["etag"]
     for scope, name in (("grant", "app"), ("principal", "alice"), ("token", "a-token"), ("key", "openai")):
-        sent = {"scope": scope, "id": name, "reason": "a test"}
+        unseen = {"unseen": True} if scope in ("principal", "token") else {}
+        sent = {"scope": scope, "id": name, "reason": "a test", **unseen}
         made = administrator.ask("POST", "/admin/revocations", sent)
         assert made.status == 201, made.body
         path = "/admin/revocations/{revocation_id}"

@@ -157,7 +157,8 @@ class _Threads:
 
     def revoke(self, scope: str, target: str) -> str:
         """See `Field.revoke`."""
-        asked = {"scope": scope, "id": target, "reason": "a race"}
+        unseen = {"unseen": True} if scope in ("principal", "token") else {}
+        asked = {"scope": scope, "id": target, "reason": "a race", **unseen}
         answer = self._running.administer("POST", "/admin/revocations", asked)
         if answer.status == 503:
             raise StateUnavailable

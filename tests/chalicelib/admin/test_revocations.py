@@ -21,7 +21,9 @@ BOB = "arn:aws:iam::123456789012:user/bob"
 
 
 def asked(**changes: object) -> dict[str, object]:
-    return {"scope": "principal", "id": SUB, "reason": "left the company", **changes}
+    """A body; whether its principal or token was seen, test_seen.py looks at."""
+    body = {"scope": "principal", "id": SUB, "reason": "left the company", **changes}
+    return {**body, "unseen": True} if body["scope"] in ("principal", "token") else body
 
 
 def revoke(door: Door, key: str | None = None, by: str = ADA, **changes: object) -> Answer:
@@ -206,7 +208,7 @@ def test_bad_idempotency_key(parts: Parts, door: Door, key: str) -> None:
 
 def test_concurrent_revoke(running: Running) -> None:
     """Of concurrent requests with one Idempotency-Key, one revokes."""
-    body = {"scope": "principal", "id": running.sub("8101"), "reason": "at once"}
+    body = {"scope": "principal", "id": running.sub("8101"), "reason": "at once", "unseen": True}
 
     def ask(_: int) -> Answer:
         return running.administer("POST", REVOCATIONS, body, {"idempotency-key": KEY + "-at-once"})

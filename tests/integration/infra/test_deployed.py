@@ -125,7 +125,7 @@ def test_viewer_and_responder_permissions(installed: Installation) -> None:
     """A viewer may read but not revoke; a responder may revoke but not change the policy."""
     named = installed.outputs("admin")
     viewer, responder = installed.role("vera", named["Viewer"]), installed.role("rob", named["Responder"])
-    sent = {"scope": "token", "id": "a-token", "reason": "a test"}
+    sent = {"scope": "token", "id": "a-token", "reason": "a test", "unseen": True}
     for who, revoking in ((viewer, 403), (responder, 201)):
         assert installed.ask("admin", "GET /admin/audit", None, who).status == 200
         assert installed.ask("admin", "POST /admin/revocations", sent, who).status == revoking

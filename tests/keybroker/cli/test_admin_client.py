@@ -102,7 +102,7 @@ def test_a_lost_revocation_is_made_once(running: Running) -> None:
     with socket.create_server(("127.0.0.1", 0)) as relay:
         threading.Thread(target=_lose_the_first_answer, args=(relay, running.broker), daemon=True).start()
         environ = {**administrator(running), "KEYBROKER_URL": f"http://127.0.0.1:{relay.getsockname()[1]}"}
-        done = run("revoke", "principal", running.sub("3002"), "--reason", "a test", environ=environ)
+        done = run("revoke", "principal", running.sub("3002"), "--unseen", "--reason", "a test", environ=environ)
     assert (done.code, "no response; retrying" in done.err) == (0, True), done
     found = running.administer("GET", "/admin/revocations?scope=principal").json["items"]
     assert [one["id"] for one in found if one["target"] == running.sub("3002")] == [done.out.strip()]

@@ -19,14 +19,14 @@ from local.simulator.api_gateway import MOST_CONNECTIONS, QUEUE_LIMIT, make_gate
 from local.simulator.sigv4 import Caller
 from tests import issuer_site
 from tests.issuer_site import Site
-from tests.parts import SUB, mint, parts_in
+from tests.parts import CI, mint, parts_in
 from tests.running import JWT, TOKEN_EXCHANGE
 
 WORKERS = 4
 SLOTS = WORKERS + QUEUE_LIMIT
 ADA = Caller("AKIDUSER", "123456789012", "arn:aws:iam::123456789012:user/ada", "AIDAADA")
 EXCHANGE = {"grant_type": TOKEN_EXCHANGE, "subject_token_type": JWT, "audience": "openai"}
-REVOCATION = {"scope": "principal", "id": SUB, "reason": "left the company"}
+REVOCATION = {"scope": "issuer", "id": CI, "reason": "left the company"}
 
 Ports = tuple[PublicPorts, AdminPorts]
 

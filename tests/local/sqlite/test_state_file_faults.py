@@ -245,7 +245,9 @@ def test_both_doors_recover_with_the_file(running: Running, fault: Fault) -> Non
     with fault(running.state / "state.db"):
         exchanged, called = once.exchange(subject_token), once.complete(token)
         revoked = once.administer(
-            "POST", "/admin/revocations", {"scope": "principal", "id": running.sub("7301"), "reason": "a test"}
+            "POST",
+            "/admin/revocations",
+            {"scope": "principal", "id": running.sub("7301"), "reason": "a test", "unseen": True},
         )
     assert (exchanged.status, exchanged.json["error"]) == (503, "temporarily_unavailable")
     assert called.status == 503, called
