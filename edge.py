@@ -71,7 +71,7 @@ def _handle(request: dict[str, Any], request_id: str, ports: Ports) -> dict[str,
     call = Call(token, key, method, path, request["clientIp"], body, query)
     admitted = admission.admit(call, ports.edge, ports.clock())
     ports.admitted(request_id, admitted.give_back)
-    return _send_on(request, admitted)
+    return _send_on(request, admitted, token)
 
 
 def _describe(request: Mapping[str, Any], edge: admission.Edge) -> dict[str, Any]:
@@ -84,11 +84,11 @@ def _describe(request: Mapping[str, Any], edge: admission.Edge) -> dict[str, Any
     return _answer(200, headers, json.dumps(resource_metadata.document(edge.url, edge.issuer)))
 
 
-def _send_on(request: Mapping[str, Any], admitted: Admitted) -> dict[str, Any]:
+def _send_on(request: Mapping[str, Any], admitted: Admitted, token: str) -> dict[str, Any]:
     # SECURITY: where the call goes is the key's own, never the request's; what could carry the token or spoof an
     # address is taken off before the key is put on (test_edge_headers.py).
     host, protocol, domain, port = _origin(admitted.key.origin)
-    headers = call_headers.forwarded(request["headers"], admitted.key.header)
+    headers = call_headers.forwarded(request["headers"], admitted.key.header, token)
     headers["host"] = [{"key": "Host", "value": host}]
     headers[admitted.key.header] = [{"key": admitted.key.header, "value": admitted.key.reveal()}]
     custom: dict[str, Any] = {

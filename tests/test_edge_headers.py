@@ -43,6 +43,17 @@ def test_same_token_in_every_header(parts: Parts, door: Door) -> None:
     assert token not in json.dumps(result)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("Cookie", "a=1; kb={}"), ("Referer", "https://a.example/?t={}"), ("X-Mine", "{}")]
+)
+def test_token_in_another_header(parts: Parts, door: Door, name: str, value: str) -> None:
+    """A header that holds the token as well is not sent on; another value of it is."""
+    token = parts.token()
+    result = door.send(("Authorization", f"Bearer {token}"), (name, value.format(token)), (name, "b=2"))
+    assert values(result, name.lower()) == ["b=2"]
+    assert token not in json.dumps(result)
+
+
 def test_empty_token_header(parts: Parts, door: Door) -> None:
     """An empty token header is ignored, and removed."""
     result = door.send(("Authorization", "Bearer "), ("x-api-key", parts.token()), ("api-key", ""))

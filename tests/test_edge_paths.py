@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,33 @@ def test_token_in_other_queries(parts: Parts, door: Door) -> None:
     token = parts.token()
     for headers in ((), (("x-api-key", token),)):
         assert refusal(door.send(*headers, query=f"key={token}")) == ("400", "invalid_request")
+    assert parts.counted()["minute"] == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "query", ["access_token={}", "key={}&a={}", "{}", "a={}x", "b=1&next=https%3A%2F%2Fa.example%2F%3Ft%3D{}"]
+)
+@pytest.mark.parametrize("provider", ["gemini", "openai"])
+def test_token_elsewhere_in_the_query(parts: Parts, door: Door, provider: str, query: str) -> None:
+    """A token elsewhere in the query, which the provider would see, is a 400, also beside a header with it."""
+    token = provide(parts, provider, "POST:/v1beta/models/g:generateContent")
+    uri = f"/{provider}/v1beta/models/g:generateContent"
+    spelt = {token, token.replace(".", "%2E")}
+    for text in spelt:
+        result = door.send(("x-goog-api-key", token), uri=uri, query=query.format(*[text] * 2))
+        assert refusal(result) == ("400", "invalid_request")
+        assert json.loads(door.log[-1])["reason"] in ("token_in_query", "two_tokens")
+
+
+def test_token_in_the_path(parts: Parts, door: Door) -> None:
+    """A token in the path, which the provider would see, is a 400, and the call is given back."""
+    token = parts.token()
+    for text in (token, f"x{token}"):
+        assert refusal(door.send(("x-api-key", token), method="GET", uri=f"/openai/v1/models/{text}")) == (
+            "400",
+            "invalid_request",
+        )
+        assert json.loads(door.log[-1])["reason"] == "token_in_path"
     assert parts.counted()["minute"] == (0, 2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from chalicelib import quota
 from chalicelib.edge import addresses, method_override
@@ -20,6 +21,7 @@ from chalicelib.edge.errors import (
     Revoked,
     SigningKeyGone,
     Stale,
+    TokenInPath,
     UrlTooLong,
 )
 from chalicelib.edge.state import Snapshot
@@ -99,6 +101,9 @@ def _check_revocations(token: VerifiedToken, snapshot: Snapshot, now: int) -> No
 def _to_provider_form(call: Call, provider: Provider) -> Call:
     """Return the call as its provider would be sent it; raises Refusal if it has no such form."""
     path = paths.to_provider_form(call.path, provider.paths)
+    # SECURITY: as in the query (test_token_in_the_path).
+    if call.unverified_token in path or ("%" in path and call.unverified_token in unquote(path)):
+        raise TokenInPath
     query = call_query.to_provider_form(call.query, provider.token_parameter, call.unverified_token)
     if len(path) + len(query) >= URL_LIMIT:
         raise UrlTooLong(URL_LIMIT)

@@ -86,6 +86,16 @@ class TokenInQuery(
     """The token is in the query of an API that takes it in a header. Send it in the header."""
 
 
+class TokenInPath(
+    Refusal,
+    reason="token_in_path",
+    error="invalid_request",
+    status=400,
+    text="the token must be in a header, not in the path",
+):
+    """The token is in the path, where the provider would see it. Send it in the header."""
+
+
 class InvalidToken(Refusal, reason=REASONS, error="invalid_token", status=401):
     """The token does not verify. Get a fresh one from the broker."""
 

@@ -24,8 +24,8 @@ def check(headers: Headers, method: str) -> None:
             raise MethodOverride("a header")
 
 
-def forwarded(headers: Headers, key_header: str) -> Headers:
-    """Return the headers to send on: none that could carry the token, spoof an address or concern this hop only.
+def forwarded(headers: Headers, key_header: str, token: str) -> Headers:
+    """Return the headers to send on: none that carry the token or could, spoof an address or concern this hop only.
 
     key_header: the one that the provider's key goes into; no other may be taken for it.
     """
@@ -38,6 +38,9 @@ def forwarded(headers: Headers, key_header: str) -> Headers:
         if header_names.is_dropped(name) or (canonical(name) in not_sent_on and name not in header_names.READ_ONLY):
             continue
         left = _without_oauth_flag(values) if canonical(name) == "anthropic-beta" else values
+        if name not in header_names.READ_ONLY:
+            # SECURITY: a cookie or a referrer may hold the token as well (test_token_in_another_header).
+            left = [one for one in left if token not in one["value"]]
         if left:
             kept[name] = left
     return kept

@@ -30,17 +30,19 @@ def to_provider_form(query: str, token_parameter: str, token: str) -> str:
     """Return the query that goes on to a provider.
 
     token_parameter: the parameter that may hold the token, "" if the provider takes none there.
-    Raises TwoTokens if it holds another token than this one, TokenInQuery if this one is in a query that may not hold it.
+    Raises TwoTokens if it holds another token than this one, TokenInQuery if this one is where it may not be.
     """
     if not query:
         return query
-    if not token_parameter:
-        if any(unquote_plus(piece.partition("=")[2]) == token for piece in query.split("&")):
-            raise TokenInQuery
-        return query
-    if set(values(query, token_parameter)) - {token, ""}:
-        raise TwoTokens
-    return without(query, token_parameter)
+    if token_parameter:
+        if set(values(query, token_parameter)) - {token, ""}:
+            raise TwoTokens
+        query = without(query, token_parameter)
+    # SECURITY: what the provider is sent, it may write into a redirect, a cookie or a log
+    # (test_token_elsewhere_in_the_query).
+    if token in unquote_plus(query):
+        raise TokenInQuery
+    return query
 
 
 def _name(piece: str) -> str:

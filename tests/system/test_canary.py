@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import secrets
 import select
+import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -28,21 +31,42 @@ from local.sqlite.control import SqliteControl
 from local.sqlite.state_file import StateFile
 from tests.contracts.samples import key_version
 from tests.parts import mint
-from tests.running import Answer, Running, call, start
+from tests.running import POLICY, Answer, Running, call, start
 
 KEY = "sk-canary-0123456789abcdef"
 WRONG_KEY = f"sk-canary-wrong-{secrets.token_hex(12)}"
+MIRROR_KEY = f"sk-canary-mirror-{secrets.token_hex(12)}"
+ELSEWHERE = "http://localhost:1025"
+"""Where the provider's redirects lead."""
+COOKIE = secrets.token_hex(12)
+GENERATE = "/v1beta/models/gemini-pro:generateContent"
+MIRRORED = (
+    POLICY.replace("issuers:", "  google:    {provider: gemini}\nissuers:")
+    + """\
+  gemini:
+    key: google
+    to: {issuer: practice, claims: {repository_owner_id: "9919"}}
+    scope: ["POST:/v1beta/models/gemini-pro:generateContent"]
+    quota: {tokens: 1000/hour, calls: [100000/minute]}
+"""
+)
 RETRY = "0123456789abcdef0123456789abcdef"
 
 
 @dataclass
 class Story:
-    """What happened. subjects, issued: tokens, shown by their holders. answers: all but those that hand out tokens."""
+    """What happened.
+
+    subjects, issued: tokens, shown by their holders. answers: all but those that hand out tokens. relayed: those that a
+    provider made up on purpose, by what it was asked.
+    """
 
     running: Running
     subjects: list[str] = field(default_factory=list)
     issued: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    relayed: dict[str, Answer] = field(default_factory=dict)
+    mirror: Mirror | None = None
 
     def mint(self, repository_id: str, **claims: object) -> str:
         """An identity token that is watched for from now on."""
@@ -64,11 +88,58 @@ class Story:
         self.answers.append(answer)
 
 
+class Mirror(ThreadingHTTPServer):
+    """A provider that shows in redirect, cookie and error all that it was sent, but for its key. asked: what that was."""
+
+    asked: list[tuple[str, dict[str, str]]]
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Mirrored)
+        self.asked = []
+
+    @property
+    def origin(self) -> str:
+        """Where it is, as a key's origin."""
+        return f"http://localhost:{self.server_port}"
+
+
+class _Mirrored(BaseHTTPRequestHandler):
+    server: Mirror
+
+    def do_POST(self) -> None:
+        """Redirect to another provider, set a cookie, and quote the request."""
+        self.rfile.read(int(self.headers.get("content-length", "0")))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.asked.append((self.path, headers))
+        body = json.dumps({name: value for name, value in headers.items() if name != "x-goog-api-key"}).encode()
+        self.send_response(307)
+        self.send_header("location", f"{ELSEWHERE}{self.path}")
+        self.send_header("set-cookie", f"session={COOKIE}; Path={self.path.partition('?')[0]}")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def mirror() -> Iterator[Mirror]:
+    """Start it, and end it."""
+    with Mirror() as one:
+        thread = threading.Thread(target=one.serve_forever, daemon=True)
+        thread.start()
+        yield one
+        one.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with start(directory=tmp_path_factory.mktemp("canary")) as running:
-        told = Story(running)
+    with start(directory=tmp_path_factory.mktemp("canary"), policy=MIRRORED) as running, mirror() as provider:
+        told = Story(running, mirror=provider)
         _exchanges(told)
+        _redirects(told, provider)
         _calls(told)
         _administration(told)
         _faults(told)
@@ -120,6 +191,30 @@ def _calls(story: Story) -> None:
     story.see(403, running.complete(token, path=f"/openai/v1/{token}"))
 
 
+def _redirects(story: Story, provider: Mirror) -> None:
+    """A provider that redirects, sets a cookie and quotes what it was sent; and one that is gone."""
+    running = story.running
+    done = running.administer("PUT", "/admin/keys/google", {"value": MIRROR_KEY, "origin": provider.origin})
+    story.see(200, done)
+    path = f"{running.edge}/google{GENERATE}"
+    for name, query, headers in (
+        ("query", "?key={}&alt=sse", {}),
+        ("header", "?alt=sse", {"x-goog-api-key": "{}"}),
+        ("both", "?key={}", {"authorization": "Bearer {}", "cookie": "mine=1"}),
+    ):
+        token = story.token("7205", audience="google")
+        named = {header: value.format(token) for header, value in headers.items()}
+        story.relayed[name] = call("POST", path + query.format(token), {"contents": []}, named)
+    token = story.token("7205", audience="google")
+    named = {"x-goog-api-key": token}
+    for query in (f"access_token={token}", f"key={token}&a={token}", f"next=https%3A%2F%2Fa.example%2F%3Ft%3D{token}"):
+        story.see(400, call("POST", f"{path}?{query}", {}, named))
+    story.see(401, call("POST", f"{path}?access_token={token}", {}))
+    gone = {"value": MIRROR_KEY, "origin": "http://localhost:1024"}
+    story.see(200, running.administer("PUT", "/admin/keys/google", gone))
+    story.see(502, call("POST", f"{path}?key={token}", {"contents": []}, patience=0.0))
+
+
 def _administration(story: Story) -> None:
     running, token = story.running, story.token("7203")
     revocation = running.revoke("principal", running.sub("7203"))
@@ -165,7 +260,8 @@ def watched(story: Story) -> dict[str, str]:
     seen = call("GET", f"{story.running.provider}/_seen").json["seen"]
     names = ("authorization", "x-api-key")
     sent = {one["headers"][name].removeprefix("Bearer ") for one in seen for name in names if name in one["headers"]}
-    assert len(values | sent) == 3  # OpenAI's and Anthropic's, and the wrong one; no token reached the provider
+    assert MIRROR_KEY in values
+    assert len(values | sent) == 4  # OpenAI's, Anthropic's, Google's, and the wrong one; no token reached the provider
     assert WRONG_KEY in values & sent
     found = {f"key {number}": value for number, value in enumerate(sorted(values | sent))}
     for number, token in enumerate(story.subjects + story.issued):
@@ -196,6 +292,30 @@ def test_no_answer_holds_a_key_or_a_token(story: Story) -> None:
     assert len(story.answers) > 30
     whole = b"".join(json.dumps(dict(answer.headers)).encode() + answer.body for answer in story.answers)
     assert occurring(story, whole) == []
+
+
+def test_our_answers_redirect_nobody_and_set_no_cookie(story: Story) -> None:
+    for answer in story.answers:
+        assert not {"location", "set-cookie", "refresh", "content-location"} & {name.lower() for name in answer.headers}
+
+
+def test_a_providers_redirect_holds_its_own_words_only(story: Story) -> None:
+    """A provider's redirect, cookie and error pass as they are, and it was sent no token that it could put into them."""
+    assert {name: answer.status for name, answer in story.relayed.items()} == {"query": 307, "header": 307, "both": 307}
+    for name, answer in story.relayed.items():
+        headers = {header.lower(): value for header, value in answer.headers.items()}
+        query = "" if name == "both" else "?alt=sse"
+        assert headers["location"] == f"{ELSEWHERE}{GENERATE}{query}"
+        assert headers["set-cookie"] == f"session={COOKIE}; Path={GENERATE}"
+        assert occurring(story, json.dumps(headers).encode() + answer.body) == []
+
+
+def test_a_redirect_is_not_followed_with_the_key(story: Story) -> None:
+    """The edge sends the key to the key's own origin, once for each call, and remembers no cookie for the next."""
+    assert story.mirror is not None
+    assert [headers["x-goog-api-key"] for _, headers in story.mirror.asked] == [MIRROR_KEY] * 3
+    assert [headers.get("cookie") for _, headers in story.mirror.asked] == [None, None, "mine=1"]
+    assert occurring(story, json.dumps([path for path, _ in story.mirror.asked]).encode()) == []
 
 
 def test_the_log_holds_no_key_and_no_token_and_no_traceback(story: Story) -> None:
