@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> int:
         practice=not options.no_practice,
         apply=options.apply,
         set_keys=options.set_keys,
+        keep_records=options.keep_records,
     )
     try:
         serve(settings, _announce_json if options.json else _announce)
@@ -78,7 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     policy_command.add_to(commands)
     audit_command.add_to(commands)
     admins_command.add_to(commands)
-    server = commands.add_parser("serve", help="run the broker, the edge and the practice parts until SIGTERM")
+    _add_serve(commands.add_parser("serve", help="run the broker, the edge and the practice parts until SIGTERM"))
+    return parser
+
+
+def _add_serve(server: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--state", type=Path, metavar="DIR", help="state directory (default: a temporary one, deleted at the end)"
     )
@@ -97,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     server.add_argument("--apply", action="store_true", help="put --policy FILE in force over the policy in force")
     server.add_argument("--workers", type=_count, default=1, metavar="W", help="worker processes for broker and edge")
+    server.add_argument(
+        "--keep-records",
+        type=_days,
+        metavar="DAYS",
+        help="days that audit events, replaced policies and ended revocations are kept, 7 or more (default: for good)",
+    )
     server.add_argument("--practice-ttl", type=_ttl, metavar="SECONDS", help="lifetime of tokens, to test expiry")
     server.add_argument(
         "--no-practice", action="store_true", help="use real keys and real providers; see --set-keys for the keys"
@@ -107,7 +118,6 @@ def _parser() -> argparse.ArgumentParser:
         help="put the keys in KEYBROKER_KEY_<NAME> in force over others; without it, only those that were never set",
     )
     server.add_argument("--json", action="store_true", help="print one line of JSON to stdout when all parts respond")
-    return parser
 
 
 def _announce_json(running: Running) -> None:
@@ -156,6 +166,10 @@ def _port(text: str) -> int:
 
 def _count(text: str) -> int:
     return _number(text, 1, 64)
+
+
+def _days(text: str) -> int:
+    return _number(text, 7, 36500)
 
 
 def _ttl(text: str) -> int:

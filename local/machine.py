@@ -142,9 +142,9 @@ class Machine:
         """Return the usage counters."""
         return SqliteUsage(self._state())
 
-    def upkeep(self) -> Upkeep:
-        """Return the maintenance of the state file."""
-        return Upkeep(self._state(durable=False))
+    def upkeep(self, keep_days: int | None = None) -> Upkeep:
+        """Return the maintenance of the state file. keep_days: how long records are kept; None: for good."""
+        return Upkeep(self._state(durable=False), keep=keep_days and keep_days * 86400)
 
     def event(self, kind: str, detail: Mapping[str, str]) -> Event:
         """Return an audit event for a change that was made on this machine."""

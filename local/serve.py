@@ -36,6 +36,7 @@ class Settings:
     practice: run the practice provider and issuer
     apply: put the policy file in force over another policy
     set_keys: put the keys of the environment in force over others
+    keep_records: days that events, replaced policies and ended revocations are kept; None: for good
     """
 
     directory: Path | None
@@ -46,6 +47,7 @@ class Settings:
     practice: bool
     apply: bool = False
     set_keys: bool = False
+    keep_records: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
         job = Job(directory, urls, settings.practice_ttl, sockets, machine.state_identity(), settings.workers)
         processes = stack.enter_context(_processes(settings, job, values, request_token))
         announce(Running(urls, machine.callers.admin(), directory, request_token if settings.practice else None))
-        stack.enter_context(machine.upkeep().running())
+        stack.enter_context(machine.upkeep(settings.keep_records).running())
         while not stop:
             processes.watch(seconds=0.5)
 

@@ -88,7 +88,8 @@ class SqliteLedger:
         where = " AND ".join(f"{_COLUMNS[name]} = ?" for name in query.equals) or "1"
         with self._state.reading() as connection:
             rows = connection.execute(
-                f"SELECT seq, event FROM audit WHERE {where} AND at >= ? AND at < ? AND seq < ?"  # noqa: S608  known names
+                # `+at`: a page is read in the order of `seq`, never sorted out of all that the index of times finds.
+                f"SELECT seq, event FROM audit WHERE {where} AND +at >= ? AND +at < ? AND seq < ?"  # noqa: S608  known names
                 " ORDER BY seq DESC LIMIT ?",
                 (*query.equals.values(), query.since, query.until, before, query.limit + 1),
             ).fetchall()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from chalicelib.errors import Unavailable
 from local.sqlite.state_file import StateFile
 from local.sqlite.steady_clock import Reading, SteadyClock, reader
-from local.sqlite.sweep import sweep
+from local.sqlite.sweep import sweep, sweep_records
 from local.sqlite.write_ahead_log import WriteAheadLog
 
 TICK_SECONDS = 0.25
@@ -24,12 +25,13 @@ PAUSE_SECONDS = 0.02
 class Upkeep:
     """Acts at intervals, by a clock that nobody sets. A state file that is missing is left alone until it is back.
 
-    read: reads both clocks.
+    read: reads both clocks. keep: seconds that events, replaced policies and ended revocations are kept; None: for good.
     """
 
-    def __init__(self, state: StateFile, read: Callable[[], Reading] | None = None) -> None:
+    def __init__(self, state: StateFile, read: Callable[[], Reading] | None = None, keep: int | None = None) -> None:
         self._state = state
         self._read = read or reader()
+        self._keep = keep
         self._clock = SteadyClock(state, self._read)
         self._log = WriteAheadLog(state)
         self._stop = threading.Event()
@@ -69,7 +71,9 @@ class Upkeep:
             self._state.checkpoint()
 
     def _sweep(self) -> None:
-        for _ in sweep(self._state, self._clock.now()):
+        now = self._clock.now()
+        records = sweep_records(self._state, now - self._keep) if self._keep else ()
+        for _ in itertools.chain(sweep(self._state, now), records):
             self._checkpoint()
             if self._stop.wait(PAUSE_SECONDS):
                 return

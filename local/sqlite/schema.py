@@ -61,6 +61,8 @@ CREATE INDEX locks_by_end ON locks (expires);
 CREATE INDEX revocations_by_age ON revocations (scope, kept_from)
 """
 
+_FOR_RETENTION = "CREATE INDEX audit_by_time ON audit (at)"
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -85,7 +87,15 @@ def _add_what_the_sweep_needs(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_THE_SWEEP)
 
 
-_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_begin_versions, _add_what_the_sweep_needs)
+def _add_what_retention_needs(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_RETENTION)
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _begin_versions,
+    _add_what_the_sweep_needs,
+    _add_what_retention_needs,
+)
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)
 """What `PRAGMA user_version` says of an up-to-date file; 0 of one that is new, or from before versions."""

@@ -24,6 +24,15 @@ _REFUSALS = (
     f"DELETE FROM refusals WHERE ({_COUNTED}, reason) IN"  # noqa: S608  a constant
     f" (SELECT {_COUNTED}, reason FROM refusals WHERE window = ? AND start < ? LIMIT ?)"
 )
+_EVENTS = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ? LIMIT ?)"
+_REPLACED_POLICY = (
+    "DELETE FROM policies WHERE version = (SELECT min(version) FROM policies)"
+    " AND (SELECT at FROM policies ORDER BY version LIMIT 1 OFFSET 1) < ?"
+)
+_ENDED_REVOCATIONS = (
+    "SELECT id FROM revocations WHERE scope <> 'token' AND"
+    " (lifted_at IS NOT NULL AND max(lifted_at, kept_from) < ?1 OR until IS NOT NULL AND max(until, kept_from) < ?1) LIMIT ?2"
+)
 _OLD_REVOCATIONS = "FROM revocations WHERE scope = 'token' AND kept_from < ? ORDER BY kept_from LIMIT ?"
 
 
@@ -36,6 +45,27 @@ def sweep(state: StateFile, now: int) -> Iterator[None]:
     for statement, values in ended:
         yield from _in_parts(state, statement, values)
     yield from _token_revocations(state, now - TOKEN_REVOCATION_KEPT)
+
+
+def sweep_records(state: StateFile, before: int) -> Iterator[None]:
+    """Remove events, replaced policies and ended revocations from before a time, as `sweep` does.
+
+    SECURITY: never what is in force: the newest policy, a revocation whose block goes on, or any epoch
+    (test_what_is_in_force_is_kept).
+    """
+    yield from _in_parts(state, _EVENTS, (before,))
+    removed = 1
+    while removed:
+        with state.writing() as connection:
+            removed = connection.execute(_REPLACED_POLICY, (before,)).rowcount
+        yield
+    found = [("",)]
+    while found:
+        with state.reading() as connection:
+            found = connection.execute(_ENDED_REVOCATIONS, (before, ROWS)).fetchall()
+        with state.writing() as connection:
+            connection.executemany("DELETE FROM revocations WHERE id = ?", found)
+        yield
 
 
 def _in_parts(state: StateFile, statement: str, values: tuple[object, ...]) -> Iterator[None]:

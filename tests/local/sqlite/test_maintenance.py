@@ -147,6 +147,23 @@ def test_a_restart_sets_no_clock(kept: StateFile, clocks: Clocks) -> None:
     assert SqliteControl(kept).revocation_state(TOKEN).blocks
 
 
+def test_records_are_kept_for_good_unless_told(kept: StateFile, clocks: Clocks) -> None:
+    """Events stay unless a retention was set, and then for so long, whatever the wall clock says for a moment."""
+    SqliteLedger(kept).record(samples.event("keys.read", at=NOW))
+    live(Upkeep(kept, clocks), clocks, 20 * DAY, DAY)
+    assert rows(kept, "audit") == 1
+    SqliteLedger(kept).record(samples.event("keys.read", at=clocks().wall))
+    upkeep = Upkeep(kept, clocks, keep=7 * DAY)
+    upkeep.run()
+    assert rows(kept, "audit") == 1
+    clocks.leap(30 * DAY)
+    live(upkeep, clocks, DAY)
+    clocks.leap(-30 * DAY)
+    assert rows(kept, "audit") == 1
+    live(upkeep, clocks, 7 * DAY)
+    assert rows(kept, "audit") == 0
+
+
 def test_a_state_file_that_is_away_stops_nothing(
     kept: StateFile, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,11 +4,13 @@ import sqlite3
 from contextlib import closing
 
 from chalicelib import quota
-from chalicelib.revocation import TOKEN_REVOCATION_KEPT
+from chalicelib.audit import Query
+from chalicelib.revocation import TOKEN_REVOCATION_KEPT, RevocationTarget
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
+from local.sqlite.ledger import SqliteLedger
 from local.sqlite.state_file import StateFile
-from local.sqlite.sweep import ROWS, sweep
+from local.sqlite.sweep import ROWS, sweep, sweep_records
 from tests.contracts import samples
 from tests.local.sqlite.conftest import NOW
 
@@ -59,3 +61,59 @@ def test_every_removal_finds_its_rows_by_an_index(kept: StateFile) -> None:
         plans = [row[3] for one in swept for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")]
     assert len(swept) == 10
     assert not [plan for plan in plans if plan.startswith("SCAN")], plans
+
+
+def test_what_is_in_force_is_kept(kept: StateFile) -> None:
+    """Retention removes old events, replaced policies and ended revocations; what is in force stays, however old it is."""
+    control = SqliteControl(kept)
+    for number in range(3):
+        samples.put_in_force(control, samples.grant(f"g{number}"), at=NOW + number)
+    lasting, lifted = (samples.revocation("principal", name, at=NOW) for name in ("lasting", "lifted"))
+    over, running = (samples.revocation("grant", "g0", at=NOW, until=NOW + end) for end in (60, 10**9))
+    for one in (lasting, lifted, over, running):
+        control.revoke(one, samples.event("revocation.made", at=NOW))
+    control.restore(lifted.id, "tester", samples.event("revocation.lifted", at=NOW + 1))
+    epochs = [control.revocation_state(RevocationTarget(one.scope, one.target)) for one in (lasting, lifted, over)]
+    list(sweep_records(kept, NOW))
+    assert (left(kept, "audit"), left(kept, "policies"), left(kept, "revocations")) == (8, 3, 4)
+    list(sweep_records(kept, NOW + 86400))
+    assert (left(kept, "audit"), left(kept, "policies")) == (0, 1)
+    assert [one for one in (lasting, lifted, over, running) if control.revocation(one.id)] == [lasting, running]
+    assert control.current().version == 3
+    assert control.holds(samples.policy(samples.grant("g2")))
+    assert [
+        control.revocation_state(RevocationTarget(one.scope, one.target)) for one in (lasting, lifted, over)
+    ] == epochs
+    samples.put_in_force(control, samples.grant("g4"), at=NOW + 86400)
+    assert control.current().version == 4
+
+
+def test_a_replaced_policy_is_kept_from_when_it_was_replaced(kept: StateFile) -> None:
+    control = SqliteControl(kept)
+    samples.put_in_force(control, at=NOW)
+    samples.put_in_force(control, samples.grant(), at=NOW + 86400)
+    list(sweep_records(kept, NOW + 86400))
+    assert left(kept, "policies") == 2
+    list(sweep_records(kept, NOW + 86401))
+    assert left(kept, "policies") == 1
+
+
+def test_many_old_events_go_in_parts(kept: StateFile) -> None:
+    """Old events are removed a few at a time by an index, and a page of the audit is not sorted out of it."""
+    ledger = SqliteLedger(kept)
+    for number in range(ROWS + 1):
+        ledger.record(samples.event("keys.read", at=NOW + number))
+    statements: list[str] = []
+    with kept.reading() as connection:
+        connection.set_trace_callback(statements.append)
+    parts = sweep_records(kept, NOW + ROWS)
+    next(parts)
+    assert left(kept, "audit") == 1
+    list(parts)
+    ledger.page(Query(since=NOW, until=NOW + 10**6))
+    with kept.reading() as connection:
+        connection.set_trace_callback(None)
+        used = [one for one in statements if one.startswith(("DELETE FROM audit", "SELECT seq, event"))]
+        plans = [row[3] for one in used for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")]
+    assert any("audit_by_time" in plan for plan in plans)
+    assert not [plan for plan in plans if "TEMP B-TREE" in plan or plan == "SCAN audit"], plans
