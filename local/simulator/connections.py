@@ -1,4 +1,4 @@
-"""The open connections of one door, at most so many: a newcomer takes the place of whoever has waited longest.
+"""The open connections of one door, at most so many: a newcomer takes the place of the one that has waited longest.
 
 A connection waits while its peer has to act: until a request's head and body are there, and after the answer. Strangers
 can have any number that wait. One that is busy, since a call of it is being decided or is under way, is never closed for
@@ -32,7 +32,7 @@ class Connections:
         if not 0 < most_busy < most:
             raise ValueError("at least one connection must be allowed to be busy, and one must not be")
         self._door, self._most, self._most_busy = door, most, most_busy
-        self._waiting: dict[web.RequestHandler, None] = {}  # whoever has waited longest comes first
+        self._waiting: dict[web.RequestHandler, None] = {}  # the one that has waited longest comes first
         self._busy: set[web.RequestHandler] = set()
         self._heads: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         self._closed, self._say_next = 0, 0.0

@@ -250,7 +250,7 @@ def _held_stream(running: Running) -> socket.socket:
 
 
 class TestStrangers:
-    """Whoever opens connections and leaves them idle keeps nobody out."""
+    """Strangers who open connections and leave them idle keep nobody out."""
 
     @pytest.mark.slow
     def test_a_revocation_gets_in_beside_idle_strangers(self) -> None:

@@ -1,4 +1,4 @@
-"""A door holds so many connections; a newcomer takes the place of whoever has waited longest, never of a call."""
+"""A door holds so many connections; a newcomer takes the place of the one that has waited longest, never of a call."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def is_open(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         return False
 
 
-def test_whoever_waited_longest_makes_room() -> None:
+def test_the_longest_waiting_makes_room() -> None:
     """The newcomer is served, and the connection that was idle longest is closed, not the one that was there first."""
 
     async def serve(_door: Door, port: int) -> None:

@@ -70,7 +70,7 @@ def test_an_unreachable_provider_takes_no_quota(parts: Parts) -> None:
     assert _calls(parts) == (LIMIT, {"not_sent": 2 * LIMIT, "quota_calls": 1})
 
 
-def test_whoever_leaves_before_the_provider_is_reached_takes_no_quota(parts: Parts) -> None:
+def test_a_caller_that_leaves_early_takes_no_quota(parts: Parts) -> None:
     """A caller that hangs up while the edge still connects gets its number back."""
     token, counted = parts.token(), []
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_given_back_stays_counted(caplog: pytest.LogCaptureFixtur
     ]
 
 
-def test_whoever_leaves_during_the_decision_takes_no_quota() -> None:
+def test_a_caller_that_leaves_meanwhile_takes_no_quota() -> None:
     """A call that is admitted in a thread after its caller has left is given back there."""
     unsent, given_back = Unsent(), list[str]()
     unsent.begun("r-1")
