@@ -263,6 +263,7 @@ class TestStrangers:
                     b"",
                     b"POST / HTTP/1.1\r\nX: ",
                     b"POST /token HTTP/1.1\r\nHost: e\r\nContent-Length: 9\r\n\r\n",
+                    b"POST /admin/revocations HTTP/1.1\r\nHost: e\r\nContent-Length: 9\r\n\r\n",
                 ):
                     for _ in range(LEAST // 2):
                         idle = socket.create_connection(("127.0.0.1", _port(url)), timeout=5)
