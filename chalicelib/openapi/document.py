@@ -18,7 +18,7 @@ _WHAT = {
     400: "the request is malformed",
     403: "the request is not signed, or the signer may not do this",
     404: "it does not exist",
-    409: "somebody else has set it meanwhile",
+    409: "another administrator has set it meanwhile",
     412: "another version is in force by now",
     413: "the body is too large",
     415: "the content type is not accepted",

@@ -42,9 +42,9 @@ class KeyChanged(
     reason="key_changed",
     error="key_changed",
     status=409,
-    text="somebody else has set this key meanwhile, and nothing was changed; look at it, and send yours again",
+    text="another administrator has set this key meanwhile, and nothing was changed; look at it, and send yours again",
 ):
-    """Somebody else has set the key meanwhile. Look at it, and send the value again."""
+    """Another administrator has set the key meanwhile. Look at it, and send the value again."""
 
 
 class ProviderKeyHeaderFixed(Unavailable, reason="provider_key_header"):

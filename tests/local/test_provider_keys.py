@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,30 @@ def _die_while_rotating(machine: Machine, dies: str) -> None:
             machine.control().set_key("openai", KeyVersion("v2", ORIGIN, "authorization", "ada", 1), event)
             os.kill(os.getpid(), 9)
     os.kill(os.getpid(), 9)
+
+
+def test_no_call_fails_while_a_key_is_rotated(tmp_path: Path, policy: Path) -> None:
+    """Workers that have never read a key find a value for every call, however often it is rotated meanwhile."""
+    machine = start(tmp_path / "state", REAL, policy)
+    _rotate(machine, "v0")
+    done = threading.Event()
+
+    def work() -> int:
+        keys, calls = _keys(machine), 0
+        while not done.is_set():
+            info = keys.key_info("openai")
+            assert info is not None
+            assert info.current is not None
+            assert _keys(machine).get("openai", info.current.version).value.startswith("sk-v")
+            calls += 1
+        return calls
+
+    with ThreadPoolExecutor(3) as pool:
+        workers = [pool.submit(work) for _ in range(3)]
+        try:
+            for number in range(1, 13):
+                _rotate(machine, f"v{number}")
+        finally:
+            done.set()
+        assert all(one.result() for one in workers)
+    assert stored(machine) == ["sk-v12"]

@@ -160,7 +160,7 @@ def test_a_file_that_is_not_taken_stops_no_start(first: Machine, policy: Path, c
     assert first.control().current().version == 1
 
 
-def test_a_policy_is_compiled_anew_where_it_means_another(tmp_path: Path) -> None:
+def test_a_policy_that_means_another_is_compiled_anew(tmp_path: Path) -> None:
     """The practice policy follows the practice issuer to its new address."""
     start(tmp_path / "state", PRACTISING, None)
     moved = PRACTISING.__class__(PRACTISING.broker, PRACTISING.edge, PRACTISING.provider, "http://127.0.0.1:9")
