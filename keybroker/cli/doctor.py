@@ -104,7 +104,7 @@ def _history(tree: Path) -> Iterator[Finding]:
     with output.waiting(f"searching the git history of {tree}"):
         found = git_history.scan(tree)
     for one in found.leaked:
-        advice = f"revoke this key at {one.provider}: whoever has a copy of the repository has it, even if the file is removed"
+        advice = f"revoke this key at {one.provider}: every copy of the repository has it, even if the file is removed"
         yield Finding("history", "error", f"{one.provider}: {one.location}", advice, LOCAL)
     if found.missing:
         yield Finding("history", "warning", found.missing)

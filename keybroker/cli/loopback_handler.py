@@ -50,7 +50,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Read one request head within HEAD seconds, and forward the call; a head that is late closes the connection."""
-        # SECURITY: whoever has no key must not hold a thread by sending a byte now and then (test_a_slow_head_is_given_up).
+        # SECURITY: a program without the key must not hold a thread by sending a byte now and then (test_a_slow_head_is_given_up).
         self._incoming.deadline = time.monotonic() + HEAD
         super().handle_one_request()
 

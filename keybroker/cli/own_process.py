@@ -1,7 +1,7 @@
 """Keeps this process's secrets from the programs that it starts: out of /proc/PID/environ, and out of its memory's reach.
 
-Linux only: elsewhere only the variables are taken out of the program's environment. Root, and whoever started this process,
-are not kept out (docs/threat-model.md).
+Linux only: elsewhere only the variables are taken out of the program's environment. Root is not kept
+out of this process, and the environment of what started it is as readable as before (docs/threat-model.md).
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def test_a_slow_head_is_given_up(here: Loopback, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_slow_body_has_more_time(here: Loopback, edge: CannedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The deadline of the head does not hold for the body of whoever has the key."""
+    """The deadline of the head does not hold for the body of a caller with the key."""
     monkeypatch.setattr(loopback_handler, "HEAD", 0.2)
     with connected(here) as connection:
         connection.putrequest("POST", "/openai/v1/x")

@@ -78,7 +78,7 @@ def test_a_replaced_key_is_not_in_the_parent(running: Running) -> None:
 
 
 def test_a_grandparent_is_readable(running: Running) -> None:
-    """A limit: whoever started `keybroker exec` is not protected by it (docs/threat-model.md)."""
+    """A limit: the process that started `keybroker exec` is not protected by it (docs/threat-model.md)."""
     words = " ".join(f"'{word}'" for word in (*COMMAND, *EXEC, *look(2, "environ")))
     assert run_as_anybody(("sh", "-c", f"{words}; true"), job(running)) == "environ shows the identity\n"
 
