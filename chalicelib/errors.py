@@ -46,14 +46,14 @@ class Refusal(Exception):
         error: str = "",
         status: int | tuple[int, ...] = (),
         text: str = "",
-        retryable: bool = False,
+        retryable: bool | None = None,
     ) -> None:
         super().__init_subclass__()
         cls.reasons = ((reason,) if isinstance(reason, str) else reason) or cls.reasons
         cls.error = error or cls.error
         cls.statuses = ((status,) if isinstance(status, int) else status) or cls.statuses
         cls.text = text or cls.text
-        cls.retryable = retryable or cls.retryable
+        cls.retryable = cls.retryable if retryable is None else retryable
 
     def __init__(  # noqa: PLR0913  each is given by name
         self,
@@ -96,19 +96,27 @@ class Unavailable(
 ):
     """State, keys or audit could not be reached in time. Nothing was admitted or issued; the caller may retry.
 
-    aws_code: the word by which AWS or its client refused us, e.g. `AccessDeniedException`, for the log. SECURITY: never
-    AWS's text, which can quote what was sent (test_errors.py).
+    aws_code: the word by which AWS or its client refused us, e.g. `AccessDeniedException`, or why an issuer's keys are of
+    no use, for the log. SECURITY: never AWS's text, which can quote what was sent (test_errors.py).
     hint: for an operator on one machine: what failed, and what to do about it. It is never sent to a caller.
     """
 
     def __init__(self, description: str = "", *, reason: str = "", aws_code: str = "", hint: str = "") -> None:
-        super().__init__(description, reason=reason, retry_after=1)
+        super().__init__(description, reason=reason, retry_after=1 if self.retryable else None)
         self.aws_code: Final = aws_code
         self.hint: Final = hint
 
     def log_fields(self) -> Mapping[str, str]:
         """See `Refusal.log_fields`; also why AWS refused us."""
         return {**self.about, "cause": self.aws_code} if self.aws_code else self.about
+
+
+class OperatorNeeded(
+    Unavailable,
+    text="the broker cannot decide until its operator mends it; trying again does not help, the log says why",
+    retryable=False,
+):
+    """Nothing was admitted or issued, and the same request will not succeed until an operator has acted."""
 
 
 class StateUnavailable(Unavailable, reason="state_unavailable"):
@@ -131,7 +139,7 @@ class StateInconsistent(Unavailable, reason="state_inconsistent"):
     """A write failed although all that it depends on holds. Retry."""
 
 
-class NotConfigured(Unavailable, reason="not_configured"):
+class NotConfigured(OperatorNeeded, reason="not_configured"):
     """The function does not know its own configuration. The operator has to deploy it again (docs/deploy.md)."""
 
 

@@ -21,6 +21,8 @@ def advise(error: KeybrokerError, url: str, identity: Identity) -> str:
 
 
 def _for_refusal(refused: Refused, url: str, identity: Identity) -> str:
+    if refused.permanent:
+        return "The broker needs its operator: no token was issued, and trying again does not help."
     if refused.status >= 500 or refused.error == BUSY:
         return "The broker is overloaded or failing: no token was issued. Try again later."
     if refused.status == 429:

@@ -90,7 +90,9 @@ def read_refusal(response: Response) -> Refused:
         raise unusable_response(response)
     wait = response.headers.get("retry-after", "")
     seconds = int(wait) if wait.isascii() and wait.isdecimal() and len(wait) < 10 else None
-    return Refused(error, description, response.status, response.headers.get("x-request-id", ""), seconds)
+    refused = Refused(error, description, response.status, response.headers.get("x-request-id", ""), seconds)
+    refused.permanent = response.headers.get("x-should-retry", "").lower() == "false"
+    return refused
 
 
 def unusable_response(response: Response) -> Unreachable:

@@ -37,7 +37,10 @@ class Refused(KeybrokerError):
     status: the HTTP status.
     request_id: finds the broker's audit event or log line; may be empty.
     retry_after: seconds until a retry makes sense, None where waiting does not help.
+    permanent: the broker says that no retry can succeed until its operator has acted.
     """
+
+    permanent: bool = False
 
     def __init__(self, error: str, description: str, status: int, request_id: str, retry_after: int | None) -> None:
         super().__init__(error, description, status, request_id, retry_after)

@@ -21,7 +21,7 @@ def fetch(request: TokenRequest, identity: Identity | None = None) -> Token:
     """Exchange an identity, by default the one that is found; raises KeybrokerError, with advice.
 
     A network error, a 5xx or a busy broker is retried once with the same identity token and the same idempotency key, so
-    that the broker sees a retry and not a replay. A refusal is never retried.
+    that the broker sees a retry and not a replay. A refusal, or a 5xx that says it is permanent, is never retried.
     """
     identity = identity or find_identity(request.audience)
     idempotency_key = secrets.token_urlsafe(24)  # 192 bits
@@ -63,7 +63,7 @@ def _exchange(request: TokenRequest, identity: Identity, idempotency_key: str) -
 
 def _pause(error: KeybrokerError) -> float | None:
     """Return the seconds to wait before the second request, None if there must be none."""
-    if isinstance(error, Refused) and error.status < 500 and error.error != BUSY:
+    if isinstance(error, Refused) and (error.permanent or (error.status < 500 and error.error != BUSY)):
         return None
     wait = (error.retry_after or 0) if isinstance(error, Refused) else 0
     return None if wait > _LONGEST_RETRY_AFTER else wait + random.uniform(*RETRY_PAUSE)  # noqa: S311  no secret

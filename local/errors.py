@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from chalicelib.errors import Unavailable
+from chalicelib.errors import OperatorNeeded, Unavailable
 
 
-class NoStateDirectory(Unavailable, reason="no_state_directory"):
+class NoStateDirectory(OperatorNeeded, reason="no_state_directory"):
     """There is no state directory here. Start the servers once, or name the directory."""
 
 
-class RealKeysHere(Unavailable, reason="real_keys_here"):
+class RealKeysHere(OperatorNeeded, reason="real_keys_here"):
     """The directory holds real provider keys, and the practice parts run. Start with --no-practice."""
 
 
-class StateFileMissing(Unavailable, reason="state_file_missing"):
+class StateFileMissing(OperatorNeeded, reason="state_file_missing"):
     """The state file is gone while its signing key is there. Put it back, or start afresh."""
 
 
@@ -21,64 +21,64 @@ class StateFileReplaced(Unavailable, reason="state_file_replaced"):
     """Another file lies where the state file was. Start the servers again."""
 
 
-class StateFileNewer(Unavailable, reason="state_file_newer"):
+class StateFileNewer(OperatorNeeded, reason="state_file_newer"):
     """A newer Keybroker made the state file. Run that one, or a newer."""
 
 
-class StateFileOlder(Unavailable, reason="state_file_older"):
+class StateFileOlder(OperatorNeeded, reason="state_file_older"):
     """An older Keybroker made the state file. Start the servers once: that brings it up to date."""
 
 
-class StateInUse(Unavailable, reason="state_in_use"):
+class StateInUse(OperatorNeeded, reason="state_in_use"):
     """Another server uses this state directory. Stop that one, or name another directory."""
 
 
-class StateOpenToOthers(Unavailable, reason="state_open_to_others"):
+class StateOpenToOthers(OperatorNeeded, reason="state_open_to_others"):
     """Others on this machine may change the state. Close it to them."""
 
 
-class NoPolicyYet(Unavailable, reason="no_policy_yet"):
+class NoPolicyYet(OperatorNeeded, reason="no_policy_yet"):
     """The directory has no policy, and none was named. Start with --policy FILE."""
 
     def __init__(self) -> None:
         super().__init__(hint="there is no policy in force yet: start with --policy FILE")
 
 
-class PolicyInForceUnusable(Unavailable, reason="policy_in_force_unusable"):
+class PolicyInForceUnusable(OperatorNeeded, reason="policy_in_force_unusable"):
     """The policy in force cannot be used by this start, such as one for practice without it. Start with --policy FILE --apply."""
 
 
-class PolicyUnreadable(Unavailable, reason="policy_unreadable"):
+class PolicyUnreadable(OperatorNeeded, reason="policy_unreadable"):
     """The policy file cannot be read."""
 
 
-class SecretFileOpenToOthers(Unavailable, reason="secret_file_open_to_others"):
+class SecretFileOpenToOthers(OperatorNeeded, reason="secret_file_open_to_others"):
     """Others on this machine can read a file of secrets. Close it to them (mode 0600)."""
 
 
-class SecretFileTooLarge(Unavailable, reason="secret_file_too_large"):
+class SecretFileTooLarge(OperatorNeeded, reason="secret_file_too_large"):
     """A file of secrets is over 1 MiB."""
 
 
-class SecretFileUnreadable(Unavailable, reason="secret_file_unreadable"):
+class SecretFileUnreadable(OperatorNeeded, reason="secret_file_unreadable"):
     """A file of secrets is missing, or cannot be read."""
 
 
-class AdministratorMalformed(Unavailable, reason="administrator_malformed"):
+class AdministratorMalformed(OperatorNeeded, reason="administrator_malformed"):
     """An administrator's file holds no credentials. Remove the administrator, and add them again."""
 
 
-class AwsCallersMalformed(Unavailable, reason="aws_callers_malformed"):
+class AwsCallersMalformed(OperatorNeeded, reason="aws_callers_malformed"):
     """aws-callers.json is not a list of callers."""
 
 
-class ProviderKeyMissing(Unavailable, reason="provider_key_missing"):
+class ProviderKeyMissing(OperatorNeeded, reason="provider_key_missing"):
     """The file of provider keys has no such key, or is malformed. Set the key again."""
 
 
-class TooFewDescriptors(Unavailable, reason="too_few_descriptors"):
+class TooFewDescriptors(OperatorNeeded, reason="too_few_descriptors"):
     """The limit of open files is too low to serve. Raise it (ulimit -n)."""
 
 
-class PartDidNotStart(Unavailable, reason="part_did_not_start"):
+class PartDidNotStart(OperatorNeeded, reason="part_did_not_start"):
     """One of the servers did not start in time; what it printed says why."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chalicelib import strict_json
-from chalicelib.errors import BodyTooLarge, MalformedRequest, Refusal
+from chalicelib.errors import BodyTooLarge, MalformedRequest, OperatorNeeded, Refusal
 from chalicelib.http.errors import NotAnAdministrator
 from chalicelib.strict_json import JsonError, Rule
 
@@ -69,6 +69,8 @@ def refused(refusal: Refusal, door: str, request_id: str) -> Response:
     headers = {**refusal.headers, "request-id": request_id}  # beside x-request-id: the name that Anthropic's SDKs show
     if refusal.retry_after is not None:
         headers["retry-after"] = str(refusal.retry_after)
+    elif isinstance(refusal, OperatorNeeded):
+        headers["x-should-retry"] = "false"  # a 503 that is not about the moment
     if door == "admin":
         problem = {
             "type": "about:blank",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.errors import OperatorNeeded, Refusal, Unavailable
 
 
 class FetchError(Exception):
@@ -11,6 +11,10 @@ class FetchError(Exception):
 
 class IssuerKeysUnavailable(Unavailable, reason="issuer_keys_unavailable"):
     """The issuer's keys cannot be fetched. Retry."""
+
+
+class IssuerKeysUnusable(OperatorNeeded, reason="issuer_keys_unusable"):
+    """The issuer answers, but its discovery document or key set is of no use; the log says why (`cause`). Mend it there."""
 
 
 class IamIdentityMissing(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from chalicelib.issuers.errors import FetchError, IssuerKeysUnavailable
+from chalicelib.issuers.errors import FetchError, IssuerKeysUnavailable, IssuerKeysUnusable
 from chalicelib.issuers.fetch import get_json
 from chalicelib.issuers.registry import Issuer, url_fault
 from chalicelib.tokens.errors import InvalidTokenError
@@ -27,6 +27,9 @@ FAILURE_PAUSE = 5
 """The same while there are no keys at all to go by, and every caller of the issuer is refused meanwhile."""
 DEADLINE = 5.0
 """Seconds for an issuer's two documents together, from looking up its name to the last byte."""
+
+_LASTING = frozenset({"discovery_of_another_issuer", "jwks_uri_malformed", "jwks_uri_scheme"})
+"""Faults of a document that trying again does not mend, beside those of a key set that is of no use."""
 
 
 class _Moment(NamedTuple):
@@ -50,6 +53,7 @@ class _Known:
 
     tried: when the last try to fetch ended, and `pause`: seconds until the next
     failed: that try did not succeed, so a key may exist unseen
+    unusable: why what the issuer answered is of no use, a fixed word; "" if it is, or if the issuer was not reached
     """
 
     keys: Mapping[str, VerifyingKey]
@@ -57,6 +61,7 @@ class _Known:
     tried: _Moment
     pause: int
     failed: bool
+    unusable: str = ""
 
 
 _NEVER = _Moment(-HARD_AGE, -HARD_AGE)
@@ -110,6 +115,8 @@ class Jwks:
         key = _usable(known, kid, moment)
         if key:
             return key
+        if known.unusable:
+            raise IssuerKeysUnusable(aws_code=known.unusable)
         if known.failed:
             raise IssuerKeysUnavailable
         raise InvalidTokenError("kid_unknown")
@@ -118,11 +125,12 @@ class Jwks:
         started = time.monotonic()
         try:
             keys = key_set(self._key_document(issuer, started + self._deadline), issuer.algorithms)
-        except (FetchError, InvalidTokenError):
+        except (FetchError, InvalidTokenError) as fault:
             pause = UNKNOWN_KID_PAUSE if now.since(known.fetched) < HARD_AGE else FAILURE_PAUSE
             # Counted from the end: a caller who waited for this try must not make the next one.
             ended = _Moment(now.wall + int(time.monotonic() - started) + 1, self._ticks())
-            return replace(known, tried=ended, pause=pause, failed=True)
+            unusable = str(fault) if isinstance(fault, InvalidTokenError) or str(fault) in _LASTING else ""
+            return replace(known, tried=ended, pause=pause, failed=True, unusable=unusable)
         return _Known(keys, now, now, UNKNOWN_KID_PAUSE, failed=False)
 
     def _key_document(self, issuer: Issuer, ends: float) -> object:

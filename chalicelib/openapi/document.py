@@ -132,6 +132,8 @@ def _refusal(status: int, *, admin: bool) -> Mapping[str, Any]:
     headers = {"x-request-id": {"schema": TEXT}}
     if status in (429, 503):
         headers["retry-after"] = {"schema": {**TEXT, "pattern": "^[0-9]+$", "description": "seconds"}}
+    if status == 503:
+        headers["x-should-retry"] = {"schema": {"const": "false", "description": "an operator has to act first"}}
     content = {kind: {"schema": ref(schema)}}
     if status == 431:  # past 16 KiB it is answered before the path, and so the door, is known
         content[JSON] = {"schema": ref("OAuthError")}

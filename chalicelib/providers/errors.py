@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.errors import OperatorNeeded, Refusal, Unavailable
 
 
 class PathAmbiguous(
@@ -25,7 +25,7 @@ class NoKey(
     """The path does not begin with a key's name. Use the `base_url` that came with the token."""
 
 
-class ProviderKeyNotSet(Unavailable, reason="provider_key_version"):
+class ProviderKeyNotSet(OperatorNeeded, reason="provider_key_version"):
     """The key has no value yet. An administrator has to set it."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chalicelib.errors import Unavailable
+from chalicelib.errors import OperatorNeeded, Unavailable
 
 REASONS = (
     "not_three_segments",
@@ -79,7 +79,7 @@ class SigningUnavailable(Unavailable, reason="signing_unavailable"):
     """The signing key cannot be used in time. Retry."""
 
 
-class SigningKeyMalformed(Unavailable, reason="signing_key_malformed"):
+class SigningKeyMalformed(OperatorNeeded, reason="signing_key_malformed"):
     """The signing key is not one for ES256. The operator has to configure another one."""
 
 

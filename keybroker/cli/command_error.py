@@ -48,6 +48,8 @@ def _from_refusal(refused: Refused) -> tuple[int, str]:
     if refused.error == "quota_exceeded":
         wait = "later" if refused.retry_after is None else f"in {refused.retry_after} s"
         return QUOTA, f"try again {wait}"
+    if refused.permanent:
+        return REMOTE, "no token was issued, and trying again does not help: the broker needs its operator"
     if refused.status >= 500:
         return REMOTE, "server error: no token was issued; try again later"
     return REFUSED, ""

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.errors import InternalFault, Refusal, StateUnavailable
+from chalicelib.errors import InternalFault, Refusal, StateUnavailable, Unavailable
 from chalicelib.exchange.errors import Replayed
+from chalicelib.http.messages import refused
 from chalicelib.tokens.errors import KEY_REASONS, REASONS
+from local.errors import StateFileReplaced
 from tests.error_table import DOC, doors, refusals, written
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,6 +33,23 @@ def test_context_makes_a_new_refusal() -> None:
     assert (type(second), second.args, second.reason, second.status) == (Replayed, ("replayed",), "replayed", 400)
     assert (second.headers, second.about) == ({"a": "1"}, {"grant": "app"})
     assert (first.headers, first.about) == ({"a": "1"}, {})
+
+
+@pytest.mark.parametrize("kind", [one for one in EVERY if issubclass(one, Unavailable)], ids=lambda kind: kind.__name__)
+def test_only_what_time_mends_is_to_be_tried_again(kind: type[Unavailable]) -> None:
+    """A 503 has a Retry-After and says "try again" if, and only if, trying again can help."""
+    answer = refused(kind(), "public", "request-1")
+    text = str(answer.body["error_description"])
+    assert ("retry-after" in answer.headers) is kind.retryable
+    assert (answer.headers.get("x-should-retry") == "false") is not kind.retryable
+    assert kind.retryable or "; try again" not in text
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
+def test_nothing_at_the_start_is_mended_by_time(kind: type[Refusal]) -> None:
+    """What keeps one machine from starting has to be mended by its operator; a file can be put back while it runs."""
+    if kind.__module__ == "local.errors":
+        assert kind.retryable is (kind is StateFileReplaced)
 
 
 def test_context_can_say_more_to_the_caller() -> None:

@@ -101,6 +101,14 @@ def test_a_refusal_is_not_retried(status: int, error: str) -> None:
     assert (caught.value.error, len(broker.asked)) == (error, 1)
 
 
+def test_a_permanent_fault_is_not_retried() -> None:
+    """A 503 that says that no retry helps is not retried, and neither is it called a matter of time."""
+    script = refused(503, "temporarily_unavailable", "mend it", **{"x-should-retry": "false"})
+    with scripted(script) as broker, pytest.raises(Refused, match="trying again does not help") as caught:
+        fetch(TokenRequest(broker.url, "openai"))
+    assert (caught.value.permanent, caught.value.retry_after, len(broker.asked)) == (True, None, 1)
+
+
 def test_a_long_retry_after_is_not_waited_for() -> None:
     """A long Retry-After is reported and not waited for."""
     began = time.monotonic()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from chalicelib.errors import Unavailable
+from chalicelib.issuers.errors import IssuerKeysUnusable
 from chalicelib.issuers.jwks import FAILURE_PAUSE, HARD_AGE, SOFT_AGE, UNKNOWN_KID_PAUSE, Jwks, get_json
 from chalicelib.issuers.registry import Issuer
 from chalicelib.tokens.errors import InvalidTokenError
@@ -37,6 +38,14 @@ BRIEF = 0.2
 """Seconds of a deadline in these tests."""
 UNKNOWN = "InvalidTokenError kid_unknown"
 UNAVAILABLE = "IssuerKeysUnavailable issuer_keys_unavailable"
+UNUSABLE = "IssuerKeysUnusable issuer_keys_unusable"
+
+
+def test_why_keys_are_of_no_use() -> None:
+    """What trying again cannot mend is said to be so, with its cause for the log."""
+    with pytest.raises(IssuerKeysUnusable) as caught:
+        Jwks(lambda _url, _within: {"issuer": "https://other.test"}).find(oidc_issuer("https://issuer.test"), "a", NOW)
+    assert (caught.value.retry_after, caught.value.log_fields()) == (None, {"cause": "discovery_of_another_issuer"})
 
 
 @pytest.fixture
@@ -358,7 +367,7 @@ def test_discovery_of_another_issuer(site: Site, claimed: object) -> None:
     """A discovery document of another issuer is not followed."""
     text = claimed.format(url=site.url, URL=site.url.upper()) if isinstance(claimed, str) else claimed
     site.answers[DISCOVERY] = document({"issuer": text, "jwks_uri": f"{site.url}/keys"})
-    assert outcome(keys_of(), site.issuer()) == UNAVAILABLE
+    assert outcome(keys_of(), site.issuer()) == UNUSABLE
     assert site.asked == [DISCOVERY]
 
 
@@ -397,7 +406,7 @@ def test_unsafe_jwks_uri(uri: object) -> None:
         asked.append(url)
         return {"issuer": "https://issuer.test", "jwks_uri": uri}
 
-    assert outcome(Jwks(fetch, loopback=True), oidc_issuer("https://issuer.test")) == UNAVAILABLE
+    assert outcome(Jwks(fetch, loopback=True), oidc_issuer("https://issuer.test")) == UNUSABLE
     assert asked == [f"https://issuer.test{DISCOVERY}"]
 
 
@@ -434,11 +443,18 @@ WRONG: Mapping[str, Answer] = {
 }
 
 
+_NO_SET = {
+    *("a list", "a word", "no keys", "keys that are no list", "a key that is no object"),
+    *("a symmetric key", "one kid twice"),
+}
+"""JSON, but not a set of keys: what trying again does not mend."""
+
+
 @pytest.mark.parametrize("what", WRONG)
 def test_malformed_key_set(site: Site, what: str) -> None:
-    """A malformed key set leaves the issuer unavailable."""
+    """A malformed key set leaves the issuer unavailable, and one that is no set of keys until it is mended."""
     site.answers["/keys"] = WRONG[what]
-    assert outcome(keys_of(), site.issuer()) == UNAVAILABLE
+    assert outcome(keys_of(), site.issuer()) == (UNUSABLE if what in _NO_SET else UNAVAILABLE)
     assert site.asked == [DISCOVERY, "/keys"]
 
 
