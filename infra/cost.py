@@ -26,6 +26,9 @@ PRICES: Mapping[str, tuple[float, str]] = {
     "KMS, ECC signature": (15.00e-6, "$0.15 for 10,000: sources differ, see below"),
     "KMS, key-month": (1.00, ""),
     "Secrets Manager, secret-month": (0.40, ""),
+    "WAF, web ACL-month": (5.00, ""),
+    "WAF, rule-month": (1.00, ""),
+    "WAF, request": (0.60e-6, ""),
     "CloudWatch, GB of log lines": (0.50, "taken in, once"),
     "CloudWatch, metric-month": (0.30, "first 10,000"),
 }
@@ -60,6 +63,7 @@ class Term:
 
 TOKEN = (
     Term("API Gateway", "API Gateway, REST request", 1),
+    Term("WAF, the limit of an address", "WAF, request", 1),
     Term("Lambda, request", "Lambda, request", 1),
     Term("Lambda, 512 MB for 60 ms", "Lambda, GB-second", MEMORY_GB * EXCHANGE_SECONDS),
     Term("DynamoDB, reads (10 units)", "DynamoDB, read unit", 10),
@@ -81,6 +85,8 @@ CALL = (
 FIXED = (
     Term("4 KMS keys", "KMS, key-month", 4 / MILLION),
     Term("2 provider keys", "Secrets Manager, secret-month", 2 / MILLION),
+    Term("a web ACL", "WAF, web ACL-month", 1 / MILLION),
+    Term("its one rule", "WAF, rule-month", 1 / MILLION),
     Term("20 metrics (5 keys, 4 outcomes)", "CloudWatch, metric-month", 20 / MILLION),
 )
 """The monthly cost without any calls."""

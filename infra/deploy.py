@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -22,11 +23,13 @@ from infra.aws_cli import AwsCli, AwsCommandError
 from infra.edge.__main__ import WHEELS
 from infra.stage import EDGE_REGION, Stage
 
+RESERVING = 400
+"""Executions at once that an account must have before the doors reserve theirs; AWS keeps 100 for everything else."""
 LOG_DAYS = "90"
 """Default retention of the edge's log lines, in days, in the regions without a stack."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deployment:
     """One deployment.
 
@@ -51,13 +54,14 @@ class Deployment:
             here = {"Home": region == stage.region, "EdgeFunction": region == EDGE_REGION}
             values = {**named, **{name: str(one).lower() for name, one in here.items()}, **self._parameters("logs")}
             aws.deploy(stage.stack("logs"), self.out / "logs.yaml", region, values)
+            aws.deploy(stage.stack("watch"), self.out / "watch.yaml", region, {**named, **self._parameters("watch")})
         tables = aws.deploy(stage.stack("tables"), self.out / "tables.yaml", stage.region, named)
         keys = aws.deploy(stage.stack("keys"), self.out / "keys.yaml", stage.region, named)
         self._protect("tables", "keys")
         signing = {name: keys[name] for name in ("SigningKeyA", "SigningKeyB")}
         shared = {**named, "TablesKey": tables["KeyArn"]}
         bucket = stage.bucket(account, stage.region)
-        admin = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], **self._parameters("admin")}
+        admin = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], **self._of_door("admin")}
         administration = aws.deploy(stage.stack("admin"), self.out / "admin" / "sam.yaml", stage.region, admin, bucket)
         self._publish(tables["ControlName"], list(signing.values()))
         broker, edge = self._doors(
@@ -79,7 +83,7 @@ class Deployment:
 
     def _broker(self, parameters: Mapping[str, str], known: tuple[str, str], account: str) -> str:
         stage = self.stage
-        values = {**parameters, "Url": known[0], "EdgeUrl": known[1], **self._parameters("public")}
+        values = {**parameters, "Url": known[0], "EdgeUrl": known[1], **self._of_door("public")}
         bucket = stage.bucket(account, stage.region)
         template = self.out / "public" / "sam.yaml"
         return self.aws.deploy(stage.stack("public"), template, stage.region, values, bucket)["Url"]
@@ -105,6 +109,22 @@ class Deployment:
 
     def _parameters(self, stack: str) -> Mapping[str, str]:
         return self.stage.parameters.get(stack, {})
+
+    def _of_door(self, door: str) -> Mapping[str, str]:
+        """Return the parameters of a door; without executions of its own where the account may reserve none."""
+        return {**self._unreserved, **self._parameters(door)}
+
+    @functools.cached_property
+    def _unreserved(self) -> Mapping[str, str]:
+        query = ("--query", "AccountLimit.ConcurrentExecutions", "--output", "text", "--region", self.stage.region)
+        limit = self.aws.run("lambda", "get-account-settings", *query).strip()
+        if not limit.isdigit() or int(limit) >= RESERVING:
+            return {}
+        sys.stderr.write(
+            f"warning: this account runs {limit} functions at once, so none can be reserved: a flood at the broker or the "
+            "edge can keep administrators out. Request a higher limit, then deploy again.\n"
+        )
+        return {"Concurrency": "0"}
 
     def _url(self, stack: str, region: str) -> str:
         return self.aws.stack_outputs(self.stage.stack(stack), region).get("Url", "")

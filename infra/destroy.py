@@ -21,6 +21,7 @@ What is left, and how to remove it for good:
     aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {prefix}-tables --region {region}
     aws dynamodb update-table --no-deletion-protection-enabled --table-name {prefix}-control --region {region}
     aws kms schedule-key-deletion --pending-window-in-days 30 --key-id ID --region {region}
+- what tells of changes ({prefix}-watch, in both regions), which costs nothing
 - log groups ({prefix}-logs; and {edge_log_group} in every region) and buckets ({prefix}-artefacts)
 """
 

@@ -14,7 +14,7 @@ from infra.edge.dependencies import ROOT
 from infra.edge.wheels import PYTHON
 
 OUT = ROOT / "dist"
-UNCHANGED = ("artefacts", "tables", "keys", "logs")
+UNCHANGED = ("artefacts", "tables", "keys", "logs", "watch")
 """Templates that are deployed as they are."""
 ZIP_LIMIT = 50 * 1024 * 1024
 """Lambda's limit, in bytes."""

@@ -67,10 +67,21 @@ def resolved(found: Template, **parameters: Any) -> Template:  # noqa: ANN401  t
         if one["Type"] == "CommaDelimitedList" and isinstance(values[name], str):
             values[name] = values[name].split(",")
     values |= PSEUDO | parameters
-    known = {name: _value(one, values, {}) for name, one in found.get("Conditions", {}).items()}
+    known = _Conditions(found.get("Conditions", {}), values)
     kept = {name: one for name, one in found["Resources"].items() if "Condition" not in one or known[one["Condition"]]}
     resources: Template = _value(kept, values, known)
     return resources
+
+
+class _Conditions(dict[str, bool]):
+    """The conditions of a template, each found when it is asked for: one may name another."""
+
+    def __init__(self, written: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._written, self._values = written, values
+
+    def __missing__(self, name: str) -> bool:
+        return self.setdefault(name, _value(self._written[name], self._values, self))
 
 
 def _value(value: Any, values: Mapping[str, Any], known: Mapping[str, bool]) -> Any:  # noqa: ANN401  any part of one
@@ -87,10 +98,15 @@ def _value(value: Any, values: Mapping[str, Any], known: Mapping[str, bool]) -> 
         "Fn::GetAtt": lambda path: f"<{'.'.join(path)}>",
         "Fn::If": lambda choice: again(choice[1] if known[choice[0]] else choice[2]),
         "Fn::Equals": lambda two: again(two[0]) == again(two[1]),
+        "Fn::And": lambda all_of: all(map(again, all_of)),
+        "Fn::Or": lambda any_of: any(map(again, any_of)),
+        "Condition": known.__getitem__,
         "Fn::Not": lambda one: not again(one[0]),
         "Fn::Join": lambda parts: parts[0].join(again(parts[1])),
     }
     function = next(iter(value)) if len(value) == 1 else ""
+    if function == "Condition" and not isinstance(value[function], str):
+        function = ""  # of a policy's statement
     if function in functions and not (function == "Fn::Sub" and isinstance(value[function], list)):
         return functions[function](value[function])
     return {name: found for name, one in value.items() if (found := again(one)) is not _NOTHING}

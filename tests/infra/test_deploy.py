@@ -31,8 +31,10 @@ def test_stacks_are_deployed_in_order(capsys: pytest.CaptureFixture[str]) -> Non
     assert stacks == [
         ("artefacts", home),
         ("logs", home),
+        ("watch", home),
         ("artefacts", edge),
         ("logs", edge),
+        ("watch", edge),
         ("tables", home),
         ("keys", home),
         ("admin", home),
@@ -46,6 +48,28 @@ def test_stacks_are_deployed_in_order(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_home_in_us_east_1_has_one_bucket(capsys: pytest.CaptureFixture[str]) -> None:
     assert deploy.main(["prod", "--region", "us-east-1", "--show"]) == 0
     assert len(shown(capsys.readouterr().out, "deploy --stack-name keybroker-prod-artefacts")) == 1
+
+
+class _Small(AwsCli):
+    """An AWS whose account runs so many functions at once."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def run(self, *_arguments: str) -> str:
+        return f"{self._limit}\n"
+
+
+@pytest.mark.parametrize(("limit", "reserved"), [("10", {"Concurrency": "0"}), ("1000", {}), ("None", {})])
+def test_a_new_account_reserves_nothing(
+    limit: str, reserved: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where an account may reserve no executions, none are, and that is said; a stage's own choice stays."""
+    assert Deployment(PROD, _Small(limit), tmp_path)._of_door("admin") == reserved
+    assert ("none can be reserved" in capsys.readouterr().err) is bool(reserved)
+    own = Stage("prod", "eu-central-1", {"admin": {"Concurrency": "3"}})
+    assert Deployment(own, _Small(limit), tmp_path)._of_door("admin") == {"Concurrency": "3"}
 
 
 class _Aws(AwsCli):

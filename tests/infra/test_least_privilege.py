@@ -85,8 +85,24 @@ def test_a_role_is_one_function_s_alone(door: str) -> None:
     assert services == (
         ["lambda.amazonaws.com", "edgelambda.amazonaws.com"] if door == "edge" else "lambda.amazonaws.com"
     )
+    ours = "StringEqualsIfExists" if door == "edge" else "StringEquals"
+    assert statement["Condition"][ours] == {"aws:SourceAccount": ACCOUNT}
+    function = (
+        "*:123456789012:function:*keybroker-edge*"
+        if door == "edge"
+        else f"{REGION}:{ACCOUNT}:function:keybroker-{door}*"
+    )
+    assert statement["Condition"]["ArnLikeIfExists"] == {"aws:SourceArn": f"arn:aws:lambda:{function}"}
     assert role(door)["RoleName"] == f"keybroker-{door}"
     assert role(door).keys() <= {"RoleName", "AssumeRolePolicyDocument", "Policies", "Tags"}  # nothing attached beside
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_boundary_is_put_around_every_role(door: str) -> None:
+    """With a permissions boundary, every role of every stack has it."""
+    resources = cloudformation.resolved(cloudformation.template(door), **PARAMETERS, PermissionsBoundary="arn-of-it")
+    roles = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::IAM::Role"]
+    assert [one["PermissionsBoundary"] for one in roles] == ["arn-of-it"] * (2 if door == "admin" else 1)
 
 
 # who may use a key, whatever the account's policies say

@@ -13,7 +13,7 @@ from tests import cloudformation
 from tests.cloudformation import ACCOUNT, resolved, template
 
 DOORS = ("public", "admin")
-TEMPLATES = ("artefacts", "tables", "keys", "logs", *DOORS, "edge")
+TEMPLATES = ("artefacts", "tables", "keys", "logs", "watch", *DOORS, "edge")
 ADDRESS = {"Domain": "keys.example.com", "Certificate": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1"}
 OPEN = {
     "/token": "post",
@@ -150,6 +150,75 @@ def test_apis_are_regional_and_throttled(door: str) -> None:
     assert "ApiDomain" not in resolved(template(door))
 
 
+DEFAULT_CONCURRENCY = {"public": 200, "admin": 10}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_has_executions_of_its_own(door: str) -> None:
+    """Neither door, nor the edge, can take the executions by which an administrator revokes; 0 reserves none."""
+    assert properties(door, "APIHandler")["ReservedConcurrentExecutions"] == DEFAULT_CONCURRENCY[door]
+    assert "ReservedConcurrentExecutions" not in properties(door, "APIHandler", Concurrency=0)
+
+
+def test_an_address_has_a_limit() -> None:
+    """A web ACL blocks an address that asks too often; it can be another's, or none, and keeps no sample of a request."""
+    acl = properties("public", "AddressLimit")
+    (rule,) = acl["Rules"]
+    assert (acl["Scope"], acl["DefaultAction"], rule["Action"]) == ("REGIONAL", {"Allow": {}}, {"Block": {}})
+    limit = {"AggregateKeyType": "IP", "EvaluationWindowSec": 300, "Limit": 1000}
+    assert rule["Statement"] == {"RateBasedStatement": limit}
+    assert not any(one["VisibilityConfig"]["SampledRequestsEnabled"] for one in (acl, rule))
+    stage = properties("public", "AddressLimitOfApi")["ResourceArn"]
+    assert stage == "arn:aws:apigateway:eu-central-1::/restapis/<RestAPI>/stages/api"
+    assert properties("public", "AddressLimitOfApi")["WebACLArn"] == "<AddressLimit.Arn>"
+    off = resolved(template("public"), RequestsPerAddress=0)
+    assert not {"AddressLimit", "AddressLimitOfApi"} & off.keys()
+    for limit_of_ours in (0, 1000):
+        own = resolved(template("public"), RequestsPerAddress=limit_of_ours, WebAcl="arn-of-theirs")
+        assert "AddressLimit" not in own
+        assert own["AddressLimitOfApi"]["Properties"]["WebACLArn"] == "arn-of-theirs"
+
+
+def test_refused_administration_is_in_the_access_log() -> None:
+    """The access log has each call's caller, status and request id, and nothing that was sent but the route's method."""
+    setting = properties("admin", "RestAPI")["AccessLogSetting"]
+    assert setting["DestinationArn"].endswith(":log-group:/aws/apigateway/keybroker-admin")
+    line = json.loads(setting["Format"])
+    assert {line["request_id"], line["caller"], line["status"], line["refusal"]} == {
+        "$context.requestId",
+        "$context.identity.userArn",
+        "$context.status",
+        "$context.error.responseType",
+    }
+    # SECURITY: no path, query or error's text, which quote what was sent (test_templates.py).
+    quoting = ("path", "querystring", "error.message", "authorizer", "path.", "accessKey", "apiKey", "userAgent")
+    assert not any(f"$context.{one}" == value for value in line.values() for one in quoting)
+    assert all(value.startswith("$context.") for value in line.values())
+    assert properties("admin", "LogAccount") == {"CloudWatchRoleArn": "<LogRole.Arn>"}
+    assert not {"LogRole", "LogAccount"} & resolved(template("admin"), AccountLogRole="false").keys()
+
+
+def test_changes_are_told() -> None:
+    """Whoever changes a function, a role or a key of Keybroker is told of, by rules that alone may publish."""
+    told = {
+        name: one["Properties"]["EventPattern"]["detail"]
+        for name, one in resolved(template("watch")).items()
+        if one["Type"] == "AWS::Events::Rule"
+    }
+    names = {rule: [one if isinstance(one, str) else one["prefix"] for one in told[rule]["eventName"]] for rule in told}
+    assert {"UpdateFunctionCode", "UpdateFunctionConfiguration", "AddPermission"} <= set(names["Functions"])
+    assert {"UpdateAssumeRolePolicy", "PutRolePolicy", "DeleteRolePermissionsBoundary"} <= set(names["Roles"])
+    assert names["Keys"] == ["PutKeyPolicy", "DisableKey", "ScheduleKeyDeletion"]
+    assert told["Functions"]["requestParameters"] == {"functionName": [{"wildcard": "*keybroker-*"}]}
+    assert told["Roles"]["requestParameters"] == {"roleName": [{"prefix": "keybroker-"}]}
+    (statement,) = properties("watch", "TopicPolicy")["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    rules = f"arn:aws:events:eu-central-1:{ACCOUNT}:rule/keybroker-changes-*"
+    assert statement["Condition"] == {"ArnLike": {"aws:SourceArn": rules}}
+    assert "Subscription" not in resolved(template("watch"))
+    assert properties("watch", "Subscription", Email="ops@example.com")["Endpoint"] == "ops@example.com"
+
+
 def test_which_key_signs_is_a_parameter() -> None:
     keys = {"SigningKeyA": "arn-a", "SigningKeyB": "arn-b"}
     for one in "AB":
@@ -217,13 +286,14 @@ def test_logs_have_a_retention() -> None:
     """Every function's log group has a retention."""
     functions = {name: properties(name, "APIHandler")["FunctionName"] for name in DOORS}
     wanted = {f"/aws/lambda/{one}" for one in functions.values()} | {"/aws/lambda/us-east-1.keybroker-edge"}
+    wanted.add("/aws/apigateway/keybroker-admin")
     made = resolved(template("logs"))
     assert all(one["Properties"]["RetentionInDays"] == 90 for one in made.values())
     groups = {one["Properties"]["LogGroupName"] for one in made.values()}
     assert groups == wanted
     assert properties("edge", "Function")["FunctionName"] == "keybroker-edge"
     assert resolved(template("logs"), Home="false").keys() == {"Edge"}
-    assert resolved(template("logs"), EdgeFunction="false").keys() == {"Public", "Admin"}
+    assert resolved(template("logs"), EdgeFunction="false").keys() == {"Public", "Admin", "AdminAccess"}
 
 
 def test_two_keys_sign_and_none_of_them_can_leave_kms() -> None:
@@ -247,11 +317,16 @@ def test_bucket_is_private() -> None:
 def test_resources_are_tagged(name: str) -> None:
     """Every resource that can be tagged is tagged."""
     without = {
+        "AWS::ApiGateway::Account",
         "AWS::ApiGateway::BasePathMapping",
+        "AWS::Events::Rule",
         "AWS::IAM::ManagedPolicy",
         "AWS::Lambda::Permission",
         "AWS::Lambda::Version",
         "AWS::S3::BucketPolicy",
+        "AWS::SNS::Subscription",
+        "AWS::SNS::TopicPolicy",
+        "AWS::WAFv2::WebACLAssociation",
     }
     for key, one in resolved(template(name), **ADDRESS).items():
         if one["Type"] not in without:
