@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -171,6 +172,20 @@ class TestStart:
         _fails(_serve("--port", "0", "--state", str(named.state)), "state_in_use", str(named.state))
         assert named.administer("GET", "/admin/policy").json == in_force
         assert named.exchange(named.mint("7510")).status == 200
+
+    @pytest.mark.parametrize(("word", "needs"), [("--apply", "--policy"), ("--set-keys", "--no-practice")])
+    def test_a_word_without_its_object_is_refused(self, word: str, needs: str) -> None:
+        """What a start is told to put in force has to be there."""
+        done = _serve("--port", "0", word)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{word} needs {needs}" in done.stderr
+
+    def test_each_line_of_the_log_has_its_time(self, named: Running) -> None:
+        """Lines of the log begin with their time, in JSON as a member."""
+        named.complete("no.token.here")
+        times = r'(\{"time": ")?20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ'
+        wait_until(lambda: '"door"' in named.log.read_text())
+        assert all(re.match(times, line) for line in named.log.read_text().splitlines())
 
     def test_a_state_directory_that_is_a_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "state").touch()
