@@ -36,7 +36,14 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home folder with credentials."""
-    for name in (".aws/credentials", ".ssh/id_ed25519", ".docker/config.json", ".kube/config", ".netrc", "work/job.py"):
+    for name in (
+        ".aws/credentials",
+        ".ssh/id_ed25519",
+        ".docker/config.json",
+        ".kube/config",
+        ".netrc",
+        "project/job.py",
+    ):
         (tmp_path / "home" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "home" / name).write_text("made-up credentials")
     return tmp_path / "home"
@@ -50,7 +57,7 @@ def test_what_exists_is_hidden(home: Path, tmp_path: Path) -> None:
         "KEYBROKER_ID_TOKEN_FILE": str(tmp_path / "link"),
         "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws" / "credentials"),
         "AZURE_FEDERATED_TOKEN_FILE": str(tmp_path / "gone"),
-        "OTHER_FILE": str(home / "work" / "job.py"),
+        "OTHER_FILE": str(home / "project" / "job.py"),
         "MY_OWN_FILE": str(tmp_path / "zzz"),
     }
     (tmp_path / "zzz").write_text(f"{jwt()}\n")
@@ -118,7 +125,7 @@ def test_hidden_files_are_empty(running: Running, home: Path, tmp_path: Path) ->
     """An isolated program finds hidden files empty, and everything else as it is."""
     (tmp_path / "token").write_text(running.mint("63001"))
     environ = {"KEYBROKER_URL": running.broker, "KEYBROKER_ID_TOKEN_FILE": str(tmp_path / "token"), "HOME": str(home)}
-    reads = f'ls -A ~/.aws ~/.ssh; cat ~/.netrc "{tmp_path}/token"; echo; cat ~/work/job.py'
+    reads = f'ls -A ~/.aws ~/.ssh; cat ~/.netrc "{tmp_path}/token"; echo; cat ~/project/job.py'
     done = run(*ISOLATE, "sh", "-c", reads, environ=environ)
     assert (done.code, done.out) == (0, f"{home}/.aws:\n\n{home}/.ssh:\n\nmade-up credentials")
 
