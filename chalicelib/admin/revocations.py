@@ -10,6 +10,7 @@ from chalicelib.admin.errors import IdempotencyKeyReused, NoSuchRevocation
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import QueryParams
 from chalicelib.audit import PAGE_LIMIT
+from chalicelib.errors import Unavailable
 from chalicelib.exchange import request as token_request
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
@@ -55,7 +56,12 @@ def restore(request: Request, ports: AdminPorts, revocation_id: str) -> Response
     restored = ports.revocations.restore(revocation_id, author, event)
     if restored is None:
         raise NoSuchRevocation
-    return Response(restored.to_json())
+    before = (restored.lifted_at, restored.lifted_by) != (event.at, author)
+    try:
+        still: bool | None = _others_block(ports, restored, event.at)
+    except Unavailable:
+        still = None  # it is restored all the same
+    return Response({**restored.to_json(), "already_restored": before, "still_blocked": still})
 
 
 def list_revocations(request: Request, ports: AdminPorts) -> Response:
@@ -89,6 +95,11 @@ def _would_restore(ports: AdminPorts, revocation_id: str) -> Response:
     now, found = ports.clock(), ports.revocations.revocation(revocation_id)
     if found is None:
         raise NoSuchRevocation
-    blocks = ports.revocations.revocation_state(RevocationTarget(found.scope, found.target)).blocks
-    others = any(one != revocation_id and (until is None or now < until) for one, until in blocks)
+    others = _others_block(ports, found, now)
     return Response({"dry_run": True, **found.to_json(), "in_force": found.in_force(now), "still_blocked": others})
+
+
+def _others_block(ports: AdminPorts, one: Revocation, now: int) -> bool:
+    """Whether another revocation blocks the same target; raises Unavailable."""
+    blocks = ports.revocations.revocation_state(RevocationTarget(one.scope, one.target)).blocks
+    return any(other != one.id and (until is None or now < until) for other, until in blocks)

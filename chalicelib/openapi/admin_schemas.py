@@ -108,7 +108,17 @@ SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "RestoreRehearsed": all_of({"dry_run": TRUE, **_REVOCATION, "in_force": YES, "still_blocked": YES}),
-    "RestoreAnswer": any_of("Revocation", "RestoreRehearsed"),
+    "Restored": all_of(
+        {
+            **_REVOCATION,
+            "already_restored": {**YES, "description": "whether it was restored before, and nothing was changed"},
+            "still_blocked": {
+                "type": ["boolean", "null"],
+                "description": "whether another revocation still blocks the same; null if that could not be read",
+            },
+        }
+    ),
+    "RestoreAnswer": any_of("Restored", "RestoreRehearsed"),
     "Event": all_of(
         {
             "id": TEXT,

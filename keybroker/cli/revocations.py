@@ -56,6 +56,13 @@ def restore(settings: Settings, revocation: str, dry_run: bool) -> None:  # noqa
         output.as_json(result)
     elif dry_run:
         still = "; another revocation would still block it" if result["still_blocked"] else ""
-        output.message(f"dry run: {target} would be restored{still}; nothing was changed")
+        before = f"was restored at {format_time(result['lifted_at'])}" if result["lifted_at"] else "would be restored"
+        output.message(f"dry run: {target} {before}{still}; nothing was changed")
+    elif result.get("already_restored"):
+        still = "; another revocation still blocks it" if result["still_blocked"] else ""
+        at = format_time(result["lifted_at"])
+        output.message(f"nothing to restore: {target} was restored at {at} by {result['lifted_by']}{still}")
+    elif result.get("still_blocked"):
+        output.message(f"ended this revocation of {target}, but another one still blocks it: keybroker revocations")
     else:
         output.message(f"restored: {target}; tokens from before stay invalid")

@@ -206,6 +206,22 @@ def test_bad_idempotency_key(parts: Parts, door: Door, key: str) -> None:
     assert parts.events(kind="revocation.made") == ()
 
 
+def test_restore_says_what_is_so(door: Door) -> None:
+    """Restoring says whether it was restored before, and whether another revocation still blocks."""
+    first, second = (revoke(door, scope="grant", id="app").json["id"] for _ in range(2))
+    answers = [delete(door, one).json for one in (first, second)]
+    again = door.administer_as(
+        BOB,
+        "DELETE",
+        f"{REVOCATIONS}/x",
+        resource=f"{REVOCATIONS}/{{revocation_id}}",
+        parameters={"revocation_id": first},
+    ).json
+    said = [(one["already_restored"], one["still_blocked"]) for one in (*answers, again)]
+    assert said == [(False, True), (False, False), (True, False)]
+    assert again["lifted_by"] == ADA
+
+
 def test_concurrent_revoke(running: Running) -> None:
     """Of concurrent requests with one Idempotency-Key, one revokes."""
     body = {"scope": "principal", "id": running.sub("8101"), "reason": "at once", "unseen": True}
