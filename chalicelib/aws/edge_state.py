@@ -96,7 +96,7 @@ class DynamoEdgeState:
             self._take_off(item, reason)
 
     def _take_off(self, item: CounterItem, reason: str) -> Item:
-        """Return the item as it is then; empty if there was nothing to take off."""
+        """Return the item as it is then; empty if there was nothing to take off. Raises Unavailable, ClientError."""
         update = {"TableName": self._tables.counters, **counter_items.give_back(item, reason)}
         for is_last in (False, True):
             try:
@@ -109,7 +109,9 @@ class DynamoEdgeState:
                 if code(error) != "ConditionalCheckFailedException":
                     raise
                 return {}
-            attributes: Item = answer["Attributes"]
+            attributes: Item = answer.get("Attributes", {})
+            if not attributes:
+                raise StateUnavailable
             return attributes
         return {}
 
