@@ -22,6 +22,8 @@ KINDS = (
 )
 PAGE_LIMIT = 200
 """Items on a page at most: of events, uses, revocations and principals alike."""
+REPEAT_SECONDS = 600
+"""For how long the same refusal is counted in its first event; then there is another one."""
 PAGE_DEFAULT = 50
 """Items on a page if the caller does not say."""
 
@@ -59,6 +61,10 @@ class Event:
     """The verified claims of the subject token."""
     detail: Mapping[str, str] = field(default_factory=dict)
     """What else matters, such as the reason of a revocation."""
+    repeated: int = 0
+    """How often the same was refused again within REPEAT_SECONDS, of which there is no other event."""
+    subject: str = field(default="", compare=False)
+    """Of a refusal: what is the same if the same subject token is refused again for the same reason, a hash. Not answered."""
 
     def __post_init__(self) -> None:
         """Refuse an unknown kind, which readers would drop silently."""
@@ -67,7 +73,7 @@ class Event:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that is stored and answered."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "subject"}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Event:
@@ -109,7 +115,10 @@ class Audit(Protocol):
     """Where events are kept. An event that belongs to another write is written in that write's transaction."""
 
     def record(self, event: Event) -> None:
-        """Write an event by itself (a refusal); raises Unavailable, and then the refusal becomes a 503."""
+        """Write an event by itself (a refusal); raises Unavailable, and then the refusal becomes a 503.
+
+        One with the `subject` of an event of the last REPEAT_SECONDS is counted in that event's `repeated` instead.
+        """
 
     def page(self, query: Query) -> Page:
         """Return events; raises Unavailable, or ValueError for an unknown filter or a malformed cursor."""

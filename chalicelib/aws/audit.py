@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.audit import FILTERS, Event, Page, Query
-from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, held, run_parallel, text
+from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, held, number, run_parallel, text
 from chalicelib.aws.errors import error_code
 from chalicelib.errors import StateUnavailable
 
@@ -43,13 +43,18 @@ class DynamoAudit:
         """Return the action that writes an event in a transaction."""
         filters = {name: {"S": value} for name in FILTERS if (value := event.to_json()[name])}
         item = {
-            "pk": {"S": _partition(_month(event.at), _shard(event.id))},
-            "sk": {"S": _order(event.at, event.id)},
+            **self.key(event),
             "event": {"S": json.dumps(event.to_json())},
             **{f"f_{name}": value for name, value in filters.items()},
         }
         condition = "attribute_not_exists(pk)"
         return {"Put": {"TableName": self._audit.ledger, "Item": item, "ConditionExpression": condition}}
+
+    @staticmethod
+    def key(event: Event) -> dict[str, Any]:
+        """Return the key of an event's item."""
+        partition = _partition(_month(event.at), _shard(event.id))
+        return {"pk": {"S": partition}, "sk": {"S": _order(event.at, event.id)}}
 
     def page(self, query: Query) -> Page:
         """See `Audit.page`. The cursor is a sort key, time and id: the next page has the events before it.
@@ -108,7 +113,12 @@ class DynamoAudit:
 
 
 def _page(items: list[Item], after: str) -> Page:
-    return Page(tuple(Event.from_json(json.loads(text(item, "event"))) for item in items), after)
+    return Page(tuple(map(_event, items)), after)
+
+
+def _event(item: Item) -> Event:
+    stored = json.loads(text(item, "event"))
+    return Event.from_json({**stored, "repeated": number(item, "repeated") or stored.get("repeated", 0)})
 
 
 def _partition(month: str, shard: int) -> str:

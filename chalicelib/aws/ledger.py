@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from chalicelib.audit import Event
+from chalicelib.audit import REPEAT_SECONDS, Event
 from chalicelib.aws import counter_items, target_items
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.counter_items import CounterItem
@@ -103,10 +103,15 @@ class DynamoLedger(DynamoAudit):
             {"Update": {"TableName": self._tables.ledger, **counter_items.add_refused(item, event.reason)}}
             for item in (counter_items.items(counters, event) if counters else ())
         ]
-        if updates:
-            self._write([(updates, _nothing_to_say), ([self.put(event)], _nothing_to_say)], event.id)
-        else:
+        if not updates:
             super().record(event)
+            return
+        counted, written = (updates, _nothing_to_say), ([self.put(event)], _nothing_to_say)
+        first = [_first(self._tables.ledger, event)] if event.subject else []
+        before = self._write([counted, *first, written], event.id)
+        if before is not None:
+            repeated: _Action = {"TableName": self._tables.ledger, "Key": before, **_REPEATED}
+            self._write([counted, ([{"Update": repeated}], _nothing_to_say)], f"repeated-{event.id}")
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """See `Ledger.issue`."""
@@ -231,6 +236,43 @@ def _count(table: str, items: Sequence[CounterItem], limits: tuple[Limit, ...], 
 
     updates = [{"Update": {"TableName": table, **counter_items.add_within(item, limits)}} for item in items]
     return updates, explain
+
+
+def _first(table: str, event: Event) -> _Step:
+    """Note which event the next refusals of the same are counted in; explained, it is the key of an earlier one."""
+    key = DynamoAudit.key(event)
+    until = event.at + REPEAT_SECONDS
+    action = {
+        "TableName": table,
+        "Item": {
+            "pk": {"S": f"refused#{event.subject}"},
+            "sk": {"S": "-"},
+            "until": {"N": str(until)},
+            "event_pk": key["pk"],
+            "event_sk": key["sk"],
+            "expires_at": {"N": str(until + LOCK_KEPT)},
+        },
+        "ConditionExpression": "attribute_not_exists(pk) OR #until <= :now",
+        "ExpressionAttributeNames": {"#until": "until"},
+        "ExpressionAttributeValues": {":now": {"N": str(event.at)}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+    def explain(items: Sequence[Item | None]) -> object:
+        item = items[0] or {}
+        if "event_pk" not in item:
+            raise StateInconsistent
+        return {"pk": item["event_pk"], "sk": item["event_sk"]}
+
+    return [{"Put": action}], explain
+
+
+_REPEATED = {
+    "UpdateExpression": "ADD repeated :one",
+    "ConditionExpression": "attribute_exists(pk)",
+    "ExpressionAttributeValues": {":one": {"N": "1"}},
+}
+"""Counts a refusal in an event that is there."""
 
 
 def _nothing_to_say(_items: Sequence[Item | None]) -> object:

@@ -18,7 +18,7 @@ from chalicelib.exchange.ledger import (
     Pin,
     StateQuery,
 )
-from chalicelib.exchange.replay import ReplayKey, make_lock, replay_id
+from chalicelib.exchange.replay import ReplayKey, digest, make_lock, replay_id
 from chalicelib.exchange.request import TokenRequest
 from chalicelib.issuers.aws import AwsIdentity
 from chalicelib.issuers.registry import Issuer, KeySource
@@ -174,7 +174,11 @@ def _issue_or_audit(verified: _Verified, broker: Broker, new_id: Callable[[], st
         return _issue(verified, choice, broker, new_id)
     except Refusal as refusal:
         if refusal.status != 503:
-            broker.ledger.record(replace(event, reason=refusal.reason, grant=grant.name if grant else ""))
+            # SECURITY: by what is verified alone, never by what was asked for, or one token would fill the audit
+            # (test_a_token_refused_again_is_counted).
+            subject = digest("refused", verified.caller.sub, verified.replay_key.id, refusal.reason)
+            named = grant.name if grant else ""
+            broker.ledger.record(replace(event, reason=refusal.reason, grant=named, subject=subject))
         if grant is None:
             raise
         about = {"key": grant.key, "grant": grant.name, "principal": verified.caller.sub}

@@ -130,6 +130,7 @@ SCHEMAS: Mapping[str, Schema] = {
             **each(TEXT, "reason", "actor"),
             "claims": {"type": "object"},
             "detail": {"type": "object", "additionalProperties": TEXT},
+            "repeated": {**COUNT, "description": "how often the same was refused again within 10 minutes"},
         }
     ),
     "EventList": list_of("Event"),

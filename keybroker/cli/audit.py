@@ -61,5 +61,6 @@ def check(settings: Settings, window: str, start: int | None) -> int:
 def _row(event: dict[str, Any]) -> tuple[object, ...]:
     who = event["actor"] or event["principal_name"] or event["principal"] or "-"
     why = event["reason"] or ", ".join(f"{name}={value}" for name, value in event["detail"].items()) or "-"
+    why += f" (and {event['repeated']} times more)" if event.get("repeated") else ""
     grant, key = event["grant"] or "-", event["key"] or "-"
     return (format_time(event["at"]), event["kind"], who, grant, key, why, event["request_id"])

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 from chalicelib import quota
-from chalicelib.audit import FILTERS, Event, Page, Query
+from chalicelib.audit import FILTERS, REPEAT_SECONDS, Event, Page, Query
 from chalicelib.exchange.errors import IdentityChanged
 from chalicelib.exchange.ledger import (
     Candidates,
@@ -78,7 +78,8 @@ class SqliteLedger:
             if counters:
                 counter_rows.add_refused(connection, counters, event.reason)
                 counter_rows.label(connection, counters, event)
-            write_event(connection, event)
+            if not _count_repeat(connection, event):
+                write_event(connection, event)
 
     def page(self, query: Query) -> Page:
         """See `Audit.page`."""
@@ -101,9 +102,25 @@ class SqliteLedger:
 def write_event(connection: sqlite3.Connection, event: Event) -> None:
     """Write an event within a transaction of the caller's."""
     connection.execute(
-        "INSERT INTO audit (at, kind, request_id, principal, grant_name, key, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (event.at, event.kind, event.request_id, event.principal, event.grant, event.key, json.dumps(event.to_json())),
+        "INSERT INTO audit (at, kind, request_id, principal, grant_name, key, subject, event)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(event.at, event.kind, event.request_id, event.principal, event.grant, event.key),
+            *(event.subject or None, json.dumps(event.to_json())),
+        ),
     )
+
+
+def _count_repeat(connection: sqlite3.Connection, event: Event) -> bool:
+    """Count a refusal in the event of the same one, if there is one of the last REPEAT_SECONDS."""
+    if not event.subject:
+        return False
+    counted = connection.execute(
+        "UPDATE audit SET event = json_set(event, '$.repeated', coalesce(json_extract(event, '$.repeated'), 0) + 1)"
+        " WHERE seq = (SELECT max(seq) FROM audit WHERE subject = ?) AND at > ?",
+        (event.subject, event.at - REPEAT_SECONDS),
+    )
+    return counted.rowcount > 0
 
 
 def _read_cursor(cursor: str) -> int:

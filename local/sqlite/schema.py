@@ -63,6 +63,12 @@ CREATE INDEX revocations_by_age ON revocations (scope, kept_from)
 
 _FOR_RETENTION = "CREATE INDEX audit_by_time ON audit (at)"
 
+_FOR_REPEATS = """
+ALTER TABLE audit ADD COLUMN subject          -- of refusals: a hash by which the same one is known again
+    TEXT;
+CREATE INDEX audit_by_subject ON audit (subject) WHERE subject IS NOT NULL
+"""
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -91,10 +97,15 @@ def _add_what_retention_needs(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_RETENTION)
 
 
+def _add_what_repeats_need(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_REPEATS)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin_versions,
     _add_what_the_sweep_needs,
     _add_what_retention_needs,
+    _add_what_repeats_need,
 )
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)

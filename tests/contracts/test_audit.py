@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 
-from chalicelib.audit import FILTERS, Event, Query
+from chalicelib import quota
+from chalicelib.audit import FILTERS, REPEAT_SECONDS, Event, Query
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
-from tests.contracts.samples import NOW
+from tests.contracts.samples import NOW, SUB
+from tests.dynamodb_stage import patiently
 
 
 def _fill(adapters: Adapters, *events: Event) -> None:
@@ -50,6 +55,47 @@ class TestRecord:
         _fill(adapters, full, samples.event("key.set"))
         assert full in adapters.ledger.page(Query()).events
         assert len(adapters.ledger.page(Query()).events) == 2
+
+
+class TestRepeats:
+    """A refusal of the same subject token for the same reason."""
+
+    def test_the_first_is_written_and_the_others_are_counted(self, adapters: Adapters) -> None:
+        """One event, as the first was, with how often it was repeated; each one counts as a refused token."""
+        events = [samples.event("token.refused", principal=SUB, reason="no_grant", subject="s") for _ in range(4)]
+        _fill(adapters, *events)
+        (found,) = _all(adapters, Query())
+        assert found == replace(events[0], repeated=3)
+        counters = quota.counters("tokens", events[0].grant, SUB, NOW)
+        assert {adapters.counted(counter) for counter in counters} == {(0, 4)}
+
+    def test_another_subject_is_another_event(self, adapters: Adapters) -> None:
+        """Another subject, or none, is never counted in an event."""
+        subjects = ("s", "t", "", "", "s")
+        _fill(adapters, *(samples.event("token.refused", principal=SUB, reason="x", subject=one) for one in subjects))
+        assert sorted(event.repeated for event in _all(adapters, Query())) == [0, 0, 0, 1]
+
+    def test_after_a_while_there_is_another_event(self, adapters: Adapters) -> None:
+        """Past REPEAT_SECONDS the same refusal is an event again, in which the next ones are counted."""
+        times = (0, REPEAT_SECONDS - 1, REPEAT_SECONDS, REPEAT_SECONDS + 1)
+        sample = samples.event("token.refused", principal=SUB, reason="x", subject="s")
+        _fill(adapters, *(replace(sample, id=f"{sample.id}{later}", at=NOW + later) for later in times))
+        found = [(event.at - NOW, event.repeated) for event in _all(adapters, Query())]
+        assert found == [(REPEAT_SECONDS, 1), (0, 1)]
+
+    def test_repeats_at_once_are_all_counted(self, adapters: Adapters) -> None:
+        """Of refusals at the same time none is lost."""
+        with ThreadPoolExecutor(4) as threads:
+            list(
+                threads.map(
+                    lambda _: patiently(
+                        lambda: _fill(adapters, samples.event("token.refused", principal=SUB, reason="x", subject="s"))
+                    ),
+                    range(8),
+                )
+            )
+        (found,) = _all(adapters, Query())
+        assert found.repeated == 7
 
 
 class TestPage:

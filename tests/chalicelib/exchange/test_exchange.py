@@ -450,3 +450,13 @@ def test_the_record_says_who_got_what(parts: Parts) -> None:
 def test_a_practice_ttl_lets_tokens_live_seconds(parts: Parts) -> None:
     request = exchange.TokenRequest(mint(), "openai", "req-1")
     assert exchange.exchange(request, parts.broker(practice_ttl=2), NOW, parts.new_id).expires_in == 2
+
+
+def test_a_token_refused_again_is_counted(parts: Parts) -> None:
+    """Refusals of one token for one reason are one event, whatever is asked for; of another token they are another."""
+    token = mint(repository_owner_id="1")
+    for audience in ("openai", "anthropic", "a" * 100):
+        refused(lambda audience=audience: parts.exchange(token, audience=audience))  # type: ignore[misc]  # bound now
+    refused(lambda: parts.exchange(mint(repository_owner_id="1")))
+    found = [event for event in parts.events() if event.kind == "token.refused"]
+    assert sorted((event.reason, event.repeated) for event in found) == [("no_grant", 0), ("no_grant", 2)]

@@ -122,9 +122,9 @@ def test_document_version() -> None:
     ],
 )
 def test_schema_members(name: str, kind: type) -> None:
-    """A schema of a whole type has exactly that type's members."""
+    """A schema of a whole type has exactly that type's members, but for an event's `subject`, which is not answered."""
     assert SCHEMAS[name]["required"] == list(SCHEMAS[name]["properties"])
-    assert set(SCHEMAS[name]["required"]) == set(kind.__annotations__)
+    assert set(SCHEMAS[name]["required"]) == set(kind.__annotations__) - {"subject"}
 
 
 def test_key_members() -> None:
