@@ -22,6 +22,8 @@ LOG_BYTES = 8 * 1024**2
 """Bytes of the write-ahead log above which it is begun anew (local/sqlite/write_ahead_log.py)."""
 _PAUSE = (0.00002, 0.0003)
 """Seconds between two attempts to begin, at random between these."""
+_LONG_PAUSE = (0.002, 0.006)
+"""The same after WAIT_MS."""
 
 _READ, _WRITE = "BEGIN", "BEGIN IMMEDIATE"
 
@@ -142,6 +144,8 @@ class StateFile:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA journal_size_limit = {self.log_bytes}")
         # After a crash the first connection repairs the log, and others wait for that here. From then on `_begin` waits.
+        # It reads the schema, too, which the first transaction would else do while others wait for it.
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         schema.check(connection)
         connection.execute("PRAGMA busy_timeout = 0")
         self._open.connection, self._identity = connection, identity
@@ -187,13 +191,15 @@ class _Transaction:
 def _begin(connection: sqlite3.Connection, begin: str, wait_ms: int) -> None:
     """Begin a transaction, and wait for another writer so many milliseconds; raises sqlite3.OperationalError."""
     # SQLite's own wait tries six times in 50 ms, with longer and longer pauses: the longest waiter comes last.
-    ends = time.monotonic() + wait_ms / 1000
+    began = time.monotonic()
     while True:
         try:
             connection.execute(begin)
         except sqlite3.OperationalError as busy:
-            if busy.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+            waited = (time.monotonic() - began) * 1000
+            if busy.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > wait_ms:
                 raise
-            time.sleep(random.uniform(*_PAUSE))  # noqa: S311  jitter, no secret
+            # Who may wait for long tries less often from then on, and lets those go first who may not.
+            time.sleep(random.uniform(*(_PAUSE if waited < WAIT_MS else _LONG_PAUSE)))  # noqa: S311  jitter, no secret
         else:
             return
