@@ -15,7 +15,7 @@ _ERRORS: Mapping[int, tuple[str, str]] = MappingProxyType(
         404: ("invalid_request", "Not Found"),
         405: ("invalid_request", "Method Not Allowed"),
         408: ("invalid_request", "Request Timeout"),
-        413: ("invalid_request", "Content Too Large"),
+        413: ("invalid_request", "invalid_request"),  # as the app says where a body is over its limit
         431: ("invalid_request", "Request Header Fields Too Large"),
         502: ("server_error", "Bad Gateway"),
         503: ("temporarily_unavailable", "Service Unavailable"),

@@ -56,8 +56,9 @@ def apply(running: Running, text: str, at: str | None = None, **more: object) ->
 def problem(answer: Answer, status: int, title: str) -> dict[str, Any]:
     """Return the body of a refusal, which is RFC 9457's."""
     assert (answer.status, answer.json["title"], answer.json["status"]) == (status, title, status), answer
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json["request_id"] == answer.headers["x-request-id"]
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    assert headers["content-type"] == "application/problem+json"
+    assert answer.json["request_id"] == headers["x-request-id"]
     assert set(answer.json) <= PROBLEM | {"errors"}
     return dict(answer.json)
 
