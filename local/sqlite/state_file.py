@@ -86,13 +86,13 @@ class StateFile:
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Return a transaction that reads one consistent view of the file; raises Unavailable."""
-        return _Transaction(self, _READ, WAIT_MS)
+        return _Transaction(self, _READ, 0)
 
-    def writing(self, wait_ms: int = WAIT_MS) -> AbstractContextManager[sqlite3.Connection]:
+    def writing(self, wait_ms: int = 0) -> AbstractContextManager[sqlite3.Connection]:
         """Return a transaction that is committed as a whole, or rolled back if anything is raised.
 
         Raises Unavailable; StateUncertain if it may have been committed.
-        wait_ms: milliseconds that it waits for another writer.
+        wait_ms: milliseconds that it waits for another writer, if more than WAIT_MS.
         """
         return _Transaction(self, _WRITE, wait_ms)
 
@@ -189,7 +189,7 @@ class _Transaction:
 
 
 def _begin(connection: sqlite3.Connection, begin: str, wait_ms: int) -> None:
-    """Begin a transaction, and wait for another writer so many milliseconds; raises sqlite3.OperationalError."""
+    """Begin a transaction, and wait for another writer WAIT_MS or longer; raises sqlite3.OperationalError."""
     # SQLite's own wait tries six times in 50 ms, with longer and longer pauses: the longest waiter comes last.
     began = time.monotonic()
     while True:
@@ -197,7 +197,7 @@ def _begin(connection: sqlite3.Connection, begin: str, wait_ms: int) -> None:
             connection.execute(begin)
         except sqlite3.OperationalError as busy:
             waited = (time.monotonic() - began) * 1000
-            if busy.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > wait_ms:
+            if busy.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > max(WAIT_MS, wait_ms):
                 raise
             # Who may wait for long tries less often from then on, and lets those go first who may not.
             time.sleep(random.uniform(*(_PAUSE if waited < WAIT_MS else _LONG_PAUSE)))  # noqa: S311  jitter, no secret
