@@ -43,7 +43,7 @@ class Issuer:
     def expected(self) -> Expected:
         """Return what a subject token of this issuer must be."""
         types = SUBJECT_TYPES.union(presets.find(self.preset).token_types)
-        return Expected(self.url, self.audience, self.max_lifetime, types, self.required)
+        return Expected(self.url, self.audience, self.max_lifetime, types, self.required, fractions=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple, NewType
 
@@ -41,6 +42,8 @@ class Expected(NamedTuple):
     """Claims that must be present besides iss, aud, iat and exp."""
     grace: int = LEEWAY
     """Seconds for which a token is accepted after its `exp`."""
+    fractions: bool = False
+    """Whether its times may have a fraction, as other people's may; ours have none."""
 
 
 SUBJECT_TYPES: frozenset[str | None] = frozenset({None, "jwt", "id_token"})
@@ -71,18 +74,21 @@ def verify_signature(unverified: Unverified, key: VerifyingKey) -> VerifiedSigna
 
 
 def check_claims(verified: VerifiedSignature, expected: Expected, now: int) -> Claims:
-    """Return the claims of a token whose issuer, audience, type and times are valid at `now`; see `verify`."""
+    """Return the claims of a token whose issuer, audience, type and times are valid at `now`; see `verify`.
+
+    Times are whole seconds in them: a fraction is cut off.
+    """
     _check_type(verified.typ, expected)
     claims = verified.claims
     if unverified_issuer(claims) != expected.issuer:
         raise InvalidTokenError("iss_wrong")
     if claims.get("aud") not in (expected.audience, [expected.audience]):
         raise InvalidTokenError("aud_wrong")
-    _check_times(claims, expected, now)
+    times = _checked_times(claims, expected, now)
     for name in expected.required:
         if claims.get(name) in (None, ""):
             raise InvalidTokenError(f"{name}_missing")
-    return Claims(claims)
+    return Claims({**claims, **times})
 
 
 def iam_claims(claims: Mapping[str, object]) -> Claims:
@@ -98,7 +104,7 @@ def decode(unverified: Unverified, key: VerifyingKey) -> Mapping[str, object]:
     if unverified.kid != key.kid:
         raise InvalidTokenError("kid_wrong")
     # SECURITY: every option is spelled out. Times, issuer and audience are checked by `verify`, with the caller's
-    # clock and stricter than PyJWT does (it takes float and string times, and lists of audiences).
+    # clock and stricter than PyJWT does (it takes times that are strings, and lists of audiences).
     try:
         claims = jwt.decode(
             unverified.text,
@@ -131,22 +137,27 @@ def _check_type(typ: str | None, expected: Expected) -> None:
         raise InvalidTokenError("typ_wrong")
 
 
-def _check_times(claims: Mapping[str, object], expected: Expected, now: int) -> None:
-    iat, exp = _time(claims, "iat"), _time(claims, "exp")
-    nbf = _time(claims, "nbf") if "nbf" in claims else iat
-    if exp <= now - expected.grace:
+def _checked_times(claims: Mapping[str, object], expected: Expected, now: int) -> dict[str, int]:
+    """The times that the token states, in whole seconds; raises InvalidTokenError unless they are valid at `now`."""
+    kinds = (int, float) if expected.fractions else (int,)
+    stated = {name: _time(claims, name, kinds) for name in ("iat", "exp", *({"nbf"} & claims.keys()))}
+    times = {name: math.floor(value) for name, value in stated.items()}
+    if times["exp"] <= now - expected.grace:
         raise InvalidTokenError("exp_past")
-    if iat > now + LEEWAY:
-        raise InvalidTokenError("iat_future")
-    if nbf > now + LEEWAY:
-        raise InvalidTokenError("nbf_future")
-    if not 0 < exp - iat <= expected.max_lifetime:
+    for name in ("iat", "nbf"):
+        # SECURITY: with its fraction, which may only end a token earlier, never begin it (test_a_fraction_is_never_laxer).
+        if stated.get(name, 0) > now + LEEWAY:
+            raise InvalidTokenError(f"{name}_future")
+    if not 0 < times["exp"] - times["iat"] <= expected.max_lifetime:
         raise InvalidTokenError("lifetime_too_long")
+    return times
 
 
-def _time(claims: Mapping[str, object], name: str) -> int:
+def _time(claims: Mapping[str, object], name: str, kinds: tuple[type, ...]) -> int | float:
+    """A NumericDate: a number of seconds, which may have a fraction (RFC 7519 section 2)."""
     value = claims.get(name)
-    # SECURITY: bool is an int in Python, and PyJWT accepts floats and strings; here only an int is a time.
-    if type(value) is not int or not 0 <= value < 2**53:
+    # SECURITY: bool is an int in Python, and PyJWT accepts strings; here only a number is a time, and neither NaN nor
+    # infinity is within the bounds (test_times_are_numbers).
+    if type(value) not in kinds or not isinstance(value, int | float) or not 0 <= value < 2**53:
         raise InvalidTokenError(f"{name}_missing" if value is None else f"{name}_malformed")
     return value

@@ -39,7 +39,7 @@ def _members(claims: Mapping[str, object]) -> list[tuple[str, object]]:
     labels = (("issuer", "iss"), ("subject", "sub"), ("audience", "aud"))
     members: list[tuple[str, object]] = [(label, claims[claim]) for label, claim in labels if claim in claims]
     expires = claims.get("exp")
-    if isinstance(expires, int) and 0 < expires < 2**33:
-        left = expires - int(time.time())
-        members.append(("expires", f"{format_time(expires)} ({f'in {left} s' if left > 0 else 'expired'})"))
+    if isinstance(expires, int | float) and 0 < expires < 2**33:
+        left = int(expires) - int(time.time())
+        members.append(("expires", f"{format_time(int(expires))} ({f'in {left} s' if left > 0 else 'expired'})"))
     return members

@@ -35,6 +35,12 @@ def test_a_claim_is_escaped(running: Running) -> None:
     assert "\\x1b[2Jroot" in run("whoami", environ={"KEYBROKER_ID_TOKEN": token}).out
 
 
+def test_an_end_with_a_fraction(running: Running) -> None:
+    """An identity whose `exp` has a fraction is shown with the second in which it ends."""
+    token = running.mint("3006", exp=1_795_000_200.25)
+    assert "2026-11-18 11:10:00Z" in run("whoami", environ={"KEYBROKER_ID_TOKEN": token}).out
+
+
 def test_aws_credentials_have_no_claims() -> None:
     """AWS credentials are an identity without claims."""
     done = run("whoami", environ={"AWS_ACCESS_KEY_ID": "AKIDUSER", "AWS_SECRET_ACCESS_KEY": "made-up"})
