@@ -89,7 +89,7 @@ class _IssuerKeys:
 
     key: SigningKey
 
-    def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's
+    def find(self, issuer: Issuer, kid: str, alg: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's
         """See `KeySource.find`."""
         return self.key.find(kid, now)
 

@@ -131,7 +131,7 @@ def _claims(token: str, in_force: Policy, keys: KeySource, now: int) -> tuple[Ma
     if issuer is None:
         return unverified.unverified_claims, "issuer_unknown"
     try:
-        return verify(unverified, keys.find(issuer, unverified.kid, now), issuer.expected(), now), ""
+        return verify(unverified, keys.find(issuer, unverified.kid, unverified.alg, now), issuer.expected(), now), ""
     except (InvalidTokenError, Unavailable) as doubt:
         return unverified.unverified_claims, doubt.reason
 

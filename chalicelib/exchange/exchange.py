@@ -69,7 +69,7 @@ def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[
     try:
         unverified = jws.parse(request.unverified_subject_token)
         found, issuer = _find(request, unverified, broker, now)
-        key = broker.keys.find(issuer, unverified.kid, now)
+        key = broker.keys.find(issuer, unverified.kid, unverified.alg, now)
         claims = tokens.verify(unverified, key, issuer.expected(), now)
         stable_id = principal.stable_id(issuer.identity, claims)
         if stable_id is None:

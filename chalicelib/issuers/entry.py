@@ -29,6 +29,8 @@ class Preset:
     """The tokens' audience, where the issuer fixes it."""
     token_types: tuple[str, ...] = ()
     """Values of `typ` in its tokens' headers, in lower case, beside the usual ones."""
+    key_uses: tuple[str, ...] = ()
+    """Values of `use` of the keys that sign its tokens, beside `sig`."""
     required: tuple[str, ...] = ()
     """Claims that have to be there."""
     refused: RefusedValues = ()

@@ -50,7 +50,7 @@ class _Get(threading.Thread):
         kind = _Tls if parts.scheme == "https" else _Plain
         # A second more, so that it is the caller who gives up, with one and the same reason.
         self.connection = kind(parts.hostname or "", parts.port, timeout=timeout + 1)
-        self.target = parts.path or "/"
+        self.target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self.body = b""
         self.fault = "unreachable"
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from chalicelib.issuers.errors import FetchError, IssuerKeysUnavailable, IssuerKeysUnusable
 from chalicelib.issuers.fetch import get_json
-from chalicelib.issuers.registry import Issuer, url_fault
+from chalicelib.issuers.registry import Issuer, key_set_url_fault
 from chalicelib.tokens.errors import InvalidTokenError
-from chalicelib.tokens.jwk import VerifyingKey, key_set
+from chalicelib.tokens.jwk import Keys, VerifyingKey, chosen, key_set
 
 __all__ = ["Jwks", "get_json"]
 
@@ -56,7 +56,7 @@ class _Known:
     unusable: why what the issuer answered is of no use, a fixed word; "" if it is, or if the issuer was not reached
     """
 
-    keys: Mapping[str, VerifyingKey]
+    keys: Keys
     fetched: _Moment
     tried: _Moment
     pause: int
@@ -91,13 +91,13 @@ class Jwks:
         self._locks: dict[tuple[str, tuple[str, ...]], threading.Lock] = {}
         self._guard = threading.Lock()
 
-    def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:
+    def find(self, issuer: Issuer, kid: str, alg: str, now: int) -> VerifyingKey:
         """See `KeySource.find`. Waits for at most one fetch, its own or another thread's: the deadline and a second."""
         if issuer.jwks is not None:
-            return _uploaded(issuer, kid)
+            return _uploaded(issuer, kid, alg)
         index = (issuer.url, issuer.algorithms)
         known, moment = self._known.get(index, _NOTHING), _Moment(now, self._ticks())
-        key = _usable(known, kid, moment)
+        key = _usable(known, kid, alg, moment)
         if key and moment.since(known.fetched) < SOFT_AGE:
             return key
         with self._guard:
@@ -112,7 +112,7 @@ class Jwks:
                 known = self._known[index] = self._refreshed(known, issuer, moment)
         finally:
             lock.release()
-        key = _usable(known, kid, moment)
+        key = _usable(known, kid, alg, moment)
         if key:
             return key
         if known.unusable:
@@ -124,7 +124,7 @@ class Jwks:
     def _refreshed(self, known: _Known, issuer: Issuer, now: _Moment) -> _Known:
         started = time.monotonic()
         try:
-            keys = key_set(self._key_document(issuer, started + self._deadline), issuer.algorithms)
+            keys = key_set(self._key_document(issuer, started + self._deadline), issuer.algorithms, issuer.key_uses)
         except (FetchError, InvalidTokenError) as fault:
             pause = UNKNOWN_KID_PAUSE if now.since(known.fetched) < HARD_AGE else FAILURE_PAUSE
             # Counted from the end: a caller who waited for this try must not make the next one.
@@ -140,7 +140,7 @@ class Jwks:
         uri = document.get("jwks_uri") if isinstance(document, dict) else None
         if not isinstance(document, dict) or document.get("issuer") != issuer.url:
             raise FetchError("discovery_of_another_issuer")
-        if not isinstance(uri, str) or url_fault(uri, allow_loopback=self._loopback):
+        if not isinstance(uri, str) or key_set_url_fault(uri, allow_loopback=self._loopback):
             raise FetchError("jwks_uri_malformed")
         # SECURITY: http is for issuers on this machine only, and such an issuer names keys on this machine only
         # (test_unsafe_jwks_uri).
@@ -153,13 +153,13 @@ class Jwks:
         return found
 
 
-def _uploaded(issuer: Issuer, kid: str) -> VerifyingKey:
+def _uploaded(issuer: Issuer, kid: str, alg: str) -> VerifyingKey:
     """Find a key among those that came with the policy, for an issuer that cannot be reached."""
-    key = key_set(issuer.jwks, issuer.algorithms).get(kid)
+    key = chosen(key_set(issuer.jwks, issuer.algorithms, issuer.key_uses), kid, alg)
     if key is None:
         raise InvalidTokenError("kid_unknown")
     return key
 
 
-def _usable(known: _Known, kid: str, now: _Moment) -> VerifyingKey | None:
-    return known.keys.get(kid) if now.since(known.fetched) < HARD_AGE else None
+def _usable(known: _Known, kid: str, alg: str, now: _Moment) -> VerifyingKey | None:
+    return chosen(known.keys, kid, alg) if now.since(known.fetched) < HARD_AGE else None

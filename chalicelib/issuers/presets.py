@@ -185,6 +185,7 @@ PRESETS: Mapping[str, Preset] = {
         identity=single_claim("sub"),
         label="sub",
         token_types=("jose",),  # SPIFFE JWT-SVID, section 2.3
+        key_uses=("jwt-svid",),  # SPIFFE Trust Domain and Bundle, section 4.2.2; `x509-svid` is for certificates
     ),
     "vercel": Preset(
         url=None,

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from chalicelib.issuers import presets
 from chalicelib.principal import Identity, RefusedValues
-from chalicelib.tokens.jwk import VerifyingKey
+from chalicelib.tokens.jwk import SIGNING_USE, VerifyingKey
 from chalicelib.tokens.jws import URL_LIMIT
 from chalicelib.tokens.verify import SUBJECT_TYPES, Expected
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~/:@\[\]-]*")
+_QUERY = re.compile(r"(?:[A-Za-z0-9._~/:@!$&'()*+,;=?-]|%[0-9A-Fa-f]{2})+")  # RFC 3986 section 3.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class Issuer:
         types = SUBJECT_TYPES.union(presets.find(self.preset).token_types)
         return Expected(self.url, self.audience, self.max_lifetime, types, self.required, fractions=True)
 
+    @property
+    def key_uses(self) -> tuple[str, ...]:
+        """Values of `use` of the keys that sign its tokens."""
+        return (SIGNING_USE, *presets.find(self.preset).key_uses)
+
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""
         return {**asdict(self), "identity": self.identity._asdict()}
@@ -65,8 +71,11 @@ class Issuer:
 class KeySource(Protocol):
     """Finds issuers' public keys."""
 
-    def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:
-        """Return the key; raises InvalidTokenError if the issuer has no such key, Unavailable if its keys cannot be read."""
+    def find(self, issuer: Issuer, kid: str, alg: str, now: int) -> VerifyingKey:
+        """Return the key; raises InvalidTokenError if the issuer has no such key, Unavailable if its keys cannot be read.
+
+        kid, alg: as the unverified token's header has them. Where several keys share the kid, alg says which.
+        """
 
 
 def url_fault(url: str, *, allow_loopback: bool) -> str | None:
@@ -96,6 +105,17 @@ def url_fault(url: str, *, allow_loopback: bool) -> str | None:
     if {"..", "."} & set(parts.path.split("/")) or "//" in parts.path or (parts.scheme == "spiffe" and parts.path):
         return "a URL with a plain path; a trust domain has none"
     return None
+
+
+def key_set_url_fault(url: str, *, allow_loopback: bool) -> str | None:
+    """Return what the URL of an issuer's keys has to be; as `url_fault`, but it may have a query.
+
+    Azure AD B2C's discovery documents name such URLs (November 2026); RFC 8414 and OpenID Connect allow them.
+    """
+    plain, mark, query = url.partition("?")
+    if len(url) > URL_LIMIT or (mark and not _QUERY.fullmatch(query)):
+        return f"a URL of at most {URL_LIMIT} ASCII characters, with no fragment and no empty query"
+    return url_fault(plain, allow_loopback=allow_loopback)
 
 
 def fits(url: str, forms: tuple[str, ...]) -> bool:

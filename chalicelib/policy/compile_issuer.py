@@ -137,7 +137,8 @@ def _jwks(
     if entry.jwks is FAULTY:
         return FAULTY
     if entry.jwks is not ABSENT:
-        fault = _jwks_fault(entry.jwks, _named_algorithms(entry, preset))
+        uses = (jwk.SIGNING_USE, *(() if preset is FAULTY else preset.key_uses))
+        fault = _jwks_fault(entry.jwks, _named_algorithms(entry, preset), uses)
         if fault is None:
             return entry.jwks
         faults.note((*path, "jwks"), *fault)
@@ -156,13 +157,15 @@ def _named_algorithms(entry: IssuerEntry, preset: Preset | Faulty) -> tuple[str,
     return tuple(name for name in entry.algorithms or () if name is not FAULTY)
 
 
-def _jwks_fault(jwks: Mapping[str, Any], algorithms: tuple[str, ...]) -> tuple[str, Description] | None:
+def _jwks_fault(
+    jwks: Mapping[str, Any], algorithms: tuple[str, ...], uses: tuple[str, ...]
+) -> tuple[str, Description] | None:
     """What a JWKS must be, and what this one is; None if it is good."""
     members = jwks.get("keys")
     if isinstance(members, list) and any(isinstance(one, dict) and {"d", "k"} & one.keys() for one in members):
         return "a JWKS of public keys", Description("a private or shared key: replace it, it has been exposed")
     try:
-        usable = jwk.key_set(jwks, algorithms)
+        usable = jwk.key_set(jwks, algorithms, uses)
     except InvalidTokenError as invalid:
         return "a JWKS of public keys, each kid once", Description(invalid.reason)
     if not usable and algorithms:

@@ -15,6 +15,7 @@ from chalicelib.policy.coverage import admits_all
 from chalicelib.policy.grants import Grant
 from chalicelib.principal import AWS, RefusedValues
 from chalicelib.revocation import RevocationTarget
+from chalicelib.tokens import jwk
 
 
 def refused_values(policy: Policy) -> Mapping[str, RefusedValues]:
@@ -63,7 +64,9 @@ def _refuses_no_more(old: Issuer, new: Issuer) -> bool:
 
 
 def _keeps_keys(old: Issuer, new: Issuer) -> bool:
-    """Whether keys are still fetched, or every key that was uploaded is still there."""
+    """Whether keys are still fetched, or every key that was uploaded to verify with is still there."""
     if old.jwks is None or new.jwks is None:
         return old.jwks is new.jwks
-    return all(key in new.jwks["keys"] for key in old.jwks["keys"])
+    # A trust domain's file also has its X.509 authorities, which come and go.
+    signing = [key for key in old.jwks["keys"] if key.get("use", jwk.SIGNING_USE) in old.key_uses]
+    return all(key in new.jwks["keys"] for key in signing)

@@ -31,7 +31,7 @@ class Keys:
         self.broker = SigningKey.create(directory / "broker.pem")
         self.issuer = SigningKey.create(directory / "issuer.pem")
 
-    def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's
+    def find(self, issuer: Issuer, kid: str, alg: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's
         """See `KeySource.find`."""
         return self.issuer.find(kid, now)
 

@@ -283,7 +283,7 @@ def test_explain_forged_claims(parts: Parts) -> None:
 
 
 class _Unreachable:
-    def find(self, issuer: Issuer, kid: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's signature
+    def find(self, issuer: Issuer, kid: str, alg: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's signature
         raise IssuerKeysUnavailable
 
 

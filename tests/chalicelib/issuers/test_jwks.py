@@ -15,6 +15,7 @@ from chalicelib.issuers.jwks import FAILURE_PAUSE, HARD_AGE, SOFT_AGE, UNKNOWN_K
 from chalicelib.issuers.registry import Issuer
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
+from tests import forge
 from tests.issuer_site import (
     DISCOVERY,
     HEADERS,
@@ -44,7 +45,9 @@ UNUSABLE = "IssuerKeysUnusable issuer_keys_unusable"
 def test_why_keys_are_of_no_use() -> None:
     """What trying again cannot mend is said to be so, with its cause for the log."""
     with pytest.raises(IssuerKeysUnusable) as caught:
-        Jwks(lambda _url, _within: {"issuer": "https://other.test"}).find(oidc_issuer("https://issuer.test"), "a", NOW)
+        Jwks(lambda _url, _within: {"issuer": "https://other.test"}).find(
+            oidc_issuer("https://issuer.test"), "a", "ES256", NOW
+        )
     assert (caught.value.retry_after, caught.value.log_fields()) == (None, {"cause": "discovery_of_another_issuer"})
 
 
@@ -61,7 +64,7 @@ def keys_of(*, deadline: float = 5.0) -> Jwks:
 def outcome(keys: Jwks, issuer: Issuer, kid: str = "a", now: int = NOW) -> str:
     """Look for a key; return the kind and reason of the refusal, or `found`."""
     try:
-        keys.find(issuer, kid, now)
+        keys.find(issuer, kid, "ES256", now)
     except (InvalidTokenError, Unavailable) as no:
         return f"{type(no).__name__} {no.reason}"
     return "found"
@@ -90,8 +93,8 @@ def run_parallel(count: int, work: Callable[[int], object]) -> list[object]:
 def test_key_is_cached(site: Site) -> None:
     """A key is found, and its issuer asked once."""
     keys = keys_of()
-    assert keys.find(site.issuer(), "a", NOW).kid == "a"
-    assert keys.find(site.issuer(), "a", NOW + SOFT_AGE - 1).algorithm == "ES256"
+    assert keys.find(site.issuer(), "a", "ES256", NOW).kid == "a"
+    assert keys.find(site.issuer(), "a", "ES256", NOW + SOFT_AGE - 1).algorithm == "ES256"
     assert site.asked == [DISCOVERY, "/keys"]
 
 
@@ -100,7 +103,7 @@ def test_same_kid_at_two_issuers(site: Site) -> None:
     with serving() as other:
         other.publish(jwk("a", owner="other"))
         keys = keys_of()
-        found = [keys.find(one.issuer(), "a", NOW).key.key.public_numbers() for one in (site, other)]
+        found = [keys.find(one.issuer(), "a", "ES256", NOW).key.key.public_numbers() for one in (site, other)]
         assert found[0] != found[1]
 
 
@@ -108,16 +111,16 @@ def test_other_algorithms(site: Site) -> None:
     """An issuer registered with other algorithms finds only keys for those."""
     site.publish(jwk("a"), jwk("b", "P-384"))
     keys = keys_of()
-    assert keys.find(site.issuer(), "a", NOW).algorithm == "ES256"
+    assert keys.find(site.issuer(), "a", "ES256", NOW).algorithm == "ES256"
     assert outcome(keys, site.issuer(), "b") == UNKNOWN
     other = site.issuer(algorithms=("ES384",))
-    assert keys.find(other, "b", NOW).algorithm == "ES384"
+    assert keys.find(other, "b", "ES384", NOW).algorithm == "ES384"
     assert outcome(keys, other, "a") == UNKNOWN
 
 
 def test_trailing_slash_of_issuer(site: Site) -> None:
     """The issuer's trailing slash is not doubled in the discovery URL, nor ignored in the discovery document."""
-    assert outcome(keys_of(), site.issuer(url=f"{site.url}/")) == UNAVAILABLE
+    assert outcome(keys_of(), site.issuer(url=f"{site.url}/")) == UNUSABLE
     assert site.asked == [DISCOVERY]
 
 
@@ -127,12 +130,12 @@ def test_trailing_slash_of_issuer(site: Site) -> None:
 def test_unknown_kid(site: Site) -> None:
     """An unknown kid is asked for at most once a minute."""
     keys = keys_of()
-    keys.find(site.issuer(), "a", NOW)
+    keys.find(site.issuer(), "a", "ES256", NOW)
     for second in range(0, UNKNOWN_KID_PAUSE, 7):
         assert outcome(keys, site.issuer(), f"made-up-{second}", NOW + second) == UNKNOWN
     assert site.asked.count("/keys") == 1
     site.publish(jwk("a"), jwk("b"))
-    assert keys.find(site.issuer(), "b", NOW + UNKNOWN_KID_PAUSE).kid == "b"
+    assert keys.find(site.issuer(), "b", "ES256", NOW + UNKNOWN_KID_PAUSE).kid == "b"
     assert outcome(keys, site.issuer(), "c", NOW + UNKNOWN_KID_PAUSE + 59) == UNKNOWN
     assert site.asked.count("/keys") == 2
 
@@ -142,9 +145,9 @@ def test_a_clock_that_was_ahead(site: Site, wrong: int) -> None:
     """Keys that were fetched while the wall clock was wrong age all the same, and a new key is asked for after a minute."""
     ticks = [100.0]
     keys = Jwks(get_json, loopback=True, ticks=lambda: ticks[0])
-    keys.find(site.issuer(), "a", NOW)
+    keys.find(site.issuer(), "a", "ES256", NOW)
     ticks[0] += SOFT_AGE
-    keys.find(site.issuer(), "a", NOW + SOFT_AGE + wrong)
+    keys.find(site.issuer(), "a", "ES256", NOW + SOFT_AGE + wrong)
     site.publish(jwk("b"))
     ticks[0] += UNKNOWN_KID_PAUSE
     assert outcome(keys, site.issuer(), "b", NOW + SOFT_AGE + UNKNOWN_KID_PAUSE) == "found"
@@ -157,7 +160,7 @@ def test_a_clock_that_was_ahead(site: Site, wrong: int) -> None:
 def test_a_withdrawn_key_ages_by_either_clock(site: Site) -> None:
     """A key is forgotten after a day by the wall clock too: the other one may stand still while a function is frozen."""
     keys = Jwks(get_json, loopback=True, ticks=lambda: 100.0)
-    keys.find(site.issuer(), "a", NOW)
+    keys.find(site.issuer(), "a", "ES256", NOW)
     site.answers["/keys"] = status(500)
     assert outcome(keys, site.issuer(), "a", NOW + HARD_AGE - 1) == "found"
     assert outcome(keys, site.issuer(), "a", NOW + HARD_AGE) == UNAVAILABLE
@@ -166,11 +169,11 @@ def test_a_withdrawn_key_ages_by_either_clock(site: Site) -> None:
 def test_unknown_kid_at_failing_issuer(site: Site) -> None:
     """A failing issuer is not asked more often for unknown kids."""
     keys = keys_of()
-    keys.find(site.issuer(), "a", NOW)
+    keys.find(site.issuer(), "a", "ES256", NOW)
     site.answers["/keys"] = status(500)
     for second in range(60, 120):
         assert outcome(keys, site.issuer(), "made-up", NOW + second) == UNAVAILABLE
-        assert keys.find(site.issuer(), "a", NOW + second).kid == "a"
+        assert keys.find(site.issuer(), "a", "ES256", NOW + second).kid == "a"
     assert site.asked.count("/keys") == 2
 
 
@@ -178,33 +181,33 @@ def test_withdrawn_key(site: Site) -> None:
     """A withdrawn key is gone after the soft age."""
     keys = keys_of()
     site.publish(jwk("a"), jwk("b"))
-    keys.find(site.issuer(), "b", NOW)
+    keys.find(site.issuer(), "b", "ES256", NOW)
     site.publish(jwk("a"))
-    assert keys.find(site.issuer(), "b", NOW + SOFT_AGE - 1).kid == "b"
+    assert keys.find(site.issuer(), "b", "ES256", NOW + SOFT_AGE - 1).kid == "b"
     assert outcome(keys, site.issuer(), "b", NOW + SOFT_AGE) == UNKNOWN
-    assert keys.find(site.issuer(), "a", NOW + SOFT_AGE).kid == "a"
+    assert keys.find(site.issuer(), "a", "ES256", NOW + SOFT_AGE).kid == "a"
 
 
 def test_changed_key(site: Site) -> None:
     """A key that changes under its kid is the new one after the soft age."""
     keys = keys_of()
-    before = keys.find(site.issuer(), "a", NOW)
+    before = keys.find(site.issuer(), "a", "ES256", NOW)
     site.publish(jwk("a", owner="new"))
-    after = keys.find(site.issuer(), "a", NOW + SOFT_AGE)
+    after = keys.find(site.issuer(), "a", "ES256", NOW + SOFT_AGE)
     assert before.key.key.public_numbers() != after.key.key.public_numbers()
 
 
 def test_unreachable_issuer_keeps_its_keys_for_a_day(site: Site) -> None:
     """An unreachable issuer's keys are served from memory for a day; after that its tokens are refused."""
     keys = keys_of()
-    keys.find(site.issuer(), "a", NOW)
+    keys.find(site.issuer(), "a", "ES256", NOW)
     site.answers.clear()
     for age in (SOFT_AGE, HARD_AGE // 2, HARD_AGE - 1):
-        assert keys.find(site.issuer(), "a", NOW + age).kid == "a"
+        assert keys.find(site.issuer(), "a", "ES256", NOW + age).kid == "a"
     for age in (HARD_AGE, 10 * HARD_AGE):
         assert outcome(keys, site.issuer(), "a", NOW + age) == UNAVAILABLE
     site.publish(jwk("a"))
-    assert keys.find(site.issuer(), "a", NOW + 11 * HARD_AGE).kid == "a"
+    assert keys.find(site.issuer(), "a", "ES256", NOW + 11 * HARD_AGE).kid == "a"
 
 
 def test_retry_without_keys(site: Site) -> None:
@@ -214,7 +217,7 @@ def test_retry_without_keys(site: Site) -> None:
     assert [outcome(keys, site.issuer(), "a", NOW + second) for second in range(FAILURE_PAUSE)] == [UNAVAILABLE] * 5
     assert site.asked == [DISCOVERY, "/keys"]
     site.publish(jwk("a"))
-    assert keys.find(site.issuer(), "a", NOW + FAILURE_PAUSE + 1).kid == "a"
+    assert keys.find(site.issuer(), "a", "ES256", NOW + FAILURE_PAUSE + 1).kid == "a"
 
 
 def test_an_empty_key_set_is_tried_again_soon(site: Site) -> None:
@@ -223,17 +226,17 @@ def test_an_empty_key_set_is_tried_again_soon(site: Site) -> None:
     site.publish()
     assert [outcome(keys, site.issuer(), "a", NOW + second) for second in range(FAILURE_PAUSE)] == [UNAVAILABLE] * 5
     site.publish(jwk("a"))
-    assert keys.find(site.issuer(), "a", NOW + FAILURE_PAUSE + 1).kid == "a"
+    assert keys.find(site.issuer(), "a", "ES256", NOW + FAILURE_PAUSE + 1).kid == "a"
     site.publish()
-    assert keys.find(site.issuer(), "a", NOW + 2 * SOFT_AGE).kid == "a"
+    assert keys.find(site.issuer(), "a", "ES256", NOW + 2 * SOFT_AGE).kid == "a"
     assert outcome(keys, site.issuer(), "b", NOW + 2 * SOFT_AGE) == UNAVAILABLE
 
 
 def test_clock_goes_back(site: Site) -> None:
     """A clock that goes back a minute causes neither a refusal nor a fetch."""
     keys = keys_of()
-    keys.find(site.issuer(), "a", NOW)
-    assert keys.find(site.issuer(), "a", NOW - 60).kid == "a"
+    keys.find(site.issuer(), "a", "ES256", NOW)
+    assert keys.find(site.issuer(), "a", "ES256", NOW - 60).kid == "a"
     assert outcome(keys, site.issuer(), "made-up", NOW - 60) == UNKNOWN
     assert site.asked == [DISCOVERY, "/keys"]
 
@@ -246,7 +249,7 @@ def test_many_unknown_kids(site: Site, *, warm: bool) -> None:
     """Two hundred unknown kids at once are asked for once."""
     keys = keys_of()
     if warm:
-        keys.find(site.issuer(), "a", NOW - SOFT_AGE // 2)
+        keys.find(site.issuer(), "a", "ES256", NOW - SOFT_AGE // 2)
         site.asked.clear()
     answers = run_parallel(200, lambda index: outcome(keys, site.issuer(), f"made-up-{index}"))
     assert set(answers) == {UNKNOWN}
@@ -256,7 +259,7 @@ def test_many_unknown_kids(site: Site, *, warm: bool) -> None:
 def test_single_fetch(site: Site) -> None:
     """Two hundred callers of a new issuer all get its key from one fetch."""
     keys = keys_of()
-    answers = run_parallel(200, lambda _: keys.find(site.issuer(), "a", NOW).kid)
+    answers = run_parallel(200, lambda _: keys.find(site.issuer(), "a", "ES256", NOW).kid)
     assert set(answers) == {"a"}
     assert site.asked == [DISCOVERY, "/keys"]
 
@@ -264,7 +267,7 @@ def test_single_fetch(site: Site) -> None:
 def test_refresh_does_not_block(site: Site) -> None:
     """While keys are refreshed, callers with a known key do not wait."""
     keys, go_on, arrived = keys_of(), threading.Event(), threading.Event()
-    keys.find(site.issuer(), "a", NOW)
+    keys.find(site.issuer(), "a", "ES256", NOW)
     serve = site.answers["/keys"]
 
     def held(handler: Handler) -> None:
@@ -274,11 +277,11 @@ def test_refresh_does_not_block(site: Site) -> None:
 
     site.answers["/keys"] = held
     first: list[VerifyingKey] = []
-    refreshing = threading.Thread(target=lambda: first.append(keys.find(site.issuer(), "a", NOW + SOFT_AGE)))
+    refreshing = threading.Thread(target=lambda: first.append(keys.find(site.issuer(), "a", "ES256", NOW + SOFT_AGE)))
     refreshing.start()
     assert arrived.wait(5)
     for _ in range(100):
-        assert keys.find(site.issuer(), "a", NOW + SOFT_AGE).kid == "a"
+        assert keys.find(site.issuer(), "a", "ES256", NOW + SOFT_AGE).kid == "a"
     assert refreshing.is_alive()
     go_on.set()
     refreshing.join()
@@ -311,7 +314,7 @@ def test_slow_issuer_and_another(site: Site) -> None:
         waiting = threading.Thread(target=lambda: outcome(keys, slow.issuer()))
         waiting.start()
         assert arrived.wait(5)
-        assert keys.find(site.issuer(), "a", NOW).kid == "a"
+        assert keys.find(site.issuer(), "a", "ES256", NOW).kid == "a"
         assert waiting.is_alive()
         slow.closing.set()
         waiting.join()
@@ -371,13 +374,46 @@ def test_discovery_of_another_issuer(site: Site, claimed: object) -> None:
     assert site.asked == [DISCOVERY]
 
 
+def test_query_of_jwks_uri(site: Site) -> None:
+    """A jwks_uri may have a query, which is sent as it is."""
+    query = "?p=b2c_1_signin&x=a%20b/?"
+    site.answers[DISCOVERY] = document({"issuer": site.url, "jwks_uri": f"{site.url}/keys{query}"})
+    site.answers[f"/keys{query}"] = document({"keys": [jwk("a")]})
+    assert keys_of().find(site.issuer(), "a", "ES256", NOW).kid == "a"
+    assert site.asked == [DISCOVERY, f"/keys{query}"]
+
+
+def test_one_kid_for_two_keys(site: Site) -> None:
+    """Of two keys under one kid, the token's algorithm says which is meant; `use: enc` is never meant."""
+    issuer = site.issuer(algorithms=("RS256", "ES256"))
+    rsa = forge.rsa_key("a").jwk
+    site.publish({**jwk("a"), "use": "enc"}, jwk("a"), rsa, {**forge.rsa_key("b").jwk, "kid": "a", "use": "enc"})
+    keys = keys_of()
+    found = {alg: keys.find(issuer, "a", alg, NOW) for alg in ("RS256", "ES256", "PS256", "none")}
+    assert {alg: key.algorithm for alg, key in found.items() if alg == key.algorithm} == {
+        "RS256": "RS256",
+        "ES256": "ES256",
+    }
+    assert found["PS256"] in (found["RS256"], found["ES256"]), "the verifier refuses it there: another algorithm"
+    assert len(site.asked) == 2
+
+
 UNSAFE = [
     "http://issuer.test/keys",
     "http://127.0.0.1/keys",
     "https://user@issuer.test/keys",
     "https://user:password@issuer.test/keys",
     "https://issuer.test/../keys",
-    "https://issuer.test/keys?kid=a",
+    "https://issuer.test/keys?",
+    "https://issuer.test/keys?kid=%6",
+    "https://issuer.test/keys?kid=a b",
+    "https://issuer.test/keys?kid=a\n",
+    "https://issuer.test/keys?kid=\u0131",
+    "https://issuer.test/keys?kid=a#b",
+    "https://issuer.test/../keys?kid=a",
+    "https://user@issuer.test/keys?kid=a",
+    "https://?kid=a",
+    "https://issuer.test?@other.test/keys" + "k" * 300,
     "https://issuer.test/keys#a",
     "https://issuer.test/%6beys",
     "https://issuer.test/ke ys",
@@ -462,9 +498,9 @@ def test_malformed_key_set(site: Site, what: str) -> None:
 def test_failed_refresh(site: Site, what: str) -> None:
     """A known key outlives a refresh that fails."""
     keys = keys_of()
-    keys.find(site.issuer(), "a", NOW)
+    keys.find(site.issuer(), "a", "ES256", NOW)
     site.answers["/keys"] = WRONG[what]
-    assert keys.find(site.issuer(), "a", NOW + SOFT_AGE).kid == "a"
+    assert keys.find(site.issuer(), "a", "ES256", NOW + SOFT_AGE).kid == "a"
     assert site.asked.count("/keys") == 2
 
 
@@ -472,5 +508,5 @@ def test_unusable_key(site: Site) -> None:
     """A key that cannot be used counts as missing."""
     site.publish({**jwk("a"), "use": "enc"}, jwk("b"))
     keys = keys_of()
-    assert keys.find(site.issuer(), "b", NOW).kid == "b"
+    assert keys.find(site.issuer(), "b", "ES256", NOW).kid == "b"
     assert outcome(keys, site.issuer(), "a") == UNKNOWN

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from chalicelib.tokens.errors import InvalidTokenError
-from chalicelib.tokens.jwk import ALGORITHMS, key_set, thumbprint, verifying_key
+from chalicelib.tokens.jwk import ALGORITHMS, chosen, key_set, thumbprint, verifying_key
 from tests import forge
 from tests.forge import b64
 
@@ -168,7 +168,7 @@ def test_key_set() -> None:
     [
         ({"keys": [rsa_jwk, OCT]}, "jwks_symmetric"),
         ({"keys": [rsa_jwk, rsa_jwk]}, "jwks_kid_twice"),
-        ({"keys": [rsa_jwk, {"kty": "new", "kid": "rsa-1"}]}, "jwks_kid_twice"),
+        ({"keys": [rsa_jwk, {"kty": "new", "kid": "rsa-1"}, rsa_jwk]}, "jwks_kid_twice"),
         ({"keys": [rsa_jwk, "rsa-1"]}, "jwks_malformed"),
         ({"keys": {"rsa-1": rsa_jwk}}, "jwks_malformed"),
         ({"keys": None}, "jwks_malformed"),
@@ -183,6 +183,26 @@ def test_refused_key_sets(jwks: Any, expected: str) -> None:  # noqa: ANN401  an
     with pytest.raises(InvalidTokenError) as refused:
         key_set(made, ALGORITHMS)
     assert refused.value.reason == expected
+
+
+def test_one_kid_for_several_keys() -> None:
+    """One kid may stand for keys of several uses or algorithms; the algorithm chooses, and never outside of the kid."""
+    rsa_key, ec_key = rsa_jwk(kid="a"), ec_jwk(kid="a")
+    encrypting = [rsa_jwk(kid="a", use="enc"), rsa_jwk(kid="a", alg="RSA-OAEP"), ec_jwk(kid="a", use="enc")]
+    keys = key_set({"keys": [*encrypting, rsa_key, {"kty": "new", "kid": "a"}, ec_key, rsa_jwk()]}, ["RS256", "ES256"])
+    assert {kid: set(same) for kid, same in keys.items()} == {"a": {"RS256", "ES256"}, "rsa-1": {"RS256"}}
+    assert chosen(keys, "a", "ES256") == keys["a"]["ES256"]
+    assert chosen(keys, "a", "RS256") == keys["a"]["RS256"]
+    assert chosen(keys, "rsa-1", "ES256") == keys["rsa-1"]["RS256"], "which the verifier refuses: another algorithm"
+    assert chosen(keys, "b", "RS256") is None
+
+
+def test_keys_of_a_trust_domain() -> None:
+    """Where a preset says so, `use: jwt-svid` signs; elsewhere it does not, and `x509-svid` never does."""
+    members = [ec_jwk(kid="jwt", use="jwt-svid"), ec_jwk(kid="x509", use="x509-svid"), ec_jwk(kid="none")]
+    del members[2]["use"]
+    assert set(key_set({"keys": members}, ["ES256"], ("sig", "jwt-svid"))) == {"jwt", "none"}
+    assert set(key_set({"keys": members}, ["ES256"])) == {"none"}
 
 
 def test_thumbprint() -> None:

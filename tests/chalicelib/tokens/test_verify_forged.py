@@ -16,7 +16,7 @@ from chalicelib.issuers.presets import GENERIC
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.errors import InvalidTokenError
-from chalicelib.tokens.jwk import key_set
+from chalicelib.tokens.jwk import chosen, key_set
 from tests import forge
 from tests.forge import Base, Key
 from tests.running import Answer, Running, call, start
@@ -66,7 +66,7 @@ def named(entry: dict[str, Any]) -> str:
 def verify(text: str, url: str) -> tokens.Claims:
     """Verify as `exchange` does, with the keys that the issuer publishes."""
     unverified = jws.parse(text)
-    key = key_set({"keys": published()}, ["RS256", "ES256"]).get(unverified.kid)
+    key = chosen(key_set({"keys": published()}, ["RS256", "ES256"]), unverified.kid, unverified.alg)
     if key is None:
         raise InvalidTokenError("kid_unknown")
     expected = tokens.Expected(url, "keybroker", 3600, tokens.SUBJECT_TYPES, fractions=True)

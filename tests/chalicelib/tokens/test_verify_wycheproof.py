@@ -16,7 +16,7 @@ import pytest
 
 from chalicelib.tokens import jws
 from chalicelib.tokens.errors import InvalidTokenError
-from chalicelib.tokens.jwk import ALGORITHMS, VerifyingKey, key_set, verifying_key
+from chalicelib.tokens.jwk import ALGORITHMS, VerifyingKey, chosen, key_set, verifying_key
 from chalicelib.tokens.jws import Unverified
 from chalicelib.tokens.verify import decode
 
@@ -72,10 +72,10 @@ def read(file: str) -> Iterator[Vector]:
             yield Vector(file, test["tcId"], test["result"] == "valid", key, text)
 
 
-def key_for(vector: Vector, kid: object) -> VerifyingKey:
+def key_for(vector: Vector, kid: object, alg: str) -> VerifyingKey:
     if "keys" not in vector.key:
         return verifying_key(vector.key, ALGORITHMS)
-    found = key_set(vector.key, ALGORITHMS).get(str(kid))
+    found = chosen(key_set(vector.key, ALGORITHMS), str(kid), alg)
     if found is None:
         raise InvalidTokenError("kid_unknown")
     return found
@@ -87,7 +87,7 @@ def refusal(vector: Vector) -> str | None:
         if not isinstance(vector.text, str):
             raise InvalidTokenError("not_compact")
         header, _ = jws.split(vector.text)
-        key = key_for(vector, header.get("kid"))
+        key = key_for(vector, header.get("kid"), str(header.get("alg")))
         decode(Unverified(vector.text, str(header.get("kid")), str(header.get("alg")), None, {}), key)
     except InvalidTokenError as invalid:
         return None if invalid.reason == "not_a_jwt" else invalid.reason
