@@ -131,6 +131,8 @@ class Jwks:
             ended = _Moment(now.wall + int(time.monotonic() - started) + 1, self._ticks())
             unusable = str(fault) if isinstance(fault, InvalidTokenError) or str(fault) in _LASTING else ""
             return replace(known, tried=ended, pause=pause, failed=True, unusable=unusable)
+        if not keys:  # other keys than ours, and so none of the old ones is valid any longer
+            return _Known(keys, now, now, FAILURE_PAUSE, failed=True, unusable="no_usable_key")
         return _Known(keys, now, now, UNKNOWN_KID_PAUSE, failed=False)
 
     def _key_document(self, issuer: Issuer, ends: float) -> object:

@@ -51,6 +51,16 @@ NOT_NARROWER = {
 }
 _ISSUER = replace(issuer(), required=("jti",), algorithms=("ES256", "RS256"))
 _JWKS = {"keys": [{"kid": "one"}, {"kid": "two"}]}
+_BUNDLE = {"keys": [{"kid": "one", "use": "jwt-svid"}, {"use": "x509-svid", "x5c": ["old"]}], "spiffe_sequence": 1}
+_NEXT_BUNDLE: dict[str, Any] = {
+    "keys": [
+        {"use": "x509-svid", "x5c": ["new"]},
+        {"kid": "two", "use": "jwt-svid"},
+        {"kid": "one", "use": "jwt-svid"},
+    ],
+    "spiffe_sequence": 2,
+}
+_SPIFFE = replace(_ISSUER, preset="spiffe", jwks=_BUNDLE)
 NARROWER_ISSUERS = {
     "another audience": replace(_ISSUER, audience="other"),
     "an algorithm less": replace(_ISSUER, algorithms=("ES256",)),
@@ -150,6 +160,14 @@ class TestIssuers:
         _applied(adapters, WAS, replace(_ISSUER, jwks=_JWKS))
         _applied(adapters, WAS, replace(_ISSUER, jwks={"keys": keys}))
         assert _epochs(adapters, "issuer") == {epoch}
+
+    def test_the_next_file_of_a_trust_domain(self, adapters: Adapters) -> None:
+        """A trust domain's next file ends tokens if a key for tokens goes, not if an X.509 authority does."""
+        _applied(adapters, WAS, _SPIFFE)
+        _applied(adapters, WAS, replace(_SPIFFE, jwks=_NEXT_BUNDLE))
+        assert _epochs(adapters, "issuer") == {0}
+        _applied(adapters, WAS, replace(_SPIFFE, jwks={"keys": _NEXT_BUNDLE["keys"][:2]}))
+        assert _epochs(adapters, "issuer") == {1}
 
     def test_a_value_refused_from_now_on_narrows(self, adapters: Adapters) -> None:
         """A grant that stops naming a value that its issuer refuses unless named is narrower, with a claim less."""

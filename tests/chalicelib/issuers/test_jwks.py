@@ -232,6 +232,17 @@ def test_an_empty_key_set_is_tried_again_soon(site: Site) -> None:
     assert outcome(keys, site.issuer(), "b", NOW + 2 * SOFT_AGE) == UNAVAILABLE
 
 
+def test_no_usable_key(site: Site) -> None:
+    """A set without one key for us ends the old ones, is said to be of no use, and is asked for again after seconds."""
+    keys = keys_of()
+    assert outcome(keys, site.issuer()) == "found"
+    site.publish({**jwk("a"), "use": "enc"}, jwk("b", "P-384"))
+    later = NOW + SOFT_AGE
+    assert [outcome(keys, site.issuer(), kid, later) for kid in ("a", "b", "c")] == [UNUSABLE] * 3
+    site.publish(jwk("a"))
+    assert keys.find(site.issuer(), "a", "ES256", later + FAILURE_PAUSE).kid == "a"
+
+
 def test_clock_goes_back(site: Site) -> None:
     """A clock that goes back a minute causes neither a refusal nor a fetch."""
     keys = keys_of()
