@@ -19,7 +19,6 @@ from tests.races.racer import Racer, Recorded, Told
 from tests.running import JWT, TOKEN_EXCHANGE, Running
 
 CALLERS = 6
-REPOSITORY = "7410"
 POLICY = """\
 keys:
   openai: {provider: openai}
@@ -40,8 +39,8 @@ _STALE = re.compile(r"issued before a revocation(?: or a narrower policy)? \((\w
 class _HttpActs:
     """`tests.races.racer.Acts` over HTTP. Each thread keeps connections of its own."""
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, running: Running, repository: str) -> None:
+        self._running, self._repository = running, repository
         self._kept = threading.local()
         self._made: list[HTTPConnection] = []
 
@@ -57,7 +56,7 @@ class _HttpActs:
             "aud": "keybroker",
             "sub": f"repo:octo-org/octo-repo:environment:{subject}",
             "repository": "octo-org/octo-repo",
-            "repository_id": REPOSITORY,
+            "repository_id": self._repository,
             "repository_owner_id": "9919",
             "event_name": "push",
         }
@@ -128,9 +127,9 @@ class _Threads:
     offset = 0
     callers = CALLERS
 
-    def __init__(self, running: Running) -> None:
-        self.acts = _HttpActs(running)
-        self._running = running
+    def __init__(self, running: Running, repository: str) -> None:
+        self.acts = _HttpActs(running, repository)
+        self._running, self._repository = running, repository
         self._counted = [0] * (2 * CALLERS + 2)
         self.racer = Racer(
             self.acts,
@@ -152,7 +151,7 @@ class _Threads:
             "issuer": self._running.issuer,
             "key": "openai",
             "grant": "ci",
-            "principal": self._running.sub(REPOSITORY),
+            "principal": self._running.sub(self._repository),
         }
 
     def revoke(self, scope: str, target: str) -> str:
@@ -186,9 +185,9 @@ class _Threads:
 
 
 @contextmanager
-def course_over_http(running: Running) -> Iterator[Course]:
-    """Race over what is running with POLICY."""
-    field = _Threads(running)
+def course_over_http(running: Running, repository: str) -> Iterator[Course]:
+    """Race over what is running with POLICY, as this repository: it may be refused a thousand times a minute."""
+    field = _Threads(running, repository)
     try:
         yield Course(field)
     finally:
