@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
-from chalicelib.admin import completeness, query
+from chalicelib.admin import completeness, query, seen
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import FILTERS, Page, Query
 from chalicelib.errors import MalformedRequest
@@ -32,7 +32,10 @@ def list_events(request: Request, ports: AdminPorts) -> Response:
         page = ports.audit.page(wanted)
     if _accepts_lines(request.headers.get("accept", "")):
         return _lines(page, request)
-    return Response({"items": [event.to_json() for event in page.events], "next": page.next or None})
+    answer: dict[str, object] = {"items": [event.to_json() for event in page.events], "next": page.next or None}
+    if not (page.events or wanted.after):
+        answer |= seen.nothing_known(wanted.equals, ports)
+    return Response(answer)
 
 
 def check(request: Request, ports: AdminPorts) -> Response:

@@ -20,6 +20,7 @@ from chalicelib.usage import UsageQuery, window_start
 
 SUB_LIMIT = 1024
 """Bytes of a `sub` at most: every store can look up one of this size."""
+_FILTERS = ("principal", "grant", "key")
 _PAGES = 3
 """Pages of the audit that are read for one principal, and for names."""
 _NEAREST = 5
@@ -40,6 +41,22 @@ def target(scope: str, wanted: str, ports: AdminPorts, now: int) -> str:
         # SECURITY: somebody real can be revoked although nothing can be listed (test_unseen_needs_no_look).
         text = "whether this was ever seen cannot be read just now: try again, or send unseen (--unseen) to revoke it unlooked"
         raise unavailable.with_context(description=text) from unavailable
+
+
+def nothing_known(filters: Mapping[str, str], ports: AdminPorts) -> Mapping[str, list[str]]:
+    """Return what a list that is empty says of its filters: as `unknown`, those that are for what never was.
+
+    Otherwise a misspelt principal, grant or key would look like one that did nothing. Raises Unavailable.
+    """
+    now = ports.clock()
+    names = [name for name, value in filters.items() if name in _FILTERS and not _ever_was(name, value, ports, now)]
+    return {"unknown": names} if names else {}
+
+
+def _ever_was(scope: str, wanted: str, ports: AdminPorts, now: int) -> bool:
+    if scope == "principal":
+        return principal_seen(wanted, ports, now)
+    return can_be_looked_up(wanted) and ports.revocations.exists(RevocationTarget(scope, wanted))
 
 
 def principal_seen(sub: str, ports: AdminPorts, now: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.admin import query
+from chalicelib.admin import query, seen
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.http.messages import Request, Response
 from chalicelib.quota import WINDOWS
@@ -28,4 +28,7 @@ def list_usage(request: Request, ports: AdminPorts) -> Response:
         page = ports.usage.uses(wanted)
     items = [use.to_json() for use in page.uses]
     span = {"window": window, "start": start, "end": start + WINDOWS[window]}
-    return Response({**span, "items": items, "next": page.next or None})
+    answer: dict[str, object] = {**span, "items": items, "next": page.next or None}
+    if not (items or wanted.after):
+        answer |= seen.nothing_known(params.values, ports)
+    return Response(answer)

@@ -13,6 +13,7 @@ from chalicelib.openapi.shapes import (
     TEXTS,
     TIME,
     TRUE,
+    UNKNOWN,
     YES,
     Schema,
     all_of,
@@ -133,7 +134,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "repeated": {**COUNT, "description": "how often the same was refused again within 10 minutes"},
         }
     ),
-    "EventList": list_of("Event"),
+    "EventList": list_of("Event", UNKNOWN),
     "Completeness": all_of(
         {
             **_SPAN,
@@ -147,7 +148,7 @@ SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "Use": all_of({"principal": TEXT, "name": TEXT, **_GRANT_USE}),
-    "UsageList": list_of("Use", **_SPAN),
+    "UsageList": list_of("Use", UNKNOWN, **_SPAN),
     "Seen": all_of(
         {
             **each(TEXT, "principal", "name", "issuer"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from chalicelib.http.route import TEXT
@@ -18,6 +19,13 @@ BY_REASON: Schema = {
     "type": "object",
     "additionalProperties": COUNT,
     "description": "how many, by the reason in the audit",
+}
+UNKNOWN: Mapping[str, Schema] = {
+    "unknown": {
+        "type": "array",
+        "items": {"enum": ["principal", "grant", "key"]},
+        "description": "only where nothing was found: the filters that are for what never was",
+    }
 }
 NEXT: Schema = {
     "type": ["string", "null"],
@@ -56,9 +64,10 @@ def some_of(members: Mapping[str, Schema], *required: str) -> Schema:
     return all_of(members, required=list(required))
 
 
-def list_of(name: str, **more: Schema) -> Schema:
-    """Return a page of items of the schema of this name, with further members."""
-    return all_of({**more, "items": {"type": "array", "items": ref(name)}, "next": NEXT})
+def list_of(name: str, optional: Mapping[str, Schema] = MappingProxyType({}), /, **more: Schema) -> Schema:
+    """Return a page of items of the schema of this name, with further members, and some that may be missing."""
+    members = {**more, "items": {"type": "array", "items": ref(name)}, "next": NEXT}
+    return some_of({**members, **optional}, *members)
 
 
 def any_of(*names: str) -> Schema:

@@ -44,6 +44,8 @@ class AdminClient:
         page_query, left = dict(query), most
         while left is None or left > 0:
             page = self.get(path, {**page_query, "limit": _PAGE if left is None else min(left, _PAGE)})
+            for one in page.get("unknown", ()):
+                output.message(f"warning: there never was a {one} {query[one]!r}")
             yield from page["items"][:left]
             left = None if left is None else left - len(page["items"])
             if page["next"] is None:

@@ -147,3 +147,25 @@ def test_unseen_is_true_or_false(door: Door, unseen: object) -> None:
 def test_unseen_is_for_principals_and_tokens(door: Door) -> None:
     """What a policy has to have named cannot be revoked unseen."""
     assert asked(door, "app", scope="grant", unseen=True)[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/admin/usage", "/admin/audit"])
+def test_a_filter_for_what_never_was(parts: Parts, door: Door, path: str) -> None:
+    """A list that is empty says which principal, grant or key never was; one of what is known says nothing."""
+    parts.token()
+
+    def unknown(**query: str) -> object:
+        answer = door.administer("GET", path, query=query)
+        assert answer.status == 200, answer
+        return answer.json.get("unknown") if answer.json["items"] == [] else "found"
+
+    assert unknown(principal=SUB.replace("1234", "1243"), grant="app") == ["principal"]
+    assert unknown(principal="a" * 900, grant="ap", key="opnai") == ["principal", "grant", "key"]
+    assert unknown(principal=SUB) == "found"
+    assert unknown(principal=SUB, key="anthropic") is None
+    assert unknown(grant="app", **({"kind": "token.refused"} if "audit" in path else {"at": "1"})) is None
+
+
+def test_nothing_is_looked_for_without_need(door: Door) -> None:
+    """Without a filter, an empty list says nothing more."""
+    assert "unknown" not in door.administer("GET", "/admin/usage").json
