@@ -111,6 +111,16 @@ class Page:
     next: str
 
 
+@dataclass(frozen=True, slots=True)
+class IssuedCount:
+    """How many events there are of tokens issued, in a time."""
+
+    tokens: Mapping[tuple[str, str], int]
+    """By principal and grant."""
+    complete: bool
+    """Whether all of them were counted."""
+
+
 class Audit(Protocol):
     """Where events are kept. An event that belongs to another write is written in that write's transaction."""
 
@@ -122,3 +132,6 @@ class Audit(Protocol):
 
     def page(self, query: Query) -> Page:
         """Return events; raises Unavailable, or ValueError for an unknown filter or a malformed cursor."""
+
+    def count_issued(self, since: int, until: int, at_most: int) -> IssuedCount:
+        """Count the tokens issued from `since` to before `until` (epoch seconds), `at_most` events; raises Unavailable."""

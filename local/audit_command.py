@@ -70,7 +70,8 @@ def _export(options: argparse.Namespace) -> bool:
 def _check(options: argparse.Namespace) -> bool:
     machine, now = Machine.open(options.state), int(time.time())
     span = completeness.Span.containing(options.window, options.start, now)
-    found = completeness.check(span, machine.ledger(), machine.usage(), now, _ALL_PAGES)
+    everything = completeness.Bounds(pages=_ALL_PAGES, events=2**62)
+    found = completeness.check(span, machine.ledger(), machine.usage(), now, everything)
     sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")
     return found.agree
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.admin import paging
-from chalicelib.audit import PAGE_LIMIT, Audit, Query
+from chalicelib.audit import PAGE_LIMIT, Audit
 from chalicelib.quota import COUNTERS_KEPT, WINDOWS
 from chalicelib.usage import Usage, UsageQuery, window_start
 
-PAGES = 100
-LOOKED_AT = PAGES * PAGE_LIMIT
-"""How many events, and how many counters, are read by default."""
+
+class Bounds(NamedTuple):
+    """How much a check reads at most."""
+
+    pages: int = 100
+    """Pages of counters."""
+    events: int = 2_000_000
+    """Events. A store may end earlier, when it has no more time."""
+
 
 _Counts = dict[tuple[str, str], int]
 """How many tokens, by principal and grant."""
@@ -90,20 +96,15 @@ class Completeness:
         }
 
 
-def check(span: Span, audit: Audit, usage: Usage, now: int, pages: int = PAGES) -> Completeness:
-    """Compare the tokens issued in one window according to the audit and to the counters; raises Unavailable.
-
-    pages: how many pages of events, and how many of counters, are read at most.
-    """
-    counted, all_counters = _counted(span, usage, pages)
-    events: Counter[tuple[str, str]] = Counter()
-    all_events = False
-    for page in paging.events(audit, Query({"kind": "token.issued"}, span.start, span.end), pages):
-        events.update((event.principal, event.grant) for event in page.events)
-        all_events = not page.next
+def check(span: Span, audit: Audit, usage: Usage, now: int, bounds: Bounds | None = None) -> Completeness:
+    """Compare the tokens issued in one window according to the audit and to the counters; raises Unavailable."""
+    bounds = bounds or Bounds()
+    counted, all_counters = _counted(span, usage, bounds.pages)
+    issued = audit.count_issued(span.start, span.end, bounds.events)
+    events = Counter(issued.tokens)
     # In a window that is not over, tokens are issued while this reads: any number between the two counts is right.
-    least, most = counted, _counted(span, usage, pages)[0] if now < span.end else counted
-    complete = all_counters and all_events
+    least, most = counted, _counted(span, usage, bounds.pages)[0] if now < span.end else counted
+    complete = all_counters and issued.complete
     differing = tuple(
         Mismatch(*pair, events[pair], most.get(pair, 0))
         for pair in sorted(events.keys() | most.keys())

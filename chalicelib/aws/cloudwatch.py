@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
 
 if TYPE_CHECKING:
-    from chalicelib.audit import Event, Page, Query
+    from chalicelib.audit import Event, IssuedCount, Page, Query
 
 NAMESPACE = "Keybroker"
 NONE = "none"
@@ -88,6 +88,10 @@ class LoggedLedger:
     def page(self, query: Query) -> Page:
         """See `Audit.page`."""
         return self._ledger.page(query)
+
+    def count_issued(self, since: int, until: int, at_most: int) -> IssuedCount:
+        """See `Audit.count_issued`."""
+        return self._ledger.count_issued(since, until, at_most)
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """See `Ledger.issue`."""

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 from chalicelib import quota
-from chalicelib.audit import FILTERS, REPEAT_SECONDS, Event, Page, Query
+from chalicelib.audit import FILTERS, REPEAT_SECONDS, Event, IssuedCount, Page, Query
 from chalicelib.exchange.errors import IdentityChanged
 from chalicelib.exchange.ledger import (
     Candidates,
@@ -97,6 +97,17 @@ class SqliteLedger:
         shown = rows[: query.limit]
         more = len(rows) > query.limit
         return Page(tuple(Event.from_json(json.loads(event)) for _, event in shown), str(shown[-1][0]) if more else "")
+
+    def count_issued(self, since: int, until: int, at_most: int) -> IssuedCount:
+        """See `Audit.count_issued`."""
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                "SELECT principal, grant_name, count(*) FROM (SELECT principal, grant_name FROM audit"
+                " INDEXED BY audit_by_time WHERE at >= ? AND at < ? AND kind = 'token.issued' LIMIT ?) GROUP BY 1, 2",
+                (since, until, at_most + 1),
+            ).fetchall()
+        counts = {(principal, grant): count for principal, grant, count in rows}
+        return IssuedCount(counts, sum(counts.values()) <= at_most)
 
 
 def write_event(connection: sqlite3.Connection, event: Event) -> None:

@@ -160,3 +160,22 @@ class TestPage:
     def test_a_filter_that_is_none_is_a_value_error(self, adapters: Adapters) -> None:
         with pytest.raises(ValueError, match="filter"):
             adapters.ledger.page(Query({"reason": "no_grant"}))
+
+
+class TestCount:
+    """Counting tokens issued."""
+
+    def test_tokens_are_counted_by_principal_and_grant(self, adapters: Adapters) -> None:
+        """Only tokens issued within the time are counted: its start is included, its end is not."""
+        issued = [("a", "x", NOW - 1), ("a", "x", NOW), ("a", "x", NOW + 9), ("a", "y", NOW + 1), ("b", "x", NOW + 10)]
+        _fill(adapters, *(samples.event(principal=who, grant=grant, at=at) for who, grant, at in issued))
+        _fill(adapters, samples.event("token.refused", principal="a", grant="x", at=NOW, reason="no_grant"))
+        found = adapters.ledger.count_issued(NOW, NOW + 10, 100)
+        assert (found.tokens, found.complete) == ({("a", "x"): 2, ("a", "y"): 1}, True)
+
+    def test_no_more_are_counted_than_asked_for(self, adapters: Adapters) -> None:
+        """Of more events than asked for not all are counted, and that is said."""
+        _fill(adapters, *(samples.event(principal="a", grant="x", at=NOW + second) for second in range(3)))
+        assert adapters.ledger.count_issued(NOW, NOW + 9, 3).complete
+        assert not adapters.ledger.count_issued(NOW, NOW + 9, 2).complete
+        assert adapters.ledger.count_issued(NOW + 9, NOW + 10, 2).tokens == {}

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalicelib.audit import Event, Page, Query
+from chalicelib.audit import Event, IssuedCount, Page, Query
 from chalicelib.edge.state import EdgeState, Snapshot
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
@@ -85,3 +85,7 @@ class FaultyLedger:
     def page(self, query: Query) -> Page:
         """See `Audit.page`."""
         return self.real.page(query)
+
+    def count_issued(self, since: int, until: int, at_most: int) -> IssuedCount:
+        """See `Audit.count_issued`."""
+        return self.real.count_issued(since, until, at_most)

@@ -62,7 +62,7 @@ class _Dawdling:
 
     def __init__(self, real: Ledger) -> None:
         self._real = real
-        self.issue, self.record, self.page = real.issue, real.record, real.page
+        self.issue, self.record, self.page, self.count_issued = real.issue, real.record, real.page, real.count_issued
 
     def find(self, query: StateQuery) -> ExchangeState:
         """See `Ledger.find`."""

@@ -216,6 +216,7 @@ class _Noting:
     def __init__(self, real: Ledger) -> None:
         self.locks: list[Lock] = []
         self.find, self.record, self.page, self._issue = real.find, real.record, real.page, real.issue
+        self.count_issued = real.count_issued
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:
         """See `Ledger.issue`."""

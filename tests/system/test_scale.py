@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chalicelib.audit import Event, Page, Query
+from chalicelib.audit import Event, IssuedCount, Page, Query
 from chalicelib.errors import Refusal
 from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
 from chalicelib.policy import compile as policy
@@ -129,6 +129,9 @@ class WatchedLedger:
     def page(self, query: Query) -> Page:
         self.calls.append("page")
         return self._ledger.page(query)
+
+    def count_issued(self, since: int, until: int, at_most: int) -> IssuedCount:
+        return self._ledger.count_issued(since, until, at_most)
 
 
 # The policy

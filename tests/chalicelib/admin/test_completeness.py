@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from chalicelib.admin import completeness
-from chalicelib.admin.completeness import Completeness, Mismatch, Span
-from chalicelib.audit import Event, Page, Query
+from chalicelib.admin.completeness import Bounds, Completeness, Mismatch, Span
+from chalicelib.audit import Event, IssuedCount, Page, Query
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import COUNTERS_KEPT
 from local.sqlite.usage import SqliteUsage
@@ -17,8 +17,9 @@ HOUR, DAY = 3600, 86400
 AFTER = NOW + 2 * DAY  # both windows of NOW are over, and kept
 
 
-def check(parts: Parts, window: str = "day", now: int = AFTER, pages: int = 100) -> Completeness:
-    return completeness.check(Span.containing(window, NOW, now), parts.ledger, SqliteUsage(parts.state), now, pages)
+def check(parts: Parts, window: str = "day", now: int = AFTER, bounds: Bounds | None = None) -> Completeness:
+    span = Span.containing(window, NOW, now)
+    return completeness.check(span, parts.ledger, SqliteUsage(parts.state), now, bounds)
 
 
 @pytest.mark.parametrize("window", ["hour", "day"])
@@ -88,9 +89,9 @@ def test_incomplete(parts: Parts, events: int, repositories: int) -> None:
             "INSERT INTO counters (what, grant_name, principal, window, start, taken) VALUES ('tokens', 'app', ?, 'day', ?, 1)",
             [(f"{CI}|repository_id:{number}", start) for number in range(repositories)],
         )
-    found = check(parts, pages=1)
+    found = check(parts, bounds=Bounds(1, 200))
     assert (found.complete, found.agree, found.differing) == (False, False, ())
-    assert check(parts, pages=2).complete
+    assert check(parts, bounds=Bounds(2, 201)).complete
 
 
 @dataclass
@@ -98,17 +99,20 @@ class Busy:
     """An audit while tokens are issued: one more at each read."""
 
     parts: Parts
-    looks: list[Query] = field(default_factory=list)
+    looks: list[int] = field(default_factory=list)
 
     def record(self, event: Event) -> None:
         self.parts.ledger.record(event)
 
     def page(self, query: Query) -> Page:
-        self.looks.append(query)
+        return self.parts.ledger.page(query)
+
+    def count_issued(self, since: int, until: int, at_most: int) -> IssuedCount:
+        self.looks.append(since)
         self.parts.token()
-        page = self.parts.ledger.page(query)
+        found = self.parts.ledger.count_issued(since, until, at_most)
         self.parts.token(repository_id="5")
-        return page
+        return found
 
 
 def test_issued_during_check(parts: Parts) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.audit import Page, Query
+from chalicelib.audit import IssuedCount, Page, Query
 from chalicelib.errors import StateUnavailable
 from chalicelib.revocation import RevocationTarget
 from tests.http_door import Door, admin_door
@@ -105,6 +105,9 @@ class _NoAudit:
         if self._away:
             raise StateUnavailable
         return Page((), f"{query.after}1")
+
+    def count_issued(self, since: int, until: int, at_most: int) -> IssuedCount:
+        raise AssertionError(since, until, at_most)
 
 
 @pytest.mark.parametrize("scope", ["principal", "token"])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jwt
 import pytest
 
-from chalicelib.audit import Event, Page, Query
+from chalicelib.audit import Event, IssuedCount, Page, Query
 from chalicelib.errors import StateUnavailable, Unavailable
 from chalicelib.exchange import exchange
 from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
@@ -39,6 +39,9 @@ class Counted:
     def page(self, query: Query) -> Page:
         self._note("page")
         return self._ledger.page(query)
+
+    def count_issued(self, since: int, until: int, at_most: int) -> IssuedCount:
+        return self._ledger.count_issued(since, until, at_most)
 
     def _note(self, name: str) -> None:
         self.asked.append(name)
