@@ -75,6 +75,7 @@ provider.revoke()
     assert (done.stdout.strip(), done.stderr) == (f"{running.edge}/openai/v1 2", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "said"),
     [
