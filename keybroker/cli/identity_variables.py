@@ -59,7 +59,12 @@ PLATFORMS: Mapping[str, Platform] = {
         ("/var/run/secrets",),
     ),
     "Google Cloud": Platform(
-        ("GOOGLE_APPLICATION_CREDENTIALS", "GCE_METADATA_HOST", "GCE_METADATA_IP", "CLOUDSDK_*"), ("~/.config/gcloud",)
+        # Not all of CLOUDSDK_*: most are settings, such as a CA bundle or the interpreter.
+        (
+            *("GOOGLE_APPLICATION_CREDENTIALS", "GCE_METADATA_HOST", "GCE_METADATA_IP"),
+            *("CLOUDSDK_AUTH_*", "CLOUDSDK_CONFIG"),
+        ),
+        ("~/.config/gcloud",),
     ),
     "Azure": Platform(
         (
@@ -111,6 +116,22 @@ PLATFORMS: Mapping[str, Platform] = {
         stays=True,
     ),
 }
+FILE_VARIABLES = frozenset(
+    (
+        *("BUILDKITE_AGENT_JOB_API_SOCKET", "TFC_WORKLOAD_IDENTITY_TOKEN_PATH"),
+        *(
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE",
+            "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE",
+        ),
+        *("CLOUDSDK_CONFIG", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_CERTIFICATE_PATH", "SPIFFE_ENDPOINT_SOCKET"),
+        *("ANTHROPIC_IDENTITY_TOKEN_FILE", "ANTHROPIC_CONFIG_DIR", "OPENAI_IDENTITY_TOKEN_FILE"),
+        *("KEYBROKER_ID_TOKEN_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+        *("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT"),
+        *("GITHUB_STATE", "SSH_AUTH_SOCK", "DOCKER_HOST"),
+    )
+)
+"""Variables whose value is the path of a file, folder or socket with an identity; any other path may be the system's."""
 _JWT = re.compile(r"(?:bearer\s+)?(eyJ[\w-]+)\.[\w-]+\.[\w-]+", re.ASCII | re.IGNORECASE)
 _SECRET_NAME = re.compile(r"TOKEN|PASSWORD|SECRET|JWT|HEADER", re.ASCII)
 _NO_SECRET_NAME = re.compile(r"(?:_URL|_URI|_FILE|_PATH)$", re.ASCII)

@@ -99,7 +99,7 @@ def hidden(environ: Mapping[str, str], home: Path) -> tuple[str, ...]:
     A variable of any name counts if its file is an identity token: GitLab's file variables and projected tokens have such.
     """
     patterns = [one for platform in identity_variables.PLATFORMS.values() for one in platform.files]
-    named = [value.removeprefix("unix://") for name, value in environ.items() if identity_variables.by_name(name)]
+    named = [environ[name].removeprefix("unix://") for name in identity_variables.FILE_VARIABLES if name in environ]
     tokens = [value for value in environ.values() if value.startswith("/") and _is_token_file(value)]
     candidates = [
         *tokens,

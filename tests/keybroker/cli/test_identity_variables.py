@@ -19,6 +19,8 @@ USUAL = {
     "KEYBROKER_URL": "https://broker.example",
     "BUILDKITE_JOB_ID": "1",
     "CI": "true",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": "/etc/ssl/certs/ca-certificates.crt",
+    "CLOUDSDK_PYTHON": "/usr/bin/python3",
 }
 
 
@@ -38,6 +40,13 @@ def test_every_row_has_its_values() -> None:
         plain = {one for one in platform.variables if not one.endswith("*")}
         assert plain <= ROWS[name].keys()
         assert {one for one in ROWS[name] if identity_variables.by_name(one)} | {"MY_OWN_NAME"} >= ROWS[name].keys()
+
+
+def test_file_variables_are_known() -> None:
+    """Every made-up value that is a path is known to be one, and no other variable's is."""
+    every = {name: value for platform in PLATFORMS for name, value in values(platform).items()}
+    paths = {name for name, value in every.items() if value.startswith(("/", "unix://"))}
+    assert paths - {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"} == identity_variables.FILE_VARIABLES
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

@@ -131,6 +131,22 @@ def test_hidden_files_are_empty(running: Running, home: Path, tmp_path: Path) ->
 
 
 @needs_bubblewrap
+def test_system_files_stay_readable(running: Running, tmp_path: Path) -> None:
+    """A file that a variable names for another use, such as gcloud's CA bundle, is passed on and stays readable."""
+    (tmp_path / "bundle.crt").write_text("made-up certificates")
+    python = str(Path(sys.executable).resolve())
+    environ = {
+        **job(running),
+        "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": str(tmp_path / "bundle.crt"),
+        "CLOUDSDK_PYTHON": python,
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": python,
+    }
+    reads = 'cat "$CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE"; "$CLOUDSDK_PYTHON" -c "print()"'
+    done = run(*ISOLATE, "sh", "-c", reads, environ=environ)
+    assert (done.code, done.out) == (0, "made-up certificates\n")
+
+
+@needs_bubblewrap
 def test_an_isolated_program_calls(running: Running, tmp_path: Path) -> None:
     """An isolated program keeps folder, exit code and network, also behind the loopback proxy."""
     program = 'test "$PWD" = "$0" && curl -sf "$OPENAI_BASE_URL/models" -H "authorization: Bearer $OPENAI_API_KEY" >/dev/null && exit 7'
