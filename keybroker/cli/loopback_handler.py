@@ -95,7 +95,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         candidates = [value for name, value in self.headers.items() if _canonical(name) in KEY_HEADERS]
         candidates += [value for name, value in map(_decoded, _query(self.path)) if name == "key"]
         key = self._server.key.encode()
-        return any(hmac.compare_digest(text.rpartition(" ")[2].encode(), key) for text in candidates)
+        return any(hmac.compare_digest(_credential(text).encode(), key) for text in candidates)
 
     def _exchange(self, upstream: Upstream, rest: str, body: Body) -> tuple[HTTPConnection, HTTPResponse]:
         """Return the edge's response; after a 401, which means that a fresh token could help, retry once."""
@@ -206,10 +206,19 @@ def _decoded(pair: str) -> tuple[str, str]:
     return unquote_plus(name), unquote_plus(value)
 
 
+def _credential(text: str) -> str:
+    """Return a credential without the scheme before it, if any."""
+    return text.rpartition(" ")[2]
+
+
+def _is_key(name: str, value: str, key: str) -> bool:
+    return name == "key" and _credential(value) == key
+
+
 def _without_key(target: str, key: str) -> str:
     """Return a target without our `key=…`, however it is spelt, and otherwise as it was sent."""
     # SECURITY: by the same reading as `_has_key`, so that what is accepted as our key is never forwarded
     # (test_the_key_is_removed_from_the_query).
     path, mark, _ = target.partition("?")
-    kept = [pair for pair in _query(target) if _decoded(pair) != ("key", key)]
+    kept = [pair for pair in _query(target) if not _is_key(*_decoded(pair), key)]
     return f"{path}{mark if any(kept) else ''}{'&'.join(kept)}"

@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from chalice.app import Chalice
 
+from chalicelib.errors import Unavailable
 from local.simulator.connections import Connection, Connections
 from local.simulator.gateway_errors import GatewayError, error_response, too_busy
 from local.simulator.lambda_context import LambdaContext
@@ -70,7 +71,7 @@ class _Api:
     def invoke(
         self, request: GatewayRequest, route: Route, authenticate: Authenticate, deadline: float
     ) -> ProxyResponse:
-        """Invoke the app in a worker thread. Raises GatewayError: 403 invalid signature, 502 the app failed."""
+        """Invoke the app in a worker thread. Raises GatewayError: 403 invalid signature, 502, 503."""
         context = LambdaContext(str(uuid.uuid4()), deadline, f"keybroker-{self.name}")
         try:
             caller = None
@@ -81,6 +82,9 @@ class _Api:
             return parse_response(self._app()(event, context))
         except InvalidSignatureError as error:
             raise GatewayError(403, str(error)) from None
+        except Unavailable as fault:  # by `authenticate`: the app makes a response of its own
+            _LOG.error("callers cannot be verified: %s: %s; request %s", fault.reason, fault.hint, request.request_id)
+            raise GatewayError(503, "the broker cannot verify who calls; its log says why") from None
         except MalformedProxyResponseError as error:
             _LOG.error("malformed Lambda proxy response: %s; request %s", error, request.request_id)
         except BaseException:  # noqa: BLE001  SystemExit too: as on Lambda, it ends the invocation, not the server

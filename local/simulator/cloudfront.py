@@ -23,7 +23,7 @@ from local.simulator.function_result import (
 )
 from local.simulator.include_body import BUFFERED, NotInvokedError, included_body, receive
 from local.simulator.lambda_context import LambdaContext
-from local.simulator.long_invocations import LongInvocations, takes_long
+from local.simulator.long_invocations import LongInvocations, caller, takes_long
 from local.simulator.origin_client import (
     CHUNK,
     MAX_HEADERS,
@@ -47,7 +47,6 @@ FUNCTION_TIMEOUT: Final = 30.0  # seconds, as at Lambda@Edge; only in the contex
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may stay open without a complete request
 MOST_CONNECTIONS: Final = 4_096
 _LOG: Final = logging.getLogger(__name__)
-_CREDENTIALS: Final = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 
 
 class _ViewerConnection(Connection):
@@ -169,7 +168,7 @@ class Distribution(web.Server):
         # SECURITY: a body that takes long to read holds up nobody else's call
         # (test_a_call_completes_while_a_body_is_read).
         if takes_long(request.get(BUFFERED, b"")):
-            return await self._long.run(_caller(request), invoke)
+            return await self._long.run(caller(request), invoke)
         return invoke()
 
     async def _forward(
@@ -256,13 +255,6 @@ async def _stream(
         if chunk:
             await response.write(chunk)
     await response.write_eof()
-
-
-def _caller(request: web.BaseRequest) -> tuple[str | None, ...]:
-    """Return what tells callers apart before any token is verified: the credentials that they send, and the address."""
-    # The last word, so that no spelling of the scheme before it makes a caller two.
-    sent = ["".join(request.headers.get(name, "").split()[-1:]) for name in _CREDENTIALS]
-    return (*sent, request.query.get("key"), request.remote)
 
 
 def _unread(request: web.BaseRequest, response: ViewerResponse) -> ViewerResponse:

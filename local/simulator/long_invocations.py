@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from aiohttp import web
+
 from local.simulator.include_body import NotInvokedError
 
 _Result = TypeVar("_Result")
@@ -24,6 +26,7 @@ THREADS: Final = 2
 """More would not read faster: the interpreter runs one at a time."""
 WAITING: Final = 64
 """Long invocations of one caller that may wait, each with a MiB of its body."""
+_CREDENTIALS: Final = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 
 
 @dataclass(slots=True)
@@ -76,3 +79,13 @@ class LongInvocations:
             # The viewer has gone, and the thread runs on: until it is done, it is this caller's turn.
             await asyncio.wait([running])
             raise
+
+
+def caller(request: web.BaseRequest) -> str:
+    """Return what tells callers apart before any token is verified: the first credential that they send, or the address."""
+    # SECURITY: one alone, and its last word, so that nothing that is sent beside it makes a caller two
+    # (test_a_caller_is_one_whatever_it_adds).
+    for name in _CREDENTIALS:
+        if sent := request.headers.get(name, "").split()[-1:]:
+            return sent[0]
+    return request.query.get("key") or request.remote or ""

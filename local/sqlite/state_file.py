@@ -16,7 +16,7 @@ from local.sqlite import schema
 
 WAIT_MS = 50
 """Milliseconds that a transaction waits for another writer before it raises Unavailable."""
-PATIENT_MS = 800
+PATIENT_MS = 250
 """The same for what nobody could do later; less than the second in which a call is to be answered."""
 LOG_BYTES = 8 * 1024**2
 """Bytes of the write-ahead log above which it is begun anew (local/sqlite/write_ahead_log.py)."""

@@ -10,7 +10,7 @@ from chalicelib.edge.call import Call
 from chalicelib.errors import Refusal
 from local.sqlite.edge_state import SqliteEdgeState
 from tests.edge_function import chat_body
-from tests.parts import NOW, Parts, grant, mint
+from tests.parts import NOW, Parts, claims_of, grant, mint
 from tests.refused import refused
 
 CHAT = "/v1/chat/completions"
@@ -73,6 +73,18 @@ def test_refusals_stop_nobody_else(parts: Parts) -> None:
     assert [attempt(edge, token).reason for _ in range(4)][-2:] == ["model_not_allowed", "refused_too_often"]
     call = Call(other, "openai", "POST", CHAT, body=chat_body("gpt-5-mini"))
     assert admit(call, edge, NOW).key.version == parts.versions["openai"]
+
+
+def test_refusals_stop_no_other_token(parts: Parts) -> None:
+    """A revoked token that is tried without end stops itself; its principal's good one goes on."""
+    parts.apply(LIMITED)
+    revoked, good, edge = parts.token(), parts.token(), edge_of(parts)
+    parts.revoke("token", str(claims_of(revoked)["jti"]))
+    assert [attempt(edge, revoked).reason for _ in range(4)] == ["revoked_token"] * 3 + ["refused_too_often"]
+    call = Call(good, "openai", "POST", CHAT, body=chat_body("gpt-5-mini"))
+    assert admit(call, edge, NOW).key.version == parts.versions["openai"]
+    assert attempt(edge, good).reason == "model_not_allowed"
+    assert attempt(edge, good).reason == "refused_too_often"
 
 
 def test_admitted_calls_do_not_count() -> None:

@@ -131,6 +131,13 @@ def test_the_key_is_removed_from_the_query(
     assert edge.seen[0].startswith(b"GET /prefix/openai/v1/models?a=%6b&c HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize("scheme", ["Bearer%20", "+", "x+y+", "%20"])
+def test_a_scheme_before_the_key_hides_it_not(here: Loopback, edge: CannedServer, scheme: str) -> None:
+    """What is accepted as the key in the query, with a scheme before it, is removed too."""
+    assert ask(here, f"/openai/v1/models?key={scheme}{here.key}&c")[0] == 200
+    assert edge.seen[0].startswith(b"GET /prefix/openai/v1/models?c HTTP/1.1\r\n")
+
+
 def test_another_key_in_the_query_stays(here: Loopback, edge: CannedServer) -> None:
     """What is not our key is forwarded as it was sent, and a fragment does not hide the key."""
     assert ask(here, "/openai/v1/models?key=other&%6bey", x_api_key=here.key)[0] == 200

@@ -23,6 +23,7 @@ from botocore.httpsession import URLLib3Session
 from chalice.app import Chalice, CustomAuthorizer, IAMAuthorizer, Request, Response
 from yarl import URL
 
+from local.errors import AwsCallersMalformed
 from local.simulator.api_gateway import MAX_HEADER_BYTES, Gateway, make_gateway
 from local.simulator.sigv4 import MAX_BODY_BYTES, Caller, Credential, InvalidSignatureError, SignedRequest, verify
 
@@ -688,6 +689,23 @@ def test_an_exception_is_a_502_without_its_text(path: str, caplog: pytest.LogCap
         assert (await gateway.event("GET", "/echo"))["path"] == "/echo"
 
     run_scenario(scenario)
+
+
+def test_unreadable_callers_are_a_503(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the callers' file cannot be read, nobody is verified; the log says why, in a line."""
+
+    def unreadable(*_arguments: object, **_named: object) -> Caller:
+        raise AwsCallersMalformed(hint="aws-callers.json is open to others")
+
+    monkeypatch.setattr("tests.local.simulator.test_api_gateway.verify", unreadable)
+
+    async def scenario(gateway: Running) -> None:
+        status, body = await send(signed(gateway, "GET", "/admin/policy"))
+        assert (status, body["detail"]) == (503, "the broker cannot verify who calls; its log says why")
+
+    run_scenario(scenario)
+    [line] = [one for one in caplog.messages if "callers" in one]
+    assert "aws-callers.json is open to others" in line
 
 
 def test_exception_in_a_view_is_a_500() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from local.simulator.include_body import NotInvokedError
 from local.simulator.long_invocations import (
@@ -12,6 +13,7 @@ from local.simulator.long_invocations import (
     THREADS,
     WAITING,
     LongInvocations,
+    caller,
     takes_long,
 )
 from tests.edge_door import ask, door, talk
@@ -129,3 +131,17 @@ def test_too_many_waiting() -> None:
         long.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "known_by"),
+    [
+        ("/?key=b", {"Authorization": "Bearer a"}, "a"),
+        ("/?key=c", {"Authorization": "bearer  a", "X-Api-Key": "d"}, "a"),
+        ("/?key=c", {"X-Api-Key": "a"}, "a"),
+        ("/?key=a", {}, "a"),
+    ],
+)
+def test_a_caller_is_one_whatever_it_adds(path: str, headers: dict[str, str], known_by: str) -> None:
+    """A caller is known by the first credential that it sends, so that what it adds gives it no further place."""
+    assert caller(make_mocked_request("POST", path, headers)) == known_by
