@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from chalicelib.admin import activity, impact, paging
 from chalicelib.admin.errors import NeverSeen, SeveralPrincipals
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.audit import PAGE_LIMIT, Query
+from chalicelib.audit import KINDS, PAGE_LIMIT, Query
 from chalicelib.errors import Unavailable
 from chalicelib.quota import WINDOWS
 from chalicelib.revocation import RevocationTarget
@@ -20,7 +20,7 @@ from chalicelib.usage import UsageQuery, window_start
 
 SUB_LIMIT = 1024
 """Bytes of a `sub` at most: every store can look up one of this size."""
-_FILTERS = ("principal", "grant", "key")
+_FILTERS = ("principal", "grant", "key", "kind")
 _PAGES = 3
 """Pages of the audit that are read for one principal, and for names."""
 _NEAREST = 5
@@ -56,6 +56,8 @@ def nothing_known(filters: Mapping[str, str], ports: AdminPorts) -> Mapping[str,
 def _ever_was(scope: str, wanted: str, ports: AdminPorts, now: int) -> bool:
     if scope == "principal":
         return principal_seen(wanted, ports, now)
+    if scope == "kind":
+        return wanted in KINDS
     return can_be_looked_up(wanted) and ports.revocations.exists(RevocationTarget(scope, wanted))
 
 

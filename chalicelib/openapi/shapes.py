@@ -23,7 +23,7 @@ BY_REASON: Schema = {
 UNKNOWN: Mapping[str, Schema] = {
     "unknown": {
         "type": "array",
-        "items": {"enum": ["principal", "grant", "key"]},
+        "items": {"enum": ["principal", "grant", "key", "kind"]},
         "description": "only where nothing was found: the filters that are for what never was",
     }
 }

@@ -166,6 +166,7 @@ def test_a_filter_for_what_never_was(parts: Parts, door: Door, path: str) -> Non
     assert unknown(principal="a" * 900, grant="ap", key="opnai") == ["principal", "grant", "key"]
     assert unknown(principal=SUB) == "found"
     assert unknown(principal=SUB, key="anthropic") is None
+    assert "usage" in path or unknown(kind="nope") == ["kind"]
     assert unknown(grant="app", **({"kind": "token.refused"} if "audit" in path else {"at": "1"})) is None
 
 
