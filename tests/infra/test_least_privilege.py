@@ -87,12 +87,15 @@ def test_a_role_is_one_function_s_alone(door: str) -> None:
     )
     ours = "StringEqualsIfExists" if door == "edge" else "StringEquals"
     assert statement["Condition"][ours] == {"aws:SourceAccount": ACCOUNT}
-    function = (
-        "*:123456789012:function:*keybroker-edge*"
-        if door == "edge"
-        else f"{REGION}:{ACCOUNT}:function:keybroker-{door}*"
-    )
-    assert statement["Condition"]["ArnLikeIfExists"] == {"aws:SourceArn": f"arn:aws:lambda:{function}"}
+    region = "*" if door == "edge" else REGION
+    names = [
+        f"keybroker-{door}",
+        f"keybroker-{door}:*",
+    ]  # nothing longer: anybody who deploys may create keybroker-admin2
+    if door == "edge":
+        names += ["*.keybroker-edge", "*.keybroker-edge:*"]  # replicas
+    functions = [f"arn:aws:lambda:{region}:{ACCOUNT}:function:{name}" for name in names]
+    assert statement["Condition"]["ArnLikeIfExists"] == {"aws:SourceArn": functions}
     assert role(door)["RoleName"] == f"keybroker-{door}"
     assert role(door).keys() <= {"RoleName", "AssumeRolePolicyDocument", "Policies", "Tags"}  # nothing attached beside
 
@@ -128,6 +131,13 @@ def test_nobody_but_the_broker_s_role_may_sign(key: str) -> None:
     for other in ("keybroker-admin", "keybroker-edge", "OrganizationAccountAccessRole"):
         assert not may(key, "kms:Sign", other, SigningAlgorithm="ECDSA_SHA_256")
     assert may(key, "kms:PutKeyPolicy", "OrganizationAccountAccessRole")  # or nobody could ever mend it
+
+
+@pytest.mark.parametrize("key", ["SigningKeyA", "SigningKeyB", "ProviderKeysKey"])
+def test_nobody_may_grant_a_key(key: str) -> None:
+    """A grant lets somebody use a key beside its policy: nobody may create one before the policy was changed."""
+    for one in ("keybroker-public", "keybroker-admin", "keybroker-edge", "OrganizationAccountAccessRole"):
+        assert not may(key, "kms:CreateGrant", one)
 
 
 def test_two_roles_use_the_provider_keys_key() -> None:

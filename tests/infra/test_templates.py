@@ -195,28 +195,9 @@ def test_refused_administration_is_in_the_access_log() -> None:
     assert not any(f"$context.{one}" == value for value in line.values() for one in quoting)
     assert all(value.startswith("$context.") for value in line.values())
     assert properties("admin", "LogAccount") == {"CloudWatchRoleArn": "<LogRole.Arn>"}
+    (trust,) = properties("admin", "LogRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"] == {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}
     assert not {"LogRole", "LogAccount"} & resolved(template("admin"), AccountLogRole="false").keys()
-
-
-def test_changes_are_told() -> None:
-    """Whoever changes a function, a role or a key of Keybroker is told of, by rules that alone may publish."""
-    told = {
-        name: one["Properties"]["EventPattern"]["detail"]
-        for name, one in resolved(template("watch")).items()
-        if one["Type"] == "AWS::Events::Rule"
-    }
-    names = {rule: [one if isinstance(one, str) else one["prefix"] for one in told[rule]["eventName"]] for rule in told}
-    assert {"UpdateFunctionCode", "UpdateFunctionConfiguration", "AddPermission"} <= set(names["Functions"])
-    assert {"UpdateAssumeRolePolicy", "PutRolePolicy", "DeleteRolePermissionsBoundary"} <= set(names["Roles"])
-    assert names["Keys"] == ["PutKeyPolicy", "DisableKey", "ScheduleKeyDeletion"]
-    assert told["Functions"]["requestParameters"] == {"functionName": [{"wildcard": "*keybroker-*"}]}
-    assert told["Roles"]["requestParameters"] == {"roleName": [{"prefix": "keybroker-"}]}
-    (statement,) = properties("watch", "TopicPolicy")["PolicyDocument"]["Statement"]
-    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
-    rules = f"arn:aws:events:eu-central-1:{ACCOUNT}:rule/keybroker-changes-*"
-    assert statement["Condition"] == {"ArnLike": {"aws:SourceArn": rules}}
-    assert "Subscription" not in resolved(template("watch"))
-    assert properties("watch", "Subscription", Email="ops@example.com")["Endpoint"] == "ops@example.com"
 
 
 def test_which_key_signs_is_a_parameter() -> None:
