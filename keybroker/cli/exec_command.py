@@ -62,9 +62,9 @@ def exec_command(  # noqa: PLR0913, PLR0917  options
         text = "--for, --grant and --scope apply to a single key; with several, nest keybroker exec"
         raise CommandError(LOCAL, text, "all but the innermost need --keep-identity")
     walled = isolate or user is not None
-    _check_kept(keep, keep_identity=keep_identity, never=use_proxy or walled)
     own_process_is_new = own_process.take_back()
-    taken = _taken(keep, keep_identity=keep_identity, walled=walled)
+    _check_kept(keep, keep_identity=keep_identity, never=use_proxy or walled)
+    taken = _taken(keep, keep_identity=keep_identity, walled=walled, strict=use_proxy or walled)
     names = {key: sdk or key for key in keys}
     hidden = {*taken.names, *sdk_variables.concerned(names.values())}
     own_process.protect(hidden, may_restart=settings.owns_process and not own_process_is_new)
@@ -133,14 +133,14 @@ def _run_behind_proxy(requests: Mapping[str, TokenRequest], names: Mapping[str, 
 
 def _check_kept(keep: Sequence[str], *, keep_identity: bool, never: bool) -> None:
     """Raise CommandError if an identity is to be kept where none ever is."""
-    named = identity_variables.always_taken(keep)
+    named = identity_variables.always_taken(keep, os.environ)
     if never and (keep_identity or named):
         what = ", ".join(named) or "--keep-identity"
         raise CommandError(LOCAL, f"{what}: with --proxy, --isolate or --user no identity is passed on")
 
 
-def _taken(keep: Sequence[str], *, keep_identity: bool, walled: bool) -> Taken:
-    taken = identity_variables.take_out(os.environ, keep=keep, everything=walled)
+def _taken(keep: Sequence[str], *, keep_identity: bool, walled: bool, strict: bool) -> Taken:
+    taken = identity_variables.take_out(os.environ, keep=keep, everything=walled, strict=strict)
     return Taken(os.environ, (), taken.secrets) if keep_identity else taken
 
 

@@ -151,14 +151,20 @@ class Taken:
     secrets: tuple[str, ...] = field(repr=False)
 
 
-def take_out(environ: Mapping[str, str], *, keep: Collection[str] = (), everything: bool = False) -> Taken:
+def take_out(
+    environ: Mapping[str, str], *, keep: Collection[str] = (), everything: bool = False, strict: bool = False
+) -> Taken:
     """Return an environment without the variables that could mint an identity, except those to keep.
 
-    everything: also those that usually stay, such as AWS credentials.
+    everything: also those that usually stay, such as AWS credentials. strict: also every identity token, kept or not.
     """
     # SECURITY: by value, too: a GitLab job names its tokens itself (test_a_token_under_any_name_is_taken_out).
     found = [name for name, value in environ.items() if by_name(name) or is_identity_token(value)]
-    taken = {name for name in found if name not in keep and (everything or not _stays(name))}
+    taken = {
+        name
+        for name in found
+        if (name not in keep and (everything or not _stays(name))) or (strict and is_identity_token(environ[name]))
+    }
     secrets = {environ[name] for name in found if _holds_secret(name, environ[name])}
     rest = {name: value for name, value in environ.items() if name not in taken}
     return Taken(rest, tuple(sorted(taken)), tuple(sorted(secrets)))
@@ -169,9 +175,11 @@ def by_name(name: str) -> bool:
     return any(_matches(name, platform.variables) for platform in PLATFORMS.values())
 
 
-def always_taken(names: Iterable[str]) -> tuple[str, ...]:
-    """Return those names that are an identity's own, which --proxy and isolation never pass on."""
-    return tuple(name for name in names if by_name(name) and not _stays(name))
+def always_taken(names: Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return those names that are an identity's own, or whose value is one, which --proxy and isolation never pass on."""
+    return tuple(
+        name for name in names if (by_name(name) and not _stays(name)) or is_identity_token(environ.get(name, ""))
+    )
 
 
 def is_identity_token(value: str) -> bool:

@@ -221,13 +221,20 @@ def test_kept_identities_are_passed_on(running: Running) -> None:
     assert (one.err, json.loads(one.out)["SUPABASE_KEY"]) == (TAKEN, "***")
 
 
-@pytest.mark.parametrize("kept", [["--keep-identity"], ["--keep", "ACTIONS_ID_TOKEN_REQUEST_URL"]])
+@pytest.mark.parametrize(
+    "kept",
+    [["--keep-identity"], ["--keep", "ACTIONS_ID_TOKEN_REQUEST_URL"], ["--keep", "MYJWT"], ["--keep", "GH_TOKEN"]],
+)
 def test_behind_the_proxy_no_identity_is_passed_on(running: Running, kept: list[str]) -> None:
     """With --proxy an identity is never passed on, and asking for that is an error."""
-    done = run("exec", "--proxy", *EXEC[1:], *ENV, environ=job(running))
-    assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" not in json.loads(done.out)
-    refused = run("exec", "--proxy", *kept, *EXEC[1:], *ENV, environ=job(running))
-    assert (refused.code, refused.out, "no identity is passed on" in refused.err) == (1, "", True)
+    environ = {**job(running), "MYJWT": jwt(), "GH_TOKEN": jwt(), "OUTER": jwt("at+jwt"), "VAULT_TOKEN": "hvs.made-up"}
+    done = run("exec", "--proxy", "--keep", "OUTER", "--keep", "VAULT_TOKEN", *EXEC[1:], *ENV, environ=environ)
+    given = json.loads(done.out)
+    assert not {"ACTIONS_ID_TOKEN_REQUEST_TOKEN", "MYJWT", "GH_TOKEN"} & given.keys()
+    assert {"OUTER", "VAULT_TOKEN"} <= given.keys()
+    refused = run("exec", "--proxy", *kept, *EXEC[1:], *ENV, environ=environ)
+    assert (refused.code, refused.out) == (1, "")
+    assert f"{kept[-1]}: with --proxy, --isolate or --user no identity is passed on" in refused.err
 
 
 def test_a_nested_exec_keeps_the_outer_token(running: Running) -> None:

@@ -84,6 +84,16 @@ def test_kept_names_stay() -> None:
     assert taken.secrets == tuple(sorted(("glcbt-made-up", jwt())))
 
 
+def test_a_strict_environment_has_no_token() -> None:
+    """Where no identity may be passed on, neither keeping its name nor a usual one saves a token."""
+    environ = {"SUPABASE_KEY": jwt(), "VAULT_TOKEN": jwt(), "NPM_TOKEN": "npm_made-up", "OUTER": jwt("at+jwt")}
+    assert take_out(environ, keep=environ, strict=True).names == ("SUPABASE_KEY", "VAULT_TOKEN")
+    assert identity_variables.always_taken([*environ, "CI_JOB_TOKEN"], environ) == (
+        *("SUPABASE_KEY", "VAULT_TOKEN"),
+        "CI_JOB_TOKEN",
+    )
+
+
 def test_only_secrets_are_masked() -> None:
     """Addresses, paths and short values are not masked: they are found in what anybody prints."""
     environ = {name: value for platform in PLATFORMS for name, value in values(platform).items()}

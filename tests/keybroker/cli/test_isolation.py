@@ -210,8 +210,9 @@ def test_another_user_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
         isolation.wall({}, isolate=False, user="nobody")
 
 
-@pytest.mark.parametrize("kept", [["--keep-identity"], ["--keep", "CI_JOB_TOKEN"]])
+@pytest.mark.parametrize("kept", [["--keep-identity"], ["--keep", "CI_JOB_TOKEN"], ["--keep", "MY_OWN_NAME"]])
 def test_a_wall_lets_no_identity_through(running: Running, kept: list[str]) -> None:
     """--isolate with an identity to keep is an error."""
-    done = run("exec", *kept, *ISOLATE[1:], "true", environ=job(running))
+    environ = {**job(running), "MY_OWN_NAME": jwt()}
+    done = run("exec", *kept, *ISOLATE[1:], "true", environ=environ)
     assert (done.code, "no identity is passed on" in done.err) == (1, True)
