@@ -75,9 +75,12 @@ def doctor(  # noqa: PLR0913, PLR0917  options
 
 def _checks(settings: Settings, keys: tuple[str, ...], tree: Path, *, history: bool) -> Iterator[Finding]:
     with output.waiting(f"searching {tree}"):
-        leaked = list(key_scan.scan(os.environ, tree, Path.home()))
+        scanned = key_scan.scan(os.environ, tree, Path.home())
+    leaked = scanned.leaked
     yield from map(_leak, leaked)
-    if not leaked:
+    if scanned.missing:
+        yield Finding("keys", "warning", scanned.missing, "pass --tree DIR to search a part of the tree")
+    elif not leaked:
         yield Finding("keys", "ok", "no provider keys in the environment, the working tree or the shell history")
     if history:
         yield from _history(tree)

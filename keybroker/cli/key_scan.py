@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +27,30 @@ class LeakedKey:
     location: str
 
 
-def scan(environ: Mapping[str, str], tree: Path, home: Path) -> Iterator[LeakedKey]:
-    """Yield the providers' keys that are found. tree: the working tree. home: where the shell histories are."""
+@dataclass(frozen=True, slots=True)
+class KeyScan:
+    """What was found. missing: what was not searched, "" if everything was."""
+
+    leaked: tuple[LeakedKey, ...]
+    missing: str
+
+
+def scan(environ: Mapping[str, str], tree: Path, home: Path) -> KeyScan:
+    """Return the providers' keys that are found. tree: the working tree. home: where the shell histories are."""
+    histories = [path for path in (home / name for name in _HISTORIES) if path.is_file()]
+    files = itertools.chain(histories, _files(tree))
+    leaked = [*_in_environ(environ), *_in_files(itertools.islice(files, FILES), tree, home)]
+    return KeyScan(tuple(leaked), "" if next(files, None) is None else f"stopped after {FILES} files")
+
+
+def _in_environ(environ: Mapping[str, str]) -> Iterator[LeakedKey]:
     for name, value in environ.items():
         for found in provider_key_pattern.find(f"{name}={value}"):
             yield LeakedKey(found.provider, f"environment: {name}")
-    histories = (home / name for name in _HISTORIES)
-    for path in itertools.islice(itertools.chain(histories, _files(tree)), FILES):
+
+
+def _in_files(files: Iterable[Path], tree: Path, home: Path) -> Iterator[LeakedKey]:
+    for path in files:
         for found in provider_key_pattern.find(_text(path)):
             yield LeakedKey(found.provider, f"{_shown(path, tree, home)}:{found.line}")
 
@@ -44,14 +61,23 @@ def _files(tree: Path) -> Iterator[Path]:
     if listed is None:
         yield from _walk(tree, lambda _name: True)
         return
-    yield from listed
-    known = set(listed)
+    known = set[Path]()
+    for one in listed:
+        # A folder is a repository of its own, of which git lists nothing here.
+        for path in _walk(one, lambda _name: True) if one.is_dir() and not one.is_symlink() else (one,):
+            known.add(path)
+            yield path
     yield from (path for path in _walk(tree, lambda name: name.startswith(".env")) if path not in known)
 
 
 def _git_files(tree: Path) -> list[Path] | None:
-    command = git_command.command(tree, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    if command is None:
+    top = next((one for one in (tree.resolve(), *tree.resolve().parents) if (one / ".git").exists()), None)
+    # SECURITY: the repository's own settings hide no file: neither its work tree nor its excludes but .gitignore
+    # (test_a_repository_hides_no_file).
+    listing = ("ls-files", "-z", "--cached", "--others", "--exclude-per-directory=.gitignore")
+    settings = ("-c", "safe.bareRepository=explicit", "-c", "core.untrackedCache=false", f"--work-tree={top}")
+    command = git_command.command(tree, *settings, *listing)
+    if command is None or top is None:
         return None
     try:
         done = subprocess.run(command, env=git_command.environ(), capture_output=True, timeout=30, check=False)  # noqa: S603  git, with a path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.keybroker.cli.canned_server import serving
-from tests.keybroker.cli.keybroker_command import job, run
+from tests.keybroker.cli.keybroker_command import COMMAND, bare, job, run
 from tests.running import Running
 
 KEY = f"gsk_{'a' * 52}"
@@ -50,3 +51,23 @@ def test_checks_are_independent(tmp_path: Path) -> None:
     checks = [line.split(": ")[:2] for line in done.out.splitlines() if not line.startswith(" ")]
     assert [name for _, name in checks] == ["keys", "broker", "identity", "grant for openai"]
     assert done.code == 1
+
+
+def test_a_stopped_search_is_not_ok(tmp_path: Path) -> None:
+    """A search that stopped at the limit of files is a warning, and never "no provider keys"."""
+    for number in range(3):
+        (tmp_path / str(number)).write_text("")
+    limited = (
+        "import sys; from keybroker.cli import key_scan; key_scan.FILES = 2; from keybroker.cli.__main__ import main; "
+    )
+    code = f"{limited}sys.argv[1:] = ['doctor']; main()"
+    done = subprocess.run(
+        [COMMAND[0], "-c", code],
+        cwd=tmp_path,
+        env={**bare(), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "warning: keys: stopped after 2 files" in done.stdout, done
+    assert "no provider keys" not in done.stdout

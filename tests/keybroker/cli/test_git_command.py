@@ -98,7 +98,7 @@ def test_the_traps_are_real(tree: Path, trap: Callable[[Path, Path], None]) -> N
 def test_a_tree_s_own_programs_are_not_run(tree: Path, program: Path, trap: Callable[[Path, Path], None]) -> None:
     """Searching a tree and its history runs nothing that its configuration, attributes, hooks or remotes name."""
     trap(tree, program)
-    leaked = {one.location for one in key_scan.scan({}, tree, tree.parent)}
+    leaked = {one.location for one in key_scan.scan({}, tree, tree.parent).leaked}
     assert "job.py:1" in leaked
     found = git_history.scan(tree)
     assert (len(found.leaked), "partial clone" in found.missing) == ((0, True) if trap is promisor else (1, False))
@@ -115,7 +115,7 @@ def test_git_of_the_tree_is_not_run(tree: Path, program: Path, monkeypatch: pyte
     assert git_history.scan(tree).versions == 1
     monkeypatch.setenv("PATH", str(tree))
     assert git_command.command(tree, "ls-files") is None
-    assert {one.location for one in key_scan.scan({}, tree, tree.parent)} == {"job.py:1"}
+    assert {one.location for one in key_scan.scan({}, tree, tree.parent).leaked} == {"job.py:1"}
     assert git_history.scan(tree).missing.startswith("not searched")
 
 

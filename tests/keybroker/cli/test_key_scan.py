@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def found(tree: Path, **environ: str) -> list[LeakedKey]:
-    return list(key_scan.scan(environ, tree, tree.parent / "home"))
+    return list(key_scan.scan(environ, tree, tree.parent / "home").leaked)
 
 
 def test_environment_keys_are_named(tree: Path) -> None:
@@ -56,3 +57,56 @@ def test_unreadable_and_binary_files_are_skipped(tree: Path) -> None:
     (tree / "gone").symlink_to(tree / "nowhere")
     (tree / "latin").write_bytes(b"\xff\n" + KEY.encode())
     assert [one.location for one in found(tree)] == ["latin:2"]
+
+
+def git(tree: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-C", str(tree), *arguments], check=True, timeout=30, capture_output=True)
+
+
+def worktree(tree: Path) -> None:
+    (tree.parent / "empty").mkdir()
+    git(tree, "config", "core.worktree", str(tree.parent / "empty"))
+
+
+def excludes_file(tree: Path) -> None:
+    (tree.parent / "excludes").write_text("*.py\n")
+    git(tree, "config", "core.excludesFile", str(tree.parent / "excludes"))
+
+
+def info_exclude(tree: Path) -> None:
+    (tree / ".git" / "info" / "exclude").write_text("*.py\n")
+
+
+def nested(tree: Path) -> None:
+    git(tree / "src", "init", "--quiet")
+
+
+def bare(tree: Path) -> None:
+    """Make a subfolder look like a repository itself, whose work tree is elsewhere."""
+    (tree.parent / "empty").mkdir()
+    git(tree / "src", "init", "--quiet", "--bare")
+    git(tree / "src", "config", "core.bare", "false")
+    git(tree / "src", "config", "core.worktree", str(tree.parent / "empty"))
+
+
+@pytest.mark.parametrize("trick", [worktree, excludes_file, info_exclude, nested, bare])
+@pytest.mark.parametrize("folder", [".", "src"])
+def test_a_repository_hides_no_file(tree: Path, trick: Callable[[Path], None], folder: str) -> None:
+    """No setting of a repository, and no repository in another, hides a file, in the whole tree or a subfolder of it."""
+    git(tree, "init", "--quiet")
+    (tree / "src").mkdir()
+    (tree / "src" / "new.py").write_text(KEY)
+    trick(tree)
+    scanned = key_scan.scan({}, tree / folder, tree.parent / "home").leaked
+    assert [one.location for one in scanned] == ["src/new.py:1" if folder == "." else "new.py:1"]
+
+
+def test_the_limit_of_files_is_said(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that stopped at the limit of files says so, and one that did not stop says nothing."""
+    for name in ("a", "b", "c"):
+        (tree / name).write_text(KEY if name == "c" else "")
+    home = tree.parent / "home"
+    monkeypatch.setattr(key_scan, "FILES", 2)
+    assert key_scan.scan({}, tree, home) == key_scan.KeyScan((), "stopped after 2 files")
+    monkeypatch.setattr(key_scan, "FILES", 3)
+    assert key_scan.scan({}, tree, home) == key_scan.KeyScan((LeakedKey("groq", "c:1"),), "")
