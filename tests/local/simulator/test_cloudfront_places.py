@@ -59,9 +59,9 @@ def test_providers_leave_descriptors() -> None:
             with contextlib.ExitStack() as stack:
                 free = os.open(os.devnull, os.O_RDONLY)
                 os.close(free)
-                async with door(sending_to(provider.port), provider_below=free + 8) as port:
+                async with door(sending_to(provider.port), provider_below=free + 64) as port:
                     assert (await talk(port, ask("GET /")))[0][0].startswith("HTTP/1.1 200")
-                    for _ in range(12):
+                    for _ in range(80):
                         stack.enter_context(os.fdopen(os.open(os.devnull, os.O_RDONLY)))
                     assert code(await talk(port, ask("GET /"))) == ("502", "origin_unreachable")
                 assert len(provider.seen) == 1
