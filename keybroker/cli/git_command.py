@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 _SETTINGS = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}")
@@ -29,6 +30,18 @@ def command(tree: Path, *arguments: str) -> list[str] | None:
         return None
     settings = [part for setting in _SETTINGS for part in ("-c", setting)]
     return [git, *settings, "-C", str(tree), *arguments]
+
+
+def output(tree: Path, *arguments: str, seconds: float) -> bytes | None:
+    """Run git for a tree, and return what it writes; None if it is not installed, fails, or takes longer than that."""
+    line = command(tree, *arguments)
+    if line is None:
+        return None
+    try:
+        done = subprocess.run(line, env=environ(), capture_output=True, timeout=seconds, check=False)  # noqa: S603  git, with a path
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else done.stdout
 
 
 def environ() -> dict[str, str]:

@@ -67,16 +67,10 @@ def scan(tree: Path, seconds: float = SECONDS, most: int = VERSIONS) -> HistoryS
 
 def _state(tree: Path) -> str | None:
     """Return what is missing of the history from the outset, None if there is no repository that git can read."""
-    command = git_command.command(tree, "rev-parse", "--is-shallow-repository")
-    if command is None:
+    answer = git_command.output(tree, "rev-parse", "--is-shallow-repository", seconds=10)
+    if answer is None:
         return None
-    try:
-        done = subprocess.run(command, env=git_command.environ(), capture_output=True, timeout=10, check=False)  # noqa: S603  git, with a path
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if done.returncode:
-        return None
-    return "a shallow clone: git fetch --unshallow gets the rest" if done.stdout.strip() == b"true" else ""
+    return "a shallow clone: git fetch --unshallow gets the rest" if answer.strip() == b"true" else ""
 
 
 class _Processes:
@@ -104,7 +98,10 @@ class _Processes:
 
     def start(self, *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start one; its output is read from a pipe. Raises FileNotFoundError if git is gone."""
-        command = git_command.command(self._tree, *arguments) or ["git"]
+        command = git_command.command(self._tree, *arguments)
+        if command is None:
+            # SECURITY: never a `git` of the tree instead (test_git_of_the_tree_is_not_run).
+            raise FileNotFoundError("git")
         with self._lock:
             process = subprocess.Popen(  # noqa: S603  git, with a path
                 command, env=git_command.environ(), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -21,6 +21,8 @@ from keybroker.sources.identity_request import LIMIT
 
 _SESSIONS = "/run/user"
 """Sockets of the user's session: its manager starts programs outside of any wall."""
+_TRY_SECONDS = 30
+"""How long bubblewrap may take to start."""
 _NAMESPACES = (
     *("--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL"),
     *("--bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
@@ -133,12 +135,24 @@ def _in_namespaces(environ: Mapping[str, str]) -> Wall:
         )
     command = [bubblewrap, *_NAMESPACES, *_covers(hidden(environ, Path.home()))]
     # Once for nothing: bubblewrap's own failure could later not be told from the program's.
-    tried = subprocess.run([*command, "--", "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603  bubblewrap
-    if tried.returncode:
-        said = tried.stderr.decode("utf-8", "replace").strip() or f"exit code {tried.returncode}"
+    said = _failure([*command, "--", "true"])
+    if said:
         advice = "allow user namespaces for it, or run as another user with --user, as root"
         raise CommandError(LOCAL, f"--isolate: bubblewrap does not work here: {said}", advice)
     return Wall(command)
+
+
+def _failure(command: Sequence[str]) -> str:
+    """Run a command that does nothing, and return why it failed, "" if it did not."""
+    try:
+        tried = subprocess.run(  # noqa: S603  bubblewrap
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRY_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_TRY_SECONDS} s"
+    if not tried.returncode:
+        return ""
+    return tried.stderr.decode("utf-8", "replace").strip() or f"exit code {tried.returncode}"
 
 
 def _covers(paths: Sequence[str]) -> Iterator[str]:

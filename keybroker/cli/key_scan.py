@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,16 +75,8 @@ def _git_files(tree: Path) -> list[Path] | None:
     # (test_a_repository_hides_no_file).
     listing = ("ls-files", "-z", "--cached", "--others", "--exclude-per-directory=.gitignore")
     settings = ("-c", "safe.bareRepository=explicit", "-c", "core.untrackedCache=false", f"--work-tree={top}")
-    command = git_command.command(tree, *settings, *listing)
-    if command is None or top is None:
-        return None
-    try:
-        done = subprocess.run(command, env=git_command.environ(), capture_output=True, timeout=30, check=False)  # noqa: S603  git, with a path
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if done.returncode:
-        return None
-    return [tree / os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+    found = None if top is None else git_command.output(tree, *settings, *listing, seconds=30)
+    return None if found is None else [tree / os.fsdecode(name) for name in found.split(b"\0") if name]
 
 
 def _walk(tree: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
