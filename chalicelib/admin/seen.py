@@ -38,7 +38,7 @@ def target(scope: str, wanted: str, ports: AdminPorts, now: int) -> str:
             raise NeverSeen(f"no token with this jti was issued within the last hour: {wanted[:100]!r}")
         return _principal(wanted, ports, now) if scope == "principal" else wanted
     except Unavailable as unavailable:
-        # SECURITY: somebody real can be revoked although nothing can be listed (test_unseen_needs_no_look).
+        # SECURITY: a real principal can be revoked even while nothing can be listed (test_unseen_needs_no_look).
         text = "whether this was ever seen cannot be read just now: try again, or send unseen (--unseen) to revoke it unlooked"
         raise unavailable.with_context(description=text) from unavailable
 

@@ -25,7 +25,7 @@ class _Batch:
 
     raised: what the calls raised, the first one first. ended: receives something once all have ended; where there is
     nothing to undo, once the first has raised.
-    undo: by call. Whoever takes one out makes it, so that nothing is undone twice.
+    undo: by call. It is taken out before it is made, so that nothing is undone twice.
     """
 
     __slots__ = ("answers", "ended", "finished", "over", "raised", "undo", "waits")

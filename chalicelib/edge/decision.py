@@ -70,7 +70,7 @@ def decide(call: Call, token: VerifiedToken, snapshot: Snapshot, now: int) -> De
     _check_quota(grant.call_limits, snapshot.numbers, now, "of yours")
     if snapshot.total:
         check_total_quota(grant, snapshot.total, now)
-    # SECURITY: reading a body is the one thing here that takes long, and whoever has used up a quota does not get it
+    # SECURITY: reading a body is the one thing here that takes long, and a caller beyond its quota does not get it
     # (test_no_body_is_read_beyond_the_quota).
     _check_method(call, token, grant, provider)
     _check_models(call, key, grant)

@@ -182,7 +182,7 @@ class CallsUsedUp(Refusal, reason="quota_calls", error="quota_exceeded", status=
 
 
 class RefusedTooOften(Refusal, reason="refused_too_often", error="quota_exceeded", status=429, retryable=True):
-    """So many of the principal's calls were refused this minute that the next are not looked at. Mend what is refused."""
+    """So many of the principal's calls were refused this minute that this token's next ones are not looked at. Mend what is refused."""
 
     def __init__(self, limit: int, retry_after: int) -> None:
         text = f"{limit} calls of yours were refused this minute; it ends in {retry_after} s"

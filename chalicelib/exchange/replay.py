@@ -39,7 +39,7 @@ def make_lock(
         id=digest(*subject) if key.single_use else digest(*subject, idempotency),
         expires=key.until,
         idempotency=idempotency,
-        # SECURITY: with the caller's `sub`, or whoever brings another's `jti` would be issued that caller's token
+        # SECURITY: with the caller's `sub`, or a caller that brings another's `jti` would be issued that caller's token
         # (test_a_retry_is_of_the_same_subject).
         request=digest(*subject, caller.sub, *asked),
         claims=claims,

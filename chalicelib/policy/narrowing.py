@@ -1,4 +1,4 @@
-"""Which changes of a policy end the tokens issued before them: those that no longer admit somebody whom they admitted.
+"""Which changes of a policy end the tokens issued before them: those after which fewer identities are admitted.
 
 What a token opens (scope, models, addresses, limits) is read with every call. To whom it was issued is not, and so the
 epoch of its grant, or of its issuer, goes up.

@@ -33,7 +33,7 @@ class Policies(Protocol):
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
         """Put a policy in force in place of version `expected`, with its event; blocks are kept.
 
-        The epoch of a grant or issuer that may no longer admit somebody goes up with it (`narrowing.epoch_rises`), in the
+        The epoch of a grant or issuer that may admit fewer identities goes up with it (`narrowing.epoch_rises`), in the
         transaction that narrows it; all other epochs are kept.
         Raises PolicyChanged (412) if another version is in force by now; Unavailable if nothing is; StateUncertain if it
         may be, wholly or in part: repeating the call finishes it.
@@ -53,7 +53,7 @@ class Step:
     fields: Mapping[str, tuple[Any, Any]]
     """What differs: the old and the new value of each field, as JSON."""
     ends_tokens: bool = False
-    """Whether the tokens issued so far end with it: it no longer admits somebody whom it admitted."""
+    """Whether the tokens issued so far end with it: it may admit fewer identities than before."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""

@@ -143,7 +143,7 @@ def _show_changes(changes: list[dict[str, Any]]) -> None:
     output.rows(("change", "what", "name", "fields"), rows, "no changes")
     ending = ", ".join(f"{change['what']} {change['name']}" for change in changes if change.get("ends_tokens"))
     if ending:
-        output.message(f"ends the tokens issued so far: {ending}; whoever is still admitted gets a fresh one")
+        output.message(f"ends the tokens issued so far: {ending}; callers that are still admitted get a fresh one")
 
 
 def _fields(change: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from chalicelib.revocation import TOKEN_REVOCATION_KEPT
 from local.sqlite.state_file import StateFile
 
 ROWS = 200
-"""Rows that are removed in one transaction: whoever writes waits for that long, which is some milliseconds."""
+"""Rows that are removed in one transaction: other writers wait for that long, which is some milliseconds."""
 LOCK_KEPT = 86400
 """Seconds that a replay lock is kept after its identity token has expired."""
 

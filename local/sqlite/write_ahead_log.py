@@ -16,7 +16,7 @@ _TRIES = 5
 class WriteAheadLog:
     """The log of one state file.
 
-    SQLite begins it anew only when somebody writes at a moment when all of it is in the file and nobody reads it, and while
+    SQLite begins it anew only by a write at a moment when all of it is in the file and nothing reads it, and while
     calls come in there is no such moment by itself.
     """
 
@@ -34,7 +34,7 @@ class WriteAheadLog:
             self._state.checkpoint()  # most of it, while others write
             with self._pause.writing(PATIENT_MS):
                 self._state.checkpoint()  # what came meanwhile, which is little: others wait for that
-            # Either it is emptied here, or whoever writes next begins it anew and cuts it to `log_bytes`.
+            # Either it is emptied here, or the next writer begins it anew and cuts it to `log_bytes`.
             if self._state.empty_log():
                 size = 0
                 break

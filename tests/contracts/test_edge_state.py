@@ -98,7 +98,7 @@ class TestGiveBack:
         assert [adapters.counted(counter) for counter in calls()] == [(2, 1)] * 3
 
     def test_refusals_of_the_minute_are_told(self, adapters: Adapters) -> None:
-        """Whoever gives back learns how many calls of the principal were refused in its minute, for all reasons."""
+        """Giving back returns how many calls of the principal were refused in its minute, for all reasons."""
         total = quota.counters("calls", "ci", EVERYBODY, NOW)
         other = quota.counters("calls", "ci", f"{SUB}0", NOW)
         later = quota.counters("calls", "ci", SUB, NOW + 60)

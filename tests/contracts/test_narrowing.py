@@ -102,7 +102,7 @@ class TestGrants:
 
     @pytest.mark.parametrize("to", NARROWER.values(), ids=NARROWER)
     def test_a_narrowed_grant_is_narrow_at_once(self, adapters: Adapters, to: Grant) -> None:
-        """The epoch of a grant that may no longer admit somebody goes up with it, once, and no other does."""
+        """The epoch of a grant that may admit fewer identities goes up with it, once, and no other does."""
         _applied(adapters, WAS)
         _applied(adapters, to)
         _applied(adapters, to)

@@ -135,7 +135,7 @@ def test_nobody_but_the_broker_s_role_may_sign(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["SigningKeyA", "SigningKeyB", "ProviderKeysKey"])
 def test_nobody_may_grant_a_key(key: str) -> None:
-    """A grant lets somebody use a key beside its policy: nobody may create one before the policy was changed."""
+    """A grant opens a key beside its policy: nobody may create one before the policy was changed."""
     for one in ("keybroker-public", "keybroker-admin", "keybroker-edge", "OrganizationAccountAccessRole"):
         assert not may(key, "kms:CreateGrant", one)
 

@@ -89,7 +89,7 @@ def _is(want: Any, value: Any) -> bool:  # noqa: ANN401  as EventBridge has them
 
 @pytest.mark.parametrize("service", TOLD)
 def test_changes_are_told(service: str) -> None:
-    """Whoever changes a function, a role, a key or the alarm of Keybroker is told of, whatever the event's version."""
+    """A change of a function, a role, a key or the alarm of Keybroker is told, whatever the event's version."""
     for name, request in TOLD[service]:
         assert told(event(service, name, request, type="AssumedRole")), (name, request)
 

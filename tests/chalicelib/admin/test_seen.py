@@ -80,7 +80,7 @@ def test_an_event_is_enough(parts: Parts, days: int) -> None:
 
 
 def test_a_refused_principal_was_seen(parts: Parts, door: Door) -> None:
-    """Whoever proved who it is was seen, even if no grant admits it."""
+    """A principal that proved its identity was seen, even if no grant admits it."""
     with pytest.raises(Exception, match="no_grant"):
         parts.token(repository_owner_id="1", repository_id="88")
     assert asked(door, f"{CI}|repository_id:88")[0] == 201

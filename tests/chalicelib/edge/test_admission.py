@@ -145,7 +145,7 @@ def test_removed_grant(parts: Parts) -> None:
 
 
 def test_narrowed_grant(parts: Parts) -> None:
-    """Whoever a narrower grant leaves out is out at the next call; the others fetch a fresh token."""
+    """A caller that a narrower grant leaves out is out at the next call; the others fetch a fresh token."""
     to = "{{issuer: ci, claims: {{repository_id: [{}]}}}}"
     parts.apply(grant(to=to.format('"1234", "77"')))
     mine, other = parts.token(), parts.token(repository_id="77")

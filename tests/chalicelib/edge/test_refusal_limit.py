@@ -57,7 +57,7 @@ def test_refusals_have_a_limit(parts: Parts) -> None:
 
 
 def test_processes_share_the_count(parts: Parts) -> None:
-    """Each process stops whoever was refused too often by all of them, once it has refused one itself."""
+    """Each process stops a principal that all of them refused too often, once it has refused a call itself."""
     parts.apply(LIMITED)
     token, one, another = parts.token(), edge_of(parts), edge_of(parts)
     assert [attempt(one, token).reason for _ in range(3)] == ["model_not_allowed"] * 3

@@ -23,7 +23,7 @@ def change(before: str, after: str) -> Step:
 
 
 def test_ended_tokens() -> None:
-    """A plan says whose tokens end: of grants and issuers that no longer admit somebody, and of nothing else."""
+    """A plan says whose tokens end: of grants and issuers that may admit fewer identities, and of nothing else."""
     more, less = (grant(to=f"{{issuer: ci, claims: {{repository_id: {ids}}}}}") for ids in ('["1", "2"]', '"1"'))
     assert (change(more, less).ends_tokens, change(less, more).ends_tokens) == (True, False)
     assert not change(grant(ttl="15m"), grant(ttl="5m")).ends_tokens

@@ -184,7 +184,7 @@ def test_who_is_removed_is_refused_at_once(directory: Path) -> None:
 
 
 def test_a_name_that_comes_back_is_another_principal(directory: Path) -> None:
-    """Grants bind AWS users by unique id: whoever gets a removed administrator's name is not bound to it."""
+    """Grants bind AWS users by unique id: a new administrator of a removed one's name is not bound to it."""
     callers = Callers(directory, URL)
     found = []
     for _ in range(2):
@@ -230,7 +230,7 @@ def test_a_request_is_replayed_within_the_window_only(directory: Path, later: in
 
 
 def test_callers_sign_for_this_broker(directory: Path) -> None:
-    """A request that was signed for another broker's host is refused, whoever signed it."""
+    """A request that was signed for another broker's host is refused, no matter who signed it."""
     request = signed(admin_of(directory), "/admin/audit")
     with pytest.raises(InvalidSignatureError) as caught:
         Callers(directory, "http://127.0.0.1:8080").authenticate(request, SIGNED_AT)

@@ -11,7 +11,7 @@ from tests.contracts import samples
 
 
 def test_a_number_is_given_back_though_another_writes(kept: StateFile) -> None:
-    """A refused call gives its number back even if somebody writes for longer than a call waits."""
+    """A refused call gives its number back even if another writes for longer than a call waits."""
     counters = samples.calls()
     SqliteEdgeState(kept).count(counters)
     held, let_go = threading.Event(), threading.Event()
