@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# One process for each of two cores; whichever has nothing left to do takes from the other.
-PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# Three processes for two cores, since many tests wait; one that has nothing left to do takes from the others.
+PYTEST := $(BIN)/pytest -n 3 --dist worksteal
 .DEFAULT_GOAL := help
 OIDC := tests/integration/oidc_provider
 MINISTACK := .venv-ministack
