@@ -108,8 +108,8 @@ def _names(running: Running, here: Path) -> list[tuple[str, str]]:
         (r"retry-[\w-]{20,}", "REVOCATION"),
         (r"practice-[0-9a-f]{8}\b", "VERSION"),
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "REQUEST"),
-        (r"(?<=version )[\w-]{22}(?![\w-])", "ID"),  # one in forty has no digit
-        (r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{22}(?![\w-])", "ID"),
+        # 16 random bytes in base64url: one in forty has no digit, one in a hundred thousand no capital or no small letter
+        (r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{22}(?![\w-])", "ID"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"),
         (r"\b1[789]\d{8}\b", "EPOCH"),
         (r"\b\d{1,5} s\b", "N s"),
