@@ -14,6 +14,7 @@ import pytest
 
 from tests.running import ROOT, Running
 
+pytestmark = pytest.mark.slow  # it is built and installed
 SIZE_LIMIT = 128 * 1024
 
 
@@ -75,7 +76,6 @@ provider.revoke()
     assert (done.stdout.strip(), done.stderr) == (f"{running.edge}/openai/v1 2", "")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "said"),
     [

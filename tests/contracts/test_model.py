@@ -346,6 +346,7 @@ def _run(makes: tuple[Make, ...], directory: Path, examples: int, steps: int) ->
     )
 
 
+@pytest.mark.slow
 def test_stores_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite, DynamoDB and the model admit and refuse the same."""
     monkeypatch.setattr(target_items, "COPIES", "0123")  # moto takes some milliseconds for each; all 16 are below

@@ -307,6 +307,7 @@ class TestStrangers:
 class TestSurvival:
     """What is acknowledged outlives `kill -9`."""
 
+    @pytest.mark.slow
     def test_state_survives_sigkill(self, tmp_path: Path) -> None:
         """Tokens, revocations, quotas and the audit survive SIGKILL."""
         first, arguments = _free_ports(), ("--workers", "2")

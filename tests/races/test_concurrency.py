@@ -140,6 +140,7 @@ def test_of_many_applies_one_wins(race: Race) -> None:
     winners.of_many_applies_one_wins(race)
 
 
+@pytest.mark.slow
 @EACH_WAY
 def test_of_many_first_uses_one_binds(race: Race) -> None:
     """Of many unique ids at a name's first use one is bound to it."""

@@ -86,6 +86,7 @@ def test_a_replay_race_has_one_winner(two_workers: Running) -> None:
     assert _issued(two_workers, "7403") == 1
 
 
+@pytest.mark.slow
 def test_retries_with_one_idempotency_key_all_get_one_token(two_workers: Running) -> None:
     subject_token, key = two_workers.mint("7404"), "k" * 32
     answers = _together(lambda: two_workers.exchange(subject_token, idempotency_key=key), 24)

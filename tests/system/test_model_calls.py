@@ -180,6 +180,7 @@ def test_a_body_is_read_up_to_one_mebibyte_where_a_grant_limits_models(
 
 
 @_PROC
+@pytest.mark.slow
 def test_an_upload_of_100_megabytes_streams_without_being_held(running: Running) -> None:
     chunk, count = b"k" * MEBIBYTE, 100
     before = [_reset_peak(pid) for pid in _descendants(running.process.pid)]

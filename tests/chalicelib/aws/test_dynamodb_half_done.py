@@ -37,6 +37,7 @@ from tests.faulty_dynamodb import (
     where,
 )
 
+pytestmark = pytest.mark.slow  # most of them wait for a retry or a time-out
 BATCHING = "find find_named read_and_count keys uses uses_of recent_calls exchange admit apply".split()  # noqa: SIM905  a list of words
 BOUND = TRANSACTION_SECONDS + 6.0
 """Seconds within which anything gives up on a busy machine: a read, TRANSACTION_SECONDS, and the last try."""
@@ -108,7 +109,6 @@ class TestConflict:
         assert min(pauses) >= 0.01
         assert max(pauses) - min(pauses) > 0.03
 
-    @pytest.mark.slow
     def test_an_endless_answer_is_given_up(self, here: Stage) -> None:
         """All ports give up on an answer that never ends, in time, and have changed nothing."""
         before = here.content()
