@@ -294,6 +294,7 @@ class TestStrangers:
         assert "edge: all " in log
         assert "broker: all " in log
 
+    @pytest.mark.slow
     def test_too_few_descriptors_are_refused(self) -> None:
         """A limit of open files that is too low for a service ends the start with what to do."""
         command = ["sh", "-c", f'ulimit -n {LEAST - 1} && exec "$@"', "sh", sys.executable, "-m", "local", "serve"]

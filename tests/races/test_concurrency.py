@@ -45,17 +45,16 @@ WAYS = [
     ("ministack", "threads"),
     ("ministack", "processes"),
 ]
-IN_THREADS = (("sqlite", "few threads"), ("ministack", "threads"))
 EACH_WAY = pytest.mark.parametrize(("store", "together"), [on(*way) for way in WAYS])
 
 
-def each_way(*limits: int, of_slow: tuple[tuple[str, str], ...] = ()) -> pytest.MarkDecorator:
+def each_way(*limits: int) -> pytest.MarkDecorator:
     """Return the cases of every store, in threads and in processes, at each limit and at 1,000.
 
-    A limit of 200 has 64 threads come back for more five times each, and 1,000 sixteen times; in the ways `of_slow` that
-    is left to `make test-slow`.
+    A limit of 200 has 64 threads come back for more five times each, and 1,000 sixteen times: `make test-slow` has time
+    for those.
     """
-    cases = [on(*way, limit, slow=limit > 100 and way in of_slow) for way in WAYS for limit in (*limits, 1000)]
+    cases = [on(*way, limit, slow=limit > 100) for way in WAYS for limit in (*limits, 1000)]
     return pytest.mark.parametrize(("store", "together", "limit"), cases)
 
 
@@ -73,19 +72,19 @@ def race(request: pytest.FixtureRequest, tmp_path: Path, store: str, together: s
     return Race(DynamoStore.over(request.getfixturevalue("endpoint"), tables), tmp_path, act)
 
 
-@each_way(1, 7, 200, of_slow=IN_THREADS)
+@each_way(1, 7, 200)
 def test_calls_are_exact(race: Race, limit: int) -> None:
     """Exactly the limit is admitted, and exactly the difference once the limit is raised."""
     quotas.calls_are_exact(race, limit)
 
 
-@each_way(1, 7, 200, of_slow=IN_THREADS)
+@each_way(1, 7, 200)
 def test_tokens_are_exact(race: Race, limit: int) -> None:
     """Exactly the limit is issued, and exactly the difference once the limit is raised."""
     quotas.tokens_are_exact(race, limit)
 
 
-@each_way(1, 7, 200, of_slow=(*IN_THREADS, ("ministack", "processes")))
+@each_way(1, 7, 200)
 def test_a_total_is_exact(race: Race, limit: int) -> None:
     """All principals of a grant together get exactly its total."""
     quotas.a_total_is_exact(race, limit)

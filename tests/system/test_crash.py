@@ -23,6 +23,7 @@ from tests.races.deaths import Death, Deaths, copy_of, deaths, left_in, opened
 from tests.races.dying import LastAct, Nursery, nursery
 from tests.races.last_acts import Call, Exchange, ExchangeIam
 
+pytestmark = pytest.mark.slow  # a process is born for each step at which it dies
 KEY = "k" * 32
 ROLE = AwsIdentity("aws", "123456789012", "arn:aws:iam::123456789012:role/app", "AROA1234567890123", "session")
 _AWS_GRANT = grant("role", issuer=AWS)._replace(claims=((("aws",), (ROLE.arn,)),))

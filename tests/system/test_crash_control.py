@@ -20,6 +20,7 @@ from tests.races.deaths import copy_of, deaths, left_in, opened
 from tests.races.dying import LastAct, Nursery, nursery
 from tests.races.last_acts import Apply, Exchange, Lift, Revoke
 
+pytestmark = pytest.mark.slow  # a process is born for each step at which it dies
 _TARGETS = {"everything": EVERYTHING.id, "issuer": ISSUER, "key": "openai", "grant": "ci", "principal": SUB}
 _OLD = (grant(), grant("narrow"))
 _NEW = policy(grant("narrow")._replace(ttl=600), grant("new"), keys=("openai", "internal"))

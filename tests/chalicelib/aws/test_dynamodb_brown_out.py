@@ -17,6 +17,7 @@ from tests.contracts.samples import NOW, calls, grant
 from tests.dynamodb_stage import Stage, patiently, settle, stage
 from tests.faulty_dynamodb import Fault, Turn, error, from_the, leaves_unread, loses_its_answer, serves, where
 
+pytestmark = pytest.mark.slow  # a call that waits for a time-out, thirty times
 LIMIT = 20
 TRIES = 30
 

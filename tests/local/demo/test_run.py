@@ -79,6 +79,7 @@ def left_behind(directory: Path) -> list[str]:
     return files + running
 
 
+@pytest.mark.slow
 def test_demo_passes_and_shows_no_secret(tmp_path: Path) -> None:
     """All steps pass, no matter what is set for the SDK and the signer on this machine; no secret is printed whole."""
     elsewhere = {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "http_proxy": "http://127.0.0.1:1"}
