@@ -7,6 +7,7 @@ import time
 from keybroker.ambient import Identity
 from keybroker.audience import discover_audience
 from keybroker.claims import unverified_claims
+from keybroker.duration import words
 from keybroker.errors import BUSY, KeybrokerError, Refused, Unreachable
 
 _DISCOVERY_TIMEOUT = 3.0
@@ -26,7 +27,7 @@ def _for_refusal(refused: Refused, url: str, identity: Identity) -> str:
     if refused.status >= 500 or refused.error == BUSY:
         return "The broker is overloaded or failing: no token was issued. Try again later."
     if refused.status == 429:
-        wait = "later" if refused.retry_after is None else f"in {refused.retry_after} s"
+        wait = "later" if refused.retry_after is None else f"in {words(refused.retry_after)}"
         return f"Try again {wait}, or have the grant's quota raised."
     if refused.error == "invalid_grant" and not refused.description:
         return _for_rejected_identity(url, identity)

@@ -188,7 +188,7 @@ def test_long_429_is_not_retried(stage: Stage) -> None:
         assert stage.ask(client)
     error = stage.refused(stage.client())
     assert isinstance(error, openai.RateLimitError | anthropic.RateLimitError)
-    assert "the quota of 1/day calls of yours is used up; the window ends in 57600 s" in str(error)
+    assert "the quota of 1/day calls of yours is used up; the window ends in 16 h" in str(error)
     assert error.response.headers["retry-after"] == "57600"
     assert error.response.headers["ratelimit"] == '"day";r=0;t=57600'
     assert len(stage.sent) == 2

@@ -18,7 +18,18 @@ RINGS = (
     {"policy"},
     {"issuers"},
     {"tokens", "models", "providers"},
-    {"audit", "parameters", "patterns", "principal", "quota", "rate_limit", "revocation", "strict_json", "usage"},
+    {
+        "audit",
+        "duration",
+        "parameters",
+        "patterns",
+        "principal",
+        "quota",
+        "rate_limit",
+        "revocation",
+        "strict_json",
+        "usage",
+    },
     {"errors"},
 )
 """The rooms of chalicelib, from the outside in: what is in one imports its own ring and those below. The doors are above."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chalicelib.duration import words
 from chalicelib.errors import Refusal
 from chalicelib.quota import Exceeded
 from chalicelib.revocation import SCOPES
@@ -177,7 +178,7 @@ class CallsUsedUp(Refusal, reason="quota_calls", error="quota_exceeded", status=
     """The grant's quota of calls is used up. Retry once the window ends (`Retry-After`)."""
 
     def __init__(self, over: Exceeded, whose: str) -> None:
-        text = f"the quota of {over.limit} calls {whose} is used up; the window ends in {over.retry_after} s"
+        text = f"the quota of {over.limit} calls {whose} is used up; the window ends in {words(over.retry_after)}"
         super().__init__(text, retry_after=over.retry_after)
 
 
@@ -185,7 +186,7 @@ class RefusedTooOften(Refusal, reason="refused_too_often", error="quota_exceeded
     """So many of the principal's calls were refused this minute that this token's next ones are not looked at. Mend what is refused."""
 
     def __init__(self, limit: int, retry_after: int) -> None:
-        text = f"{limit} calls of yours were refused this minute; it ends in {retry_after} s"
+        text = f"{limit} calls of yours were refused this minute; it ends in {words(retry_after)}"
         super().__init__(text, retry_after=retry_after)
 
 

@@ -18,7 +18,7 @@ _KINDS = {
     413: ("request_too_large", "INVALID_ARGUMENT"),
     415: ("invalid_request_error", "INVALID_ARGUMENT"),
     417: ("invalid_request_error", "INVALID_ARGUMENT"),
-    429: ("insufficient_quota", "RESOURCE_EXHAUSTED"),
+    429: ("rate_limit_error", "RESOURCE_EXHAUSTED"),  # `insufficient_quota` makes clients speak of a plan and billing
     431: ("request_too_large", "INVALID_ARGUMENT"),
     502: ("api_error", "UNAVAILABLE"),
     503: ("api_error", "UNAVAILABLE"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from chalicelib.duration import words
 from chalicelib.errors import Refusal
 from chalicelib.quota import Exceeded
 from chalicelib.revocation import EPOCHS
@@ -68,6 +69,6 @@ class TokensUsedUp(Refusal, reason="quota_tokens", error="quota_exceeded", statu
     """
 
     def __init__(self, over: Exceeded) -> None:
-        text = f"{over.limit} tokens are used up; the window ends in {over.retry_after} s"
+        text = f"{over.limit} tokens are used up; the window ends in {words(over.retry_after)}"
         super().__init__(text, retry_after=over.retry_after)
         self.limit: Final = over.limit

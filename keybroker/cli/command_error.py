@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keybroker.duration import words
 from keybroker.errors import IdentityError, KeybrokerError, NoIdentity, Refused, Unreachable
 
 DONE = 0
@@ -46,7 +47,7 @@ def _from_refusal(refused: Refused) -> tuple[int, str]:
     if refused.status == 429 and refused.error != "quota_exceeded":
         return REMOTE, "too many requests to the broker; try again later"  # API Gateway's own limit, not a grant's
     if refused.error == "quota_exceeded":
-        wait = "later" if refused.retry_after is None else f"in {refused.retry_after} s"
+        wait = "later" if refused.retry_after is None else f"in {words(refused.retry_after)}"
         return QUOTA, f"try again {wait}"
     if refused.permanent:
         return REMOTE, "no token was issued, and trying again does not help: the broker needs its operator"

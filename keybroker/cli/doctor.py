@@ -21,6 +21,7 @@ from keybroker.cli.key_scan import LeakedKey
 from keybroker.cli.plain_text import plain
 from keybroker.cli.sdk_variables import variables_for
 from keybroker.cli.settings import Settings, common_options, pass_settings
+from keybroker.duration import words
 from keybroker.errors import KeybrokerError
 from keybroker.token_provider import TokenProvider
 
@@ -134,7 +135,7 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         yield Finding("clock", "warning", "the broker's response has no Date header to compare with")
         return
     if abs(ahead) > _LEEWAY:
-        text = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the broker's"
+        text = f"{words(round(abs(ahead)))} {'ahead of' if ahead > 0 else 'behind'} the broker's"
         advice = "set the clock (NTP): identity tokens and signatures with wrong times are refused"
         yield Finding("clock", "error", text, advice, LOCAL)
     else:
@@ -161,7 +162,7 @@ def _grant(settings: Settings, key: str) -> Finding:
             provider.revoke()
     except (KeybrokerError, CommandError) as error:
         return _failed(check, error)
-    return Finding(check, "ok", f"{token.expires_in} s for {token.scope} at {token.base_url}")
+    return Finding(check, "ok", f"{words(token.expires_in)} for {token.scope} at {token.base_url}")
 
 
 def _failed(check: str, error: KeybrokerError | CommandError) -> Finding:

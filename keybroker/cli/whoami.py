@@ -12,6 +12,7 @@ from keybroker.claims import unverified_claims
 from keybroker.cli import output
 from keybroker.cli.settings import Settings, common_options, pass_settings
 from keybroker.cli.times import format_time
+from keybroker.duration import words
 
 
 @click.command(short_help="Show this process's identity.")
@@ -41,5 +42,5 @@ def _members(claims: Mapping[str, object]) -> list[tuple[str, object]]:
     expires = claims.get("exp")
     if isinstance(expires, int | float) and 0 < expires < 2**33:
         left = int(expires) - int(time.time())
-        members.append(("expires", f"{format_time(int(expires))} ({f'in {left} s' if left > 0 else 'expired'})"))
+        members.append(("expires", f"{format_time(int(expires))} ({f'in {words(left)}' if left > 0 else 'expired'})"))
     return members

@@ -141,6 +141,7 @@ def test_variable_parts_are_not_kept() -> None:
     kept = results.record(Outcome(said, calls, 7.0))
     assert kept.said == "E: headers: {…}, status_code: 403: ends in N s (request REQUEST)"
     assert (kept.statuses, kept.token_in, kept.wait) == ((403,), ("x-api-key",), "")
+    assert results.record(Outcome(Description(error="E: ends in 9 h"), calls, 7.0)).said == "E: ends in N h"
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(3.0, ""), (6.1, "some seconds"), (120.2, "about 2 min")])

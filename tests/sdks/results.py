@@ -16,6 +16,7 @@ _STEADY = (
     (re.compile(r"headers: \{.*?\}, status_code"), "headers: {…}, status_code"),
     (re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}"), "REQUEST"),
     (re.compile(r"ends in \d+ s"), "ends in N s"),
+    (re.compile(r"ends in \d+ (?:min|h|d)"), "ends in N h"),
 )
 """What differs from run to run, and what stands for it."""
 

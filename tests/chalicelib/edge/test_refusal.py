@@ -26,7 +26,7 @@ class _Example(Refusal, reason="internal_reason", error="code", status=400):
         (502, "api_error", "UNAVAILABLE"),
         (504, "api_error", "DEADLINE_EXCEEDED"),
         (413, "request_too_large", "INVALID_ARGUMENT"),
-        (429, "insufficient_quota", "RESOURCE_EXHAUSTED"),
+        (429, "rate_limit_error", "RESOURCE_EXHAUSTED"),
         (503, "api_error", "UNAVAILABLE"),
         (500, "api_error", "INTERNAL"),
     ],

@@ -112,6 +112,8 @@ def _names(running: Running, here: Path) -> list[tuple[str, str]]:
         (r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{22}(?![\w-])", "ID"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"),
         (r"\b1[789]\d{8}\b", "EPOCH"),
+        (r"\b(ends|again) in \d{1,5} (?:s|min|h|d)\b", r"\1 in N h"),
+        (r"\(in \d{1,5} (?:s|min|h)\)", "(in N min)"),
         (r"\b\d{1,5} s\b", "N s"),
         (r"one of openai, anthropic, [\w, -]+", "one of openai, anthropic, …"),
         (r'("(expires_in|port)": )\d+', r"\1N"),
