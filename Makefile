@@ -75,9 +75,9 @@ $(MINISTACK_STAMP): tests/integration/ministack.txt
 test-oidc: $(STAMP) ## Test with an OpenID-certified issuer (oidc-provider, from npm); needs Node 18, skipped without it
 	@if command -v npm >/dev/null && node -e 'process.exit(Number(parseInt(process.versions.node) < 18))' 2>/dev/null; then \
 		$(MAKE) --no-print-directory $(OIDC)/node_modules/.installed && \
-		$(BIN)/pytest -vv -p no:xdist tests/integration/test_oidc_provider.py; \
+		$(BIN)/pytest -vv -p no:xdist tests/integration/test_oidc_provider.py tests/integration/test_oidc_login.py; \
 	else \
-		echo "SKIPPED: Node 18 with npm was not found; tests/integration/test_oidc_provider.py was NOT run" >&2; \
+		echo "SKIPPED: Node 18 with npm was not found; tests/integration/test_oidc_*.py were NOT run" >&2; \
 	fi
 
 $(OIDC)/node_modules/.installed: $(OIDC)/package.json

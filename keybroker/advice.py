@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from keybroker.ambient import Identity
+from keybroker.ambient import LOGIN, Identity
 from keybroker.audience import discover_audience
 from keybroker.claims import unverified_claims
 from keybroker.duration import words
@@ -43,6 +43,8 @@ def _for_rejected_identity(url: str, identity: Identity) -> str:
     subject = f"The identity token ({identity.source})"
     if isinstance(expires, int | float) and expires < time.time():
         return f"{subject} has expired; get a fresh one."
+    if identity.source == LOGIN:
+        return f"{subject} was not accepted: the policy must list {_claim('issuer', issuer)} with {_claim('audience', audience)}, the client ID."
     expected = _expected_audience(url, issuer)
     if expected is not None and audience != expected:
         # SECURITY: a person decides. A broker that could choose the audience by itself could have tokens issued for

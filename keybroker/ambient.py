@@ -1,8 +1,8 @@
 """Finds this program's workload identity by trying the sources around it, in a fixed order.
 
 A source that is absent is passed over; one that is present but broken is an error that says what is missing, because a
-program that was given an identity must not silently use another. The order: what was set on purpose, then the CI job,
-then the machine.
+program that was given an identity must not silently use another. The order: what was set on purpose, then the CI job or
+the pod, then the person, then the machine.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ DEFAULT_AUDIENCE = "keybroker"
 """The `aud` of identity tokens unless the broker's policy has another for the issuer."""
 AWS_SIGV4 = "aws-sigv4"
 """The source that has no token: the request itself is signed."""
+LOGIN = "login"
+"""The source that is a person's, whose token's audience is always the login's client ID."""
 CHOICE = "KEYBROKER_IDENTITY"
 """The variable that names the one source to use."""
 SOURCES: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -31,6 +33,7 @@ SOURCES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "circleci": ("circleci", "a CircleCI job"),
         "buildkite": ("buildkite", "a Buildkite job"),
         "kubernetes": ("kubernetes", "a projected service account token at /var/run/secrets/keybroker/token"),
+        LOGIN: ("login", "a person's login (keybroker login)"),
         "google": ("google", "a Google Cloud service account"),
         AWS_SIGV4: ("aws_sigv4", "AWS credentials"),
     }

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from keybroker.broker_url import check_broker_url, check_url
 from keybroker.connection import connect_to
@@ -45,6 +45,12 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> R
 def get(url: str, headers: Mapping[str, str], timeout: float) -> Response:
     """Send one GET, as `post` does its POST; the URL may have a query."""
     return _send("GET", check_url(url, "URL"), None, headers, timeout)
+
+
+def post_form(url: str, form: Mapping[str, str], timeout: float) -> Response:
+    """Send one form to an issuer's endpoint, as `post` does; the URL may have a query."""
+    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+    return _send("POST", check_url(url, "URL"), urlencode(form).encode(), headers, timeout)
 
 
 def call(  # noqa: PLR0913, PLR0917  the parts of a request

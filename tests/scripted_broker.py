@@ -137,6 +137,7 @@ def bare_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, "/nonexistent")
+    monkeypatch.setenv("XDG_STATE_HOME", "/nonexistent")  # no person's login
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     aws._chain.cache_clear()  # it keeps what it found for whichever test was before
     monkeypatch.setattr(google, "PRODUCT_FILE", "/nonexistent")  # the test may run on a machine of Google's

@@ -83,7 +83,8 @@ PLATFORMS: Mapping[str, Platform] = {
         ("~/.config/anthropic", "~/.claude/.credentials.json"),
     ),
     "Keybroker": Platform(
-        ("KEYBROKER_ID_TOKEN", "KEYBROKER_ID_TOKEN_FILE", "KEYBROKER_IDENTITY", "KEYBROKER_AUDIENCE")
+        ("KEYBROKER_ID_TOKEN", "KEYBROKER_ID_TOKEN_FILE", "KEYBROKER_IDENTITY", "KEYBROKER_AUDIENCE"),
+        ("~/.local/state/keybroker",),  # and where XDG_STATE_HOME says, see isolation.hidden
     ),
     "AWS": Platform(
         (

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from keybroker.cli import identity_variables, own_process
 from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.login import store
 from keybroker.sources.identity_request import LIMIT
 
 _SESSIONS = "/run/user"
@@ -102,9 +103,11 @@ def hidden(environ: Mapping[str, str], home: Path) -> tuple[str, ...]:
     """
     patterns = [one for platform in identity_variables.PLATFORMS.values() for one in platform.files]
     named = [environ[name].removeprefix("unix://") for name in identity_variables.FILE_VARIABLES if name in environ]
+    login = store.folder(environ)
     tokens = [value for value in environ.values() if value.startswith("/") and _is_token_file(value)]
     candidates = [
         *tokens,
+        *([] if login is None else [str(login)]),
         *(str(home / one[2:]) if one.startswith("~/") else os.path.abspath(one) for one in patterns),  # noqa: PTH100  needs no Path
         *(value for value in named if value.startswith("/")),
         _SESSIONS,

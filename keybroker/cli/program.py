@@ -23,6 +23,8 @@ COMMANDS = {
     "exec": "exec_command:exec_command",
     "proxy": "proxy:proxy",
     "whoami": "whoami:whoami",
+    "login": "login:login",
+    "logout": "logout:logout",
     "policy": "policy:policy",
     "revoke": "revoke:revoke",
     "restore": "revocations:restore",

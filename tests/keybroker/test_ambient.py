@@ -9,6 +9,8 @@ import pytest
 
 from keybroker import IdentityError, KeybrokerError, NoIdentity, ambient, find_identity
 from keybroker.ambient import AWS_SIGV4, ON_REQUEST, SOURCES, Identity
+from keybroker.login import store
+from keybroker.login.id_token import Login
 from tests.scripted_broker import jwt
 
 TOKEN = jwt(aud="keybroker")
@@ -41,6 +43,20 @@ def test_sources_are_tried_in_order(tmp_path: Path) -> None:
     assert find_identity("mine", environ).source == "gitlab"
     environ["KEYBROKER_ID_TOKEN_FILE"] = str(tmp_path / "token")
     assert find_identity("mine", environ) == Identity("token-file", TOKEN)
+
+
+def test_a_login_comes_before_the_machine(tmp_path: Path) -> None:
+    """A person's login comes after what was set on purpose and after the CI, and before the machine's own identity."""
+    names = list(SOURCES)
+    assert names.index("kubernetes") < names.index("login") < names.index("google") < names.index(AWS_SIGV4)
+    token = jwt(aud="client", exp=2**32)
+    with store.locked(tmp_path / "keybroker"):
+        store.save(tmp_path / "keybroker", Login("https://login.example", "client", token, ""))
+    environ = {"XDG_STATE_HOME": str(tmp_path), "GCE_METADATA_HOST": "127.0.0.1:1"}
+    assert find_identity(environ=environ) == Identity("login", token)
+    environ["KEYBROKER_ID_TOKEN"] = TOKEN
+    assert find_identity(environ=environ) == Identity("environment", TOKEN)
+    assert find_identity(environ={**environ, "KEYBROKER_IDENTITY": "login"}) == Identity("login", token)
 
 
 def test_a_broken_source_is_not_passed_over() -> None:

@@ -21,13 +21,25 @@ const client = (id) => ({
   token_endpoint_auth_method: 'client_secret_post',
 });
 
+// A public client, as a command line is one: the device flow (RFC 8628), with refresh tokens that rotate.
+const commandLine = {
+  client_id: 'keybroker-cli',
+  redirect_uris: [],
+  response_types: [],
+  grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'],
+  id_token_signed_response_alg: algorithm,
+  token_endpoint_auth_method: 'none',
+};
+
 const configuration = {
-  clients: [client('keybroker'), client('another')],
+  clients: [client('keybroker'), client('another'), commandLine],
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), alg: algorithm, use: 'sig' }] },
   cookies: { keys: ['signs the cookies of a test'] },
   features: {
     devInteractions: { enabled: true }, // any login with any password
     clientCredentials: { enabled: true },
+    deviceFlow: { enabled: true },
+    revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
       // An access token for any resource is a JWT (RFC 9068) with the audience of our ID tokens.

@@ -15,6 +15,8 @@ import pytest
 from keybroker.cli import isolation
 from keybroker.cli.command_error import CommandError
 from keybroker.cli.identity_variables import PLATFORMS
+from keybroker.login import store
+from keybroker.login.id_token import Login
 from tests.keybroker.cli.keybroker_command import COMMAND, SECONDS, bare, job, run
 from tests.keybroker.cli.test_identity_variables import jwt, values
 from tests.running import Running
@@ -64,6 +66,29 @@ def test_what_exists_is_hidden(home: Path, tmp_path: Path) -> None:
     found = [path for path in isolation.hidden(environ, home) if path.startswith(str(tmp_path))]
     names = (".aws", ".docker/config.json", ".kube/config", ".netrc", ".ssh")
     assert found == [*(str(home / name) for name in names), str(tmp_path / "token"), str(tmp_path / "zzz")]
+
+
+@pytest.mark.parametrize("variable", ["HOME", "XDG_STATE_HOME"])
+def test_a_login_is_hidden(home: Path, tmp_path: Path, variable: str) -> None:
+    """A person's login is hidden, in the home folder and where XDG_STATE_HOME says."""
+    environ = {"HOME": str(home), variable: str(home if variable == "HOME" else tmp_path / "state")}
+    folder = store.folder(environ)
+    assert folder is not None
+    with store.locked(folder):
+        pass
+    assert str(folder) in isolation.hidden(environ, home)
+
+
+@needs_bubblewrap
+def test_an_isolated_program_has_no_login(tmp_path: Path, running: Running) -> None:
+    """A program of `exec --isolate` can neither read the login nor get a token with it."""
+    folder = tmp_path / "keybroker"
+    with store.locked(folder):
+        store.save(folder, Login(running.issuer, "keybroker", running.mint("3024"), ""))
+    environ = {"XDG_STATE_HOME": str(tmp_path), "KEYBROKER_URL": running.broker}
+    shell = f"ls -A {folder}; {sys.executable} -m keybroker.cli whoami 2>&1"
+    done = run(*ISOLATE, "sh", "-c", shell, environ=environ)
+    assert (done.code, done.out.splitlines()[0]) == (4, "error: no workload identity found; tried:"), done
 
 
 def fake(tmp_path: Path, text: str) -> dict[str, str]:

@@ -13,11 +13,12 @@ import pytest
 
 from tests.keybroker.cli import transcript
 from tests.keybroker.cli.keybroker_command import administrator, job
+from tests.login_issuer import CLIENT, LoginIssuer, login_issuer
 from tests.running import ROOT, Running, start
 
 NAMES = sorted(path.name for path in transcript.FOLDER.glob("*.txt"))
 GROUPS = (
-    ("looking", "doctor", "exec", "mistakes", "setup", "token", "keys"),
+    ("looking", "doctor", "exec", "mistakes", "setup", "token", "login", "keys"),
     ("policy",),
     ("revoke",),
 )
@@ -31,17 +32,20 @@ WRITES = "KEYBROKER_WRITE_TRANSCRIPTS" in os.environ
 @pytest.mark.parametrize("group", GROUPS, ids="+".join)
 def test_commands_print_what_the_transcript_says(group: tuple[str, ...], tmp_path: Path) -> None:
     """Every command of every transcript prints what the transcript says."""
-    with start(policy=(transcript.STAGE / "keybroker.yaml").read_text()) as running:
+    with start(policy=(transcript.STAGE / "keybroker.yaml").read_text()) as running, login_issuer() as issuer:
+        issuer.codes["interval"] = 1
+        issuer.claims["email"] = "alice@example.com"
         for name in group:
             folder = tmp_path / name
             folder.mkdir()
-            _check(f"{name}.txt", running, folder)
+            _check(f"{name}.txt", running, folder, issuer)
 
 
-def _check(name: str, running: Running, folder: Path) -> None:
+def _check(name: str, running: Running, folder: Path, issuer: LoginIssuer) -> None:
     text = transcript.read(name)
     urls = {"EDGE": running.edge, "ISSUER": running.issuer}
-    environ = {**job(running), **administrator(running), **urls, "KEYBROKER_IDENTITY": "github-actions"}
+    login = {"KEYBROKER_LOGIN_ISSUER": issuer.url, "KEYBROKER_LOGIN_CLIENT_ID": CLIENT}
+    environ = {**job(running), **administrator(running), **urls, **login, "KEYBROKER_IDENTITY": "github-actions"}
     shown = transcript.written(transcript.play(transcript.steps(text), running, folder, environ))
     assert "internal error in keybroker" not in shown
     if WRITES:

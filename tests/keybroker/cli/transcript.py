@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def play(asked: tuple[Step, ...], running: Running, here: Path, environ: Mapping
     subprocess.run(
         ["bash", "-c", script], cwd=work, env={**bare(), **home, **environ}, timeout=_SECONDS, check=True, text=True
     )
-    names = _names(running, here)
+    names = _names(running, here, environ)
     return tuple(
         Step(step.prose, step.command, tuple(_shown(results, number, names))) for number, step in enumerate(asked)
     )
@@ -92,13 +93,15 @@ def _shown(results: Path, number: int, names: list[tuple[str, str]]) -> Iterator
     yield f"[exit {code.strip()}]"
 
 
-def _names(running: Running, here: Path) -> list[tuple[str, str]]:
+def _names(running: Running, here: Path, environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return what is replaced: patterns and names, in order."""
     port = r":\d{4,5}"
     return [
         (re.escape(running.broker), "https://broker.example"),
         (re.escape(running.edge), "https://edge.example"),
         (re.escape(running.issuer), "https://ci.example"),
+        (re.escape(environ["KEYBROKER_LOGIN_ISSUER"]), "https://login.example"),
+        (re.escape(f"lets {socket.gethostname()} act"), "lets MACHINE act"),
         (re.escape(running.provider.replace("127.0.0.1", "localhost")), "https://provider.example"),
         (re.escape(f"{here}/work"), "."),
         (re.escape(f"{here}/home"), "~"),
