@@ -35,7 +35,7 @@ def sign(method: str, url: str, headers: Mapping[str, str], body: bytes, region:
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415  as that
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415  as that
     except ImportError:
-        raise IdentityError("signing AWS requests needs botocore: pip install 'keybroker[aws]'") from None
+        raise IdentityError("signing AWS requests needs botocore: pip install 'botocore>=1.44,<2'") from None
     try:
         credentials = _chain().get_credentials()
         if credentials is None:

@@ -79,7 +79,7 @@ provider.revoke()
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        ("provider()", 'pip install "keybroker[aws]"'),
+        ("provider()", "pip install 'botocore>=1.44,<2'"),
         ("provider.anthropic()()", "No module named 'anthropic'"),
         ("provider.httpx_auth()", "No module named 'httpx'"),
     ],

@@ -14,7 +14,9 @@ def main() -> int:
     except ImportError as error:
         if error.name != "click":
             raise
-        sys.stderr.write("error: the command line needs an extra: pip install 'keybroker[cli]'\n")
+        sys.stderr.write(
+            "error: the command line needs click and botocore: pip install 'click>=8.5,<9' 'botocore>=1.44,<2'\n"
+        )
         return 1
     return program.run(sys.argv[1:], owns_process=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from keybroker.cli import output, tool_config
+from keybroker.cli import ci_workflow, output, tool_config
 from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.settings import Settings, common_options, pass_settings
 from keybroker.errors import IdentityError, NoIdentity
@@ -21,35 +21,6 @@ _REFRESH_MS = 300_000
 """Milliseconds that a tool may keep a token: the shortest lifetime of a token."""
 _TIMEOUT_MS = 5_000
 """Milliseconds that Codex waits for the command, at most."""
-_GITHUB = """\
-# One job that calls {key} without holding its key. The broker decides by the job's identity (docs/grants.md).
-name: keybroker
-on: [push]
-permissions:
-  id-token: write # the job may request an identity token
-  contents: read
-jobs:
-  call:
-    runs-on: ubuntu-latest
-    steps:
-      - run: pip install 'keybroker[cli]'
-      - run: keybroker exec --key {key} -- {program}
-        env:
-          KEYBROKER_URL: {url}
-"""
-_GITLAB = """\
-# One job that calls {key} without holding its key. The broker decides by the job's identity (docs/grants.md).
-call:
-  image: python:3
-  id_tokens:
-    KEYBROKER_ID_TOKEN:
-      aud: keybroker
-  variables:
-    KEYBROKER_URL: {url}
-  script:
-    - pip install 'keybroker[cli]'
-    - keybroker exec --key {key} -- {program}
-"""
 
 
 @click.group(short_help="Configure a tool or CI to use Keybroker.")
@@ -125,20 +96,24 @@ def codex(settings: Settings, key: str, file: str, base_url: str | None, write: 
 
 @setup.command()
 @_options("openai", ".github/workflows/keybroker.yml")
-def github(settings: Settings, key: str, file: str, write: bool) -> None:  # noqa: FBT001  a flag
-    """GitHub Actions: a workflow whose job may request an identity token."""
-    _new_file(
-        _GITHUB.format(key=key, url=json.dumps(settings.broker_url), program="python job.py"), Path(file), write=write
-    )
+@click.option("--action", metavar="OWNER/NAME@COMMIT", help="The repository with the Action, pinned to a commit.")
+def github(settings: Settings, key: str, file: str, write: bool, action: str | None) -> None:  # noqa: FBT001  a flag
+    """GitHub Actions: a workflow whose job checks out, gets a token by the Action, and runs a program."""
+    text = ci_workflow.github(key, settings.broker_url, action or ci_workflow.NO_ACTION)
+    _new_file(text, Path(file), write=write)
+    if action is None:
+        output.message(f"fill in {ci_workflow.NO_ACTION}: your copy of Keybroker's repository, or pass --action")
 
 
 @setup.command()
 @_options("openai", "keybroker.gitlab-ci.yml")
-def gitlab(settings: Settings, key: str, file: str, write: bool) -> None:  # noqa: FBT001  a flag
+@click.option("--source", metavar="URL", help="Where pip gets Keybroker: git+https://… or a wheel, pinned.")
+def gitlab(settings: Settings, key: str, file: str, write: bool, source: str | None) -> None:  # noqa: FBT001  a flag
     """GitLab CI: a job with an identity token, for .gitlab-ci.yml to include."""
-    _new_file(
-        _GITLAB.format(key=key, url=json.dumps(settings.broker_url), program="python job.py"), Path(file), write=write
-    )
+    text = ci_workflow.gitlab(key, settings.broker_url, source or ci_workflow.NO_SOURCE)
+    _new_file(text, Path(file), write=write)
+    if source is None:
+        output.message(f"fill in {ci_workflow.NO_SOURCE}: your copy of Keybroker, or pass --source")
 
 
 def _token_arguments(settings: Settings, key: str) -> list[str]:

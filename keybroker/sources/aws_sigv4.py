@@ -22,7 +22,7 @@ def find(request: IdentityRequest) -> str | None:
         hint = next((name for name in _HINTS if request.environ.get(name)), None)
         if hint is not None:
             raise IdentityError(
-                f'{hint} is set, but signing with AWS credentials needs an extra: pip install "keybroker[aws]"'
+                f"{hint} is set, but signing with AWS credentials needs botocore: pip install 'botocore>=1.44,<2'"
             )
         return None
     from keybroker import aws  # noqa: PLC0415  botocore is an extra, and slow to import

@@ -18,7 +18,7 @@ _LIFETIME = 300  # seconds; AWS's own default
 def find(request: IdentityRequest) -> str | None:
     """Return a fresh token from STS; raises IdentityError."""
     if not aws_sigv4.is_installed():
-        raise IdentityError('AWS web identity needs an extra: pip install "keybroker[aws]"')
+        raise IdentityError("AWS web identity needs botocore: pip install 'botocore>=1.44,<2'")
     import botocore.config  # noqa: PLC0415  botocore is an extra, and slow to import
     import botocore.exceptions  # noqa: PLC0415
     import botocore.session  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""docs/quickstart.md, followed to the letter: a virtual environment of its own, the wheel, one shell from top to bottom.
+"""docs/quickstart.md, followed to the letter: a virtual environment of its own, one shell from top to bottom.
 
-The addresses and the state directory are those of a running Keybroker; packages come from this machine, since tests are
-offline.
+The addresses, the state directory and the clone are those of this machine. The line that installs Keybroker is run as it
+stands, by the real pip; packages come from this machine, since tests are offline.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
 from local.practice import policy as practice
+from tests import offline_pip
 from tests.running import ROOT, start
 
 PAGE = ROOT / "docs" / "quickstart.md"
 FENCE = re.compile(r"^```(bash|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN_STATE = "/path/to/keybroker-x1y2z3"
+SHOWN_CLONE = "/path/to/clone"
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -40,50 +40,20 @@ def script() -> str:
     return "set -e\n" + "".join(lines)
 
 
-def packages(directory: Path) -> Path:
-    """Return a directory with everything installed here except Keybroker itself."""
-    directory.mkdir()
-    for one in Path(sysconfig.get_path("purelib")).iterdir():
-        if "keybroker" not in one.name and one.suffix != ".pth":
-            (directory / one.name).symlink_to(one)
-    return directory
-
-
-PYTHON = """#!/bin/sh
-[ "$2" = venv ] || exec "{python}" "$@"
-"{python}" -m venv --without-pip "$3" || exit
-echo "{packages}" > "$3/lib/python{version}/site-packages/here.pth"
-printf '#!/bin/sh\\nexec "%s/bin/python" -m pip "$@"\\n' "$PWD/$3" > "$3/bin/pip"
-chmod +x "$3/bin/pip"
-"""
-"""The real python3, except that its virtual environments have this machine's packages, pip too: ensurepip takes seconds."""
-
-
-def write_python(tools: Path, there: Path) -> None:
-    """Write such a python3 into a folder. there: the packages."""
-    python = tools / "python3"
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    python.write_text(PYTHON.format(python=sys.executable, packages=there, version=version))
-    python.chmod(0o755)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(directory)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    return directory
+def test_it_installs_by_the_one_line() -> None:
+    """The page installs Keybroker by the line that every page has."""
+    assert [line for line in script().splitlines() if "install" in line] == [offline_pip.LINE, "pip install openai"]
 
 
 @pytest.mark.slow
-def test_page_works_to_the_letter(wheel: Path, tmp_path: Path) -> None:
+def test_page_works_to_the_letter(tmp_path: Path) -> None:
     """The page works when followed to the letter, in one shell, and prints what it shows."""
     tools, work = tmp_path / "tools", tmp_path / "work"
     tools.mkdir()
     work.mkdir()
-    write_python(tools, packages(tmp_path / "packages"))
+    offline_pip.write_python(tools, tmp_path / "packages")
     with start(policy=practice.POLICY) as running:
-        text = script().replace(SHOWN_STATE, str(running.state))
+        text = script().replace(SHOWN_STATE, str(running.state)).replace(SHOWN_CLONE, str(ROOT))
         for number, url in enumerate((running.broker, running.edge, running.provider, running.issuer)):
             text = text.replace(f"http://127.0.0.1:{8080 + number}", url)
         environment = {
@@ -91,9 +61,7 @@ def test_page_works_to_the_letter(wheel: Path, tmp_path: Path) -> None:
             "HOME": str(work),
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_GCE_CHECK": "true",
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(wheel),
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            **offline_pip.ENVIRON,
         }
         done = subprocess.run(
             ["bash", "-c", text], cwd=work, env=environment, capture_output=True, text=True, timeout=200, check=False

@@ -122,5 +122,5 @@ def test_unusable_credentials_are_an_error(monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_botocore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without botocore the error says what to install."""
     monkeypatch.setitem(sys.modules, "botocore.auth", None)
-    with pytest.raises(IdentityError, match=r"pip install 'keybroker\[aws\]'"):
+    with pytest.raises(IdentityError, match=r"pip install 'botocore>=1\.44,<2'"):
         aws.sign("GET", API, {}, b"")
