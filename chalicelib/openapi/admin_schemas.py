@@ -249,7 +249,10 @@ SCHEMAS: Mapping[str, Schema] = {
                         "admitted": YES,
                         "differences": {
                             "type": "array",
-                            "items": all_of({"claim": TEXTS, "wanted": {"type": "array"}, "found": {}}),
+                            "items": some_of(
+                                {"claim": TEXTS, "wanted": {"type": "array"}, "found": {}, "hint": TEXT},
+                                *("claim", "wanted", "found"),
+                            ),
                         },
                     }
                 ),

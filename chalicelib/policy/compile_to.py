@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from chalicelib import patterns
 from chalicelib.issuers import aws, presets
 from chalicelib.issuers.registry import Issuer
+from chalicelib.policy import schema
+from chalicelib.policy.accepted_values import AcceptedValue, AcceptedValues, Contains, Value
 from chalicelib.policy.checks import check_one_of, claim_path
 from chalicelib.policy.faults import ABSENT, FAULTY, Absent, Description, Faulty, Path
-from chalicelib.policy.grants import AcceptedValues
 from chalicelib.policy.reader import Faults
-from chalicelib.policy.schema import To
+from chalicelib.policy.schema import MOST_VALUES, To
 from chalicelib.principal import AWS
 
 _WITH_AWS_PRINCIPALS = " or ".join(name for name, one in presets.PRESETS.items() if one.aws_principals)
@@ -103,14 +104,39 @@ def _claims(claims: Mapping[str, Any], path: Path, faults: Faults) -> tuple[tupl
 
 
 def _values(value: Any, path: Path, faults: Faults) -> AcceptedValues | Faulty:  # noqa: ANN401  as in the schema
-    """Return the values that a claim may have: one, or those of a list."""
-    listed = isinstance(value, list)
-    values = value if listed else [value]
-    good = []
-    for index, one in enumerate(values):
-        fault = patterns.fault(one) if isinstance(one, str) else None
-        if fault:
-            faults.note((*path, str(index)) if listed else path, fault, one)
-        elif one is not FAULTY:
-            good.append(one)
-    return tuple(good) if len(good) == len(values) else FAULTY
+    """Return the values that a claim may have: one, or those of a list, each of which may be in a list that it is."""
+    written = (
+        [((*path, str(index)), one) for index, one in enumerate(value)] if isinstance(value, list) else [(path, value)]
+    )
+    found = [one for here, each in written for one in _accepted(each, here, faults)]
+    sound = [one for _, one in found if one is not FAULTY]
+    seen: set[tuple[str, str]] = set()
+    for here, one in found:
+        kind = (type(one).__name__, repr(one))
+        if one is not FAULTY and kind in seen:
+            faults.note(here, "each value once", one.value if isinstance(one, Contains) else one)
+        seen.add(kind)
+    if len(found) > MOST_VALUES:
+        faults.note(path, f"at most {MOST_VALUES}", len(found))
+    return tuple(sound) if len(sound) == len(found) else FAULTY
+
+
+def _accepted(value: Any, path: Path, faults: Faults) -> Iterator[tuple[Path, AcceptedValue | Faulty]]:  # noqa: ANN401  as in the schema
+    """Yield the values of one entry, each with where it is; FAULTY for each that has a fault."""
+    if not isinstance(value, schema.Contains):
+        yield path, _value(value, path, faults)
+        return
+    here, inner = (*path, "contains"), value.contains
+    written = (
+        [((*here, str(index)), one) for index, one in enumerate(inner)] if isinstance(inner, list) else [(here, inner)]
+    )
+    for place, one in written:
+        sound = _value(one, place, faults)
+        yield place, FAULTY if sound is FAULTY else Contains(sound)
+
+
+def _value(value: Value | Faulty, path: Path, faults: Faults) -> Value | Faulty:
+    fault = patterns.claim_fault(value) if isinstance(value, str) else None
+    if fault:
+        faults.note(path, fault, value)
+    return FAULTY if fault else value

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from chalicelib import patterns
+from chalicelib.policy.accepted_values import AcceptedValue, Contains, is_covered
 from chalicelib.policy.grants import Grant
 from chalicelib.principal import RefusedValues
 
@@ -30,7 +31,7 @@ def admits_all(wide: Grant, narrow: Grant, refused: RefusedValues = ()) -> bool:
     """Whether `wide` admits every identity of their issuer that `narrow` admits, whatever for; refused: as in `covers`."""
     wanted, listed = dict(narrow.claims), dict(wide.claims)
     claims = bool(wide.claims) and all(
-        path in wanted and all(_value_covered(value, values) for value in wanted[path]) for path, values in wide.claims
+        path in wanted and all(is_covered(value, values) for value in wanted[path]) for path, values in wide.claims
     )
     # SECURITY: listing a value that is refused unless it is listed admits more, not less
     # (test_cover_admits_all).
@@ -53,14 +54,6 @@ def _contains(wide: str, narrow: str) -> bool:
     return outer.version == inner.version and outer.supernet_of(inner)  # type: ignore[arg-type]  # of one version
 
 
-def _value_covered(value: str | int | bool, values: Iterable[str | int | bool]) -> bool:  # noqa: FBT001  a claim's value
-    return any(
-        type(value) is type(one)
-        and (patterns.matches(one, value) if isinstance(one, str) and isinstance(value, str) else one == value)
-        for one in values
-    )
-
-
 def find_covered(group: Sequence[Grant], refused: RefusedValues) -> dict[str, str]:
     """Return narrow -> wide, by name, for each grant of an issuer and key that another one covers.
 
@@ -70,10 +63,8 @@ def find_covered(group: Sequence[Grant], refused: RefusedValues) -> dict[str, st
     """
     fields = [_fields(grant) for grant in group]
     sharing = Counter(key for one in fields for keys in one for key in keys)
-    forms: dict[_Path, set[_Form]] = {}
-    for path, form, _ in sharing:
-        forms.setdefault(path, set()).add(form)
-    wanted = [[key for keys in one for key in _covering(min(keys, key=sharing.__getitem__), forms)] for one in fields]
+    known = _texts(sharing)
+    wanted = [[key for keys in one for key in _covering(min(keys, key=sharing.__getitem__), known)] for one in fields]
     demand = Counter(key for keys in wanted for key in keys)
     filed: dict[_Key, list[Grant]] = {}
     for wide, one in zip(group, fields, strict=True):
@@ -88,9 +79,12 @@ def find_covered(group: Sequence[Grant], refused: RefusedValues) -> dict[str, st
     return found
 
 
-_Form = tuple[bool, ...]
-_Key = tuple[_Path, _Form, tuple[str, str]]
-"""A field; which segments of its value are `*`; the value, by its type's name and its text."""
+_Key = tuple[_Path, str, str]
+"""A field; the kind of its value; the value's text."""
+_Form = tuple[int | None, ...]
+"""How many characters count of each segment of a text: None for all, 0 for `*`."""
+_Texts = Mapping[tuple[_Path, str], Mapping[_Form, tuple[set[int | None], set[str]]]]
+"""By field and kind, and by the form of all segments but the last: the forms of the last, and the texts."""
 
 
 def _fields(grant: Grant) -> list[list[_Key]]:
@@ -101,16 +95,29 @@ def _fields(grant: Grant) -> list[list[_Key]]:
     return [[_key(path, value) for value in values] for path, values in fields if values]
 
 
-def _key(path: _Path, value: str | int | bool) -> _Key:  # noqa: FBT001  a claim's value
-    form = tuple(segment == "*" for segment in patterns.segments(value)) if isinstance(value, str) else ()
-    return path, form, (type(value).__name__, str(value))
+def _key(path: _Path, accepted: AcceptedValue) -> _Key:
+    if isinstance(accepted, Contains):
+        return path, f"contains {type(accepted.value).__name__}", str(accepted.value)
+    return path, type(accepted).__name__, str(accepted)
 
 
-def _covering(key: _Key, forms: Mapping[_Path, set[_Form]]) -> Iterable[_Key]:
-    """The keys of all values that cover this one: itself, and patterns of the forms that the group has."""
-    path, form, (kind, text) = key
-    parts = patterns.segments(text) if kind == "str" else [text]
-    for wider in forms[path]:
-        if len(wider) == len(form):
-            stars = wider or (False,)
-            yield path, wider, (kind, "".join("*" if star else part for star, part in zip(stars, parts, strict=True)))
+def _texts(keys: Iterable[_Key]) -> _Texts:
+    found: dict[tuple[_Path, str], dict[_Form, tuple[set[int | None], set[str]]]] = {}
+    for path, kind, text in keys:
+        *head, last = (len(part) - 1 if part.endswith("*") else None for part in patterns.segments(text))
+        counts, texts = found.setdefault((path, kind), {}).setdefault(tuple(head), (set(), set()))
+        counts.add(last)
+        texts.add(text)
+    return found
+
+
+def _covering(key: _Key, known: _Texts) -> Iterable[_Key]:
+    """The keys of all known values that may cover this one: itself, and patterns."""
+    path, kind, text = key
+    *head, last = patterns.segments(text)
+    for form, (counts, texts) in known[path, kind].items():
+        if len(form) == len(head):
+            pairs = zip(form, head, strict=True)
+            start = "".join(part if count is None else part[:count] + "*" for count, part in pairs)
+            wider = (start + (last if count is None else last[:count] + "*") for count in counts)
+            yield from ((path, kind, one) for one in wider if one in texts)

@@ -29,9 +29,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers, including what the grant asks for: only administrators see it."""
-        differing = [
-            {"claim": list(one.claim), "wanted": list(one.wanted), "found": one.found} for one in self.differences
-        ]
+        differing = [one.to_json() for one in self.differences]
         return {"grant": self.grant, "key": self.key, "admitted": self.admitted, "differences": differing}
 
 

@@ -7,14 +7,14 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from chalicelib import patterns
+from chalicelib.policy import accepted_values
+from chalicelib.policy.accepted_values import AcceptedValues, Contains, meets
 from chalicelib.policy.errors import NoGrant, ScopeBeyondGrant, SeveralGrants
 from chalicelib.principal import RefusedValues, look_up
 from chalicelib.quota import Limit
 
 CANDIDATES = 100
 """Grants of one issuer and key that are tried unnamed; with more, the caller has to name the grant."""
-
-AcceptedValues = tuple[str | int | bool, ...]
 
 
 class Grant(NamedTuple):
@@ -45,7 +45,9 @@ class Grant(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""
         limits = ("token_limits", "call_limits", "total_limits")
-        return {**self._asdict(), **{name: tuple(asdict(one) for one in getattr(self, name)) for name in limits}}
+        claims = tuple((path, tuple(map(accepted_values.to_json, values))) for path, values in self.claims)
+        of_limits = {name: tuple(asdict(one) for one in getattr(self, name)) for name in limits}
+        return {**self._asdict(), "claims": claims, **of_limits}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Grant:
@@ -54,7 +56,9 @@ class Grant(NamedTuple):
             name=stored["name"],
             key=stored["key"],
             issuer=stored["issuer"],
-            claims=tuple((tuple(path), tuple(values)) for path, values in stored["claims"]),
+            claims=tuple(
+                (tuple(path), tuple(map(accepted_values.from_json, values))) for path, values in stored["claims"]
+            ),
             scope=tuple(stored["scope"]),
             ttl=stored["ttl"],
             token_limits=tuple(Limit(**one) for one in stored["token_limits"]),
@@ -72,10 +76,27 @@ class Difference(NamedTuple):
     wanted: AcceptedValues
     found: object
 
+    @property
+    def hint(self) -> str:
+        """Why no value of this kind could be accepted, or "": a list where the grant wants a value, or the reverse."""
+        wants_lists = {isinstance(one, Contains) for one in self.wanted}
+        if isinstance(self.found, list):
+            return "a list: a grant matches it with {contains: VALUE}" if wants_lists == {False} else ""
+        return (
+            "no list: a grant matches it without `contains`" if wants_lists == {True} and self.found is not None else ""
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that the admin API answers; `hint` is there only if there is one."""
+        wanted = list(map(accepted_values.to_json, self.wanted))
+        found = {"claim": list(self.claim), "wanted": wanted, "found": self.found}
+        return {**found, "hint": self.hint} if self.hint else found
+
     def for_caller(self) -> str:
         """Say it to the caller, quoting the caller's own value and nothing of the grant."""
         name = ".".join(self.claim)
-        return f"your claim {name!r} " + ("is missing" if self.found is None else f"is {self.found!r}"[:200])
+        text = "is missing" if self.found is None else f"is {self.found!r}"[:200]
+        return f"your claim {name!r} {text}" + (f" ({self.hint})" if self.hint else "")
 
 
 def differences(grant: Grant, claims: Mapping[str, object], refused: RefusedValues) -> tuple[Difference, ...]:
@@ -86,7 +107,7 @@ def differences(grant: Grant, claims: Mapping[str, object], refused: RefusedValu
     if not grant.claims:  # such a grant does not parse; if one were stored all the same, it admits nobody
         return (Difference((), (), None),)
     found = [(path, wanted, look_up(path, claims)) for path, wanted in grant.claims]
-    unmet = [Difference(*one) for one in found if not any(_meets(value, one[2]) for value in one[1])]
+    unmet = [Difference(*one) for one in found if not any(meets(value, one[2]) for value in one[1])]
     listed = dict(grant.claims)
     for claim, values in refused:
         value = claims.get(claim)
@@ -131,10 +152,3 @@ def _no_grant(audience: str, unmet: Mapping[str, tuple[Difference, ...]]) -> str
     if nearest is None:
         return text
     return f"{text}; nearest is {nearest!r}, where " + "; ".join(one.for_caller() for one in unmet[nearest][:3])
-
-
-def _meets(wanted: str | int | bool, found: object) -> bool:  # noqa: FBT001  a claim's value, not a switch
-    # SECURITY: types are compared first, for True == 1 in Python (test_types_are_never_coerced).
-    if type(wanted) is not type(found):
-        return False
-    return patterns.matches(wanted, found) if isinstance(wanted, str) and isinstance(found, str) else wanted == found

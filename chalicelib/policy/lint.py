@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from chalicelib.issuers import presets
 from chalicelib.issuers.entry import Preset
+from chalicelib.policy.accepted_values import is_pattern
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.coverage import find_covered
 from chalicelib.policy.grants import Grant
@@ -58,7 +59,7 @@ def lint(policy: Policy, known: Mapping[str, Preset], allowed: Iterable[str] = (
         preset = known.get(issuer.preset, presets.GENERIC) if issuer else None
         found += _claim_findings(policy, grant, preset) if preset else ()
         if (grant.issuer == AWS or (preset and preset.aws_principals)) and any(
-            "*" in str(value) for _, values in grant.claims for value in values
+            is_pattern(value) for _, values in grant.claims for value in values
         ):
             found.append(_finding("any-role", policy, grant, RULES["any-role"], "to", "aws"))
     found += _covered_findings(policy)
@@ -67,7 +68,7 @@ def lint(policy: Policy, known: Mapping[str, Preset], allowed: Iterable[str] = (
 
 def _claim_findings(policy: Policy, grant: Grant, preset: Preset) -> Iterable[Finding]:
     matched = {path[0] for path, _ in grant.claims if len(path) == 1}
-    pinned = {path for path, values in grant.claims if not any("*" in str(value) for value in values)}
+    pinned = {path for path, values in grant.claims if not any(map(is_pattern, values))}
     if preset.pins and not pinned & set(preset.pins):
         text = f"pin {' or '.join('.'.join(path) for path in preset.pins)}; names can be taken over by others"
         yield _finding("unpinned", policy, grant, text, "to", "claims")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -84,14 +85,14 @@ def _keys(policy: Policy) -> Mapping[str, Any]:
 
 
 def _step(what: str, name: str, old: Any, new: Any, refused: Mapping[str, RefusedValues]) -> Step | None:  # noqa: ANN401  a Grant, an Issuer or a key
-    if old == new:
-        return None
     was, will = _json(old), _json(new)
     fields = {
         field: (was.get(field), will.get(field))
         for field in sorted(was.keys() | will.keys())
-        if was.get(field) != will.get(field)
+        if _text(was.get(field)) != _text(will.get(field))
     }
+    if not fields:
+        return None
     if old is None or new is None:
         return Step(what, name, "add" if old is None else "remove", fields, new is None and what != "key")
     change = _change(old, new, refused.get(new.issuer, ())) if what == "grant" else "change"
@@ -121,6 +122,11 @@ def _within(wide: Grant, narrow: Grant, refused: RefusedValues) -> bool:
     counts = [(most, {one.window: one.count for one in less}) for mosts, less in limits for most in mosts]
     limited = all(less.get(most.window, most.count + 1) <= most.count for most, less in counts)
     return limited and narrow.ttl <= wide.ttl and covers(wide, narrow, refused)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401  JSON
+    # As text, for True == 1 in Python, and a plan that hid such a change would still end tokens.
+    return json.dumps(value, sort_keys=True)
 
 
 def _json(one: Any) -> Mapping[str, Any]:  # noqa: ANN401  a Grant, an Issuer or a key

@@ -80,8 +80,9 @@ class Elements:
         for index, one in enumerate(node.elements):
             here = (*path, str(index))
             value = self.element.read(one, here, faults)
-            text = json.dumps(value)
-            if value is not FAULTY and text in seen:
+            # Whether two entries say the same is known where they are compiled.
+            text = "" if isinstance(value, msgspec.Struct) else json.dumps(value)
+            if value is not FAULTY and text and text in seen:
                 faults.note(here, "each value once", value)
             seen.add(text)
             found.append(value)
@@ -98,6 +99,18 @@ class OneOrMore:
     def read(self, node: Node, path: Path, faults: Faults) -> Any:  # noqa: ANN401  a value or a list
         """Read a list as a list, and anything else as one value."""
         return (self.more if isinstance(node, ListNode) else self.one).read(node, path, faults)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOr:
+    """An entry with named fields, or a value."""
+
+    record: Shape
+    other: Shape
+
+    def read(self, node: Node, path: Path, faults: Faults) -> Any:  # noqa: ANN401  a value or an entry
+        """Read a mapping as an entry, and anything else as a value."""
+        return (self.record if isinstance(node, MappingNode) else self.other).read(node, path, faults)
 
 
 @dataclass(frozen=True, slots=True)

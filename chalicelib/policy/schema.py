@@ -39,11 +39,13 @@ ClaimText = Annotated[
     Meta(
         min_length=1,
         max_length=1024,
-        description="matched exactly; `*` stands for exactly one whole segment between `/` or `:`",
+        description="matched exactly; `*` stands for exactly one whole segment between `/` or `:`, or ends the last one",
     ),
 ]
 Algorithm = Annotated[str, Meta(description="the name of an algorithm with a public key, such as RS256")]
 ClaimValue = ClaimText | int | bool
+MOST_VALUES = 100
+"""Of one claim."""
 ClaimName = Annotated[
     str,
     Meta(
@@ -95,6 +97,12 @@ class IssuerEntry(Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class Contains(Struct, frozen=True, forbid_unknown_fields=True):
+    """A claim that is a list, with this value among its elements, or one of these values."""
+
+    contains: ClaimValue | Annotated[list[ClaimValue | Faulty], Meta(min_length=1, max_length=MOST_VALUES)] | Faulty
+
+
 class To(Struct, frozen=True, forbid_unknown_fields=True):
     """Whom a grant is for: claims of an issuer, or an AWS principal."""
 
@@ -103,12 +111,18 @@ class To(Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[
             dict[
                 ClaimName,
-                ClaimValue | Annotated[list[ClaimValue | Faulty], Meta(min_length=1, max_length=100)] | Faulty,
+                ClaimValue
+                | Contains
+                | Annotated[list[ClaimValue | Contains | Faulty], Meta(min_length=1, max_length=MOST_VALUES)]
+                | Faulty,
             ],
             Meta(
                 min_length=1,
                 max_length=50,
-                description='claim -> value, or list of values; a nested claim is a list of names: ["a", "b"]',
+                description=(
+                    "claim -> value, or list of values, or {contains: value} for a claim that is a list; "
+                    'a nested claim is a list of names: ["a", "b"]'
+                ),
             ),
         ]
         | Faulty

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Union
 import msgspec
 
 from chalicelib.policy.faults import Absent
-from chalicelib.policy.reader import Elements, Leaf, OneOrMore, Record, Shape, Table
+from chalicelib.policy.reader import Elements, Leaf, OneOrMore, Record, RecordOr, Shape, Table
 
 
 @functools.cache
 def shape_of(kind: Any) -> Shape:  # noqa: ANN401  a type
-    """Return the shape of a type of the policy file: a Struct, a list, a mapping, a leaf, or a leaf or a list of such."""
+    """Return the shape of a type of the policy file: a Struct, a list, a mapping, a leaf, or one or a list of such."""
     options = [one for one in _options(kind) if one not in (types.NoneType, Absent)]
     lists = [one for one in options if typing.get_origin(_bare(one)) is list]
     leaves = [one for one in options if one not in lists]
@@ -27,6 +27,9 @@ def shape_of(kind: Any) -> Shape:  # noqa: ANN401  a type
 
 def _single(options: list[Any]) -> Shape:
     first, bare = options[0], _bare(options[0])
+    records = [one for one in options if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+    if records and len(options) > 1:
+        return RecordOr(_single(records), _single([one for one in options if one not in records]))
     if len(options) > 1:
         return Leaf(Union[tuple(options)], _description(first))  # noqa: UP007  made of a list of types
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):

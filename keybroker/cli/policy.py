@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
@@ -175,11 +176,20 @@ def _show_explanation(result: dict[str, Any]) -> None:
         output.data("")
         headings = ("grant", "key", "claim", "expected", "found")
         rows = [
-            (grant["grant"], grant["key"], ".".join(one["claim"]), _names(one["wanted"]), one["found"])
+            (grant["grant"], grant["key"], ".".join(one["claim"]), _names(map(_accepted, one["wanted"])), _found(one))
             for grant, one in differing
         ]
         output.rows(headings, rows)
 
 
-def _names(names: list[Any]) -> str:
+def _accepted(value: Any) -> str:  # noqa: ANN401  a value of a claim, or {"contains": value}
+    return f"contains {value['contains']}" if isinstance(value, dict) else str(value)
+
+
+def _found(difference: dict[str, Any]) -> object:
+    hint = difference.get("hint")  # brokers before it say none
+    return f"{difference['found']} ({hint})" if hint else difference["found"]
+
+
+def _names(names: Iterable[Any]) -> str:
     return ", ".join(map(str, names)) or "-"

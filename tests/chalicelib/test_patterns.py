@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.patterns import covered, fault, matches, model_fault, model_matches
+from chalicelib.patterns import claim_fault, claim_matches, covered, fault, matches, model_fault, model_matches
 
 PARTS = [
     "",
@@ -191,6 +191,135 @@ def test_covered_narrows_and_never_widens(wanted: list[str], patterns: list[str]
 def test_covered_takes_generators() -> None:
     """Both arguments may be generators."""
     assert covered((one for one in ("a", "b")), (one for one in ("b", "a")))
+
+
+# Claims
+
+
+def obviously_claimed(pattern: str, value: str) -> bool:
+    """`*` is a whole segment, and at the end of the last one it is the rest of that."""
+    *head, last = re.split("([/:])", pattern)
+    form = "".join("[^/:]+" if piece == "*" else re.escape(piece) for piece in head)
+    form += f"{re.escape(last[:-1])}[^/:]+" if re.fullmatch(r"[^*]*\*", last) else re.escape(last)
+    return re.fullmatch(form, value) is not None
+
+
+@settings(max_examples=200)
+@given(texts() | texts().map(lambda text: text + "*"), texts())
+@example("refs/tags/v*", "refs/tags/v")
+@example("refs/tags/v*", "refs/tags/v1/x")
+@example("a/v*/c*", "a/v1/c1")
+@example("a/**", "a/*b")
+def test_claims_match_like_a_regex(pattern: str, value: str) -> None:
+    """A claim's pattern matches exactly what its regular expression matches."""
+    assert claim_matches(pattern, value) is obviously_claimed(pattern, value)
+
+
+@given(texts().map(lambda text: text + "*"), texts())
+def test_a_beginning_never_crosses_a_separator(pattern: str, value: str) -> None:
+    """What a `*` at the end stands for is of the last segment, and never empty."""
+    if claim_matches(pattern, value) and "*" not in pattern[:-1]:
+        assert value.startswith(pattern[:-1])
+        assert value != pattern[:-1]
+        assert not set(value[len(pattern) - 1 :]) & set("/:")
+
+
+@given(texts(), st.data())
+def test_a_value_made_from_a_beginning_matches_it(text: str, data: st.DataObject) -> None:
+    """Whatever goes on in the same segment is matched."""
+    rest = st.text(min_size=1, max_size=4).filter(lambda one: not set(one) & set("/:*"))
+    assert claim_matches(f"a/{text.replace('*', 'x')}*", f"a/{text.replace('*', 'x')}{data.draw(rest)}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value"),
+    [
+        ("refs/tags/v*", "refs/tags/v"),
+        ("refs/tags/v*", "refs/tags/v/"),
+        ("refs/tags/v*", "refs/tags/v/1"),
+        ("refs/tags/v*", "refs/tags/v1/"),
+        ("refs/tags/v*", "refs/tags/v1/evil"),
+        ("refs/tags/v*", "refs/tags/v1:evil"),
+        ("refs/tags/v*", "refs/tags/V1"),
+        ("refs/tags/v*", "refs/tags/\u03bd1"),
+        ("refs/tags/v*", "refs/tags/ v1"),
+        ("refs/tags/v*", "refs/tags/1v1"),
+        ("refs/tags/v*", "refs/heads/v1"),
+        ("refs/tags/v*", "evil/refs/tags/v1"),
+        ("refs/tags/v*", "refs/tags/x/v1"),
+        ("refs/tags/v*", "refs/tags"),
+        ("refs/tags/v*", ""),
+        ("refs/tags/é*", "refs/tags/e\u0301x"),
+        ("o/r/deploy.yml@*", "o/r/deploy.yml@"),
+        ("o/r/deploy.yml@*", "o/r/deploy.yml"),
+        ("o/r/deploy.yml@*", "o/r/deploy.yml@refs/heads/main"),
+        ("o/r/deploy.yml@*", "o/r/deployXyml@abc"),
+        ("o/r/deploy.yml@*", "o/r/evil/deploy.yml@abc"),
+        ("o/r/deploy.yml@*", "mallory/r/deploy.yml@abc"),
+        ("repo:o/r:ref:refs/heads/r*", "repo:o/r:ref:refs/heads/r:x"),
+        ("repo:o/r:ref:refs/heads/r*", "repo:o/r:ref/refs:heads/r1"),
+        ("repo:o/r:v*", "repo:o/r/v1"),
+    ],
+)
+def test_lookalike_beginnings(pattern: str, value: str) -> None:
+    """A value that only looks as if it began alike is another one."""
+    assert claim_fault(pattern) is None
+    assert not claim_matches(pattern, value)
+
+
+@pytest.mark.parametrize(
+    "rest", ["1", "1.2.3", "-rc.1", "*", "@", " ", "\n", "..", "%2fx", "\u2215x", "\u0301", "x" * 9_999]
+)
+def test_a_beginning_goes_on_with_anything(rest: str) -> None:
+    """A star at the end stands for any characters but separators."""
+    assert claim_matches("refs/tags/v*", f"refs/tags/v{rest}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("", "empty"),
+        ("*", "a pattern must start with a literal segment"),
+        ("v*", "a pattern must start with a literal segment"),
+        ("1234*", "a pattern must start with a literal segment"),
+        (":v*", "a pattern must start with a literal segment"),
+        ("/v*", "a pattern must start with a literal segment"),
+        ("*/v*", "a pattern must start with a literal segment"),
+        ("v*/a", "`*` must be a whole segment between `/` or `:`, or end the last one"),
+        ("a/v*/b", "`*` must be a whole segment between `/` or `:`, or end the last one"),
+        ("a/v*/b*", "`*` must be a whole segment between `/` or `:`, or end the last one"),
+        ("a/*v", "`*` must be a whole segment between `/` or `:`, or end the last one"),
+        ("a/v*w", "`*` must be a whole segment between `/` or `:`, or end the last one"),
+        ("a/**", "`*` must be a whole segment between `/` or `:`, or end the last one"),
+        ("a/v**", "`*` must be a whole segment between `/` or `:`, or end the last one"),
+        ("a/*v*", "`*` must be a whole segment between `/` or `:`, or end the last one"),
+        (r"a/v\*", None),
+        ("a/v*", None),
+        ("a:v*", None),
+        ("a/*/v*", None),
+        ("a/*", None),
+        ("o/r/.github/workflows/deploy.yml@*", None),
+    ],
+)
+def test_claims_with_misplaced_stars(pattern: str, why: str | None) -> None:
+    """In a claim a star may end the last segment, behind a first one that is literal; nothing escapes it."""
+    assert claim_fault(pattern) == why
+
+
+@given(st.text(min_size=1, max_size=6).filter(lambda text: not set(text) & set("/:*")))
+def test_ids_have_no_pattern(text: str) -> None:
+    """A text without separators, such as an id or an owner's name, has no pattern: `12*` would be a million ids."""
+    assert claim_fault(f"{text}*") == "a pattern must start with a literal segment"
+
+
+@given(texts(), texts(), texts())
+@example("a/v1*", "a/v*", "a/v12")
+@example("a/v*", "a/*", "a/v")
+@example("a/*", "a/v*", "a/w")
+def test_covered_beginnings(narrow: str, wide: str, value: str) -> None:
+    """A pattern that another one matches, read as a value, matches nothing that the other does not."""
+    if claim_fault(narrow) is None and claim_fault(wide) is None and claim_matches(wide, narrow):
+        assert claim_matches(wide, value) or not claim_matches(narrow, value)
 
 
 # Models

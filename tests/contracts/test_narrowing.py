@@ -10,8 +10,9 @@ import pytest
 
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.issuers.registry import Issuer
+from chalicelib.policy.accepted_values import AcceptedValues, Contains
 from chalicelib.policy.compile import Policy
-from chalicelib.policy.grants import AcceptedValues, Grant
+from chalicelib.policy.grants import Grant
 from chalicelib.quota import Limit
 from chalicelib.revocation import RevocationTarget
 from tests.contracts import samples
@@ -36,6 +37,8 @@ NARROWER = {
     "a claim more": WAS._replace(claims=(*WAS.claims, (("env",), ("prod",)))),
     "another type": _to((_SUB, ("build-1", "build-2")), (_REF, ("refs/*", True))),
     "another issuer": WAS._replace(issuer=OTHER),
+    "a beginning": _to((_SUB, ("build-1", "build-2")), (_REF, ("refs/v*", "main"))),
+    "a list with it": _to((_SUB, (Contains("build-1"), Contains("build-2"))), (_REF, ("refs/*", "main"))),
     "wider elsewhere": _to((_SUB, ("build-1",)))._replace(scope=("GET:/*", "POST:/v1/chat/completions")),
 }
 NOT_NARROWER = {
@@ -97,6 +100,19 @@ def _epochs(adapters: Adapters, scope: str = "grant", tokens: int = 2) -> set[in
     return found | {state.states[SIX[scope]].epoch}
 
 
+_LISTS = _to((_SUB, (Contains("a/x*"), Contains(1))))
+LISTS = {
+    "another beginning": (_to((_SUB, (Contains("a/y*"), Contains(1)))), 1),
+    "a longer beginning": (_to((_SUB, (Contains("a/xy*"), Contains(1)))), 1),
+    "an element less": (_to((_SUB, (Contains("a/x*"),))), 1),
+    "an element of another type": (_to((_SUB, (Contains("a/x*"), Contains(value=True)))), 1),
+    "no list": (_to((_SUB, ("a/x*", 1))), 1),
+    "any beginning": (_to((_SUB, (Contains("a/*"), Contains(1)))), 0),
+    "a value as well": (_to((_SUB, (Contains("a/x*"), Contains(1), "a/x"))), 0),
+    "another order of elements": (_to((_SUB, (Contains(1), Contains("a/x*")))), 0),
+}
+
+
 class TestGrants:
     """What a change of `to` does to the tokens of a grant."""
 
@@ -109,6 +125,15 @@ class TestGrants:
         assert _epochs(adapters) == {1}
         states = adapters.edge_state.read_and_count(SIX, calls()).states
         assert {scope: one.epoch for scope, one in states.items() if one.epoch} == {"grant": 1}
+
+    @pytest.mark.parametrize(("to", "epoch"), LISTS.values(), ids=LISTS)
+    def test_lists_and_beginnings(self, adapters: Adapters, to: Grant, epoch: int) -> None:
+        """Tokens end if a list contains less than before, and only then."""
+        _applied(adapters, _LISTS)
+        _applied(adapters, to)
+        assert _epochs(adapters) == {epoch}
+        state = adapters.ledger.find(wanted())
+        assert repr([one.claims for one, _ in state.grants or ()]) == repr([to.claims])
 
     @pytest.mark.parametrize("to", NOT_NARROWER.values(), ids=NOT_NARROWER)
     def test_a_grant_that_admits_as_many_keeps_its_tokens(self, adapters: Adapters, to: Grant) -> None:

@@ -67,6 +67,30 @@ def test_differences_have_both_sides() -> None:
     ]
 
 
+LIST_HINT = "a list: a grant matches it with {contains: VALUE}"
+
+
+def test_a_list_for_a_value_says_contains() -> None:
+    """A claim that is a list, where the grant wants a value, says how a grant matches a list."""
+    found = explained(ref=["refs/heads/main", "x"])
+    [difference] = found.to_json()["grants"][0]["differences"]
+    assert (difference["found"], difference["hint"]) == (["refs/heads/main", "x"], LIST_HINT)
+    [told] = found.verdicts[0].differences
+    assert told.for_caller() == f"your claim 'ref' is ['refs/heads/main', 'x'] ({LIST_HINT})"
+
+
+def test_contains_is_told_as_it_is_written() -> None:
+    """What a grant wants a list to contain is told as the policy file has it, and a claim that is no list says so."""
+    text = ISSUERS + GRANTS + ci_grant("roles", {"repository_id": "1234", "roles": {"contains": ["a", True]}})
+    for roles, hint in ((["b"], ""), ("a", "no list: a grant matches it without `contains`"), (None, "")):
+        one = explain.explain(policy.parse(text, rules=DIALECT), {**CLAIMS, "roles": roles})
+        [verdict] = [each for each in one.to_json()["grants"] if each["grant"] == "roles"]
+        wanted = [{"contains": "a"}, {"contains": True}]
+        assert verdict["differences"] == [
+            {"claim": ["roles"], "wanted": wanted, "found": roles, **({"hint": hint} if hint else {})}
+        ]
+
+
 def test_missing_claim() -> None:
     """A claim that is missing is found as None."""
     [verdict] = explained(drop="ref").verdicts

@@ -18,11 +18,12 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
-from chalicelib.patterns import fault, model_matches
+from chalicelib.patterns import claim_fault, model_matches
 from chalicelib.policy import grants
+from chalicelib.policy.accepted_values import AcceptedValue, AcceptedValues, Contains, Value
 from chalicelib.policy.checks import claim_path
 from chalicelib.policy.coverage import covers
-from chalicelib.policy.grants import AcceptedValues, Grant, differences
+from chalicelib.policy.grants import Grant, differences
 from chalicelib.principal import RefusedValues
 from tests.forge import vectors
 
@@ -41,8 +42,14 @@ def written(claims: Mapping[str, Any]) -> Claims:
     for name, value in claims.items():
         path = claim_path(name)
         assert path is not None
-        found.append((path, tuple(value) if isinstance(value, list) else (value,)))
+        found.append((path, tuple(accepted(value))))
     return tuple(found)
+
+
+def accepted(value: Any) -> list[AcceptedValue]:  # noqa: ANN401  JSON
+    if isinstance(value, list):
+        return [one for each in value for one in accepted(each)]
+    return [Contains(one) for one in accepted(value["contains"])] if isinstance(value, dict) else [value]  # type: ignore[arg-type]  # never nested
 
 
 def admits(one: Grant, claims: Mapping[str, object], refused: RefusedValues = ()) -> bool:
@@ -69,9 +76,12 @@ def test_matching_vectors(entry: Mapping[str, Any]) -> None:
 
 
 def same(wanted: object, found: object) -> bool:
+    if isinstance(wanted, Contains):
+        return isinstance(found, list) and any(same(wanted.value, one) for one in found)
     if isinstance(wanted, str) and "*" in wanted:
-        pieces = re.split("([/:])", wanted)
-        form = "".join("[^/:]+" if piece == "*" else re.escape(piece) for piece in pieces)
+        *head, last = re.split("([/:])", wanted)
+        form = "".join("[^/:]+" if piece == "*" else re.escape(piece) for piece in head)
+        form += f"{re.escape(last[:-1])}[^/:]+" if last.endswith("*") else re.escape(last)
         return isinstance(found, str) and re.fullmatch(form, found) is not None
     return json.dumps(wanted) == json.dumps(found)
 
@@ -91,7 +101,11 @@ def obviously_admits(one: Grant, claims: Mapping[str, object], refused: RefusedV
         return False
     if not all(any(same(each, value) for each in wanted) for wanted, value in found):
         return False
-    listed = {path[0]: [json.dumps(each) for each in wanted] for path, wanted in one.claims if len(path) == 1}
+    listed = {
+        path[0]: [json.dumps(each) for each in wanted if not isinstance(each, Contains)]
+        for path, wanted in one.claims
+        if len(path) == 1
+    }
     bad = [(claim, json.dumps(value)) for claim, values in refused for value in values]
     return not any(
         claim in claims and json.dumps(claims[claim]) == value and value not in listed.get(claim, ())
@@ -99,14 +113,36 @@ def obviously_admits(one: Grant, claims: Mapping[str, object], refused: RefusedV
     )
 
 
-TEXTS = ["a", "b", "A", "a/b", "a/c", "a:b", "a/b/c", "a/", "a\n", "é", "e\u0301", "true", "1", "1.0", "null", "", "*"]
-PATTERNS = ["a/*", "a:*", "a/*/c", "a/*/*", "b/*"]
+TEXTS = [
+    "a",
+    "b",
+    "A",
+    "a/b",
+    "a/c",
+    "a:b",
+    "a/b/c",
+    "a/",
+    "a\n",
+    "é",
+    "e\u0301",
+    "true",
+    "1",
+    "1.0",
+    "null",
+    "a/bc",
+    "a:v1",
+    "",
+    "*",
+]
+PATTERNS = ["a/*", "a:*", "a/*/c", "a/*/*", "b/*", "a/b*", "a:v*", "a/*/c*"]
 PATHS = [("x",), ("y",), ("n", "x"), ("n", "y"), ("n",), ("event",)]
 REFUSED: RefusedValues = (("event", ("a", "b", True)),)
 
 values = st.sampled_from([*TEXTS, True, False, 1, 0, -1])
-found_values = values | st.sampled_from([1.0, 0.0, None, [], ["a"], {}])
-wanted_values = st.lists(values | st.sampled_from(PATTERNS), min_size=1, max_size=3).map(tuple)
+elements = st.lists(values | st.sampled_from([1.0, None, ["a"], {"a": "a"}]), max_size=3)
+found_values = values | st.sampled_from([1.0, 0.0, None, [], ["a"], {}]) | elements
+plain_values = values | st.sampled_from(PATTERNS)
+wanted_values = st.lists(plain_values | st.builds(Contains, plain_values), min_size=1, max_size=3).map(tuple)
 grant_claims = st.lists(
     st.tuples(st.sampled_from(PATHS), wanted_values), max_size=3, unique_by=lambda claim: claim[0]
 ).map(tuple)
@@ -128,6 +164,13 @@ refusals = st.sampled_from([(), REFUSED])
 @example(((("x",), (True,)),), {"x": 1}, ())
 @example(((("x",), (1,)),), {"x": 1.0}, ())
 @example(((("event",), (1,)),), {"event": True}, REFUSED)
+@example(((("event",), (Contains("a"),)),), {"event": "a"}, REFUSED)
+@example(((("x",), (Contains(1),)),), {"x": [True, 1.0, "1"]}, ())
+@example(((("x",), (Contains("a"),)),), {"x": [["a"]]}, ())
+@example(((("x",), (Contains("a"),)),), {"x": "a"}, ())
+@example(((("x",), (Contains("a"),)),), {"x": {"a": 1}}, ())
+@example(((("x",), ("a",)),), {"x": ["a"]}, ())
+@example(((("x",), ("a/b*",)),), {"x": "a/b"}, ())
 def test_admits_what_is_obvious(wanted: Claims, claims: Mapping[str, object], refused: RefusedValues) -> None:
     """A grant admits exactly what a simpler, slower rule admits."""
     assert admits(grant(wanted), claims, refused) is obviously_admits(grant(wanted), claims, refused)
@@ -212,7 +255,7 @@ def test_lookalike_values(text: str, trick: int) -> None:
     assert admits(grant(((("x",), (text,)),)), {"x": other}) is (text == other)
 
 
-@given(st.sampled_from([one for one in PATTERNS if not fault(one)]), st.sampled_from(range(len(TRICKS))))
+@given(st.sampled_from([one for one in PATTERNS if not claim_fault(one)]), st.sampled_from(range(len(TRICKS))))
 def test_lookalike_literals(pattern: str, trick: int) -> None:
     """A pattern's literal part cannot be imitated."""
     other = TRICKS[trick](pattern.replace("*", "z"))
@@ -231,7 +274,8 @@ SCOPES = ["GET:/v1/models", "GET:/v1/models/*", "GET:/v1/models/a", "POST:/v1/*"
 some = st.none() | st.lists(st.sampled_from(MODELS), min_size=1, max_size=2, unique=True).map(tuple)
 networks = st.none() | st.lists(st.sampled_from(NETWORKS), min_size=1, max_size=2, unique=True).map(tuple)
 scopes = st.lists(st.sampled_from(SCOPES), min_size=1, max_size=2, unique=True).map(tuple)
-FEW: list[str | int | bool] = ["a", "a/b", "a/*", "a/*/c", "a/b/c", "a/*/*", True, 1]
+FEW_PLAIN: list[Value] = ["a", "a/b", "a/*", "a/*/c", "a/b/c", "a/*/*", True, 1, "a/b*", "a/bc*", "a/*/c*"]
+FEW: list[AcceptedValue] = [*FEW_PLAIN, *map(Contains, FEW_PLAIN)]
 few_values: st.SearchStrategy[AcceptedValues] = st.lists(st.sampled_from(FEW), min_size=1, max_size=2).map(tuple)
 few_claims: st.SearchStrategy[Claims] = st.lists(
     st.tuples(st.sampled_from([("x",), ("event",), ("n", "x")]), few_values), max_size=2, unique_by=lambda one: one[0]
@@ -255,7 +299,8 @@ def covering(data: st.DataObject) -> tuple[Grant, Grant, RefusedValues]:
 CALLERS = st.fixed_dictionaries(
     {},
     optional={
-        "x": st.sampled_from(["a", "a/b", "a/b/c", "a/d/c", True, 1, 1.0]),
+        "x": st.sampled_from(["a", "a/b", "a/b/c", "a/d/c", True, 1, 1.0, "a/bc", "a/bcd", "a/d/cd"])
+        | st.lists(st.sampled_from(["a", "a/b", "a/bc", "a/bcd", "z", True, 1]), max_size=2),
         "event": st.sampled_from(["a", "b", "a/b", True, 1]),
         "n": st.fixed_dictionaries({"x": st.sampled_from(["a", "a/b", "a/b/c"])}),
     },
@@ -272,7 +317,7 @@ def test_cover_admits_all(data: st.DataObject, callers: list[Mapping[str, object
             assert admits(wide, claims, refused) or not admits(narrow, claims, refused)
 
 
-def some_of(values: Sequence[str | int | bool]) -> list[AcceptedValues | None]:
+def some_of(values: Sequence[AcceptedValue]) -> list[AcceptedValues | None]:
     """Return no list, each list of one value, and each of two."""
     return [None, *((one,) for one in values), *itertools.combinations(values, 2)]
 
@@ -280,14 +325,14 @@ def some_of(values: Sequence[str | int | bool]) -> list[AcceptedValues | None]:
 @pytest.mark.parametrize("refused", [(), (("event", ("a", True)),)], ids=["nothing refused", "events refused"])
 def test_all_small_covers(refused: RefusedValues) -> None:
     """Of all small grants, none is covered by one that admits less."""
-    texts: list[str | int | bool] = ["a", "a/b", "a/*", True, 1]
-    drawn = itertools.product(some_of(texts), some_of(["a", "c", True, 1]))
+    texts: list[AcceptedValue] = ["a/b", "a/*", "a/b*", True, 1, Contains("a/b*"), Contains("a/*")]
+    drawn = itertools.product(some_of(texts), some_of(["a", True, 1]))
     claims: list[Claims] = [
         tuple((path, one) for path, one in zip((("x",), ("event",)), pair, strict=True) if one) for pair in drawn
     ]
     callers = [
         {name: value for name, value in {"x": x, "event": event}.items() if value is not None}
-        for x in ("a", "a/b", "a/c", True, 1, None)
+        for x in ("a", "a/b", "a/c", "a/bc", True, 1, None, ["a/c"], ["a/bc", 1])
         for event in ("a", "c", True, 1, None)
     ]
     small = [grant(one) for one in claims if one]

@@ -13,6 +13,7 @@ import pytest
 from chalicelib.issuers.presets import PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy import lint
+from chalicelib.policy.accepted_values import AcceptedValues, Contains
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.coverage import covers
 from chalicelib.policy.grants import Grant
@@ -239,9 +240,23 @@ def slowly(group: list[Grant]) -> set[str]:
 def test_search_finds_all_covered() -> None:
     """The quick search finds what comparing all pairs finds."""
     base = policy.parse(ISSUERS + grant(PINNED)).grants["app"]
-    values = [("a",), ("b",), ("a", "b"), ("a/b",), ("a/*",), ("a/*", "b"), ("*/b",), (True,), (1,), ("1",), ("a/b/c",)]
+    values: list[AcceptedValues] = [
+        ("a",),
+        ("b",),
+        ("a", "b"),
+        ("a/b",),
+        ("a/*",),
+        ("a/*", "b"),
+        ("*/b",),
+        (True,),
+        (1,),
+        ("1",),
+        ("a/b/c",),
+    ]
+    values += [("a/b*",), ("a/bc*", "a"), ("a/bcd",), ("a/*/c*",), ("a/b/cd*",)]
+    values += [(Contains("a"),), (Contains("a/*"),), (Contains("a/b*"), "a"), (Contains(1),), (Contains(value=True),)]
     paths = [("x",), ("y",)]
-    some = [tuple(zip(paths, pair, strict=True)) for pair in itertools.product(values, values)]
+    some = [tuple(zip(paths, pair, strict=True)) for pair in itertools.product(values, values[::2])]
     some += [((path, one),) for path in paths for one in values]
     scopes = [("GET:/a",), ("GET:/*",), ("GET:/a", "POST:/b")]
     for scope_of in (lambda _: scopes[0], lambda number: scopes[number % 3]):
@@ -304,6 +319,8 @@ SHAPES: dict[str, Shape] = {
     "one repository each": lambda n: {"claims": ((("owner",), ("9919",)), (("id",), (f"{n}",)))},
     "one branch each": lambda n: {"claims": ((("owner",), ("9919",)), (("ref",), (f"refs/heads/b{n}", "refs/tags/*")))},
     "a pattern each": lambda n: {"claims": ((("sub",), (f"system:serviceaccount:ns{n}:*",)),)},
+    "a beginning each": lambda n: {"claims": ((("sub",), (f"team:{'x' * (n % 300)}-{n:05}*",)),)},
+    "an element each": lambda n: {"claims": ((("groups",), (Contains(f"team-{n}"), Contains("all"))),)},
     "one model each": lambda n: {"claims": ((("owner",), ("9919",)),), "models": (f"m{n}",)},
     "one scope each": lambda n: {"claims": ((("owner",), ("9919",)),), "scope": (f"GET:/v1/files/{n}",)},
     "all the same": lambda _: {"claims": ((("owner",), ("9919",)),)},

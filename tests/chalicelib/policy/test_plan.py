@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -35,6 +36,26 @@ def test_ended_tokens() -> None:
         ("grant", "remove", True),
         ("key", "remove", False),
     ]
+
+
+def test_another_type_is_a_change() -> None:
+    """A number in the place of a boolean is another value, though the two are equal in Python."""
+    written = ("true", "1", "{contains: true}", "{contains: 1}")
+    texts = [grant(to=f'{{issuer: ci, claims: {{repository_id: "1", flag: {value}}}}}') for value in written]
+    for before, after in itertools.permutations(texts, 2):
+        step = change(before, after)
+        assert (step.change, step.ends_tokens, list(step.fields)) == ("change", True, ["claims"])
+
+
+def test_lists_and_beginnings_are_told_apart() -> None:
+    """A plan shows `contains` as the file has it, and a longer beginning as narrower."""
+    more, less = (grant(to=f'{{issuer: ci, claims: {{g: {{contains: "a/{text}*"}}}}}}') for text in ("v", "v1"))
+    step = change(more, less)
+    assert (step.change, step.ends_tokens) == ("narrow", True)
+    assert json.loads(json.dumps(step.to_json()))["fields"] == {
+        "claims": [[[["g"], [{"contains": "a/v*"}]]], [[["g"], [{"contains": "a/v1*"}]]]]
+    }
+    assert (change(less, more).change, change(less, more).ends_tokens) == ("widen", False)
 
 
 def test_same_policy() -> None:
