@@ -22,7 +22,11 @@ Answer = tuple[int, Mapping[str, Any]] | None
 
 @dataclass
 class LoginIssuer:
-    """The issuer. answers: of the token endpoint, in turn; then it issues tokens. asked: path and form of each request."""
+    """The issuer.
+
+    answers: of the token endpoint, in turn; then it issues tokens. asked: path and form of each request. document: the
+    answer in the discovery document's place. claims: of its ID tokens, beside the usual ones.
+    """
 
     url: str
     answers: list[Answer] = field(default_factory=list)
@@ -31,6 +35,7 @@ class LoginIssuer:
     codes: dict[str, object] = field(default_factory=dict)
     claims: dict[str, object] = field(default_factory=dict)
     refused_scope: str = "none"
+    document: Answer = None
     revocation: Answer = (200, {})
     pause: float = 0.0
     current_refresh: str = ""
@@ -62,7 +67,7 @@ class LoginIssuer:
     def answer(self, path: str, form: Mapping[str, str]) -> Answer:
         """Answer a request."""
         if path == "/.well-known/openid-configuration":
-            return 200, self.discovery
+            return self.document or (200, self.discovery)
         self.asked.append((path, form))
         if path == "/device/auth":
             refused = form.get("scope") == self.refused_scope

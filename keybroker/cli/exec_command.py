@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -19,6 +19,7 @@ from keybroker.cli.issued import Issued
 from keybroker.cli.settings import Settings, common_options, grant_options, keys_option, pass_settings
 from keybroker.client import revoke_token
 from keybroker.fetch import fetch
+from keybroker.sources import login
 from keybroker.token import TokenRequest
 from keybroker.token_provider import TokenProvider
 
@@ -141,7 +142,9 @@ def _check_kept(keep: Sequence[str], *, keep_identity: bool, never: bool) -> Non
 
 def _taken(keep: Sequence[str], *, keep_identity: bool, walled: bool, strict: bool) -> Taken:
     taken = identity_variables.take_out(os.environ, keep=keep, everything=walled, strict=strict)
-    return Taken(os.environ, (), taken.secrets) if keep_identity else taken
+    if keep_identity:
+        return Taken(os.environ, (), taken.secrets)
+    return replace(taken, environ={**taken.environ, login.NONE: "1"})
 
 
 def _say_taken(taken: Taken, *, can_keep: bool) -> None:

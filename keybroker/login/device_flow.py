@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ from keybroker.login.issuer import Endpoints, IssuerRefused, check_endpoint, sho
 _GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 _INTERVAL, _SLOWER, _INTERVALS = 5.0, 5.0, (1.0, 60.0)
 """Seconds between two requests where the issuer names none, by which `slow_down` lengthens them, and their bounds."""
-_LONGEST = 1800.0
-"""Seconds for which a code is waited for at most."""
+_LIFETIME, _LONGEST = 600.0, 1800.0
+"""Seconds for which a code is waited for where the issuer names none, and at most."""
+_TEXT = re.compile(r"[!-~]{1,8192}")
+"""A device code (RFC 6749 appendix A) or a URL: what a request, a terminal and a browser take as it is."""
 _REASONS: Mapping[str, str] = {
     "access_denied": "the login was denied in the browser",
     "expired_token": "the code was not confirmed in time; run keybroker login again",
@@ -88,23 +91,24 @@ def wait(
 
 def _codes(response: Response, endpoints: Endpoints) -> Codes:
     members = read_json_object(response.body)
-    names = ("device_code", "user_code", "verification_uri", "verification_uri_complete")
-    texts = [members.get(name, "") for name in names]
-    device_code, user_code, uri, complete = [text if isinstance(text, str) else "" for text in texts]
-    if not (device_code and shown(user_code) and uri):
+    names = ("device_code", "verification_uri", "verification_uri_complete")
+    given = [members.get(name) for name in names]
+    device_code, uri, complete = [one if isinstance(one, str) and _TEXT.fullmatch(one) else "" for one in given]
+    user_code = members.get("user_code")
+    if not (device_code and uri and isinstance(user_code, str) and shown(user_code)):
         raise IdentityError(f"{endpoints.issuer} answered with no code to confirm")
     for url in (uri, complete):
         if url:
             # SECURITY: a person is sent nowhere but to https (test_a_page_in_the_clear_is_not_shown).
             check_endpoint(url, endpoints.issuer, "issuer's verification_uri")
-    lives = _seconds(members.get("expires_in"), 0, (0.0, _LONGEST))
+    lives = _seconds(members.get("expires_in"), _LIFETIME, (0.0, _LONGEST))
     interval = _seconds(members.get("interval"), _INTERVAL, _INTERVALS)
     return Codes(device_code, shown(user_code), uri, complete, lives, interval)
 
 
 def _seconds(value: object, default: float, bounds: tuple[float, float]) -> float:
-    given = float(value) if isinstance(value, int | float) else default
-    return min(max(given, bounds[0]), bounds[1])
+    given = value if isinstance(value, int | float) else default
+    return float(min(max(bounds[0], given), bounds[1]))  # in this order NaN is the least
 
 
 def _explained(refused: IssuerRefused) -> IdentityError:

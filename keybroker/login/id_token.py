@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from keybroker.claims import unverified_claims
@@ -9,6 +10,9 @@ from keybroker.errors import IdentityError
 from keybroker.http_client import Response
 from keybroker.json_object import read_json_object
 from keybroker.sources.identity_request import check_token
+
+_REFRESH_TOKEN = re.compile(r"[ -~]{0,16384}")
+"""RFC 6749 appendix A.17; "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,11 @@ class Login:
 def read_login(response: Response, issuer: str, client_id: str, now: float) -> Login:
     """Return the login in a token endpoint's response. now: epoch seconds. Raises IdentityError."""
     members = read_json_object(response.body)
-    token, refresh_token = members.get("id_token"), members.get("refresh_token", "")
-    if not isinstance(token, str) or not isinstance(refresh_token, str):
+    token, refresh_token = members.get("id_token"), members.get("refresh_token") or ""
+    if not isinstance(token, str):
         raise IdentityError(f"{issuer} issued no ID token; the client must be an OpenID Connect client")
+    if not isinstance(refresh_token, str) or not _REFRESH_TOKEN.fullmatch(refresh_token):
+        raise IdentityError(f"{issuer} issued a refresh token that cannot be kept")
     login = Login(issuer, client_id, check_token(token, f"the response of {issuer}"), refresh_token)
     claims = unverified_claims(login.id_token)
     audience, expires = claims.get("aud"), expiry(login)

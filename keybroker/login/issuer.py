@@ -53,6 +53,8 @@ def discover(issuer: str) -> Endpoints:
     check_issuer(issuer)
     url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     response = http_client.get(url, {"accept": "application/json"}, TIMEOUT)
+    if response.status >= 500:
+        raise Unreachable(f"{url} answers with HTTP {response.status}")
     members = read_json_object(response.body) if response.status == 200 else {}
     if not members:
         raise IdentityError(f"{url} is not a discovery document (HTTP {response.status}); check the issuer's URL")
@@ -104,6 +106,6 @@ def _endpoint(members: Mapping[str, object], name: str, issuer: str) -> str:
     if url is None:
         return ""
     if not isinstance(url, str):
-        raise Unreachable(f"the discovery document of {issuer} has no usable {name}")
+        raise IdentityError(f"the discovery document of {issuer} has no usable {name}")
     check_endpoint(url, issuer, name)
     return url

@@ -99,12 +99,13 @@ def _refreshed(where: Path, login: Login, now: Callable[[], float]) -> str:
 
 
 def _last(login: Login, now: float, error: KeybrokerError | None) -> str:
-    """Return the token that there is, as long as it is valid; raises IdentityError."""
+    """Return the token that there is, as long as it is valid; raises IdentityError. error: why there is no other."""
     if expiry(login) > now:
         return login.id_token
-    if isinstance(error, Unreachable):
-        raise IdentityError(f"the login's token has expired, and {login.issuer} gives no other now: {error}") from None
-    why = f" ({error})" if error is not None else ""
+    why = f": {error}" if error is not None else ""
+    if login.refresh_token:
+        text = f"the login's token has expired, and {login.issuer} gave no other{why}"
+        raise IdentityError(f"{text}\nTry again later, or run keybroker login.")
     raise IdentityError(
         f"the login at {login.issuer} has ended{why}: run keybroker login\n"
         "keybroker logout removes it, so that other identities are looked for."

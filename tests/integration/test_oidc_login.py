@@ -143,5 +143,5 @@ def test_a_logout_ends_it_at_the_issuer(provider: Provider, where: Path) -> None
     assert (done.code, done.err, store.load(where)) == (0, "logged out\n", None)
     with store.locked(where):
         store.save(where, login)
-    with pytest.raises(IdentityError, match=r"has ended \(.*invalid_grant.*run keybroker login"):
+    with pytest.raises(IdentityError, match=r"has ended: .*invalid_grant.*run keybroker login"):
         session.current_token(where, later(700))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,6 @@ def test_no_token_is_printed(issuer: LoginIssuer, where: Path, capsys: pytest.Ca
 def test_it_cannot_control_the_terminal(issuer: LoginIssuer, capsys: pytest.CaptureFixture[str]) -> None:
     """What the issuer says is printed without control characters, on lines of its own."""
     issuer.codes["user_code"] = "\x1b[2J\x1b]0;x\x07WD\u202eJB\nerror: run this"
-    issuer.codes["verification_uri"] = f"{issuer.url}/\x1b[31mdevice\u2028"
     issuer.claims.update(email="\x1b[2Jalice", sub="a\x9bb")
     shown = log_in(capsys, issuer).err
     issuer.answers.append((400, {"error": "\x1b[1mno", "error_description": "why\x07\nok: logged in"}))
@@ -185,6 +185,18 @@ def test_commands_use_the_login(running: Running, where: Path) -> None:
     for repository, options in (("3022", ()), ("3023", ("--proxy",))):
         keep(where, running.mint(repository))
         assert run("exec", *options, "--key", "openai", "--", *shell, environ=environ).code == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--proxy",), ("--keep-identity",)])
+def test_the_program_gets_no_login(running: Running, where: Path, options: tuple[str, ...]) -> None:
+    """A program of exec does not find the login, with which it could get other tokens; --keep-identity lets it."""
+    repository = {(): "3025", ("--proxy",): "3026"}.get(options, "3027")
+    environ = {**keep(where, running.mint(repository)), "KEYBROKER_URL": running.broker}
+    program = (sys.executable, "-m", "keybroker.cli", "whoami")
+    done = run("exec", *options, "--key", "openai", "--", *program, environ=environ)
+    assert (done.code, "source    login" in done.out) == ((0, True) if "--keep-identity" in options else (4, False)), (
+        done
+    )
 
 
 def test_an_ended_login_is_4(where: Path, running: Running) -> None:

@@ -98,11 +98,19 @@ def test_an_issuer_that_is_gone_is_named(issuer: LoginIssuer) -> None:
         log_in(issuer, *[None] * 9)
 
 
-@pytest.mark.parametrize(("given", "used"), [(0, 1), (None, 5), (-3, 1), (10**9, 60), ("7", 5), (7.5, 7.5)])
+@pytest.mark.parametrize(
+    ("given", "used"), [(0, 1), (None, 5), (-3, 1), (10**400, 60), ("7", 5), (7.5, 7.5), (float("nan"), 1)]
+)
 def test_the_interval_has_bounds(issuer: LoginIssuer, given: object, used: float) -> None:
     """The interval is the issuer's, within bounds; 5 s where it names none."""
     issuer.codes["interval"] = given
     assert device_flow.begin(discover(issuer.url), CLIENT).interval == used
+
+
+def test_a_code_without_an_end(issuer: LoginIssuer) -> None:
+    """A code whose end the issuer does not name is waited for ten minutes."""
+    del issuer.codes["expires_in"]
+    assert device_flow.begin(discover(issuer.url), CLIENT).expires_in == 600
 
 
 def test_no_offline_access(issuer: LoginIssuer) -> None:
@@ -137,10 +145,19 @@ def test_a_page_in_the_clear_is_not_shown(issuer: LoginIssuer, name: str, url: s
 
 
 @pytest.mark.parametrize("name", ["device_code", "user_code", "verification_uri"])
-@pytest.mark.parametrize("value", ["", None, 5])
+@pytest.mark.parametrize("value", ["", None, 5, "\n"])
 def test_no_code_to_confirm(issuer: LoginIssuer, name: str, value: object) -> None:
     """An answer without a code or a page is an error."""
     issuer.codes[name] = value
+    with pytest.raises(IdentityError, match="no code to confirm"):
+        log_in(issuer)
+
+
+@pytest.mark.parametrize("name", ["device_code", "verification_uri"])
+@pytest.mark.parametrize("character", ["\x1b[31m", "\u2028", "\ud800", "é", " "])
+def test_what_cannot_be_sent_or_shown(issuer: LoginIssuer, name: str, character: str) -> None:
+    """A page or a device code with other characters than RFC 3986 and RFC 6749 allow is an error."""
+    issuer.codes[name] = f"{issuer.url}/{character}"
     with pytest.raises(IdentityError, match="no code to confirm"):
         log_in(issuer)
 

@@ -46,6 +46,13 @@ def test_no_id_token(issuer: LoginIssuer, token: object) -> None:
         read(issuer, id_token=token)
 
 
+@pytest.mark.parametrize("token", [7, "r" * 20_000, "\ud800", "a\nb"])
+def test_an_unusable_refresh_token(issuer: LoginIssuer, token: object) -> None:
+    """A refresh token that cannot be kept or sent is an error at the login, not at the next refresh."""
+    with pytest.raises(IdentityError, match="a refresh token that cannot be kept"):
+        read(issuer, refresh_token=token)
+
+
 def test_an_audience_may_be_a_list(issuer: LoginIssuer) -> None:
     """The audience may be a list with the client alone; without a refresh token there is none."""
     login = read(issuer, id_token=issuer.id_token(aud=[CLIENT]), refresh_token="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keybroker.errors import IdentityError, NotConfigured
+from keybroker.errors import IdentityError, NotConfigured, Unreachable
 from keybroker.login.issuer import check_endpoint, check_issuer, discover
 from tests.login_issuer import LoginIssuer
 
@@ -21,6 +21,16 @@ def test_no_document(issuer: LoginIssuer) -> None:
     """What is no discovery document is said to be none."""
     with pytest.raises(IdentityError, match="is not a discovery document"):
         discover(f"{issuer.url}/realm")
+
+
+def test_a_failing_issuer_is_no_other_issuer(issuer: LoginIssuer) -> None:
+    """A discovery that fails for a moment is not blamed on the URL; one that is malformed is."""
+    issuer.document = (503, {})
+    with pytest.raises(Unreachable, match=r"openid-configuration answers with HTTP 503"):
+        discover(issuer.url)
+    issuer.document = (200, {"issuer": issuer.url, "token_endpoint": 7})
+    with pytest.raises(IdentityError, match="has no usable token_endpoint"):
+        discover(issuer.url)
 
 
 @pytest.mark.parametrize("name", ["device_authorization_endpoint", "token_endpoint", "revocation_endpoint"])

@@ -96,11 +96,25 @@ def test_a_failed_refresh_loses_nothing(issuer: LoginIssuer, where: Path, failur
     assert current_token(where) == issuer.id_token()
 
 
-def test_an_issuer_that_is_away(issuer: LoginIssuer, where: Path) -> None:
-    """Where the token has expired and the issuer is away, the error says which of the two failed."""
+@pytest.mark.parametrize(
+    "failure", [None, (503, {}), (429, {"error": "slow_down"}), (400, {"error": "invalid_client"})]
+)
+def test_an_issuer_that_is_away(issuer: LoginIssuer, where: Path, failure: Answer) -> None:
+    """Where the token has expired and the issuer fails, that is said, and not that the login has ended."""
     keep(issuer, where, -1)
-    issuer.answers.append(None)
-    with pytest.raises(IdentityError, match=r"token has expired, and .* gives no other now: cannot reach"):
+    issuer.answers.append(failure)
+    with pytest.raises(
+        IdentityError, match=r"token has expired, and .* gave no other: (?s:.*)\nTry again later, or run keyb"
+    ):
+        current_token(where)
+    assert current_token(where) == issuer.id_token()
+
+
+def test_a_discovery_that_is_away(issuer: LoginIssuer, where: Path) -> None:
+    """The same where the discovery document is not to be had."""
+    keep(issuer, where, -1)
+    issuer.document = (503, {})
+    with pytest.raises(IdentityError, match=r"gave no other: .* answers with HTTP 503"):
         current_token(where)
 
 
@@ -115,10 +129,10 @@ def test_no_refresh_token(issuer: LoginIssuer, where: Path) -> None:
 
 
 def test_a_refresh_without_an_id_token(issuer: LoginIssuer, where: Path) -> None:
-    """An issuer that gives no ID token for a refresh token ends the login, with that reason."""
+    """An issuer that gives no ID token for a refresh token is named as the reason."""
     keep(issuer, where, -1)
     issuer.answers.append((200, {"access_token": "opaque"}))
-    with pytest.raises(IdentityError, match=r"has ended \(.* issued no ID token"):
+    with pytest.raises(IdentityError, match=r"gave no other: .* issued no ID token"):
         current_token(where)
 
 
