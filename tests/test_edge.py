@@ -134,7 +134,9 @@ def test_url_never_comes_from_the_request(parts: Parts) -> None:
 def test_refusal_body_and_headers(door: Door) -> None:
     """A refusal is one body that every SDK shows, with exactly these headers."""
     result = door.send()
-    text = "no token: send a Keybroker token as the API key"
+    text = (
+        "no token: send a Keybroker token as the API key; if a command was to get it, its own error says why it did not"
+    )
     assert json.loads(result["body"]) == {
         "type": "error",
         "error": {

@@ -62,9 +62,9 @@ class TokenMissing(
     reason="token_missing",
     error="invalid_token",
     status=401,
-    text="no token: send a Keybroker token as the API key",
+    text="no token: send a Keybroker token as the API key; if a command was to get it, its own error says why it did not",
 ):
-    """The call has no token. Send one as the API key."""
+    """The call has no token. Send one as the API key; a command that gets it for the program has said why it could not."""
 
 
 class TwoTokens(

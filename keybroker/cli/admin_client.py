@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from keybroker import aws, http_client
-from keybroker.cli import output
+from keybroker.cli import kept_refusal, output
 from keybroker.cli.command_error import LOCAL, QUOTA, REFUSED, REMOTE, CommandError
 from keybroker.errors import Unreachable
 from keybroker.http_client import Response
@@ -74,7 +74,10 @@ class AdminClient:
             hint = "check the address (--admin-url, KEYBROKER_ADMIN_URL) and that the broker is running"
             after = f"; if it got the request, {_UNCERTAIN}" if _may_change(method, path, query or {}) else ""
             raise CommandError(REMOTE, str(error), hint + after) from None
-        return _parse(response, self.url, may_change=_may_change(method, path, query or {}))
+        parsed = _parse(response, self.url, may_change=_may_change(method, path, query or {}))
+        if _may_change(method, path, query or {}):
+            kept_refusal.forget_all()  # what was opened here is tried here at once
+        return parsed
 
 
 def _may_change(method: str, path: str, query: Mapping[str, object]) -> bool:

@@ -23,15 +23,19 @@ INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """The command failed. lines: for people, without `error:` in front; the first says what, the others what to do."""
+    """The command failed. lines: for people, without `error:` in front; the first says what, the others what to do.
 
-    def __init__(self, code: int, *lines: str) -> None:
+    reason_last: whether the first is shown after the others, for programs that show the end of what a command says.
+    """
+
+    def __init__(self, code: int, *lines: str, reason_last: bool = False) -> None:
         super().__init__(code, *lines)
         self.code = code
         self.lines: Sequence[str] = lines
+        self.reason_last = reason_last
 
 
-def from_error(error: KeybrokerError) -> CommandError:
+def from_error(error: KeybrokerError, *, reason_last: bool = False) -> CommandError:
     """Return how a command fails when the library raises this; the library's own advice takes precedence."""
     lines = str(error).splitlines() or [type(error).__name__]
     if isinstance(error, Refused):
@@ -40,7 +44,7 @@ def from_error(error: KeybrokerError) -> CommandError:
         code, hint = REMOTE, "check the broker's address (--url, KEYBROKER_URL) and that it is running"
     else:
         code, hint = (NO_IDENTITY if isinstance(error, NoIdentity | IdentityError) else LOCAL), ""
-    return CommandError(code, *lines, *([hint] if hint and not error.advice else []))
+    return CommandError(code, *lines, *([hint] if hint and not error.advice else []), reason_last=reason_last)
 
 
 def _from_refusal(refused: Refused) -> tuple[int, str]:

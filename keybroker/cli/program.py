@@ -138,7 +138,10 @@ def _output_closed() -> int:
 
 def _report(error: CommandError) -> int:
     first, *more = error.lines
-    output.labelled("error", first)
+    if not error.reason_last:
+        output.labelled("error", first)
     for line in more:
-        output.message(f"  {line}")
+        output.message(line if error.reason_last else f"  {line}")
+    if error.reason_last:
+        output.labelled("error", first)
     return error.code

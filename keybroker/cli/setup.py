@@ -20,7 +20,9 @@ from keybroker.token_provider import TokenProvider
 _REFRESH_MS = 300_000
 """Milliseconds that a tool may keep a token: the shortest lifetime of a token."""
 _TIMEOUT_MS = 5_000
-"""Milliseconds that Codex waits for the command, at most."""
+"""Milliseconds that Codex waits for the command unless told otherwise. It then kills it, and no reason is shown."""
+_GIVE_UP = ["--timeout", "4"]
+"""So that the command says by itself, and before that, why there is no token."""
 
 
 @click.group(short_help="Configure a tool or CI to use Keybroker.")
@@ -81,7 +83,7 @@ def codex(settings: Settings, key: str, file: str, base_url: str | None, write: 
             "",
             "[model_providers.keybroker.auth]",
             'command = "keybroker"',
-            f"args = {json.dumps(_token_arguments(settings, key))}",
+            f"args = {json.dumps([*_token_arguments(settings, key), *_GIVE_UP])}",
             f"timeout_ms = {_TIMEOUT_MS}",
             f"refresh_interval_ms = {_REFRESH_MS}",
             "",

@@ -23,6 +23,7 @@ async function ask(key) {
   try {
     return JSON.parse((await run("keybroker", ["token", "--key", key, "--output", "json"])).stdout);
   } catch (fault) {
-    throw new Error(fault.stderr?.trim().replace(/^error: /, "") || fault.message);
+    const reason = fault.stderr?.trim().split("\n").at(-1); // the last line; what to do is above it
+    throw new Error(reason?.replace(/^error: /, "") || fault.message);
   }
 }
