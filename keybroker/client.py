@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urlencode
 
 from keybroker import http_client
@@ -9,6 +10,7 @@ from keybroker.broker_url import check_broker_url
 from keybroker.errors import Refused, Unreachable
 from keybroker.http_client import Response
 from keybroker.json_object import read_json_object
+from keybroker.retry_after import retry_after
 from keybroker.token import Token
 
 _GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -88,8 +90,7 @@ def read_refusal(response: Response) -> Refused:
     error, description = members.get("error"), members.get("error_description", "")
     if not error or not isinstance(error, str) or not isinstance(description, str) or response.status < 400:
         raise unusable_response(response)
-    wait = response.headers.get("retry-after", "")
-    seconds = int(wait) if wait.isascii() and wait.isdecimal() and len(wait) < 10 else None
+    seconds = retry_after(response.headers.get("retry-after"), time.time())
     refused = Refused(error, description, response.status, response.headers.get("x-request-id", ""), seconds)
     refused.permanent = response.headers.get("x-should-retry", "").lower() == "false"
     return refused
@@ -97,7 +98,14 @@ def read_refusal(response: Response) -> Refused:
 
 def unusable_response(response: Response) -> Unreachable:
     """Return the error for a response that no broker gives."""
-    return Unreachable(f"unexpected response (HTTP {response.status}): not a Keybroker broker")
+    if response.status == 429 or response.status >= 500:
+        text = f"unexpected response (HTTP {response.status}): the broker, or what stands before it, is busy or failing"
+    else:
+        text = f"unexpected response (HTTP {response.status}): not a Keybroker broker"
+    error = Unreachable(text)
+    error.status = response.status
+    error.retry_after = retry_after(response.headers.get("retry-after"), time.time())
+    return error
 
 
 def _form(fields: dict[str, str | None]) -> bytes:

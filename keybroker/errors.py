@@ -61,7 +61,13 @@ class Unreachable(KeybrokerError):
 
     If the request was sent, a token may have been issued and the identity token used up; a repetition with the same
     `idempotency_key` gets that token, one without is refused as a replay.
+
+    status: of a response that is not a broker's, as a load balancer's 503; None where there was none.
+    retry_after: seconds that such a response asked to wait for.
     """
+
+    status: int | None = None
+    retry_after: int | None = None
 
 
 class NoIdentity(KeybrokerError):

@@ -20,8 +20,6 @@ from keybroker.errors import Unreachable
 
 RESPONSE_LIMIT = 256 * 1024
 """Bytes of a response at most."""
-RETRY_PAUSE = (0.2, 0.8)
-"""Seconds before a request is sent a second time, at least and at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 from keybroker.errors import IdentityError
 from keybroker.sources import aws_sigv4
 from keybroker.sources.identity_request import TIMEOUT, IdentityRequest, check_token
+from keybroker.tries import REQUESTS
 
 _LIFETIME = 300  # seconds; AWS's own default
 
@@ -23,7 +24,11 @@ def find(request: IdentityRequest) -> str | None:
     import botocore.exceptions  # noqa: PLC0415
     import botocore.session  # noqa: PLC0415
 
-    limits = botocore.config.Config(connect_timeout=TIMEOUT / 2, read_timeout=TIMEOUT, retries={"max_attempts": 1})
+    limits = botocore.config.Config(
+        connect_timeout=TIMEOUT / 2,
+        read_timeout=TIMEOUT / 2,
+        retries={"mode": "standard", "total_max_attempts": REQUESTS},
+    )
     region = request.environ.get("AWS_REGION")  # Lambda's variable, which botocore itself does not read
     try:
         sts: Any = botocore.session.get_session().create_client("sts", region_name=region, config=limits)

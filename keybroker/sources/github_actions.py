@@ -11,7 +11,7 @@ from keybroker import http_client
 from keybroker.errors import IdentityError, NotConfigured, Unreachable
 from keybroker.json_object import read_json_object
 from keybroker.sources.identity_request import IdentityRequest, check_token
-from keybroker.sources.retry import get_with_retry
+from keybroker.sources.retry import get_with_retry, why
 
 _URL, _TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 _PERMISSION = (
@@ -19,6 +19,8 @@ _PERMISSION = (
     "  permissions:\n    id-token: write\n    contents: read\n"
     "Pull requests from forks never get one."
 )
+_DENIED = (401, 403, 404)
+"""The statuses that speak of the job's permission; any other is told as what it is."""
 
 
 def find(request: IdentityRequest) -> str | None:
@@ -39,12 +41,12 @@ def _request(url: str, token: str) -> str:
         response = get_with_retry(http_client.get, url, headers)
     except (Unreachable, NotConfigured) as error:
         raise IdentityError(f"the GitHub runner issued no identity token ({_URL}): {error}") from error
-    if response.status >= 500:
-        raise IdentityError(f"the GitHub runner issued no identity token (HTTP {response.status}); rerun the job")
-    if response.status != 200:
+    if response.status in _DENIED:
         raise IdentityError(
             f"the GitHub runner refused to issue an identity token (HTTP {response.status}): {_PERMISSION}"
         )
+    if response.status != 200:
+        raise IdentityError(f"the GitHub runner issued no identity token ({why(response)})")
     value = read_json_object(response.body).get("value")
     if not isinstance(value, str):
         raise IdentityError(f"the GitHub runner's response has no identity token ({_URL}); rerun the job")

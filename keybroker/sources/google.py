@@ -5,18 +5,24 @@ https://cloud.google.com/compute/docs/instances/verifying-instance-identity
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
 from keybroker import http_client
 from keybroker.errors import IdentityError, Unreachable
 from keybroker.sources.identity_request import IdentityRequest, check_token
-from keybroker.sources.retry import get_with_retry
+from keybroker.sources.retry import get_with_retry, why
 
 PRODUCT_FILE = "/sys/class/dmi/id/product_name"
 _PRODUCT_NAMES = ("Google", "Google Compute Engine")
 _HINTS = ("GCE_METADATA_HOST", "K_SERVICE", "CLOUD_RUN_JOB")
 """Variables that say that this is Google Cloud: the first is for tests, the others are set by Cloud Run, which has no DMI."""
+_ADVICE: Mapping[int, str] = {
+    403: "; allow the service account iam.serviceAccounts.getOpenIdToken on itself",
+    404: "; attach a service account to the instance, job or pod",
+}
+"""What to do about a status, where it speaks of the service account."""
 _PATH = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
 
@@ -35,8 +41,8 @@ def find(request: IdentityRequest) -> str | None:
         ) from error
     if response.status != 200:
         raise IdentityError(
-            f"this is Google Cloud, but its metadata server issued no identity token (HTTP {response.status}); "
-            "attach a service account to the instance, job or pod"
+            f"this is Google Cloud, but its metadata server issued no identity token ({why(response)})"
+            f"{_ADVICE.get(response.status, '')}"
         )
     return check_token(response.body.decode("utf-8", "replace"), "the response from Google's metadata server")
 

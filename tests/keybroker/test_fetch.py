@@ -7,13 +7,18 @@ import time
 
 import pytest
 
-from keybroker import IdentityError, NoIdentity, Refused, Unreachable
+from keybroker import IdentityError, NoIdentity, Refused, Unreachable, tries
 from keybroker.fetch import fetch
 from keybroker.token import TokenRequest
 from tests.running import Running, call
 from tests.scripted_broker import Handler, dropped, good, in_turn, jwt, refused, scripted
 
 SUBJECT = jwt(iss="https://issuer.example.com", aud="keybroker", exp=4_000_000_000)
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tries, "PAUSE", (0.0, 0.001))
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +58,8 @@ def test_each_fetch_has_its_idempotency_key() -> None:
     ],
     ids=["dropped", "503", "500", "throttled by API Gateway", "502 of a proxy"],
 )
-def test_a_failure_is_retried_once(fault: object) -> None:
-    """After a network or server error the same token and key are sent once more."""
+def test_a_failure_is_retried(fault: object) -> None:
+    """After a network or server error the same token and key are sent again."""
     with scripted(in_turn(fault, good)) as broker:  # type: ignore[arg-type]  # a Script
         fetch(TokenRequest(broker.url, "openai"))
     first, second = broker.asked
@@ -82,12 +87,46 @@ def test_a_lost_response_does_not_burn_the_token(running: Running, monkeypatch: 
     assert running.complete(token.access_token).status == 200
 
 
-def test_there_is_no_third_try() -> None:
-    """There is no third request."""
+def test_what_does_not_answer_is_told_after_two_tries() -> None:
+    """There is no third request to what does not answer."""
     with scripted(dropped) as broker, pytest.raises(Unreachable) as caught:
         fetch(TokenRequest(broker.url, "openai"))
     assert len(broker.asked) == 2
     assert f"Check that {broker.url} is the broker's address (KEYBROKER_URL)" in str(caught.value)
+
+
+BUSY = refused(429, "temporarily_unavailable", "too many calls at once")
+FAILING = refused(500, "server_error")
+
+
+def _unavailable(handler: Handler, _number: int) -> None:
+    """Answer as a load balancer does whose broker is away."""
+    handler.answer(503, "Service Unavailable", retry_after="0")
+
+
+def test_several_failures_in_a_row_are_survived(short_pauses: None) -> None:  # noqa: ARG001  a fixture
+    """A 429 for load and two 5xx in a row are survived, all of them the same request."""
+    with scripted(in_turn(BUSY, FAILING, _unavailable, good)) as broker:
+        fetch(TokenRequest(broker.url, "openai"))
+    assert len({asked.headers["idempotency-key"] for asked in broker.asked}) == 1
+    assert len(broker.asked) == 4
+
+
+def test_there_is_no_fifth_try(short_pauses: None) -> None:  # noqa: ARG001  a fixture
+    """After four requests the last answer is told."""
+    with scripted(BUSY) as broker, pytest.raises(Refused, match="too many calls at once"):
+        fetch(TokenRequest(broker.url, "openai"))
+    assert len(broker.asked) == 4
+
+
+def test_another_servers_answer_is_not_retried() -> None:
+    """A status that no broker gives and that is not about load is told after one request."""
+    with (
+        scripted(lambda handler, _: handler.answer(404, "Not Found")) as broker,
+        pytest.raises(Unreachable, match=r"HTTP 404.*not a Keybroker broker"),
+    ):
+        fetch(TokenRequest(broker.url, "openai"))
+    assert len(broker.asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,12 +17,13 @@ TOKEN = jwt(aud="keybroker", iss="https://issuer.example.com")
 
 @dataclass
 class Site:
-    """A server that answers every GET alike, and keeps what it was asked. down: so many it answers with 503 first."""
+    """A server that answers every GET alike, and keeps what it was asked. first: the statuses that it answers before."""
 
     url: str
     status: int = 200
     body: str = TOKEN
-    down: int = 0
+    first: Sequence[int] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
 
 
@@ -33,7 +34,10 @@ def serving() -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             one.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-            self.send_response(503 if len(one.asked) <= one.down else one.status)
+            number = len(one.asked) - 1
+            self.send_response(one.first[number] if number < len(one.first) else one.status)
+            for name, value in one.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(one.body.encode())
 
