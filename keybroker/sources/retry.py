@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from keybroker.duration import words
 from keybroker.errors import Unreachable
 from keybroker.http_client import Response
 from keybroker.retry_after import retry_after
@@ -47,5 +48,5 @@ def why(response: Response) -> str:
     told = f"HTTP {response.status}"
     if response.status == _TOO_MANY:
         wait = retry_after(response.headers.get("retry-after"), time.time())
-        return f"{told}: too many requests; try again {'later' if wait is None else f'in {wait} s'}"
+        return f"{told}: too many requests; try again {'later' if wait is None else f'in {words(wait)}'}"
     return f"{told}: it is failing; try again later" if is_passing(response.status) else told
