@@ -12,11 +12,11 @@ DOC = ROOT / "docs" / "grants.md"
 
 
 def _issuers() -> Iterator[str]:
-    yield "| Preset | Known by | Longest lifetime | Exchanged once |"
-    yield "|---|---|---|---|"
+    yield "| Preset | Known by | Longest lifetime | Exchanged once | What the platform says of the lifetime |"
+    yield "|---|---|---|---|---|"
     for name, one in (*((f"`{name}`", one) for name, one in PRESETS.items()), ("none", GENERIC)):
         known = one.id_words or f"`{one.identity.name}`"
-        yield f"| {name} | {known} | {spelled(one.max_lifetime)} | {'yes' if one.single_use else 'no'} |"
+        yield f"| {name} | {known} | {spelled(one.max_lifetime)} | {'yes' if one.single_use else 'no'} | {one.documented} |"
 
 
 TABLES = {"issuers": _issuers}

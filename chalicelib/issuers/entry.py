@@ -17,6 +17,8 @@ class Preset:
     """What it may sign with."""
     max_lifetime: int
     """Seconds: the longest `exp - iat` of its tokens."""
+    documented: str
+    """What its own documents say of that, which document, and of when it is or when it was read: platforms change both."""
     single_use: bool
     """Whether a token is exchanged once for each grant."""
     identity: Identity

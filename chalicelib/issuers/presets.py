@@ -1,7 +1,7 @@
 """The table of issuer presets: what each kind of issuer signs with, how long its tokens live, which id is never recycled.
 
-Sources: each issuer's own documentation of its tokens' claims; docs/grants.md names them. To add one, write an entry here and
-an example grant in docs/grants.md, add claims of a real token (tests/vectors/claims) and run `make issuers`.
+Sources: each issuer's own documentation of its tokens' claims, read entry by entry in November 2026; `documented` names it with
+its date. To add one, write an entry here and an example grant in docs/grants.md, add claims of a real token (tests/vectors/claims) and run `make issuers`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ GENERIC = Preset(
     url=None,
     algorithms=("RS256", "ES256"),
     max_lifetime=3600,
+    documented="the issuer decides",
     single_use=False,
     identity=single_claim("sub"),
     label="sub",
@@ -35,6 +36,7 @@ PRESETS: Mapping[str, Preset] = {
         url="https://token.actions.githubusercontent.com",
         algorithms=("RS256",),
         max_lifetime=900,
+        documented="5m in its example, no promise (GitHub Docs, OIDC with reusable workflows; read 2026-11)",
         single_use=True,
         identity=single_claim("repository_id"),
         label="repository",
@@ -49,6 +51,7 @@ PRESETS: Mapping[str, Preset] = {
         url="https://gitlab.com",
         algorithms=("RS256",),
         max_lifetime=24 * 3600,  # a job's token lives as long as the job may run
+        documented="the job's timeout, 5m without one (GitLab Docs, ID tokens; read 2026-11)",
         single_use=False,  # a job gets one token and exchanges it for each key
         identity=single_claim("project_id"),
         label="project_path",
@@ -61,6 +64,7 @@ PRESETS: Mapping[str, Preset] = {
         forms=("https://oidc.circleci.com/org/*", "https://oidc.circleci.com"),
         algorithms=("RS256",),
         max_lifetime=3600,
+        documented="1h (CircleCI Docs, OpenID Connect tokens; 2026-08)",
         single_use=False,
         identity=single_claim("oidc.circleci.com/project-id"),
         label="sub",
@@ -74,6 +78,7 @@ PRESETS: Mapping[str, Preset] = {
         url="https://agent.buildkite.com",
         algorithms=("RS256",),
         max_lifetime=3600,
+        documented="5m unless `--lifetime` says otherwise (Buildkite Docs, buildkite-agent oidc; 2026-08)",
         single_use=False,
         identity=single_claim("pipeline_id"),  # asked for with `--claim pipeline_id`; slugs are recycled
         label="pipeline_slug",
@@ -86,6 +91,7 @@ PRESETS: Mapping[str, Preset] = {
         forms=("https://api.bitbucket.org/2.0/workspaces/*/pipelines-config/identity/oidc",),
         algorithms=("RS256",),
         max_lifetime=3600,
+        documented="nothing (Atlassian Support, Integrate Pipelines using OIDC; read 2026-11)",
         single_use=False,
         identity=single_claim("repositoryUuid"),
         label="repositoryUuid",
@@ -98,6 +104,7 @@ PRESETS: Mapping[str, Preset] = {
         forms=("https://vstoken.dev.azure.com/*",),
         algorithms=("RS256",),
         max_lifetime=3600,
+        documented="nothing; retired on 2027-07-01 in the public cloud (Microsoft Learn, Convert service connections; read 2026-11)",
         single_use=False,
         identity=single_claim("sub"),  # names within the organisation that the issuer's URL pins
         label="sub",
@@ -108,6 +115,7 @@ PRESETS: Mapping[str, Preset] = {
         forms=("https://login.microsoftonline.com/*/v2.0",),
         algorithms=("RS256",),
         max_lifetime=25 * 3600,
+        documented="nothing; about a day in a decoded token (Teleport RFD 211; read 2026-11)",
         single_use=False,
         # Ids of organisation and connection; `oid` is Azure DevOps' own, the same for all.
         identity=single_claim("sub"),
@@ -121,6 +129,7 @@ PRESETS: Mapping[str, Preset] = {
         url="https://app.terraform.io",
         algorithms=("RS256",),
         max_lifetime=25 * 3600,
+        documented="the timeout of the plan or apply (HashiCorp Developer, Workload identity; read 2026-11)",
         single_use=False,
         identity=single_claim("terraform_workspace_id"),
         label="terraform_workspace_name",
@@ -132,6 +141,7 @@ PRESETS: Mapping[str, Preset] = {
         url=None,
         algorithms=("RS256", "ES256", "ES384"),
         max_lifetime=24 * 3600,
+        documented="what the pod asks for, 10m or more; renewed at 80 % of it, or after a day (Kubernetes Docs, Configure Service Accounts; read 2026-11)",
         single_use=False,  # a projected token is a file that every process of the pod reads
         identity=_KUBERNETES,
         label="sub",
@@ -140,9 +150,14 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "eks": Preset(
         url=None,
-        forms=("https://oidc.eks.*.amazonaws.com/id/*", "https://oidc.eks.*.amazonaws.com.cn/id/*"),
+        forms=(
+            "https://oidc.eks.*.amazonaws.com/id/*",
+            "https://oidc.eks.*.amazonaws.com.cn/id/*",
+            "https://oidc-eks.*.api.aws/id/*",  # AWS's dual-stack name of the same
+        ),
         algorithms=("RS256",),
         max_lifetime=24 * 3600,
+        documented="as `kubernetes` (read 2026-11)",
         single_use=False,
         identity=_KUBERNETES,
         label="sub",
@@ -153,6 +168,7 @@ PRESETS: Mapping[str, Preset] = {
         url="https://accounts.google.com",
         algorithms=("RS256",),
         max_lifetime=3600,
+        documented="1h in its examples (Google Cloud Docs, Token types; read 2026-11)",
         single_use=False,
         identity=single_claim("sub"),
         label="email",
@@ -170,6 +186,7 @@ PRESETS: Mapping[str, Preset] = {
         ),
         algorithms=("RS256",),
         max_lifetime=24 * 3600 + 3600,
+        documented="about 24h (Microsoft Learn, Troubleshoot workload identity service connections; 2025-03)",
         single_use=False,
         identity=single_claim("oid"),
         label="oid",
@@ -181,6 +198,7 @@ PRESETS: Mapping[str, Preset] = {
         url=None,
         algorithms=("RS256", "ES256", "ES384"),
         max_lifetime=3600,
+        documented="5m unless `default_jwt_svid_ttl` says otherwise (SPIRE Server Configuration Reference; read 2026-11)",
         single_use=False,
         identity=single_claim("sub"),
         label="sub",
@@ -191,7 +209,8 @@ PRESETS: Mapping[str, Preset] = {
         url=None,
         forms=("https://oidc.vercel.com/*", "https://oidc.vercel.com"),
         algorithms=("RS256",),
-        max_lifetime=2 * 3600,  # functions' tokens, seen in November 2026; those of builds live one hour
+        max_lifetime=2 * 3600,
+        documented="builds 1h, functions 2h, as seen in 2026-11; a developer's machine 12h (Vercel Docs, AI Gateway, OIDC; read 2026-11)",
         single_use=False,
         identity=single_claim("project_id"),
         label="project",
@@ -205,6 +224,7 @@ PRESETS: Mapping[str, Preset] = {
         forms=("https://*.tokens.sts.global.api.aws",),
         algorithms=("ES384", "RS256"),
         max_lifetime=3600,
+        documented="1m to 1h as asked for, 5m by default (AWS STS API Reference, GetWebIdentityToken; read 2026-11)",
         single_use=True,
         identity=single_claim("sub"),
         label="sub",

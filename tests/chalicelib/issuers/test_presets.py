@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,13 @@ def test_preset_is_consistent(name: str) -> None:
     assert not identity & set(preset.unwise), "the id itself is no unwise claim"
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_lifetime_has_a_dated_document(name: str) -> None:
+    """A preset names what the platform's document says of the lifetime, and of when that is."""
+    assert re.fullmatch(r".+ \((?:[^()]+; )?(?:read )?20\d\d-(?:0[1-9]|1[0-2])\)", PRESETS[name].documented)
+    assert "|" not in PRESETS[name].documented, "it stands in a table"
+
+
 def test_single_use() -> None:
     """What is single use is what is fresh for each job or call."""
     assert {name for name, one in PRESETS.items() if one.single_use} == {"github-actions", "aws-web-identity"}
@@ -123,6 +131,8 @@ def test_single_use() -> None:
         ("circleci", "https://oidc.circleci.com/"),
         ("circleci", "https://oidc.circleci.com.example.com"),
         ("eks", "https://oidc.eks.us-west-2.amazonaws.com.example.com/id/E"),
+        ("eks", "https://oidc-eks.us-west-2.api.aws.example.com/id/E"),
+        ("eks", "https://oidc-eks.us-west-2.api.aws/id/E/x"),
         ("eks", "https://oidc.eks.us-west-2.amazonaws.com/id/E/x"),
         ("eks", "https://evil.example.com/oidc.eks.us-west-2.amazonaws.com/id/E"),
         ("azure-managed-identity", "https://sts.windows.net/0e3e2e88"),
@@ -136,6 +146,12 @@ def test_single_use() -> None:
 def test_lookalike_url(preset: str, url: str) -> None:
     """A URL that only looks like the issuer's does not fit."""
     assert not issuers.fits(url, PRESETS[preset].forms)
+
+
+def test_dual_stack_name_of_eks() -> None:
+    """EKS's issuer has a second name, which IPv6 reaches."""
+    forms = PRESETS["eks"].forms
+    assert issuers.fits("https://oidc-eks.us-west-2.api.aws/id/EXAMPLED539D4633E53DE1B716D3041E", forms)
 
 
 def test_both_forms_of_github_sub() -> None:
