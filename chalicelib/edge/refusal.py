@@ -18,13 +18,16 @@ _KINDS = {
     413: ("request_too_large", "INVALID_ARGUMENT"),
     415: ("invalid_request_error", "INVALID_ARGUMENT"),
     417: ("invalid_request_error", "INVALID_ARGUMENT"),
-    429: ("rate_limit_error", "RESOURCE_EXHAUSTED"),  # `insufficient_quota` makes clients speak of a plan and billing
+    429: ("rate_limit_error", "RESOURCE_EXHAUSTED"),
     431: ("request_too_large", "INVALID_ARGUMENT"),
     502: ("api_error", "UNAVAILABLE"),
     503: ("api_error", "UNAVAILABLE"),
     504: ("api_error", "DEADLINE_EXCEEDED"),
 }
 _INTERNAL = ("api_error", "INTERNAL")
+_USED_UP = ("usage_limit_reached", "RESOURCE_EXHAUSTED")
+"""For a quota that opens later than WORTH_WAITING. Codex would wait for the hours of `Retry-After` after a `rate_limit_error`, and
+speak of a plan and billing after an `insufficient_quota`."""
 _NOT_QUOTABLE = re.compile(r"[^\x20-\x7e]|\\")
 WORTH_WAITING = 60
 """Seconds: a quota that opens later than this is not worth a retry by an SDK."""
@@ -32,7 +35,7 @@ WORTH_WAITING = 60
 
 def body(refusal: Refusal, request_id: str) -> str:
     """Return a JSON body with the members that OpenAI's, Anthropic's and Google's SDKs each look for."""
-    kind, status = _KINDS.get(refusal.status, _INTERNAL)
+    kind, status = _USED_UP if _is_used_up(refusal) else _KINDS.get(refusal.status, _INTERNAL)
     error = {
         "message": f"{refusal.description or refusal.error} (request {request_id})",
         "type": kind,
@@ -62,8 +65,18 @@ def headers(refusal: Refusal, request_id: str, edge_url: str = "") -> dict[str, 
             found["www-authenticate"] += f', resource_metadata="{resource_metadata.url(edge_url)}"'
     if refusal.retry_after is not None:
         found["retry-after"] = str(refusal.retry_after)
-    if refusal.retry_after is None or refusal.retry_after > WORTH_WAITING:
+    if _is_used_up(refusal):  # of a used-up quota's answer, Codex shows this header alone
+        found["x-codex-promo-message"] = _NOT_QUOTABLE.sub("", f"{refusal.description} (request {request_id})")
+    if not _is_worth_waiting(refusal):
         found["x-should-retry"] = "false"
     elif refusal.status == 503:
         found["x-should-retry"] = "true"
     return found
+
+
+def _is_worth_waiting(refusal: Refusal) -> bool:
+    return refusal.retry_after is not None and refusal.retry_after <= WORTH_WAITING
+
+
+def _is_used_up(refusal: Refusal) -> bool:
+    return refusal.status == 429 and not _is_worth_waiting(refusal)

@@ -26,7 +26,7 @@ class _Example(Refusal, reason="internal_reason", error="code", status=400):
         (502, "api_error", "UNAVAILABLE"),
         (504, "api_error", "DEADLINE_EXCEEDED"),
         (413, "request_too_large", "INVALID_ARGUMENT"),
-        (429, "rate_limit_error", "RESOURCE_EXHAUSTED"),
+        (429, "usage_limit_reached", "RESOURCE_EXHAUSTED"),
         (503, "api_error", "UNAVAILABLE"),
         (500, "api_error", "INTERNAL"),
     ],
@@ -39,6 +39,18 @@ def test_types_by_status(status: int, kind: str, google: str) -> None:
         "error": {"message": "text (request req-1)", "type": kind, "param": None, "code": "code", "status": google},
         "request_id": "req-1",
     }
+
+
+@pytest.mark.parametrize(
+    ("wait", "kind"),
+    [(1, "rate_limit_error"), (WORTH_WAITING, "rate_limit_error"), (WORTH_WAITING + 1, "usage_limit_reached")],
+)
+def test_no_client_waits_for_hours(wait: int, kind: str) -> None:
+    """A quota that opens within a minute is one to wait for; a later one is used up, in the words that Codex shows."""
+    refusal = _Example("the quota is used up\n", status=429, retry_after=wait)
+    assert json.loads(body(refusal, "req-1"))["error"]["type"] == kind
+    shown = "the quota is used up (request req-1)" if wait > WORTH_WAITING else None
+    assert headers(refusal, "req-1").get("x-codex-promo-message") == shown
 
 
 def test_body_without_a_text() -> None:
