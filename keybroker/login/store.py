@@ -48,9 +48,12 @@ def load(where: Path) -> Login | None:
         return None
     except OSError as error:
         raise IdentityError(f"the login {path} cannot be read: {error.strerror}; remove it and log in again") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_ours(path, os.fstat(descriptor), stat.S_ISREG, 0o077)
-        members = read_json_object(file.read(_LIMIT))
+        with _errors(where), os.fdopen(descriptor, "rb", closefd=False) as file:
+            members = read_json_object(file.read(_LIMIT))
+    finally:
+        os.close(descriptor)
     values = [members.get(name) for name in ("issuer", "client_id", "id_token", "refresh_token")]
     texts = [value for value in values if isinstance(value, str)]
     if len(texts) < len(values) or not all(texts[:3]):
@@ -98,13 +101,18 @@ def locked(where: Path) -> Iterator[None]:
         descriptor = os.open(where / _LOCK, os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
     try:
         ends = time.monotonic() + _PATIENCE
-        while not _lock(descriptor):
+        while not _try_lock(where, descriptor):
             if time.monotonic() > ends:
                 raise IdentityError(f"another process has held {where / _LOCK} for {_PATIENCE:.0f} s; end it")
             time.sleep(_PAUSE)
         yield
     finally:
         os.close(descriptor)
+
+
+def _try_lock(where: Path, descriptor: int) -> bool:
+    with _errors(where):  # a file system without locks
+        return _lock(descriptor)
 
 
 if sys.platform == "win32":
@@ -146,6 +154,4 @@ def _errors(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise IdentityError(
-            f"the login in {where} cannot be changed: {error.strerror or type(error).__name__}"
-        ) from None
+        raise IdentityError(f"the login in {where} cannot be used: {error.strerror or type(error).__name__}") from None

@@ -174,6 +174,6 @@ def test_an_unusable_folder_is_found_first(issuer: LoginIssuer, where: Path) -> 
     where.parent.mkdir()
     where.write_text("a file in the way")
     shown: list[object] = []
-    with pytest.raises(IdentityError, match="cannot be changed"):
+    with pytest.raises(IdentityError, match="cannot be used"):
         session.log_in(where, issuer.url, CLIENT, shown.append, lambda _: None)
     assert shown == []

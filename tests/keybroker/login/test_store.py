@@ -68,6 +68,25 @@ def test_a_pipe_does_not_block(where: Path) -> None:
         store.load(where)
 
 
+def test_a_folder_in_its_place(where: Path) -> None:
+    """A folder in the file's place is an error, when it is read and when it is to be removed."""
+    (where / store.FILE).mkdir(parents=True)
+    for use in (store.load, store.take):
+        with pytest.raises(IdentityError, match=r"not a plain file|cannot be used"):
+            use(where)
+
+
+def test_a_file_system_without_locks(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system has no locks, the login cannot be used, rather than be used without one."""
+
+    def no_locks(_: int) -> bool:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(store, "_lock", no_locks)
+    with pytest.raises(IdentityError, match="cannot be used: No locks available"):
+        keep(where)
+
+
 @pytest.mark.parametrize("kind", ["link", "writable"])
 def test_a_shared_folder(where: Path, tmp_path: Path, kind: str) -> None:
     """A folder that is a link, or that others can write, gets no login."""
@@ -120,7 +139,7 @@ def test_a_failed_write_keeps_the_old_one(where: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(IdentityError, match="cannot be changed: No space left on device"):
+    with pytest.raises(IdentityError, match="cannot be used: No space left on device"):
         keep(where, Login("https://login.example", "client", "d.e.f", "refresh-2"))
     assert store.load(where) == LOGIN
     assert {one.name for one in where.iterdir()} == {"login.json", "login.lock"}
