@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.encoding import decode
 
 LIMIT = 4 * 1024 * 1024
 """Bytes at most."""
@@ -59,6 +60,8 @@ def _decode(content: bytes, name: str) -> str:
     if len(content) > LIMIT:
         raise CommandError(LOCAL, f"{name}: larger than {LIMIT} bytes")
     try:
-        return content.decode("utf-8")
+        return decode(content)
     except UnicodeDecodeError as error:
-        raise CommandError(LOCAL, f"{name}: not UTF-8: {error.reason} at byte {error.start}") from None
+        raise CommandError(
+            LOCAL, f"{name}: not {error.encoding.upper()}: {error.reason} at byte {error.start}"
+        ) from None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keybroker.errors import IdentityError
+from keybroker.sources.token_text import kind, unwrapped
 
 TIMEOUT = 10.0
 """Seconds that a source waits for a response; several times what any of them takes."""
@@ -24,15 +25,16 @@ class IdentityRequest:
 
 
 def check_token(text: str, source: str) -> str:
-    """Return the token that a source gave, without surrounding white space; only its form is checked.
+    """Return the token that a source gave, without what is often around one; only its form is checked.
 
     source: where it is from, for the error, which never quotes it. Raises IdentityError: empty, too long, or not a JWT.
     """
-    token = text.strip()
+    token = unwrapped(text)
     if not token:
         raise IdentityError(f"{source} is empty; it must contain an identity token (a JWT)")
     if len(token) > LIMIT:
         raise IdentityError(f"{source} has {len(token)} characters; an identity token may have at most {LIMIT}")
     if not _JWT.fullmatch(token):
-        raise IdentityError(f"{source} is not an identity token: a JWT is three base64url segments separated by dots")
+        what = kind(token) or "a JWT is three base64url segments separated by dots"
+        raise IdentityError(f"{source} is not an identity token: {what}")
     return token

@@ -14,7 +14,7 @@ from keybroker.login.id_token import Login
 from tests.scripted_broker import jwt
 
 TOKEN = jwt(aud="keybroker")
-PARTS = {"__init__", "identity_request", "command", "retry"}
+PARTS = {"__init__", "identity_request", "command", "retry", "token_text"}
 """Modules that sources are made of."""
 
 
