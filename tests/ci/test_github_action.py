@@ -228,6 +228,23 @@ def test_node_starts_the_steps_that_the_action_names(running: Running, tmp_path:
         assert one.step("", str(NODE), str(ROOT / runs["main"]), INPUT_URL="").returncode == 1
 
 
+@pytest.mark.skipif(NODE is None, reason="there is no node here: how Windows starts the steps was NOT tried")
+def test_node_starts_python_by_the_name_that_windows_has(running: Running, tmp_path: Path) -> None:
+    """Where Node says that it is Windows, the step is started as `python`, without a shell."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tools / "python").chmod(0o755)
+    windows = f"Object.defineProperty(process, 'platform', {{value: 'win32'}}); require({str(ROOT / ACTION['runs']['main'])!r})"
+    with job(running, tmp_path, "70014") as one:
+        done = one.step("", str(NODE), "-e", windows, PATH=str(tools))
+        missing = one.step("", str(NODE), "-e", windows, PATH=str(tmp_path))
+        token = one.written("OUTPUT")["token"]
+    assert (done.returncode, status(running, token)) == (0, 200), done
+    assert missing.returncode == 1
+    assert "python cannot be started (ENOENT); add actions/setup-python" in missing.stdout
+
+
 def test_zizmor_has_nothing_to_say() -> None:
     command = [str(Path(sys.executable).with_name("zizmor")), "--offline", "--persona", "auditor", "action.yml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)

@@ -69,6 +69,13 @@ def test_zizmor_has_nothing_to_say(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_gitlab_takes_a_wheel_with_its_hash() -> None:
+    """A wheel's address with its hash stands in the YAML as it was passed."""
+    source = f"https://mirror.octo-org.example/keybroker-0.1.0-py3-none-any.whl#sha256={'0123456789abcdef' * 4}"
+    job = yaml.safe_load(ci_workflow.gitlab("openai", URL, source))["call"]
+    assert job["variables"]["KEYBROKER_SOURCE"] == source
+
+
 def test_gitlab_installs_by_the_one_line() -> None:
     """GitLab's job installs Keybroker from the source that was passed."""
     job = yaml.safe_load(ci_workflow.gitlab("openai", URL, SOURCE))["call"]
@@ -84,12 +91,32 @@ def test_placeholders_can_belong_to_nobody() -> None:
     assert yaml.safe_load(ci_workflow.gitlab("openai", URL, ci_workflow.NO_SOURCE))
 
 
-@pytest.mark.parametrize("action", ["octo-org/keybroker", "keybroker@v1", "a/b@c d", "a/b@c\n      - run: x", ""])
+@pytest.mark.parametrize(
+    "action",
+    [
+        "octo-org/keybroker",
+        "keybroker@v1",
+        "octo-org/keybroker@v1",
+        "octo-org/keybroker@main",
+        f"{ACTION}\n      - run: x",
+        "",
+    ],
+)
 def test_malformed_action_is_refused(action: str) -> None:
-    """An Action without an owner, a name or a commit, or with anything else in it, is refused."""
+    """An Action without an owner, a name or a full commit, or with anything else in it, is refused."""
     with pytest.raises(CommandError, match="--action") as caught:
         ci_workflow.github("openai", URL, action)
     assert caught.value.code == LOCAL
+
+
+@pytest.mark.parametrize("key", ["open ai", "a\n      - run: x", "$(id)", "a: b", ""])
+def test_malformed_key_is_refused(key: str) -> None:
+    """A key that no policy can have is refused, since it stands in commands and in YAML."""
+    with pytest.raises(CommandError, match="--key") as caught:
+        ci_workflow.github(key, URL, ACTION)
+    assert caught.value.code == LOCAL
+    with pytest.raises(CommandError, match="--key"):
+        ci_workflow.gitlab(key, URL, SOURCE)
 
 
 @pytest.mark.parametrize(
