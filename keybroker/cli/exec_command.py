@@ -7,11 +7,12 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import click
 
 from keybroker.ambient import find_identity
-from keybroker.cli import child, identity_variables, isolation, output, own_process, sdk_variables
+from keybroker.cli import child, claude_settings, identity_variables, isolation, output, own_process, sdk_variables
 from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.identity_variables import Taken
 from keybroker.cli.isolation import Wall
@@ -104,7 +105,7 @@ def _run_with_tokens(requests: Mapping[str, TokenRequest], names: Mapping[str, s
             given[names[key]] = (token.access_token, token.base_url)
             secrets += [token.access_token, identity.unverified_subject_token]
         _warn_of_unread_variables(given)
-        environ = sdk_variables.child_environ(start.taken.environ, given)
+        environ = _with_claude_code(sdk_variables.child_environ(start.taken.environ, given), given)
         signals = stack.enter_context(child.Signals())
         stack.callback(issued.revoke)  # while signals are held, so that none interrupts it
         return start.run(environ, secrets, signals)
@@ -128,8 +129,27 @@ def _run_behind_proxy(requests: Mapping[str, TokenRequest], names: Mapping[str, 
         proxy = stack.enter_context(loopback.serve(upstreams))
         given = {names[key]: (proxy.key, proxy.base_url(key)) for key in requests}
         _warn_of_unread_variables(given)
-        environ = sdk_variables.without_proxy(sdk_variables.child_environ(start.taken.environ, given))
+        environ = _with_claude_code(sdk_variables.child_environ(start.taken.environ, given), given)
+        environ = sdk_variables.without_proxy(environ)
         return start.run(environ, [proxy.key], signals)
+
+
+def _with_claude_code(environ: Mapping[str, str], given: Mapping[str, tuple[str, str]]) -> Mapping[str, str]:
+    """Return the environment with what a Claude Code needs whose settings have an apiKeyHelper; warn of what they win over.
+
+    It sends the key of its environment and beside it what the helper says, two different tokens, which the edge refuses; but
+    nothing beside an ANTHROPIC_AUTH_TOKEN.
+    """
+    if not {"anthropic", "claude-code"} & set(given):
+        return environ
+    folder = Path.cwd()
+    for what in claude_settings.winning(environ, folder):
+        output.labelled(
+            "warning", f"{what}, which Claude Code prefers to exec's: remove it there, or run it without exec"
+        )
+    if "anthropic" not in given or not claude_settings.has_key_helper(environ, folder):
+        return environ
+    return {**environ, claude_settings.TOKEN: given["anthropic"][0]}
 
 
 def _check_kept(keep: Sequence[str], *, keep_identity: bool, never: bool) -> None:

@@ -335,3 +335,22 @@ def test_a_revocation_that_fails_is_a_warning() -> None:
     assert done.code == 6
     assert "warning: the token for openai was not revoked and expires by itself: cannot reach" in done.err
     assert [one.path for one in broker.asked] == ["/token", "/revoke"]
+
+
+def test_a_key_helper_is_not_asked_beside(tmp_path: Path) -> None:
+    """With an apiKeyHelper, Claude Code gets the token under the name beside which it sends no other; without, as before."""
+    program = (
+        "sh",
+        "-c",
+        'test "$ANTHROPIC_API_KEY" = "$ANTHROPIC_AUTH_TOKEN" && echo both || echo "[$ANTHROPIC_AUTH_TOKEN]"',
+    )
+    environ = {"HOME": str(tmp_path), "KEYBROKER_ID_TOKEN": jwt()}
+    settings = tmp_path / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    with scripted() as broker:
+        command = ("exec", "--key", "anthropic", "--url", broker.url, "--", *program)
+        assert run(*command, environ=environ, cwd=tmp_path).out == "[]\n"
+        settings.write_text(json.dumps({"apiKeyHelper": "x", "env": {"ANTHROPIC_BASE_URL": "https://other.example"}}))
+        done = run(*command, environ=environ, cwd=tmp_path)
+    assert done.out == "both\n"
+    assert f"warning: {settings} sets ANTHROPIC_BASE_URL, which Claude Code prefers to exec's" in done.err
