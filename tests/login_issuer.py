@@ -25,7 +25,7 @@ class LoginIssuer:
     """The issuer.
 
     answers: of the token endpoint, in turn; then it issues tokens. asked: path and form of each request. document: the
-    answer in the discovery document's place. claims: of its ID tokens, beside the usual ones.
+    answer in the discovery document's place. hold: what a refresh waits for, once it has `arrived`. claims: of its ID tokens, beside the usual ones.
     """
 
     url: str
@@ -37,7 +37,8 @@ class LoginIssuer:
     refused_scope: str = "none"
     document: Answer = None
     revocation: Answer = (200, {})
-    pause: float = 0.0
+    hold: threading.Event | None = None
+    arrived: threading.Event = field(default_factory=threading.Event)
     current_refresh: str = ""
     refreshes: int = 0
     now: int = field(default_factory=lambda: int(time.time()))
@@ -82,7 +83,9 @@ class LoginIssuer:
 
     def _tokens(self, form: Mapping[str, str]) -> Answer:
         if form["grant_type"] == "refresh_token":
-            time.sleep(self.pause)
+            self.arrived.set()
+            if self.hold is not None:
+                self.hold.wait(30)
             if form["refresh_token"] != self.current_refresh:
                 return 400, {"error": "invalid_grant", "error_description": "used before"}
             self.refreshes += 1

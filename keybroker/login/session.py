@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,13 +33,7 @@ def current_token(where: Path, now: Callable[[], float] = time.time) -> str | No
         return login.id_token
     if not login.refresh_token:
         return _last(login, now(), None)
-    # SECURITY: one at a time, since an issuer that rotates refresh tokens takes a second use of one for theft and ends
-    # the login (test_two_at_once_refresh_once).
-    with store.locked(where):
-        login = store.load(where)
-        if login is None:
-            return None  # another process has logged out
-        return login.id_token if _is_fresh(login, now()) else _refreshed(where, login, now)
+    return _to_its_end(lambda: _fresh_token(where, now))
 
 
 def log_in(
@@ -78,6 +74,36 @@ def revoke(login: Login) -> bool:
     form = {"token": login.refresh_token, "token_type_hint": "refresh_token", "client_id": login.client_id}
     issuer.post(endpoints.revocation, form)
     return True
+
+
+def _fresh_token(where: Path, now: Callable[[], float]) -> str | None:
+    # SECURITY: one at a time, since an issuer that rotates refresh tokens takes a second use of one for theft and ends
+    # the login (test_two_at_once_refresh_once).
+    with store.locked(where):
+        login = store.load(where)
+        if login is None:
+            return None  # another process has logged out
+        return login.id_token if _is_fresh(login, now()) else _refreshed(where, login, now)
+
+
+def _to_its_end(work: Callable[[], str | None]) -> str | None:
+    """Do it in a thread that a Ctrl-C in the caller does not end, and that the interpreter's exit waits for.
+
+    Otherwise the issuer might have replaced the refresh token, and nobody would have the new one.
+    """
+    done: Future[str | None] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001  passed on to the caller
+            done.set_exception(error)
+
+    try:
+        threading.Thread(target=run, name="keybroker-login", daemon=False).start()
+    except RuntimeError:  # no thread can be started: the interpreter is exiting, or there are too many
+        run()
+    return done.result()
 
 
 def _refreshed(where: Path, login: Login, now: Callable[[], float]) -> str:

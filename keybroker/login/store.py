@@ -105,7 +105,10 @@ def locked(where: Path) -> Iterator[None]:
             if time.monotonic() > ends:
                 raise IdentityError(f"another process has held {where / _LOCK} for {_PATIENCE:.0f} s; end it")
             time.sleep(_PAUSE)
-        yield
+        try:
+            yield
+        finally:
+            _unlock(descriptor)  # closing is not enough: a process that was forked meanwhile has it open, too
     finally:
         os.close(descriptor)
 
@@ -125,6 +128,9 @@ if sys.platform == "win32":
             return False
         return True
 
+    def _unlock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
@@ -134,6 +140,9 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _check_ours(path: Path, found: os.stat_result, is_kind: Callable[[int], bool], others: int) -> None:

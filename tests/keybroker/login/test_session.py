@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ from keybroker import IdentityError
 from keybroker.login import session, store
 from keybroker.login.id_token import Login
 from keybroker.login.session import current_token, log_in, revoke
-from tests.keybroker.cli.keybroker_command import bare
+from tests.keybroker.cli.keybroker_command import COMMAND, bare
 from tests.login_issuer import CLIENT, PENDING, Answer, LoginIssuer
 
 
@@ -58,23 +60,57 @@ def test_an_old_token_is_refreshed(issuer: LoginIssuer, where: Path, lives: floa
 def test_two_at_once_refresh_once(issuer: LoginIssuer, where: Path) -> None:
     """Threads and processes that need a new token at the same moment use the refresh token once."""
     keep(issuer, where, 0)
-    issuer.pause = 0.2
+    issuer.hold = threading.Event()
     program = f"from pathlib import Path; from keybroker.login.session import current_token; print(current_token(Path({str(where)!r})))"
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=bare(), text=True)
-        for _ in range(2)
-    ]
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=bare(), text=True)
     tokens: list[str | None] = []
     threads = [threading.Thread(target=lambda: tokens.append(current_token(where))) for _ in range(4)]
     for thread in threads:
         thread.start()
+    assert issuer.arrived.wait(30)
+    issuer.hold.set()
     for thread in threads:
         thread.join(30)
-    printed = [process.communicate(timeout=30)[0].strip() for process in processes]
+    printed = process.communicate(timeout=30)[0].strip()
     stored = store.load(where)
     assert stored is not None
-    assert {*tokens, *printed} == {stored.id_token}
+    assert {*tokens, printed} == {stored.id_token}
     assert issuer.refreshes == 1
+
+
+def test_a_ctrl_c_does_not_lose_the_login(issuer: LoginIssuer, where: Path) -> None:
+    """A Ctrl-C while the issuer replaces the refresh token ends the command once the new one is stored."""
+    keep(issuer, where, 0)
+    issuer.hold = threading.Event()
+    environ = {**bare(), "XDG_STATE_HOME": str(where.parent)}
+    with subprocess.Popen([*COMMAND, "whoami"], stderr=subprocess.PIPE, env=environ, text=True) as process:
+        assert issuer.arrived.wait(30)
+        process.send_signal(signal.SIGINT)
+        issuer.hold.set()
+        _, said = process.communicate(timeout=30)
+    stored = store.load(where)
+    assert stored is not None
+    assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted")
+    assert stored.refresh_token == issuer.current_refresh != "refresh-0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_does_not_keep_the_lock(where: Path) -> None:
+    """A process that is forked while the lock is held does not hold it afterwards."""
+    reading, writing = os.pipe()
+    with store.locked(where):
+        child = os.fork()
+        if child == 0:
+            os.read(reading, 1)
+            os._exit(0)
+    try:
+        with store.locked(where):
+            pass
+    finally:
+        os.write(writing, b"x")
+        os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)
 
 
 def test_an_ended_login_says_so(issuer: LoginIssuer, where: Path) -> None:
