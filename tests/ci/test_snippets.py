@@ -163,6 +163,24 @@ def test_a_buildkite_step_makes_a_call(running: Running, machine: Machine) -> No
 
 
 @pytest.mark.slow
+def test_a_bitbucket_step_makes_a_call(running: Running, machine: Machine) -> None:
+    """A Bitbucket step installs Keybroker and makes a call; its program gets no identity token."""
+    machine.as_image()
+    [one] = read("bitbucket.yml")["pipelines"]["default"]
+    assert one["step"]["oidc"] is True
+    looks = "import os\nprint('sees', sorted(name for name in os.environ if 'ID_TOKEN' in name or 'OIDC' in name))\n"
+    (machine.checkout / "eval.py").write_text(looks + EVAL)
+    exports = (
+        line.removeprefix("export ").partition("=") for line in one["step"]["script"] if line.startswith("export ")
+    )
+    variables = {name: value for name, _, value in exports}
+    one_shell = "\n".join(line for line in one["step"]["script"] if not line.startswith("export "))
+    code, said = machine.run([one_shell], variables, BITBUCKET_STEP_OIDC_TOKEN=running.mint("71004"))
+    assert (code, said.splitlines()[-1]) == (0, "answered: True"), said
+    assert "sees []" in said
+
+
+@pytest.mark.slow
 def test_a_source_that_is_not_set_installs_nothing(machine: Machine) -> None:
     """Where the source is not set, pip refuses the line; it asks no index for a package of that name."""
     machine.as_image()

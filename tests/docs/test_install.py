@@ -53,7 +53,7 @@ def test_the_line_stands_where_users_look() -> None:
     """The README, the pages and each CI snippet have the line."""
     expected = {
         *("README.md", "docs/quickstart.md", "docs/library.md", "docs/cli.md", "docs/ci.md"),
-        *("ci/gitlab.yml", "ci/circleci.yml", "ci/buildkite.yml", "keybroker/cli/ci_workflow.py"),
+        *("ci/gitlab.yml", "ci/circleci.yml", "ci/buildkite.yml", "ci/bitbucket.yml", "keybroker/cli/ci_workflow.py"),
     }
     assert expected <= {name for name in FILES if lines(name)}
 
