@@ -29,7 +29,7 @@ class Issuer:
     preset: str
     """The name of its preset, "" for none."""
     audience: str
-    """The `aud` that its tokens must have."""
+    """The `aud` that its tokens must have, and that callers are told to ask for."""
     algorithms: tuple[str, ...]
     """As in Preset, with what the policy sets; so are the fields below."""
     max_lifetime: int
@@ -40,11 +40,26 @@ class Issuer:
     refused: RefusedValues
     jwks: Mapping[str, Any] | None = None
     """Its uploaded keys; None to fetch them."""
+    other_audiences: tuple[str, ...] = ()
+    """Values that `aud` may have instead."""
 
     def expected(self) -> Expected:
         """Return what a subject token of this issuer must be."""
         types = SUBJECT_TYPES.union(presets.find(self.preset).token_types)
-        return Expected(self.url, self.audience, self.max_lifetime, types, self.required, fractions=True)
+        return Expected(
+            self.url,
+            self.audience,
+            self.max_lifetime,
+            types,
+            self.required,
+            fractions=True,
+            other_audiences=self.other_audiences,
+        )
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Every audience that is accepted, each as a token's only one."""
+        return (self.audience, *self.other_audiences)
 
     @property
     def key_uses(self) -> tuple[str, ...]:
@@ -52,14 +67,19 @@ class Issuer:
         return (SIGNING_USE, *presets.find(self.preset).key_uses)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that state adapters store."""
-        return {**asdict(self), "identity": self.identity._asdict()}
+        """Return the form that state adapters store; `audience` is a list if there are several, as in the policy file."""
+        stored = {**asdict(self), "identity": self.identity._asdict()}
+        del stored["other_audiences"]
+        return {**stored, "audience": self.audiences} if self.other_audiences else stored
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Issuer:
         """Read the stored form back."""
-        identity = stored["identity"]
+        identity, audience = stored["identity"], stored["audience"]
+        first, *others = [audience] if isinstance(audience, str) else audience
         read = {
+            "audience": first,
+            "other_audiences": tuple(others),
             "algorithms": tuple(stored["algorithms"]),
             "required": tuple(stored["required"]),
             "refused": tuple((claim, tuple(values)) for claim, values in stored["refused"]),

@@ -37,11 +37,11 @@ def compile_issuer(name: str, entry: IssuerEntry, rules: InstallationRules, faul
         check_one_of(entry.preset, rules.presets, (*path, "preset"), faults)
     preset = _preset(entry, rules)
     url = _check_url(_url(entry, preset), preset, rules, path, faults)
-    audience = _audience(entry, preset, path, faults)
+    audiences = _audiences(entry, preset, path, faults)
     algorithms = _algorithms(entry, preset, path, faults)
     jwks = _jwks(entry, preset, path, faults)
     lifetime = _lifetime(entry, preset, path, faults)
-    if preset is FAULTY or url is FAULTY or audience is FAULTY or algorithms is FAULTY:
+    if preset is FAULTY or url is FAULTY or audiences is FAULTY or algorithms is FAULTY:
         return FAULTY
     if jwks is FAULTY or lifetime is FAULTY or entry.preset is FAULTY or entry.single_use is FAULTY:
         return FAULTY
@@ -49,7 +49,7 @@ def compile_issuer(name: str, entry: IssuerEntry, rules: InstallationRules, faul
         name=name,
         url=url,
         preset="" if entry.preset is ABSENT else entry.preset,
-        audience=audience,
+        audience=audiences[0],
         algorithms=algorithms,
         max_lifetime=lifetime,
         single_use=preset.single_use if entry.single_use is ABSENT else entry.single_use,
@@ -58,6 +58,7 @@ def compile_issuer(name: str, entry: IssuerEntry, rules: InstallationRules, faul
         required=preset.required,
         refused=preset.refused,
         jwks=None if jwks is ABSENT else jwks,
+        other_audiences=audiences[1:],
     )
 
 
@@ -106,15 +107,20 @@ def _check_url(
     return FAULTY
 
 
-def _audience(entry: IssuerEntry, preset: Preset | Faulty, path: Path, faults: Faults) -> str | Faulty:
+def _audiences(entry: IssuerEntry, preset: Preset | Faulty, path: Path, faults: Faults) -> tuple[str, ...] | Faulty:
+    """The audiences that the entry has, one or a list of them, or its preset's."""
+    if entry.audience is FAULTY:
+        return FAULTY
     if entry.audience is not ABSENT:
-        return entry.audience
+        given = entry.audience if isinstance(entry.audience, list) else [entry.audience]
+        sound = tuple(one for one in given if one is not FAULTY)
+        return sound if len(sound) == len(given) else FAULTY
     if preset is FAULTY:
         return FAULTY
     if preset.audience is None:
         faults.note(path, "a field 'audience'", Description("no audience"))
         return FAULTY
-    return preset.audience
+    return (preset.audience,)
 
 
 def _algorithms(entry: IssuerEntry, preset: Preset | Faulty, path: Path, faults: Faults) -> tuple[str, ...] | Faulty:

@@ -79,8 +79,8 @@ def explain(policy: Policy, claims: Mapping[str, object], key: str | None = None
     unusable = f"claims missing: {', '.join(missing)}" if missing else ""
     if stable_id is None:
         unusable = unusable or f"nothing identifies the subject ({issuer.identity.name})"
-    elif claims.get("aud") not in (issuer.audience, [issuer.audience], None):
-        unusable = unusable or f"aud is {claims['aud']!r}, not {issuer.audience!r}"
+    elif claims.get("aud") is not None and not any(claims["aud"] in (one, [one]) for one in issuer.audiences):
+        unusable = unusable or f"aud is {claims['aud']!r}, not {' or '.join(map(repr, issuer.audiences))}"
     candidates = [one for one in policy.grants.values() if one.issuer == issuer.url]
     sub = principal.sub(issuer.url, stable_id) if stable_id else ""
     return Explanation(issuer.name, sub, unusable, _verdicts(candidates, claims, issuer.refused, key))

@@ -47,12 +47,9 @@ def ends_grant(old: Grant, new: Grant | None, refused: Mapping[str, RefusedValue
 
 def ends_issuer(old: Issuer, new: Issuer | None) -> bool:
     """Whether some identity token that `old` accepted is not certainly accepted by `new` (None: it is removed)."""
-    if new is None or (old.url, old.audience, old.preset, old.identity) != (
-        new.url,
-        new.audience,
-        new.preset,
-        new.identity,
-    ):
+    if new is None or (old.url, old.preset, old.identity) != (new.url, new.preset, new.identity):
+        return True
+    if not set(old.audiences) <= set(new.audiences):
         return True
     wider = set(old.algorithms) <= set(new.algorithms) and set(new.required) <= set(old.required)
     return not (wider and _refuses_no_more(old, new) and old.max_lifetime <= new.max_lifetime and _keeps_keys(old, new))

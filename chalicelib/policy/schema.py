@@ -80,7 +80,7 @@ class IssuerEntry(Struct, frozen=True, forbid_unknown_fields=True):
         | Faulty
         | Absent
     ) = ABSENT
-    audience: Text | Faulty | Absent = ABSENT
+    audience: Text | Annotated[list[Text | Faulty], Meta(min_length=1, max_length=10)] | Faulty | Absent = ABSENT
     algorithms: Annotated[list[Algorithm | Faulty], Meta(min_length=1, max_length=9)] | Faulty | Absent = ABSENT
     jwks: (
         Annotated[

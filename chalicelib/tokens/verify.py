@@ -33,7 +33,7 @@ class Expected(NamedTuple):
     issuer: str
     """The `iss`, byte for byte, or `spiffe://<trust domain>`."""
     audience: str
-    """The only `aud`."""
+    """The only `aud`, unless that is one of `other_audiences`."""
     max_lifetime: int
     """Seconds: the longest `exp - iat`."""
     types: frozenset[str | None]
@@ -44,6 +44,7 @@ class Expected(NamedTuple):
     """Seconds for which a token is accepted after its `exp`."""
     fractions: bool = False
     """Whether its times may have a fraction, as other people's may; ours have none."""
+    other_audiences: tuple[str, ...] = ()
 
 
 SUBJECT_TYPES: frozenset[str | None] = frozenset({None, "jwt", "id_token"})
@@ -82,7 +83,8 @@ def check_claims(verified: VerifiedSignature, expected: Expected, now: int) -> C
     claims = verified.claims
     if unverified_issuer(claims) != expected.issuer:
         raise InvalidTokenError("iss_wrong")
-    if claims.get("aud") not in (expected.audience, [expected.audience]):
+    # SECURITY: one audience alone, even of two that are both ours (test_two_audiences_at_once).
+    if not any(claims.get("aud") in (one, [one]) for one in (expected.audience, *expected.other_audiences)):
         raise InvalidTokenError("aud_wrong")
     times = _checked_times(claims, expected, now)
     for name in expected.required:

@@ -52,7 +52,7 @@ NOT_NARROWER = {
     "less time": WAS._replace(ttl=300),
     "another key": WAS._replace(key="other"),
 }
-_ISSUER = replace(issuer(), required=("jti",), algorithms=("ES256", "RS256"))
+_ISSUER = replace(issuer(), required=("jti",), algorithms=("ES256", "RS256"), other_audiences=("second",))
 _JWKS = {"keys": [{"kid": "one"}, {"kid": "two"}]}
 _BUNDLE = {"keys": [{"kid": "one", "use": "jwt-svid"}, {"use": "x509-svid", "x5c": ["old"]}], "spiffe_sequence": 1}
 _NEXT_BUNDLE: dict[str, Any] = {
@@ -66,6 +66,8 @@ _NEXT_BUNDLE: dict[str, Any] = {
 _SPIFFE = replace(_ISSUER, preset="spiffe", jwks=_BUNDLE)
 NARROWER_ISSUERS = {
     "another audience": replace(_ISSUER, audience="other"),
+    "an audience less": replace(_ISSUER, other_audiences=()),
+    "another second audience": replace(_ISSUER, other_audiences=("third",)),
     "an algorithm less": replace(_ISSUER, algorithms=("ES256",)),
     "a claim required": replace(_ISSUER, required=("jti", "exp")),
     "a value refused": replace(_ISSUER, refused=(("event_name", ("issue_comment",)),)),
@@ -75,6 +77,8 @@ NARROWER_ISSUERS = {
 }
 NOT_NARROWER_ISSUERS = {
     "an algorithm more": replace(_ISSUER, algorithms=("RS256", "ES256", "EdDSA")),
+    "an audience more": replace(_ISSUER, audience="new", other_audiences=("second", "keybroker")),
+    "audiences in another order": replace(_ISSUER, audience="second", other_audiences=("keybroker",)),
     "nothing required": replace(_ISSUER, required=()),
     "a longer life": replace(_ISSUER, max_lifetime=7200),
     "another name": replace(_ISSUER, name="other"),

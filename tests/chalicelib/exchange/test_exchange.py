@@ -146,6 +146,20 @@ def test_an_issued_token_is_no_subject_token(parts: Parts) -> None:
 # replays and retries
 
 
+def test_an_audience_is_migrated_without_an_outage(parts: Parts) -> None:
+    """While an issuer has two audiences, tokens for either are accepted, one at a time, and adding one ends no token."""
+    old = claims_of(parts.exchange().access_token)["ep"]
+    for audiences in ("[keybroker, new]", "[new, keybroker]"):
+        parts.apply(grant().replace("audience: keybroker", f"audience: {audiences}"))
+        for aud in ("keybroker", ["new"]):
+            assert claims_of(parts.exchange(mint(aud=aud)).access_token)["ep"] == old
+        both = refused(lambda: parts.exchange(mint(aud=["new", "keybroker"])))
+        assert (both.reason, both.error) == ("aud_wrong", "invalid_grant")
+    parts.apply(grant().replace("audience: keybroker", "audience: new"))
+    assert claims_of(parts.exchange(mint(aud="new")).access_token)["ep"] != old
+    assert refused(lambda: parts.exchange(mint(aud="keybroker"))).reason == "aud_wrong"
+
+
 def test_a_subject_token_is_used_once(parts: Parts) -> None:
     subject = mint()
     parts.exchange(subject)

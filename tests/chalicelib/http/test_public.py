@@ -172,6 +172,12 @@ def test_audience_of_issuer(parts: Parts, door: Door) -> None:
     assert audience_of(door, CI) == {"audience": "keybroker.octo-org"}
 
 
+def test_first_of_several_audiences(parts: Parts, door: Door) -> None:
+    """Of several audiences, the first is the one to ask for."""
+    parts.apply(grant().replace("audience: keybroker", "audience: [keybroker.new, keybroker]"))
+    assert audience_of(door, CI) == {"audience": "keybroker.new"}
+
+
 def test_audience_hides_registration(parts: Parts, door: Door) -> None:
     """An unregistered issuer gets the same answer as one with the default audience."""
     parts.apply(grant(to='{aws: "arn:aws:iam::123456789012:role/app"}'))

@@ -187,3 +187,27 @@ def test_issuer_round_trip(written: str) -> None:
     again = Issuer.from_json(json.loads(json.dumps(one.to_json())))
     assert again == one
     assert repr(again) == repr(one)  # for True == 1
+
+
+POLICY = """\
+keys: {openai: {provider: openai}}
+issuers: {own: {url: https://idp.example.com, audience: AUDIENCE}}
+grants:
+  app:
+    key: openai
+    to: {issuer: own, claims: {sub: u1}}
+    scope: ["GET:/v1/models"]
+    quota: {tokens: 1/hour, calls: 1/minute}
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"), [("keybroker", "keybroker"), ("[keybroker]", "keybroker"), ("[new, old]", ["new", "old"])]
+)
+def test_audiences_are_stored_as_they_are_written(written: str, stored: object) -> None:
+    """A single audience is stored as text, as ever, and several as a list; both are read back."""
+    issuer = policy.parse(POLICY.replace("AUDIENCE", written)).issuers["own"]
+    kept = json.loads(json.dumps(issuer.to_json()))
+    assert (kept["audience"], "other_audiences" in kept) == (stored, False)
+    assert Issuer.from_json(kept) == issuer
+    assert list(issuer.audiences) == ([stored] if isinstance(stored, str) else stored)

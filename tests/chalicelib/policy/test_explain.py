@@ -168,6 +168,18 @@ def test_claims_without_audience() -> None:
     assert explained(aud=["keybroker"]).admitted == ("app",)
 
 
+def test_several_audiences_explained() -> None:
+    """Claims with any of an issuer's audiences are admitted, and others are told all of them."""
+    text = (ISSUERS + GRANTS).replace("audience: keybroker}", "audience: [new, keybroker]}")
+
+    def one(aud: object) -> Explanation:
+        return explain.explain(parsed(text), {**CLAIMS, "aud": aud})
+
+    assert [one(aud).admitted for aud in ("new", "keybroker", ["new"], ["new", "keybroker"])] == [("app",)] * 3 + [()]
+    assert one("other").unusable == "aud is 'other', not 'new' or 'keybroker'"
+    assert one(["new", "keybroker"]).unusable == "aud is ['new', 'keybroker'], not 'new' or 'keybroker'"
+
+
 def test_aws_principal_explained() -> None:
     """An AWS principal is explained by the claims that IAM gives."""
     found = explain.explain(parsed(), {"aws": ROLE, "aws_account": "123456789012"})

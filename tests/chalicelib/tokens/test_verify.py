@@ -146,6 +146,38 @@ def test_no_other_audience_is_ours(audience: object) -> None:
     assert outcome({**CLAIMS, "aud": audience}) == "aud_wrong"
 
 
+SEVERAL = EXPECTED._replace(other_audiences=("api://keybroker", "third"))
+
+
+@pytest.mark.parametrize("audience", ["keybroker", "api://keybroker", "third"])
+def test_each_of_several_audiences(audience: str) -> None:
+    """Each of an issuer's audiences is accepted, as text and as a list of one."""
+    assert outcome({**CLAIMS, "aud": audience}, expected=SEVERAL) == "accepted"
+    assert outcome({**CLAIMS, "aud": [audience]}, expected=SEVERAL) == "accepted"
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        ["keybroker", "api://keybroker"],
+        ["api://keybroker", "third"],
+        ["third", "third"],
+        ["third", "evil"],
+        [["third"]],
+        {"third": 1},
+        "keybroker third",
+        "thir",
+        "t",
+        "",
+        [],
+        None,
+    ],
+)
+def test_two_audiences_at_once(audience: object) -> None:
+    """A token for two audiences is refused, though both are ours, and so is anything but one of them."""
+    assert outcome({**CLAIMS, "aud": audience}, expected=SEVERAL) == "aud_wrong"
+
+
 @pytest.mark.parametrize("value", [None, ""])
 def test_required_claims(value: object) -> None:
     """A required claim that is missing, empty or null is missing."""
