@@ -54,6 +54,19 @@ def stable_id(identity: Identity, claims: Mapping[str, object]) -> str | None:
     return found if len(found.encode("utf-8", "surrogatepass")) <= SUB_LIMIT else None
 
 
+def identity_fault(identity: Identity, claims: Mapping[str, object]) -> str:
+    """Say why `stable_id` is None: which claim it is, and what is wrong with it; never what the claim holds."""
+    for path in identity.paths:
+        value, what = look_up(path, claims), f"its claim {'.'.join(path)!r}, which says who the caller is,"
+        if value is None or value == "":
+            return f"{what} is missing or empty"
+        if not isinstance(value, str):
+            return f"{what} is not text"
+        if len(identity.paths) > 1 and "/" in value:
+            return f"{what} has a '/' in it"
+    return f"what says who the caller is ({', '.join('.'.join(path) for path in identity.paths)}) is over {SUB_LIMIT} bytes"
+
+
 def candidates(issuer: str, identities: Iterable[Identity], unverified_claims: Mapping[str, object]) -> tuple[str, ...]:
     """Return every `sub` that these unverified claims may turn out to have, to read state ahead of verification."""
     ids = {stable_id(identity, unverified_claims) for identity in identities}

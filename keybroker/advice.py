@@ -41,8 +41,6 @@ def _for_rejected_identity(url: str, identity: Identity) -> str:
     claims = unverified_claims(identity.unverified_subject_token)
     expires, issuer, audience = (claims.get(name) for name in ("exp", "iss", "aud"))
     subject = f"The identity token ({identity.source})"
-    if isinstance(expires, int | float) and expires < time.time():
-        return f"{subject} has expired; get a fresh one."
     if identity.source == LOGIN:
         return f"{subject} was not accepted: the policy must list {_claim('issuer', issuer)} with {_claim('audience', audience)}, the client ID."
     expected = _expected_audience(url, issuer)
@@ -50,9 +48,13 @@ def _for_rejected_identity(url: str, identity: Identity) -> str:
         # SECURITY: a person decides. A broker that could choose the audience by itself could have tokens issued for
         # another service's API, and use them there (test_the_broker_does_not_choose_the_audience).
         return f"{subject} has {_claim('audience', audience)}, but the broker expects {expected!r}: set KEYBROKER_AUDIENCE."
+    # Last: a broker that finds nothing else wrong says itself that it has expired.
+    if isinstance(expires, int | float) and expires < time.time():
+        return f"{subject} has expired; get a fresh one."
     return (
         f"{subject} was not accepted: it has {_claim('issuer', issuer)} and {_claim('audience', audience)}, "
-        "and the broker's policy must list exactly these; KEYBROKER_AUDIENCE sets the audience to request."
+        "and the broker's policy must list exactly these; KEYBROKER_AUDIENCE sets the audience to request. "
+        "If it does list them, the token is not signed with a key that this issuer publishes."
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chalicelib.errors import Refusal
-from chalicelib.tokens.errors import REASONS
+from chalicelib.tokens.errors import CLAIM_REASONS, PROOF_REASONS, REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOC = ROOT / "docs" / "errors.md"
@@ -38,6 +38,12 @@ _EXCEPTIONS = {
     "QueryMalformed": ("public",),
     "SigningUnavailable": ("public",),
 }
+_OF_TOKENS = {
+    REASONS: "any [reason of a token](#reasons-of-a-token)",
+    PROOF_REASONS: "a [reason of a token](#reasons-of-a-token): who sends it is not proved",
+    CLAIM_REASONS: "a [reason of a token](#reasons-of-a-token): its claims are refused",
+}
+"""What stands in the table for reasons that have a list of their own."""
 
 
 def refusals() -> list[type[Refusal]]:
@@ -75,7 +81,7 @@ def _rows() -> Iterator[str]:
     yield "| Reason | OAuth code | Status | Door | Meaning, and what to do | Retry? |"
     yield "|---|---|---|---|---|---|"
     for kind in refusals():
-        reasons = "any [reason of a token](#reasons-of-a-token)" if kind.reasons == REASONS else _quoted(kind.reasons)
+        reasons = _OF_TOKENS.get(kind.reasons) or _quoted(kind.reasons)
         statuses = ", ".join(str(status) for status in kind.statuses)
         meaning = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
         retry = "yes" if kind.retryable else "no"
@@ -83,7 +89,10 @@ def _rows() -> Iterator[str]:
 
 
 def _token_reasons() -> Iterator[str]:
-    yield _quoted(REASONS)
+    others = tuple(one for one in REASONS if one not in {*PROOF_REASONS, *CLAIM_REASONS})
+    yield f"- Who sends it is not proved: {_quoted(PROOF_REASONS)}"
+    yield f"- Its claims are refused: {_quoted(CLAIM_REASONS)}"
+    yield f"- Of our own tokens only: {_quoted(others)}"
 
 
 def _quoted(reasons: tuple[str, ...]) -> str:

@@ -254,7 +254,7 @@ def parts_in(directory: Path) -> Iterator[Parts]:
         parts.state.close()
 
 
-def mint(now: int = NOW, issuer: str = CI, *, drop: tuple[str, ...] = (), **claims: object) -> str:
+def mint(now: int = NOW, issuer: str = CI, *, drop: tuple[str, ...] = (), typ: str = "JWT", **claims: object) -> str:
     """A subject token of one of the two issuers, with a `jti` of its own."""
     found: dict[str, object] = {
         "iss": issuer,
@@ -271,7 +271,7 @@ def mint(now: int = NOW, issuer: str = CI, *, drop: tuple[str, ...] = (), **clai
         **claims,
     }
     kept = {name: value for name, value in found.items() if name not in drop}
-    return jwt.encode(kept, _issuer_key(), algorithm="ES256", headers={"kid": "issuer-1"})
+    return jwt.encode(kept, _issuer_key(), algorithm="ES256", headers={"kid": "issuer-1", "typ": typ})
 
 
 def claims_of(token: str) -> dict[str, Any]:

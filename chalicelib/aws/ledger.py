@@ -103,7 +103,7 @@ class DynamoLedger(DynamoAudit):
             {"Update": {"TableName": self._tables.ledger, **counter_items.add_refused(item, event.reason)}}
             for item in (counter_items.items(counters, event) if counters else ())
         ]
-        if not updates:
+        if not updates and not event.subject:
             super().record(event)
             return
         counted, written = (updates, _nothing_to_say), ([self.put(event)], _nothing_to_say)

@@ -8,14 +8,22 @@ from chalicelib.duration import words
 from chalicelib.errors import Refusal
 from chalicelib.quota import Exceeded
 from chalicelib.revocation import EPOCHS
-from chalicelib.tokens.errors import REASONS
+from chalicelib.tokens.errors import CLAIM_REASONS, PROOF_REASONS, RefusedClaimError
 
 
-class InvalidSubjectToken(Refusal, reason=REASONS, error="invalid_grant", status=400):
-    """The subject token does not verify; only the log says why. Get a fresh one from the issuer."""
+class InvalidSubjectToken(Refusal, reason=PROOF_REASONS, error="invalid_grant", status=400):
+    """The subject token's form, `typ`, signature, issuer or audience is wrong; only the log says which. Look at each."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason=reason)
+
+
+class SubjectTokenRefused(Refusal, reason=CLAIM_REASONS, error="invalid_grant", status=400):
+    """The caller has proved who it is, and its token is refused all the same; the text names the claim or the limit."""
+
+    def __init__(self, refused: RefusedClaimError, issuer: str, principal: str) -> None:
+        about = {"issuer": issuer, **({"principal": principal} if principal else {})}
+        super().__init__(f"the identity token is refused: {refused.text}", reason=refused.reason, about=about)
 
 
 class UnsupportedGrantType(Refusal, reason="grant_type", error="unsupported_grant_type", status=400):

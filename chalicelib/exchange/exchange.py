@@ -9,16 +9,22 @@ from typing import NamedTuple
 from chalicelib import principal, quota, rate_limit
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal
-from chalicelib.exchange.errors import AccessRevoked, InvalidSubjectToken, NameTheGrant, TokensUsedUp
+from chalicelib.exchange.caller import Sender
+from chalicelib.exchange.errors import (
+    AccessRevoked,
+    InvalidSubjectToken,
+    NameTheGrant,
+    SubjectTokenRefused,
+    TokensUsedUp,
+)
 from chalicelib.exchange.ledger import (
-    REPLAY_MARGIN,
     ExchangeState,
     Issuance,
     Ledger,
     Pin,
     StateQuery,
 )
-from chalicelib.exchange.replay import ReplayKey, digest, make_lock, replay_id
+from chalicelib.exchange.replay import ReplayKey, digest, make_lock
 from chalicelib.exchange.request import TokenRequest
 from chalicelib.issuers.aws import AwsIdentity
 from chalicelib.issuers.registry import Issuer, KeySource
@@ -32,7 +38,7 @@ from chalicelib.quota import Allowance
 from chalicelib.revocation import EPOCHS, EVERYTHING, RevocationState, RevocationTarget
 from chalicelib.tokens import jws
 from chalicelib.tokens import verify as tokens
-from chalicelib.tokens.errors import InvalidTokenError
+from chalicelib.tokens.errors import InvalidTokenError, RefusedClaimError
 from chalicelib.tokens.issued import SigningKeys
 from chalicelib.tokens.signer import IssuedToken, Signer
 
@@ -62,7 +68,9 @@ class Broker:
 
 
 def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[], str]) -> IssuedToken:
-    """Return an issued token for a subject token, or raise Refusal; a refusal after verification is audited.
+    """Return an issued token for a subject token, or raise Refusal.
+
+    Once signature, issuer and audience hold, the refusal says what it is about and is audited; until then, neither.
 
     now: epoch seconds. new_id: makes an unguessable id. Raises Unavailable: nothing was issued.
     """
@@ -70,17 +78,18 @@ def exchange(request: TokenRequest, broker: Broker, now: int, new_id: Callable[[
         unverified = jws.parse(request.unverified_subject_token)
         found, issuer = _find(request, unverified, broker, now)
         key = broker.keys.find(issuer, unverified.kid, unverified.alg, now)
-        claims = tokens.verify(unverified, key, issuer.expected(), now)
-        stable_id = principal.stable_id(issuer.identity, claims)
-        if stable_id is None:
-            raise InvalidTokenError("identity_missing")
-        subject_id = replay_id(request.unverified_subject_token, claims)
+        proven = tokens.prove(unverified, key, issuer.expected())
     except InvalidTokenError as invalid:
-        # SECURITY: until a token is verified, nobody is told what is wrong with it (vectors/subject_tokens.json).
+        # SECURITY: until it is proved who sends a token, nobody is told what is wrong with it (test_reason_by_reason).
         raise InvalidSubjectToken(invalid.reason) from None
-    caller = Principal(issuer.url, stable_id, str(principal.look_up((issuer.label,), claims) or "")[:256])
-    replay_key = ReplayKey(subject_id, int(str(claims["exp"])) + tokens.LEEWAY + REPLAY_MARGIN, issuer.single_use)
-    verified = _Verified(request, caller, claims, issuer.refused, replay_key, None, found, now)
+    sender = Sender(request, proven, issuer)
+    try:
+        caller = sender.identify(now)
+    except RefusedClaimError as refused:
+        event = sender.refused(refused.reason, now, new_id())
+        broker.ledger.record(event)
+        raise SubjectTokenRefused(refused, event.issuer, event.principal) from None
+    verified = _Verified(request, caller.principal, caller.claims, issuer.refused, caller.replay_key, None, found, now)
     return _issue_or_audit(verified, broker, new_id)
 
 

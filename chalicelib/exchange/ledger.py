@@ -129,8 +129,11 @@ def retry(stored: Lock, request: Lock, now: int) -> Mapping[str, object]:
 
 
 def refused_counters(event: Event) -> tuple[Counter, ...]:
-    """Return the counters in which a refused token is counted, under its reason; none for any other event."""
-    if event.kind != "token.refused":
+    """Return the counters in which a refused token is counted, under its reason; none for any other event.
+
+    Nor for a caller whose id is missing: all of an issuer's would be counted as one principal.
+    """
+    if event.kind != "token.refused" or not event.principal:
         return ()
     return quota.counters("tokens", event.grant, event.principal, event.at)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from chalicelib.exchange.ledger import Lock
 from chalicelib.exchange.request import TokenRequest
 from chalicelib.principal import Principal
-from chalicelib.tokens.errors import InvalidTokenError
+from chalicelib.tokens.errors import RefusedClaimError
 from chalicelib.tokens.verify import Claims
 
 
@@ -49,16 +49,21 @@ def make_lock(
 def replay_id(unverified_subject_token: str, claims: Claims) -> str:
     """Return what a second use of a subject token is recognized by: its `jti`, or what was signed if it has none.
 
-    Raises InvalidTokenError for a `jti` that is not non-empty text: several tokens could then count as one, or one as many.
+    Raises RefusedClaimError for a `jti` that is not non-empty text: several tokens could then count as one, or one as many.
     """
-    # Never the whole text of a token: signatures are malleable.
     if "jti" not in claims:
-        return digest(unverified_subject_token.rpartition(".")[0])
+        return signed_id(unverified_subject_token)
     jti = claims["jti"]
     # SECURITY: `true` and "True", 1 and "1" would be the same lock, and "" none (test_a_jti_is_text).
     if not isinstance(jti, str) or not jti:
-        raise InvalidTokenError("jti_malformed")
+        raise RefusedClaimError("jti_malformed", "its claim 'jti' is empty, or not text")
     return jti
+
+
+def signed_id(unverified_subject_token: str) -> str:
+    """Return what a token is known by whatever its claims are: a hash of what was signed."""
+    # Never the whole text of a token: signatures are malleable.
+    return digest(unverified_subject_token.rpartition(".")[0])
 
 
 def digest(*parts: object) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from chalicelib.errors import OperatorNeeded, Unavailable
 
-REASONS = (
+PROOF_REASONS = (
     "not_three_segments",
     "too_large",
     "base64_malformed",
@@ -34,18 +34,21 @@ REASONS = (
     "iss_missing",
     "iss_wrong",
     "issuer_unknown",
-    "jti_malformed",
-    "identity_missing",
     "aud_wrong",
+)
+"""Why it is not proved who sends a token: its form, type, signature, issuer and audience. The caller of an exchange is told none."""
+CLAIM_REASONS = (
     "exp_past",
     "<claim>_future",
     "lifetime_too_long",
-    "ep_malformed",
-    "total_malformed",
+    "identity_missing",
+    "jti_malformed",
     "<claim>_missing",
     "<claim>_malformed",
 )
-"""Why a token does not verify: which rule it breaks."""
+"""Why a token is refused although that is proved: the caller of an exchange is told which claim or limit it is."""
+REASONS = (*PROOF_REASONS, *CLAIM_REASONS, "ep_malformed", "total_malformed")
+"""Why a token does not verify: which rule it breaks. The last two are of our own tokens only."""
 KEY_REASONS = (
     "key_without_kid",
     "key_use",
@@ -64,7 +67,7 @@ KEY_REASONS = (
 
 
 class InvalidTokenError(Exception):
-    """A token, or a key for it, that does not verify. Callers are told nothing but "invalid".
+    """A token, or a key for it, that does not verify. Callers are told nothing but "invalid", unless it is a RefusedClaimError.
 
     reason: one of REASONS or KEY_REASONS, for the log.
     """
@@ -72,6 +75,19 @@ class InvalidTokenError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason: Final = reason
+
+
+class RefusedClaimError(InvalidTokenError):
+    """A token that is refused although its signature, issuer and audience hold: its caller may learn why.
+
+    reason: one of CLAIM_REASONS. text: what is wrong, after "the identity token is refused:".
+    SECURITY: the text holds names of claims that the issuer's registration names, and lengths of time; never what a claim
+    holds (test_a_claim_s_value_is_not_echoed).
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(reason)
+        self.text: Final = text
 
 
 class SigningUnavailable(Unavailable, reason="signing_unavailable"):

@@ -8,7 +8,8 @@ from typing import NamedTuple, NewType
 
 import jwt
 
-from chalicelib.tokens.errors import InvalidTokenError
+from chalicelib.duration import words
+from chalicelib.tokens.errors import InvalidTokenError, RefusedClaimError
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.jws import Unverified, unverified_issuer
 
@@ -59,14 +60,23 @@ class VerifiedSignature(NamedTuple):
     key: VerifyingKey
 
 
+Proven = NewType("Proven", VerifiedSignature)
+"""A token whose signature, type, issuer and audience hold: it is proved who sends it. Only `prove` and `check_proof` make it."""
+
+
 def verify(unverified: Unverified, key: VerifyingKey, expected: Expected, now: int) -> Claims:
     """Return the claims of a token whose signature, issuer, audience, type and times are valid at `now` (epoch seconds).
 
-    Raises InvalidTokenError with the rule that the token breaks; callers are only told "invalid".
+    Raises InvalidTokenError with the rule that the token breaks, RefusedClaimError once it is proved who sends it.
     Rules: RFC 7519 section 4.1, RFC 8725 section 3, RFC 9068 section 4.
     """
+    return check_rules(prove(unverified, key, expected), expected, now)
+
+
+def prove(unverified: Unverified, key: VerifyingKey, expected: Expected) -> Proven:
+    """Return the token if its type, signature, issuer and audience hold; raises InvalidTokenError, and callers are told nothing."""
     _check_type(unverified.typ, expected)
-    return check_claims(verify_signature(unverified, key), expected, now)
+    return check_proof(verify_signature(unverified, key), expected)
 
 
 def verify_signature(unverified: Unverified, key: VerifyingKey) -> VerifiedSignature:
@@ -75,9 +85,14 @@ def verify_signature(unverified: Unverified, key: VerifyingKey) -> VerifiedSigna
 
 
 def check_claims(verified: VerifiedSignature, expected: Expected, now: int) -> Claims:
-    """Return the claims of a token whose issuer, audience, type and times are valid at `now`; see `verify`.
+    """Return the claims of a token whose issuer, audience, type and times are valid at `now`; see `verify`."""
+    return check_rules(check_proof(verified, expected), expected, now)
 
-    Times are whole seconds in them: a fraction is cut off.
+
+def check_proof(verified: VerifiedSignature, expected: Expected) -> Proven:
+    """Return a token with a verified signature if its type, issuer and audience hold, too; raises InvalidTokenError.
+
+    The type is a part of the proof: an access token of the same issuer is not its caller's own word on who it is.
     """
     _check_type(verified.typ, expected)
     claims = verified.claims
@@ -86,10 +101,19 @@ def check_claims(verified: VerifiedSignature, expected: Expected, now: int) -> C
     # SECURITY: one audience alone, even of two that are both ours (test_two_audiences_at_once).
     if not any(claims.get("aud") in (one, [one]) for one in (expected.audience, *expected.other_audiences)):
         raise InvalidTokenError("aud_wrong")
+    return Proven(verified)
+
+
+def check_rules(proven: Proven, expected: Expected, now: int) -> Claims:
+    """Return the claims if times and what is required are as they must be at `now`; raises RefusedClaimError.
+
+    Times are whole seconds in them: a fraction is cut off.
+    """
+    claims = proven.claims
     times = _checked_times(claims, expected, now)
     for name in expected.required:
         if claims.get(name) in (None, ""):
-            raise InvalidTokenError(f"{name}_missing")
+            raise RefusedClaimError(f"{name}_missing", f"its claim {name!r} is missing or empty")
     return Claims({**claims, **times})
 
 
@@ -140,19 +164,29 @@ def _check_type(typ: str | None, expected: Expected) -> None:
 
 
 def _checked_times(claims: Mapping[str, object], expected: Expected, now: int) -> dict[str, int]:
-    """The times that the token states, in whole seconds; raises InvalidTokenError unless they are valid at `now`."""
+    """The times that the token states, in whole seconds; raises RefusedClaimError unless they are valid at `now`."""
     kinds = (int, float) if expected.fractions else (int,)
     stated = {name: _time(claims, name, kinds) for name in ("iat", "exp", *({"nbf"} & claims.keys()))}
     times = {name: math.floor(value) for name, value in stated.items()}
     if times["exp"] <= now - expected.grace:
-        raise InvalidTokenError("exp_past")
+        raise RefusedClaimError("exp_past", f"it expired {words(now - times['exp'])} ago (`exp`); get a fresh one")
     for name in ("iat", "nbf"):
         # SECURITY: with its fraction, which may only end a token earlier, never begin it (test_a_fraction_is_never_laxer).
         if stated.get(name, 0) > now + LEEWAY:
-            raise InvalidTokenError(f"{name}_future")
-    if not 0 < times["exp"] - times["iat"] <= expected.max_lifetime:
-        raise InvalidTokenError("lifetime_too_long")
+            ahead = words(times[name] - now)
+            raise RefusedClaimError(f"{name}_future", f"its {name!r} is {ahead} ahead of the broker's clock")
+    life = times["exp"] - times["iat"]
+    if not 0 < life <= expected.max_lifetime:
+        raise RefusedClaimError("lifetime_too_long", _life(life, expected.max_lifetime))
     return times
+
+
+def _life(seconds: int, longest: int) -> str:
+    """Say what is wrong with a token's life, in seconds too: 3601 s and 1 h could be the same words."""
+    if seconds <= 0:
+        return "its 'exp' is not after its 'iat'"
+    lives = f"it lives {words(seconds)} ({seconds} s, `exp` - `iat`)"
+    return f"{lives}; its issuer's tokens may live {words(longest)} ({longest} s)"
 
 
 def _time(claims: Mapping[str, object], name: str, kinds: tuple[type, ...]) -> int | float:
@@ -161,5 +195,7 @@ def _time(claims: Mapping[str, object], name: str, kinds: tuple[type, ...]) -> i
     # SECURITY: bool is an int in Python, and PyJWT accepts strings; here only a number is a time, and neither NaN nor
     # infinity is within the bounds (test_times_are_numbers).
     if type(value) not in kinds or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        raise InvalidTokenError(f"{name}_missing" if value is None else f"{name}_malformed")
+        if value is None:
+            raise RefusedClaimError(f"{name}_missing", f"its claim {name!r} is missing")
+        raise RefusedClaimError(f"{name}_malformed", f"its claim {name!r} is not a number of seconds since 1970")
     return value

@@ -59,7 +59,7 @@ def check(settings: Settings, window: str, start: int | None) -> int:
 
 
 def _row(event: dict[str, Any]) -> tuple[object, ...]:
-    who = event["actor"] or event["principal_name"] or event["principal"] or "-"
+    who = event["actor"] or event["principal_name"] or event["principal"] or event["issuer"] or "-"
     why = event["reason"] or ", ".join(f"{name}={value}" for name, value in event["detail"].items()) or "-"
     why += f" (and {event['repeated']} times more)" if event.get("repeated") else ""
     grant, key = event["grant"] or "-", event["key"] or "-"

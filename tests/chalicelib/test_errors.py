@@ -11,7 +11,7 @@ import pytest
 from chalicelib.errors import InternalFault, Refusal, StateUnavailable, Unavailable
 from chalicelib.exchange.errors import Replayed
 from chalicelib.http.messages import refused
-from chalicelib.tokens.errors import KEY_REASONS, REASONS
+from chalicelib.tokens.errors import CLAIM_REASONS, KEY_REASONS, PROOF_REASONS, REASONS
 from local.errors import StateFileReplaced
 from tests.error_table import DOC, doors, refusals, written
 
@@ -88,11 +88,14 @@ def test_every_refusal_is_in_the_table() -> None:
     assert {reason for kind in EVERY for reason in kind.reasons if f"`{reason}`" not in text} == set()
 
 
-def token_reasons() -> Iterator[str]:
-    """Yield the reasons that the source raises InvalidTokenError with, `<…>` for what is put in."""
+RAISED = ("InvalidTokenError", "RefusedClaimError")
+
+
+def token_reasons(names: tuple[str, ...] = RAISED) -> Iterator[str]:
+    """Yield the reasons that the source raises either error with, `<…>` for what is put in."""
     files = [path for room in ("chalicelib", "local") for path in (ROOT / room).rglob("*.py")]
     for node in itertools.chain.from_iterable(ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for file in files):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "InvalidTokenError":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
             for part in ast.walk(node.args[0]):
                 if isinstance(part, ast.JoinedStr):
                     yield re.sub(r"\{.*?\}", "<claim>", ast.unparse(part)[2:-1])
@@ -105,3 +108,12 @@ def test_a_token_s_reasons_are_listed() -> None:
     found = set(token_reasons())
     assert found <= {*REASONS, *KEY_REASONS}
     assert len(found) > 40
+
+
+def test_a_reason_is_of_one_side() -> None:
+    """A reason is either told to the caller of an exchange, who has proved who it is, or is not, and never both."""
+    told, untold = (set(token_reasons((name,))) for name in reversed(RAISED))
+    assert told == set(CLAIM_REASONS)
+    assert untold & told == {"<claim>_malformed"}, "of our own tokens (tokens/issued.py)"
+    assert untold <= {*PROOF_REASONS, *KEY_REASONS, "<claim>_malformed", "ep_malformed", "total_malformed"}
+    assert not set(PROOF_REASONS) & set(CLAIM_REASONS)

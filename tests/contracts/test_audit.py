@@ -69,6 +69,15 @@ class TestRepeats:
         counters = quota.counters("tokens", events[0].grant, SUB, NOW)
         assert {adapters.counted(counter) for counter in counters} == {(0, 4)}
 
+    def test_the_unknown_are_counted_in_no_quota(self, adapters: Adapters) -> None:
+        """Refusals without a principal are repeated as others are, and are no principal's refused tokens."""
+        events = [samples.event("token.refused", principal="", reason="jti_missing", subject="s") for _ in range(3)]
+        _fill(adapters, *events)
+        (found,) = _all(adapters, Query())
+        assert found == replace(events[0], repeated=2)
+        counters = quota.counters("tokens", events[0].grant, "", NOW)
+        assert {adapters.counted(counter) for counter in counters} == {(0, 0)}
+
     def test_another_subject_is_another_event(self, adapters: Adapters) -> None:
         """Another subject, or none, is never counted in an event."""
         subjects = ("s", "t", "", "", "s")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jwt
 import pytest
@@ -122,17 +123,12 @@ def test_a_generic_issuer_s_subject_is_its_sub(parts: Parts) -> None:
         ({"iss": "https://nobody.example"}, "issuer_unknown"),
         ({"iss": CI + "/"}, "issuer_unknown"),
         ({"iss": "https://" + "x" * 300}, "issuer_unknown"),
-        ({"iat": NOW - 400, "exp": NOW - 30}, "exp_past"),
-        ({"iat": NOW + 31, "exp": NOW + 60}, "iat_future"),
-        ({"exp": NOW + 901}, "lifetime_too_long"),
-        ({"repository_id": 1234}, "identity_missing"),
-        ({"repository_id": "x" * 600}, "identity_missing"),
-        ({"repository_id": ""}, "repository_id_missing"),
-        ({"event_name": None}, "event_name_missing"),
+        ({"aud": "another", "exp": NOW - 30}, "aud_wrong"),
+        ({"aud": "another", "repository_id": 1234}, "aud_wrong"),
     ],
 )
 def test_unverified_gets_a_bare_answer(parts: Parts, claims: dict[str, object], reason: str) -> None:
-    """A subject token that does not verify gets a bare answer and no audit event."""
+    """A token of another audience or issuer gets a bare answer and no audit event, whatever else is wrong with it."""
     before = len(parts.events())
     refusal = refused(lambda: parts.exchange(mint(**claims)))  # type: ignore[arg-type]  # any claims, `iss` among them
     assert (refusal.reason, refusal.error, refusal.status, refusal.description) == (reason, "invalid_grant", 400, "")
@@ -259,12 +255,12 @@ def test_a_retry_is_of_the_same_subject(parts: Parts, single_use: str) -> None:
 @pytest.mark.parametrize("jti", ["", None, 0, 1, 1.5, True, False, [], ["a"], {}, {"a": 1}])
 @pytest.mark.parametrize("issuer", [CI, CLUSTER])
 def test_a_jti_is_text(parts: Parts, issuer: str, jti: object) -> None:
-    """A subject token whose `jti` is there and not non-empty text is refused, and leaves no event."""
+    """A subject token whose `jti` is there and not non-empty text is refused."""
     refusal = refused(lambda: parts.exchange(mint(issuer=issuer, jti=jti)))
     required = issuer == CI and jti in ("", None)
     assert refusal.reason == ("jti_missing" if required else "jti_malformed")
-    assert (refusal.error, refusal.description) == ("invalid_grant", "")
-    assert parts.events(kind="token.refused") == ()
+    assert (refusal.error, refusal.status) == ("invalid_grant", 400)
+    assert parts.events(kind="token.issued") == ()
 
 
 def test_an_issuer_that_is_not_single_use_may_exchange_again(parts: Parts) -> None:
@@ -449,10 +445,12 @@ def test_an_unwritten_record_undoes_the_rest(parts: Parts) -> None:
     parts.exchange(subject)
 
 
-def test_a_refusal_that_cannot_be_recorded_is_a_503(parts: Parts) -> None:
+@pytest.mark.parametrize("claims", [{"ref": "x"}, {"jti": 1}])
+def test_a_refusal_that_cannot_be_recorded_is_a_503(parts: Parts, claims: dict[str, Any]) -> None:
     ledger = Counted(parts.ledger, failing="record")
     with pytest.raises(Unavailable):
-        parts.exchange(mint(ref="x"), ledger=ledger)
+        parts.exchange(mint(**claims), ledger=ledger)
+    assert ledger.asked == ["find", "record"]
 
 
 def test_the_record_says_who_got_what(parts: Parts) -> None:
