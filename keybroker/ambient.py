@@ -22,6 +22,8 @@ AWS_SIGV4 = "aws-sigv4"
 """The source that has no token: the request itself is signed."""
 LOGIN = "login"
 """The source that is a person's, whose token's audience is always the login's client ID."""
+NO_LOGIN = "KEYBROKER_NO_LOGIN"
+"""The variable that `keybroker exec` sets for its program, which was given a token instead."""
 CHOICE = "KEYBROKER_IDENTITY"
 """The variable that names the one source to use."""
 SOURCES: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -77,7 +79,8 @@ def find_identity(audience: str | None = None, environ: Mapping[str, str] = os.e
         if token is not None:
             return Identity(_source_name(name, environ), token)
     tried = "".join(f"\n  {what}" for _, what in SOURCES.values())
-    raise NoIdentity(f"no workload identity found; tried:{tried}")
+    below = "\n(keybroker exec gave this program a token instead; exec --keep-identity passes identities on.)"
+    raise NoIdentity(f"no workload identity found; tried:{tried}{below if environ.get(NO_LOGIN) else ''}")
 
 
 def _from_chosen(name: str, request: IdentityRequest) -> Identity:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from keybroker.ambient import find_identity
+from keybroker.ambient import NO_LOGIN, find_identity
 from keybroker.cli import child, claude_settings, identity_variables, isolation, output, own_process, sdk_variables
 from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.identity_variables import Taken
@@ -20,7 +20,6 @@ from keybroker.cli.issued import Issued
 from keybroker.cli.settings import Settings, common_options, grant_options, keys_option, pass_settings
 from keybroker.client import revoke_token
 from keybroker.fetch import fetch
-from keybroker.sources import login
 from keybroker.token import TokenRequest
 from keybroker.token_provider import TokenProvider
 
@@ -164,7 +163,7 @@ def _taken(keep: Sequence[str], *, keep_identity: bool, walled: bool, strict: bo
     taken = identity_variables.take_out(os.environ, keep=keep, everything=walled, strict=strict)
     if keep_identity:
         return Taken(os.environ, (), taken.secrets)
-    return replace(taken, environ={**taken.environ, login.NONE: "1"})
+    return replace(taken, environ={**taken.environ, NO_LOGIN: "1"})
 
 
 def _say_taken(taken: Taken, *, can_keep: bool) -> None:

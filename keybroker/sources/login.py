@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from keybroker.ambient import NO_LOGIN
 from keybroker.errors import IdentityError, KeybrokerError
 from keybroker.login import session, store
 from keybroker.sources.identity_request import IdentityRequest
-
-NONE = "KEYBROKER_NO_LOGIN"
-"""The variable that `keybroker exec` sets for its program, which was given a token instead."""
 
 
 def find(request: IdentityRequest) -> str | None:
     """Return the login's token, None for no login; raises IdentityError. Its audience is always the login's client ID."""
     # SECURITY: an agent below exec gets no other token by asking for one (test_the_program_gets_no_login).
-    where = None if request.environ.get(NONE) else store.folder(request.environ)
+    where = None if request.environ.get(NO_LOGIN) else store.folder(request.environ)
     try:
         return None if where is None else session.current_token(where)
     except IdentityError:

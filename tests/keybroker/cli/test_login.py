@@ -194,9 +194,9 @@ def test_the_program_gets_no_login(running: Running, where: Path, options: tuple
     environ = {**keep(where, running.mint(repository)), "KEYBROKER_URL": running.broker}
     program = (sys.executable, "-m", "keybroker.cli", "whoami")
     done = run("exec", *options, "--key", "openai", "--", *program, environ=environ)
-    assert (done.code, "source    login" in done.out) == ((0, True) if "--keep-identity" in options else (4, False)), (
-        done
-    )
+    keeps = "--keep-identity" in options
+    assert (done.code, "source    login" in done.out) == ((0, True) if keeps else (4, False)), done
+    assert ("keybroker exec gave this program a token instead" in done.err) == (not keeps)
 
 
 def test_an_ended_login_is_4(where: Path, running: Running) -> None:
