@@ -41,6 +41,10 @@ class Preset:
     """Claims of which a grant has to pin at least one (lint)."""
     unwise: tuple[str, ...] = ()
     """Claims that a grant should not match (lint)."""
+    lists: tuple[tuple[str, ...], ...] = ()
+    """Claims that are lists, with `*` for any name on the way (lint)."""
+    texts: tuple[str, ...] = ()
+    """Claims that are never lists, beside those of the fields above (lint)."""
     sub_rule: str = "unwise-claim"
     """The lint rule that says why not to match `sub`, if that is unwise."""
     aws_principals: bool = False

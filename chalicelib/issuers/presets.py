@@ -29,6 +29,11 @@ GENERIC = Preset(
     single_use=False,
     identity=single_claim("sub"),
     label="sub",
+    # RFC 9068 section 2.2.3.1, RFC 8176, and Keycloak's roles (November 2026)
+    lists=(
+        *(("groups",), ("roles",), ("entitlements",), ("amr",)),
+        *(("realm_access", "roles"), ("resource_access", "*", "roles")),
+    ),
 )
 
 PRESETS: Mapping[str, Preset] = {
@@ -45,6 +50,7 @@ PRESETS: Mapping[str, Preset] = {
         refused=(("event_name", ("pull_request_target", "workflow_run", "issue_comment")),),
         pins=(("repository_id",), ("repository_owner_id",)),
         unwise=("sub",),
+        texts=("ref", "base_ref", "head_ref", "environment", "workflow_ref", "job_workflow_ref", "repository"),
         sub_rule="github-sub",
     ),
     "gitlab": Preset(
@@ -58,6 +64,8 @@ PRESETS: Mapping[str, Preset] = {
         required=("jti", "project_id", "namespace_id"),
         pins=(("project_id",), ("namespace_id",)),
         unwise=("sub", "project_path", "namespace_path"),
+        lists=(("groups_direct",),),
+        texts=("ref", "ref_path", "ref_protected", "environment"),
     ),
     "circleci": Preset(
         url=None,
@@ -73,6 +81,8 @@ PRESETS: Mapping[str, Preset] = {
         refused=(("oidc.circleci.com/ssh-rerun", (True,)),),
         pins=(("oidc.circleci.com/project-id",), ("oidc.circleci.com/org-id",)),
         unwise=("sub",),
+        lists=(("oidc.circleci.com/context-ids",),),
+        texts=("oidc.circleci.com/vcs-origin", "oidc.circleci.com/vcs-ref"),
     ),
     "buildkite": Preset(
         url="https://agent.buildkite.com",
@@ -85,6 +95,7 @@ PRESETS: Mapping[str, Preset] = {
         required=("pipeline_id", "organization_slug"),
         pins=(("pipeline_id",), ("organization_id",)),
         unwise=("sub", "pipeline_slug", "organization_slug"),
+        texts=("build_branch", "build_tag"),
     ),
     "bitbucket": Preset(
         url=None,
@@ -193,6 +204,7 @@ PRESETS: Mapping[str, Preset] = {
         required=("oid", "tid"),
         pins=(("oid",),),
         unwise=("sub",),
+        lists=(("groups",), ("roles",), ("wids",), ("amr",)),
     ),
     "spiffe": Preset(
         url=None,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from chalicelib.issuers import presets
 from chalicelib.issuers.entry import Preset
-from chalicelib.policy.accepted_values import is_pattern
+from chalicelib.policy.accepted_values import Contains, is_pattern
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.coverage import find_covered
 from chalicelib.policy.grants import Grant
@@ -17,6 +18,7 @@ RULES: Mapping[str, str] = {
     "unpinned": "a grant pins none of the ids of its issuer that are never recycled; names can be taken over by others",
     "github-sub": "GitHub's `sub` changed its shape on 2026-07-15 and is configurable; match the claims it is made of",
     "unwise-claim": "the claim holds names that are recycled, or parts that change with every run",
+    "list-claim": "the claim is a list and the grant wants a value, or the reverse; such a grant never admits anyone",
     "any-role": "every role or user of the account is admitted, including those created later",
     "covered": "another grant admits everything that this one admits; callers would have to name one of them",
 }
@@ -57,7 +59,7 @@ def lint(policy: Policy, known: Mapping[str, Preset], allowed: Iterable[str] = (
     for grant in policy.grants.values():
         issuer = by_url.get(grant.issuer)
         preset = known.get(issuer.preset, presets.GENERIC) if issuer else None
-        found += _claim_findings(policy, grant, preset) if preset else ()
+        found += (*_claim_findings(policy, grant, preset), *_list_findings(policy, grant, preset)) if preset else ()
         if (grant.issuer == AWS or (preset and preset.aws_principals)) and any(
             is_pattern(value) for _, values in grant.claims for value in values
         ):
@@ -68,13 +70,36 @@ def lint(policy: Policy, known: Mapping[str, Preset], allowed: Iterable[str] = (
 
 def _claim_findings(policy: Policy, grant: Grant, preset: Preset) -> Iterable[Finding]:
     matched = {path[0] for path, _ in grant.claims if len(path) == 1}
-    pinned = {path for path, values in grant.claims if not any(map(is_pattern, values))}
+    pinned = {
+        path for path, values in grant.claims if not any(is_pattern(one) or isinstance(one, Contains) for one in values)
+    }
     if preset.pins and not pinned & set(preset.pins):
         text = f"pin {' or '.join('.'.join(path) for path in preset.pins)}; names can be taken over by others"
         yield _finding("unpinned", policy, grant, text, "to", "claims")
     for claim in sorted(matched & set(preset.unwise)):
         rule = preset.sub_rule if claim == "sub" else "unwise-claim"
         yield _finding(rule, policy, grant, f"do not match {claim!r}: {RULES[rule]}", "to", "claims", claim)
+
+
+def _list_findings(policy: Policy, grant: Grant, preset: Preset) -> Iterable[Finding]:
+    texts = {
+        *preset.pins,
+        *preset.identity.paths,
+        *((name,) for name in (*preset.texts, *preset.required, *preset.unwise)),
+    }
+    for path, values in grant.claims:
+        listed = {isinstance(value, Contains) for value in values}
+        name, field = ".".join(path), path[0] if len(path) == 1 else json.dumps(path)
+        if listed == {False} and any(_is_at(path, form) for form in preset.lists):
+            text = f"{name!r} is a list, which no plain value matches: write {{contains: VALUE}}"
+            yield _finding("list-claim", policy, grant, text, "to", "claims", field)
+        elif listed == {True} and path in texts:
+            text = f"{name!r} is no list, so nothing contains a value: write the value, or a pattern"
+            yield _finding("list-claim", policy, grant, text, "to", "claims", field)
+
+
+def _is_at(path: tuple[str, ...], form: tuple[str, ...]) -> bool:
+    return len(path) == len(form) and all(want in (name, "*") for want, name in zip(form, path, strict=True))
 
 
 def _covered_findings(policy: Policy) -> Iterable[Finding]:

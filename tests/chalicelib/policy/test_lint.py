@@ -145,6 +145,58 @@ def test_nested_claim_is_another() -> None:
     assert found(grant(claims("github", 'repository_id: "1", [sub]: x')))[0][0] == "github-sub"
 
 
+# list-claim
+
+
+@pytest.mark.parametrize(
+    ("issuer", "written", "claim"),
+    [
+        ("own", "sub: u1, [realm_access, roles]: reporter", '["realm_access", "roles"]'),
+        ("own", "sub: u1, [resource_access, app, roles]: [a, b]", '["resource_access", "app", "roles"]'),
+        ("own", "sub: u1, groups: ops", "groups"),
+        ("own", "sub: u1, roles: ops", "roles"),
+        ("azure", "oid: x, groups: 644d9b8a", "groups"),
+        (
+            "circleci",
+            "oidc.circleci.com/project-id: x, oidc.circleci.com/context-ids: y",
+            "oidc.circleci.com/context-ids",
+        ),
+        ("gitlab", 'project_id: "20", groups_direct: acme/ops', "groups_direct"),
+        ("github", 'repository_id: "1", ref: {contains: main}', "ref"),
+        ("github", 'repository_owner_id: "1", repository_id: {contains: "1"}', "repository_id"),
+        ("k8s", "sub: x, [kubernetes.io, namespace]: {contains: prod}", '["kubernetes.io", "namespace"]'),
+        ("own", "azp: x, sub: {contains: [u1, u2]}", "sub"),
+    ],
+)
+def test_list_claims(issuer: str, written: str, claim: str) -> None:
+    """A value for a claim that is a list, and `contains` for one that never is, are found: neither can match."""
+    assert ("list-claim", TO_LINE, f"grants.app.to.claims.{claim}") in found(grant(claims(issuer, written)))
+
+
+@pytest.mark.parametrize(
+    ("issuer", "written"),
+    [
+        ("own", "sub: u1, [realm_access, roles]: {contains: reporter}"),
+        ("own", "sub: u1, groups: [ops, {contains: ops}]"),
+        ("own", "sub: u1, [realm_access, role]: reporter"),
+        ("own", "sub: u1, [groups, name]: reporter"),
+        ("own", "sub: u1, teams: {contains: ops}"),
+        ("own", "sub: u1, teams: ops"),
+        ("azure", "oid: x, groups: {contains: 644d9b8a}"),
+        ("circleci", "oidc.circleci.com/project-id: x, oidc.circleci.com/context-ids: {contains: y}"),
+        ("github", 'repository_id: "1", ref: [main, {contains: main}], groups: x'),
+    ],
+)
+def test_lists_and_values_in_their_places(issuer: str, written: str) -> None:
+    """Where a list may be a list, and a value a value, nothing is found."""
+    assert found(grant(claims(issuer, written))) == []
+
+
+def test_an_element_pins_nothing() -> None:
+    """An id that a list has to contain is no pinned id."""
+    assert "unpinned" in {one[0] for one in found(grant(claims("github", 'repository_id: {contains: "1"}, ref: x')))}
+
+
 # any-role
 
 
