@@ -19,6 +19,7 @@ PRICES: Mapping[str, tuple[float, str]] = {
     "Lambda@Edge, GB-second": (0.00005001, ""),
     "CloudFront, HTTPS request": (1.00e-6, "US and Europe; others up to 2.2 times"),
     "CloudFront, GB to the internet": (0.085, "first 10 TB a month, US and Europe"),
+    "CloudFront function, run": (0.10e-6, ""),
     "DynamoDB, read unit": (0.125e-6, "on demand; strongly consistent, 4 KB"),
     "DynamoDB, write unit": (0.625e-6, "on demand; 1 KB; two in a transaction"),
     "DynamoDB, GB-month": (0.25, "beyond the first 25 GB"),
@@ -75,6 +76,7 @@ TOKEN = (
 CALL = (
     Term("CloudFront, request", "CloudFront, HTTPS request", 1),
     Term("CloudFront, the answer (10 KB)", "CloudFront, GB to the internet", ANSWER_GB),
+    Term("CloudFront, the function at the answer", "CloudFront function, run", 1),
     Term("Lambda@Edge, request", "Lambda@Edge, request", 1),
     Term("Lambda@Edge, 512 MB for 20 ms", "Lambda@Edge, GB-second", MEMORY_GB * EDGE_SECONDS),
     Term("DynamoDB, one batch read (6 units)", "DynamoDB, read unit", 6),

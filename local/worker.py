@@ -109,6 +109,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         connections=share.edge,
         provider_below=share.provider_below,
         unsent=unsent,
+        url=job.urls.edge,
     )
     at_once = 1 if job.workers > 1 else share.at_once
     await mount(stack, broker, job.sockets["broker"], at_once)

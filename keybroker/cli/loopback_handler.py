@@ -6,6 +6,7 @@ import contextlib
 import hmac
 import io
 import json
+import re
 import time
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler
@@ -31,6 +32,7 @@ _HOP_BY_HOP = {
     *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
     *("host", "expect", "content-length"),
 }
+_ADDRESSES = ("link", "location", "content-location")
 _FOLDED = str.maketrans(dict.fromkeys("!#$%&'*+.^_`|~", "-"))
 
 
@@ -144,7 +146,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     def _finish(self, upstream: Upstream, connection: HTTPConnection, response: HTTPResponse) -> None:
         try:
-            self._relay(response)
+            self._relay(upstream, response)
         except BaseException:
             connection.close()
             raise
@@ -154,11 +156,16 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         else:
             upstream.keep(connection)
 
-    def _relay(self, response: HTTPResponse) -> None:
+    def _here(self, upstream: Upstream, value: str) -> str:
+        """Return a header with the edge's addresses of this key at the proxy instead, so that paging stays on it."""
+        here = f"http://{self.headers.get('host', '')}/{upstream.key}"
+        return re.sub(rf"(?<![^<]){re.escape(upstream.root)}(?=[/?#>]|\Z)", lambda _: here, value)
+
+    def _relay(self, upstream: Upstream, response: HTTPResponse) -> None:
         self.send_response_only(response.status, response.reason)
         for name, value in response.getheaders():
             if name.lower() not in _HOP_BY_HOP:
-                self.send_header(name, value)
+                self.send_header(name, self._here(upstream, value) if name.lower() in _ADDRESSES else value)
         bare = self.command == "HEAD" or response.status in (204, 304)
         length = response.headers.get("content-length")
         chunked = length is None and not bare and self.request_version != "HTTP/1.0"

@@ -19,14 +19,14 @@ _IDLE = 5.0
 
 
 class Upstream:
-    """The edge, for one key. root: its URL up to the key's name. tail: the rest of the SDK's base URL."""
+    """The edge, for one key. key: its name. root: the edge's URL up to it. tail: the rest of the SDK's base URL."""
 
     def __init__(self, key: str, provider: TokenProvider) -> None:
         """Fetch the first token, whose response names the edge; raises KeybrokerError."""
         url = provider.base_url
         before, _, tail = urlsplit(url).path.partition(f"/{key}")
         self.root = urlsplit(url)._replace(path=f"{before}/{key}").geturl()
-        self.tail = tail
+        self.key, self.tail = key, tail
         self.provider = provider
         self._closed = False
         self._kept: deque[tuple[float, HTTPConnection]] = deque()

@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientResponse, ClientSession, hdrs, web
+from aiohttp import ClientError, ClientResponse, ClientSession, web
 from aiohttp.http_exceptions import LineTooLong
 
+from chalicelib.edge import provider_addresses
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
 from local.simulator.connections import Connection, Connections
 from local.simulator.function_result import (
     GeneratedResponse,
+    HeaderList,
     MalformedResultError,
     OriginRequest,
     parse_result,
@@ -39,7 +41,7 @@ from local.simulator.origin_client import (
 )
 from local.simulator.origin_request_event import MAX_HEAD, Event, make_event, request_error
 from local.simulator.unsent import Unsent
-from local.simulator.viewer_response import ViewerResponse, error_response
+from local.simulator.viewer_response import ViewerResponse, close_after_chunked_request, error_response, unread
 
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
@@ -77,13 +79,15 @@ class _ViewerConnection(Connection):
 class Distribution(web.Server):
     """A CloudFront distribution as an aiohttp server, to run with `make_runner`. `close()` it after the runner's clean-up."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  its parts
         self,
         handler: Handler,
         broker: BrokerCacheBehaviour | None,
         places: Connections,
         session: ClientSession,
         unsent: Unsent,
+        *,
+        url: str,
     ) -> None:
         super().__init__(
             self._serve,
@@ -101,7 +105,7 @@ class Distribution(web.Server):
         self._handler = handler
         self._broker = broker
         self._places = places
-        self._session, self._unsent = session, unsent
+        self._session, self._unsent, self._url = session, unsent, url
         self._long = LongInvocations()
 
     def __call__(self) -> web.RequestHandler:
@@ -125,22 +129,22 @@ class Distribution(web.Server):
     async def _respond(self, request: web.BaseRequest, request_id: str) -> ViewerResponse:
         error_name = request_error(request)
         if error_name is not None:
-            return _unread(request, error_response(error_name, request_id))
+            return unread(request, error_response(error_name, request_id))
         try:
             result = await self._invoke(request, request_id)
         except NotInvokedError as error:
-            return _unread(request, error_response(error.name, request_id))
+            return unread(request, error_response(error.name, request_id))
         except MalformedResultError as error:
             _LOG.error("request %s: the edge function returned a malformed result: %s", request_id, error)
-            return _unread(request, error_response("function", request_id))
+            return unread(request, error_response("function", request_id))
         except Exception as error:  # noqa: BLE001 - any error in the function is a 502, as at CloudFront
             # SECURITY: its text is neither sent nor logged (test_exception_in_the_function_is_a_502).
             _LOG.error(
                 "request %s: the edge function raised %s at %s", request_id, type(error).__name__, _location(error)
             )
-            return _unread(request, error_response("function", request_id))
+            return unread(request, error_response("function", request_id))
         if isinstance(result, GeneratedResponse):
-            return _unread(request, ViewerResponse(result.status, result.reason, result.headers, result.body))
+            return unread(request, ViewerResponse(result.status, result.reason, result.headers, result.body))
         # What goes to the broker is verified by nobody yet, so its connection waits like its sender.
         with contextlib.nullcontext() if result.to_broker else self._places.busy(request.protocol):
             return await self._forward(request, result, request_id)
@@ -180,8 +184,10 @@ class Distribution(web.Server):
                 origin_request.headers.append(("X-Amz-Cf-Id", request_id))
                 upstream = await self._send(request, origin_request, stall_timeout, request_id)
                 try:
-                    response = ViewerResponse(upstream.status, upstream.reason or "", response_headers(upstream))
-                    _close_after_chunked_request(request, response)
+                    response = ViewerResponse(
+                        upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
+                    )
+                    close_after_chunked_request(request, response)
                     await _stream(request, upstream, response, stall_timeout)
                 finally:
                     # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
@@ -190,9 +196,17 @@ class Distribution(web.Server):
             if not _is_disconnected(request):
                 _LOG.warning("request %s: origin %s: %s", request_id, origin_request.url.host, type(error).__name__)
             if response is None:
-                return _unread(request, error_response(_error_name(request, error), request_id))
+                return unread(request, error_response(_error_name(request, error), request_id))
             response.abort(request)
         return response
+
+    def _headers(self, request: web.BaseRequest, origin_request: OriginRequest, upstream: ClientResponse) -> HeaderList:
+        """Return the origin's headers, as a function at viewer-response changes them."""
+        headers, origin = response_headers(upstream), origin_request.url.origin()
+        if not self._url or origin_request.to_broker or upstream.headers.keys().isdisjoint(provider_addresses.NAMES):
+            return headers
+        key = request.raw_path.split("/", 2)[1]
+        return provider_addresses.on_the_edge(headers, str(origin), f"{self._url}/{key}")
 
     async def _send(
         self, request: web.BaseRequest, origin_request: OriginRequest, stall_timeout: asyncio.Timeout, request_id: str
@@ -217,24 +231,26 @@ class Distribution(web.Server):
         return upstream
 
 
-def make_distribution(
+def make_distribution(  # noqa: PLR0913  named, each with a default
     handler: Handler,
     *,
     broker: str | None = None,
     connections: int = MOST_CONNECTIONS,
     provider_below: int | None = None,
     unsent: Unsent | None = None,
+    url: str = "",
 ) -> Distribution:
     """Return a distribution with this edge function, called on the event loop, or in a thread for a body that takes long.
 
     broker: the base URL for `/anthropic/v1/oauth/token`, a cache behaviour without a function; None leaves it out.
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
     provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
+    url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
     Call it in the running event loop. Raises ValueError if `broker` is not an http(s) URL with a host name.
     """
     places = Connections("edge", connections, max(1, connections * 3 // 4))
     behaviour = None if broker is None else BrokerCacheBehaviour(broker)
-    return Distribution(handler, behaviour, places, make_session(provider_below), unsent or Unsent())
+    return Distribution(handler, behaviour, places, make_session(provider_below), unsent or Unsent(), url=url)
 
 
 def make_runner(distribution: Distribution, *, grace: float = 3.0) -> web.ServerRunner:
@@ -255,22 +271,6 @@ async def _stream(
         if chunk:
             await response.write(chunk)
     await response.write_eof()
-
-
-def _unread(request: web.BaseRequest, response: ViewerResponse) -> ViewerResponse:
-    """Return a response to a request whose body was not read: a viewer that waits for 100 Continue may never send it."""
-    if hdrs.EXPECT in request.headers:
-        response.force_close()
-    _close_after_chunked_request(request, response)
-    return response
-
-
-def _close_after_chunked_request(request: web.BaseRequest, response: ViewerResponse) -> None:
-    """Make this the connection's last response if the request was chunked."""
-    # SECURITY: aiohttp 3.14 reads the last trailer of one request as the first header of the next on the connection,
-    # which behind a proxy may be another caller's (test_trailers_do_not_leak_into_the_next_call).
-    if hdrs.TRANSFER_ENCODING in request.headers:
-        response.force_close()
 
 
 def _is_disconnected(request: web.BaseRequest) -> bool:

@@ -101,3 +101,19 @@ def error_response(name: str, request_id: str) -> ViewerResponse:
     return ViewerResponse(
         status, HTTPStatus(status).phrase, [(_SPELLED.get(name, name), value) for name, value in headers.items()], body
     )
+
+
+def unread(request: web.BaseRequest, response: ViewerResponse) -> ViewerResponse:
+    """Return a response to a request whose body was not read: a viewer that waits for 100 Continue may never send it."""
+    if hdrs.EXPECT in request.headers:
+        response.force_close()
+    close_after_chunked_request(request, response)
+    return response
+
+
+def close_after_chunked_request(request: web.BaseRequest, response: ViewerResponse) -> None:
+    """Make this the connection's last response if the request was chunked."""
+    # SECURITY: aiohttp 3.14 reads the last trailer of one request as the first header of the next on the connection,
+    # which behind a proxy may be another caller's (test_trailers_do_not_leak_into_the_next_call).
+    if hdrs.TRANSFER_ENCODING in request.headers:
+        response.force_close()

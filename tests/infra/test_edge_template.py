@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from chalicelib.providers.presets import PROVIDERS
 from infra import package
-from tests.cloudformation import ACCOUNT, resolved, template
+from tests.cloudformation import ACCOUNT, ROOT, resolved, template
 
 ADDRESS = {"Domain": "keys.example.com", "Certificate": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1"}
 
@@ -112,3 +116,70 @@ def test_the_function_is_what_lambda_at_edge_takes() -> None:
         for name, one in template("edge")["Resources"].items()
         if name in ("Function", "Version")
     } == {"RetainExceptOnCreate"}
+
+
+# the function at viewer-response
+
+NODE = shutil.which("node")
+VECTORS: list[dict[str, str]] = json.loads((ROOT / "tests" / "vectors" / "provider_addresses.json").read_text())
+_RUN = """
+const events = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+console.log(JSON.stringify(events.map(handler)));
+"""
+
+
+def _run(events: list[Mapping[str, Any]], origins: str) -> list[Any]:
+    """Run the function as CloudFront does, with these events of viewer-response."""
+    assert NODE is not None
+    code = properties("ProviderAddresses", Origins=origins)["FunctionCode"]
+    done = subprocess.run(
+        [NODE, "-e", code + _RUN], input=json.dumps(events), capture_output=True, text=True, timeout=60, check=True
+    )
+    found: list[Any] = json.loads(done.stdout)
+    return found
+
+
+def _event(header: str, value: str, uri: str = "/github/x", *more: str) -> Mapping[str, Any]:
+    found: dict[str, Any] = {"value": value}
+    if more:
+        found["multiValue"] = [{"value": one} for one in (value, *more)]
+    request = {"method": "GET", "uri": uri, "headers": {"host": {"value": "edge.example"}}}
+    return {"request": request, "response": {"statusCode": 200, "headers": {header.lower(): found}}}
+
+
+@pytest.mark.skipif(NODE is None, reason="needs Node")
+def test_a_provider_s_own_addresses() -> None:
+    """At CloudFront an address of the key's own origin becomes the edge's, by the vectors of one machine."""
+    for origin in {one["origin"] for one in VECTORS}:
+        vectors = [one for one in VECTORS if one["origin"] == origin]
+        answers = _run(
+            [_event(one["header"], one["value"]) for one in vectors], f"other=https://x.example github={origin}"
+        )
+        found = [
+            one["headers"][vector["header"].lower()]["value"] for one, vector in zip(answers, vectors, strict=True)
+        ]
+        assert found == [one["right"] for one in vectors]
+
+
+@pytest.mark.skipif(NODE is None, reason="needs Node")
+def test_addresses_below_no_known_key() -> None:
+    """A key without a known origin, or with another's, changes nothing; repeated headers are changed each."""
+    link = "<https://api.github.com/a>"
+    events = [_event("link", link, uri) for uri in ("/git/x", "/github2/x", "/constructor/x", "/", "/.well-known/x")]
+    assert [one["headers"]["link"]["value"] for one in _run(events, "github=https://api.github.com")] == [link] * 5
+    [twice] = _run([_event("link", link, "/github/x", link)], "github=https://api.github.com")
+    assert [one["value"] for one in twice["headers"]["link"]["multiValue"]] == ["<https://edge.example/github/a>"] * 2
+
+
+def test_addresses_of_the_presets() -> None:
+    """What is deployed knows each preset's origin, runs on every call's answer, and is as small as CloudFront wants."""
+    presets = " ".join(f"{name}={one.origin}" for name, one in PROVIDERS.items() if one.origin)
+    assert template("edge")["Parameters"]["Origins"]["Default"] == presets
+    assert re.fullmatch(template("edge")["Parameters"]["Origins"]["AllowedPattern"], presets)
+    function = properties("ProviderAddresses")
+    assert len(function["FunctionCode"]) < 10_240
+    assert function["AutoPublish"] is True
+    default, token = behaviours(properties("Distribution")["DistributionConfig"])
+    [association] = default["FunctionAssociations"]
+    assert association["EventType"] == "viewer-response"
+    assert "FunctionAssociations" not in token

@@ -300,6 +300,7 @@ def test_resources_are_tagged(name: str) -> None:
     without = {
         "AWS::ApiGateway::Account",
         "AWS::ApiGateway::BasePathMapping",
+        "AWS::CloudFront::Function",
         "AWS::Events::Rule",
         "AWS::IAM::ManagedPolicy",
         "AWS::Lambda::Permission",

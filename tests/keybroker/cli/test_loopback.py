@@ -97,6 +97,20 @@ def test_a_stream_is_passed_as_it_comes(here: Loopback, edge: CannedServer) -> N
             assert response.read() == b"second"
 
 
+def test_the_edges_addresses_become_the_proxys(here: Loopback, edge: CannedServer) -> None:
+    """A next page and a redirect at the edge are at the proxy for its caller, and other addresses are unchanged."""
+    root = f"{edge.url}/prefix/openai"
+    link = f'<{root}/a?page=2>; rel="next", <{root}2/a>, <{root}>'
+    head = f"HTTP/1.1 200 OK\r\nLink: {link}\r\nLocation: {root}/b\r\nX-Next: {root}/c\r\ncontent-length: 0\r\n\r\n"
+    edge.pieces[:] = [head.encode()]
+    own = f"http://127.0.0.1:{here.port}/openai"
+    with connected(here) as connection:
+        connection.request("GET", "/openai/v1/models", headers={"authorization": f"Bearer {here.key}"})
+        headers = connection.getresponse().headers
+    assert headers["Link"] == f'<{own}/a?page=2>; rel="next", <{root}2/a>, <{own}>'
+    assert (headers["Location"], headers["X-Next"]) == (f"{own}/b", f"{root}/c")
+
+
 def test_a_truncated_response_stays_truncated(here: Loopback, edge: CannedServer) -> None:
     """A response that stops early is seen by the client to stop early."""
     edge.pieces[:] = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n"]
