@@ -210,3 +210,4 @@ def test_key_in_a_fixed_header(parts: Parts, door: Door, own: str) -> None:
     token = provide(parts, "generic", "GET:/items", origin=HOSTS_OF_THEIR_OWN, header=own)
     result = door.send(("Authorization", f"Bearer {token}"), uri="/generic/items", method="GET")
     assert (result["status"], door.line["reason"]) == ("503", "provider_key_header")
+    assert (result["headers"]["x-should-retry"][0]["value"], "retry-after" in result["headers"]) == ("false", False)

@@ -99,7 +99,8 @@ def apply(
 def explain(fields: object, policies: Policies, rules: InstallationRules, keys: KeySource, now: int) -> dict[str, Any]:
     """Return which grants admit `{"claims": {…}}` or `{"token": …}`, optionally only those for `"key"`.
 
-    A token is verified if possible. If not, the result says why: its claims could be forged.
+    A token is verified if possible. If not, the result says why, with the cause if the issuer's keys cannot be had: the
+    claims could be forged.
     Raises MalformedRequest or NoPolicy.
     """
     body = fields if isinstance(fields, Mapping) else {}
@@ -132,8 +133,10 @@ def _claims(token: str, in_force: Policy, keys: KeySource, now: int) -> tuple[Ma
         return unverified.unverified_claims, "issuer_unknown"
     try:
         return verify(unverified, keys.find(issuer, unverified.kid, unverified.alg, now), issuer.expected(), now), ""
-    except (InvalidTokenError, Unavailable) as doubt:
+    except InvalidTokenError as doubt:
         return unverified.unverified_claims, doubt.reason
+    except Unavailable as doubt:
+        return unverified.unverified_claims, ": ".join(filter(None, (doubt.reason, doubt.aws_code)))
 
 
 def replay(

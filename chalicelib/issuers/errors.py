@@ -9,12 +9,22 @@ class FetchError(Exception):
     """A document could not be had, or is not what it must be. The reason is a fixed word."""
 
 
-class IssuerKeysUnavailable(Unavailable, reason="issuer_keys_unavailable"):
-    """The issuer's keys cannot be fetched. Retry."""
+class IssuerKeysUnavailable(
+    Unavailable,
+    reason="issuer_keys_unavailable",
+    text="the keys of this identity's issuer cannot be fetched just now; try again",
+):
+    """The issuer's keys cannot be fetched; the log and `policy explain` say why (`cause`). Retry."""
 
 
-class IssuerKeysUnusable(OperatorNeeded, reason="issuer_keys_unusable"):
-    """The issuer answers, but its discovery document or key set is of no use; the log says why (`cause`). Mend it there."""
+class IssuerKeysUnusable(
+    OperatorNeeded,
+    reason="issuer_keys_unusable",
+    error="server_error",
+    text="the keys of this identity's issuer cannot be used; trying again does not help until the broker's operator has looked:"
+    " the log and `keybroker policy explain` say why",
+):
+    """What the issuer answers for its keys is of no use; the log and `policy explain` say why (`cause`). Mend it there."""
 
 
 class IamIdentityMissing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -23,7 +24,8 @@ def get_json(url: str, within: float) -> object:
     """Get a JSON document of at most DOCUMENT_LIMIT bytes within so many seconds, or raise FetchError.
 
     Redirects are not followed and compression is not undone. The time counts from the look-up of the name to the last
-    byte. Reasons: too_slow, too_large, status (other than 200), unreachable, malformed (no strict JSON).
+    byte. Reasons: too_slow, too_large, status_<code> (other than 200), unreachable, unreachable_certificate (it is of no
+    known authority, or of another name), malformed (no strict JSON).
     """
     if within <= 0:
         raise FetchError("too_slow")
@@ -60,11 +62,13 @@ class _Get(threading.Thread):
             self.connection.request("GET", self.target, headers=_HEADERS, preload_content=False, decode_content=False)
             with contextlib.closing(self.connection.getresponse()) as response:
                 if response.status != 200:
-                    self.fault = "status"
+                    self.fault = f"status_{response.status}"
                     return
                 while len(self.body) <= DOCUMENT_LIMIT and (part := response.read(DOCUMENT_LIMIT + 1)):
                     self.body += part
             self.fault = "too_large" if len(self.body) > DOCUMENT_LIMIT else ""
+        except ssl.SSLCertVerificationError:
+            self.fault = "unreachable_certificate"
         except (HTTPError, HTTPException, OSError, ValueError):
             pass  # `fault` says so already
         finally:

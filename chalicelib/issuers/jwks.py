@@ -53,7 +53,8 @@ class _Known:
 
     tried: when the last try to fetch ended, and `pause`: seconds until the next
     failed: that try did not succeed, so a key may exist unseen
-    unusable: why what the issuer answered is of no use, a fixed word; "" if it is, or if the issuer was not reached
+    cause: why it did not, a fixed word such as `too_slow`; "" if it did
+    lasting: whether trying again does not mend that, since what the issuer answers is of no use
     """
 
     keys: Keys
@@ -61,7 +62,8 @@ class _Known:
     tried: _Moment
     pause: int
     failed: bool
-    unusable: str = ""
+    cause: str = ""
+    lasting: bool = False
 
 
 _NEVER = _Moment(-HARD_AGE, -HARD_AGE)
@@ -105,7 +107,7 @@ class Jwks:
         if not lock.acquire(timeout=0 if key else self._deadline + 1):
             if key:
                 return key  # another thread is fetching; this key is still good
-            raise IssuerKeysUnavailable
+            raise IssuerKeysUnavailable(aws_code="too_slow")
         try:
             known = self._known.get(index, _NOTHING)
             if moment.since(known.tried) >= known.pause:
@@ -115,10 +117,10 @@ class Jwks:
         key = _usable(known, kid, alg, moment)
         if key:
             return key
-        if known.unusable:
-            raise IssuerKeysUnusable(aws_code=known.unusable)
+        if known.lasting:
+            raise IssuerKeysUnusable(aws_code=known.cause)
         if known.failed:
-            raise IssuerKeysUnavailable
+            raise IssuerKeysUnavailable(aws_code=known.cause)
         raise InvalidTokenError("kid_unknown")
 
     def _refreshed(self, known: _Known, issuer: Issuer, now: _Moment) -> _Known:
@@ -129,10 +131,11 @@ class Jwks:
             pause = UNKNOWN_KID_PAUSE if now.since(known.fetched) < HARD_AGE else FAILURE_PAUSE
             # Counted from the end: a caller who waited for this try must not make the next one.
             ended = _Moment(now.wall + int(time.monotonic() - started) + 1, self._ticks())
-            unusable = str(fault) if isinstance(fault, InvalidTokenError) or str(fault) in _LASTING else ""
-            return replace(known, tried=ended, pause=pause, failed=True, unusable=unusable)
+            cause = str(fault)
+            lasting = isinstance(fault, InvalidTokenError) or cause in _LASTING
+            return replace(known, tried=ended, pause=pause, failed=True, cause=cause, lasting=lasting)
         if not keys:  # other keys than ours, and so none of the old ones is valid any longer
-            return _Known(keys, now, now, FAILURE_PAUSE, failed=True, unusable="no_usable_key")
+            return _Known(keys, now, now, FAILURE_PAUSE, failed=True, cause="no_usable_key", lasting=True)
         return _Known(keys, now, now, UNKNOWN_KID_PAUSE, failed=False)
 
     def _key_document(self, issuer: Issuer, ends: float) -> object:

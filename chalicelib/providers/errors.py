@@ -47,7 +47,7 @@ class KeyChanged(
     """Another administrator has set the key meanwhile. Look at it, and send the value again."""
 
 
-class ProviderKeyHeaderFixed(Unavailable, reason="provider_key_header"):
+class ProviderKeyHeaderFixed(OperatorNeeded, reason="provider_key_header"):
     """The key's header is one that CloudFront sets, so a caller's cannot be taken off. Set the key with another header."""
 
 

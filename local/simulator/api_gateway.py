@@ -84,7 +84,8 @@ class _Api:
             raise GatewayError(403, str(error)) from None
         except Unavailable as fault:  # by `authenticate`: the app makes a response of its own
             _LOG.error("callers cannot be verified: %s: %s; request %s", fault.reason, fault.hint, request.request_id)
-            raise GatewayError(503, "the broker cannot verify who calls; its log says why") from None
+            when = {"Retry-After": "1"} if fault.retryable else {"x-should-retry": "false"}
+            raise GatewayError(503, "the broker cannot verify who calls; its log says why", when) from None
         except MalformedProxyResponseError as error:
             _LOG.error("malformed Lambda proxy response: %s; request %s", error, request.request_id)
         except BaseException:  # noqa: BLE001  SystemExit too: as on Lambda, it ends the invocation, not the server

@@ -13,7 +13,8 @@ from chalicelib.admin.errors import PolicyRefused
 from chalicelib.admin.policy_service import REFUSED_LIMIT, REPLAY_SECONDS, PolicyUpload
 from chalicelib.audit import PAGE_LIMIT, Event
 from chalicelib.errors import Refusal
-from chalicelib.issuers.errors import IssuerKeysUnavailable
+from chalicelib.issuers.errors import FetchError, IssuerKeysUnavailable
+from chalicelib.issuers.jwks import Jwks
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy import lint
 from chalicelib.policy.compile import InstallationRules
@@ -291,6 +292,25 @@ def test_issuer_unreachable(parts: Parts) -> None:
     """A token whose issuer cannot be reached is unverified."""
     found = policy_service.explain({"token": mint()}, parts.control, DIALECT, _Unreachable(), NOW)
     assert (found["verified"], found["unverified_because"]) == (False, "issuer_keys_unavailable")
+
+
+@pytest.mark.parametrize(
+    ("document", "because"),
+    [
+        ({"issuer": f"{CI}/", "jwks_uri": f"{CI}/jwks"}, "issuer_keys_unusable: discovery_of_another_issuer"),
+        ({"issuer": CI, "jwks_uri": "not a url"}, "issuer_keys_unusable: jwks_uri_malformed"),
+        ({"issuer": CI, "jwks_uri": "http://127.0.0.1/jwks"}, "issuer_keys_unusable: jwks_uri_malformed"),
+    ],
+)
+def test_keys_of_no_use_are_explained(parts: Parts, document: object, because: str) -> None:
+    """Why an issuer's keys are of no use is told to an administrator, and so is why they cannot be fetched."""
+
+    def gone(_url: str, _within: float) -> object:
+        raise FetchError("status_404")
+
+    for keys, told in ((Jwks(lambda *_: document), because), (Jwks(gone), "issuer_keys_unavailable: status_404")):
+        found = policy_service.explain({"token": mint()}, parts.control, DIALECT, keys, NOW)
+        assert (found["verified"], found["unverified_because"]) == (False, told)
 
 
 def test_explain_one_key(parts: Parts) -> None:

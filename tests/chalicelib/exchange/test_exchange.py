@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -10,6 +11,7 @@ from chalicelib.audit import Event, IssuedCount, Page, Query
 from chalicelib.errors import StateUnavailable, Unavailable
 from chalicelib.exchange import exchange
 from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, StateQuery
+from chalicelib.issuers.jwks import Jwks
 from chalicelib.tokens.jwk import thumbprint
 from tests.parts import BROKER, CI, CLUSTER, EDGE, ISSUERS, NOW, SUB, Parts, claims_of, grant, mint
 from tests.refused import refused
@@ -132,6 +134,20 @@ def test_unverified_gets_a_bare_answer(parts: Parts, claims: dict[str, object], 
     before = len(parts.events())
     refusal = refused(lambda: parts.exchange(mint(**claims)))  # type: ignore[arg-type]  # any claims, `iss` among them
     assert (refusal.reason, refusal.error, refusal.status, refusal.description) == (reason, "invalid_grant", 400, "")
+    assert len(parts.events()) == before
+
+
+def test_keys_that_cannot_be_used_are_said_to_be_so(parts: Parts) -> None:
+    """An issuer whose documents are of no use is no matter of time: the caller is told so, and not to try again."""
+    keys = Jwks(lambda *_: {"issuer": f"{CI}/", "jwks_uri": f"{CI}/jwks"})
+    request = exchange.TokenRequest(mint(), "openai", "req-1")
+    before = len(parts.events())
+    refusal = refused(lambda: exchange.exchange(request, replace(parts.broker(), keys=keys), NOW, parts.new_id))
+    assert (refusal.reason, refusal.error, refusal.status) == ("issuer_keys_unusable", "server_error", 503)
+    assert refusal.description.startswith(
+        "the keys of this identity's issuer cannot be used; trying again does not help"
+    )
+    assert (refusal.retry_after, refusal.log_fields()) == (None, {"cause": "discovery_of_another_issuer"})
     assert len(parts.events()) == before
 
 

@@ -210,7 +210,10 @@ def test_system_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_self_signed_certificate(tmp_path: Path) -> None:
     """A certificate of no known authority is refused."""
-    with serving_tls(certificate(tmp_path, "localhost")) as port, pytest.raises(FetchError, match="unreachable"):
+    with (
+        serving_tls(certificate(tmp_path, "localhost")) as port,
+        pytest.raises(FetchError, match="unreachable_certificate"),
+    ):
         get_json(f"https://localhost:{port}/keys", AMPLE)
 
 
@@ -218,5 +221,5 @@ def test_certificate_for_another_name(tmp_path: Path, monkeypatch: pytest.Monkey
     """A certificate for another name is refused."""
     file = certificate(tmp_path, "issuer.test")
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with serving_tls(file) as port, pytest.raises(FetchError, match="unreachable"):
+    with serving_tls(file) as port, pytest.raises(FetchError, match="unreachable_certificate"):
         get_json(f"https://localhost:{port}/keys", AMPLE)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from chalicelib.errors import Unavailable
-from chalicelib.issuers.errors import IssuerKeysUnusable
+from chalicelib.issuers.errors import IssuerKeysUnavailable, IssuerKeysUnusable
 from chalicelib.issuers.jwks import FAILURE_PAUSE, HARD_AGE, SOFT_AGE, UNKNOWN_KID_PAUSE, Jwks, get_json
 from chalicelib.issuers.registry import Issuer
 from chalicelib.tokens.errors import InvalidTokenError
@@ -49,6 +49,27 @@ def test_why_keys_are_of_no_use() -> None:
             oidc_issuer("https://issuer.test"), "a", "ES256", NOW
         )
     assert (caught.value.retry_after, caught.value.log_fields()) == (None, {"cause": "discovery_of_another_issuer"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (silent, "too_slow"),
+        (status(500), "status_500"),
+        (status(404), "status_404"),
+        (status(302, location="https://issuer.test/keys"), "status_302"),
+        (raw(b"<html>"), "malformed"),
+        (document({"keys": []}), "key_set_empty"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_why_keys_cannot_be_fetched(site: Site, answer: Answer, cause: str) -> None:
+    """What may be over in a moment is said to be so, with its cause for the log too."""
+    site.answers["/keys"] = answer
+    with pytest.raises(IssuerKeysUnavailable) as caught:
+        keys_of(deadline=BRIEF).find(site.issuer(), "a", "ES256", NOW)
+    assert (caught.value.retry_after, caught.value.log_fields()) == (1, {"cause": cause})
+    assert caught.value.description == "the keys of this identity's issuer cannot be fetched just now; try again"
 
 
 @pytest.fixture

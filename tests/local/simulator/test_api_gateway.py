@@ -233,12 +233,18 @@ def signed(
 
 async def send(request: AWSRequest) -> tuple[int, dict[str, Any]]:
     """Sends as botocore's own clients do."""
+    status, body, _ = await send_for_headers(request)
+    return status, body
 
-    def exchange() -> tuple[int, dict[str, Any]]:
+
+async def send_for_headers(request: AWSRequest) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+    """The same, with the response's headers."""
+
+    def exchange() -> tuple[int, dict[str, Any], Mapping[str, str]]:
         session = URLLib3Session()
         try:
             response = session.send(request.prepare())
-            return response.status_code, json.loads(response.content)
+            return response.status_code, json.loads(response.content), response.headers
         finally:
             session.close()
 
@@ -700,8 +706,9 @@ def test_unreadable_callers_are_a_503(caplog: pytest.LogCaptureFixture, monkeypa
     monkeypatch.setattr("tests.local.simulator.test_api_gateway.verify", unreadable)
 
     async def scenario(gateway: Running) -> None:
-        status, body = await send(signed(gateway, "GET", "/admin/policy"))
+        status, body, headers = await send_for_headers(signed(gateway, "GET", "/admin/policy"))
         assert (status, body["detail"]) == (503, "the broker cannot verify who calls; its log says why")
+        assert ("retry-after" in headers, headers["x-should-retry"]) == (False, "false")
 
     run_scenario(scenario)
     [line] = [one for one in caplog.messages if "callers" in one]
