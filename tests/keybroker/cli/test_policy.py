@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+
+from tests.keybroker.cli.canned_server import serving
 from tests.keybroker.cli.keybroker_command import administrator, run
 from tests.running import POLICY, ROOT, Running
 
@@ -38,3 +41,22 @@ def test_a_token_is_explained(running: Running) -> None:
     assert done.code == 0
     assert "admitted by  ci" in done.out
     assert "not verified" not in done.out
+
+
+def test_an_explanation_shows_lists_and_hints() -> None:
+    """What a list has to contain is shown in words, with the hint of a broker that sends one."""
+    differences = [
+        {"claim": ["a", "roles"], "wanted": [{"contains": "reporter"}, {"contains": True}], "found": ["other"]},
+        {"claim": ["groups"], "wanted": ["ops"], "found": ["ops"], "hint": "a list: a grant matches it so"},
+    ]
+    verdict = {"grant": "g", "key": "openai", "admitted": False, "differences": differences}
+    answer = {"issuer": "own", "principal": "p", "admitted": [], "unusable": "", "verified": True, "grants": [verdict]}
+    text = json.dumps({**answer, "unverified_because": ""})
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
+    environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-central-1"}
+    with serving((head + text).encode()) as server:
+        done = run("policy", "explain", "--claims", "-", environ={**environ, "KEYBROKER_URL": server.url}, stdin="{}")
+    assert done.code == 0, done.err
+    first, second = done.out.splitlines()[-2:]
+    assert "a.roles  contains reporter, contains True  ['other']" in first
+    assert "groups   ops                               ['ops'] (a list: a grant matches it so)" in second
