@@ -24,7 +24,8 @@ from chalicelib.providers.entry import (
     openai_endpoints,
 )
 
-_ANTHROPIC_UNSET = ("ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_PROFILE")
+# The last two are LangChain's and LiteLLM's own names for the base URL, which win over the SDK's.
+_ANTHROPIC_UNSET = ("ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_PROFILE", "ANTHROPIC_API_URL", "ANTHROPIC_API_BASE")
 
 
 def _gemini(base: str) -> tuple[ModelEndpoints, ...]:
@@ -66,6 +67,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
                     "OPENAI_API_BASE",
                     "OPENAI_CUSTOM_HEADERS",
                     "OPENAI_ORG_ID",
+                    "OPENAI_ORGANIZATION",
                     "OPENAI_PROJECT_ID",
                     "OPENAI_ADMIN_KEY",
                 ),
@@ -136,7 +138,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
                 "gemini",
                 key="GEMINI_API_KEY",
                 url="GOOGLE_GEMINI_BASE_URL",
-                unset=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
+                unset=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE"),
                 also=("GEMINI_API_BASE",),  # LiteLLM's
             ),
         ),
@@ -164,7 +166,9 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             Sdk(
                 "mistral",
                 key="MISTRAL_API_KEY",
-                url="MISTRAL_BASE_URL",
+                url="MISTRAL_BASE_URL",  # LangChain reads it
+                unset=("MISTRAL_SA_TOKEN_PATH",),
+                also=("MISTRAL_API_BASE",),  # LiteLLM's
                 ours=True,
                 note="mistralai reads no base URL: pass it on as `server_url`",
             ),

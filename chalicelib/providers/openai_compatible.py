@@ -49,11 +49,28 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         error_text=("error", "message"),
         key_pattern=r"[A-Za-z0-9]{32,84}",
         key_variables=("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_KEY"),
+        sdks=(
+            Sdk(
+                "azure-openai",
+                key="AZURE_OPENAI_API_KEY",
+                url="AZURE_OPENAI_ENDPOINT",
+                # The first wins over the key, the second over the endpoint in Node; the last is LiteLLM's name for the key.
+                unset=("AZURE_OPENAI_AD_TOKEN", "OPENAI_BASE_URL", "OPENAI_CUSTOM_HEADERS", "AZURE_API_KEY"),
+                also=("AZURE_API_BASE",),  # LiteLLM's
+                note="Vercel's SDK reads neither: pass them on",
+            ),
+        ),
     ),
     "groq": Provider(
         origin="https://api.groq.com",
         base_path="/openai/v1",
-        paths=(("/openai", "/openai"), ("/v1", "/openai/v1"), ("", "/openai/v1")),  # its own SDK sends /openai/v1
+        # Its own SDK sends /openai/v1 after any base URL, also after ours that ends with it.
+        paths=(
+            ("/openai/v1/openai/v1", "/openai/v1"),
+            ("/openai", "/openai"),
+            ("/v1", "/openai/v1"),
+            ("", "/openai/v1"),
+        ),
         closed=account("/openai/v1"),
         overrides=(),
         models=(
@@ -65,7 +82,15 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         probe=Probe("GET", "/openai/v1/models"),
         error_text=("error", "message"),
         key_pattern=r"gsk_[A-Za-z0-9]{52}",
-        sdks=(Sdk("groq", key="GROQ_API_KEY", url="GROQ_BASE_URL"),),
+        sdks=(
+            Sdk(
+                "groq",
+                key="GROQ_API_KEY",
+                url="GROQ_BASE_URL",
+                unset=("GROQ_CUSTOM_HEADERS",),
+                also=("GROQ_API_BASE",),  # LangChain's and LiteLLM's
+            ),
+        ),
     ),
     "openrouter": Provider(
         origin="https://openrouter.ai",
@@ -86,11 +111,22 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         probe=Probe("GET", "/api/v1/key"),  # the list of models needs no key
         error_text=("error", "message"),
         key_pattern=r"sk-or-v1-[0-9a-f]{64}",
+        sdks=(
+            Sdk(
+                "openrouter",
+                key="OPENROUTER_API_KEY",
+                url="OPENROUTER_BASE_URL",
+                unset=("OR_API_KEY",),  # LiteLLM's
+                also=("OPENROUTER_API_BASE",),  # LangChain's and LiteLLM's
+                note="its SDK for Python reads no base URL: pass it on as `server_url`",
+            ),
+        ),
     ),
     "together": Provider(
         origin="https://api.together.xyz",
         base_path="/v1",
-        paths=(("/v1", "/v1"), ("/v2", "/v2"), ("", "/v1")),
+        # Its own SDK for Python sends the version after any base URL, also after ours that ends with one.
+        paths=(("/v1/v1", "/v1"), ("/v1/v2", "/v2"), ("/v1", "/v1"), ("/v2", "/v2"), ("", "/v1")),
         closed=(
             *account("/v1"),
             *account("/v2"),
@@ -106,6 +142,15 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         probe=Probe("GET", "/v1/models"),
         error_text=("error", "message"),
         key_pattern=r"tgp_v1_[\w-]{43}",
+        sdks=(
+            Sdk(
+                "together",
+                key="TOGETHER_API_KEY",
+                url="TOGETHER_BASE_URL",
+                unset=("TOGETHER_CUSTOM_HEADERS", "TOGETHER_PROJECT_ID"),
+                also=("TOGETHER_API_BASE", "TOGETHER_AI_API_BASE"),  # LangChain's, LiteLLM's
+            ),
+        ),
     ),
     "deepseek": Provider(
         origin="https://api.deepseek.com",
@@ -122,6 +167,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         error_text=("error", "message"),
         key_pattern=r"sk-[a-f0-9]{32}",
         key_variables=("DEEPSEEK_API_KEY",),
+        sdks=(Sdk("deepseek", key="DEEPSEEK_API_KEY", url="DEEPSEEK_API_BASE"),),  # LangChain's and LiteLLM's
     ),
     "xai": Provider(
         origin="https://api.x.ai",
@@ -137,5 +183,13 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         probe=Probe("GET", "/v1/api-key"),
         error_text=("error", "message"),
         key_pattern=r"xai-[\w-]{70,120}",
+        sdks=(
+            Sdk(
+                "xai",
+                key="XAI_API_KEY",
+                url="XAI_API_BASE",  # LangChain's and LiteLLM's
+                note="xai-sdk reads no address and speaks gRPC, which the edge does not",
+            ),
+        ),
     ),
 }

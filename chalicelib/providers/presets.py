@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chalicelib.providers.entry import FORM, Probe, Provider, below
+from chalicelib.providers.entry import FORM, Probe, Provider, Sdk, below
 from chalicelib.providers.language_models import LANGUAGE_MODELS
 from chalicelib.providers.openai_compatible import OPENAI_COMPATIBLE
 
@@ -60,6 +60,14 @@ PROVIDERS: Mapping[str, Provider] = {
         probe=Probe("GET", "/rate_limit", (("user-agent", "keybroker"),)),  # counts towards no limit
         error_text=("message",),
         key_pattern=r"github_pat_\w{82}|gh[pousr]_[A-Za-z0-9]{36,}",
+        sdks=(
+            Sdk(
+                "github",
+                key="GITHUB_TOKEN",
+                url="GITHUB_API_URL",
+                note="`@octokit/action` reads both; PyGithub and octokit read neither: pass them on. `gh` takes no such URL",
+            ),
+        ),
     ),
     "stripe": Provider(
         origin="https://api.stripe.com",
@@ -74,6 +82,15 @@ PROVIDERS: Mapping[str, Provider] = {
         probe=Probe("GET", "/v1/balance"),
         error_text=("error", "message"),
         key_pattern=r"[rs]k_live_[0-9A-Za-z]{24,}",
+        sdks=(
+            Sdk(
+                "stripe",
+                key="STRIPE_API_KEY",
+                url="STRIPE_BASE_URL",
+                ours=True,
+                note="its SDKs read neither: pass them on",
+            ),
+        ),
     ),
     "generic": Provider(origin=None, token_headers=("authorization", "x-api-key", "x-goog-api-key", "api-key")),
 }

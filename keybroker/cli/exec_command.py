@@ -176,4 +176,4 @@ def _warn_of_unread_variables(given: Mapping[str, tuple[str, str]]) -> None:
     for name in given:
         variables = sdk_variables.variables_for(name)
         if variables.ours:
-            output.message(f"{name}: no known SDK reads {variables.url}; pass it on as the base URL")
+            output.message(f"{name}: its SDK is not known to read {variables.url}; pass it on as the base URL")
