@@ -33,7 +33,7 @@ def current_token(where: Path, now: Callable[[], float] = time.time) -> str | No
         return login.id_token
     if not login.refresh_token:
         return _last(login, now(), None)
-    return _to_its_end(lambda: _fresh_token(where, now))
+    return _fresh_token(where, now)
 
 
 def log_in(
@@ -86,33 +86,12 @@ def _fresh_token(where: Path, now: Callable[[], float]) -> str | None:
         return login.id_token if _is_fresh(login, now()) else _refreshed(where, login, now)
 
 
-def _to_its_end(work: Callable[[], str | None]) -> str | None:
-    """Do it in a thread that a Ctrl-C in the caller does not end, and that the interpreter's exit waits for.
-
-    Otherwise the issuer might have replaced the refresh token, and nobody would have the new one.
-    """
-    done: Future[str | None] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:  # noqa: BLE001  passed on to the caller
-            done.set_exception(error)
-
-    try:
-        threading.Thread(target=run, name="keybroker-login", daemon=False).start()
-    except RuntimeError:  # no thread can be started: the interpreter is exiting, or there are too many
-        run()
-    return done.result()
-
-
 def _refreshed(where: Path, login: Login, now: Callable[[], float]) -> str:
     from keybroker.login import issuer  # noqa: PLC0415  ssl is slow to import, and most calls need no refresh
 
-    form = {"grant_type": "refresh_token", "refresh_token": login.refresh_token, "client_id": login.client_id}
     try:
-        response = issuer.post(issuer.discover(login.issuer).token, form)
-        new = renewed(login, response, now())
+        endpoint = issuer.discover(login.issuer).token
+        return _to_its_end(lambda: _replaced(where, login, endpoint, now))
     except issuer.IssuerRefused as refused:
         if refused.error == "invalid_grant":  # nothing makes it valid again, so it is not tried again
             login = replace(login, refresh_token="")
@@ -120,8 +99,40 @@ def _refreshed(where: Path, login: Login, now: Callable[[], float]) -> str:
         return _last(login, now(), refused)
     except (Unreachable, IdentityError) as error:
         return _last(login, now(), error)
+
+
+def _replaced(where: Path, login: Login, endpoint: str, now: Callable[[], float]) -> str:
+    from keybroker.login import issuer  # noqa: PLC0415  as above
+
+    form = {"grant_type": "refresh_token", "refresh_token": login.refresh_token, "client_id": login.client_id}
+    new = renewed(login, issuer.post(endpoint, form), now())
     store.save(where, new)
     return new.id_token
+
+
+def _to_its_end(work: Callable[[], str]) -> str:
+    """Do it in a thread that a Ctrl-C does not end, and that the interpreter's exit waits for.
+
+    Otherwise the issuer might have replaced the refresh token, and nobody would have the new one.
+    """
+    done: Future[str] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001  passed on to the caller
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, name="keybroker-login", daemon=False)
+    try:
+        thread.start()
+    except RuntimeError:  # no thread can be started: the interpreter is exiting, or there are too many
+        run()
+        return done.result()
+    try:
+        return done.result()
+    finally:
+        thread.join()  # after a Ctrl-C, since the caller still holds the lock
 
 
 def _last(login: Login, now: float, error: KeybrokerError | None) -> str:

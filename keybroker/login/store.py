@@ -22,7 +22,7 @@ _LOCK = "login.lock"
 _TEMPORARY = ".login."
 _LIMIT = 64 * 1024
 """Bytes of the file at most."""
-_PATIENCE, _PAUSE = 30.0, 0.02
+_PATIENCE, _PAUSE = 45.0, 0.02
 """Seconds that another process may hold the lock, a little longer than a refresh takes at most, and between two tries."""
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 """No symbolic link is followed, a named pipe does not block, and no child inherits it."""
