@@ -19,7 +19,7 @@ from chalicelib.policy.lint import RULES, lint
 from chalicelib.policy.plan import Policies, Step, StoredPolicy
 from chalicelib.policy.plan import plan as plan_steps
 from chalicelib.tokens import jws
-from chalicelib.tokens.errors import InvalidTokenError
+from chalicelib.tokens.errors import InvalidTokenError, RefusedClaimError
 from chalicelib.tokens.verify import verify
 
 ISSUED_LIMIT = 20_000
@@ -99,8 +99,8 @@ def apply(
 def explain(fields: object, policies: Policies, rules: InstallationRules, keys: KeySource, now: int) -> dict[str, Any]:
     """Return which grants admit `{"claims": {…}}` or `{"token": …}`, optionally only those for `"key"`.
 
-    A token is verified if possible. If not, the result says why, with the cause if the issuer's keys cannot be had: the
-    claims could be forged.
+    A token is verified if possible. If not, the result says why: its claims could be forged. `cause` is the claim
+    or limit that is not kept, or what keeps the issuer's keys from being had; "" elsewhere.
     Raises MalformedRequest or NoPolicy.
     """
     body = fields if isinstance(fields, Mapping) else {}
@@ -111,32 +111,37 @@ def explain(fields: object, policies: Policies, rules: InstallationRules, keys: 
     in_force = _in_force(policies.current().text, rules)
     if in_force is None:
         raise NoPolicy
-    doubt = "claims were sent, not a token"
+    doubt, cause = "claims were sent, not a token", ""
     if isinstance(token, str):
-        claims, doubt = _claims(token, in_force, keys, now)
+        claims, doubt, cause = _claims(token, in_force, keys, now)
     return {
         "verified": not doubt,
         "unverified_because": doubt,
+        "cause": cause,
         **explain_claims(in_force, claims or {}, key).to_json(),
     }
 
 
-def _claims(token: str, in_force: Policy, keys: KeySource, now: int) -> tuple[Mapping[str, object], str]:
-    """Return a token's claims and why they are unverified, "" if they are verified."""
+def _claims(token: str, in_force: Policy, keys: KeySource, now: int) -> tuple[Mapping[str, object], str, str]:
+    """Return a token's claims, why they are unverified ("" if they are verified), and the cause of that if it is known."""
     try:
         unverified = jws.parse(token)
     except InvalidTokenError as invalid:
-        return {}, invalid.reason
+        return {}, invalid.reason, ""
     url = jws.unverified_issuer(unverified.unverified_claims)
     issuer = next((one for one in in_force.issuers.values() if one.url == url), None)
     if issuer is None:
-        return unverified.unverified_claims, "issuer_unknown"
+        return unverified.unverified_claims, "issuer_unknown", ""
     try:
-        return verify(unverified, keys.find(issuer, unverified.kid, unverified.alg, now), issuer.expected(), now), ""
+        return (
+            verify(unverified, keys.find(issuer, unverified.kid, unverified.alg, now), issuer.expected(), now),
+            "",
+            "",
+        )
     except InvalidTokenError as doubt:
-        return unverified.unverified_claims, doubt.reason
+        return unverified.unverified_claims, doubt.reason, doubt.text if isinstance(doubt, RefusedClaimError) else ""
     except Unavailable as doubt:
-        return unverified.unverified_claims, ": ".join(filter(None, (doubt.reason, doubt.aws_code)))
+        return unverified.unverified_claims, doubt.reason, doubt.aws_code
 
 
 def replay(

@@ -237,6 +237,7 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "verified": YES,
             "unverified_because": TEXT,
+            "cause": TEXT,
             "issuer": or_null(TEXT),
             "principal": TEXT,
             "unusable": TEXT,

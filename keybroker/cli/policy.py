@@ -169,7 +169,8 @@ def _show_explanation(result: dict[str, Any]) -> None:
         ("admitted by", _names(result["admitted"])),
     ]
     unusable = [("unusable", result["unusable"])] if result["unusable"] else []
-    unverified = [("not verified", result["unverified_because"])] if not result["verified"] else []
+    because = ": ".join(filter(None, (result["unverified_because"], result.get("cause"))))
+    unverified = [("not verified", because)] if not result["verified"] else []
     output.members([*members, *unusable, *unverified])
     differing = [(grant, difference) for grant in result["grants"] for difference in grant["differences"]]
     if differing:

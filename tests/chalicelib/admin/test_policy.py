@@ -413,6 +413,7 @@ def test_explain_expired_token(running: Running) -> None:
     now = int(time.time())
     found = explain(running, token=running.mint("7614", iat=now - 900, exp=now - 600))
     assert (found["verified"], found["unverified_because"]) == (False, "exp_past")
+    assert found["cause"].startswith("it expired ")
     assert set(found["admitted"]) == {"ci", "claude"}
 
 

@@ -295,22 +295,23 @@ def test_issuer_unreachable(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "because"),
+    ("document", "cause"),
     [
-        ({"issuer": f"{CI}/", "jwks_uri": f"{CI}/jwks"}, "issuer_keys_unusable: discovery_of_another_issuer"),
-        ({"issuer": CI, "jwks_uri": "not a url"}, "issuer_keys_unusable: jwks_uri_malformed"),
-        ({"issuer": CI, "jwks_uri": "http://127.0.0.1/jwks"}, "issuer_keys_unusable: jwks_uri_malformed"),
+        ({"issuer": f"{CI}/", "jwks_uri": f"{CI}/jwks"}, "discovery_of_another_issuer"),
+        ({"issuer": CI, "jwks_uri": "not a url"}, "jwks_uri_malformed"),
+        ({"issuer": CI, "jwks_uri": "http://127.0.0.1/jwks"}, "jwks_uri_malformed"),
     ],
 )
-def test_keys_of_no_use_are_explained(parts: Parts, document: object, because: str) -> None:
+def test_keys_of_no_use_are_explained(parts: Parts, document: object, cause: str) -> None:
     """Why an issuer's keys are of no use is told to an administrator, and so is why they cannot be fetched."""
 
     def gone(_url: str, _within: float) -> object:
         raise FetchError("status_404")
 
-    for keys, told in ((Jwks(lambda *_: document), because), (Jwks(gone), "issuer_keys_unavailable: status_404")):
+    unusable, unavailable = ("issuer_keys_unusable", cause), ("issuer_keys_unavailable", "status_404")
+    for keys, told in ((Jwks(lambda *_: document), unusable), (Jwks(gone), unavailable)):
         found = policy_service.explain({"token": mint()}, parts.control, DIALECT, keys, NOW)
-        assert (found["verified"], found["unverified_because"]) == (False, told)
+        assert (found["verified"], found["unverified_because"], found["cause"]) == (False, *told)
 
 
 def test_explain_one_key(parts: Parts) -> None:
