@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,16 @@ from pathlib import Path
 import click
 
 from keybroker.ambient import NO_LOGIN, find_identity
-from keybroker.cli import child, claude_settings, identity_variables, isolation, output, own_process, sdk_variables
+from keybroker.cli import (
+    child,
+    claude_settings,
+    identity_variables,
+    isolation,
+    output,
+    own_process,
+    sdk_variables,
+    token_end,
+)
 from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.identity_variables import Taken
 from keybroker.cli.isolation import Wall
@@ -92,7 +102,7 @@ class _Start:
 
 
 def _run_with_tokens(requests: Mapping[str, TokenRequest], names: Mapping[str, str], start: _Start) -> int:
-    issued, secrets, given = Issued(), list[str](), {}
+    issued, secrets, given, lives = Issued(), list[str](), {}, dict[str, int]()
     with contextlib.ExitStack() as stack:
         child.end_on_signals()
         stack.callback(issued.revoke)
@@ -102,11 +112,14 @@ def _run_with_tokens(requests: Mapping[str, TokenRequest], names: Mapping[str, s
                 token = fetch(request, identity)
             issued.add(key, functools.partial(revoke_token, request.url, token.access_token))
             given[names[key]] = (token.access_token, token.base_url)
+            lives[key] = token.expires_in
             secrets += [token.access_token, identity.unverified_subject_token]
         _warn_of_unread_variables(given)
         environ = _with_claude_code(sdk_variables.child_environ(start.taken.environ, given), given)
         signals = stack.enter_context(child.Signals())
         stack.callback(issued.revoke)  # while signals are held, so that none interrupts it
+        # A log is told shortly before the end, a person at once: later it could be the middle of the program's own screen.
+        stack.enter_context(token_end.told(lives, at_start=sys.stderr.isatty()))
         return start.run(environ, secrets, signals)
 
 

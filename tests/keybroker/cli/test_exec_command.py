@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from keybroker.cli.identity_variables import PLATFORMS
+from local.practice.completions import SENTENCE
 from tests.keybroker.cli import terminal
 from tests.keybroker.cli.keybroker_command import COMMAND, SECONDS, bare, job, run, without_waiting
 from tests.keybroker.cli.test_identity_variables import jwt, values
@@ -98,6 +99,46 @@ def test_sdks_use_the_token_only(running: Running, key: str) -> None:
     assert (done.code, done.err) == (0, TAKEN)
     through = run("exec", "--proxy", "--key", key, "--", *command, environ={**OTHERS, **job(running)})
     assert (through.code, through.out, through.err) == (0, done.out, TAKEN_WITH_PROXY)
+
+
+AZURE = """
+keys:
+  azure-openai: {provider: azure-openai}
+issuers:
+  practice: {preset: practice, audience: keybroker}
+grants:
+  ci:
+    key: azure-openai
+    to: {issuer: practice, claims: {repository_id: "1234", repository_owner_id: "9919"}}
+    scope: ["POST:/openai/deployments/gpt-5-mini/chat/completions"]
+    quota: {tokens: 100/hour, calls: [100/minute]}
+"""
+CALL = """
+from openai import AzureOpenAI
+client = AzureOpenAI(api_version="2025-01-01-preview")
+messages = [{"role": "user", "content": "hello"}]
+print(client.chat.completions.create(model="gpt-5-mini", messages=messages).choices[0].message.content)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [(), ("--proxy",)])
+def test_azures_sdk_is_told_by_variables_alone(way: tuple[str, ...]) -> None:
+    """AzureOpenAI, unmodified, gets its answer by way of the edge, whatever else is set."""
+    others = {"OPENAI_BASE_URL": "http://127.0.0.1:1", "AZURE_OPENAI_AD_TOKEN": "other"}
+    with start(policy=AZURE) as azure:
+        command = ("exec", *way, "--key", "azure-openai", "--", COMMAND[0], "-c", CALL)
+        done = run(*command, environ={**others, **job(azure)})
+    assert (done.code, done.out) == (0, f"{SENTENCE}\n"), done.err
+
+
+def test_the_end_of_the_token_is_told(brief: Running) -> None:
+    """A person is told at the start when the token ends; a log, of a program that ends before, is told nothing."""
+    code, shown = terminal.run(*EXEC, "true", environ=job(brief), typed={})
+    assert code == 0
+    assert re.search(r"the token for openai ends at \d\d:\d\d \(in [34] s\); --proxy", shown)
+    assert "ends at" not in run(*EXEC, "true", environ=job(brief)).err
+    assert "ends at" not in terminal.run("exec", "--proxy", *EXEC[1:], "true", environ=job(brief), typed={})[1]
 
 
 def test_stdin_reaches_the_program(running: Running) -> None:
