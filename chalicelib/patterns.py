@@ -1,4 +1,7 @@
-"""The policy language's patterns: `*` stands for exactly one whole segment between `/` or `:`, or for the rest of the last."""
+"""The policy language's patterns: `*` stands for exactly one whole segment between `/` or `:`, or for the rest of the last.
+
+Scopes have paths, and their patterns are those of paths: see `scope_matches`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import re
 from collections.abc import Iterable
 
 _SEPARATOR = re.compile("([/:])")
+# ! $ & ' ( ) * + , : = @, which are plain characters of a segment (RFC 3986 section 3.3).
+_NEEDLESS = re.compile("%(2[146789ABC]|3[AD]|40)")
 _WHOLE = "`*` must be a whole segment between `/` or `:`"
 
 
@@ -26,7 +31,9 @@ def scope_fault(scope: str) -> str | None:
     segments = scope.removesuffix("/").split("/")[1:]
     if any(segment in ("", ".", "..") for segment in segments):
         return "a path without `//`, `/./` and `/../`: no call has one"
-    return fault(scope)
+    if "**" in segments[:-1] or scope.endswith("**/"):
+        return "`/**` at the end only"
+    return fault(scope.removesuffix("*") if segments[-1:] == ["**"] else scope)
 
 
 def matches(pattern: str, value: str) -> bool:
@@ -45,6 +52,54 @@ def covered(wanted: Iterable[str], patterns: Iterable[str]) -> bool:
     known = tuple(patterns)
     # A pattern matches itself.
     return all(one in known or any(matches(pattern, one) for pattern in known) for one in wanted)
+
+
+def scope_matches(pattern: str, value: str, *, verbs: bool = True) -> bool:
+    """Whether a scope's pattern opens a `METHOD:/path`, both in canonical form.
+
+    A segment is what stands between two `/`; a last `/**` is one or more of them. `*` is a whole segment, or a whole part of
+    one between `:`. verbs: whether the API has verbs behind a `:` in the last segment, which a lone `*` does not open.
+    """
+    if "*" not in pattern or pattern == value:
+        return pattern == value
+    wanted, found = pattern.split("/"), value.split("/")
+    if wanted[-1] == "**":
+        below = found[len(wanted) - 1 :]
+        if "" in below[:-1] or below in ([], [""]):
+            return False
+        return all(_segment_matches(*pair, whole=True) for pair in zip(wanted[:-1], found, strict=False))
+    last = len(wanted) - (2 if wanted[-1] == "" else 1)
+    # SECURITY: a `:` before the last segment is nobody's verb; in the last one `*` would open `projects/x:setIamPolicy`
+    # (test_a_star_opens_no_verb).
+    return len(wanted) == len(found) and all(
+        _segment_matches(want, have, whole=place < last or not verbs)
+        for place, (want, have) in enumerate(zip(wanted, found, strict=True))
+    )
+
+
+def _segment_matches(want: str, have: str, *, whole: bool) -> bool:
+    """Whether a segment matches. whole: whether a lone `*` stands for a segment with `:` in it as well."""
+    if want == "*":
+        return have != "" and (whole or ":" not in have)
+    return want == have or (":" in want and matches(want, have))
+
+
+def scope_covered(wanted: Iterable[str], scopes: Iterable[str], *, verbs: bool = True) -> bool:
+    """Whether each of `wanted` (scopes) opens nothing but what at least one of `scopes` opens; verbs: as `scope_matches`."""
+    known = tuple(map(canonical, scopes))
+    return all(any(_covers(wide, narrow, verbs=verbs) for wide in known) for narrow in map(canonical, wanted))
+
+
+def _covers(wide: str, narrow: str, *, verbs: bool) -> bool:
+    # SECURITY: `/**` is never covered by `/*`, of which it would be a value (test_covered_scopes_match_no_more).
+    if narrow.endswith("/**") and wide != narrow:
+        return wide.endswith("/**") and scope_matches(wide, narrow[:-1], verbs=verbs)
+    return scope_matches(wide, narrow, verbs=verbs)
+
+
+def canonical(text: str) -> str:
+    """Return a path or scope with what needs no percent-encoding as itself: `kind%3Abug` is `kind:bug`. `%2F` stays."""
+    return _NEEDLESS.sub(lambda found: chr(int(found[1], 16)), text) if "%" in text else text
 
 
 def segments(text: str) -> list[str]:

@@ -72,7 +72,7 @@ def test_forwarded_path_is_the_checked_one(tmp_path: Path, provider: str) -> Non
                 return
             seen["sent on"] += 1
             path = result["uri"]
-            assert paths.scope_opens(BROAD, "POST", path)
+            assert paths.scope_opens(BROAD, "POST", path, PROVIDERS[provider])
             assert not paths.is_closed(PROVIDERS[provider], path)
             assert paths.to_provider_form(path, PROVIDERS[provider].paths) == path
             assert is_stable(path)

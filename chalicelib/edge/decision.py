@@ -114,8 +114,9 @@ def _check_paths(call: Call, token: VerifiedToken, grant: Grant, provider: Provi
     if paths.is_closed(provider, call.path):
         raise PathClosed
     for scope in (token.scope, grant.scope):  # the grant's may be narrower by now
-        if not paths.scope_opens(scope, call.method, call.path):
-            raise OutOfScope(call.method, call.path)
+        unopened = paths.unopened(scope, call.method, call.path, provider)
+        if unopened is not None:
+            raise OutOfScope(call.method, unopened)
 
 
 def _check_address(call: Call, grant: Grant) -> None:
@@ -124,16 +125,16 @@ def _check_address(call: Call, grant: Grant) -> None:
 
 
 def _check_method(call: Call, token: VerifiedToken, grant: Grant, provider: Provider) -> None:
-    if call.method != "POST" or not provider.overrides or _is_open(call, (token.scope, grant.scope)):
+    if call.method != "POST" or not provider.overrides or _is_open(call, (token.scope, grant.scope), provider):
         return
     # SECURITY: a scope is for a method; a form that its API would take for another is not sent (test_method_in_a_form).
     method_override.check_body(call.body, provider.overrides)
 
 
-def _is_open(call: Call, scopes: tuple[tuple[str, ...], ...]) -> bool:
+def _is_open(call: Call, scopes: tuple[tuple[str, ...], ...], provider: Provider) -> bool:
     """Whether these scopes open what a POST could be taken for, so that it gains nothing by that."""
     methods = method_override.STRONGER
-    return all(paths.scope_opens(scope, method, call.path) for scope in scopes for method in methods)
+    return all(paths.scope_opens(scope, method, call.path, provider) for scope in scopes for method in methods)
 
 
 def _check_models(call: Call, key: KeyConfig, grant: Grant) -> None:
@@ -141,5 +142,7 @@ def _check_models(call: Call, key: KeyConfig, grant: Grant) -> None:
         return
     from chalicelib.models import selection  # noqa: PLC0415  few grants limit models, and a cold start does without it
 
-    found = selection.models(key.provider, paths.scope_value(call.method, call.path), call.query, call.body)
-    selection.check(found, grant.models)
+    # SECURITY: a model is allowed in every reading of the path that names it (test_model_in_two_readings).
+    for path in paths.readings(PROVIDERS[key.provider], call.path):
+        found = selection.models(key.provider, paths.scope_value(call.method, path), call.query, call.body)
+        selection.check(found, grant.models)

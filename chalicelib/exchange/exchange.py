@@ -276,7 +276,7 @@ def _issue(verified: _Verified, choice: _Choice, broker: Broker, new_id: Callabl
 
 def _claims(verified: _Verified, choice: _Choice, broker: Broker, jti: str) -> Mapping[str, object]:
     grant = choice.grant
-    scope = grants.narrow(grant, verified.request.scope)
+    scope = grants.narrow(grant, verified.request.scope, PROVIDERS[choice.key.provider])
     ttl = broker.practice_ttl or min(grant.ttl, tokens.TTL_CEILING)
     claims = {
         "iss": broker.url,

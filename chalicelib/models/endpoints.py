@@ -47,5 +47,12 @@ def find(provider: str, scope: str) -> tuple[Endpoint, str | None] | None:
 
 @cache
 def _patterns(provider: str) -> tuple[tuple[Endpoint, re.Pattern[str]], ...]:
-    written = ((one, re.escape(one.scope).replace(r"\{model\}", "(?P<model>[^/]+)")) for one in endpoints(provider))
-    return tuple((one, re.compile(pattern)) for one, pattern in written)
+    return tuple((one, re.compile(_pattern(one.scope))) for one in endpoints(provider))
+
+
+def _pattern(scope: str) -> str:
+    # A model that ends its path may have slashes in its name (`models/meta-llama/Llama-3`): all of it is the name.
+    written = re.escape(scope)
+    if written.endswith(r"/\{model\}"):
+        written = written.removesuffix(r"\{model\}") + "(?P<model>.+)"
+    return written.replace(r"\{model\}", "(?P<model>[^/]+)")

@@ -38,7 +38,7 @@ _NAME = re.compile(r"[A-Za-z0-9._:/@+~-]{1,256}")
 def models(provider: str, scope: str, query: str, body: CallBody) -> tuple[str, ...]:
     """Return every model that a call names: at least one, unless it asks for the list of models; raises Refusal.
 
-    scope: the call's `METHOD:/path`, in the provider's own form.
+    scope: the call's `METHOD:/path`, in one canonical reading of the provider's own form (providers/paths.py).
     """
     found = model_endpoints.find(provider, scope)
     if found is None:
@@ -47,7 +47,10 @@ def models(provider: str, scope: str, query: str, body: CallBody) -> tuple[str, 
     for name in (*body.header_names, *_parameters(query)):
         model_members.check_name(name)
     in_body = _in_body(endpoint, body, is_needed=in_path is None) if endpoint.bodies else ()
-    return (*(() if in_path is None else (in_path,)), *(one.removeprefix(endpoint.prefix) for one in in_body))
+    return (
+        *(() if in_path is None else (in_path.replace("%2F", "/"),)),
+        *(one.removeprefix(endpoint.prefix) for one in in_body),
+    )
 
 
 def check(found: Iterable[str], allowed: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ def covers(wide: Grant, narrow: Grant, refused: RefusedValues = ()) -> bool:
     """
     return (
         admits_all(wide, narrow, refused)
-        and patterns.covered(narrow.scope, wide.scope)
+        and patterns.scope_covered(narrow.scope, wide.scope)
         and _list_covered(narrow.models, wide.models, patterns.model_matches)
         and _list_covered(narrow.source_ips, wide.source_ips, _contains)
     )
@@ -89,7 +89,10 @@ _Texts = Mapping[tuple[_Path, str], Mapping[_Form, tuple[set[int | None], set[st
 
 def _fields(grant: Grant) -> list[list[_Key]]:
     """The keys of each field's values, without fields in which an absent value covers everything, such as `models`."""
-    fields = [*grant.claims, (("", "scope"), grant.scope)]
+    fields = [*grant.claims]
+    # A `*` covers a scope of another form: `/**` any depth, `/*/` a segment with `:` in it; so does one that is encoded.
+    if not any("*" in one or "%" in one for one in grant.scope):
+        fields.append((("", "scope"), grant.scope))
     if grant.models and not any("*" in model for model in grant.models):
         fields.append((("", "models"), grant.models))
     return [[_key(path, value) for value in values] for path, values in fields if values]

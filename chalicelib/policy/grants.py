@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from chalicelib import patterns
 from chalicelib.policy import accepted_values
 from chalicelib.policy.accepted_values import AcceptedValues, Contains, meets
 from chalicelib.policy.errors import NoGrant, ScopeBeyondGrant, SeveralGrants
 from chalicelib.principal import RefusedValues, look_up
+from chalicelib.providers import paths
+from chalicelib.providers.entry import Provider
+from chalicelib.providers.presets import PROVIDERS
 from chalicelib.quota import Limit
 
 CANDIDATES = 100
 """Grants of one issuer and key that are tried unnamed; with more, the caller has to name the grant."""
+
+_UNKNOWN = PROVIDERS["generic"]
 
 
 class Grant(NamedTuple):
@@ -136,11 +140,14 @@ def choose(
     return next(grant for grant in grants if grant.name == admitting[0])
 
 
-def narrow(grant: Grant, requested: frozenset[str] | None) -> tuple[str, ...]:
-    """Return the scope to put into a token: what was asked for, all of it within the grant, or the grant's own."""
+def narrow(grant: Grant, requested: frozenset[str] | None, provider: Provider = _UNKNOWN) -> tuple[str, ...]:
+    """Return the scope to put into a token: what was asked for, all of it within the grant, or the grant's own.
+
+    provider: of the grant's key.
+    """
     if requested is None:
         return grant.scope
-    beyond = [one for one in sorted(requested) if not patterns.covered([one], grant.scope)]
+    beyond = [one for one in sorted(requested) if not paths.scope_within(one, grant.scope, provider)]
     if beyond:
         raise ScopeBeyondGrant(beyond)
     return tuple(sorted(requested))

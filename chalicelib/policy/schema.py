@@ -31,7 +31,8 @@ ScopeText = Annotated[
     Meta(
         pattern=f"^[A-Z]{{1,16}}:(/{_PATH})+{_END}",
         max_length=1024,
-        description="METHOD:/path, without a query; `*` stands for exactly one whole segment between `/` or `:`",
+        description="METHOD:/path, without a query; `*` stands for exactly one whole segment between `/` or `:`,"
+        " and a last `/**` for one or more",
     ),
 ]
 ClaimText = Annotated[

@@ -13,6 +13,17 @@ JSON, FORM = "json", "form"
 """The kinds of body that an endpoint takes."""
 
 
+class EncodedSlash(NamedTuple):
+    """Paths whose API reads an encoded slash (`%2F`) in one way, or in which nothing depends on how it does."""
+
+    path: str
+    """What is before the parameter that may have one; `*` is any one segment."""
+    is_separator: bool
+    """Whether `a%2Fb` is the path `a/b`; else it is a character of its segment."""
+    below: str = ""
+    """Names of other endpoints, separated by spaces: behind a `%2F` they might be reached, so both readings count then."""
+
+
 class Probe(NamedTuple):
     """A cheap request that changes nothing and that only a good key is answered with 200.
 
@@ -77,6 +88,10 @@ class Provider(NamedTuple):
     """The query parameter that may hold the token instead; "" for none."""
     paths: PathForms = ()
     """How clients write its paths, and how it does itself."""
+    verbs: bool = True
+    """Whether `:` may begin a verb at a path's end (`models/x:generateContent`), which a scope's last `*` does not open."""
+    encoded_slashes: tuple[EncodedSlash, ...] = ()
+    """Where an encoded slash has one reading. Elsewhere a call has to be open in both."""
     closed: tuple[str, ...] = ()
     """Paths that no grant opens, nor what is below them; `*` is any one segment, and `_` is `-` or nothing as well. They
     mint, hold or show credentials, administer the account, or show what headers a request had."""

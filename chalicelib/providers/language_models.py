@@ -41,6 +41,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
         origin="https://api.openai.com",
         base_path="/v1",
         paths=(("/v1", "/v1"), ("", "/v1")),
+        verbs=False,  # a fine-tuned model is ft:gpt-4o-mini:acme::AbC123
         closed=(
             *account("/v1"),
             *below("/v1", EPHEMERAL_KEYS + " chatkit/sessions projects dashboard usage vaults webhook_endpoints"),
@@ -146,6 +147,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
     "mistral": Provider(
         origin="https://api.mistral.ai",
         paths=(("/v1", "/v1"), ("/v2", "/v2"), ("", "/v1")),  # its own SDK sends /v1, OpenAI's does not
+        verbs=False,  # as OpenAI's
         closed=(
             *account("/v1"),
             *below("/v1/connectors/*", "auth_url organization user workspace"),

@@ -71,6 +71,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             ("/v1", "/openai/v1"),
             ("", "/openai/v1"),
         ),
+        verbs=False,
         closed=account("/openai/v1"),
         overrides=(),
         models=(
@@ -96,6 +97,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         origin="https://openrouter.ai",
         base_path="/api/v1",
         paths=(("/api", "/api"), ("/v1", "/api/v1"), ("", "/api/v1")),
+        verbs=False,
         closed=(
             *account("/api/v1"),
             *below("/api/v1", "credits guardrails byok scim observability activity analytics"),
@@ -127,6 +129,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         base_path="/v1",
         # Its own SDK for Python sends the version after any base URL, also after ours that ends with one.
         paths=(("/v1/v1", "/v1"), ("/v1/v2", "/v2"), ("/v1", "/v1"), ("/v2", "/v2"), ("", "/v1")),
+        verbs=False,
         closed=(
             *account("/v1"),
             *account("/v2"),
@@ -155,6 +158,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
     "deepseek": Provider(
         origin="https://api.deepseek.com",
         paths=(("/v1", ""),),  # both are served, and are the same
+        verbs=False,
         closed=(*account(""), *below("", "user beta/user")),
         overrides=(),
         models=(
@@ -173,6 +177,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         origin="https://api.x.ai",
         base_path="/v1",
         paths=(("/v1", "/v1"), ("", "/v1")),
+        verbs=False,
         closed=(*account("/v1"), *below("/v1", EPHEMERAL_KEYS)),
         overrides=(),
         models=(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chalicelib.providers.entry import FORM, Probe, Provider, Sdk, below
+from chalicelib.providers.entry import FORM, EncodedSlash, Probe, Provider, Sdk, below
 from chalicelib.providers.language_models import LANGUAGE_MODELS
 from chalicelib.providers.openai_compatible import OPENAI_COMPATIBLE
 
@@ -34,6 +34,24 @@ _REPOSITORY = (
 _TEAM = "memberships repos external-groups team-sync"
 """Let others in. A team has three paths."""
 
+_BELOW_A_BRANCH = "protection rename"
+_BELOW_A_COMMIT = "branches-where-head check-runs check-suites comments pulls status statuses"
+_ENCODED_SLASHES = tuple(
+    EncodedSlash(f"{base}/{name}", is_separator=is_separator, below=below_it)
+    for base in ("/repos/*/*", "/repositories/*")
+    for is_separator, names, below_it in (
+        # Its reference writes these parameters with slashes (`contents/docs/a.md`, `git/ref/heads/main`), and its clients
+        # without: both are served, and are the same.
+        (True, "contents git/ref git/refs git/matching-refs readme", ""),
+        # These end the path, however an encoded slash in them is read.
+        (False, "compare issues/*/labels labels releases/tags tarball zipball", ""),
+        (False, "branches", _BELOW_A_BRANCH),
+        (False, "commits", _BELOW_A_COMMIT),
+    )
+    for name in names.split()
+)
+"""GitHub's parameters that may have a slash, which Octokit and PyGithub encode."""
+
 PROVIDERS: Mapping[str, Provider] = {
     **LANGUAGE_MODELS,
     **OPENAI_COMPATIBLE,
@@ -41,6 +59,8 @@ PROVIDERS: Mapping[str, Provider] = {
         origin="https://api.github.com",
         # As clients write it for an Enterprise Server, which any other host is to them.
         paths=(("/api/v3", ""), ("/api/graphql", "/graphql")),
+        verbs=False,
+        encoded_slashes=_ENCODED_SLASHES,
         closed=(
             *below("", "app app-manifests applications authorizations credentials enterprises installation/token scim"),
             *below("", "admin login manage setup"),  # (K) an Enterprise Server's; the first mints tokens of any user

@@ -97,7 +97,12 @@ URIS = st.one_of(
 
 
 def is_stable(path: str) -> bool:
-    """Whether a server that decodes once or twice, normalises, trims or folds full-width letters still sees this path."""
+    """Whether a server that decodes once or twice, normalises, trims or folds full-width letters still sees this path.
+
+    An encoded slash is one in every reading: it is looked at as a separator here, and what it opens elsewhere
+    (test_paths_readings.py). A `:` is plain, encoded or not.
+    """
+    path = path.replace("%2F", "/").replace("%3A", ":")
     once = unquote(path, errors="strict")
     end = "/" * path.endswith("/")
     return (
@@ -151,6 +156,8 @@ def test_plain_paths(segments: list[str]) -> None:
         ("/o/v", "o", "/v"),
         ("/gemini/v1/models/gemini-2.5:generateContent", "gemini", "/v1/models/gemini-2.5:generateContent"),
         ("/openai/v1/models/a%20b%C3%A9", "openai", "/v1/models/a%20b%C3%A9"),
+        ("/openai/v1%2Fx", "openai", "/v1%2Fx"),
+        ("/openai/v1/kind%3A%20bug", "openai", "/v1/kind%3A%20bug"),
     ],
 )
 def test_split(uri: str, key: str, path: str) -> None:
@@ -185,10 +192,8 @@ def test_split(uri: str, key: str, path: str) -> None:
         "/openai/%2E%2E/x",
         "/openai/.%2e/x",
         "/openai/v1%2fx",
-        "/openai/v1%2Fx",
         "/openai/v1%5Cx",
         "/openai/v1%3ax",
-        "/openai/v1%3Ax",
         "/openai/v1;x",
         "/openai/v1%3Bx",
         "/openai/v1\\x",
