@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
+from chalicelib.providers.entry import Provider
 from chalicelib.providers.paths import (
     is_closed,
     readings,
@@ -29,12 +31,12 @@ GITHUB, GENERIC, OPENAI, GEMINI = (PROVIDERS[name] for name in ("github", "gener
 
 
 @pytest.mark.parametrize("case", _CASES, ids=lambda case: f"{case['provider']} {case['call']}")
-def test_client_path(case: dict[str, str | bool | list[str]]) -> None:
+def test_client_path(case: dict[str, Any]) -> None:
     """What real clients send is opened by the scopes that name it, and by no others."""
-    provider = PROVIDERS[str(case["provider"])]
-    method, _, uri = str(case["call"]).partition(" ")
+    provider = PROVIDERS[case["provider"]]
+    method, _, uri = case["call"].partition(" ")
     path = to_provider_form(split(f"/key{uri}")[1], provider.paths)
-    scope = tuple(map(str, case["scope"]))  # type: ignore[arg-type]  a list
+    scope = tuple(case["scope"])
     is_open = scope_opens(scope, method, path, provider) and not is_closed(provider, path)
     assert is_open is case["open"]
     assert scope_may_open(scope, method, uri) or not is_open
@@ -143,9 +145,9 @@ def test_unknown_provider_has_both_readings() -> None:
         ("", "GET:/projects/**", GENERIC, False),
     ],
 )
-def test_narrowed_scope(wanted: str, scope: str, provider: object, within: bool) -> None:  # noqa: FBT001  a table's
+def test_narrowed_scope(wanted: str, scope: str, provider: Provider, within: bool) -> None:  # noqa: FBT001  a table's
     """A caller may narrow a scope to what it opens at the key's provider, and to nothing else."""
-    assert scope_within(wanted, (scope,), provider) is within  # type: ignore[arg-type]  a provider
+    assert scope_within(wanted, (scope,), provider) is within
 
 
 _PIECES = st.sampled_from(
