@@ -33,6 +33,7 @@ CLIENTS = (
     Client("openai 3", "openai", "openai-3", _OPENAI, "openai", "/openai/v1"),
     Client("openai 2", "openai", "openai-2", _OPENAI, "openai", "/openai/v1"),
     Client("openai 1", "openai", "openai-1", _OPENAI, "openai", "/openai/v1"),
+    Client("AzureOpenAI", "AzureOpenAI", "openai-3", ("use_azure_openai",), "azure-openai", "/azure-openai"),
     Client("anthropic 2", "anthropic", "anthropic-2", _ANTHROPIC, "anthropic", "/anthropic"),
     Client("anthropic 1", "anthropic", "anthropic-1", _ANTHROPIC, "anthropic", "/anthropic"),
     Client("anthropic 0", "anthropic", "anthropic-0", _ANTHROPIC, "anthropic", "/anthropic"),
@@ -63,6 +64,8 @@ CLIENTS = (
 
 NOTES: Mapping[str, str] = {
     "openai": "`AsyncOpenAI` takes `provider.async_()` as its `api_key`. The provider is asked before every request, repetitions included.",
+    "AzureOpenAI": "A part of openai 3. The endpoint is without `/openai`; scopes name the deployment:\n"
+    "`POST:/openai/deployments/DEPLOYMENT/chat/completions`. The provider is good as `azure_ad_token_provider`.",
     "anthropic": "The base URL is without `/v1`. The same `credentials` are good for `AsyncAnthropic`. A 401 brings one fresh token.",
     _ALONE: "No code and no library of ours: Anthropic's SDK exchanges the identity token by itself, at the edge. `FEDERATION_RULE` is the\n"
     "name of the grant; the organisation may be anything. The file is read again for each exchange, so the process that keeps it there, as\n"

@@ -23,6 +23,7 @@ RUNNER = "1234"
 """The repository whose identity the practice issuer's runner endpoint gives."""
 _SCOPES = {
     "openai": ("POST:/v1/chat/completions", "POST:/v1/responses"),
+    "azure-openai": ("POST:/openai/deployments/gpt-5-mini/chat/completions",),
     "anthropic": ("POST:/v1/messages",),
     "gemini": tuple(
         f"POST:/{version}/models/gemini-2.5-flash:{method}"
