@@ -162,5 +162,5 @@ errors: $(STAMP) ## Write docs/errors.md's tables from the refusals
 	@$(BIN)/python -m tests.error_table
 
 clean: ## Remove the environments and caches
-	@rm -rf $(VENV) .venv-sdk-* tests/sdks/node/node_modules $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf $(VENV) .venv-sdk-* tests/sdks/node/node_modules tests/sdks/agents/*/node_modules $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -57,6 +57,9 @@ def test_tried_version_is_in_range(client: Client) -> None:
         wanted = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]
         names = re.findall(r'version\("([^"]+)"\)', script(client))
         majors = [wanted[name].removeprefix("^").partition(".")[0] for name in names]
+    elif client.is_agent:
+        needed = json.loads((HERE / "agents" / client.environment / "package.json").read_text())["dependencies"]
+        majors = [one.removeprefix("^").partition(".")[0] for one in needed.values()]
     else:
         majors = re.findall(r">=(\d+)", requirements_of(client.environment).read_text())
     assert [one.partition(".")[0] for one in tried.split(", ")] == majors
@@ -122,6 +125,15 @@ def test_missing_case_breaks_a_rule() -> None:
     assert any("played" in told for told in broken(CLIENTS[0], without))
 
 
+@pytest.mark.parametrize(("statuses", "fine"), [((401, 401), True), ((), True), ((200,), False), ((401, 403), False)])
+def test_an_agent_without_a_token(statuses: tuple[int, ...], fine: bool) -> None:  # noqa: FBT001  a parameter
+    """A coding agent may go on without a token, which opens nothing."""
+    (client,) = (one for one in CLIENTS if one.name == "Codex")
+    cases = KEPT[client.name].cases
+    told = list(broken(client, {**cases, "no_more": replace(cases["no_more"], statuses=statuses)}))
+    assert (told == []) is fine
+
+
 def test_no_refresh_no_case() -> None:
     """A client that cannot refresh has no case for refreshing."""
     (client,) = (one for one in CLIENTS if one.name == "litellm, gemini")
@@ -154,5 +166,7 @@ def test_wait_is_rounded(seconds: float, told: str) -> None:
 def test_environments_match_requirements() -> None:
     """Each environment has its file of requirements, and each such file a client."""
     there = {path.stem for path in (HERE / "requirements").glob("*.txt")}
-    assert there == {client.environment for client in CLIENTS} - {"node"}
+    agents = {path.parent.name for path in (HERE / "agents").glob("*/package.json")}
+    assert agents == {client.environment for client in CLIENTS if client.is_agent}
+    assert there == {client.environment for client in CLIENTS} - agents - {"node"}
     assert (ROOT / "tests/sdks/node/package.json").is_file()

@@ -81,5 +81,7 @@ def test_dependencies_have_reasons() -> None:
     files = ("tests/integration/ministack.txt", "tests/api/requirements.txt", "tests/bench/lambda.txt", *infra)
     own = [name for file in files for name in re.findall(r"^([\w-]+)", (ROOT / file).read_text(), re.MULTILINE)]
     clients = {one.read_text().partition(">")[0] for one in (ROOT / "tests/sdks/requirements").glob("*.txt")}
-    clients |= json.loads((ROOT / "tests/sdks/node/package.json").read_text())["dependencies"].keys()
+    sdks = ROOT / "tests/sdks"
+    for package in (sdks / "node/package.json", *(sdks / "agents").glob("*/package.json")):
+        clients |= json.loads(package.read_text())["dependencies"].keys()
     assert sorted(reasons) == sorted([*stated, *own, *clients])

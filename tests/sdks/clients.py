@@ -14,6 +14,7 @@ class Client:
     script: in tests/sdks/python/ or tests/sdks/node/, with its arguments. key: of the policy. path: of the base URL, below
     the edge's. ways: in which it can be opened, all of them tried: `fixed` is given a token; `refreshed` gets its own;
     `proxied` runs below `keybroker exec --proxy`; `exchange` is told by variables to exchange its identity token itself.
+    tries: requests at most that it makes for a refusal. shows_pieces: whether its user sees a stream as one.
     """
 
     name: str
@@ -23,6 +24,13 @@ class Client:
     key: str
     path: str
     ways: tuple[str, ...] = ("fixed", "refreshed", "proxied")
+    tries: int = 1
+    shows_pieces: bool = True
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether it is a coding agent: a program that gets its token from a command."""
+        return self.environment in ("claude-code", "codex")
 
 
 _OPENAI, _ANTHROPIC = ("use_openai",), ("use_anthropic",)
@@ -60,6 +68,8 @@ CLIENTS = (
         "anthropic",
         "/anthropic/v1",
     ),
+    Client("Claude Code", "Claude Code", "claude-code", ("use_claude_code",), "anthropic", "/anthropic", tries=2),
+    Client("Codex", "Codex", "codex", ("use_codex",), "openai", "/openai/v1", tries=7, shows_pieces=False),
 )
 
 NOTES: Mapping[str, str] = {
@@ -83,5 +93,17 @@ NOTES: Mapping[str, str] = {
     "@anthropic-ai/sdk": "The base URL is without `/v1`.",
     "ai, @ai-sdk/openai": "At the end of a day's quota it tries three times, whatever the answer says; `maxRetries: 0` of a call ends that.",
     "ai, @ai-sdk/anthropic": "The base URL is with `/v1`, unlike that of Anthropic's own SDK; the edge takes both. Quotas as above.",
+    "Claude Code": "The base URL is without `/v1`. Given a token, it is in `ANTHROPIC_AUTH_TOKEN`, and `ANTHROPIC_BASE_URL` has the edge's address. It sends\n"
+    "what its helper says in both headers; by its documentation the helper is run again after `CLAUDE_CODE_API_KEY_HELPER_TTL_MS` (five minutes, the shortest life\n"
+    "of a token). It looks once with `HEAD` whether the base URL is there, without a token; the 404 does no harm. After a helper that fails it\n"
+    "sends the call without a token: the edge's 401 is what its user reads last, and the helper's reason stands before it.\n"
+    "Below `keybroker exec --proxy --key anthropic -- claude` it needs no settings. An `apiKeyHelper` does no harm there, but\n"
+    "`ANTHROPIC_BASE_URL` in its settings wins over the proxy's; `exec` warns of it ([cli.md](cli.md)). It uses `HTTPS_PROXY` for\n"
+    "loopback addresses, too, unless `NO_PROXY` has them, as below `exec --proxy`.",
+    "Codex": "It speaks the Responses API alone: the grant opens `POST:/v1/responses`. It runs the auth command when it starts, every\n"
+    "`refresh_interval_ms`, and after a 401, and kills it after five seconds (`timeout_ms`), which is why the command ends by itself after four. With an auth command\n"
+    "it also asks for `GET /v1/models`; where the grant does not open that, three lines on stderr say so, and it goes on. It tries a call that\n"
+    "is refused for good (401, 403) six times within eight seconds, whatever the answer says (`stream_max_retries`), and runs a command that fails\n"
+    "up to 25 times; `keybroker token` asks the broker at most three times for them. It waits for the next minute of a quota, and of a day's shows our reason.",
 }
 """What else there is to say of a section."""

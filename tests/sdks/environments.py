@@ -14,6 +14,7 @@ from tests.sdks.clients import Client
 
 HERE = Path(__file__).resolve().parent
 NODE = HERE / "node"
+AGENTS = HERE / "agents"
 NODE_NEEDED = 22
 _SECONDS = 900
 _STAMP = ".installed"
@@ -30,6 +31,10 @@ def command(client: Client) -> list[str]:
     if client.environment == "node":
         _make(NODE / "node_modules", NODE / "package.json", [["npm", "install", "--prefix", str(NODE), *_QUIETLY]])
         return [_node(), str(NODE / name), *arguments]
+    own = AGENTS / client.environment
+    if own.is_dir():
+        _make(own / "node_modules", own / "package.json", [["npm", "install", "--prefix", str(own), *_QUIETLY]])
+        return [sys.executable, "-m", f"tests.sdks.python.{name}", *arguments]
     folder = ROOT / f".venv-sdk-{client.environment}"
     requirements = requirements_of(client.environment)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -45,9 +50,10 @@ def requirements_of(environment: str) -> Path:
 
 def forget() -> None:
     """Have every environment made anew, when it is next wanted, with the newest that its requirements allow."""
-    for stamp in (*ROOT.glob(f".venv-sdk-*/{_STAMP}"), NODE / "node_modules" / _STAMP):
+    for stamp in ROOT.glob(f".venv-sdk-*/{_STAMP}"):
         stamp.unlink(missing_ok=True)
-    shutil.rmtree(NODE / "node_modules", ignore_errors=True)  # npm would leave alone what fits the range already
+    for modules in (NODE / "node_modules", *AGENTS.glob("*/node_modules")):
+        shutil.rmtree(modules, ignore_errors=True)  # npm would leave alone what fits the range already
 
 
 def _make(folder: Path, source: Path, commands: list[list[str]]) -> None:

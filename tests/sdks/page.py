@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.running import ROOT
@@ -36,8 +36,9 @@ def written(text: str, kept: Mapping[str, Result]) -> str:
     for name, lines in (
         ("results", _table(kept)),
         ("token", _module()),
-        ("python", _sections(kept, node=False)),
-        ("node", _sections(kept, node=True)),
+        ("python", _sections(kept, lambda one: not one.is_agent and one.environment != "node")),
+        ("node", _sections(kept, lambda one: one.environment == "node")),
+        ("agents", _sections(kept, lambda one: one.is_agent)),
     ):
         found = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not found.search(text):
@@ -70,7 +71,7 @@ def _cell(case: str, one: Record | None, client: Client) -> str:
         if case == "minute":
             return f"waits, {len(one.statuses)} requests"
         return "goes on" if case in ("refreshed", "proxied") else "works"
-    if not one.statuses:
+    if case == "no_more" or not one.statuses:
         return "the broker's words"
     times = "1 request" if len(one.statuses) == 1 else f"{len(one.statuses)} requests in {one.wait or 'no time'}"
     return f"{one.statuses[0]}, {times}"
@@ -80,8 +81,8 @@ def _module() -> Iterator[str]:
     yield from _code("js", (HERE / "node" / "token.mjs").read_text(encoding="utf-8").strip())
 
 
-def _sections(kept: Mapping[str, Result], *, node: bool) -> Iterator[str]:
-    own = [client for client in CLIENTS if (client.environment == "node") is node]
+def _sections(kept: Mapping[str, Result], has: Callable[[Client], bool]) -> Iterator[str]:
+    own = [client for client in CLIENTS if has(client)]
     for section in dict.fromkeys(client.section for client in own):
         clients = [client for client in own if client.section == section]
         yield ""
@@ -119,6 +120,9 @@ def _recipe(client: Client) -> Iterator[str]:
     if client.ways == ("exchange",):
         yield from _code("sh", _VARIABLES)
         return
+    if client.is_agent:
+        yield from _files(HERE / "agents" / client.environment)
+        return
     node = client.environment == "node"
     folder, name = ("node", client.script[0]) if node else ("python", f"{client.script[0]}.py")
     source = (HERE / folder / name).read_text(encoding="utf-8")
@@ -128,6 +132,21 @@ def _recipe(client: Client) -> Iterator[str]:
     yield from _code("js" if node else "python", ("\n\n" if node else "\n\n\n").join(parts))  # as the formatter has it
 
 
+def _files(folder: Path) -> Iterator[str]:
+    """Yield an agent's files, as they were tried."""
+    there = [name for name in _AGENT_FILES if (folder / name).exists()]
+    for name in there:
+        language, title = _AGENT_FILES[name]
+        yield from ("", title, "") if name != there[0] else (title, "")
+        yield from _code(language, (folder / name).read_text(encoding="utf-8").strip())
+
+
+_AGENT_FILES = {
+    "settings.json": ("json", "It gets its own, by `~/.claude/settings.json` (`keybroker setup claude-code --write`):"),
+    "config.toml": ("toml", "It gets its own, by `~/.codex/config.toml` (`keybroker setup codex --write`):"),
+    "config-env-key.toml": ("toml", "Given a token in a variable, `OPENAI_API_KEY`:"),
+    "below-exec.sh": ("sh", "Below `keybroker exec`, as a script that takes Codex's own arguments:"),
+}
 _VARIABLES = """\
 export ANTHROPIC_BASE_URL=EDGE/anthropic
 export ANTHROPIC_FEDERATION_RULE_ID=FEDERATION_RULE

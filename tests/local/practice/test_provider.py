@@ -9,7 +9,7 @@ import anthropic
 import openai
 import pytest
 
-from local.practice.completions import MAX_WORDS
+from local.practice.completions import MAX_WORDS, SENTENCE, complete_body
 from local.practice.provider import make_provider
 from tests.practice_server import KEYS, PATIENCE, serving
 
@@ -227,3 +227,11 @@ def test_seen_keeps_the_last_two_hundred(provider: str) -> None:
 
 def test_an_unknown_practice_page_is_not_found(provider: str) -> None:
     assert call(provider, "GET", "/_nothing")[0] == 404
+
+
+def test_an_agent_gets_the_sentence_once() -> None:
+    """A stream has as many words as were asked for, but a coding agent's, which sends its tools, is the sentence once."""
+    asked = {"model": "m", "stream": True, "max_tokens": 1000}
+    assert len(complete_body(asked, now=0, new_id="i").words) == 1000
+    agents = complete_body({**asked, "tools": [{"name": "Bash"}]}, now=0, new_id="i")
+    assert (agents.text, agents.is_cut) == (SENTENCE, False)
