@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import posixpath
 import re
 import unicodedata
@@ -30,16 +32,22 @@ def meanings(path: str) -> set[str]:
 
 def is_closed(closed: Sequence[str], meaning: str) -> bool:
     """Whether a reading is at a closed path or below it, for a server that ignores case, `-` and `_`, and verbs."""
-    have = [_folded(segment.partition(":")[0]) for segment in meaning.split("/")]
+    have = [segment.partition(":")[0].lower() for segment in meaning.split("/")]
     for entry in closed:
-        want = [_folded(segment) for segment in entry.split("/")]
-        if len(have) >= len(want) and all(a in ("*", b) for a, b in zip(want, have, strict=False)):
+        want = entry.lower().split("/")
+        if len(have) >= len(want) and all(
+            one == "*" or b in _spellings(one) for one, b in zip(want, have, strict=False)
+        ):
             return True
     return False
 
 
-def _folded(segment: str) -> str:
-    return re.sub("[-_]", "", segment).lower()
+@functools.cache
+def _spellings(segment: str) -> frozenset[str]:
+    """Return a name with `-`, `_` or nothing between its words."""
+    words = re.split("[-_]", segment)
+    joints = itertools.product(("-", "_", ""), repeat=len(words) - 1)
+    return frozenset("".join(map("".join, itertools.zip_longest(words, one, fillvalue=""))) for one in joints)
 
 
 def opens(scope: Sequence[str], method: str, meaning: str, *, verbs: bool) -> bool:

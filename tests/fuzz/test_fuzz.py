@@ -23,7 +23,7 @@ EXAMPLES = {
     "token-request": 250,
     "policy": 60,
 }
-EXAMPLES |= {"result": 250, "wire": 150}
+EXAMPLES |= {"result": 250, "wire": 150, "path": 250}
 
 
 @pytest.fixture(scope="module")
