@@ -47,9 +47,10 @@ def test_what_is_asked_again(environ: dict[str, str]) -> None:
 def test_a_passing_fault_is_asked_again(environ: dict[str, str]) -> None:
     """A broker that is busy or failing is asked again each time."""
     with scripted(refused(503, "temporarily_unavailable", retry_after="0")) as broker:
-        for _ in range(2):
-            assert run(*TOKEN, "--url", broker.url, environ=environ).code == 2
-    assert len(broker.asked) == 4  # each of them tries twice
+        assert run(*TOKEN, "--url", broker.url, environ=environ).code == 2
+        once = len(broker.asked)
+        assert run(*TOKEN, "--url", broker.url, environ=environ).code == 2
+    assert len(broker.asked) == 2 * once > 0
 
 
 def test_the_reason_is_the_last_line(environ: dict[str, str]) -> None:
