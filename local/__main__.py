@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
         apply=options.apply,
         set_keys=options.set_keys,
         keep_records=options.keep_records,
+        provider_timeout=options.provider_timeout,
     )
     try:
         serve(settings, _announce_json if options.json else _announce)
@@ -118,6 +119,17 @@ def _add_serve(server: argparse.ArgumentParser) -> None:
         help="put the keys in KEYBROKER_KEY_<NAME> in force over others; without it, only those that were never set",
     )
     server.add_argument("--json", action="store_true", help="print one line of JSON to stdout when all parts respond")
+    _add_provider_timeout(server)
+
+
+def _add_provider_timeout(server: argparse.ArgumentParser) -> None:
+    server.add_argument(
+        "--provider-timeout",
+        type=_seconds,
+        default=120,
+        metavar="SECONDS",
+        help="how long a provider may be silent before its answer and within it, 1 to 3600 (default: 120, as on AWS)",
+    )
 
 
 def _announce_json(running: Running) -> None:
@@ -170,6 +182,10 @@ def _count(text: str) -> int:
 
 def _days(text: str) -> int:
     return _number(text, 7, 36500)
+
+
+def _seconds(text: str) -> int:
+    return _number(text, 1, 3600)
 
 
 def _ttl(text: str) -> int:

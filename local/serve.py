@@ -37,6 +37,7 @@ class Settings:
     apply: put the policy file in force over another policy
     set_keys: put the keys of the environment in force over others
     keep_records: days that events, replaced policies and ended revocations are kept; None: for good
+    provider_timeout: seconds that a provider may be silent
     """
 
     directory: Path | None
@@ -48,6 +49,7 @@ class Settings:
     apply: bool = False
     set_keys: bool = False
     keep_records: int | None = None
+    provider_timeout: int = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,15 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
         machine = Machine(directory, urls, settings.practice_ttl)
         machine.prepare(settings.policy, values, apply=settings.apply, set_keys=settings.set_keys, alone=True)
         request_token = secrets.token_urlsafe(16)
-        job = Job(directory, urls, settings.practice_ttl, sockets, machine.state_identity(), settings.workers)
+        job = Job(
+            directory,
+            urls,
+            settings.practice_ttl,
+            sockets,
+            machine.state_identity(),
+            settings.workers,
+            settings.provider_timeout,
+        )
         processes = stack.enter_context(_processes(settings, job, values, request_token))
         announce(Running(urls, machine.callers.admin(), directory, request_token if settings.practice else None))
         stack.enter_context(machine.upkeep(settings.keep_records).running())

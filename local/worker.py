@@ -56,6 +56,7 @@ class Job:
     sockets: the listening sockets, by part
     state: the device and inode of the state file that the parent prepared
     workers: how many processes share the sockets
+    provider_timeout: seconds that a provider may be silent
     """
 
     directory: Path
@@ -64,6 +65,7 @@ class Job:
     sockets: Mapping[str, socket.socket]
     state: tuple[int, int]
     workers: int = 1
+    provider_timeout: int = 120
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
@@ -110,6 +112,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         provider_below=share.provider_below,
         unsent=unsent,
         url=job.urls.edge,
+        read_timeout=job.provider_timeout,
     )
     at_once = 1 if job.workers > 1 else share.at_once
     await mount(stack, broker, job.sockets["broker"], at_once)

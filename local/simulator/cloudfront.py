@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import logging
 import secrets
@@ -14,6 +15,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from chalicelib.edge import provider_addresses
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
+from local.simulator.cloudfront_errors import error_name, location
 from local.simulator.connections import Connection, Connections
 from local.simulator.function_result import (
     GeneratedResponse,
@@ -88,6 +90,7 @@ class Distribution(web.Server):
         unsent: Unsent,
         *,
         url: str,
+        read_timeout: float | None = None,
     ) -> None:
         super().__init__(
             self._serve,
@@ -106,6 +109,7 @@ class Distribution(web.Server):
         self._broker = broker
         self._places = places
         self._session, self._unsent, self._url = session, unsent, url
+        self._read_timeout = read_timeout
         self._long = LongInvocations()
 
     def __call__(self) -> web.RequestHandler:
@@ -140,13 +144,15 @@ class Distribution(web.Server):
         except Exception as error:  # noqa: BLE001 - any error in the function is a 502, as at CloudFront
             # SECURITY: its text is neither sent nor logged (test_exception_in_the_function_is_a_502).
             _LOG.error(
-                "request %s: the edge function raised %s at %s", request_id, type(error).__name__, _location(error)
+                "request %s: the edge function raised %s at %s", request_id, type(error).__name__, location(error)
             )
             return unread(request, error_response("function", request_id))
         if isinstance(result, GeneratedResponse):
             return unread(request, ViewerResponse(result.status, result.reason, result.headers, result.body))
         # What goes to the broker is verified by nobody yet, so its connection waits like its sender.
         with contextlib.nullcontext() if result.to_broker else self._places.busy(request.protocol):
+            if self._read_timeout is not None and not result.to_broker:
+                result = dataclasses.replace(result, read_timeout=self._read_timeout)
             return await self._forward(request, result, request_id)
 
     async def _invoke(self, request: web.BaseRequest, request_id: str) -> OriginRequest | GeneratedResponse:
@@ -188,7 +194,7 @@ class Distribution(web.Server):
                         upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
                     )
                     close_after_chunked_request(request, response)
-                    await _stream(request, upstream, response, stall_timeout)
+                    await _stream(request, upstream, response, stall_timeout, origin_request.read_timeout)
                 finally:
                     # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
                     upstream.close()
@@ -196,7 +202,7 @@ class Distribution(web.Server):
             if not _is_disconnected(request):
                 _LOG.warning("request %s: origin %s: %s", request_id, origin_request.url.host, type(error).__name__)
             if response is None:
-                return unread(request, error_response(_error_name(request, error), request_id))
+                return unread(request, error_response(error_name(request, error), request_id))
             response.abort(request)
         return response
 
@@ -239,6 +245,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     provider_below: int | None = None,
     unsent: Unsent | None = None,
     url: str = "",
+    read_timeout: float | None = None,
 ) -> Distribution:
     """Return a distribution with this edge function, called on the event loop, or in a thread for a body that takes long.
 
@@ -246,11 +253,20 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
     provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
     url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
+    read_timeout: seconds that a provider may be silent; None: as the function says, which is CloudFront's limit.
     Call it in the running event loop. Raises ValueError if `broker` is not an http(s) URL with a host name.
     """
     places = Connections("edge", connections, max(1, connections * 3 // 4))
     behaviour = None if broker is None else BrokerCacheBehaviour(broker)
-    return Distribution(handler, behaviour, places, make_session(provider_below), unsent or Unsent(), url=url)
+    return Distribution(
+        handler,
+        behaviour,
+        places,
+        make_session(provider_below),
+        unsent or Unsent(),
+        url=url,
+        read_timeout=read_timeout,
+    )
 
 
 def make_runner(distribution: Distribution, *, grace: float = 3.0) -> web.ServerRunner:
@@ -259,15 +275,19 @@ def make_runner(distribution: Distribution, *, grace: float = 3.0) -> web.Server
 
 
 async def _stream(
-    request: web.BaseRequest, upstream: ClientResponse, response: ViewerResponse, stall_timeout: asyncio.Timeout
+    request: web.BaseRequest,
+    upstream: ClientResponse,
+    response: ViewerResponse,
+    stall_timeout: asyncio.Timeout,
+    read_timeout: float,
 ) -> None:
     """Send the origin's response on as it arrives, each chunk at once."""
     content = upstream.content
-    extend_stall_timeout(stall_timeout)
+    extend_stall_timeout(stall_timeout, read_timeout)
     await response.start(request, content)
     while not content.at_eof():
         chunk = await content.read(CHUNK)  # bounded, so that little is buffered for a viewer that reads slowly
-        extend_stall_timeout(stall_timeout)
+        extend_stall_timeout(stall_timeout, read_timeout)
         if chunk:
             await response.write(chunk)
     await response.write_eof()
@@ -276,17 +296,3 @@ async def _stream(
 def _is_disconnected(request: web.BaseRequest) -> bool:
     """Return whether the viewer has disconnected: writes to it then fail before aiohttp cancels the handler."""
     return request.transport is None or request.transport.is_closing()
-
-
-def _error_name(request: web.BaseRequest, error: Exception) -> str:
-    if request.content.exception() is not None:
-        return "malformed"  # the viewer's body broke off or could not be parsed
-    return "timeout" if isinstance(error, TimeoutError) else "origin"
-
-
-def _location(error: BaseException) -> str:
-    """Return where it was raised, as `function:line`."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "?" if trace is None else f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from aiohttp import ConnectionTimeoutError, web
+
 from chalicelib.errors import Refusal
 from local.simulator.origin_request_event import METHODS
 
@@ -159,11 +161,27 @@ class OriginTimeout(
     reason="timeout",
     error="origin_timeout",
     status=504,
-    text="the provider did not respond in time",
-    retryable=True,
+    text="the provider did not respond in time, and may still be at work; stream long answers instead of repeating the call",
 ):
-    """The provider did not answer in time. Retry if the request may be repeated."""
+    """The provider was silent for too long, and may still be at work. Stream long answers; a repetition is billed again."""
 
 
 ERRORS: Final = {error.reasons[0]: error for error in CloudFrontRefusal.__subclasses__()}
 """Each error, by its name."""
+
+
+def error_name(request: web.BaseRequest, error: Exception) -> str:
+    """Return the name in `ERRORS` of what became of a call that was sent on, or could not be."""
+    if request.content.exception() is not None:
+        return "malformed"  # the viewer's body broke off or could not be parsed
+    # Without a connection nothing is under way at the provider, so that it may be tried again.
+    late = isinstance(error, TimeoutError) and not isinstance(error, ConnectionTimeoutError)
+    return "timeout" if late else "origin"
+
+
+def location(error: BaseException) -> str:
+    """Return where it was raised, as `function:line`."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "?" if trace is None else f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"

@@ -1,12 +1,12 @@
-"""Requests to origins: a session that adds no headers, follows no redirects and retries nothing; and their bodies."""
+"""Requests to origins: a session that adds no headers and follows no redirects; and their bodies."""
 
 import asyncio
 import errno
-import socket
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Final
+from weakref import WeakValueDictionary
 
 from aiohttp import (
     AddrInfoType,
@@ -30,6 +30,7 @@ from aiohttp.tracing import Trace
 from local.simulator.function_result import HeaderList
 from local.simulator.include_body import BUFFERED, send_continue
 from local.simulator.origin_request_event import HOP_BY_HOP, MAX_HEAD, READ_TIMEOUT, connection_options, text
+from local.simulator.origin_socket import OriginSocket
 
 CHUNK: Final = (
     65_536  # bytes of a body at a time; asyncio may deliver up to four chunks at once, and two may wait to be written
@@ -40,17 +41,30 @@ STALL_TIMEOUT: Final = READ_TIMEOUT + 30.0  # seconds without a byte of a body i
 _KEEPALIVE: Final = 5.0  # seconds; keepaliveTimeout of the event's origin
 
 
+_SAFE: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+"""Methods that only read (RFC 9110, section 9.2.1)."""
+
+
 class BrokenConnectionError(ClientConnectionError):
     """The origin's connection broke before a response came."""
 
 
-async def _no_retry(request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from retrying a request.
+async def _retry_on_kept_connections(request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
+    """Send a request once; once more on a new connection if a kept one was over, as far as that is harmless.
 
-    aiohttp 3.14 retries GET, HEAD, OPTIONS, TRACE, PUT and DELETE once after ClientOSError or ServerDisconnectedError
-    (a stale kept-alive connection, or an origin that broke off), and no public option turns that off. A call costs money
-    and was counted once, so the caller decides: as another exception, the error is passed on and not retried.
+    By itself aiohttp 3.14 retries GET, HEAD, OPTIONS, TRACE, PUT and DELETE once after ClientOSError or
+    ServerDisconnectedError, on a new connection too, and no public option turns that off. A call costs money and was counted
+    once, so otherwise its caller decides: as another exception, the error is passed on and not retried.
     """
+    sending = SENDING.get()
+    try:
+        return await send(request)
+    except (ClientOSError, ServerDisconnectedError) as error:
+        # SECURITY: a call that the provider may have is never sent twice, unless it only reads
+        # (test_only_a_harmless_request_is_repeated).
+        if not sending.may_repeat(request.method):
+            raise BrokenConnectionError from error
+    sending.is_repeated = True
     try:
         return await send(request)
     except (ClientOSError, ServerDisconnectedError) as error:
@@ -60,22 +74,34 @@ async def _no_retry(request: ClientRequest, send: ClientHandlerType) -> ClientRe
 class Sending:
     """One call on its way to an origin, until the head of the answer is complete."""
 
-    __slots__ = ("_connected", "_head_timeout", "_seconds", "has_stream")
+    __slots__ = ("_connected", "_head_timeout", "_socket", "has_stream", "is_repeated", "seconds")
 
     def __init__(self, head_timeout: asyncio.Timeout, seconds: float, connected: Callable[[], None]) -> None:
         """seconds: from the end of the request to the end of the answer's head. connected: called once there is a connection."""
-        self._head_timeout, self._seconds, self._connected = head_timeout, seconds, connected
-        self.has_stream = False
+        self._head_timeout, self.seconds, self._connected = head_timeout, seconds, connected
+        self._socket: OriginSocket | None = None
+        self.has_stream = self.is_repeated = False
 
-    def is_connected(self) -> None:
+    def may_repeat(self, method: str) -> bool:
+        """Whether a call whose connection broke may be sent again: it had been kept, and has done nothing at the origin.
+
+        Whether the origin had read the call when it closed cannot be told, unless no byte of it was sent. A body that is
+        streamed is gone.
+        """
+        if self._socket is None or not self._socket.was_kept or self.has_stream:
+            return False
+        return method in _SAFE or not self._socket.has_sent
+
+    def is_connected(self, used: OriginSocket) -> None:
         """Note that there is a connection: from here on the origin may have something of the call."""
+        self._socket = used
         self._connected()
         if not self.has_stream:
             self.is_sent()
 
     def is_sent(self) -> None:
         """Note that the request is sent. One deadline from here on, however the origin drips its head (or 1xx answers)."""
-        self._head_timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+        self._head_timeout.reschedule(asyncio.get_running_loop().time() + self.seconds)
 
 
 SENDING: Final[ContextVar[Sending]] = ContextVar("SENDING")
@@ -83,17 +109,52 @@ SENDING: Final[ContextVar[Sending]] = ContextVar("SENDING")
 
 
 class _Connector(TCPConnector):
+    def __init__(self, below: int | None) -> None:
+        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE, socket_factory=self._make_socket)
+        self._below = below
+        self._sockets: WeakValueDictionary[int, OriginSocket] = WeakValueDictionary()  # by descriptor
+
+    def _make_socket(self, address: AddrInfoType) -> OriginSocket:
+        family, kind, protocol, *_ = address
+        made = OriginSocket(family, kind, protocol)
+        # SECURITY: descriptors are numbered from the lowest free one; those above are kept for the broker and the
+        # administration (test_providers_leave_descriptors).
+        if self._below is not None and made.fileno() >= self._below:
+            made.close()
+            raise OSError(errno.EMFILE, "no descriptors left for providers")
+        self._sockets[made.fileno()] = made
+        return made
+
     async def connect(
         self,
         req: ClientRequest,
         traces: list[Trace],
         timeout: ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
     ) -> Connection:
-        """Connect, or take a connection that was kept, and tell the call that is on its way."""
-        connection = await super().connect(req, traces, timeout)
-        if sending := SENDING.get(None):
-            sending.is_connected()
+        """Connect, or take a connection that was kept and is still open, and tell the call that is on its way."""
+        sending = SENDING.get()
+        connection, used = await self._leased(req, traces, timeout)
+        while used.was_kept and (sending.is_repeated or used.is_over()):
+            connection.close()
+            connection, used = await self._leased(req, traces, timeout)
+        sending.is_connected(used)
         return connection
+
+    async def _leased(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
+    ) -> tuple[Connection, OriginSocket]:
+        connection = await super().connect(req, traces, timeout)
+        used = None
+        if connection.transport is not None:
+            used = self._sockets.get(connection.transport.get_extra_info("socket").fileno())
+        if used is None:
+            connection.close()
+            raise BrokenConnectionError  # it was closed as soon as it was there
+        used.lease()
+        return connection, used
 
 
 class RequestBodyStream:
@@ -112,7 +173,7 @@ class RequestBodyStream:
         return self
 
     async def __anext__(self) -> bytes:
-        extend_stall_timeout(self._stall_timeout)
+        extend_stall_timeout(self._stall_timeout, self._sending.seconds)
         if self._buffered:  # it was included in the event
             chunk = bytes(self._buffered[:CHUNK])
             del self._buffered[:CHUNK]
@@ -127,14 +188,16 @@ class RequestBodyStream:
         return chunk
 
 
-def extend_stall_timeout(stall_timeout: asyncio.Timeout) -> None:
+def extend_stall_timeout(stall_timeout: asyncio.Timeout, read: float = READ_TIMEOUT) -> None:
     """Restart the stall time-out, since a chunk of a body has moved; it may end up to a hundredth earlier.
 
+    read: seconds that the origin may be silent. A longer silence than CloudFront allows makes this time-out longer as well.
     Setting a timer is expensive compared with the rest of the work for one chunk, so it is not set for each.
     """
     now, when = asyncio.get_running_loop().time(), stall_timeout.when()
-    if when is None or when < now + 0.99 * STALL_TIMEOUT:
-        stall_timeout.reschedule(now + STALL_TIMEOUT)
+    seconds = STALL_TIMEOUT + max(0.0, read - READ_TIMEOUT)
+    if when is None or when < now + 0.99 * seconds:
+        stall_timeout.reschedule(now + seconds)
 
 
 def request_body(
@@ -146,7 +209,7 @@ def request_body(
     buffered = request.get(BUFFERED)
     is_whole = buffered is not None and len(buffered) <= CHUNK and request.content.at_eof()
     if buffered is not None and is_whole and hdrs.CONTENT_LENGTH in request.headers:  # else it has to be sent in chunks
-        extend_stall_timeout(stall_timeout)
+        extend_stall_timeout(stall_timeout, sending.seconds)
         return bytes(buffered)
     sending.has_stream = True
     return AsyncIterablePayload(RequestBodyStream(request, stall_timeout, sending))
@@ -166,19 +229,8 @@ def make_session(below: int | None = None) -> ClientSession:
 
     below: connections may only have descriptors under this number; another one cannot be made. None: any.
     """
-
-    def make_socket(address: AddrInfoType) -> socket.socket:
-        family, kind, protocol, *_ = address
-        made = socket.socket(family, kind, protocol)
-        # SECURITY: descriptors are numbered from the lowest free one; those above are kept for the broker and the
-        # administration (test_providers_leave_descriptors).
-        if below is not None and made.fileno() >= below:
-            made.close()
-            raise OSError(errno.EMFILE, "no descriptors left for providers")
-        return made
-
     return ClientSession(
-        connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, socket_factory=make_socket),
+        connector=_Connector(below),
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
@@ -188,7 +240,7 @@ def make_session(below: int | None = None) -> ClientSession:
         max_line_size=MAX_HEAD,
         max_field_size=MAX_HEAD,
         max_headers=MAX_HEADERS,
-        middlewares=(_no_retry,),
+        middlewares=(_retry_on_kept_connections,),
     )
 
 

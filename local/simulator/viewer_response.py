@@ -96,7 +96,9 @@ def error_response(name: str, request_id: str) -> ViewerResponse:
     body = edge_refusal.body(refusal, request_id).encode()
     headers = {**edge_refusal.headers(refusal, request_id), "content-length": str(len(body))}
     headers.pop("www-authenticate", None)  # another token would not help
-    if status >= 500:
+    if (
+        status >= 500 and name != "timeout"
+    ):  # after that one, the provider is still at work, and bills for each repetition
         headers.pop("x-should-retry")  # the provider may succeed the next time: the SDK decides
     return ViewerResponse(
         status, HTTPStatus(status).phrase, [(_SPELLED.get(name, name), value) for name, value in headers.items()], body
