@@ -115,6 +115,14 @@ def test_metadata_is_for_get_only(door: Door, method: str) -> None:
     assert values(result, "allow") == ["GET"]
 
 
+def test_a_preflight_is_a_call(door: Door) -> None:
+    """A browser's preflight has no token and is refused like any call, so that the browser sends nothing after it."""
+    asked = (("Origin", "https://page.example"), ("Access-Control-Request-Method", "POST"))
+    result = door.send(*asked, method="OPTIONS")
+    assert refusal(result) == ("401", "invalid_token")
+    assert not [name for name in result["headers"] if name.startswith("access-control-")]
+
+
 @pytest.mark.parametrize("uri", ["/.well-known/oauth-protected-resource/openai", "/.well-known/x", "/.well-known/"])
 def test_no_other_page(parts: Parts, door: Door, uri: str) -> None:
     """Nothing else below /.well-known/ is served."""

@@ -1,4 +1,4 @@
-"""The broker's refusal, kept for some seconds: coding agents run `keybroker token` up to 25 times within eight seconds."""
+"""The broker's refusal, kept for some seconds: coding assistants run `keybroker token` up to 25 times within eight seconds."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def complete_body(body: Mapping[str, object], *, now: int, new_id: str) -> Compl
     """Return the completion for the body of a chat, responses or messages request.
 
     Without streaming it is the sentence, cut to the maximum number of words. A stream has exactly that number of words: the
-    sentence is repeated as often as needed, so that a test can have a stream of any length. A coding agent, which is who
+    sentence is repeated as often as needed, so that a test can have a stream of any length. A coding assistant, which is who
     sends `tools`, asks for more words than it wants: its stream is the sentence once.
     Raises `InvalidBodyError` if `model` is not a name or the length is not a number from 1 to `MAX_WORDS`.
     """

@@ -127,7 +127,7 @@ def test_missing_case_breaks_a_rule() -> None:
 
 @pytest.mark.parametrize(("statuses", "fine"), [((401, 401), True), ((), True), ((200,), False), ((401, 403), False)])
 def test_an_agent_without_a_token(statuses: tuple[int, ...], fine: bool) -> None:  # noqa: FBT001  a parameter
-    """A coding agent may go on without a token, which opens nothing."""
+    """A coding assistant may go on without a token, which opens nothing."""
     (client,) = (one for one in CLIENTS if one.name == "Codex")
     cases = KEPT[client.name].cases
     told = list(broken(client, {**cases, "no_more": replace(cases["no_more"], statuses=statuses)}))

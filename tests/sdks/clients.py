@@ -29,7 +29,7 @@ class Client:
 
     @property
     def is_agent(self) -> bool:
-        """Whether it is a coding agent: a program that gets its token from a command."""
+        """Whether it is a coding assistant: a program that gets its token from a command."""
         return self.environment in ("claude-code", "codex")
 
 

@@ -66,7 +66,7 @@ def _faults(case: str, one: Record, client: Client) -> Iterator[str]:
             yield f"the user does not see {text!r}"
         if not 1 <= len(one.statuses) <= most or set(one.statuses) != {status}:
             yield f"not 1 to {most} requests that are answered {status}"
-    # A coding agent goes on without a token, which opens nothing.
+    # A coding assistant goes on without a token, which opens nothing.
     sent = set(one.statuses) - ({401} if client.is_agent else set())
     if case == "no_more" and (not one.is_error or "access is revoked" not in one.said or sent):
         yield "not the broker's refusal, and nothing sent"

@@ -299,6 +299,11 @@ def test_our_answers_redirect_nobody_and_set_no_cookie(story: Story) -> None:
         assert not {"location", "set-cookie", "refresh", "content-location"} & {name.lower() for name in answer.headers}
 
 
+def test_no_answer_of_ours_lets_a_page_in(story: Story) -> None:
+    """No answer of ours has a CORS header (docs/adr/0008-no-cors.md)."""
+    assert not [one for answer in story.answers for one in answer.headers if one.lower().startswith("access-control-")]
+
+
 def test_a_providers_redirect_holds_its_own_words_only(story: Story) -> None:
     """A provider's redirect, cookie and error pass as they are, and it was sent no token that it could put into them."""
     assert {name: answer.status for name, answer in story.relayed.items()} == {"query": 307, "header": 307, "both": 307}

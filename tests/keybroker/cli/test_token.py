@@ -1,4 +1,4 @@
-"""`keybroker token` as a coding agent runs it: again and again, within seconds, showing the end of what it says."""
+"""`keybroker token` as a coding assistant runs it: again and again, within seconds, showing the end of what it says."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def test_an_unknown_practice_page_is_not_found(provider: str) -> None:
 
 
 def test_an_agent_gets_the_sentence_once() -> None:
-    """A stream has as many words as were asked for, but a coding agent's, which sends its tools, is the sentence once."""
+    """A stream has as many words as were asked for, but a coding assistant's, which sends its tools, is the sentence once."""
     asked = {"model": "m", "stream": True, "max_tokens": 1000}
     assert len(complete_body(asked, now=0, new_id="i").words) == 1000
     agents = complete_body({**asked, "tools": [{"name": "Bash"}]}, now=0, new_id="i")

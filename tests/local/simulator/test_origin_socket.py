@@ -10,47 +10,12 @@ import pytest
 
 from local.simulator.origin_socket import OriginSocket
 from tests import fast_clock
-from tests.edge_door import CHUNK, ask, before_raw, code, door, head, sending_to, talk, through, viewer
+from tests.edge_door import ask, before_raw, code, door, head, sending_to, talk, through
 from tests.raw_provider import RawProvider, Seen
 
 TRIES = 20
 SIZE = 20_000_000
 REFUSAL = head("HTTP/1.1 413 Content Too Large", "Content-Length: 2", "Connection: close") + b"no"
-
-
-async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer from the head alone and close, which resets the connection since the body is not read."""
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(REFUSAL)
-
-
-async def _upload(port: int, *, chunked: bool) -> bytes:
-    """What a client gets that reads while it sends a large body."""
-    async with viewer(port) as (reader, writer):
-
-        async def send() -> None:
-            writer.write(ask("POST /", "Transfer-Encoding: chunked" if chunked else f"Content-Length: {SIZE}"))
-            for _ in range(SIZE // len(CHUNK)):
-                writer.write(b"%x\r\n%s\r\n" % (len(CHUNK), CHUNK) if chunked else CHUNK)
-                await writer.drain()
-
-        sending = asyncio.create_task(send())
-        try:
-            return await reader.readuntil(b"\r\n\r\nno")
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-
-
-@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-def test_an_early_answer_always_arrives(chunked: bool) -> None:  # noqa: FBT001  a parameter of the test
-    """A provider's answer from the head alone reaches the client, each time, while it still sends its body."""
-
-    async def run() -> list[bytes]:
-        async with before_raw(_refuse, within=60) as port:
-            return [await _upload(port, chunked=chunked) for _ in range(TRIES)]
-
-    assert [one.split(b"\r\n")[0] for one in asyncio.run(run())] == [b"HTTP/1.1 413 Content Too Large"] * TRIES
 
 
 def _reset_after(said: bytes) -> tuple[OriginSocket, socket.socket]:
@@ -91,41 +56,6 @@ def test_a_closed_socket_is_over() -> None:
 
 
 # connections that were kept
-
-
-async def _closed_while_idle(method: str) -> tuple[list[str], list[str]]:
-    """Status lines of two calls, and what was seen. The provider closes after the first, when the door is not looking."""
-    seen: list[str] = []
-    writers: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        while start := await reader.readline():
-            seen.append(start.decode().rsplit(" ", 1)[0])
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(head("HTTP/1.1 200 OK", "Content-Length: 0"))
-
-    async with before_raw(serve) as port:
-        first = await talk(port, ask("GET /first"))
-        # Closed beneath asyncio: the door's loop has not run since, so that it cannot know.
-        sock = writers[0].get_extra_info("socket")
-        with socket.socket() as one:
-            one.setblocking(False)  # noqa: FBT003  the socket module's own signature
-            await asyncio.get_running_loop().sock_connect(one, ("127.0.0.1", port))
-            one.send(ask(f"{method} /second", "Content-Length: 0") if method == "POST" else ask(f"{method} /second"))
-            sock.shutdown(socket.SHUT_RDWR)
-            got = b""
-            while chunk := await asyncio.get_running_loop().sock_recv(one, 65_536):
-                got += chunk
-        return [first[0][0], got.decode().split("\r\n")[0]], seen
-
-
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_connection_closed_while_idle_is_no_502(method: str) -> None:
-    """A kept connection that the provider has closed is not used: the call goes out once, on a new one."""
-    lines, seen = asyncio.run(_closed_while_idle(method))
-    assert lines == ["HTTP/1.1 200 OK"] * 2
-    assert seen == ["GET /first", f"{method} /second"]
 
 
 @pytest.mark.parametrize(

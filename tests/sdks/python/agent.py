@@ -1,4 +1,4 @@
-"""What the coding agents have in common: a run in a folder of its own, with variables and files."""
+"""What the coding assistants have in common: a run in a folder of its own, with variables and files."""
 
 from __future__ import annotations
 
