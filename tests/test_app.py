@@ -87,7 +87,7 @@ def test_public_routes_signed(public: Door) -> None:
 
 
 ADMINISTRATORS = re.compile(
-    r"(admin|openapi)(\..*)?|policy\.(?!grants$|errors$|stored$).*|providers\.(versions|origins)|msgspec|yaml"
+    r"(admin|openapi)(\..*)?|policy\.(?!grants$|accepted_values$|errors$|stored$).*|providers\.(versions|origins)|msgspec|yaml"
 )
 """Modules that administrators alone need."""
 
