@@ -24,7 +24,7 @@ from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.issued import SigningKeys
 from chalicelib.tokens.signature_cache import SignatureCache
 
-_TRIES = 8
+_TRIES = 16
 """How often a call is counted at most, while others that are refused as well have taken what was left for it."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chalicelib import patterns
 
@@ -11,8 +11,7 @@ Value = str | int | bool
 """Text is a pattern."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contains:
+class Contains(NamedTuple):
     """A claim that is a list, with this value among its elements."""
 
     value: Value

@@ -61,10 +61,10 @@ def test_room_given_back_by_others(parts: Parts) -> None:
     assert set(parts.counted().values()) == {(1, 1)}, "the other one alone was refused"
 
 
-def test_eight_tries(parts: Parts) -> None:
-    """A call is counted eight times at most."""
-    assert refused(lambda: attempt_in_the_way(parts, 8)).reason == "quota_calls"
-    assert set(parts.counted().values()) == {(0, 9)}, "eight others, and this one once"
+def test_sixteen_tries(parts: Parts) -> None:
+    """A call is counted sixteen times at most."""
+    assert refused(lambda: attempt_in_the_way(parts, 16)).reason == "quota_calls"
+    assert set(parts.counted().values()) == {(0, 17)}, "sixteen others, and this one once"
 
 
 def test_revoked_between_tries(parts: Parts) -> None:
