@@ -146,14 +146,24 @@ class Deployment:
             one for one in self.log_regions or self.aws.regions(self.stage.region) if one != EDGE_REGION
         ]  # that one is in a stack
         with ThreadPoolExecutor(max_workers=8) as pool:
-            list(pool.map(self._keep_log, regions))
+            faults = dict(zip(regions, pool.map(self._keep_log, regions), strict=True))
+        denied = sorted(region for region, fault in faults.items() if fault)
+        if denied:  # by an organization, say: what is deployed works, and the edge may not run there at all
+            sys.stderr.write(
+                f"warning: no retention of the edge's log lines in {', '.join(denied)}: {faults[denied[0]]}\n"
+            )
 
-    def _keep_log(self, region: str) -> None:
+    def _keep_log(self, region: str) -> str:
+        """Return what AWS said if the retention was not set."""
         named = ("--log-group-name", self.stage.edge_log_group, "--region", region)
         with contextlib.suppress(AwsCommandError):  # it exists already
             self.aws.run("logs", "create-log-group", *named)
         days = self._parameters("logs").get("Days", LOG_DAYS)
-        self.aws.run("logs", "put-retention-policy", "--retention-in-days", days, *named)
+        try:
+            self.aws.run("logs", "put-retention-policy", "--retention-in-days", days, *named)
+        except AwsCommandError as fault:
+            return str(fault)
+        return ""
 
 
 def main(arguments: list[str]) -> int:

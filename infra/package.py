@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from infra.edge.wheels import PYTHON
 OUT = ROOT / "dist"
 UNCHANGED = ("artefacts", "tables", "keys", "logs", "watch")
 """Templates that are deployed as they are."""
+_SETTING = re.compile(r"^      (?:Handler|Runtime|Architectures|MemorySize|Timeout): .+$", re.MULTILINE)
+"""What Lambda keeps with a version of the edge's function, as its template says it."""
 ZIP_LIMIT = 50 * 1024 * 1024
 """Lambda's limit, in bytes."""
 
@@ -28,17 +31,21 @@ def build_edge(out: Path, wheels: Path, config: Path) -> None:
     target = out / "edge" / "edge.zip"
     if edge.main([str(target), "--config", str(config), "--wheels", str(wheels)]):
         raise ValueError(f"{config} is not a valid configuration for the edge's zip")
-    digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    (out / "edge" / "edge.yaml").write_text(edge_template(digest), encoding="utf-8")
+    (out / "edge" / "edge.yaml").write_text(edge_template(target.read_bytes()), encoding="utf-8")
 
 
-def edge_template(digest: str) -> str:
-    """Return infra/edge.yaml for a zip of this digest. CloudFormation publishes one version per logical name."""
-    text = (ROOT / "infra" / "edge.yaml").read_text(encoding="utf-8")
-    version = f"Version{digest[:16]}"
+def edge_template(content: bytes, source: str = "") -> str:
+    """Return infra/edge.yaml, or a source in its place, for a zip's content. CloudFormation publishes one version per logical name.
+
+    So the name is of the zip and of what else Lambda keeps with a version: a new memory size alone is a new version, too.
+    """
+    text = source or (ROOT / "infra" / "edge.yaml").read_text(encoding="utf-8")
+    text = text.replace("Runtime: python3.11\n", f"Runtime: python{PYTHON}\n")
+    settings = "\n".join(_SETTING.findall(text))
+    version = f"Version{hashlib.sha256(settings.encode() + content).hexdigest()[:16]}"
     for old, new in (("  Version:\n", f"  {version}:\n"), ("!Ref Version\n", f"!Ref {version}\n")):
         text = text.replace(old, new)
-    return text.replace("Runtime: python3.11\n", f"Runtime: python{PYTHON}\n")
+    return text
 
 
 def main(arguments: list[str]) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from chalicelib.aws import clients, dynamodb
 from chalicelib.aws.control import DynamoControl
@@ -48,8 +47,9 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("keys", nargs="+", help="the ARNs of the KMS keys")
     options = parser.parse_args(arguments)
-    kms: Any = clients.make("kms", options.region)
-    tables = dynamodb.Tables(dynamodb.make_client(options.region), options.control, counters="", ledger="")
+    kms = clients.patient("kms", options.region)
+    client = dynamodb.checked(clients.patient("dynamodb", options.region))
+    tables = dynamodb.Tables(client, options.control, counters="", ledger="")
     try:
         jwks = [public_jwk(kms, key) for key in options.keys]
         unknown = set(options.live) - {jwk["kid"] for jwk in jwks}

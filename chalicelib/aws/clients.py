@@ -45,6 +45,13 @@ def make(service: str, region: str, endpoint: str | None = None) -> Any:  # noqa
     return client
 
 
+def patient(service: str, region: str) -> Any:  # noqa: ANN401  the client of any service
+    """Return a client for a command, which may run far away: it waits, and tries again. Not for what must not be done twice."""
+    retries: Any = {"mode": "standard", "total_max_attempts": 5}
+    bounds = botocore.config.Config(connect_timeout=10, read_timeout=30, retries=retries)
+    return _session().create_client(service, region_name=region, config=bounds)
+
+
 @functools.cache
 def _session() -> Any:  # noqa: ANN401  botocore's own has no types
     """Return the one session: each new one reads the list of all endpoints again."""

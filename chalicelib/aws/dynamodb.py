@@ -53,7 +53,11 @@ class Tables(NamedTuple):
 
 def make_client(region: str, endpoint: str | None = None) -> DynamoDBClient:
     """Return a client whose calls all end within about a second, and that never retries by itself."""
-    client = clients.make("dynamodb", region, endpoint)
+    return checked(clients.make("dynamodb", region, endpoint))
+
+
+def checked(client: Any) -> DynamoDBClient:  # noqa: ANN401  as botocore makes them
+    """Return a client, each answer of which must be one of DynamoDB's."""
     client.meta.events.register("before-parse.dynamodb", _check_answer)
     return cast("DynamoDBClient", client)
 

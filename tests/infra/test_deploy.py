@@ -161,6 +161,26 @@ def test_unpublished_signing_keys_stop_the_deployment(tmp_path: Path, monkeypatc
     assert "public" not in {name for name, _ in aws.told}
 
 
+class _RegionDenied(_Aws):
+    """An AWS whose organization denies a region."""
+
+    def run(self, *arguments: str) -> str:
+        if "ap-south-1" in arguments:
+            raise AwsCommandError("explicit deny in a service control policy")
+        return ""
+
+
+def test_a_denied_region_is_a_warning(
+    tmp_path: Path, nothing_is_built: list[dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A region that an organization denies costs its log's retention, not the end of the deployment with its URLs."""
+    urls = Deployment(PROD, _RegionDenied(URLS), tmp_path, ("ap-south-1", "eu-west-1")).run()
+    assert urls["edge"] == URLS["edge"]
+    assert nothing_is_built
+    said = capsys.readouterr().err
+    assert "no retention of the edge's log lines in ap-south-1: explicit deny in a service control policy" in said
+
+
 # a stage
 
 

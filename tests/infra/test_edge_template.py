@@ -76,10 +76,21 @@ def test_function_version_is_numbered() -> None:
 
 def test_version_changes_with_the_code() -> None:
     """New code is a new version; the same code is the same one."""
-    texts = [package.edge_template(digest) for digest in ("a" * 64, "b" * 64, "a" * 64)]
+    texts = [package.edge_template(content) for content in (b"a", b"b", b"a")]
     names = [re.findall(r"Version[0-9a-f]{16}", text) for text in texts]
-    assert names == [[f"Version{'a' * 16}"] * 3, [f"Version{'b' * 16}"] * 3, [f"Version{'a' * 16}"] * 3]
+    assert all(len(found) == 3 and len(set(found)) == 1 for found in names)
+    assert names[0] == names[2] != names[1]
     assert all("!Ref Version\n" not in text and "  Version:\n" not in text for text in texts)
+
+
+@pytest.mark.parametrize("setting", ["MemorySize: 512", "Timeout: 10", "Handler: start.handler"])
+def test_version_changes_with_memory_alone(setting: str) -> None:
+    """A setting that Lambda keeps with a version makes a new version, without new code; a comment does not."""
+    source = (ROOT / "infra" / "edge.yaml").read_text("utf-8")
+    (was,) = set(re.findall(r"Version[0-9a-f]{16}", package.edge_template(b"a", source)))
+    assert source.count(f"      {setting}\n") == 1
+    assert was not in package.edge_template(b"a", source.replace(setting, f"{setting}1"))
+    assert was in package.edge_template(b"a", f"# a comment\n{source}")
 
 
 def test_tls_1_2_is_required() -> None:

@@ -53,6 +53,14 @@ def test_keys_are_published_and_live(
     assert [one["kid"] for one in live_keys(tables)] == kids
 
 
+def test_publishing_is_patient() -> None:
+    """Publishing waits for a far region, and tries again: half a second would end a deployment half way."""
+    for service in ("kms", "dynamodb"):
+        config = clients.patient(service, "us-east-1").meta.config
+        assert (config.connect_timeout, config.read_timeout) == (10, 30)
+        assert config.retries["total_max_attempts"] == 5
+
+
 def test_one_alone_can_be_listed_and_stays_so(
     tables: Tables,
     kms: Client,

@@ -200,6 +200,11 @@ def test_refused_administration_is_in_the_access_log() -> None:
     assert not {"LogRole", "LogAccount"} & resolved(template("admin"), AccountLogRole="false").keys()
 
 
+def test_the_log_s_role_is_set_before_the_stage_is_made() -> None:
+    """A stage with a log is refused until the account has a role for logs, so the API waits for it."""
+    assert template("admin")["Resources"]["RestAPI"]["DependsOn"] == "LogAccount"
+
+
 def test_which_key_signs_is_a_parameter() -> None:
     keys = {"SigningKeyA": "arn-a", "SigningKeyB": "arn-b"}
     for one in "AB":
@@ -284,6 +289,13 @@ def test_two_keys_sign_and_none_of_them_can_leave_kms() -> None:
     assert all("Origin" not in one and not one.get("MultiRegion") for one in signing)
     assert found["ProviderKeysKey"]["Properties"]["EnableKeyRotation"] is True
     assert {one["Properties"]["PendingWindowInDays"] for one in found.values()} == {30}
+
+
+def test_a_zip_stays_for_the_next_roll_back() -> None:
+    """No current zip ends: a failed update rolls back to the last one, however old."""
+    (rule,) = properties("artefacts", "Bucket")["LifecycleConfiguration"]["Rules"]
+    assert not {"ExpirationInDays", "ExpirationDate", "Prefix", "TagFilters"} & rule.keys()
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7}
 
 
 def test_bucket_is_private() -> None:

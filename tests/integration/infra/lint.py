@@ -30,7 +30,7 @@ _DOOR = {
     "CKV_AWS_120": "a cached response would be another caller's token",
 }
 ANSWERED: Mapping[str, Mapping[str, str]] = {
-    "artefacts": {"CKV_AWS_18": "it holds zips that anybody can build again from the source, for 90 days"},
+    "artefacts": {"CKV_AWS_18": "it holds zips that anybody can build again from the source"},
     "logs": {
         "CKV_AWS_158": "lines hold ids and fixed words (test_canary.py), and are encrypted by CloudWatch's own key"
     },
