@@ -1,12 +1,13 @@
-"""What the edge function imports, found by importing it in a separate interpreter rather than from a list."""
+"""What the edge function imports, at its start or late, found in its source and by importing it rather than from a list."""
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,12 @@ LEFT_OUT = frozenset({"certifi"})
 """botocore uses certifi's certificate authorities if it is installed, and has its own list otherwise."""
 
 _PROGRAM = """
-import json, sys, sysconfig
-root, services = sys.argv[1], sys.argv[2:]
+import importlib, json, sys, sysconfig
+root, modules, services = sys.argv[1], sys.argv[2].split(), sys.argv[3:]
 before = set(sys.modules)
 sys.path.insert(0, root)
-import edge
+for name in modules:
+    importlib.import_module(name)
 from chalicelib.aws import clients
 for service in services:
     clients.make(service, "us-east-1")
@@ -52,11 +54,42 @@ class Dependencies:
 
 
 def find_dependencies() -> Dependencies:
-    """Import the edge and create its AWS clients, as a cold start does, and return what that imported."""
-    command = [sys.executable, "-I", "-c", _PROGRAM, str(ROOT), *SERVICES]
+    """Import everything that the edge can import, create its AWS clients, and return what that imported."""
+    command = [sys.executable, "-I", "-c", _PROGRAM, str(ROOT), " ".join(sorted(reachable("edge"))), *SERVICES]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60)  # noqa: S603  our own program
     found = json.loads(done.stdout)
     installed = importlib.metadata.packages_distributions()
     distributions = {top: installed[top][0] for top in found["third_party"] if top not in LEFT_OUT}
     versions = {name: importlib.metadata.version(name) for name in distributions.values()}
     return Dependencies(tuple(found["own"]), distributions, versions)
+
+
+def reachable(start: str, root: Path = ROOT) -> set[str]:
+    """Return our own modules that a module can import, at its start or late: in a function, say."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (source := _source(name, root)):
+            found.add(name)
+            waiting += [name.rpartition(".")[0], *_imports(ast.parse(source.read_bytes()))]
+    return found
+
+
+def _source(name: str, root: Path) -> Path | None:
+    """Return our own module's file, None for a module of another or for what is no module."""
+    path = root.joinpath(*name.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if name and file.is_file()), None)
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    """Yield what code can import, anywhere in it but for type checkers only. A name that is imported may be a module."""
+    if isinstance(node, ast.Import):
+        yield from (one.name for one in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        if node.level or not node.module:
+            raise ValueError("a relative import")  # the house has none
+        yield from (node.module, *(f"{node.module}.{one.name}" for one in node.names))
+    for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    for child in node.orelse if for_types else ast.iter_child_nodes(node):  # type: ignore[attr-defined]  # an If has it
+        yield from _imports(child)

@@ -21,7 +21,7 @@ import pytest
 
 from infra.edge import __main__ as command
 from infra.edge import wheels
-from infra.edge.dependencies import ROOT
+from infra.edge.dependencies import ROOT, reachable
 
 pytestmark = pytest.mark.slow  # it is built, with all its wheels
 
@@ -113,10 +113,11 @@ def test_it_is_small_and_made_of_plain_files(packed: Path, content: Mapping[str,
 
 
 def test_own_files_are_those_imported(content: Mapping[str, zipfile.ZipInfo]) -> None:
-    """Of this repository, the zip has exactly the files that the edge imports."""
+    """Of this repository, the zip has exactly the files that the edge can import, at its start or late."""
     ours = {name for name in content if name.startswith("chalicelib/") and name.endswith(".py")}
     assert {"chalicelib/edge/admission.py", "chalicelib/aws/config.py", "chalicelib/aws/edge_state.py"} <= ours
-    rooms = r"admin/|exchange/|http/|openapi/|issuers/|audit\.|usage\."
+    assert "chalicelib/models/selection.py" in ours, "imported late"
+    rooms = r"admin/|exchange/|http/|openapi/|issuers/(fetch|jwks)|audit\.|usage\."
     modules = (
         r"policy/(compile|explain|lint|plan|reader|schema|yaml)|aws/(audit|control|jwks|ledger|policies|rev|usage)"
     )
@@ -236,6 +237,20 @@ files = [getattr(one, "__file__", None) or "" for one in sys.modules.values()]
 print(json.dumps([one for one in files if "site-packages" in one]))
 """
     assert run(task, program) == []
+
+
+def test_late_imports_are_in_it(task: Path) -> None:
+    """Every module that the zip's own files name anywhere can be imported from it, and none is imported before its time."""
+    program = f"""
+import importlib, json, sys, start
+early = [name for name in {sorted(reachable("edge"))} if name in sys.modules]
+for name in {sorted(reachable("edge"))}:
+    importlib.import_module(name)
+print(json.dumps(early))
+"""
+    early = run(task, program)
+    assert "chalicelib.edge.admission" in early
+    assert "chalicelib.models.selection" not in early
 
 
 def test_garbage_collection_is_on_after_import(task: Path) -> None:

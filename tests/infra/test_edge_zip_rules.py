@@ -10,6 +10,7 @@ import pytest
 
 from infra.edge import __main__ as command
 from infra.edge import botocore_data, wheels
+from infra.edge.dependencies import reachable
 from infra.edge.reproducible_zip import write_zip
 
 DATA = "botocore/data/"
@@ -67,3 +68,21 @@ def test_wheel_is_found_by_any_spelling(tmp_path: Path) -> None:
     wheel.touch()
     (tmp_path / "python_dateutil-2.8.0-py2.py3-none-any.whl").touch()
     assert wheels.wheels({"Python.DateUtil": "2.9.0.post0"}, tmp_path) == {"Python.DateUtil": wheel}
+
+
+def test_late_imports_are_reached(tmp_path: Path) -> None:
+    """A module is reached wherever in the source it is imported, with its package, but not for type checkers alone."""
+    (tmp_path / "room").mkdir()
+    files = {
+        "start.py": "import json\nfrom room import one\nif TYPE_CHECKING:\n    import typed\nelse:\n    import other",
+        "room/__init__.py": "",
+        "room/one.py": "def late():\n    if 1:\n        from room.two import value",
+        "room/two.py": "class A:\n    def __init__(self):\n        import start, three",
+        **dict.fromkeys(("three.py", "typed.py", "other.py", "unused.py"), ""),
+    }
+    for name, source in files.items():
+        (tmp_path / name).write_text(source)
+    assert reachable("start", tmp_path) == {"start", "room", "room.one", "room.two", "three", "other"}
+    (tmp_path / "three.py").write_text("def late():\n    from . import typed")
+    with pytest.raises(ValueError, match="a relative import"):
+        reachable("start", tmp_path)
