@@ -116,8 +116,8 @@ edge: $(STAMP) ## Build dist/edge.zip, the edge function's zip, with the configu
 package: $(STAMP) ## Build everything that is deployed on AWS into dist/, reproducibly; offline once its wheels are downloaded
 	@$(BIN)/python -m infra.package --config $(CONFIG)
 
-deploy: package ## Deploy on AWS: make deploy STAGE=prod; SHOW=1 only prints the commands (docs/deploy.md)
-	@$(BIN)/python -m infra.deploy $(if $(SHOW),--show) '$(STAGE)'
+deploy: package ## Deploy on AWS: make deploy STAGE=prod; CHECK=1 only checks, SHOW=1 only prints the commands (docs/deploy.md)
+	@$(BIN)/python -m infra.deploy $(if $(SHOW),--show) $(if $(CHECK),--check) '$(STAGE)'
 
 destroy: $(STAMP) ## Delete a stage's broker, administration and edge: make destroy STAGE=prod CONFIRM=prod; tables, keys and logs stay
 	@$(BIN)/python -m infra.destroy $(if $(SHOW),--show) --confirm '$(CONFIRM)' '$(STAGE)'

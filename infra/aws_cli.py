@@ -6,7 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,20 @@ class AwsCli:
         """Run a command and return its output; raises AwsCommandError. It may take as long as CloudFormation does: up to an hour."""
         sys.stdout.write(f"$ aws {shlex.join(arguments)}\n")
         sys.stdout.flush()
-        if self.dry_run:
-            return ""
+        return "" if self.dry_run else self._done(arguments)
+
+    def look(self, *arguments: str) -> Any:  # noqa: ANN401  any JSON
+        """Run a command that only reads, unprinted, and return its answer; raises AwsCommandError."""
+        try:
+            return json.loads(self._done((*arguments, "--output", "json")) or "{}")
+        except ValueError:
+            raise AwsCommandError(f"aws {shlex.join(arguments)}: the answer is not JSON") from None
+
+    def version(self) -> str:
+        """Return what the command says it is, e.g. `aws-cli/2.31.0 Python/3.13.7 …`; raises AwsCommandError."""
+        return self._done(("--version",)).strip()
+
+    def _done(self, arguments: Sequence[str]) -> str:
         try:
             done = subprocess.run(["aws", *arguments], capture_output=True, text=True, timeout=3600, check=False)  # noqa: S603, S607  the user's own aws, found on the PATH
         except FileNotFoundError:

@@ -21,10 +21,9 @@ from urllib.parse import urlsplit
 from infra import broker_zip, package, signing_keys
 from infra.aws_cli import AwsCli, AwsCommandError
 from infra.edge.__main__ import WHEELS
+from infra.preflight import account, checks
 from infra.stage import EDGE_REGION, Stage
 
-RESERVING = 400
-"""Executions at once that an account must have before the doors reserve theirs; AWS keeps 100 for everything else."""
 LOG_DAYS = "90"
 """Default retention of the edge's log lines, in days, in the regions without a stack."""
 
@@ -47,7 +46,7 @@ class Deployment:
     def run(self) -> Mapping[str, str]:
         """Deploy everything and return the URLs; raises AwsCommandError, ValueError or RuntimeError."""
         stage, aws = self.stage, self.aws
-        account = aws.account(stage.region)
+        number = aws.account(stage.region)
         named = {"Prefix": stage.prefix}
         for region in dict.fromkeys((stage.region, EDGE_REGION)):
             aws.deploy(stage.stack("artefacts"), self.out / "artefacts.yaml", region, named)
@@ -60,12 +59,12 @@ class Deployment:
         self._protect("tables", "keys")
         signing = {name: keys[name] for name in ("SigningKeyA", "SigningKeyB")}
         shared = {**named, "TablesKey": tables["KeyArn"]}
-        bucket = stage.bucket(account, stage.region)
+        bucket = stage.bucket(number, stage.region)
         admin = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], **self._of_door("admin")}
         administration = aws.deploy(stage.stack("admin"), self.out / "admin" / "sam.yaml", stage.region, admin, bucket)
         self._publish(tables["ControlName"], list(signing.values()))
         broker, edge = self._doors(
-            {**shared, **signing}, {**shared, "ProviderKeysKey": keys["ProviderKeysKey"]}, account
+            {**shared, **signing}, {**shared, "ProviderKeysKey": keys["ProviderKeysKey"]}, number
         )
         self._keep_logs()
         return {"broker": broker, "edge": edge, "administration": administration["Url"]}
@@ -118,7 +117,7 @@ class Deployment:
     def _unreserved(self) -> Mapping[str, str]:
         query = ("--query", "AccountLimit.ConcurrentExecutions", "--output", "text", "--region", self.stage.region)
         limit = self.aws.run("lambda", "get-account-settings", *query).strip()
-        if not limit.isdigit() or int(limit) >= RESERVING:
+        if not limit.isdigit() or int(limit) >= account.RESERVING:
             return {}
         sys.stderr.write(
             f"warning: this account runs {limit} functions at once, so none can be reserved: a flood at the broker or the "
@@ -175,6 +174,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--log-regions", nargs="*", default=(), help="where the edge's log group is created (default: every region)"
     )
+    parser.add_argument("--check", action="store_true", help="only check what a deployment needs")
     parser.add_argument("--show", action="store_true", help="print the commands without running them")
     options = parser.parse_args(arguments)
     try:
@@ -182,7 +182,11 @@ def main(arguments: list[str]) -> int:
         missing = [door for door in broker_zip.DOORS if not (options.out / door / "sam.yaml").exists()]
         if missing and not options.show:
             raise ValueError("nothing is built yet: run make package")
-        urls = Deployment(stage, AwsCli(dry_run=options.show), options.out, tuple(options.log_regions)).run()
+        aws = AwsCli(dry_run=options.show)
+        passed = options.show or checks.passes(stage, aws, options.out)
+        if options.check or not passed:
+            return int(not passed)
+        urls = Deployment(stage, aws, options.out, tuple(options.log_regions)).run()
     except (AwsCommandError, OSError, ValueError, RuntimeError) as fault:
         sys.stderr.write(f"error: {fault}\n")
         return 1
