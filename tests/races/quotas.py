@@ -121,6 +121,22 @@ def a_total_is_exact(race: Race, limit: int) -> None:
     assert race.counted("calls", quota.EVERYBODY) == race.counted("calls", *SUBJECTS) == (limit + 9, refused)
 
 
+def a_lowered_limit_is_exact(race: Race, *, total: bool) -> None:
+    """A limit lowered within its window admits what is left of it, wherever those before it were counted; then none."""
+
+    def admitted(limit: int, tries: int) -> int:
+        race.put_in_force(total=limit) if total else race.put_in_force(calls=(Limit(limit, "day"),))
+        tokens = tuple(race.token(one) for one in (SUBJECTS if total else SUBJECTS[:1]))
+        said = race.together(race.store, Call(race.directory, tokens), tries)
+        assert set(said) <= {"admitted", "quota_calls"}
+        return said["admitted"]
+
+    many = 64
+    assert admitted(4 * many, many) == many
+    assert [admitted(many + 7, many), admitted(many + 6, many)] == [7, 0]
+    assert race.counted("calls", quota.EVERYBODY if total else SUBJECTS[0])[0] == many + 7
+
+
 def several_limits_are_exact(race: Race) -> None:
     """A minute's, an hour's and a day's limit at once: exactly the least of them is admitted, each refusal counted."""
     race.put_in_force(calls=(Limit(7, "minute"), Limit(7, "hour"), Limit(7, "day")))

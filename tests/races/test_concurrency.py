@@ -91,6 +91,13 @@ def test_a_total_is_exact(race: Race, limit: int) -> None:
 
 
 @EACH_WAY
+@pytest.mark.parametrize("total", [False, True])
+def test_a_lowered_limit_is_exact(race: Race, total: bool) -> None:  # noqa: FBT001  a case
+    """A limit lowered within its window counts all that were admitted before, a grant's total too."""
+    quotas.a_lowered_limit_is_exact(race, total=total)
+
+
+@EACH_WAY
 def test_three_windows_are_exact(race: Race) -> None:
     """The limits of a minute, an hour and a day are exact at once."""
     quotas.several_limits_are_exact(race)
