@@ -22,6 +22,8 @@ from chalicelib.models.body import CallBody
 from chalicelib.providers import paths
 
 _WELL_KNOWN = "/.well-known/"
+_TIMEOUTS = ("keepaliveTimeout", "readTimeout")
+"""What an origin's place in the distribution says of waiting, in seconds; a raised quota is known there alone."""
 
 
 class Ports(NamedTuple):
@@ -69,9 +71,10 @@ def _handle(request: dict[str, Any], request_id: str, ports: Ports) -> dict[str,
     # SECURITY: the address is CloudFront's own finding, no header's (test_edge.py).
     token, body = call_token.find(headers, query), CallBody.from_request(request)
     call = Call(token, key, method, path, request["clientIp"], body, query)
+    timeouts = {name: request["origin"]["custom"][name] for name in _TIMEOUTS}  # an event without them is not counted
     admitted = admission.admit(call, ports.edge, ports.clock())
     ports.admitted(request_id, admitted.give_back)
-    return _send_on(request, admitted, token)
+    return _send_on(request, admitted, token, timeouts)
 
 
 def _describe(request: Mapping[str, Any], edge: admission.Edge) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def _describe(request: Mapping[str, Any], edge: admission.Edge) -> dict[str, Any
     return _answer(200, headers, json.dumps(resource_metadata.document(edge.url, edge.issuer)))
 
 
-def _send_on(request: Mapping[str, Any], admitted: Admitted, token: str) -> dict[str, Any]:
+def _send_on(request: Mapping[str, Any], admitted: Admitted, token: str, timeouts: Mapping[str, int]) -> dict[str, Any]:
     # SECURITY: where the call goes is the key's own, never the request's; what could carry the token or spoof an
     # address is taken off before the key is put on (test_edge_headers.py).
     host, protocol, domain, port = _origin(admitted.key.origin)
@@ -94,20 +97,26 @@ def _send_on(request: Mapping[str, Any], admitted: Admitted, token: str) -> dict
     custom: dict[str, Any] = {
         "customHeaders": {},
         "domainName": domain,
-        "keepaliveTimeout": 5,
         "path": "",
         "port": port,
         "protocol": protocol,
-        "readTimeout": 120,
         "sslProtocols": ["TLSv1.2"],
+        **timeouts,
     }
     return {
         **request,
+        **_unchanged_body(request),
         "uri": admitted.path,
         "querystring": admitted.query,
         "headers": headers,
         "origin": {"custom": custom},
     }
+
+
+def _unchanged_body(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the member `body` without its data: CloudFront sends on the whole body that it has, and not what it showed."""
+    body = request.get("body")
+    return {"body": {**body, "action": "read-only", "data": ""}} if isinstance(body, Mapping) else {}
 
 
 @functools.lru_cache(maxsize=256)

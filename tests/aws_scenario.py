@@ -122,7 +122,7 @@ def edge_event(token: str, path: str = "/openai/v1/chat/completions") -> dict[st
         "clientIp": "203.0.113.178",
         "headers": {name.lower(): [{"key": name, "value": value}] for name, value in sent.items()},
         "method": "POST",
-        "origin": {"custom": {"customHeaders": {}, "domainName": "origin.invalid", "path": ""}},
+        "origin": {"custom": {"domainName": "origin.invalid", "keepaliveTimeout": 5, "readTimeout": 120}},
         "querystring": "",
         "uri": path,
     }

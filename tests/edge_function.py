@@ -52,7 +52,7 @@ def event(*headers: tuple[str, str], uri: str = CHAT, query: str = "", method: s
         "clientIp": "203.0.113.1",
         "headers": grouped,
         "method": method,
-        "origin": {"custom": {"domainName": "origin.invalid", "customHeaders": {}}},
+        "origin": {"custom": {"domainName": "origin.invalid", "keepaliveTimeout": 5, "readTimeout": 120}},
         "querystring": query,
         "uri": uri,
     }

@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -45,12 +45,35 @@ def test_query_is_untouched(parts: Parts, door: Door, query: str) -> None:
     assert door.handle(asked, None)["querystring"] == query
 
 
-def test_body_is_untouched(parts: Parts, door: Door) -> None:
-    """A body that CloudFront shows goes on as it came."""
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_body_is_not_returned(parts: Parts, door: Door, is_cut: bool) -> None:  # noqa: FBT001  a parameter of the test
+    """What CloudFront showed of a body is not returned, and only read: CloudFront sends on the whole of it."""
     asked = event(("Authorization", f"Bearer {parts.token()}"))
-    body = {"action": "read-only", "data": "e30=", "encoding": "base64", "inputTruncated": False}
+    body = {"action": "read-only", "data": "e30=", "encoding": "base64", "inputTruncated": is_cut}
     asked["Records"][0]["cf"]["request"]["body"] = body
-    assert door.handle(asked, None)["body"] == body
+    assert door.handle(asked, None)["body"] == {**body, "data": ""}
+
+
+def test_no_body_stays_none(parts: Parts, door: Door) -> None:
+    """A call without a body gets none."""
+    assert "body" not in door.send(("Authorization", f"Bearer {parts.token()}"))
+
+
+def test_timeouts_are_the_distributions(parts: Parts, door: Door) -> None:
+    """A provider may be silent as long as the distribution's own origin says, which knows a raised quota."""
+    asked = event(("Authorization", f"Bearer {parts.token()}"))
+    asked["Records"][0]["cf"]["request"]["origin"]["custom"] |= {"readTimeout": 300, "keepaliveTimeout": 60}
+    custom = door.handle(asked, None)["origin"]["custom"]
+    assert (custom["readTimeout"], custom["keepaliveTimeout"]) == (300, 60)
+
+
+@pytest.mark.parametrize("origin", [{}, {"s3": {}}, {"custom": {"readTimeout": 120}}, {"custom": None}])
+def test_event_without_timeouts_is_a_fault(parts: Parts, door: Door, origin: dict[str, Any]) -> None:
+    """An event without them is a fault, and is not counted."""
+    asked = event(("Authorization", f"Bearer {parts.token()}"))
+    asked["Records"][0]["cf"]["request"]["origin"] = origin
+    assert refusal(door.handle(asked, None)) == ("500", "server_error")
+    assert parts.counted() == {}
 
 
 @pytest.mark.parametrize(("network", "status"), [("203.0.113.0/24", None), ("10.0.0.0/8", "403")])

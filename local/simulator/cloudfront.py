@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import logging
 import secrets
@@ -28,6 +27,7 @@ from local.simulator.function_result import (
 from local.simulator.include_body import BUFFERED, NotInvokedError, included_body, receive
 from local.simulator.lambda_context import LambdaContext
 from local.simulator.long_invocations import LongInvocations, caller, takes_long
+from local.simulator.origin import MAX_READ_TIMEOUT
 from local.simulator.origin_client import (
     CHUNK,
     MAX_HEADERS,
@@ -41,7 +41,7 @@ from local.simulator.origin_client import (
     response_headers,
     with_consistent_names,
 )
-from local.simulator.origin_request_event import MAX_HEAD, Event, make_event, request_error
+from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, Event, make_event, request_error
 from local.simulator.unsent import Unsent
 from local.simulator.viewer_response import ViewerResponse, close_after_chunked_request, error_response, unread
 
@@ -90,7 +90,7 @@ class Distribution(web.Server):
         unsent: Unsent,
         *,
         url: str,
-        read_timeout: float | None = None,
+        read_timeout: int,
     ) -> None:
         super().__init__(
             self._serve,
@@ -151,12 +151,10 @@ class Distribution(web.Server):
             return unread(request, ViewerResponse(result.status, result.reason, result.headers, result.body))
         # What goes to the broker is verified by nobody yet, so its connection waits like its sender.
         with contextlib.nullcontext() if result.to_broker else self._places.busy(request.protocol):
-            if self._read_timeout is not None and not result.to_broker:
-                result = dataclasses.replace(result, read_timeout=self._read_timeout)
             return await self._forward(request, result, request_id)
 
     async def _invoke(self, request: web.BaseRequest, request_id: str) -> OriginRequest | GeneratedResponse:
-        event = make_event(request, request_id)
+        event = make_event(request, request_id, self._read_timeout)
         cf_request: dict[str, Any] = event["Records"][0]["cf"]["request"]
         to_broker = None if self._broker is None else self._broker.origin_request(cf_request)
         if to_broker is not None:
@@ -165,6 +163,7 @@ class Distribution(web.Server):
         if _is_disconnected(request):
             raise NotInvokedError("malformed")  # nobody will see the answer
         protected = protected_headers(cf_request["headers"])
+        longest = max(MAX_READ_TIMEOUT, self._read_timeout)
         context = LambdaContext(request_id, time.monotonic() + FUNCTION_TIMEOUT, "keybroker-edge", "1")
 
         def invoke() -> OriginRequest | GeneratedResponse:
@@ -173,7 +172,7 @@ class Distribution(web.Server):
             if self._places.is_busy:
                 raise NotInvokedError("too_many_calls")
             cf_request.update(included_body(request))
-            return parse_result(self._handler(event, context), request.method, protected)
+            return parse_result(self._handler(event, context), request.method, protected, longest)
 
         # SECURITY: a body that takes long to read holds up nobody else's call
         # (test_a_call_completes_while_a_body_is_read).
@@ -245,7 +244,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     provider_below: int | None = None,
     unsent: Unsent | None = None,
     url: str = "",
-    read_timeout: float | None = None,
+    read_timeout: int = READ_TIMEOUT,
 ) -> Distribution:
     """Return a distribution with this edge function, called on the event loop, or in a thread for a body that takes long.
 
@@ -253,7 +252,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
     provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
     url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
-    read_timeout: seconds that a provider may be silent; None: as the function says, which is CloudFront's limit.
+    read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over.
     Call it in the running event loop. Raises ValueError if `broker` is not an http(s) URL with a host name.
     """
     places = Connections("edge", connections, max(1, connections * 3 // 4))

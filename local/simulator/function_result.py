@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from yarl import URL
 
-from local.simulator.origin import InvalidOriginError, parse_origin
+from local.simulator.origin import MAX_READ_TIMEOUT, InvalidOriginError, parse_origin
 from local.simulator.origin_request_event import MAX_HEAD, MAX_URL, Headers
 
 HeaderList = list[tuple[str, str]]
@@ -90,17 +90,22 @@ def _unchanged(before: dict[str, list[str]], after: dict[str, list[str]]) -> boo
     return kept and all(name in after for name in before if name in _READ_ONLY)
 
 
-def parse_result(result: object, method: str, protected: dict[str, list[str]]) -> OriginRequest | GeneratedResponse:
+def parse_result(
+    result: object, method: str, protected: dict[str, list[str]], longest: int = MAX_READ_TIMEOUT
+) -> OriginRequest | GeneratedResponse:
     """Return a function's result, parsed. method: the viewer's. protected: `protected_headers` of the event.
 
+    longest: seconds that an origin may be silent, at most.
     Raises MalformedResultError: CloudFront would respond with a 502.
     """
     if not isinstance(result, Mapping):
         raise MalformedResultError("result")
-    return _generated(result) if "status" in result else _origin_request(result, method, protected)
+    return _generated(result) if "status" in result else _origin_request(result, method, protected, longest)
 
 
-def _origin_request(result: Mapping[str, Any], method: str, protected: dict[str, list[str]]) -> OriginRequest:
+def _origin_request(
+    result: Mapping[str, Any], method: str, protected: dict[str, list[str]], longest: int
+) -> OriginRequest:
     if result.get("method") != method:
         raise MalformedResultError("method")
     body = result.get("body")
@@ -109,7 +114,7 @@ def _origin_request(result: Mapping[str, Any], method: str, protected: dict[str,
             "body"
         )  # the viewer's own body is streamed; it would be worse to ignore the function's
     try:
-        origin = parse_origin(result.get("origin"))
+        origin = parse_origin(result.get("origin"), longest)
     except InvalidOriginError as error:
         raise MalformedResultError(str(error)) from None
     headers = header_list(result.get("headers"), "headers")

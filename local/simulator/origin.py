@@ -42,29 +42,32 @@ class Origin:
     read_timeout: float
 
 
-def parse_origin(chosen: object) -> Origin:
-    """Return the origin in a result's `origin` member; raises InvalidOriginError. Ignores `customHeaders`."""
+def parse_origin(chosen: object, longest: int = MAX_READ_TIMEOUT) -> Origin:
+    """Return the origin in a result's `origin` member; raises InvalidOriginError. Ignores `customHeaders`.
+
+    longest: seconds; the most that its read time-out may be.
+    """
     custom = chosen.get("custom") if isinstance(chosen, Mapping) else None
     if not isinstance(custom, Mapping) or (isinstance(chosen, Mapping) and "s3" in chosen):
         raise InvalidOriginError("origin.custom")
     protocols = custom.get("sslProtocols")
     if type(protocols) is not list or not protocols:
         raise InvalidOriginError("origin.custom.sslProtocols")
-    members = (*map(custom.get, _MEMBERS), *protocols)
+    members = (longest, *map(custom.get, _MEMBERS), *protocols)
     try:
         return _cached_origin(*members)
     except TypeError:
         return _origin(*members)  # one member is a list or an object; this names it
 
 
-def _origin(*members: Any) -> Origin:  # noqa: ANN401  their types are checked here
+def _origin(longest: int, *members: Any) -> Origin:  # noqa: ANN401  their types are checked here
     values = dict(zip(_MEMBERS, members, strict=False))
     for member, kind in _KINDS.items():
         if type(values[member]) is not kind:
             raise InvalidOriginError(f"origin.custom.{member}")
     if not all(type(one) is str and one in _SSL_PROTOCOLS for one in members[len(_MEMBERS) :]):
         raise InvalidOriginError("origin.custom.sslProtocols")
-    for member, most in (("readTimeout", MAX_READ_TIMEOUT), ("keepaliveTimeout", _MAX_KEEPALIVE)):
+    for member, most in (("readTimeout", longest), ("keepaliveTimeout", _MAX_KEEPALIVE)):
         if not 1 <= values[member] <= most:
             raise InvalidOriginError(f"origin.custom.{member}")
     address, hosts = _address(*members[:4])

@@ -15,7 +15,7 @@ Headers = Mapping[str, list[dict[str, str]]]
 DISTRIBUTION_ID: Final = "ELOCAL"
 DISTRIBUTION_NAME: Final = "local.simulator.cloudfront.net"
 VIA: Final = f"{DISTRIBUTION_NAME} (CloudFront)"
-READ_TIMEOUT: Final = 120  # seconds; OriginReadTimeout of the real distribution
+READ_TIMEOUT: Final = 120  # seconds; what OriginReadTimeout of the real distribution is by default
 MAX_HEAD: Final = 20_480  # bytes: request line, headers and query together
 MAX_URL: Final = 8_192  # bytes
 _VERSIONS: Final = frozenset({HttpVersion10, HttpVersion11})  # aiohttp's parser accepts others, too
@@ -65,10 +65,11 @@ def _unsupported(request: web.BaseRequest) -> str | None:
     return None
 
 
-def make_event(request: web.BaseRequest, request_id: str) -> Event:
+def make_event(request: web.BaseRequest, request_id: str, read_timeout: int = READ_TIMEOUT) -> Event:
     """Return the origin-request event of a request without a `request_error`: a new dict, which the function may change.
 
     `uri` and `querystring` are exactly as sent; the headers are those of the policy AllViewerExceptHostHeader.
+    read_timeout: seconds, of the distribution's own origin.
     """
     path, _, query = request.raw_path.partition("?")
     config = {
@@ -85,7 +86,7 @@ def make_event(request: web.BaseRequest, request_id: str) -> Event:
         "method": request.method,
         "querystring": query,
         "uri": path,
-        "origin": _default_origin(),
+        "origin": _default_origin(read_timeout),
     }
     return {"Records": [{"cf": {"config": config, "request": cf_request}}]}
 
@@ -132,7 +133,7 @@ def _parse_name(raw_key: bytes) -> tuple[str, str, bool]:
     return key, name, name not in _REMOVED and not name.startswith(_REMOVED_PREFIXES)
 
 
-def _default_origin() -> dict[str, Any]:
+def _default_origin(read_timeout: int) -> dict[str, Any]:
     """Return the distribution's own origin; it is never called, as the function chooses another or generates a response."""
     custom = {
         "customHeaders": {},
@@ -141,7 +142,7 @@ def _default_origin() -> dict[str, Any]:
         "path": "",
         "port": 443,
         "protocol": "https",
-        "readTimeout": READ_TIMEOUT,
+        "readTimeout": read_timeout,
         "sslProtocols": ["TLSv1.2"],
     }
     return {"custom": custom}

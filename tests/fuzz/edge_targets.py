@@ -129,7 +129,7 @@ class Stage:
         assert (order.url.scheme, order.url.host, order.url.port) == ("https", HOSTS[name], 443)
         assert self.good[name] in json.dumps(request), "admitted without a token of this key"
         assert result["origin"]["custom"]["customHeaders"] == {}
-        assert result.get("body") == request.get("body")
+        assert result.get("body") == ({**request["body"], "data": ""} if "body" in request else None)
         if name == "generic" and request["method"] == "POST" and "body" in request:
             content = base64.b64decode(request["body"]["data"])
             assert "_method" not in cgi.fields(request["headers"]["content-type"][0]["value"], content)

@@ -110,6 +110,13 @@ def test_no_origin_is_anybody_else_s_than_the_broker_s(distribution: Mapping[str
     assert times == {"instead-of-the-provider": 120, "broker": 30}
 
 
+def test_the_wait_for_a_provider_is_a_parameter() -> None:
+    """How long a provider may be silent is set once; the broker's answers are quick whatever that is."""
+    origins = properties("Distribution", ProviderTimeout="60")["DistributionConfig"]["Origins"]
+    times = {one["Id"]: one["CustomOriginConfig"]["OriginReadTimeout"] for one in origins}
+    assert times == {"instead-of-the-provider": "60", "broker": 30}
+
+
 def test_the_function_is_what_lambda_at_edge_takes() -> None:
     function = properties("Function")
     assert function["Timeout"] <= 30

@@ -119,7 +119,7 @@ def test_a_silent_provider_is_not_asked_again() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("limit", "status"), [(1, "504"), (600, "200")])
 def test_the_limit_of_silence_can_be_set(limit: int, status: str) -> None:
-    """How long a provider may be silent is this machine's option, beyond what CloudFront allows too."""
+    """How long a provider may be silent is this machine's option, told in the event, beyond CloudFront's default too."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer):
