@@ -11,6 +11,7 @@ from collections.abc import Iterable
 _SEPARATOR = re.compile("([/:])")
 # ! $ & ' ( ) * + , : = @, which are plain characters of a segment (RFC 3986 section 3.3).
 _NEEDLESS = re.compile("%(2[146789ABC]|3[AD]|40)")
+SLASH = "%2F"
 _WHOLE = "`*` must be a whole segment between `/` or `:`"
 
 
@@ -91,10 +92,24 @@ def scope_covered(wanted: Iterable[str], scopes: Iterable[str], *, verbs: bool =
 
 
 def _covers(wide: str, narrow: str, *, verbs: bool) -> bool:
+    if SLASH in narrow and wide != narrow and not _covers_sent_and_decoded(wide, narrow, verbs=verbs):
+        return False
     # SECURITY: `/**` is never covered by `/*`, of which it would be a value (test_covered_scopes_match_no_more).
     if narrow.endswith("/**") and wide != narrow:
         return wide.endswith("/**") and scope_matches(wide, narrow[:-1], verbs=verbs)
     return scope_matches(wide, narrow, verbs=verbs)
+
+
+def _covers_sent_and_decoded(wide: str, narrow: str, *, verbs: bool) -> bool:
+    # SECURITY: an encoded slash opens both readings of it, and so has to be opened in both
+    # (test_a_narrowed_scope_opens_no_more).
+    forms = {wide, decoded(wide)}
+    return any(_covers(one, decoded(narrow), verbs=verbs) for one in forms)
+
+
+def decoded(text: str) -> str:
+    """Return the reading in which encoded slashes are separators."""
+    return text.replace(SLASH, "/")
 
 
 def canonical(text: str) -> str:

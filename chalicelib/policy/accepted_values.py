@@ -39,6 +39,19 @@ def meets(wanted: AcceptedValue, found: object) -> bool:
     )
 
 
+def elements(found: object) -> list[object]:
+    """Return what a claim holds: the elements of a list, also of lists in it; else the value alone."""
+    return [one for each in found for one in elements(each)] if isinstance(found, list) else [found]
+
+
+def lists(accepted: Iterable[AcceptedValue], value: object, *, in_list: bool) -> bool:
+    """Whether this very value is accepted by name, no pattern of it. in_list: as the element of a list."""
+    return any(
+        isinstance(one, Contains) is in_list and type(_plain(one)) is type(value) and _plain(one) == value
+        for one in accepted
+    )
+
+
 def is_covered(narrow: AcceptedValue, wide: Iterable[AcceptedValue]) -> bool:
     """Whether one of `wide` accepts everything that `narrow` accepts; a pattern is read as a value."""
     return any(

@@ -36,10 +36,11 @@ def admits_all(wide: Grant, narrow: Grant, refused: RefusedValues = ()) -> bool:
     # SECURITY: listing a value that is refused unless it is listed admits more, not less
     # (test_cover_admits_all).
     events = all(
-        value in listed.get((claim,), ())
+        one in listed.get((claim,), ())
         for claim, values in refused
         for value in values
-        if value in wanted.get((claim,), ())
+        for one in (value, Contains(value))
+        if one in wanted.get((claim,), ())
     )
     return claims and events
 

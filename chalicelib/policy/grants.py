@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from chalicelib.policy import accepted_values
-from chalicelib.policy.accepted_values import AcceptedValues, Contains, meets
+from chalicelib.policy.accepted_values import AcceptedValues, Contains, elements, lists, meets
 from chalicelib.policy.errors import NoGrant, ScopeBeyondGrant, SeveralGrants
 from chalicelib.principal import RefusedValues, look_up
 from chalicelib.providers import paths
@@ -106,7 +106,7 @@ class Difference(NamedTuple):
 def differences(grant: Grant, claims: Mapping[str, object], refused: RefusedValues) -> tuple[Difference, ...]:
     """Return every claim of the grant that these verified claims do not meet; none means that it admits them.
 
-    refused: claim -> values that count as not met unless the grant lists that very value.
+    refused: claim -> values that count as not met, also as one of a list, unless the grant lists that very value.
     """
     if not grant.claims:  # such a grant does not parse; if one were stored all the same, it admits nobody
         return (Difference((), (), None),)
@@ -114,8 +114,10 @@ def differences(grant: Grant, claims: Mapping[str, object], refused: RefusedValu
     unmet = [Difference(*one) for one in found if not any(meets(value, one[2]) for value in one[1])]
     listed = dict(grant.claims)
     for claim, values in refused:
-        value = claims.get(claim)
-        if value in values and value not in listed.get((claim,), ()):
+        value, accepted = claims.get(claim), listed.get((claim,), ())
+        # SECURITY: in a list, too, of which a grant sees one element only (test_a_refused_value_in_a_list).
+        bad = [one for one in elements(value) if lists(values, one, in_list=False)]
+        if not all(lists(accepted, one, in_list=isinstance(value, list)) for one in bad):
             unmet.append(Difference((claim,), (), value))
     return tuple(unmet)
 

@@ -24,13 +24,12 @@ _ENCODED = re.compile(r"(?:%[0-9A-F]{2})+")
 _NEVER_ENCODED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~\\;%?#")
 # Windows drops dots and spaces at the end of a name; others drop spaces at both ends.
 _TRIMMED = re.compile(r"/%20|(?:\.|%20)(?=[/:]|$)")
-_SLASH = "%2F"
 
 
 def split(uri: str) -> tuple[str, str]:
     """Return the key's name and the path after it, of `/<key>/<path>`; raises PathAmbiguous or NoKey."""
     # SECURITY: dots, spaces and empty segments are looked for between encoded separators, too (test_hidden_segments).
-    decoded = patterns.canonical(_decoded(uri))
+    decoded = patterns.canonical(patterns.decoded(uri))
     if not _PLAIN.fullmatch(uri) or (decoded != "/" and "" in decoded[1:].removesuffix("/").split("/")):
         raise PathAmbiguous
     if ("." in uri or "%" in uri) and _TRIMMED.search(decoded):
@@ -43,11 +42,6 @@ def split(uri: str) -> tuple[str, str]:
     if not slash or not key or not rest:
         raise NoKey
     return key, "/" + rest
-
-
-def _decoded(text: str) -> str:
-    """Return the reading in which encoded slashes are separators."""
-    return text.replace(_SLASH, "/")
 
 
 def _has_one_text(uri: str) -> bool:
@@ -67,9 +61,9 @@ def to_provider_form(path: str, forms: PathForms) -> str:
     found = _mapped(path, forms)
     # SECURITY: of two spellings of one path only one may be left, or a closed path would be open under the other
     # (test_mapped_twice); and a beginning with an encoded slash is mapped as it would be without (test_encoded_beginning).
-    if any(_mapped(one, forms) != one for one in (found, _decoded(found))):
+    if any(_mapped(one, forms) != one for one in (found, patterns.decoded(found))):
         raise PathAmbiguous
-    if _mapped(_decoded(path), forms) != _decoded(found):
+    if _mapped(patterns.decoded(path), forms) != patterns.decoded(found):
         raise PathAmbiguous
     return found
 
@@ -87,14 +81,18 @@ def readings(provider: Provider | None, path: str) -> tuple[str, ...]:
     provider: None if it is not known.
     """
     sent = patterns.canonical(path)
-    if _SLASH not in path:
+    if patterns.SLASH not in path:
         return (sent,)
     for one in provider.encoded_slashes if provider else ():
         pattern, below = _slash_patterns(one)
         if pattern.match(sent):
             # SECURITY: what is another endpoint in the other reading needs both (test_no_endpoint_below_a_parameter).
-            return (sent, _decoded(sent)) if below.search(sent) else (_decoded(sent) if one.is_separator else sent,)
-    return sent, _decoded(sent)
+            return (
+                (sent, patterns.decoded(sent))
+                if below.search(sent)
+                else (patterns.decoded(sent) if one.is_separator else sent,)
+            )
+    return sent, patterns.decoded(sent)
 
 
 @functools.cache
@@ -103,7 +101,7 @@ def _slash_patterns(one: EncodedSlash) -> tuple[re.Pattern[str], re.Pattern[str]
     start = "/".join("[^/%]+" if segment == "*" else re.escape(segment) for segment in one.path.split("/"))
     names = "|".join(map(re.escape, one.below.split()))
     return re.compile(f"{start}/"), re.compile(
-        f"{_SLASH}(?:{names})(?:/|{_SLASH}|$)" if names else "(?!)", re.IGNORECASE
+        f"{patterns.SLASH}(?:{names})(?:/|{patterns.SLASH}|$)" if names else "(?!)", re.IGNORECASE
     )
 
 
@@ -112,7 +110,7 @@ def is_closed(provider: Provider, path: str) -> bool:
     # SECURITY: in any spelling that some server takes for the same: by capitals, `authTokens` for `auth_tokens`, with a verb
     # behind `:`, or in either reading of an encoded slash (test_closed_in_every_spelling, test_nothing_closed_is_open).
     pattern, sent = _closed_pattern(provider.closed), patterns.canonical(path)
-    return any(pattern.match(one.lower()) is not None for one in {sent, _decoded(sent)})
+    return any(pattern.match(one.lower()) is not None for one in {sent, patterns.decoded(sent)})
 
 
 @functools.cache
@@ -142,7 +140,7 @@ def unopened(scope: tuple[str, ...], method: str, path: str, provider: Provider 
     for reading in readings(provider, path):
         value = scope_value(method, reading)
         if not any(patterns.scope_matches(one, value, verbs=verbs) for one in known):
-            is_named = _SLASH in path and any(_names_both(one, method, path, verbs=verbs) for one in known)
+            is_named = patterns.SLASH in path and any(_names_both(one, method, path, verbs=verbs) for one in known)
             return None if is_named else reading
     return None
 
@@ -150,8 +148,8 @@ def unopened(scope: tuple[str, ...], method: str, path: str, provider: Provider 
 def _names_both(scope: str, method: str, path: str, *, verbs: bool) -> bool:
     """Whether a scope that itself has an encoded slash opens a call that has it there, and so in both readings."""
     sent = scope_value(method, patterns.canonical(path))
-    pairs = ((scope, sent), (_decoded(scope), _decoded(sent)))
-    return _SLASH in scope and all(patterns.scope_matches(*pair, verbs=verbs) for pair in pairs)
+    pairs = ((scope, sent), (patterns.decoded(scope), patterns.decoded(sent)))
+    return patterns.SLASH in scope and all(patterns.scope_matches(*pair, verbs=verbs) for pair in pairs)
 
 
 def scope_within(wanted: str, scope: tuple[str, ...], provider: Provider) -> bool:
@@ -167,9 +165,9 @@ def scope_may_open(scope: tuple[str, ...], method: str, path: str) -> bool:
 
     Only state knows which provider a key is for; a call that no provider would open is refused without asking it.
     """
-    known = {form for one in scope for form in (patterns.canonical(one), patterns.canonical(_decoded(one)))}
+    known = {form for one in scope for form in (patterns.canonical(one), patterns.canonical(patterns.decoded(one)))}
     forms = {path, *_provider_forms(path)}
-    values = {scope_value(method, patterns.canonical(one)) for form in forms for one in (form, _decoded(form))}
+    values = {scope_value(method, patterns.canonical(one)) for form in forms for one in (form, patterns.decoded(form))}
     return any(patterns.scope_matches(one, value, verbs=False) for one in known for value in values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
 from chalicelib.patterns import covered
+from chalicelib.policy.accepted_values import AcceptedValues, Contains
 from chalicelib.policy.grants import Difference, Grant, choose, differences, narrow
 from chalicelib.quota import Limit
 from tests.refused import refused
@@ -125,6 +127,29 @@ def test_refused_event() -> None:
     assert differences(grant(), {**CLAIMS, "event_name": "workflow_run"}, rules) == (
         Difference(("event_name",), (), "workflow_run"),
     )
+
+
+@pytest.mark.parametrize(
+    ("listed", "event", "is_admitted"),
+    [
+        ({}, ["pull_request_target"], False),
+        ({}, ["push", "workflow_run"], False),
+        ({}, [["push", ["workflow_run"]]], False),
+        ({}, ["push"], True),
+        ({"event_name": (Contains("push"),)}, ["push", "workflow_run"], False),
+        ({"event_name": (Contains("push"), "workflow_run")}, ["push", "workflow_run"], False),
+        ({"event_name": (Contains("workflow_*"),)}, ["workflow_run"], False),
+        ({"event_name": (Contains("workflow_run"),)}, ["workflow_run"], True),
+        ({"event_name": (Contains("workflow_run"),)}, ["workflow_run", "pull_request_target"], False),
+        ({"event_name": (Contains("workflow_run"),)}, "workflow_run", False),
+    ],
+)
+def test_a_refused_value_in_a_list(listed: Mapping[str, AcceptedValues], event: object, is_admitted: bool) -> None:  # noqa: FBT001  of the table
+    """A list that contains a refused value is refused, unless the grant lists that very value as one in a list."""
+    rules = (("event_name", ("pull_request_target", "workflow_run")),)
+    claims = tuple(((name,), values) for name, values in listed.items())
+    one = grant()._replace(claims=(*grant().claims, *claims))
+    assert (differences(one, {**CLAIMS, "event_name": event}, rules) == ()) is is_admitted
 
 
 # Scope

@@ -102,15 +102,25 @@ def obviously_admits(one: Grant, claims: Mapping[str, object], refused: RefusedV
     if not all(any(same(each, value) for each in wanted) for wanted, value in found):
         return False
     listed = {
-        path[0]: [json.dumps(each) for each in wanted if not isinstance(each, Contains)]
+        path[0]: [(isinstance(each, Contains), json.dumps(plain(each))) for each in wanted]
         for path, wanted in one.claims
         if len(path) == 1
     }
     bad = [(claim, json.dumps(value)) for claim, values in refused for value in values]
     return not any(
-        claim in claims and json.dumps(claims[claim]) == value and value not in listed.get(claim, ())
+        claim in claims
+        and value in map(json.dumps, flat(claims[claim]))
+        and (isinstance(claims[claim], list), value) not in listed.get(claim, ())
         for claim, value in bad
     )
+
+
+def plain(one: AcceptedValue) -> Value:
+    return one.value if isinstance(one, Contains) else one
+
+
+def flat(found: object) -> list[object]:
+    return [one for each in found for one in flat(each)] if isinstance(found, list) else [found]
 
 
 TEXTS = [
@@ -165,6 +175,8 @@ refusals = st.sampled_from([(), REFUSED])
 @example(((("x",), (1,)),), {"x": 1.0}, ())
 @example(((("event",), (1,)),), {"event": True}, REFUSED)
 @example(((("event",), (Contains("a"),)),), {"event": "a"}, REFUSED)
+@example(((("event",), (Contains("z"),)),), {"event": ["z", "a"]}, REFUSED)
+@example(((("x",), (1,)),), {"x": 1, "event": [["a"]]}, REFUSED)
 @example(((("x",), (Contains(1),)),), {"x": [True, 1.0, "1"]}, ())
 @example(((("x",), (Contains("a"),)),), {"x": [["a"]]}, ())
 @example(((("x",), (Contains("a"),)),), {"x": "a"}, ())
@@ -301,7 +313,7 @@ CALLERS = st.fixed_dictionaries(
     optional={
         "x": st.sampled_from(["a", "a/b", "a/b/c", "a/d/c", True, 1, 1.0, "a/bc", "a/bcd", "a/d/cd"])
         | st.lists(st.sampled_from(["a", "a/b", "a/bc", "a/bcd", "z", True, 1]), max_size=2),
-        "event": st.sampled_from(["a", "b", "a/b", True, 1]),
+        "event": st.sampled_from(["a", "b", "a/b", True, 1, ["a"], ["a", "z"], ["z"], [True, "a/b"], ["a", "a/b"]]),
         "n": st.fixed_dictionaries({"x": st.sampled_from(["a", "a/b", "a/b/c"])}),
     },
 )

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
+from chalicelib.patterns import scope_covered
 from chalicelib.providers.entry import Provider
 from chalicelib.providers.paths import (
     is_closed,
@@ -192,3 +193,33 @@ def test_nothing_closed_is_open(name: str, scope: tuple[str, ...], start: str, r
     if not provider.encoded_slashes:
         decoded = path.replace("%2F", "/")
         assert lenient_paths.opens(scope, "GET", re.sub("%3A", ":", decoded), verbs=provider.verbs), decoded
+
+
+_PART = st.sampled_from(["a", "b", "*", "a%2Fb", "a:b", "*:b", "%2Fb", "repos", "o", "branches", "protection"])
+_PARTS: st.SearchStrategy[str] = st.lists(_PART, min_size=1, max_size=4).map("/".join)
+_FILLED = st.lists(st.sampled_from(["a", "a%2Fb", "a:b", "a%2Fprotection"]), min_size=6, max_size=6)
+
+
+@settings(max_examples=300)
+@given(_PARTS, _PARTS, st.sampled_from(["", "/**"]), _FILLED, st.sampled_from([GITHUB, GENERIC, OPENAI, GEMINI]))
+@example("a%2Fb/*", "*/*", "", ["a"] * 6, GENERIC)
+@example("a%2Fb/x", "*/x", "/**", ["a"] * 6, OPENAI)
+@example("a%2Fb/*", "*%2Fb/*", "", ["a"] * 6, GITHUB)
+def test_a_narrowed_scope_opens_no_more(
+    narrow: str, wide: str, end: str, filled: list[str], provider: Provider
+) -> None:
+    """What a caller may narrow a scope to opens no call that the scope does not open, in either reading."""
+    wanted, scope, path = f"GET:/{narrow}{end}", f"GET:/{wide}{end}", f"/{narrow}{end.replace('**', '*')}"
+    for one in filled:
+        path = path.replace("*", one, 1)
+    if scope_within(wanted, (scope,), provider) and scope_opens((wanted,), "GET", path, provider):
+        assert scope_opens((scope,), "GET", path, provider)
+
+
+def test_no_cover_by_one_reading() -> None:
+    """A scope with an encoded slash, which opens both readings, is not covered by one that opens one of them."""
+    named = ["GET:/projects/group%2Fapp"]
+    assert not scope_covered(named, ["GET:/projects/*"])
+    assert not scope_covered(named, ["GET:/projects/*/*"])
+    assert scope_covered(named, named)
+    assert scope_covered(named, ["GET:/projects/**"])
