@@ -33,6 +33,7 @@ _HOP_BY_HOP = {
     *("host", "expect", "content-length"),
 }
 _ADDRESSES = ("link", "location", "content-location")
+_AUTHORITY = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _FOLDED = str.maketrans(dict.fromkeys("!#$%&'*+.^_`|~", "-"))
 
 
@@ -158,7 +159,10 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     def _here(self, upstream: Upstream, value: str) -> str:
         """Return a header with the edge's addresses of this key at the proxy instead, so that paging stays on it."""
-        here = f"http://{self.headers.get('host', '')}/{upstream.key}"
+        host = self.headers.get("host", "")
+        if not _AUTHORITY.fullmatch(host):  # HTTP/1.0 needs none
+            host = f"127.0.0.1:{self.connection.getsockname()[1]}"
+        here = f"http://{host}/{upstream.key}"
         return re.sub(rf"(?<![^<]){re.escape(upstream.root)}(?=[/?#>]|\Z)", lambda _: here, value)
 
     def _relay(self, upstream: Upstream, response: HTTPResponse) -> None:

@@ -111,6 +111,17 @@ def test_the_edges_addresses_become_the_proxys(here: Loopback, edge: CannedServe
     assert (headers["Location"], headers["X-Next"]) == (f"{own}/b", f"{root}/c")
 
 
+@pytest.mark.parametrize("host", ["", "Host: \r\n", "Host: a>b\r\n", "Host: a\r\n b\r\n", "Host: u@evil.example/x\r\n"])
+def test_an_address_needs_no_host(host: str, here: Loopback, edge: CannedServer) -> None:
+    """Where the caller names no plain host, addresses are at the proxy's own."""
+    root = f"{edge.url}/prefix/openai"
+    edge.pieces[:] = [f"HTTP/1.1 200 OK\r\nLocation: {root}/b\r\ncontent-length: 0\r\n\r\n".encode()]
+    with socket.create_connection(("127.0.0.1", here.port), timeout=SECONDS) as raw, raw.makefile("rb") as said:
+        raw.sendall(f"GET /openai/v1/x HTTP/1.0\r\n{host}Authorization: Bearer {here.key}\r\n\r\n".encode())
+        lines = said.read().decode().split("\r\n")
+    assert f"Location: http://127.0.0.1:{here.port}/openai/b" in lines
+
+
 def test_a_truncated_response_stays_truncated(here: Loopback, edge: CannedServer) -> None:
     """A response that stops early is seen by the client to stop early."""
     edge.pieces[:] = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n"]

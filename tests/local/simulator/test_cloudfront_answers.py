@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.edge_door import ask, door, head, sending_to, talk, through, viewer
+from tests.edge_door import SHOWN, ask, before_raw, door, head, sending_to, talk, through, viewer
 from tests.raw_provider import RawProvider, Seen, raw_provider
 
 
@@ -91,6 +91,32 @@ def test_an_early_answer_reaches_the_client(framing: str) -> None:
                 return [await _uploaded(port, framing) for _ in range(16)]
 
     assert asyncio.run(run()) == [b"HTTP/1.1 413 Content Too Largetoo large"] * 16
+
+
+@pytest.mark.parametrize("framing", [f"Content-Length: {_SIZE}", "Transfer-Encoding: chunked"])
+def test_no_call_goes_into_an_unfinished_body(framing: str) -> None:
+    """A connection on which a body was not sent to its end is not used for another call, which would be read as the rest of it."""
+    received: list[bytearray] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(mine := bytearray())
+        while part := await reader.read(65_536):
+            if not mine or b"GET /second" in part:  # answered from the head alone, and the connection is said to stay
+                writer.write(_FIRST)
+            mine += part
+
+    async def run() -> None:
+        async with before_raw(serve) as port, viewer(port) as (reader, writer):
+            body = b"10000\r\n%s\r\n" % SHOWN[:65_536] if "chunked" in framing else SHOWN[:65_536]
+            writer.write(head("POST /first HTTP/1.1", "Host: edge", framing) + body * 20)
+            await reader.readuntil(b"ok")
+            await talk(port, ask("GET /second"))
+
+    asyncio.run(run())
+    first, second = received
+    assert first.startswith(b"POST /first")
+    assert b"/second" not in first
+    assert second.startswith(b"GET /second")
 
 
 # connections that were kept

@@ -35,13 +35,15 @@ def _reset_after(said: bytes) -> tuple[OriginSocket, socket.socket]:
 
 @pytest.mark.parametrize("send", [lambda one: one.send(b"body"), lambda one: one.sendmsg([b"bo", b"dy"])])
 def test_what_was_said_before_a_reset_is_read(send: Callable[[OriginSocket], int]) -> None:
-    """A write to a peer that has reset the connection does not fail, and what it said before is still read, then the end."""
+    """A write to a peer that has reset the connection does not fail, and what it said before is still read, then the end; no other call gets it."""
     one, _peer = _reset_after(REFUSAL)
     with one:
         assert [send(one) for _ in range(3)] == [4, 4, 4]
         assert not one.has_sent
         assert one.recv(65_536) == REFUSAL
+        assert one.is_over()
         assert one.recv(65_536) == b""
+        assert one.is_over()
 
 
 def test_a_closed_socket_is_over() -> None:
