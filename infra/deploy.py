@@ -53,8 +53,10 @@ class Deployment:
             here = {"Home": region == stage.region, "EdgeFunction": region == EDGE_REGION}
             values = {**named, **{name: str(one).lower() for name, one in here.items()}, **self._parameters("logs")}
             aws.deploy(stage.stack("logs"), self.out / "logs.yaml", region, values)
-            aws.deploy(stage.stack("watch"), self.out / "watch.yaml", region, {**named, **self._parameters("watch")})
-        tables = aws.deploy(stage.stack("tables"), self.out / "tables.yaml", stage.region, named)
+            watch = {**named, "Home": values["Home"], **self._parameters("watch")}
+            aws.deploy(stage.stack("watch"), self.out / "watch.yaml", region, watch)
+        warmed = {**named, **self._parameters("tables")}
+        tables = aws.deploy(stage.stack("tables"), self.out / "tables.yaml", stage.region, warmed)
         keys = aws.deploy(stage.stack("keys"), self.out / "keys.yaml", stage.region, named)
         self._protect("tables", "keys")
         signing = {name: keys[name] for name in ("SigningKeyA", "SigningKeyB")}

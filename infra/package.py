@@ -65,6 +65,11 @@ def main(arguments: list[str]) -> int:
         return 1
     for name in UNCHANGED:
         shutil.copy(ROOT / "infra" / f"{name}.yaml", options.out / f"{name}.yaml")
+    if sys.version_info < (3, 13):
+        sys.stderr.write(
+            f"warning: the functions will run Python {PYTHON}, which Lambda retires before 3.13 (3.11 on 2027-06-30): "
+            "build with make package PYTHON=python3.13\n"
+        )
     for door in broker_zip.DOORS:
         content = (options.out / door / "deployment.zip").read_bytes()
         if len(content) > ZIP_LIMIT:

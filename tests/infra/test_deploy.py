@@ -145,11 +145,18 @@ def test_once_the_urls_are_known_it_goes_round_once(tmp_path: Path, nothing_is_b
 
 def test_what_was_chosen_for_a_stage_reaches_its_stack(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:
     assert nothing_is_built == []
-    chosen = {"public": {"Signs": "B"}, "edge": {"WebAcl": "arn:acl"}, "logs": {"Days": "365"}}
+    chosen = {
+        "public": {"Signs": "B"},
+        "edge": {"WebAcl": "arn:acl"},
+        "logs": {"Days": "365"},
+        "tables": {"ControlReads": "40000"},
+    }
     aws = _Aws(URLS)
     Deployment(Stage("prod", "eu-central-1", chosen), aws, tmp_path, ("eu-west-1",)).run()
     told = dict(aws.told)
     assert (told["public"]["Signs"], told["edge"]["WebAcl"], told["logs"]["Days"]) == ("B", "arn:acl", "365")
+    assert told["tables"]["ControlReads"] == "40000"
+    assert [parameters["Home"] for name, parameters in aws.told if name == "watch"] == ["true", "false"]
 
 
 def test_unpublished_signing_keys_stop_the_deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +210,7 @@ def test_the_longest_stage_has_names_that_aws_takes() -> None:
     ("text", "fault"),
     [
         ("[]", "a JSON object"),
-        ('{"tables": {}}', "with no members but"),
+        ('{"keys": {}}', "with no members but"),
         ('{"public": {"Burst": 5}}', "public must be an object of strings"),
         ("{", "Expecting"),
     ],

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.cloudformation import resolved
 from tests.contracts import tables_template
 from tests.contracts.tables_template import TABLE, create_table_parameters, template
 
@@ -33,7 +34,8 @@ def _references(value: object) -> set[str]:
 
 def test_one_key_and_three_tables() -> None:
     """The template is plain CloudFormation with one key and three tables."""
-    assert set(template()) == {"AWSTemplateFormatVersion", "Description", "Parameters", "Resources", "Outputs"}
+    assert template()["AWSTemplateFormatVersion"] == "2010-09-09"
+    assert "Transform" not in template()
     assert {name: one["Type"] for name, one in RESOURCES.items()} == {
         "Key": "AWS::KMS::Key",
         "Control": TABLE,
@@ -43,7 +45,19 @@ def test_one_key_and_three_tables() -> None:
 
 
 def test_nothing_has_to_be_chosen_to_deploy_it() -> None:
-    assert {name: one["Default"] for name, one in template()["Parameters"].items()} == {"Prefix": "keybroker"}
+    warm = dict.fromkeys(("ControlReads", "CountersWrites", "LedgerWrites"), 0)
+    defaults = {name: one["Default"] for name, one in template()["Parameters"].items()}
+    assert defaults == {"Prefix": "keybroker", **warm}
+
+
+def test_a_table_can_be_warmed() -> None:
+    """A table is warm for what was asked, and otherwise for what AWS gives it: a number of ours would once lower that."""
+    asked = {"ControlReads": 40000, "CountersWrites": 20000, "LedgerWrites": 8000}
+    kinds = ("ReadUnitsPerSecond", "WriteUnitsPerSecond", "WriteUnitsPerSecond")
+    warmed = resolved(template(), **asked)
+    found = [warmed[name]["Properties"]["WarmThroughput"] for name in TABLES]
+    assert found == [{kind: units} for kind, units in zip(kinds, asked.values(), strict=True)]
+    assert not any("WarmThroughput" in resolved(template())[name]["Properties"] for name in TABLES)
 
 
 def test_the_tables_are_named_by_the_prefix() -> None:
@@ -141,7 +155,7 @@ def test_outputs_name_every_resource() -> None:
 
 
 def test_nothing_refers_to_what_is_not_there() -> None:
-    assert _references(dict(template())) == {"Prefix", *RESOURCES}
+    assert _references(dict(template())) == {*template()["Parameters"], "AWS::NoValue", *RESOURCES}
 
 
 def test_tables_are_found_by_prefix() -> None:

@@ -164,7 +164,12 @@ def test_an_address_has_a_limit() -> None:
     """A web ACL blocks an address that asks too often; it can be another's, or none, and keeps no sample of a request."""
     acl = properties("public", "AddressLimit")
     (rule,) = acl["Rules"]
-    assert (acl["Scope"], acl["DefaultAction"], rule["Action"]) == ("REGIONAL", {"Allow": {}}, {"Block": {}})
+    assert (acl["Scope"], acl["DefaultAction"]) == ("REGIONAL", {"Allow": {}})
+    answer = rule["Action"]["Block"]["CustomResponse"]
+    assert (answer["ResponseCode"], answer["ResponseHeaders"][0]) == (429, {"Name": "retry-after", "Value": "300"})
+    said = acl["CustomResponseBodies"][answer["CustomResponseBodyKey"]]
+    assert said["ContentType"] == "APPLICATION_JSON"
+    assert json.loads(said["Content"]).keys() == {"error", "error_description"}
     limit = {"AggregateKeyType": "IP", "EvaluationWindowSec": 300, "Limit": 1000}
     assert rule["Statement"] == {"RateBasedStatement": limit}
     assert not any(one["VisibilityConfig"]["SampledRequestsEnabled"] for one in (acl, rule))

@@ -107,11 +107,15 @@ def test_what_others_do_is_not_told() -> None:
     assert told(event("kms", "CreateGrant", sign, invokedBy="states.amazonaws.com"))
 
 
-def test_the_rules_alone_may_publish() -> None:
-    """Every rule tells the topic, and only the rules may."""
+def test_the_rules_and_alarms_alone_may_publish() -> None:
+    """Every rule and alarm tells the topic, and only they may."""
     assert all(rule["Targets"] == [{"Id": "topic", "Arn": "<Topic>"}] for rule in rules().values())
     assert all(rule["Name"].startswith("keybroker-changes-") for rule in rules().values())
-    (statement,) = resolved(template("watch"))["TopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    policy = resolved(template("watch"))["TopicPolicy"]["Properties"]["PolicyDocument"]
+    statement, by_alarms = policy["Statement"]
+    assert by_alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    alarms = f"arn:aws:cloudwatch:eu-central-1:{ACCOUNT}:alarm:keybroker-*"
+    assert by_alarms["Condition"] == {"ArnLike": {"aws:SourceArn": alarms}}
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     ours = f"arn:aws:events:eu-central-1:{ACCOUNT}:rule/keybroker-changes-*"
     assert statement["Condition"] == {"ArnLike": {"aws:SourceArn": ours}}
@@ -121,3 +125,16 @@ def test_who_is_told_is_a_parameter() -> None:
     assert "Subscription" not in resolved(template("watch"))
     subscription = resolved(template("watch"), Email="ops@example.com")["Subscription"]
     assert subscription["Properties"]["Endpoint"] == "ops@example.com"
+
+
+def test_throttling_is_told() -> None:
+    """A table that throttles, or is at its quota, is told where the tables are: reads of control, writes of the others."""
+    kind = "AWS::CloudWatch::Alarm"
+    alarms = [one["Properties"] for one in resolved(template("watch")).values() if one["Type"] == kind]
+    told = {(one["Dimensions"][0]["Value"], one["MetricName"]) for one in alarms}
+    does = {"keybroker-control": "Read", "keybroker-counters": "Write", "keybroker-ledger": "Write"}
+    causes = ("ThrottleEvents", "AccountLimitThrottleEvents")
+    assert told == {(table, what + cause) for table, what in does.items() for cause in causes}
+    assert len(alarms) == 6
+    assert all(one["AlarmActions"] == ["<Topic>"] and one["TreatMissingData"] == "notBreaching" for one in alarms)
+    assert kind not in {one["Type"] for one in resolved(template("watch"), Home="false").values()}
