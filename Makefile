@@ -16,18 +16,22 @@ DYNAMODB_TESTS := tests/contracts tests/races tests/integration/dynamodb
 INFRA := .venv-infra
 INFRA_STAMP := $(INFRA)/.installed
 CHECKOV := .venv-checkov
+LOCK := .venv-lock
+LOCK_STAMP := $(LOCK)/.installed
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-slow test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements schema openapi providers issuers errors clean
+.PHONY: help setup demo dev test test-slow test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml
+# What is shipped is installed in its locked versions, so that the tests run with it; the tools are not locked.
+$(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed (set PYTHON=python3.12, say)")'
 	@echo "setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@sed -n 's/^\([a-z0-9-]*==[^ ]*\).*/\1/p' requirements.lock > $(VENV)/locked.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/locked.txt -e '.[dev]'
 	@touch $(STAMP)
 
 setup: $(STAMP) ## Create .venv with everything in it
@@ -146,6 +150,16 @@ format: $(STAMP) ## Format the code
 requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads, from pyproject.toml
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["broker"], sep="\n")' > requirements.txt
 
+lock: $(LOCK_STAMP) ## Write requirements.lock, the newest versions and hashes of what goes into the zips; then make setup
+	@$(LOCK)/bin/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' --extra broker pyproject.toml --output-file requirements.lock
+
+$(LOCK_STAMP): infra/lock.txt
+	@echo "setting up $(LOCK) (once, some seconds)"
+	@$(PYTHON) -m venv $(LOCK)
+	@$(LOCK)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 schema: $(STAMP) ## Write the policy file's JSON Schema from the types of its reader
 	@$(BIN)/python -c 'import json; from chalicelib.policy import compile; print(json.dumps(compile.json_schema(), indent=2))' | tee docs/policy.schema.json > keybroker/cli/policy.schema.json
 
@@ -162,5 +176,5 @@ errors: $(STAMP) ## Write docs/errors.md's tables from the refusals
 	@$(BIN)/python -m tests.error_table
 
 clean: ## Remove the environments and caches
-	@rm -rf $(VENV) .venv-sdk-* tests/sdks/node/node_modules tests/sdks/agents/*/node_modules $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf $(VENV) .venv-sdk-* tests/sdks/node/node_modules tests/sdks/agents/*/node_modules $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) $(LOCK) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -12,11 +11,12 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra import lock
 from infra.edge import botocore_data
 from infra.edge.contents import byte_compile
 from infra.edge.dependencies import ROOT
 from infra.edge.reproducible_zip import write_zip
-from infra.edge.wheels import PYTHON, platforms
+from infra.edge.wheels import PYTHON, download
 
 SERVICES = ("dynamodb", "kms", "secretsmanager")
 """The AWS services that the broker calls."""
@@ -31,9 +31,9 @@ def build(out: Path, wheels: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / "project"
         _copy(copy)
-        environment = _environment(Path(name), wheels)
-        _download(copy, wheels, environment)
-        environment = {**environment, "PIP_NO_INDEX": "1"}
+        checked = Path(name) / "wheels"
+        collect(wheels / PYTHON, checked, lock.current())
+        environment = _environment(checked)
         for door in DOORS:
             shutil.rmtree(out / door, ignore_errors=True)
             command = [sys.executable, "-c", _CHALICE, "package", "--stage", door]
@@ -57,15 +57,11 @@ def _copy(copy: Path) -> None:
             shutil.copy(source, copy)
 
 
-def _environment(directory: Path, wheels: Path) -> Mapping[str, str]:
-    """Return the environment for pip, by itself and inside Chalice: it installs the versions installed here, from that folder."""
-    pins = sorted(
-        {f"{one.name}=={one.version}" for one in importlib.metadata.distributions() if one.name != "keybroker"}
-    )
-    (directory / "pins.txt").write_text("\n".join(pins))
+def _environment(checked: Path) -> Mapping[str, str]:
+    """Return the environment for pip inside Chalice: it asks no index, and installs from a folder of checked wheels."""
     settings = {
-        "PIP_CONSTRAINT": str(directory / "pins.txt"),
-        "PIP_FIND_LINKS": str((wheels / PYTHON).resolve()),
+        "PIP_FIND_LINKS": str(checked.resolve()),
+        "PIP_NO_INDEX": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),  # Chalice requires one; it is not used
@@ -73,17 +69,18 @@ def _environment(directory: Path, wheels: Path) -> Mapping[str, str]:
     return {**os.environ, **settings}
 
 
-def _download(copy: Path, wheels: Path, environment: Mapping[str, str]) -> None:
-    """Download the wheels into the folder; asks the index only if some are missing."""
-    (wheels / PYTHON).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--requirement", str(copy / "requirements.txt")]
-    command += ["--dest", str(wheels / PYTHON), "--only-binary", ":all:", "--implementation", "cp"]
-    command += ["--python-version", PYTHON]
-    for platform in platforms(sys.version_info.minor):
-        command += ["--platform", platform]
-    offline = subprocess.run([*command, "--no-index"], env=environment, capture_output=True, timeout=300)  # noqa: S603, PLW1510  pip; if it fails, the next line runs
-    if offline.returncode:
-        subprocess.run(command, env=environment, check=True, timeout=600)  # noqa: S603  pip
+def collect(folder: Path, checked: Path, locks: Mapping[str, lock.Locked]) -> None:
+    """Copy the locked wheels from a folder into a new one; pip downloads those that are missing.
+
+    Raises ValueError if a wheel is not a locked file.
+    """
+    missing = {name: one for name, one in locks.items() if not lock.wheels_of(folder, name, one.version)}
+    if missing:
+        download(folder, missing)
+    checked.mkdir()
+    for name, one in locks.items():
+        for wheel in lock.wheels_of(folder, name, one.version):
+            (checked / wheel.name).write_bytes(lock.verified(wheel, one))
 
 
 def _repack(package: Path) -> None:

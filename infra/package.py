@@ -26,11 +26,11 @@ ZIP_LIMIT = 50 * 1024 * 1024
 def build_edge(out: Path, wheels: Path, config: Path) -> None:
     """Write `out/edge/edge.zip` with this configuration, and the template that deploys it as a new version.
 
-    Raises ValueError if the configuration is invalid.
+    Raises ValueError if the configuration is invalid, or a wheel is not the locked one; the reason is on stderr.
     """
     target = out / "edge" / "edge.zip"
     if edge.main([str(target), "--config", str(config), "--wheels", str(wheels)]):
-        raise ValueError(f"{config} is not a valid configuration for the edge's zip")
+        raise ValueError(f"the edge's zip was not built with {config}")
     (out / "edge" / "edge.yaml").write_text(edge_template(target.read_bytes()), encoding="utf-8")
 
 

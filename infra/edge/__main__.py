@@ -40,7 +40,11 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"error: {options.config}: {fault}\n")
         return 1
     with tempfile.TemporaryDirectory() as name:
-        write_contents(Path(name), baked, options.wheels)
+        try:
+            write_contents(Path(name), baked, options.wheels)
+        except ValueError as fault:
+            sys.stderr.write(f"error: {fault}\n")
+            return 1
         files = write_zip(Path(name), options.archive)
     content = options.archive.read_bytes()
     if len(content) > SIZE_LIMIT:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 from chalicelib.aws.config import EDGE_FILE
+from infra import lock
 from infra.edge import botocore_data
 from infra.edge.dependencies import ROOT, find_dependencies
 from infra.edge.wheels import PYTHON, wheels
@@ -35,7 +37,7 @@ def write_contents(folder: Path, baked: str, wheels_folder: Path) -> None:
         _write(folder / file, (ROOT / file).read_bytes())
     _write(folder / START.name, START.read_bytes())
     _write(folder / EDGE_FILE, baked.encode())
-    for name, wheel in wheels(dependencies.versions, wheels_folder / PYTHON).items():
+    for name, wheel in wheels(dependencies.versions, wheels_folder / PYTHON, lock.current()).items():
         _unpack(wheel, folder, {top for top, one in dependencies.distributions.items() if one == name})
     byte_compile(folder)
 
@@ -46,9 +48,9 @@ def byte_compile(folder: Path) -> None:
     subprocess.run(command, check=True, timeout=300, env={"PYTHONHASHSEED": "0"})  # noqa: S603  our own program
 
 
-def _unpack(wheel: Path, folder: Path, tops: set[str]) -> None:
+def _unpack(wheel: bytes, folder: Path, tops: set[str]) -> None:
     """Extract a wheel's imported top-level modules, and its metadata."""
-    with zipfile.ZipFile(wheel) as packed:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as packed:
         names = [name for name in packed.namelist() if not name.endswith(_UNUSED)]
         for name in botocore_data.select(names) if "botocore" in tops else names:
             top, _, file = name.partition("/")

@@ -1,12 +1,14 @@
-"""Downloads third-party wheels: the installed versions, for Lambda's runtime of this interpreter's minor version."""
+"""Downloads third-party wheels: the locked files, for Lambda's runtime of this interpreter's minor version."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from infra import lock
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -20,24 +22,35 @@ def platforms(minor: int) -> tuple[str, ...]:
     return (*(f"manylinux_2_{one}_x86_64" for one in (34, 28, 17) if one <= glibc), "manylinux2014_x86_64")
 
 
-def wheels(versions: Mapping[str, str], folder: Path) -> dict[str, Path]:
-    """Return a wheel of each distribution; pip downloads those that are not in the folder yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [f"{name}=={version}" for name, version in versions.items() if not _found(folder, name, version)]
+def wheels(versions: Mapping[str, str], folder: Path, locks: Mapping[str, lock.Locked]) -> dict[str, bytes]:
+    """Return the content of a wheel of each distribution; pip downloads those that are not in the folder yet.
+
+    Raises ValueError if an installed version is not the locked one, or a wheel is not a locked file.
+    """
+    for name, version in versions.items():
+        if (one := locks.get(lock.normalized(name))) is None or one.version != version:
+            raise ValueError(f"{name} {version} is installed, but not in requirements.lock: run make setup")
+    missing = {lock.normalized(name) for name, version in versions.items() if not lock.wheels_of(folder, name, version)}
     if missing:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--dest", str(folder), "--only-binary", ":all:", "--implementation", "cp"]
-        command += ["--python-version", PYTHON]
-        for platform in platforms(sys.version_info.minor):
-            command += ["--platform", platform]
-        subprocess.run([*command, *missing], check=True, timeout=300)  # noqa: S603  pip, with the installed versions
-    return {name: _found(folder, name, version)[0] for name, version in versions.items()}
+        download(folder, {name: locks[name] for name in missing})
+    return {
+        name: lock.verified(lock.wheels_of(folder, name, version)[0], locks[lock.normalized(name)])
+        for name, version in versions.items()
+    }
 
 
-def _found(folder: Path, name: str, version: str) -> list[Path]:
-    """Return a distribution's wheels, whose file names have its normalized name (PEP 427, PEP 503)."""
-    wanted = re.sub(r"[-_.]+", "_", name).lower(), version
-    split = {path: path.name.split("-") for path in sorted(folder.glob("*.whl"))}
-    return [
-        path for path, (found, *rest) in split.items() if (re.sub(r"[-_.]+", "_", found).lower(), rest[0]) == wanted
-    ]
+def download(folder: Path, locks: Mapping[str, lock.Locked]) -> None:
+    """Download wheels for Lambda into a folder, each checked against its hashes by pip."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--dest", str(folder), "--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON]
+    command += ["--require-hashes", "--requirement"]
+    on = [part for platform in platforms(sys.version_info.minor) for part in ("--platform", platform)]
+    with tempfile.TemporaryDirectory() as name:
+        wanted = Path(name) / "wanted.txt"
+        lines = (
+            f"{name}=={one.version} " + " ".join(f"--hash=sha256:{digest}" for digest in sorted(one.digests))
+            for name, one in sorted(locks.items())
+        )
+        wanted.write_text("\n".join(lines))
+        subprocess.run([*command, str(wanted), *on], check=True, timeout=600)  # noqa: S603  pip, with locked versions

@@ -78,7 +78,13 @@ def test_dependencies_have_reasons() -> None:
     reasons = re.findall(r"^\| ([\w.\[\]@/-]+) \| [^|]{20,} \| [^|]+ \|$", text, re.MULTILINE)
     stated = re.findall(r'^\s+"([\w-]+(?:\[\w+\])?)[><=]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     infra = ("tests/integration/infra/requirements.txt", "tests/integration/infra/checkov.txt")
-    files = ("tests/integration/ministack.txt", "tests/api/requirements.txt", "tests/bench/lambda.txt", *infra)
+    files = (
+        "tests/integration/ministack.txt",
+        "tests/api/requirements.txt",
+        "tests/bench/lambda.txt",
+        "infra/lock.txt",
+        *infra,
+    )
     own = [name for file in files for name in re.findall(r"^([\w-]+)", (ROOT / file).read_text(), re.MULTILINE)]
     clients = {one.read_text().partition(">")[0] for one in (ROOT / "tests/sdks/requirements").glob("*.txt")}
     sdks = ROOT / "tests/sdks"

@@ -62,14 +62,6 @@ def test_endpoints_are_trimmed() -> None:
     assert shortened["version"] == 3
 
 
-def test_wheel_is_found_by_any_spelling(tmp_path: Path) -> None:
-    """A wheel is found by its distribution's name in any spelling."""
-    wheel = tmp_path / "python_dateutil-2.9.0.post0-py2.py3-none-any.whl"
-    wheel.touch()
-    (tmp_path / "python_dateutil-2.8.0-py2.py3-none-any.whl").touch()
-    assert wheels.wheels({"Python.DateUtil": "2.9.0.post0"}, tmp_path) == {"Python.DateUtil": wheel}
-
-
 def test_late_imports_are_reached(tmp_path: Path) -> None:
     """A module is reached wherever in the source it is imported, with its package, but not for type checkers alone."""
     (tmp_path / "room").mkdir()
