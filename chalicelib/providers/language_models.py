@@ -193,6 +193,18 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
         error_text=("message",),
         key_pattern=r"[A-Za-z0-9]{40}",
         key_variables=("CO_API_KEY", "COHERE_API_KEY"),
-        sdks=(Sdk("cohere", key="CO_API_KEY", url="CO_API_URL", unset=("COHERE_API_KEY",)),),
+        sdks=(
+            Sdk(
+                "cohere",
+                key="CO_API_KEY",
+                url="CO_API_URL",
+                unset=("COHERE_API_KEY",),
+                # SECURITY: LiteLLM reads the key and not CO_API_URL: without this its chats take our token to Cohere
+                # (test_litellms_cohere_stays_on_the_edge).
+                also=("COHERE_API_BASE",),
+                note="LiteLLM wants `api_base`, the URL with `/v2/chat`; its embeddings and reranking read no address, and "
+                "without `api_base` send the token to Cohere itself",
+            ),
+        ),
     ),
 }

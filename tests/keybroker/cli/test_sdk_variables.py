@@ -46,6 +46,17 @@ def test_azures_sdk_gets_its_endpoint() -> None:
     }
 
 
+def test_litellms_cohere_stays_on_the_edge() -> None:
+    """LiteLLM, which reads Cohere's key and not its SDK's address, finds the edge's where it looks, and never Cohere's."""
+    before = {"COHERE_API_BASE": "https://api.cohere.com/v2/chat", "COHERE_API_KEY": "old"}
+    environ = sdk_variables.child_environ(before, {"cohere": ("token", "https://edge.example/cohere")})
+    assert environ == {
+        "CO_API_KEY": "token",
+        "CO_API_URL": "https://edge.example/cohere",
+        "COHERE_API_BASE": "https://edge.example/cohere",
+    }
+
+
 def test_githubs_actions_get_their_own_names() -> None:
     """A step of a GitHub job finds the token and the edge where GitHub's own actions look."""
     environ = sdk_variables.child_environ(
