@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -132,6 +133,18 @@ class Running:
         answer = self.administer("POST", "/admin/revocations", body)
         assert answer.status == 201, answer
         return str(answer.json["id"])
+
+    def job(self, programs: str) -> dict[str, str]:
+        """Return the variables of a CI's job, whose identity this admits. programs: the folder of `keybroker`."""
+        return {
+            "PATH": f"{programs}{os.pathsep}{os.defpath}",
+            "KEYBROKER_URL": self.broker,
+            "GITHUB_ACTIONS": "true",
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.issuer}/_runner/token",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.request_token,
+            # A client that takes the public address in spite of all gets nowhere.
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+        }
 
     def sub(self, repository_id: str) -> str:
         """Return the `sub` of a repository's tokens."""

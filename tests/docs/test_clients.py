@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.running import ROOT
-from tests.sdks import page, results
+from tests.sdks import page, programs, repositories, results
 from tests.sdks.cases import Outcome
 from tests.sdks.clients import CLIENTS, NOTES, Client
 from tests.sdks.conversation import Description
@@ -38,7 +38,7 @@ def test_page_is_current() -> None:
 def test_every_client_has_its_row() -> None:
     """The page has a row and a recipe for each client that is tried, and for no other."""
     rows = re.findall(r"^\| (.+?) \| [\d.]+(?:, [\d.]+)? \|", TEXT, re.MULTILINE)
-    assert rows == [client.name for client in CLIENTS]
+    assert rows == [one.name for one in (*CLIENTS, *programs.PROGRAMS)]
     sections = re.findall(r"^### (.+)$", TEXT, re.MULTILINE)
     assert sorted(sections) == sorted({client.section for client in CLIENTS}) == sorted(NOTES)
 
@@ -81,7 +81,7 @@ def test_python_is_valid() -> None:
 
 def test_no_token_and_no_address() -> None:
     """Neither the page nor the kept results contain a token or an address of the trial."""
-    for text in (TEXT, results.FILE.read_text()):
+    for text in (TEXT, results.FILE.read_text(), programs.FILE.read_text()):
         assert not re.search(r"eyJ|127\.0\.0\.1|localhost:|practice-real|sk-practice", text)
 
 
@@ -91,7 +91,32 @@ def test_missing_marker() -> None:
         page.written("# Clients\n", KEPT)
 
 
+@pytest.mark.parametrize("program", programs.PROGRAMS, ids=lambda program: program.name)
+def test_programs_break_no_rule(program: programs.Program) -> None:
+    """What is kept of a program below exec breaks no rule, and its three pages reached the API."""
+    tried = programs.read()[program.name]
+    assert list(programs.broken(program, tried)) == []
+    assert len([one for one in tried.sent if one.endswith("/issues")]) == repositories.PAGES
+
+
 # Rules can be broken
+
+
+@pytest.mark.parametrize(
+    ("call", "said", "is_error", "fault"),
+    [
+        ("branch", "E: 400 the path has more than one reading", True, "branch: not the answer"),
+        ("pages", "[1]", False, "pages: not the answer: [1]"),
+        ("refused", "HttpError: 403", True, "refused: the user does not see"),
+    ],
+)
+def test_a_program_breaks_a_rule(call: str, said: str, is_error: bool, fault: str) -> None:  # noqa: FBT001  a parameter
+    """A program that gets another answer breaks exactly the rule about that call."""
+    program = programs.PROGRAMS[0]
+    tried = programs.read()[program.name]
+    spoilt_calls = {**tried.calls, call: programs.Call(said, is_error)}
+    (told,) = programs.broken(program, replace(tried, calls=spoilt_calls))
+    assert told.startswith(fault)
 
 
 def spoilt(case: str, **changes: Any) -> Mapping[str, results.Record]:  # noqa: ANN401  a record's members
@@ -168,5 +193,6 @@ def test_environments_match_requirements() -> None:
     there = {path.stem for path in (HERE / "requirements").glob("*.txt")}
     agents = {path.parent.name for path in (HERE / "agents").glob("*/package.json")}
     assert agents == {client.environment for client in CLIENTS if client.is_agent}
-    assert there == {client.environment for client in CLIENTS} - agents - {"node"}
+    used = {one.environment for one in (*CLIENTS, *programs.PROGRAMS)}
+    assert there == used - agents - {"node"}
     assert (ROOT / "tests/sdks/node/package.json").is_file()

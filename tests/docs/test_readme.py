@@ -86,7 +86,8 @@ def test_dependencies_have_reasons() -> None:
         *infra,
     )
     own = [name for file in files for name in re.findall(r"^([\w-]+)", (ROOT / file).read_text(), re.MULTILINE)]
-    clients = {one.read_text().partition(">")[0] for one in (ROOT / "tests/sdks/requirements").glob("*.txt")}
+    lines = [line for one in (ROOT / "tests/sdks/requirements").glob("*.txt") for line in one.read_text().splitlines()]
+    clients = {line.partition(">")[0] for line in lines}
     sdks = ROOT / "tests/sdks"
     for package in (sdks / "node/package.json", *(sdks / "agents").glob("*/package.json")):
         clients |= json.loads(package.read_text())["dependencies"].keys()

@@ -2,7 +2,8 @@
 
 `make test-sdks` runs it. Every client is put through every case that it has; what its user sees is held against the rules
 (tests/sdks/rules.py) and against what is kept of the last time (results.json), which `--write` replaces, and
-docs/clients.md with it. `--newest` makes the environments anew, with the newest of their ranges. An environment that cannot be made is said, and its clients are skipped. Other versions alone are
+docs/clients.md with it. `--newest` makes the environments anew, with the newest of their ranges. Without
+`--only`, the programs of tests/sdks/programs.py come first. An environment that cannot be made is said, and its clients are skipped. Other versions alone are
 no difference. Exit codes: 0 all is as it was; 1 a rule is broken, or something is not as it was.
 """
 
@@ -10,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.sdks import environments, page, results
+from tests.sdks import environments, page, programs, results
 from tests.sdks.cases import CaseSetupError, Play
 from tests.sdks.clients import CLIENTS, Client
 from tests.sdks.conversation import SilentClientError, conversation
@@ -39,6 +39,7 @@ def main(arguments: list[str]) -> int:
         environments.forget()
     chosen = [client for client in CLIENTS if asked.only in client.name]
     kept = results.read()
+    others = 0 if asked.only else programs.main(["--write"] if asked.write else [])
     with tempfile.TemporaryDirectory() as directory, staged(Path(directory)) as stage:
         tried = {client.name: _tried(client, stage) for client in chosen}
     fine = {name: found for name, found in tried.items() if isinstance(found, Result)}
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> int:
     failed = [name for name, found in tried.items() if found is False]
     skipped = [name for name, found in tried.items() if found is None]
     sys.stdout.write(f"{len(tried)} clients: {len(fine)} ok, {len(failed)} failed, {len(skipped)} skipped\n")
-    return int(bool(failed or (different and not asked.write)))
+    return int(bool(others or failed or (different and not asked.write)))
 
 
 def _tried(client: Client, stage: Stage) -> Result | bool | None:
@@ -88,16 +89,7 @@ def _play(client: Client, command: list[str], stage: Stage) -> Result:
 
 def environment(stage: Stage) -> Mapping[str, str]:
     """Return what a client's process has around it: the job of a CI, whose identity the brief Keybroker admits."""
-    running = stage.brief.running
-    return {
-        "PATH": f"{KEYBROKER.parent}{os.pathsep}{os.defpath}",
-        "KEYBROKER_URL": running.broker,
-        "GITHUB_ACTIONS": "true",
-        "ACTIONS_ID_TOKEN_REQUEST_URL": f"{running.issuer}/_runner/token",
-        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": running.request_token,
-        # A client that takes the public address in spite of all gets nowhere.
-        "HTTPS_PROXY": "http://127.0.0.1:9",
-    }
+    return stage.brief.running.job(str(KEYBROKER.parent))
 
 
 def _differences(names: list[str], kept: Mapping[str, Result], fine: Mapping[str, Result]) -> Iterator[str]:

@@ -27,16 +27,21 @@ class EnvironmentUnavailableError(RuntimeError):
 
 def command(client: Client) -> list[str]:
     """Return what starts a client's script, after making its environment if need be; raises EnvironmentUnavailableError."""
-    name, *arguments = client.script
-    if client.environment == "node":
+    return prepared(client.environment, client.script)
+
+
+def prepared(environment: str, script: tuple[str, ...]) -> list[str]:
+    """Return what starts a script in an environment, as `command`."""
+    name, *arguments = script
+    if environment == "node":
         _make(NODE / "node_modules", NODE / "package.json", [["npm", "install", "--prefix", str(NODE), *_QUIETLY]])
         return [_node(), str(NODE / name), *arguments]
-    own = AGENTS / client.environment
+    own = AGENTS / environment
     if own.is_dir():
         _make(own / "node_modules", own / "package.json", [["npm", "install", "--prefix", str(own), *_QUIETLY]])
         return [sys.executable, "-m", f"tests.sdks.python.{name}", *arguments]
-    folder = ROOT / f".venv-sdk-{client.environment}"
-    requirements = requirements_of(client.environment)
+    folder = ROOT / f".venv-sdk-{environment}"
+    requirements = requirements_of(environment)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     steps = [[sys.executable, "-m", "venv", str(folder)], [*pip, "--upgrade", "-r", str(requirements)]]
     _make(folder, requirements, steps)

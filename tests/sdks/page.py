@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.running import ROOT
-from tests.sdks import results
+from tests.sdks import programs, results
 from tests.sdks.clients import CLIENTS, NOTES, Client
 from tests.sdks.results import Record, Result
 from tests.sdks.rules import cases_of
@@ -39,6 +39,7 @@ def written(text: str, kept: Mapping[str, Result]) -> str:
         ("python", _sections(kept, lambda one: not one.is_agent and one.environment != "node")),
         ("node", _sections(kept, lambda one: one.environment == "node")),
         ("agents", _sections(kept, lambda one: one.is_agent)),
+        ("programs", _programs()),
     ):
         found = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not found.search(text):
@@ -75,6 +76,25 @@ def _cell(case: str, one: Record | None, client: Client) -> str:
         return "the broker's words"
     times = "1 request" if len(one.statuses) == 1 else f"{len(one.statuses)} requests in {one.wait or 'no time'}"
     return f"{one.statuses[0]}, {times}"
+
+
+def _programs() -> Iterator[str]:
+    kept = programs.read()
+    yield f"| client | version | {' | '.join(programs.CALLS.values())} |"
+    yield f"|{'---|' * (len(programs.CALLS) + 2)}"
+    for name, tried in kept.items():
+        cells = ("-" if call not in tried.calls else "works" for call in programs.CALLS)
+        yield f"| {name} | {tried.version} | {' | '.join(cells)} |"
+    yield ""
+    yield "What reached the API, in this order:"
+    yield ""
+    for name, tried in kept.items():
+        yield f"- {name}: {', '.join(f'`{one}`' for one in tried.sent)}"
+    yield ""
+    yield "What the user sees of a call that is out of scope:"
+    yield ""
+    for name, tried in kept.items():
+        yield f"- {name}: {_quoted(tried.calls['refused'].said)}"
 
 
 def _module() -> Iterator[str]:
