@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from infra import ceilings
 from infra.edge.dependencies import ROOT
 
 PAGE = ROOT / "docs" / "cost.md"
@@ -32,6 +33,7 @@ PRICES: Mapping[str, tuple[float, str]] = {
     "WAF, request": (0.60e-6, ""),
     "CloudWatch, GB of log lines": (0.50, "taken in, once"),
     "CloudWatch, metric-month": (0.30, "first 10,000"),
+    "CloudWatch, alarm-month": (0.10, "standard resolution"),
 }
 """Price in dollars in us-east-1, and a note."""
 
@@ -89,6 +91,7 @@ FIXED = (
     Term("2 provider keys", "Secrets Manager, secret-month", 2 / MILLION),
     Term("a web ACL", "WAF, web ACL-month", 1 / MILLION),
     Term("its one rule", "WAF, rule-month", 1 / MILLION),
+    Term("6 alarms", "CloudWatch, alarm-month", 6 / MILLION),
     Term("20 metrics (5 keys, 4 outcomes)", "CloudWatch, metric-month", 20 / MILLION),
 )
 """The monthly cost without any calls."""
@@ -121,11 +124,20 @@ def tables() -> str:
         "\n### A month without a call\n",
         *_table(FIXED),
         f"\nThe audit of a million tokens takes {AUDIT_GB * MILLION:.2f} GB, which is ${AUDIT_GB * MILLION * audit:.2f} more.\n",
-        "### Prices\n",
+        "### Where each part ends\n",
+        *ceilings.table(ceilings.ceilings(_units(), EXCHANGE_SECONDS)),
+        "\n### Prices\n",
         "| | $ | |\n|---|---|---|",
         *(f"| {name} | {_price(dollars)} | {note} |" for name, (dollars, note) in PRICES.items()),
     )
     return "\n".join(parts)
+
+
+def _units() -> ceilings.Units:
+    def of(terms: Iterable[Term], kind: str) -> float:
+        return sum(term.count for term in terms if term.price == f"DynamoDB, {kind} unit")
+
+    return ceilings.Units(reads=of(CALL, "read"), writes=of(CALL, "write"), ledger=of(TOKEN, "write"))
 
 
 def _dynamodb_share() -> float:
