@@ -20,7 +20,7 @@ LOCK := .venv-lock
 LOCK_STAMP := $(LOCK)/.installed
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-slow test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
+.PHONY: help setup demo dev test test-slow test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ package: $(STAMP) ## Build everything that is deployed on AWS into dist/, reprod
 
 deploy: package ## Deploy on AWS: make deploy STAGE=prod; CHECK=1 only checks, SHOW=1 only prints the commands (docs/deploy.md)
 	@$(BIN)/python -m infra.deploy $(if $(SHOW),--show) $(if $(CHECK),--check) '$(STAGE)'
+
+verify: $(STAMP) ## Check a deployed stage on AWS, row by row: make verify STAGE=test KEY=openai (docs/deploy.md)
+	@$(BIN)/python -m infra.verify $(if $(KEY),--key '$(KEY)') '$(STAGE)'
 
 destroy: $(STAMP) ## Delete a stage's broker, administration and edge: make destroy STAGE=prod CONFIRM=prod; tables, keys and logs stay
 	@$(BIN)/python -m infra.destroy $(if $(SHOW),--show) --confirm '$(CONFIRM)' '$(STAGE)'

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from infra.verify.rows import ROWS
 from tests import aws_scenario
-from tests.integration.infra.installation import EDGE, HOME, PREFIX, Installation, Signer
-from tests.running import Answer
+from tests.integration.infra.installation import AWS, EDGE, HOME, PREFIX, Installation, Signer
+from tests.running import ROOT, Answer
 
 pytestmark = pytest.mark.usefixtures("administrator")
 
@@ -222,3 +223,49 @@ def test_the_edge_s_zip_is_told_where_home_is(installed: Installation) -> None:
 def test_the_distribution_runs_a_numbered_version(installed: Installation) -> None:
     arn = installed.outputs("edge", EDGE)["FunctionVersion"]
     assert re.fullmatch(rf"arn:aws:lambda:us-east-1:\d{{12}}:function:{PREFIX}-edge:\d+", arn)
+
+
+# make verify
+
+
+HOLD_HERE = (
+    "LeadingKeys conditions hold in transactions, too",
+    "KMS signs a digest under the condition on its algorithm",
+    "the account's administrator cannot sign",
+)
+"""Rows that are judged by the installation itself; the others need what ministack has not: CloudFront, access logs."""
+ALLOWED = {
+    "Effect": "Allow",
+    "Action": ["cloudformation:DescribeStacks", "logs:FilterLogEvents", "sts:GetCallerIdentity"],
+    "Resource": "*",
+}
+
+
+def test_make_verify_goes_through_the_table(installed: Installation, billing: Signer) -> None:
+    """An administrator whom a grant admits sees each row of the table, and those that hold here pass."""
+    iam = installed.client("iam")
+    made = iam.create_policy(
+        PolicyName="verify", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [ALLOWED]})
+    )
+    for policy in (made["Policy"]["Arn"], installed.outputs("admin")["Administrator"]):
+        iam.attach_role_policy(RoleName="billing", PolicyArn=policy)
+    urls = {"broker": installed.url("public"), "admin": installed.url("admin"), "edge": "http://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.verify", "test", "--region", HOME, "--key", "openai"]
+        + [part for name, url in urls.items() for part in (f"--{name}", url)],
+        env={
+            "PATH": f"{AWS.parent}:{os.environ['PATH']}",
+            "AWS_ENDPOINT_URL": installed.endpoint,
+            "AWS_PAGER": "",
+            **{name.upper(): value for name, value in billing.items()},
+        },
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    said = {row.name: next(line[:4].strip() for line in done.stdout.splitlines() if row.name in line) for row in ROWS}
+    assert {name: said[name] for name in HOLD_HERE} == dict.fromkeys(HOLD_HERE, "pass"), done.stdout + done.stderr
+    assert said["CloudFront runs the function for every call, uncached"] == "FAIL", "nothing serves there"
+    assert done.returncode == 1
