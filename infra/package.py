@@ -48,6 +48,16 @@ def edge_template(content: bytes, source: str = "") -> str:
     return text
 
 
+def retiring(version: tuple[int, int]) -> str:
+    """Return a warning for a version of Python that Lambda retires before 3.13, and nothing for others."""
+    if version >= (3, 13):
+        return ""
+    return (
+        f"warning: the functions will run Python {version[0]}.{version[1]}, which Lambda retires before 3.13 "
+        "(3.11 on 2027-06-30): build with make package PYTHON=python3.13\n"
+    )
+
+
 def main(arguments: list[str]) -> int:
     """Build everything and print sizes and digests."""
     parser = argparse.ArgumentParser(prog="python -m infra.package", description="Build everything that is deployed.")
@@ -65,11 +75,7 @@ def main(arguments: list[str]) -> int:
         return 1
     for name in UNCHANGED:
         shutil.copy(ROOT / "infra" / f"{name}.yaml", options.out / f"{name}.yaml")
-    if sys.version_info < (3, 13):
-        sys.stderr.write(
-            f"warning: the functions will run Python {PYTHON}, which Lambda retires before 3.13 (3.11 on 2027-06-30): "
-            "build with make package PYTHON=python3.13\n"
-        )
+    sys.stderr.write(retiring(sys.version_info[:2]))
     for door in broker_zip.DOORS:
         content = (options.out / door / "deployment.zip").read_bytes()
         if len(content) > ZIP_LIMIT:

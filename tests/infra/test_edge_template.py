@@ -74,6 +74,12 @@ def test_function_version_is_numbered() -> None:
     assert not of_type("AWS::Lambda::Alias")
 
 
+def test_a_python_that_ends_soon_is_told() -> None:
+    """Below 3.13, what is built comes with a warning: Lambda retires 3.11 first."""
+    assert "Python 3.11, which Lambda retires" in package.retiring((3, 11))
+    assert [package.retiring(version) for version in ((3, 13), (3, 14))] == ["", ""]
+
+
 def test_version_changes_with_the_code() -> None:
     """New code is a new version; the same code is the same one."""
     texts = [package.edge_template(content) for content in (b"a", b"b", b"a")]
