@@ -61,6 +61,17 @@ def renewed(old: Login, response: Response, now: float) -> Login:
     return new if new.refresh_token else replace(new, refresh_token=old.refresh_token)
 
 
+def with_next_refresh_token(old: Login, response: Response) -> Login:
+    """Return the login with a response's refresh token alone, where its ID token is missing or of no use (a wrong clock)."""
+    members = read_json_object(response.body)
+    token, refresh_token = members.get("id_token"), members.get("refresh_token")
+    if not isinstance(refresh_token, str) or not refresh_token or not _REFRESH_TOKEN.fullmatch(refresh_token):
+        return old
+    # SECURITY: as `renewed` (test_another_subject_is_not_taken_over).
+    same = token is None or (isinstance(token, str) and subject(replace(old, id_token=token)) == subject(old))
+    return replace(old, refresh_token=refresh_token) if same else old
+
+
 def subject(login: Login) -> str:
     """Return the `sub` of its ID token, "" for none."""
     value = unverified_claims(login.id_token).get("sub")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from keybroker.errors import IdentityError, KeybrokerError, Unreachable
 from keybroker.login import store
-from keybroker.login.id_token import Login, expiry, read_login, renewed
+from keybroker.login.id_token import Login, expiry, read_login, renewed, with_next_refresh_token
 
 if TYPE_CHECKING:
     from keybroker.login.device_flow import Codes
@@ -105,7 +105,13 @@ def _replaced(where: Path, login: Login, endpoint: str, now: Callable[[], float]
     from keybroker.login import issuer  # noqa: PLC0415  as above
 
     form = {"grant_type": "refresh_token", "refresh_token": login.refresh_token, "client_id": login.client_id}
-    new = renewed(login, issuer.post(endpoint, form), now())
+    response = issuer.post(endpoint, form)
+    try:
+        new = renewed(login, response, now())
+    except IdentityError:
+        # The one that was sent is spent, and a second use of it would end the login.
+        store.save(where, with_next_refresh_token(login, response))
+        raise
     store.save(where, new)
     return new.id_token
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,30 @@ def test_an_old_token_is_refreshed(issuer: LoginIssuer, where: Path, lives: floa
     stored = store.load(where)
     assert stored is not None
     assert (stored.refresh_token, current_token(where)) == ("refresh-1", stored.id_token)
+
+
+@pytest.mark.parametrize(
+    ("claims", "kept"), [({"exp": 1}, "refresh-7"), ({"aud": "other"}, "refresh-7"), ({"sub": "bob-2"}, "refresh-0")]
+)
+def test_a_useless_id_token_ends_no_login(issuer: LoginIssuer, where: Path, claims: dict[str, Any], kept: str) -> None:
+    """A refresh token that came with an ID token of no use is kept, since the old one is spent; never another person's."""
+    keep(issuer, where, -60)
+    issuer.answers.append((200, {"id_token": issuer.id_token(**claims), "refresh_token": "refresh-7"}))
+    with pytest.raises(IdentityError, match="gave no other"):
+        current_token(where)
+    stored = store.load(where)
+    assert stored is not None
+    assert stored.refresh_token == kept
+
+
+def test_a_refresh_token_alone_is_kept(issuer: LoginIssuer, where: Path) -> None:
+    """An issuer that answers a refresh with no ID token (OpenID Connect Core 12.2) does not cost the refresh token."""
+    old = keep(issuer, where, 25)
+    issuer.answers.append((200, {"access_token": "opaque", "refresh_token": "refresh-7"}))
+    assert current_token(where) == old
+    stored = store.load(where)
+    assert stored is not None
+    assert (stored.id_token, stored.refresh_token) == (old, "refresh-7")
 
 
 def test_two_at_once_refresh_once(issuer: LoginIssuer, where: Path) -> None:
