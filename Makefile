@@ -20,7 +20,7 @@ LOCK := .venv-lock
 LOCK_STAMP := $(LOCK)/.installed
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-slow test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
+.PHONY: help setup demo dev test test-slow test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -119,6 +119,11 @@ edge: $(STAMP) ## Build dist/edge.zip, the edge function's zip, with the configu
 
 package: $(STAMP) ## Build everything that is deployed on AWS into dist/, reproducibly; offline once its wheels are downloaded
 	@$(BIN)/python -m infra.package --config $(CONFIG)
+
+wheel: $(STAMP) ## Build the wheel and its SBOM into dist/wheel, reproducibly and offline
+	@rm -rf dist/wheel
+	@$(BIN)/python -m hatchling build -t wheel -d dist/wheel
+	@$(BIN)/python -m infra.sbom dist/wheel/*.whl
 
 deploy: package ## Deploy on AWS: make deploy STAGE=prod; CHECK=1 only checks, SHOW=1 only prints the commands (docs/deploy.md)
 	@$(BIN)/python -m infra.deploy $(if $(SHOW),--show) $(if $(CHECK),--check) '$(STAGE)'

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra import lock
+from infra import lock, sbom
 from infra.edge import botocore_data
 from infra.edge.contents import byte_compile
 from infra.edge.dependencies import ROOT
@@ -43,6 +43,7 @@ def build(out: Path, wheels: Path) -> None:
                 raise RuntimeError(f"chalice package --stage {door}:\n{done.stdout}{done.stderr}")
             (out / door / "sam.json").unlink(missing_ok=True)  # Chalice's own template, before the merge
             _repack(out / door / "deployment.zip")
+            sbom.write(out / door / "deployment.zip")
 
 
 def _copy(copy: Path) -> None:

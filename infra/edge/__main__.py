@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from chalicelib.aws.config import EdgeConfig
+from infra import sbom
 from infra.edge.contents import write_contents
 from infra.edge.dependencies import ROOT
 from infra.edge.reproducible_zip import write_zip
@@ -46,6 +47,7 @@ def main(arguments: list[str]) -> int:
             sys.stderr.write(f"error: {fault}\n")
             return 1
         files = write_zip(Path(name), options.archive)
+    sbom.write(options.archive)
     content = options.archive.read_bytes()
     if len(content) > SIZE_LIMIT:
         sys.stderr.write(f"error: {options.archive} has {len(content):,} bytes; the limit is {SIZE_LIMIT:,}\n")

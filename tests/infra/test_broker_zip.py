@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import package
+from infra import lock, package
 from infra.edge.__main__ import WHEELS
 from infra.edge.wheels import PYTHON
 from tests import cloudformation
@@ -112,6 +113,26 @@ def test_nothing_in_it_is_botocore_s_other_services(built: tuple[Path, Path]) ->
     assert services == {"dynamodb", "kms", "secretsmanager"}
     assert not [name for name in names if name.startswith(("tests/", "local/", "keybroker/", "infra/"))]
     assert sum(name.endswith(".pyc") for name in names) > 300
+
+
+@pytest.mark.parametrize("artefact", ["public/deployment.zip", "admin/deployment.zip", "edge/edge.zip"])
+def test_sbom_lists_what_the_zip_holds(built: tuple[Path, Path], artefact: str) -> None:
+    """Beside each zip is the list of all third-party code in it, in the locked versions."""
+    listed = json.loads((built[0] / f"{artefact}.cdx.json").read_text())["components"]
+    versions = {one["name"]: one["version"] for one in listed}
+    locks = lock.current()
+    assert versions == {name: locks[name].version for name in versions}
+    with zipfile.ZipFile(built[0] / artefact) as packed:
+        tops = {
+            name.partition("/")[0].partition(".")[0]
+            for name in packed.namelist()
+            if not re.search(r"\.(dist-info|data)/|^__pycache__/", name)
+        }
+    ours = {"app", "edge", "start", "chalicelib", "keybroker-edge", "chalice"}  # Chalice packs its runtime itself
+    known = importlib.metadata.packages_distributions()
+    code = {name for top in tops - ours if top in known for name in known[top]}
+    assert {lock.normalized(one) for one in code} == versions.keys()
+    assert tops - ours <= known.keys()
 
 
 def test_no_index_is_asked_once_the_wheels_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
