@@ -22,6 +22,7 @@ from tests.aws_requests import IamRequest, iam_requests
 from tests.aws_scenario import Caller
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.tables_template import create_tables
+from tests.faulty_dynamodb import Door, Turn, door, serves
 
 URLS = {"KEYBROKER_URL": "https://broker.example.com", "KEYBROKER_EDGE_URL": "https://keys.example.com"}
 
@@ -63,6 +64,8 @@ class Installed:
     admin: dict[str, str]
     directory: Path
     recorder: Recorder
+    door: Door
+    """What the edge's own client speaks to; botocore's clients are moto's by themselves."""
 
     def caller(self, door: str, identity: dict[str, str] | None = None) -> Caller:
         """Return a caller of a function that has just started."""
@@ -88,23 +91,33 @@ class Installed:
             "edge_url": self.public["KEYBROKER_EDGE_URL"],
         }
         baked.write_text(json.dumps(members))
-        handle = edge.make_handler(lambda: edge.Ports(config.edge_on_aws(baked)))
-        for _ in range(4):
-            answer: dict[str, Any] = self.recorder.during("edge", lambda: handle(aws_scenario.edge_event(token), None))
-            if answer.get("status") != "503":
-                break
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", self.door.client.meta.endpoint_url)
+            made: Any = config.edge_on_aws(baked)
+        handle = edge.make_handler(lambda: edge.Ports(made))
+        with self.door.failing(self._noted), contextlib.closing(made.state._client):
+            for _ in range(4):
+                answer = handle(aws_scenario.edge_event(token), None)
+                if answer.get("status") != "503":
+                    break
         return answer
+
+    def _noted(self, turn: Turn) -> None:
+        service = turn.headers["authorization"].split("/")[3]
+        self.recorder.requests["edge"].update(iam_requests(service, turn.operation, turn.body))
+        serves(turn)
 
 
 @contextlib.contextmanager
 def installation(directory: Path, prefix: str) -> Iterator[Installed]:
     """Install Keybroker, with a policy in force and a key set. prefix: of the tables, nobody else's."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, door() as opened:
         tables = create_tables(locked_moto(), prefix)
         patch.setattr(target_items, "COPIES", "0123")  # moto takes some milliseconds for each
         moto_kms.mend(patch)
         recorder = Recorder()
         patch.setattr(clients, "make", recorder.make)
+
         kms = clients.make("kms", "us-east-1")
         keys = [kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"] for _ in range(2)]
         signing_keys.publish([public_jwk(kms, key) for key in keys], tables)
@@ -121,7 +134,7 @@ def installation(directory: Path, prefix: str) -> Iterator[Installed]:
             "KEYBROKER_SECRETS_PREFIX": prefix,
             "KEYBROKER_SECRETS_KEY": "alias/aws/secretsmanager",
         }
-        one = Installed(tables, public, admin, directory, recorder)
+        one = Installed(tables, public, admin, directory, recorder, opened)
         assert aws_scenario.put_in_force(one.administrator(), aws_scenario.policy()).status == 200
         stored = one.administrator().ask("PUT", "/admin/keys/{name}", {"value": aws_scenario.KEY_VALUE}, name="openai")
         assert stored.status == 200, stored.body

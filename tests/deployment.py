@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chalicelib.audit import Event
+from chalicelib.aws.botocore_client import BotocoreClient
 from chalicelib.aws.control import DynamoControl
-from chalicelib.aws.dynamodb import Item, Tables
+from chalicelib.aws.dynamodb import Tables
 from chalicelib.aws.edge_state import DynamoEdgeState
+from chalicelib.aws.items import Item
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.revocations import DynamoRevocations
@@ -113,7 +115,12 @@ class Deployment:
             edge_url="https://keys.example.com",
             identities=frozenset(one.identity for one in (*presets.PRESETS.values(), presets.GENERIC)),
         )
-        self._edge = Edge(DynamoEdgeState(tables), self._signer, _ProviderKeys(), self._broker.url)
+        self._edge = Edge(
+            DynamoEdgeState(BotocoreClient(tables.client), tables.control, tables.counters),
+            self._signer,
+            _ProviderKeys(),
+            self._broker.url,
+        )
         self.list_signing_keys()
         self.apply(POLICY)
         for key in ("openai", "anthropic"):

@@ -14,8 +14,11 @@ import pytest
 
 from chalicelib import quota
 from chalicelib.audit import Query
-from chalicelib.aws import dynamodb, target_items
-from chalicelib.aws.dynamodb import CONNECTIONS, Tables
+from chalicelib.aws import target_items
+from chalicelib.aws.botocore_client import THREADS
+from chalicelib.aws.dynamodb import Tables
+from chalicelib.aws.published_keys import PublishedSigningKeys
+from chalicelib.aws.round_trip import CONNECTIONS
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Edge
@@ -34,7 +37,7 @@ from chalicelib.quota import EVERYBODY, Limit
 from chalicelib.revocation import Revocation
 from chalicelib.usage import UsageQuery
 from tests.contracts import samples
-from tests.contracts.dynamodb_adapters import locked_moto, over
+from tests.contracts.dynamodb_adapters import edge_state_of, locked_moto, over
 from tests.contracts.samples import ISSUER, NOW, SIX, SUB, calls, grant, issuance, lock, new_id, wanted
 from tests.contracts.verbs import BROKER, Keys
 from tests.faulty_dynamodb import Door, content, door, tables_behind
@@ -52,9 +55,9 @@ class _ProviderKeys:
 class Stage:
     """A broker and an edge over three tables behind a door. Grants: `ci`, `capped` (a `total`), `by-role` (IAM)."""
 
-    def __init__(self, door: Door, tables: Tables, keys: Keys) -> None:
+    def __init__(self, door: Door, tables: Tables, keys: Keys, *, lean: bool = False) -> None:
         self.door, self.tables, self._keys = door, tables, keys
-        self.adapters = one = over(tables)
+        self.adapters = one = over(tables, door.edge_client if lean else None)
         self.broker = Broker(
             ledger=one.ledger,
             keys=keys,
@@ -65,6 +68,8 @@ class Stage:
             identities=frozenset({GENERIC.identity}),
         )
         self.edge = Edge(state=one.edge_state, signing_keys=keys.broker, provider_keys=_ProviderKeys(), issuer=BROKER)
+        self.lean = edge_state_of(tables, door.edge_client)
+        self.lean_edge = replace(self.edge, state=self.lean)
         self.past, self._capped = over(tables._replace(client=locked_moto())).control, CAPPED
         patiently(self.apply)
         patiently(self.list_signing_keys)
@@ -138,6 +143,10 @@ class Stage:
         """Make a call; raises Refusal."""
         admission.admit(Call(token, key, "POST", "/v1/chat/completions"), self.edge, now)
 
+    def admit_lean(self, token: str, key: str = "openai") -> None:
+        """Make a call at an edge with the client of its own; raises Refusal."""
+        admission.admit(Call(token, key, "POST", "/v1/chat/completions"), self.lean_edge, NOW)
+
     def revoke(self, scope: str = "principal", target: str = "", until: int | None = None) -> Revocation:
         """Revoke something: by default, an unknown principal."""
         made = samples.revocation(scope, target or new_id(), until=until)
@@ -160,12 +169,12 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(directory: Path) -> Iterator[Stage]:
-    """Make a stage over tables of its own."""
+def stage(directory: Path, *, lean: bool = False) -> Iterator[Stage]:
+    """Make a stage over tables of its own. lean: its edge has the client of its own, without botocore."""
     # Four copies of what many share, not sixteen: moto takes some milliseconds for each.
     with pytest.MonkeyPatch.context() as patch, door() as opened, tables_behind(opened) as tables:
         patch.setattr(target_items, "COPIES", "0123")
-        yield Stage(opened, tables, Keys(directory))
+        yield Stage(opened, tables, Keys(directory), lean=lean)
 
 
 _Done = TypeVar("_Done")
@@ -184,7 +193,7 @@ def patiently(act: Callable[[], _Done]) -> _Done:
 def settle() -> None:
     """Wait until no request is in flight: the others of a round trip may be, after one was refused."""
     together = threading.Barrier(CONNECTIONS)
-    dynamodb._THREADS.answers([lambda: together.wait(10)] * CONNECTIONS, time.monotonic() + 10)
+    THREADS.answers([lambda: together.wait(10)] * CONNECTIONS, time.monotonic() + 10)
 
 
 _TOTAL = quota.counters("calls", "ci", EVERYBODY, NOW)
@@ -215,6 +224,16 @@ PORTS: Mapping[str, Callable[[Stage], object]] = {
     "list_signing_keys": Stage.list_signing_keys,
     "publish": lambda one: DynamoSigningKeys(one.tables).publish(one._keys.broker.public_jwk),
     "find_signing_key": lambda one: DynamoSigningKeys(one.tables).find(one._keys.broker.kid(), NOW),
+    "lean_read_and_count": lambda one: one.lean.read_and_count(SIX, calls()),
+    "lean_read_and_count_total": lambda one: one.lean.read_and_count(SIX, calls(), _TOTAL),
+    "lean_count": lambda one: one.lean.count(calls()),
+    "lean_give_back": lambda one: one.lean.give_back(calls(), "a_test"),
+    "lean_taken": lambda one: one.lean.taken(calls()),
+    "lean_find_signing_key": lambda one: PublishedSigningKeys(one.door.edge_client, one.tables.control).find(
+        one._keys.broker.kid(), NOW
+    ),
+    "lean_admit": lambda one: one.admit_lean(one.token),
+    "lean_admit_total": lambda one: one.admit_lean(one.capped, "other"),
     "pin": lambda one: one.adapters.control.pin(ROLE, "AROA1", samples.event("principal.pinned")),
     "uses": lambda one: one.adapters.usage.uses(_DAY),
     "uses_of": lambda one: one.adapters.usage.uses(replace(_DAY, principal=SUB)),

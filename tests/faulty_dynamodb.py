@@ -177,7 +177,10 @@ def leaves_unread(unread: Callable[[str], bool]) -> Fault:
 
 
 class Door:
-    """Where clients come in. arrived: the operations that were asked for, in order. fault: what is done with them."""
+    """Where clients come in. arrived: the operations that were asked for, in order. fault: what is done with them.
+
+    client: botocore's. edge_client: the edge's own.
+    """
 
     def __init__(self, certificate: Path | None) -> None:
         self.arrived: list[str] = []
@@ -187,7 +190,7 @@ class Door:
         self._server = self._opened(("127.0.0.1", 0))
         self._address = self._server.server_address
         place = f"https://localhost:{self._address[1]}" if certificate else f"http://127.0.0.1:{self._address[1]}"
-        self.client = make_client("us-east-1", place)
+        self.client, self.edge_client = make_client("us-east-1", place), dynamodb_adapters.edge_client_at(place)
 
     @contextlib.contextmanager
     def failing(self, fault: Fault) -> Iterator[list[str]]:
@@ -210,6 +213,7 @@ class Door:
 
     def close(self) -> None:
         """Close the door, and release the requests that rest in it."""
+        self.edge_client.close()
         self._bell.close()
         self._shut()
         self.closing.close()
@@ -260,7 +264,9 @@ def content(*tables: str) -> list[str]:
 
 
 def _moto(headers: Any, body: bytes) -> Answer:  # noqa: ANN401  the stubs want a type that takes any mapping
-    url = "https://dynamodb.us-east-1.amazonaws.com/"
+    signed = next(value for name, value in headers.items() if name.lower() == "authorization")
+    region, service = signed.split("/")[2:4]
+    url = f"https://{service}.{region}.amazonaws.com/"
     answer: Any = botocore_stubber.process_request(AWSPreparedRequest("POST", url, headers, body, stream_output=False))
     status, _, found = answer
     return Answer(status, found.encode() if isinstance(found, str) else found)

@@ -175,7 +175,7 @@ def test_a_provider_key_is_revealed_only_where_it_is_set_and_where_it_is_stored(
     assert {file for file in FILES if calls(file, ".reveal")} == {
         "edge.py",
         "local/provider_key_file.py",
-        "chalicelib/aws/provider_keys.py",
+        "chalicelib/aws/provider_key_store.py",
     }
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.audit import FILTERS, PAGE_LIMIT, Event, IssuedCount, Page, Query
-from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, held, number, run_parallel, text
+from chalicelib.aws.dynamodb import Tables, as_unavailable, run_parallel
 from chalicelib.aws.errors import error_code
+from chalicelib.aws.items import Item, held, number, text
 from chalicelib.errors import StateUnavailable
 
 SHARDS = 8

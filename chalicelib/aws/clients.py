@@ -18,11 +18,10 @@ import botocore.config
 import botocore.session
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 
-CALL_SECONDS = 1.0
-"""Seconds within which an answer must be complete, counted from the end of the request; half as many to connect."""
+from chalicelib.aws.round_trip import CONNECTIONS, ROUND_TRIP_SECONDS
 
-CONNECTIONS = 32
-"""Requests in flight at once, at most."""
+CALL_SECONDS = ROUND_TRIP_SECONDS
+"""Seconds within which an answer must be complete, counted from the end of the request; half as many to connect."""
 
 
 def make(service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  the client of any service

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from chalicelib.aws import clients, dynamodb
+from chalicelib.aws import endpoints
+from chalicelib.aws.edge_client import EdgeClient
 from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.provider_keys import SecretsManagerProviderKeys
-from chalicelib.aws.signing_keys import DynamoSigningKeys
+from chalicelib.aws.published_keys import PublishedSigningKeys
 from chalicelib.edge.admission import Edge
 from chalicelib.errors import NotConfigured
 
@@ -111,13 +112,12 @@ def edge_on_aws(baked: Path = _BAKED) -> Edge:
         config = EdgeConfig.parse(baked.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NotConfigured(hint=str(error)) from error
-    client = dynamodb.make_client(config.region)
-    tables = dynamodb.Tables(client, config.control, config.counters, ledger="")  # the edge does not use it
-    secrets = functools.partial(clients.make, "secretsmanager", config.secrets_region)
+    regions = {"dynamodb": config.region, "secretsmanager": config.secrets_region}
+    client = EdgeClient(endpoints.of(regions, os.environ))
     return Edge(
-        state=DynamoEdgeState(tables),
-        signing_keys=DynamoSigningKeys(tables),
-        provider_keys=SecretsManagerProviderKeys(secrets, config.secrets_prefix),
+        state=DynamoEdgeState(client, config.control, config.counters),
+        signing_keys=PublishedSigningKeys(client, config.control),
+        provider_keys=SecretsManagerProviderKeys(client, config.secrets_prefix),
         issuer=config.issuer,
         url=config.edge_url,
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 
 from chalicelib.audit import Event
-from chalicelib.aws import target_items
+from chalicelib.aws import target_items, target_writes
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, read_batch, read_item, text, transact
+from chalicelib.aws.dynamodb import Tables, as_unavailable, read_batch, read_item, transact
+from chalicelib.aws.items import Item, text
 from chalicelib.aws.policies import named
 from chalicelib.errors import StateInconsistent
 from chalicelib.policy import stored
@@ -61,8 +62,8 @@ class DynamoControl:
             "ExpressionAttributeValues": values,
         }
         recorded = self._audit.put(event)
-        if not target_items.write(
-            self._tables, target, lambda item: [*target_items.update(self._tables, target, item, change), recorded]
+        if not target_writes.write(
+            self._tables, target, lambda item: [*target_writes.update(self._tables, target, item, change), recorded]
         ):
             raise KeyChanged if self.key_info(name) else NoSuchKey(name)
 
@@ -76,8 +77,8 @@ class DynamoControl:
             "UpdateExpression": "SET config = :config",
             "ExpressionAttributeValues": {":config": {"S": stored.signing_keys(kids)}},
         }
-        target_items.write(
-            self._tables, EVERYTHING, lambda item: target_items.update(self._tables, EVERYTHING, item, change)
+        target_writes.write(
+            self._tables, EVERYTHING, lambda item: target_writes.update(self._tables, EVERYTHING, item, change)
         )
 
     def pin(self, principal: str, unique_id: str, event: Event) -> None:

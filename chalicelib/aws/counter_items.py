@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chalicelib.aws.dynamodb import Item, held, number
+from chalicelib.aws.items import Item, held, number
 from chalicelib.quota import COUNTERS_KEPT, WINDOWS, Counter, Limit, cursor_key, last_seen, window_ends
 
 if TYPE_CHECKING:

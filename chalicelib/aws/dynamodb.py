@@ -11,35 +11,22 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import botocore.exceptions
 
-from chalicelib.aws import clients
+from chalicelib.aws import clients, round_trip
+from chalicelib.aws.botocore_client import THREADS, made
 from chalicelib.aws.errors import REFUSED, UNSENT, error_code
-from chalicelib.aws.threads import RequestThreads, Undo
-from chalicelib.errors import StateUnavailable, StateUncertain, StateUnread
+from chalicelib.aws.items import Item, held
+from chalicelib.aws.round_trip import RequestFailed
+from chalicelib.errors import StateUnavailable, StateUncertain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-ROUND_TRIP_SECONDS = clients.CALL_SECONDS
-"""Seconds that one round trip of state access may take; past it the answer is 503."""
 TRANSACTION_SECONDS = 2.0
 """Seconds within which a transaction that conflicts with another is retried."""
-
-CONNECTIONS = clients.CONNECTIONS
-"""Requests in flight at once, at most."""
-
-Item = Mapping[str, Any]
-"""An item in DynamoDB's own form: name -> {"S": …} or {"N": …}."""
-
-_READS = 2
-"""How often a batch is read: what DynamoDB has left unread, once more."""
-
-# Threads survive the freezing of a Lambda; each request that they make is bounded by itself.
-_THREADS = RequestThreads(CONNECTIONS)
 
 
 class Tables(NamedTuple):
@@ -88,18 +75,15 @@ def as_unavailable() -> Iterator[None]:
         if cancelled(error) or code(error) == "ConditionalCheckFailedException":
             raise
         raise StateUnavailable(aws_code=error_code(error)) from error
-    except (botocore.exceptions.BotoCoreError, TimeoutError) as error:
+    except (RequestFailed, botocore.exceptions.BotoCoreError, TimeoutError) as error:
         raise StateUnavailable(aws_code=error_code(error)) from error
 
 
-def run_parallel(*calls: Callable[[], Any], undo: Mapping[int, Undo] = MappingProxyType({})) -> list[Any]:
-    """Make calls at the same time and return their answers in order; raises Unavailable past ROUND_TRIP_SECONDS.
-
-    undo: see `RequestThreads.answers`.
-    """
-    ends = time.monotonic() + ROUND_TRIP_SECONDS
+def run_parallel(*calls: Callable[[], Any]) -> list[Any]:
+    """Make calls at the same time and return their answers in order; raises Unavailable past ROUND_TRIP_SECONDS."""
+    ends = time.monotonic() + round_trip.ROUND_TRIP_SECONDS
     with as_unavailable():
-        return _THREADS.answers(calls, ends, undo)
+        return THREADS.answers(calls, ends)
 
 
 def code(error: botocore.exceptions.ClientError) -> str:
@@ -167,16 +151,8 @@ def read_batch(tables: Tables, keys: Mapping[str, Iterable[Item]]) -> list[Item]
     keys: by table; duplicates are read once. Items that do not exist are left out. What DynamoDB leaves unread is asked
     for once more.
     """
-    once = {table: {(key["pk"]["S"], key["sk"]["S"]): key for key in wanted} for table, wanted in keys.items()}
-    request: Any = {table: {"Keys": list(one.values()), "ConsistentRead": True} for table, one in once.items() if one}
-    found: list[Item] = []
-    for _ in range(_READS):
-        answer = tables.client.batch_get_item(RequestItems=request)
-        found += [item for items in held(answer, "Responses").values() for item in items]
-        request = answer.get("UnprocessedKeys")
-        if not request:
-            return found
-    raise StateUnread
+    with as_unavailable():
+        return made(tables.client, round_trip.batch(keys))
 
 
 def read_partition(tables: Tables, table: str, partition: str, beginning: str = "") -> list[Item]:
@@ -197,25 +173,3 @@ def read_partition(tables: Tables, table: str, partition: str, beginning: str = 
         if "LastEvaluatedKey" not in answer:
             return found
         start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-
-
-def held(answer: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401  as the answer has it
-    """Return what an answer must hold; raises Unavailable if it does not."""
-    # SECURITY: 200 with `{}` is no answer: it must not read as a counter at 0, nor be a fault of ours
-    # (test_an_answer_without_what_it_must_hold_is_refused).
-    if name not in answer:
-        raise StateUnread
-    return answer[name]
-
-
-def number(item: Item, name: str) -> int:
-    """Return a number of an item, 0 if it is not there; raises Unavailable if it is no number."""
-    try:
-        return int(item[name]["N"]) if name in item else 0
-    except (KeyError, ValueError) as error:
-        raise StateUnread from error
-
-
-def text(item: Item, name: str) -> str:
-    """Return a text of an item, "" if it is not there; raises Unavailable if it is no text."""
-    return str(held(item[name], "S")) if name in item else ""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import botocore.exceptions
 
-THROTTLED = frozenset(
-    "ProvisionedThroughputExceededException RequestLimitExceeded ThrottlingException TransactionConflictException".split()  # noqa: SIM905  a list of words
-)
-"""DynamoDB's codes for a request that was one too many just then: nothing was done, and the next may be."""
+from chalicelib.aws.round_trip import THROTTLED, RequestFailed
+
 REFUSED = THROTTLED.union(
     "AccessDeniedException ExpiredTokenException IncompleteSignatureException InvalidSignatureException".split(),  # noqa: SIM905
     "MissingAuthenticationTokenException UnrecognizedClientException ResourceNotFoundException".split(),  # noqa: SIM905
@@ -28,6 +26,8 @@ def error_code(error: BaseException) -> str:
 
     SECURITY: never its text, which can quote what was sent (test_errors.py).
     """
+    if isinstance(error, RequestFailed):
+        return error.code
     if not isinstance(error, botocore.exceptions.ClientError):
         return ""
     code = error.response.get("Error", {}).get("Code")

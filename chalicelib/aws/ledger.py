@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.audit import REPEAT_SECONDS, Event
-from chalicelib.aws import counter_items, target_items
+from chalicelib.aws import counter_items, target_items, target_writes
 from chalicelib.aws.audit import DynamoAudit
 from chalicelib.aws.counter_items import CounterItem
-from chalicelib.aws.dynamodb import Item, Tables, held, number, read_batch, read_partition, run_parallel, text, transact
+from chalicelib.aws.dynamodb import Tables, read_batch, read_partition, run_parallel, transact
+from chalicelib.aws.items import Item, held, number, text
 from chalicelib.errors import StateInconsistent
 from chalicelib.exchange.errors import IdentityChanged
 from chalicelib.exchange.ledger import (
@@ -56,7 +57,7 @@ class DynamoLedger(DynamoAudit):
         if query.grant is not None:
             return self._find_named(query, RevocationTarget("grant", query.grant), copy)
         found, candidates, *tokens = run_parallel(
-            functools.partial(target_items.read, self._tables, query.targets, copy),
+            functools.partial(target_writes.read, self._tables, query.targets, copy),
             functools.partial(self._candidates, query.issuer, query.key),
             *self._queries_of_tokens(query),
         )

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.audit import Event
-from chalicelib.aws import target_items
+from chalicelib.aws import target_items, target_writes
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, number, read_item, read_partition, text, transact
+from chalicelib.aws.dynamodb import Tables, as_unavailable, read_item, read_partition, transact
+from chalicelib.aws.items import Item, number, text
 from chalicelib.errors import StateInconsistent, StateUnavailable, StateUncertain, Unavailable
 from chalicelib.policy import narrowing, stored
 from chalicelib.policy.compile import Policy
@@ -211,7 +212,7 @@ class DynamoPolicies:
         found: dict[RevocationTarget, Item] = {}
         for start in range(0, len(wanted), 100):
             with as_unavailable():
-                found |= target_items.read(self._tables, wanted[start : start + 100], "0")
+                found |= target_writes.read(self._tables, wanted[start : start + 100], "0")
         return {target: item["config"]["S"] if "config" in item else None for target, item in found.items()}
 
     def _put_names(self, name: str, targets: set[RevocationTarget], apply: _Apply) -> None:

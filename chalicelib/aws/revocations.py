@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.audit import Event
-from chalicelib.aws import target_items
+from chalicelib.aws import target_items, target_writes
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.dynamodb import Item, Tables, read_item, read_partition
+from chalicelib.aws.dynamodb import Tables, read_item, read_partition
+from chalicelib.aws.items import Item
 from chalicelib.aws.target_items import BLOCK
 from chalicelib.errors import NoSuchTarget
 from chalicelib.revocation import (
@@ -54,9 +55,9 @@ class DynamoRevocations:
         def actions(item: Item) -> Sequence[Mapping[str, Any]]:
             if not item and revocation.scope in MUST_EXIST:
                 raise NoSuchTarget(*target)
-            return [record, *target_items.update(self._tables, target, item, block), self._audit.put(event)]
+            return [record, *target_writes.update(self._tables, target, item, block), self._audit.put(event)]
 
-        if target_items.write(self._tables, target, actions):
+        if target_writes.write(self._tables, target, actions):
             return revocation
         return self.revocation(revocation.id) or revocation
 
@@ -77,9 +78,9 @@ class DynamoRevocations:
         }
 
         def actions(item: Item) -> Sequence[Mapping[str, Any]]:
-            return [record, *target_items.update(self._tables, target, item, unblock), self._audit.put(full)]
+            return [record, *target_writes.update(self._tables, target, item, unblock), self._audit.put(full)]
 
-        if not target_items.write(self._tables, target, actions):
+        if not target_writes.write(self._tables, target, actions):
             return self.revocation(revocation_id)  # another administrator was first
         return restored
 

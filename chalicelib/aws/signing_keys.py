@@ -1,57 +1,21 @@
-"""The public keys of our own tokens in DynamoDB: published by administrators, read by every verifier of a token.
-
-A key is published before it is listed as live, and listed before it signs. Which keys are live is asked anew for every
-call (`edge.decision`); here is only what a kid stands for, which never changes.
-"""
+"""The public keys of our own tokens in DynamoDB, published by administrators: what writes them, with botocore."""
 
 from __future__ import annotations
 
-import functools
 import json
-import threading
 from collections.abc import Mapping
 
-from chalicelib.aws.dynamodb import Item, Tables, as_unavailable, run_parallel
-from chalicelib.tokens.errors import InvalidTokenError, SigningKeysUnavailable
-from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
-from chalicelib.tokens.verify import ISSUED_ALGORITHM
-
-UNKNOWN_KID_PAUSE = 10
-"""Seconds between reads for unknown kids, so that made-up ones cost one read in that time.
-
-A key must be published that long before it signs.
-"""
-FAILURE_PAUSE = 1
-"""The same after a read that failed."""
-
-KEY = {"pk": {"S": "signing"}, "sk": {"S": "-"}}
-MARK = "k#"
-"""The attribute of a key: `k#<kid>`, its public JWK."""
+from chalicelib.aws.botocore_client import BotocoreClient
+from chalicelib.aws.dynamodb import Tables, as_unavailable
+from chalicelib.aws.published_keys import KEY, MARK, PublishedSigningKeys
 
 
-class DynamoSigningKeys:
-    """`chalicelib.tokens.issued.SigningKeys`, over the `control` table. Keys that were found are cached."""
+class DynamoSigningKeys(PublishedSigningKeys):
+    """The same, and what publishes them."""
 
     def __init__(self, tables: Tables) -> None:
+        super().__init__(BotocoreClient(tables.client), tables.control)
         self._tables = tables
-        self._known: Mapping[str, VerifyingKey] = {}
-        self._next_read = 0
-        self._failed = False
-        self._reading = threading.Lock()
-
-    def find(self, kid: str, now: int) -> VerifyingKey:
-        """See `SigningKeys.find`. An unknown kid takes one read of one item, within ROUND_TRIP_SECONDS."""
-        key = self._known.get(kid)
-        if key is None:
-            with self._reading:
-                if kid not in self._known and now >= self._next_read:
-                    self._read(now)
-                key, failed = self._known.get(kid), self._failed
-            if key is None and failed:
-                raise SigningKeysUnavailable
-            if key is None:
-                raise InvalidTokenError("kid_unknown")
-        return key
 
     def publish(self, jwk: Mapping[str, str]) -> None:
         """Publish a public key: it verifies tokens once it is listed as live. Raises Unavailable.
@@ -66,27 +30,3 @@ class DynamoSigningKeys:
                 ExpressionAttributeNames={"#kid": MARK + jwk["kid"]},
                 ExpressionAttributeValues={":jwk": {"S": json.dumps(dict(jwk))}},
             )
-
-    def _read(self, now: int) -> None:
-        # It counts as failed until it has succeeded, no matter what is raised in between.
-        self._failed, self._next_read = True, now + FAILURE_PAUSE
-        get = functools.partial(self._tables.client.get_item, TableName=self._tables.control, Key=KEY)
-        answer = run_parallel(functools.partial(get, ConsistentRead=True))[0]
-        self._known = _keys(answer.get("Item", {}))
-        self._failed, self._next_read = False, now + UNKNOWN_KID_PAUSE
-
-
-def _keys(item: Item) -> dict[str, VerifyingKey]:
-    """Return an item's keys, by kid, without malformed ones."""
-    texts = {name.removeprefix(MARK): value["S"] for name, value in item.items() if name.startswith(MARK)}
-    return {kid: key for kid, text in texts.items() if (key := _key(kid, text)) is not None}
-
-
-def _key(kid: str, text: str) -> VerifyingKey | None:
-    # SECURITY: a kid is its key's thumbprint, so that no other key can take its place
-    # (test_a_key_that_is_not_what_its_kid_says_is_not_used).
-    try:
-        jwk = json.loads(text)
-        return verifying_key({**jwk, "kid": kid}, [ISSUED_ALGORITHM]) if thumbprint(jwk) == kid else None
-    except (InvalidTokenError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None

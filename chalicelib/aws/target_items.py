@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.aws.dynamodb import Item, Tables, number, read_batch, read_item, text, transact
-from chalicelib.errors import StateUnavailable
+from chalicelib.aws import round_trip
+from chalicelib.aws.items import Item, number, text
 from chalicelib.policy import stored
 from chalicelib.policy.grants import Grant
 from chalicelib.providers.keys import KeyConfig
@@ -22,12 +22,8 @@ SHARED = ("everything", "issuer", "key", "grant")
 BLOCK = "b#"
 """The attribute of a block: `b#<revocation id>`, a number (its end) or null (no end)."""
 
-_TRIES = 5
 _ONE = {"S": "-"}
 """The sort key of a target's item, which is alone in its partition."""
-
-Actions = Callable[[Item], Sequence[Mapping[str, Any]]]
-"""Returns what to write, given a target's item as it is; {} if there is none."""
 
 
 def key(target: RevocationTarget, copy: str) -> dict[str, Any]:
@@ -87,40 +83,19 @@ def signing_keys(item: Item) -> tuple[str, ...]:
     return stored.read_signing_keys(item["config"]["S"]) if "config" in item else ()
 
 
-def read(tables: Tables, targets: Iterable[RevocationTarget], copy: str) -> dict[RevocationTarget, Item]:
-    """Read targets' items in one strongly consistent batch; raises Unavailable if any was left unread."""
+def reading(
+    control: str, targets: Iterable[RevocationTarget], copy: str
+) -> round_trip.Steps[dict[RevocationTarget, Item]]:
+    """Read targets' items in one strongly consistent batch; raises Unavailable if any was left unread.
+
+    control: the table's name.
+    """
     wanted = tuple(targets)
-    return by_target(wanted, copy, read_batch(tables, {tables.control: [key(target, copy) for target in wanted]}))
+    items = yield from round_trip.batch({control: [key(target, copy) for target in wanted]})
+    return by_target(wanted, copy, items)
 
 
 def by_target(targets: Iterable[RevocationTarget], copy: str, items: Iterable[Item]) -> dict[RevocationTarget, Item]:
     """Find each target's item among those of a batch, {} for one that is not there."""
     found = {text(item, "pk"): item for item in items if item.get("sk") == _ONE}
     return {target: found.get(_partition(target, copy), {}) for target in targets}
-
-
-def update(tables: Tables, target: RevocationTarget, item: Item, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one update for each copy, a grant's copy among the candidates included. item: as it is now."""
-    table = {"TableName": tables.control, **changes}
-    updates = [{"Update": {**table, "Key": key}} for key in keys(target)]
-    held = grant(item) if target.scope == "grant" else None
-    if held is not None:
-        candidate = candidate_key(held.issuer, held.key, target.id)
-        # A grant that moved meanwhile must not leave a ghost among its former candidates.
-        kept = " AND ".join(filter(None, ("attribute_exists(pk)", changes.get("ConditionExpression"))))
-        updates.append({"Update": {**table, "Key": candidate, "ConditionExpression": kept}})
-    return updates
-
-
-def write(tables: Tables, target: RevocationTarget, actions: Actions) -> bool:
-    """Write all or nothing, again if what was read has changed meanwhile; False if the first condition fails.
-
-    Raises Unavailable.
-    """
-    for _ in range(_TRIES):
-        failed = transact(tables, actions(read_item(tables, key(target, "0"))))
-        if failed is None:
-            return True
-        if failed[0] is not None:
-            return False
-    raise StateUnavailable

@@ -11,8 +11,7 @@ from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import Any, Final
 
-UNDO_SECONDS = 0.25
-"""Seconds past its end that a round trip which failed is still waited for, while what it did is taken back."""
+from chalicelib.aws.round_trip import UNDO_SECONDS
 
 Undo = Callable[[], Any]
 """Takes back what a call did."""

@@ -7,17 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.aws.counter_items import CounterItem, beginning, items, key_of
-from chalicelib.aws.dynamodb import (
-    Item,
-    Tables,
-    as_unavailable,
-    held,
-    number,
-    read_batch,
-    read_partition,
-    run_parallel,
-    text,
-)
+from chalicelib.aws.dynamodb import Tables, as_unavailable, read_batch, read_partition, run_parallel
+from chalicelib.aws.items import Item, held, number, text
 from chalicelib.quota import WINDOWS, counters, cursor_key, read_cursor_key
 from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
 

@@ -57,7 +57,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
     from chalicelib.admin.ports import AdminPorts  # noqa: PLC0415
     from chalicelib.aws.control import DynamoControl  # noqa: PLC0415
     from chalicelib.aws.policies import DynamoPolicies  # noqa: PLC0415
-    from chalicelib.aws.provider_keys import SecretsManagerKeyStore  # noqa: PLC0415
+    from chalicelib.aws.provider_key_store import SecretsManagerKeyStore  # noqa: PLC0415
     from chalicelib.aws.usage import DynamoUsage  # noqa: PLC0415
     from chalicelib.policy.compile import DEPLOYED  # noqa: PLC0415
     from chalicelib.providers.origins import Origins  # noqa: PLC0415

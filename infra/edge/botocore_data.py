@@ -6,8 +6,6 @@ import json
 import re
 from collections.abc import Collection, Iterable
 
-from infra.edge.dependencies import SERVICES
-
 _DATA = "botocore/data/"
 ENDPOINTS = _DATA + "endpoints.json"
 _SHARED_FILES = {"endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"}
@@ -15,7 +13,7 @@ _SERVICE_FILES = re.compile(r"(service-2|service-2\.sdk-extras|endpoint-rule-set
 """Paginators, waiters and examples are left out: creating a client does not need them."""
 
 
-def select(names: Iterable[str], services: Collection[str] = SERVICES) -> set[str]:
+def select(names: Iterable[str], services: Collection[str]) -> set[str]:
     """Return the files to keep: everything that is not data, and the newest models of these services."""
     every = set(names)
     newest = {
@@ -25,7 +23,7 @@ def select(names: Iterable[str], services: Collection[str] = SERVICES) -> set[st
     return {name for name in every if not name.startswith(_DATA) or _is_needed(name, newest)}
 
 
-def trim_endpoints(endpoints: bytes, services: Collection[str] = SERVICES) -> bytes:
+def trim_endpoints(endpoints: bytes, services: Collection[str]) -> bytes:
     """Return endpoints.json with only these services: it has 1.2 MB, which every cold start would read."""
     found = json.loads(endpoints)
     for partition in found["partitions"]:

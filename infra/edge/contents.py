@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import subprocess
 import sys
@@ -9,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 from chalicelib.aws.config import EDGE_FILE
+from chalicelib.aws.endpoints import ROOTS_FILE
 from infra import lock
-from infra.edge import botocore_data
 from infra.edge.dependencies import ROOT, find_dependencies
 from infra.edge.wheels import PYTHON, wheels
 
@@ -37,8 +38,13 @@ def write_contents(folder: Path, baked: str, wheels_folder: Path) -> None:
         _write(folder / file, (ROOT / file).read_bytes())
     _write(folder / START.name, START.read_bytes())
     _write(folder / EDGE_FILE, baked.encode())
-    for name, wheel in wheels(dependencies.versions, wheels_folder / PYTHON, lock.current()).items():
+    locks = lock.current()
+    for name, wheel in wheels(dependencies.versions, wheels_folder / PYTHON, locks).items():
         _unpack(wheel, folder, {top for top, one in dependencies.distributions.items() if one == name})
+    version = {"botocore": importlib.metadata.version("botocore")}
+    (botocore,) = wheels(version, wheels_folder / PYTHON, locks).values()
+    with zipfile.ZipFile(io.BytesIO(botocore)) as packed:
+        _write(folder / ROOTS_FILE, packed.read("botocore/cacert.pem"))  # Mozilla's, of botocore this alone
     byte_compile(folder)
 
 
@@ -52,13 +58,10 @@ def _unpack(wheel: bytes, folder: Path, tops: set[str]) -> None:
     """Extract a wheel's imported top-level modules, and its metadata."""
     with zipfile.ZipFile(io.BytesIO(wheel)) as packed:
         names = [name for name in packed.namelist() if not name.endswith(_UNUSED)]
-        for name in botocore_data.select(names) if "botocore" in tops else names:
+        for name in names:
             top, _, file = name.partition("/")
             if top.partition(".")[0] in tops or (top.endswith(".dist-info") and file in _METADATA):
-                content = packed.read(name)
-                if name == botocore_data.ENDPOINTS:
-                    content = botocore_data.trim_endpoints(content)
-                _write(folder / name, content)
+                _write(folder / name, packed.read(name))
 
 
 def _write(path: Path, content: bytes) -> None:

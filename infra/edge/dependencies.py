@@ -12,21 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = ("dynamodb", "secretsmanager")
-"""The AWS services that the edge calls."""
-LEFT_OUT = frozenset({"certifi"})
-"""botocore uses certifi's certificate authorities if it is installed, and has its own list otherwise."""
-
 _PROGRAM = """
 import importlib, json, sys, sysconfig
-root, modules, services = sys.argv[1], sys.argv[2].split(), sys.argv[3:]
+root, modules = sys.argv[1], sys.argv[2].split()
 before = set(sys.modules)
 sys.path.insert(0, root)
 for name in modules:
     importlib.import_module(name)
-from chalicelib.aws import clients
-for service in services:
-    clients.make(service, "us-east-1")
 site_packages = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
 own, third_party = set(), set()
 for name in set(sys.modules) - before:
@@ -54,12 +46,12 @@ class Dependencies:
 
 
 def find_dependencies() -> Dependencies:
-    """Import everything that the edge can import, create its AWS clients, and return what that imported."""
-    command = [sys.executable, "-I", "-c", _PROGRAM, str(ROOT), " ".join(sorted(reachable("edge"))), *SERVICES]
+    """Import everything that the edge can import, and return what that imported."""
+    command = [sys.executable, "-I", "-c", _PROGRAM, str(ROOT), " ".join(sorted(reachable("edge")))]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60)  # noqa: S603  our own program
     found = json.loads(done.stdout)
     installed = importlib.metadata.packages_distributions()
-    distributions = {top: installed[top][0] for top in found["third_party"] if top not in LEFT_OUT}
+    distributions = {top: installed[top][0] for top in found["third_party"]}
     versions = {name: importlib.metadata.version(name) for name in distributions.values()}
     return Dependencies(tuple(found["own"]), distributions, versions)
 

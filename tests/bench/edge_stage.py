@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
+import io
 import json
+import shutil
 import tempfile
 import time
 import zipfile
@@ -14,13 +17,17 @@ from typing import Any
 
 from chalicelib.aws.config import EdgeConfig
 from chalicelib.aws.dynamodb import Tables
-from chalicelib.aws.provider_keys import SecretsManagerKeyStore
+from chalicelib.aws.provider_key_store import SecretsManagerKeyStore
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.quota import Limit
+from infra import lock
+from infra.edge import botocore_data
 from infra.edge.__main__ import WHEELS
-from infra.edge.contents import write_contents
+from infra.edge.contents import byte_compile, write_contents
+from infra.edge.dependencies import ROOT, reachable
 from infra.edge.reproducible_zip import write_zip
+from infra.edge.wheels import PYTHON, wheels
 from tests.contracts import dynamodb_adapters, samples, tables_template
 from tests.contracts.verbs import BROKER, Keys, Verbs
 from tests.integration import ministack
@@ -46,14 +53,16 @@ _SENT = {
     "X-Stainless-Async": "false",
 }
 """What OpenAI's SDK sends, as CloudFront passes it on."""
+SERVICES = ("dynamodb", "secretsmanager")
 _MANY = (Limit(1_000_000, "minute"),)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """task: the unpacked zip. size: the zip's bytes. environment: what the function is told. jwk: of its tokens' key."""
+    """task: the unpacked zip. old: the same with botocore, and what goes with it. size: the zip's bytes. environment: what the function is told. jwk: of its tokens' key."""
 
     task: Path
+    old: Path
     size: int
     environment: Mapping[str, str]
     tokens: Sequence[str]
@@ -93,14 +102,39 @@ def stage(url: str, tokens: int) -> Iterator[Stage]:
         write_zip(directory / "content", directory / "edge.zip")
         with zipfile.ZipFile(directory / "edge.zip") as packed:
             packed.extractall(directory / "task")
+        shutil.copytree(directory / "task", directory / "old")
+        _add_botocore(directory / "old")
         _write_protect(directory / "task")
         keys = Keys(directory)
         environment = {"AWS_ENDPOINT_URL": url, "AWS_REGION": ministack.REGION}
         environment |= {key.upper(): value for key, value in ministack.CREDENTIALS.items()}
         made = _fill(tables, url, keys, tokens)
         yield Stage(
-            directory / "task", (directory / "edge.zip").stat().st_size, environment, made, keys.broker.public_jwk
+            directory / "task",
+            directory / "old",
+            (directory / "edge.zip").stat().st_size,
+            environment,
+            made,
+            keys.broker.public_jwk,
         )
+
+
+def _add_botocore(task: Path) -> None:
+    """Add botocore pruned as the broker's zip has it, its own dependencies, and our modules over it."""
+    names = ("botocore", "urllib3", "jmespath", "python-dateutil", "six")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    for distribution, wheel in wheels(versions, WHEELS / PYTHON, lock.current()).items():
+        with zipfile.ZipFile(io.BytesIO(wheel)) as packed:
+            for name in (
+                botocore_data.select(packed.namelist(), SERVICES) if distribution == "botocore" else packed.namelist()
+            ):
+                packed.extract(name, task)
+    endpoints = task / botocore_data.ENDPOINTS
+    endpoints.write_bytes(botocore_data.trim_endpoints(endpoints.read_bytes(), SERVICES))
+    for name in reachable("chalicelib.aws.botocore_client") | reachable("chalicelib.aws.clients"):
+        for file in ROOT.glob(f"{name.replace('.', '/')}.py"):
+            shutil.copy(file, task / file.relative_to(ROOT))
+    byte_compile(task)
 
 
 def _fill(tables: Tables, url: str, keys: Keys, tokens: int) -> Sequence[str]:

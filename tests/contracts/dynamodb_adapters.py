@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +14,18 @@ import botocore.exceptions
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
-from chalicelib.aws import dynamodb
+from chalicelib.aws import endpoints, round_trip
+from chalicelib.aws.botocore_client import BotocoreClient
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.counter_items import items
 from chalicelib.aws.dynamodb import Tables, make_client
+from chalicelib.aws.edge_client import EdgeClient
 from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.revocations import DynamoRevocations
+from chalicelib.aws.round_trip import AwsClient
+from chalicelib.aws.sigv4 import Credentials
 from chalicelib.aws.usage import DynamoUsage
 from chalicelib.quota import Counter, counters
 from tests import moto_dynamodb
@@ -75,11 +80,11 @@ def locked_moto() -> DynamoDBClient:
 @contextmanager
 def patience(seconds: float = 30.0) -> Iterator[None]:
     """Give round trips more time than the product does, on a machine that is busy with its own tests."""
-    kept, dynamodb.ROUND_TRIP_SECONDS = dynamodb.ROUND_TRIP_SECONDS, seconds
+    kept, round_trip.ROUND_TRIP_SECONDS = round_trip.ROUND_TRIP_SECONDS, seconds
     try:
         yield
     finally:
-        dynamodb.ROUND_TRIP_SECONDS = kept
+        round_trip.ROUND_TRIP_SECONDS = kept
 
 
 @contextmanager
@@ -94,8 +99,8 @@ def made() -> Iterator[Adapters]:
             tables.client.delete_table(TableName=name)
 
 
-def over(tables: Tables) -> Adapters:
-    """Make the adapters of tables that exist."""
+def over(tables: Tables, edge_client: AwsClient | None = None) -> Adapters:
+    """Make the adapters of tables that exist. edge_client: of the edge; botocore's unless given."""
 
     def counted(counter: Counter) -> tuple[int, int]:
         every = counters(counter.what, counter.grant, counter.principal, counter.start)
@@ -118,8 +123,22 @@ def over(tables: Tables) -> Adapters:
         finally:
             tables.client.meta.events.unregister("before-send.dynamodb", send)
 
-    ledger, edge_state = DynamoLedger(tables, lambda: AHEAD), DynamoEdgeState(tables)
-    return Adapters(ledger, edge_state, Control(tables), DynamoUsage(tables), counted, lambda: over(tables), cut)
+    ledger, edge_state = DynamoLedger(tables, lambda: AHEAD), edge_state_of(tables, edge_client)
+    return Adapters(
+        ledger, edge_state, Control(tables), DynamoUsage(tables), counted, lambda: over(tables, edge_client), cut
+    )
+
+
+def edge_state_of(tables: Tables, client: AwsClient | None = None) -> DynamoEdgeState:
+    """Make the edge's state over a client; botocore's unless given."""
+    return DynamoEdgeState(client or BotocoreClient(tables.client), tables.control, tables.counters)
+
+
+def edge_client_at(url: str) -> EdgeClient:
+    """Return the edge's own client of what is at this URL, with made-up credentials."""
+    regions = {"dynamodb": "us-east-1", "secretsmanager": "us-east-1"}
+    found = endpoints.of(regions, {"AWS_ENDPOINT_URL": url, "AWS_CA_BUNDLE": os.environ.get("AWS_CA_BUNDLE", "")})
+    return EdgeClient(found, lambda: Credentials("AKIDEXAMPLE", "made-up", "made-up-too"))
 
 
 def _behind_the_lock(real: Callable[..., Any]) -> Callable[..., Any]:

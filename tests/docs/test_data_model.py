@@ -13,8 +13,8 @@ import pytest
 from chalicelib.admin import impact
 from chalicelib.audit import Query
 from chalicelib.aws import audit as dynamodb_audit
-from chalicelib.aws import counter_items, dynamodb
-from chalicelib.aws.dynamodb import Item
+from chalicelib.aws import counter_items, round_trip
+from chalicelib.aws.items import Item
 from chalicelib.errors import Refusal
 from chalicelib.exchange.ledger import StateQuery
 from chalicelib.quota import counters
@@ -41,7 +41,7 @@ Rows = Mapping[str, list[str]]
 @pytest.fixture
 def d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
     # What is counted here does not depend on how long moto takes.
-    monkeypatch.setattr(dynamodb, "ROUND_TRIP_SECONDS", 60.0)
+    monkeypatch.setattr(round_trip, "ROUND_TRIP_SECONDS", 60.0)
     monkeypatch.setattr(dynamodb_audit, "PAGE_SECONDS", 60.0)
     tables = tables_template.create_tables(dynamodb_adapters.locked_moto(), "kb-data-model")
     try:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import botocore
 import pytest
 
 from infra.edge import __main__ as command
@@ -34,8 +35,7 @@ BAKED = {
     "issuer": "https://broker.example.com",
     "edge_url": "https://keys.example.com",
 }
-DATA = "botocore/data/"
-NEVER = """aws_lambda_powertools boto3 chalice aiohttp yaml msgspec certifi s3transfer requests local keybroker tests
+NEVER = """botocore urllib3 jmespath dateutil six aws_lambda_powertools boto3 chalice aiohttp yaml msgspec certifi s3transfer requests local keybroker tests
 infra""".split()  # noqa: SIM905  a list of words
 MADE = re.compile(
     r"(?P<path>\S+): (?P<size>[\d,]+) bytes, \d+ files, for Lambda's python3\.\d+\nsha256 (?P<sha>\w{64})\n"
@@ -123,25 +123,24 @@ def test_own_files_are_those_imported(content: Mapping[str, zipfile.ZipInfo]) ->
     )
     assert [name for name in ours if re.match(rf"chalicelib/({rooms}|{modules}|tokens/signer)", name)] == []
     assert {name for name in content if "/" not in name and not name.startswith("_cffi")} == {
-        *("edge.py", "start.py", "keybroker-edge.json", "six.py")
+        *("edge.py", "start.py", "keybroker-edge.json", "cacert.pem")
     }
 
 
 def test_third_party_files_are_those_imported(content: Mapping[str, zipfile.ZipInfo]) -> None:
     """Of third parties, the zip has exactly the modules that the edge imports."""
     tops = {re.split(r"[/.]", name)[0] for name in content if ".dist-info/" not in name}
-    assert tops - {"edge", "start", "keybroker-edge", "chalicelib", "__pycache__"} == {
-        *("jwt", "cryptography", "_cffi_backend", "botocore", "urllib3", "jmespath", "dateutil", "six")
+    assert tops - {"edge", "start", "keybroker-edge", "cacert", "chalicelib", "__pycache__"} == {
+        *("jwt", "cryptography", "_cffi_backend")
     }
     assert not tops & set(NEVER)
     assert [name for name in content if name.endswith((".pyi", "/py.typed"))] == []
 
 
-def test_of_botocore_s_data_it_holds_two_services(content: Mapping[str, zipfile.ZipInfo]) -> None:
-    data = {name.removeprefix(DATA) for name in content if name.startswith(DATA)}
-    assert {name.partition("/")[0] for name in data if "/" in name} == {"dynamodb", "secretsmanager"}
-    assert {name.partition("/")[2].partition("/")[0] for name in data if "/" in name} == {"2012-08-10", "2017-10-17"}
-    assert not [name for name in data if re.search("paginators|waiters|examples", name)]
+def test_of_botocore_it_holds_the_roots_alone(packed: Path) -> None:
+    """The certificate authorities are those of the botocore that is installed."""
+    with zipfile.ZipFile(packed) as one:
+        assert one.read("cacert.pem") == Path(botocore.__file__).with_name("cacert.pem").read_bytes()
 
 
 def test_versions_are_those_installed(packed: Path, content: Mapping[str, zipfile.ZipInfo]) -> None:
@@ -152,7 +151,7 @@ def test_versions_are_those_installed(packed: Path, content: Mapping[str, zipfil
             fields = dict(re.findall(r"^(Name|Version): (\S+)$", text, re.MULTILINE))
             told[fields["Name"]] = fields["Version"]
     assert told == {name: importlib.metadata.version(name) for name in told}
-    assert {"PyJWT", "cryptography", "botocore", "urllib3"} <= told.keys()
+    assert {"PyJWT", "cryptography"} <= told.keys()
 
 
 def test_extensions_load_on_lambda(packed: Path, content: Mapping[str, zipfile.ZipInfo]) -> None:
@@ -202,19 +201,20 @@ def test_what_is_compiled_is_what_runs(packed: Path, tmp_path: Path) -> None:
 # That it runs by itself
 
 
-def test_both_clients_can_be_created(task: Path) -> None:
-    """Both AWS clients can be created with botocore's remaining data."""
+def test_both_endpoints_are_known(task: Path) -> None:
+    """The client knows both services, each in its baked region, by the certificate authorities in the zip."""
     program = """
-import json, start
+import json, ssl, start
 from chalicelib.aws import config
-edge = config.edge_on_aws()
-clients = edge.state._tables.client, edge.provider_keys._client()
-print(json.dumps([[one.meta.service_model.service_name, one.meta.endpoint_url] for one in clients]))
+found = config.edge_on_aws().state._client._endpoints
+tls = [one.place.tls for one in found.values()]
+assert all((one.verify_mode, one.check_hostname) == (ssl.CERT_REQUIRED, True) for one in tls)
+names = [one.place.host for one in found.values()]
+print(json.dumps([names, len(tls[0].get_ca_certs()), open("cacert.pem").read().count("BEGIN CERTIFICATE")]))
 """
-    assert run(task, program, AWS_REGION="us-east-1") == [
-        ["dynamodb", "https://dynamodb.eu-central-1.amazonaws.com"],
-        ["secretsmanager", "https://secretsmanager.eu-central-1.amazonaws.com"],
-    ]
+    names, loaded, there = run(task, program, AWS_REGION="us-east-1")
+    assert names == ["dynamodb.eu-central-1.amazonaws.com", "secretsmanager.eu-central-1.amazonaws.com"]
+    assert loaded == there > 100
 
 
 def test_unpacked_zip_answers_calls(task: Path) -> None:
@@ -222,6 +222,7 @@ def test_unpacked_zip_answers_calls(task: Path) -> None:
     program = """
 import json, start
 request = {"uri": "/openai/v1/models", "method": "GET", "clientIp": "192.0.2.1", "headers": {}, "querystring": ""}
+request["origin"] = {"custom": {"readTimeout": 60, "keepaliveTimeout": 5}}
 event = {"Records": [{"cf": {"config": {"requestId": "r"}, "request": request}}]}
 print(json.dumps(start.handler(event, None)["status"]))
 """
@@ -232,7 +233,7 @@ def test_nothing_is_loaded_but_what_is_in_it(task: Path) -> None:
     program = """
 import json, sys, start
 from chalicelib.aws import config
-config.edge_on_aws().provider_keys._client()
+config.edge_on_aws()
 files = [getattr(one, "__file__", None) or "" for one in sys.modules.values()]
 print(json.dumps([one for one in files if "site-packages" in one]))
 """
@@ -306,7 +307,8 @@ def test_zip_is_reproducible(packed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / "project"
     for name in ("chalicelib", "infra"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "edge.py", copy)
+    for name in ("edge.py", "requirements.lock"):
+        shutil.copy(ROOT / name, copy)
     done = build(copy, tmp_path / "edge.zip", "--config", str(packed.parent / "baked.json"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "edge.zip").read_bytes() == packed.read_bytes()

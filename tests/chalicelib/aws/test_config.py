@@ -14,7 +14,7 @@ import pytest
 import edge
 from chalicelib.aws import clients, config
 from chalicelib.aws.config import EdgeConfig
-from chalicelib.aws.provider_keys import SecretsManagerKeyStore
+from chalicelib.aws.provider_key_store import SecretsManagerKeyStore
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Edge
@@ -93,18 +93,14 @@ def test_the_region_is_the_baked_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The tables' region is the one that was baked in, whatever the environment says."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "ap-southeast-2")  # Lambda@Edge runs wherever the caller is
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "made-up")
     made: Any = config.edge_on_aws(bake(tmp_path))
-    tables = made.state._tables
-    assert tables.client.meta.region_name == "eu-central-1"
-    assert (tables.control, tables.counters, made.issuer, made.url) == (
-        "keybroker-control",
-        "keybroker-counters",
-        BROKER,
-        "https://keys.example.com",
-    )
-    assert made.provider_keys._client().meta.region_name == "eu-west-1"
+    regions = {name: (one.region, one.place.host) for name, one in made.state._client._endpoints.items()}
+    assert regions == {
+        "dynamodb": ("eu-central-1", "dynamodb.eu-central-1.amazonaws.com"),
+        "secretsmanager": ("eu-west-1", "secretsmanager.eu-west-1.amazonaws.com"),
+    }
+    assert (made.state._control, made.state._counters) == ("keybroker-control", "keybroker-counters")
+    assert (made.issuer, made.url) == (BROKER, "https://keys.example.com")
 
 
 # What is made of it
@@ -112,7 +108,7 @@ def test_the_region_is_the_baked_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @dataclass(frozen=True)
 class Deployed:
-    """An edge as Lambda@Edge makes it. stage: what is behind it. asked: what Secrets Manager is asked for."""
+    """An edge as Lambda@Edge makes it. stage: what is behind it. asked: what it asks Secrets Manager for."""
 
     edge: Edge
     stage: Stage
@@ -122,7 +118,9 @@ class Deployed:
         """Make a call; return what DynamoDB was asked for."""
         self.stage.door.arrived.clear()
         admission.admit(Call(self.stage.token, "openai", "POST", "/v1/chat/completions"), self.edge, NOW)
-        return Counter(self.stage.door.arrived)
+        arrived = self.stage.door.arrived
+        self.asked.extend(one for one in arrived if one == "GetSecretValue")
+        return Counter(one for one in arrived if one != "GetSecretValue")
 
 
 @pytest.fixture(scope="module")
@@ -135,20 +133,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def deployed(shared: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployed:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", shared.door.client.meta.endpoint_url)
+def deployed(shared: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    for service in ("DYNAMODB", "SECRETS_MANAGER"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", shared.door.client.meta.endpoint_url)
     names = {"control": shared.tables.control, "counters": shared.tables.counters}
-    asked: list[str] = []
-    real = clients.make
-
-    def make(service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  as the real one
-        client = real(service, region, endpoint)
-        client.meta.events.register("before-call.secrets-manager", lambda model, **_: asked.append(model.name))
-        return client
-
-    monkeypatch.setattr(clients, "make", make)
-    made = config.edge_on_aws(bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names))
-    return Deployed(made, shared, asked)
+    made: Any = config.edge_on_aws(bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names))
+    yield Deployed(made, shared, [])
+    made.state._client.close()
 
 
 def test_a_warm_call_reads_no_keys(deployed: Deployed, shared: Stage) -> None:

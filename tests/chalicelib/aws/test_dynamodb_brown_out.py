@@ -29,10 +29,10 @@ REFUSES: dict[str, Fault] = {
 }
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Stage]:
+@pytest.fixture(params=["botocore", "edge_client"])
+def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     """A stage whose grant takes twenty calls an hour."""
-    with stage(tmp_path) as one:
+    with stage(tmp_path, lean=request.param == "edge_client") as one:
         patiently(lambda: one.apply(grant(calls=(Limit(LIMIT, "hour"),))))
         one.token = patiently(one.issued)
         yield one

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.aws.dynamodb import CONNECTIONS
-from chalicelib.aws.edge_state import DynamoEdgeState
+from chalicelib.aws.round_trip import CONNECTIONS
 from chalicelib.errors import Unavailable
 from tests.chalicelib.issuers.test_fetch import certificate
+from tests.contracts.dynamodb_adapters import edge_state_of
 from tests.contracts.samples import SUB, calls
 from tests.dynamodb_stage import PORTS, SOME, TRANSACTING, Stage, patiently, settle, stage
 from tests.faulty_dynamodb import (
@@ -235,7 +235,7 @@ def _throttled_at(number: int, act: Callable[[Stage], object], here: Stage) -> b
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("port", sorted(set(PORTS) - {"apply", "give_back"}))
+@pytest.mark.parametrize("port", sorted(set(PORTS) - {"apply", "give_back", "lean_give_back"}))
 def test_a_throttled_port_writes_only_counts(here: Stage, port: str) -> None:
     """Throttled at any of its requests, a port refuses and writes nothing but counts."""
     here.hold()
@@ -258,11 +258,14 @@ def test_a_throttled_apply_is_finished(here: Stage) -> None:
 
 
 @pytest.mark.slow
-def test_over_tls_what_is_slow_is_given_up_as_it_is_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("client", ["edge", "botocore"])
+def test_over_tls_what_is_slow_is_given_up_as_it_is_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
     file = certificate(tmp_path, "localhost")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(file))
     with door(file) as opened, tables_behind(opened) as tables:
-        edge_state = DynamoEdgeState(tables)
+        edge_state = edge_state_of(tables, opened.edge_client if client == "edge" else None)
         for fault in (hangs, drips_from_the_first_byte, drips_from_the_body_on):
             started = time.monotonic()
             with opened.failing(fault), pytest.raises(Unavailable):

@@ -47,10 +47,10 @@ CONFLICT = error(
 )
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """One stage for all."""
-    with stage(tmp_path_factory.mktemp("keys")) as one:
+@pytest.fixture(scope="module", params=["botocore", "edge_client"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One stage for all, with each of the edge's clients in turn."""
+    with stage(tmp_path_factory.mktemp("keys"), lean=request.param == "edge_client") as one:
         yield one
 
 

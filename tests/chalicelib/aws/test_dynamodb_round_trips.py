@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chalicelib import quota
-from chalicelib.aws.errors import THROTTLED
+from chalicelib.aws.round_trip import THROTTLED
 from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import Limit
 from tests.contracts.samples import NOW, calls, grant
@@ -27,10 +27,10 @@ PATIENCE = 0.8
 RoundTrip = Counter[str]
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """One stage for all."""
-    with stage(tmp_path_factory.mktemp("keys")) as one:
+@pytest.fixture(scope="module", params=["botocore", "edge_client"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One stage for all, with each of the edge's clients in turn."""
+    with stage(tmp_path_factory.mktemp("keys"), lean=request.param == "edge_client") as one:
         yield one
 
 

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from chalicelib.aws import clients
-from chalicelib.aws.provider_keys import SecretsManagerKeyStore, SecretsManagerProviderKeys
+from chalicelib.aws.botocore_client import BotocoreClient
+from chalicelib.aws.provider_key_store import SecretsManagerKeyStore
+from chalicelib.aws.provider_keys import SecretsManagerProviderKeys
+from chalicelib.aws.round_trip import AwsClient
 from chalicelib.errors import Unavailable
 from chalicelib.providers.keys import ProviderKey
 from tests.contracts.dynamodb_adapters import locked_moto
@@ -48,12 +51,18 @@ def store(client: Any, prefix: str) -> SecretsManagerKeyStore:  # noqa: ANN401  
 
 @pytest.fixture
 def keys(client: Any, prefix: str) -> SecretsManagerProviderKeys:  # noqa: ANN401  as above
-    return SecretsManagerProviderKeys(lambda: client, prefix)
+    return SecretsManagerProviderKeys(BotocoreClient(client), prefix)
 
 
 def at(opened: Door) -> Any:  # noqa: ANN401  as above
     """A client of what is behind the door."""
     return clients.make("secretsmanager", "us-east-1", opened.client.meta.endpoint_url)
+
+
+CLIENTS: dict[str, Callable[[Door], AwsClient]] = {
+    "botocore": lambda opened: BotocoreClient(at(opened)),
+    "edge": lambda opened: opened.edge_client,
+}
 
 
 def refused(act: Callable[[], object]) -> Unavailable:
@@ -131,23 +140,16 @@ def test_each_version_is_read_once(
     """Each version is requested once, and no client is made before."""
     for one in (KEY, OTHER):
         store.put("openai", one)
-    made: list[str] = []
     asked: list[str] = []
     client.meta.events.register("before-call.secretsmanager", lambda model, **_: asked.append(model.name))
-
-    def make() -> Any:  # noqa: ANN401  as above
-        made.append("client")
-        return client
-
-    keys = SecretsManagerProviderKeys(make, prefix)
-    assert made == []
+    keys = SecretsManagerProviderKeys(BotocoreClient(client), prefix)
     for one in (KEY, KEY, KEY, OTHER, OTHER):
         assert keys.get("openai", one.version) == one
-    assert (made, asked) == (["client"], ["GetSecretValue"] * 2)
+    assert asked == ["GetSecretValue"] * 2
 
 
 def test_a_key_that_was_never_set_is_refused_unasked(prefix: str) -> None:
-    keys = SecretsManagerProviderKeys(lambda: pytest.fail("a client was made"), prefix)
+    keys = SecretsManagerProviderKeys(BotocoreClient(None), prefix)
     assert refused(lambda: keys.get("openai", "")).reason == "provider_key_version"
 
 
@@ -200,10 +202,11 @@ _FAULTS: dict[str, Fault] = {
 }
 
 
+@pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("fault", _FAULTS)
-def test_a_slow_key_is_refused(opened: Door, fault: str) -> None:
+def test_a_slow_key_is_refused(opened: Door, fault: str, client: str) -> None:
     """A key that cannot be read in time is requested once and refused."""
-    keys = SecretsManagerProviderKeys(lambda: at(opened), "kb")
+    keys = SecretsManagerProviderKeys(CLIENTS[client](opened), "kb")
     started = time.monotonic()
     with opened.failing(_FAULTS[fault]) as arrived:
         assert refused(lambda: keys.get("openai", KEY.version)).reason == "provider_key_unavailable"
@@ -211,16 +214,18 @@ def test_a_slow_key_is_refused(opened: Door, fault: str) -> None:
     assert time.monotonic() - started < 6
 
 
-def test_what_failed_is_asked_for_again(opened: Door) -> None:
-    keys = SecretsManagerProviderKeys(lambda: at(opened), "kb")
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_failed_is_asked_for_again(opened: Door, client: str) -> None:
+    keys = SecretsManagerProviderKeys(CLIENTS[client](opened), "kb")
     with opened.failing(_FAULTS["500"]):
         refused(lambda: keys.get("openai", KEY.version))
     with opened.failing(answers(200, json.dumps({"SecretString": json.dumps(_STORED)}))):
         assert keys.get("openai", KEY.version) == KEY
 
 
-def test_a_key_that_is_kept_needs_no_secrets_manager(opened: Door) -> None:
-    keys = SecretsManagerProviderKeys(lambda: at(opened), "kb")
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_key_that_is_kept_needs_no_secrets_manager(opened: Door, client: str) -> None:
+    keys = SecretsManagerProviderKeys(CLIENTS[client](opened), "kb")
     with opened.failing(answers(200, json.dumps({"SecretString": json.dumps(_STORED)}))):
         keys.get("openai", KEY.version)
     with opened.failing(hangs) as arrived:

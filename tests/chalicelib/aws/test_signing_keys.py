@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from chalicelib.aws.dynamodb import Tables
-from chalicelib.aws.signing_keys import FAILURE_PAUSE, UNKNOWN_KID_PAUSE, DynamoSigningKeys
+from chalicelib.aws.published_keys import FAILURE_PAUSE, UNKNOWN_KID_PAUSE
+from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.errors import Unavailable
 from chalicelib.tokens.errors import InvalidTokenError
 from local.signing_key_file import SigningKey

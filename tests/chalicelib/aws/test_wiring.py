@@ -11,7 +11,7 @@ import pytest
 from chalicelib.aws import cloudwatch, wiring
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.policies import DynamoPolicies
-from chalicelib.aws.provider_keys import SecretsManagerKeyStore
+from chalicelib.aws.provider_key_store import SecretsManagerKeyStore
 from chalicelib.aws.signing import KmsSigner
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.aws.usage import DynamoUsage

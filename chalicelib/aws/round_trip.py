@@ -1,0 +1,99 @@
+"""One round trip: calls that are made at the same time, each a generator of requests, over either of two clients.
+
+The rules are written once, as generators: they yield a request, are sent its answer, or have RequestFailed raised in them.
+`edge_client` makes the requests over kept connections without threads, `botocore_client` with botocore and threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+from chalicelib.aws.items import Item, held
+from chalicelib.errors import StateUnavailable, StateUnread
+
+ROUND_TRIP_SECONDS = 1.0
+"""Seconds that one round trip of state access may take; past it the answer is 503."""
+UNDO_SECONDS = 0.25
+"""Seconds past its end that a round trip which failed is still waited for, while what it did is taken back."""
+CONNECTIONS = 32
+"""Requests in flight at once, at most."""
+THROTTLED = frozenset(
+    "ProvisionedThroughputExceededException RequestLimitExceeded ThrottlingException TransactionConflictException".split()  # noqa: SIM905  a list of words
+)
+"""DynamoDB's codes for a request that was one too many just then: nothing was done, and the next may be."""
+_READS = 2
+"""How often a batch is read: what DynamoDB has left unread, once more."""
+
+_T = TypeVar("_T")
+
+
+class Request(NamedTuple):
+    """One request. operation: AWS's name of it, as `UpdateItem`. parameters: as its JSON has them."""
+
+    operation: str
+    parameters: Mapping[str, Any]
+
+
+Steps = Generator[Request, Mapping[str, Any], _T]
+"""A call: its requests, one after another, and what comes of them."""
+NO_UNDO: Final[Mapping[int, Steps[Any]]] = MappingProxyType({})
+
+
+class RequestFailed(Exception):  # noqa: N818  what happened to a request, no error of ours
+    """AWS refused a request, or its answer is unknown. code: AWS's word, "" if it said none."""
+
+    def __init__(self, code: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class AwsClient(Protocol):
+    """What makes round trips."""
+
+    def run(self, calls: Sequence[Steps[Any]], seconds: float, undo: Mapping[int, Steps[Any]]) -> Sequence[Any]:
+        """Make calls at the same time and return what came of each, in order; raises what the first one raised.
+
+        Raises TimeoutError past `seconds`. undo: by a call's index, what takes back what it did; it raises nothing. If any
+        call fails, the others are waited for until then, and those that were answered are taken back, each once, within
+        UNDO_SECONDS more.
+        """
+
+
+def make(client: AwsClient, *calls: Steps[Any], undo: Mapping[int, Steps[Any]] = NO_UNDO) -> Sequence[Any]:
+    """Make calls in one round trip; raises Unavailable."""
+    try:
+        return client.run(calls, ROUND_TRIP_SECONDS, undo)
+    except RequestFailed as failed:
+        raise StateUnavailable(aws_code=failed.code) from failed
+    except TimeoutError as late:
+        raise StateUnavailable from late
+
+
+def ask(operation: str, **parameters: Any) -> Steps[Mapping[str, Any]]:  # noqa: ANN401  as AWS has them
+    """Make a single request."""
+    return (yield Request(operation, parameters))
+
+
+def batch(keys: Mapping[str, Iterable[Item]]) -> Steps[list[Item]]:
+    """Read items, at most 100, in one strongly consistent batch; raises Unavailable if any was left unread.
+
+    keys: by table; duplicates are read once. Items that do not exist are left out. What DynamoDB leaves unread is asked
+    for once more.
+    """
+    once = {table: {(key["pk"]["S"], key["sk"]["S"]): key for key in wanted} for table, wanted in keys.items()}
+    request: Any = {table: {"Keys": list(one.values()), "ConsistentRead": True} for table, one in once.items() if one}
+    found: list[Item] = []
+    for _ in range(_READS):
+        answer = yield Request("BatchGetItem", {"RequestItems": request})
+        by_table = held(answer, "Responses")
+        # SECURITY: what is not one of the tables asked for is no answer: nothing would be blocked in it
+        # (test_an_answer_of_another_table_is_refused).
+        if not isinstance(by_table, dict) or not by_table.keys() <= once.keys():
+            raise StateUnread
+        found += [item for items in by_table.values() for item in items]
+        request = answer.get("UnprocessedKeys")
+        if not request:
+            return found
+    raise StateUnread
