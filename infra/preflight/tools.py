@@ -12,9 +12,9 @@ from infra.edge.wheels import PYTHON
 from infra.preflight.finding import Finding, one_line
 
 RUNTIMES = ("3.11", "3.12", "3.13", "3.14")
-"""Pythons that Lambda runs (AWS's table of runtimes, read in November 2026)."""
+"""Pythons that Lambda runs; look at AWS's table of runtimes before adding one."""
 ENDING = ("3.11", "3.12")
-"""Those whose functions AWS will soon no longer let anybody create: 3.11 from 30 June 2027."""
+"""Those below the recommended one: 3.11 is deprecated from 30 June 2027."""
 
 
 def findings(aws: AwsCli, out: Path) -> Iterator[Finding]:
