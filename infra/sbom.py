@@ -17,6 +17,8 @@ from infra.lock import normalized
 
 OWN = "keybroker"
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
+_CHALICE = "chalice/app.py"
+"""Of the runtime that Chalice's packager copies, without metadata."""
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -64,6 +66,13 @@ def _distributions(packed: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
             if not (fields["Name"] and fields["Version"]):
                 raise ValueError(f"{member} has no name or no version")
             yield normalized(fields["Name"]), fields["Version"]
+    if _CHALICE in packed.namelist():
+        version = re.search(
+            r"^__version__(?:: str)? = ['\"]([\w.]+)['\"]", packed.read(_CHALICE).decode(), re.MULTILINE
+        )
+        if not version:
+            raise ValueError(f"{_CHALICE} has no version")
+        yield "chalice", version[1]
 
 
 if __name__ == "__main__":

@@ -121,14 +121,15 @@ def test_sbom_lists_what_the_zip_holds(built: tuple[Path, Path], artefact: str) 
     listed = json.loads((built[0] / f"{artefact}.cdx.json").read_text())["components"]
     versions = {one["name"]: one["version"] for one in listed}
     locks = lock.current()
-    assert versions == {name: locks[name].version for name in versions}
+    chalice = importlib.metadata.version("chalice")  # its packager copies its own runtime
+    assert versions == {name: chalice if name == "chalice" else locks[name].version for name in versions}
     with zipfile.ZipFile(built[0] / artefact) as packed:
         tops = {
             name.partition("/")[0].partition(".")[0]
             for name in packed.namelist()
             if not re.search(r"\.(dist-info|data)/|^__pycache__/", name)
         }
-    ours = {"app", "edge", "start", "chalicelib", "keybroker-edge", "chalice"}  # Chalice packs its runtime itself
+    ours = {"app", "edge", "start", "chalicelib", "keybroker-edge"}
     known = importlib.metadata.packages_distributions()
     code = {name for top in tops - ours if top in known for name in known[top]}
     assert {lock.normalized(one) for one in code} == versions.keys()

@@ -39,6 +39,14 @@ def test_distributions_are_listed(tmp_path: Path) -> None:
     assert (tmp_path / "edge.zip.cdx.json").exists()
 
 
+def test_chalice_is_listed(tmp_path: Path) -> None:
+    """The runtime that Chalice copies without metadata is listed, too, and refused without a version."""
+    artefact = packed(tmp_path / "a.zip", {"chalice/app.py": "__version__: str = '1.34.0'\n"})
+    assert [one["purl"] for one in json.loads(sbom.document(artefact))["components"]] == ["pkg:pypi/chalice@1.34.0"]
+    with pytest.raises(ValueError, match="has no version"):
+        sbom.document(packed(tmp_path / "b.zip", {"chalice/app.py": ""}))
+
+
 def test_sbom_is_reproducible(tmp_path: Path) -> None:
     """The same bytes have the same SBOM, other bytes another serial number."""
     one, other = tmp_path / "one", tmp_path / "other"
