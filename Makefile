@@ -117,6 +117,12 @@ $(LAMBDA_STAMP): tests/bench/lambda.txt
 edge: $(STAMP) ## Build dist/edge.zip, the edge function's zip, with the configuration in CONFIG=FILE
 	@$(BIN)/python -m infra.edge dist/edge.zip --config $(CONFIG)
 
+# What a function of the zip does is the zip's; what a test has (state, keys, clock) is asked for over pipes.
+ZIP_TESTS := tests/test_edge*.py tests/chalicelib/edge tests/chalicelib/models tests/chalicelib/providers/test_paths*.py
+.PHONY: test-zip
+test-zip: edge ## Run the edge's tests over the unpacked zip's own files, in a process with nothing else on its path
+	@$(BIN)/pytest -p no:xdist -p tests.edge_zip.plugin --edge-zip dist/edge.zip $(ZIP_TESTS)
+
 package: $(STAMP) ## Build everything that is deployed on AWS into dist/, reproducibly; offline once its wheels are downloaded
 	@$(BIN)/python -m infra.package --config $(CONFIG)
 

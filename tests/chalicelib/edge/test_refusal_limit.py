@@ -13,6 +13,8 @@ from tests.edge_function import chat_body
 from tests.parts import NOW, Parts, claims_of, grant, mint
 from tests.refused import refused
 
+pytestmark = pytest.mark.inside  # the limit is made smaller
+
 CHAT = "/v1/chat/completions"
 LIMITED = grant(quota="{tokens: 100/hour, calls: [100/minute]}", models="[gpt-5-mini]")
 
