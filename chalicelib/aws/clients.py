@@ -18,6 +18,7 @@ import botocore.config
 import botocore.session
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 
+from chalicelib.aws import idle
 from chalicelib.aws.round_trip import CONNECTIONS, ROUND_TRIP_SECONDS
 
 CALL_SECONDS = ROUND_TRIP_SECONDS
@@ -93,9 +94,24 @@ class _TlsConnection(AWSHTTPSConnection):
     response_class = _Response  # type: ignore[assignment]  # the stubs want another of botocore's own
 
 
-class _Pool(AWSHTTPConnectionPool):
+class _NoLongIdle:
+    """A pool, put before a class of botocore's, that connects anew rather than use a connection that was idle for too long."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ANN401  as urllib3 has it
+        connection: Any = super()._get_conn(timeout)  # type: ignore[misc]  # the pool's
+        if connection.sock and idle.is_too_long(connection.used, idle.now()):
+            connection.close()  # it connects again by itself
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:  # noqa: ANN401  as urllib3 has it
+        if conn is not None:
+            conn.used = idle.now()
+        super()._put_conn(conn)  # type: ignore[misc]  # the pool's
+
+
+class _Pool(_NoLongIdle, AWSHTTPConnectionPool):
     ConnectionCls = _Connection
 
 
-class _TlsPool(AWSHTTPSConnectionPool):
+class _TlsPool(_NoLongIdle, AWSHTTPSConnectionPool):
     ConnectionCls = _TlsConnection

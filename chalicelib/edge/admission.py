@@ -5,6 +5,7 @@ The token is verified without state. Then one round trip reads and counts, and a
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 
 from chalicelib import rate_limit
@@ -15,7 +16,7 @@ from chalicelib.edge.errors import CallsUsedUp, InvalidToken, OutOfScope, TokenM
 from chalicelib.edge.refusal_limit import RefusalLimit
 from chalicelib.edge.state import EdgeState
 from chalicelib.edge.token import VerifiedToken
-from chalicelib.errors import Refusal
+from chalicelib.errors import InternalFault, Refusal, Unavailable
 from chalicelib.providers import header_names, paths
 from chalicelib.providers.errors import ProviderKeyHeaderFixed
 from chalicelib.providers.keys import ProviderKeys
@@ -90,6 +91,11 @@ def _admit(call: Call, token: VerifiedToken, edge: Edge, now: int) -> Admitted:
             if not (tries_left and is_beyond_quota and count.has_room()):
                 left = rate_limit.headers(count.allowances())
                 raise refusal.with_context(headers=left, about=_about(call, token)) from refusal
+        except Exception as fault:
+            # A fault of ours takes nothing of a caller's quota either, and is not hidden by another.
+            with contextlib.suppress(Unavailable):
+                count.give_back(InternalFault(fault).reason)
+            raise
     raise AssertionError("the last try returns or raises")
 
 

@@ -8,6 +8,7 @@ import pytest
 from chalicelib.edge.admission import admit
 from chalicelib.edge.call import Call
 from chalicelib.errors import Unavailable
+from chalicelib.providers.keys import ProviderKey
 from chalicelib.quota import Counter, counters
 from chalicelib.revocation import SCOPES, RevocationTarget
 from tests.contracts import samples
@@ -220,6 +221,21 @@ def test_missing_key_version(parts: Parts) -> None:
     with pytest.raises(Unavailable) as caught:
         parts.admit(token)
     assert (caught.value.reason, caught.value.status) == ("provider_key_version", 503)
+    assert parts.counted() == dict.fromkeys(("minute", "hour", "day"), (0, 1))
+
+
+class _Faulty:
+    """Provider keys that have a fault."""
+
+    def get(self, _name: str, _version: str) -> ProviderKey:
+        raise ZeroDivisionError
+
+
+def test_fault_is_given_back(parts: Parts) -> None:
+    """A fault of ours takes nothing of the quota, and is raised as it is."""
+    call = Call(parts.token(), "openai", "POST", CHAT)
+    with pytest.raises(ZeroDivisionError):
+        admit(call, replace(parts.edge_parts(), provider_keys=_Faulty()), NOW)
     assert parts.counted() == dict.fromkeys(("minute", "hour", "day"), (0, 1))
 
 
