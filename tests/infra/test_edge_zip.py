@@ -307,7 +307,7 @@ def test_zip_is_reproducible(packed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / "project"
     for name in ("chalicelib", "infra"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("edge.py", "requirements.lock"):
+    for name in ("edge.py", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, copy)
     done = build(copy, tmp_path / "edge.zip", "--config", str(packed.parent / "baked.json"))
     assert done.returncode == 0, done.stderr
