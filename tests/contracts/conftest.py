@@ -52,15 +52,8 @@ def adapters(make_adapters: Make) -> Iterator[Adapters]:
         yield one
 
 
-_SLOW_OVER_MOTO = ("test_a_hundred_candidates",)
-"""Moto copies the whole table for each transaction on it, so what writes much takes minutes there."""
-_QUICK_FILES_OVER_MOTO = ("test_ledger.py", "test_usage.py", "test_pins.py")
-"""The others put a policy in force for each test, which takes a quarter of a second there."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the slowest of the rules over DynamoDB to `make test-slow`."""
+    """Leave the rules over moto to `make test-slow`: it copies the whole table for each transaction on it."""
     for item in items:
-        slow = item.name.startswith(_SLOW_OVER_MOTO) or item.path.name not in _QUICK_FILES_OVER_MOTO
-        if "[dynamodb" in item.name and slow:
+        if "[dynamodb" in item.name:
             item.add_marker(pytest.mark.slow)

@@ -24,6 +24,8 @@ from tests.contracts import dynamodb_adapters, tables_template
 from tests.deployment import CLAIMS, GITHUB, NOW, POLICY, ROLE, SUB, Deployment
 from tests.dynamodb_units import WRU, index_entry, metered, size_of
 
+pytestmark = pytest.mark.slow  # moto copies a whole table for each transaction on it
+
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "data-model.md"
 HOUR, DAY = window_start("hour", NOW), window_start("day", NOW)
 MONTH = 1_793_491_200

@@ -18,6 +18,8 @@ from keybroker import ambient
 from tests.running import ROOT, Running, call, start
 from tests.scripted_broker import IDENTITY_VARIABLES
 
+pytestmark = pytest.mark.slow  # programs of their own
+
 PAGE = (ROOT / "docs" / "library.md").read_text()
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAMS = PYTHON.findall(PAGE)

@@ -13,6 +13,8 @@ from tests.fuzz.edge_targets import KEYS, Stage
 from tests.fuzz.every import everything
 from tests.fuzz.target import Target
 
+pytestmark = pytest.mark.slow  # some thousand draws for each target
+
 SEED = 20_261_124
 EXAMPLES = {
     "edge": 150,

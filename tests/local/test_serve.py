@@ -27,6 +27,8 @@ from local.practice import policy as practice
 from tests.contracts.samples import jti_of
 from tests.running import POLICY, ROOT, Running, start, wait_until
 
+pytestmark = pytest.mark.slow  # each starts all processes of one machine
+
 _PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads who is whose child from /proc")
 _PARTS = ("broker", "edge", "provider", "issuer")
 

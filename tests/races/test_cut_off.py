@@ -11,6 +11,8 @@ from tests.contracts.dynamodb_adapters import patience
 from tests.races import interrupted
 from tests.races.interrupted import Interrupted
 
+pytestmark = pytest.mark.slow  # moto copies a whole table for each transaction on it
+
 
 @pytest.fixture(scope="module", autouse=True)
 def patient() -> Iterator[None]:

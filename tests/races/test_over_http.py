@@ -16,6 +16,8 @@ from tests.races.http_field import POLICY, course_over_http
 from tests.races.summary import NUMBERS
 from tests.running import Answer, Running, start
 
+pytestmark = pytest.mark.slow  # two workers are started, and pressed on
+
 _THREADS = 16
 _PATIENCE = 20.0
 

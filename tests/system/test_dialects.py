@@ -21,6 +21,8 @@ from google.auth.transport import urllib3 as google_transport
 from tests.parts import claims_of
 from tests.running import JWT, TOKEN_EXCHANGE, Answer, Running, call, start
 
+pytestmark = pytest.mark.slow  # a whole machine is started
+
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -32,6 +32,8 @@ from tests.faulty_dynamodb import (
     where,
 )
 
+pytestmark = pytest.mark.slow  # most of them wait for a time-out
+
 BOUND = 8.0
 """Seconds within which a port gives up, on a busy machine: a request has one, and some ports make two, one after another.
 

@@ -18,6 +18,8 @@ from tests.contracts.samples import NOW, calls, grant
 from tests.dynamodb_stage import PORTS, Stage, patiently, settle, stage
 from tests.faulty_dynamodb import Fault, Turn, error, hangs, loses_its_answer, where
 
+pytestmark = pytest.mark.slow  # moto copies a whole table for each transaction on it
+
 _BATCH, _QUERY, _ADD, _TRANSACT = "BatchGetItem", "Query", "UpdateItem", "TransactWriteItems"
 LINGER = 0.05
 """Seconds that a complete round trip waits for a request too many."""

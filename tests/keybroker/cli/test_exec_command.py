@@ -22,6 +22,8 @@ from tests.keybroker.cli.test_identity_variables import jwt, values
 from tests.running import POLICY, Running, start
 from tests.scripted_broker import Handler, scripted
 
+pytestmark = pytest.mark.slow  # programs of their own, below another
+
 EXEC = ("exec", "--key", "openai", "--")
 TAKEN_WITH_PROXY = "not passed on: ACTIONS_ID_TOKEN_REQUEST_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL\n"
 TAKEN = f"{TAKEN_WITH_PROXY.rstrip()}; --keep-identity passes them on\n"

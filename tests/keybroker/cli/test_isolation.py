@@ -21,7 +21,7 @@ from tests.keybroker.cli.keybroker_command import COMMAND, SECONDS, bare, job, r
 from tests.keybroker.cli.test_identity_variables import jwt, values
 from tests.running import Running
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="is for Linux")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="is for Linux")]
 
 ISOLATE = ("exec", "--isolate", "--key", "openai", "--")
 

@@ -15,7 +15,10 @@ from keybroker.cli import own_process
 from tests.keybroker.cli.keybroker_command import COMMAND, SECONDS, bare, job, run
 from tests.running import Running
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="is only done on Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="is only done on Linux"),
+]
 
 EXEC = ("exec", "--key", "openai", "--")
 _LOOK = """\
