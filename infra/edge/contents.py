@@ -45,6 +45,7 @@ def write_contents(folder: Path, baked: str, wheels_folder: Path) -> None:
     (botocore,) = wheels(version, wheels_folder / PYTHON, locks).values()
     with zipfile.ZipFile(io.BytesIO(botocore)) as packed:
         _write(folder / ROOTS_FILE, packed.read("botocore/cacert.pem"))  # Mozilla's, of botocore this alone
+    _unpack(botocore, folder, set())  # its name and version, for scanners
     byte_compile(folder)
 
 
