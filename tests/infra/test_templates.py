@@ -205,11 +205,6 @@ def test_refused_administration_is_in_the_access_log() -> None:
     assert not {"LogRole", "LogAccount"} & resolved(template("admin"), AccountLogRole="false").keys()
 
 
-def test_the_log_s_role_is_set_before_the_stage_is_made() -> None:
-    """A stage with a log is refused until the account has a role for logs, so the API waits for it."""
-    assert template("admin")["Resources"]["RestAPI"]["DependsOn"] == "LogAccount"
-
-
 def test_which_key_signs_is_a_parameter() -> None:
     keys = {"SigningKeyA": "arn-a", "SigningKeyB": "arn-b"}
     for one in "AB":
