@@ -20,7 +20,7 @@ LOCK := .venv-lock
 LOCK_STAMP := $(LOCK)/.installed
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-slow test-all test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
+.PHONY: help setup demo dev test test-slow test-all test-zip test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -119,7 +119,6 @@ edge: $(STAMP) ## Build dist/edge.zip, the edge function's zip, with the configu
 
 # What a function of the zip does is the zip's; what a test has (state, keys, clock) is asked for over pipes.
 ZIP_TESTS := tests/test_edge*.py tests/chalicelib/edge tests/chalicelib/models tests/chalicelib/providers/test_paths*.py
-.PHONY: test-zip
 test-zip: edge ## Run the edge's tests over the unpacked zip's own files, in a process with nothing else on its path
 	@$(BIN)/pytest -p no:xdist -p tests.edge_zip.plugin --edge-zip dist/edge.zip $(ZIP_TESTS)
 

@@ -48,13 +48,6 @@ def matches(pattern: str, value: str) -> bool:
     )
 
 
-def covered(wanted: Iterable[str], patterns: Iterable[str]) -> bool:
-    """Whether each of `wanted` (values, or patterns read as values) is matched by at least one of `patterns`."""
-    known = tuple(patterns)
-    # A pattern matches itself.
-    return all(one in known or any(matches(pattern, one) for pattern in known) for one in wanted)
-
-
 def scope_matches(pattern: str, value: str, *, verbs: bool = True) -> bool:
     """Whether a scope's pattern opens a `METHOD:/path`, both in canonical form.
 

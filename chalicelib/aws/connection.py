@@ -11,16 +11,15 @@ import os
 import select
 import socket
 import ssl
-import time
 from collections.abc import Generator, Mapping
 from typing import NamedTuple, TypeVar
+
+from chalicelib.aws import idle
 
 ANSWER_BYTES = 3 * 2**20
 """An answer's most bytes: DynamoDB's items have 400 KB at most, and a call reads six."""
 HEAD_BYTES = 16 * 2**10
 """Most bytes of an answer's status and headers."""
-IDLE_SECONDS = 4.0
-"""A connection that was idle for longer is not used: what is between may have forgotten it while this was frozen."""
 _READ = 2**16
 
 _T = TypeVar("_T")
@@ -54,17 +53,11 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._used = self._now()
-
-    @staticmethod
-    def _now() -> tuple[float, float]:
-        # A frozen machine's monotonic clock may stand still, and its wall clock may be set: the longer of both counts.
-        return time.monotonic(), time.time()
+        self._used = idle.now()
 
     def is_usable(self) -> bool:
         """Whether it was used seconds ago, and nothing has come since: no farewell, no answer that nobody asked for."""
-        idle = max(abs(now - used) for now, used in zip(self._now(), self._used, strict=True))
-        return idle < IDLE_SECONDS and not _ready(self._socket)
+        return not idle.is_too_long(self._used, idle.now()) and not _ready(self._socket)
 
     def close(self) -> None:
         """Close it."""
@@ -88,7 +81,7 @@ class Connection:
             yield from self._receive(received)
         if len(received) > whole:
             raise NoAnswer
-        self._used = self._now()
+        self._used = idle.now()
         keep = headers.get("connection", "").lower() != "close"
         return Answer(status, headers, bytes(received[end + 4 :])), keep
 

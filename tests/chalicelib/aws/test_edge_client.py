@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from chalicelib.aws import connection, endpoints, round_trip
-from chalicelib.aws.connection import ANSWER_BYTES, IDLE_SECONDS, Place
+from chalicelib.aws.connection import ANSWER_BYTES, Place
 from chalicelib.aws.edge_client import EdgeClient, Endpoint, from_environment
+from chalicelib.aws.idle import IDLE_SECONDS
 from chalicelib.aws.round_trip import RequestFailed, Steps, ask
 from chalicelib.aws.sigv4 import Credentials
 from chalicelib.errors import StateUnavailable, StateUnread

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
-from chalicelib.patterns import covered
+from chalicelib.patterns import scope_covered
 from chalicelib.policy.accepted_values import AcceptedValues, Contains
 from chalicelib.policy.grants import Difference, Grant, choose, differences, narrow
 from chalicelib.quota import Limit
@@ -183,7 +183,7 @@ def test_a_scope_is_only_ever_narrowed(wish: frozenset[str], has: list[str]) -> 
     try:
         found = narrow(grant(scope=tuple(has)), wish)
     except Refusal:
-        assert not covered(wish, has)
+        assert not scope_covered(wish, has)
     else:
-        assert covered(found, has)
+        assert scope_covered(found, has)
         assert set(found) == wish
