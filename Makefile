@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Three processes for two cores, since many tests wait; one that has nothing left to do takes from the others.
-PYTEST := $(BIN)/pytest -n 3 --dist worksteal
+# Three processes for two cores, since many tests wait; one that has nothing left to do takes from the others. What
+# test-infra runs is not even collected: each process would package the templates for it.
+PYTEST := $(BIN)/pytest -n 3 --dist worksteal --ignore=tests/integration/infra
 .DEFAULT_GOAL := help
 OIDC := tests/integration/oidc_provider
 MINISTACK := .venv-ministack

@@ -144,6 +144,7 @@ def test_each_stage_is_one_door_behind_a_regional_address() -> None:
     assert config["autogen_policy"] is False  # what a role may do is written down, not guessed from the code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ROUTES)
 def test_a_stages_api_has_its_own_doors_routes_and_no_other(templates: Templates, stage: str) -> None:
     resources = templates[stage]["Resources"]
@@ -156,6 +157,7 @@ def test_a_stages_api_has_its_own_doors_routes_and_no_other(templates: Templates
     assert guarded == (every if stage == "admin" else {("/token/iam", "post")})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ROUTES)
 def test_a_stages_template_names_nothing_that_it_does_not_have(templates: Templates, stage: str) -> None:
     text = json.dumps(templates[stage])
@@ -163,6 +165,7 @@ def test_a_stages_template_names_nothing_that_it_does_not_have(templates: Templa
     assert {one or other for one, other in named} <= set(re.findall(r'"(\w+)":', text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ROUTES)
 def test_a_stages_role_can_write_its_own_log_and_nothing_else(templates: Templates, stage: str) -> None:
     resources = templates[stage]["Resources"]

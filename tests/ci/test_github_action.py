@@ -165,6 +165,7 @@ def test_what_a_branch_is_called_is_no_markdown(running: Running, tmp_path: Path
     }
 
 
+@pytest.mark.slow
 def test_the_broker_says_for_which_audience_the_identity_has_to_be(tmp_path: Path) -> None:
     (tmp_path / "job").mkdir()
     with (
@@ -216,6 +217,7 @@ def test_what_lies_in_the_workspace_is_not_imported(running: Running, tmp_path: 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(NODE is None, reason="there is no node here: what starts the two steps was NOT tried")
 def test_node_starts_the_steps_that_the_action_names(running: Running, tmp_path: Path) -> None:
     runs = ACTION["runs"]

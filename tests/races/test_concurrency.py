@@ -31,13 +31,13 @@ def crew() -> Iterator[Crew]:
 
 def on(store: str, together: str, *values: object, slow: bool = False) -> object:
     """Return one case: where, by whom, and with what else."""
-    slow = slow or (store, together) == ("sqlite", "threads")
+    slow = slow or (store == "sqlite" and together != "few threads")
     marks = [pytest.mark.slow] * slow + [pytest.mark.ministack] * (store == "ministack")
     return pytest.param(store, together, *values, marks=marks)
 
 
 FEW = 16
-"""Threads that `make test` has time for: 64 in one process mostly wait for each other."""
+"""Threads that `make test` has time for: 64 in one process mostly wait for each other, and processes take long to start."""
 WAYS = [
     ("sqlite", "few threads"),
     ("sqlite", "threads"),
@@ -48,13 +48,13 @@ WAYS = [
 EACH_WAY = pytest.mark.parametrize(("store", "together"), [on(*way) for way in WAYS])
 
 
-def each_way(*limits: int) -> pytest.MarkDecorator:
+def each_way(*limits: int, slow: bool = False) -> pytest.MarkDecorator:
     """Return the cases of every store, in threads and in processes, at each limit and at 1,000.
 
     A limit of 200 has 64 threads come back for more five times each, and 1,000 sixteen times: `make test-slow` has time
     for those.
     """
-    cases = [on(*way, limit, slow=limit > 100) for way in WAYS for limit in (*limits, 1000)]
+    cases = [on(*way, limit, slow=slow or limit > 100) for way in WAYS for limit in (*limits, 1000)]
     return pytest.mark.parametrize(("store", "together", "limit"), cases)
 
 
@@ -84,7 +84,7 @@ def test_tokens_are_exact(race: Race, limit: int) -> None:
     quotas.tokens_are_exact(race, limit)
 
 
-@each_way(1, 7, 200)
+@each_way(1, 7, 200, slow=True)
 def test_a_total_is_exact(race: Race, limit: int) -> None:
     """All principals of a grant together get exactly its total."""
     quotas.a_total_is_exact(race, limit)
@@ -119,7 +119,8 @@ def test_own_limit_and_total_are_exact(race: Race) -> None:
 
 
 @EACH_WAY
-@pytest.mark.parametrize("limit", [7, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [7, 100])
 @pytest.mark.parametrize(
     "rule", [quotas.calls_never_exceed_when_the_store_fails, quotas.tokens_never_exceed_when_the_store_fails]
 )

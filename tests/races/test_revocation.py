@@ -24,7 +24,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("rounds", [min(ROUNDS, 4), pytest.param(ROUNDS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [min(ROUNDS, 2), pytest.param(ROUNDS, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("scope", SCOPES)
 def test_nothing_revoked_is_admitted(
     course: Course, scope: str, rounds: int, record_property: Callable[[str, object], None]

@@ -82,6 +82,7 @@ _VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=6
 _NAMES = st.sampled_from(["content-type", "x-amz-target", "x-one", "X-Two", "Accept-Encoding"])
 
 
+@pytest.mark.slow
 @settings(max_examples=3000, deadline=None)
 @given(
     headers=st.dictionaries(_NAMES, _VALUES),

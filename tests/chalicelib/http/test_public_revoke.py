@@ -114,6 +114,7 @@ def test_revoke_forged_token(running: Running) -> None:
     assert revocations(running, "8409") == []
 
 
+@pytest.mark.slow
 def test_other_brokers_token(running: Running, tmp_path: Path) -> None:
     """A token of another broker is ignored."""
     with start("--practice-ttl", "1", directory=tmp_path) as other:
