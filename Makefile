@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Three processes for two cores, since many tests wait; one that has nothing left to do takes from the others. What
+# For two cores; a process that has nothing left to do takes from the other. What
 # test-infra runs is not even collected: each process would package the templates for it.
-PYTEST := $(BIN)/pytest -n 3 --dist worksteal --ignore=tests/integration/infra
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal --ignore=tests/integration/infra
 .DEFAULT_GOAL := help
 OIDC := tests/integration/oidc_provider
 MINISTACK := .venv-ministack
@@ -48,8 +48,8 @@ test: $(STAMP) ## Run the linter, the type checker and the tests, all offline
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy & types=$$!; $(PYTEST) -m "not slow and not ministack"; tests=$$?; wait $$types && exit $$tests
 
-test-slow: $(STAMP) ## Run the slow tests: the races at length, whole programs, what waits for time-outs
-	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-20} $(PYTEST) -m "slow and not ministack"
+test-slow: $(STAMP) ## Run the slow tests: the races and properties at length, whole programs, what waits for time-outs
+	@KEYBROKER_RACE_ROUNDS=$${KEYBROKER_RACE_ROUNDS:-20} $(PYTEST) --hypothesis-profile=slow -m "(slow or hypothesis) and not ministack"
 
 test-all: test test-slow ## Run all tests, including the slow ones
 

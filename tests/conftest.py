@@ -27,8 +27,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 pytest.register_assert_rewrite("tests.races")
 from tests.races.summary import pytest_terminal_summary  # noqa: E402, F401  after the line above
 
-settings.register_profile("steady", derandomize=True, deadline=None)  # the same examples on every machine, however busy
-settings.load_profile("steady")
+# The same examples on every machine, however busy; `make test-slow` has time for ten times as many.
+settings.register_profile("slow", derandomize=True, deadline=None, max_examples=500)
+settings.register_profile("quick", settings.get_profile("slow"), max_examples=50)
+settings.load_profile("quick")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "")  # noqa: S104  to be compared with, not bound
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.patterns import canonical, scope_covered, scope_fault, scope_matches
@@ -23,14 +23,12 @@ def _values() -> st.SearchStrategy[str]:
     return st.lists(segments, min_size=1, max_size=5).map(lambda found: "GET:/" + "/".join(found))
 
 
-@settings(max_examples=400)
 @given(_scopes(), _values(), st.booleans())
 def test_scopes_match_like_a_regex(scope: str, value: str, verbs: bool) -> None:  # noqa: FBT001  drawn
     """A scope matches exactly what its regular expression matches."""
     assert scope_matches(scope, value, verbs=verbs) is lenient_paths.opens([scope], "GET", value[4:], verbs=verbs)
 
 
-@settings(max_examples=600)
 @given(_scopes(), _scopes(), _values(), st.booleans())
 def test_covered_scopes_match_no_more(narrow: str, wide: str, value: str, verbs: bool) -> None:  # noqa: FBT001  drawn
     """A covered scope opens nothing that its cover does not."""

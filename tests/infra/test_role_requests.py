@@ -77,6 +77,7 @@ def _arn(one: IamRequest) -> str:
     return ARNS[{"ledger/index/by_day": "index", "openai": "secret"}.get(name, name)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_role_allows_every_request(requests: Mapping[str, set[IamRequest]], door: str) -> None:
     """With the request's own keys and algorithm, as IAM would look at it."""

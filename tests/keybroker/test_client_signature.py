@@ -136,6 +136,7 @@ def test_sts_is_asked_for_our_audience(sts: dict[str, str]) -> None:
     assert (asked["SigningAlgorithm"], asked["DurationSeconds"]) == ("ES384", "300")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("role")
 @pytest.mark.parametrize(
     ("code", "said"),

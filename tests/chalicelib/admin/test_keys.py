@@ -367,6 +367,7 @@ def test_set_practice_key(running: Running) -> None:
     assert (refused.status, refused.json["title"]) == (400, "invalid_request")
 
 
+@pytest.mark.slow
 def test_set_key_in_every_worker(tmp_path: Path) -> None:
     """A new value is used at the next call of every worker process."""
     with start("--workers", "2", directory=tmp_path) as running:

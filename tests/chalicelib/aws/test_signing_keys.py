@@ -142,6 +142,7 @@ def test_a_key_that_breaks_a_rule_of_keys_is_not_used(
     assert reason(keys, jwk["kid"]) == "kid_unknown"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [error("ThrottlingException"), error("AccessDeniedException"), answers(200, ""), answers(500, "<html>"), hangs],

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.edge.headers import Headers, check
@@ -62,7 +62,6 @@ def header_sets(draw: st.DrawFn) -> Headers:
     return found
 
 
-@settings(max_examples=300)
 @given(header_sets())
 def test_other_headers_keep_order_and_values(headers: Headers) -> None:
     """All headers go on unchanged and in order, except those that never may."""
@@ -77,7 +76,6 @@ def test_other_headers_keep_order_and_values(headers: Headers) -> None:
     }
 
 
-@settings(max_examples=300)
 @given(header_sets())
 def test_beta_flags_keep_their_order(headers: Headers) -> None:
     """The flags of `anthropic-beta` go on in order, without the OAuth flag."""
@@ -91,7 +89,6 @@ def test_beta_flags_keep_their_order(headers: Headers) -> None:
     assert [flag for flag in found if flag] == [flag for flag in left if flag]
 
 
-@settings(max_examples=200)
 @given(header_sets())
 def test_forwarding_is_idempotent(headers: Headers) -> None:
     """Headers that were forwarded would be forwarded again unchanged."""

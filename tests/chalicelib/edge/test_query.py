@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.edge.query import check, to_provider_form, values, without
@@ -23,7 +23,6 @@ def refused(query: str, token_parameter: str) -> Refusal:
     return caught.value
 
 
-@settings(max_examples=300)
 @given(st.lists(st.tuples(st.booleans(), _PIECES, _TOKENS)))
 def test_token_is_removed(found: list[tuple[bool, str, str]]) -> None:
     """The token is removed and the rest of the query stays as it was."""
@@ -33,7 +32,6 @@ def test_token_is_removed(found: list[tuple[bool, str, str]]) -> None:
     assert TOKEN not in left
 
 
-@settings(max_examples=200)
 @given(st.lists(_PIECES).map("&".join))
 def test_query_without_token_parameter(query: str) -> None:
     """A query is untouched where the provider takes no token in it."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.edge.headers import Headers
@@ -19,7 +19,6 @@ def headers(*pairs: tuple[str, str]) -> Headers:
     return found
 
 
-@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(TOKEN_HEADERS), _PREFIXES, st.booleans()), min_size=1))
 def test_one_token(sent: list[tuple[str, str, bool]]) -> None:
     """One token is found in any header, however often it is there."""

@@ -445,7 +445,6 @@ def test_any_values(data: st.DataObject) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
 @given(st.data())
 def test_any_large_values(data: st.DataObject) -> None:
     """The same with values as large as there is time for."""

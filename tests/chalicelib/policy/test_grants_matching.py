@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
@@ -168,7 +168,6 @@ claim_sets = st.fixed_dictionaries(
 refusals = st.sampled_from([(), REFUSED])
 
 
-@settings(max_examples=200)
 @given(grant_claims, claim_sets, refusals)
 @example(((("x",), (1,)),), {"x": True}, ())
 @example(((("x",), (True,)),), {"x": 1}, ())
@@ -319,7 +318,6 @@ CALLERS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200)
 @given(st.data(), st.lists(CALLERS, min_size=5, max_size=10))
 def test_cover_admits_all(data: st.DataObject, callers: list[Mapping[str, object]]) -> None:
     """A grant that covers another one admits every caller whom that one admits."""

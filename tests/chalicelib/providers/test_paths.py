@@ -6,7 +6,7 @@ import unicodedata
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
@@ -123,7 +123,6 @@ def outcome_of(uri: str) -> tuple[str, str] | Refusal:
         return refusal
 
 
-@settings(max_examples=500)
 @given(URIS)
 def test_accepted_path_has_one_reading(uri: str) -> None:
     """A path that is accepted is returned unchanged, and has one reading."""
@@ -136,7 +135,6 @@ def test_accepted_path_has_one_reading(uri: str) -> None:
     assert is_stable(uri)
 
 
-@settings(max_examples=200)
 @given(st.lists(st.text("ab7._-", min_size=1, max_size=6).filter(lambda one: not one.endswith(".")), min_size=2))
 def test_plain_paths(segments: list[str]) -> None:
     """Every plain path is accepted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refusal
@@ -29,7 +29,6 @@ def test_mapped_twice(provider: str, path: str) -> None:
     assert (refusal.reason, refusal.status) == ("path_ambiguous", 400)
 
 
-@settings(max_examples=300)
 @given(st.sampled_from(sorted(PROVIDERS)), URIS)
 def test_provider_form_is_stable(provider: str, uri: str) -> None:
     """What is sent on is its own provider form, and has one reading."""

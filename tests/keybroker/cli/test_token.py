@@ -44,6 +44,7 @@ def test_what_is_asked_again(environ: dict[str, str]) -> None:
     assert len(broker.asked) == 5
 
 
+@pytest.mark.slow
 def test_a_passing_fault_is_asked_again(environ: dict[str, str]) -> None:
     """A broker that is busy or failing is asked again each time."""
     with scripted(refused(503, "temporarily_unavailable", retry_after="0")) as broker:

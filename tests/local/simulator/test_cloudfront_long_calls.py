@@ -18,6 +18,7 @@ from tests.edge_door import CHUNK, before_raw, code, head, talk, viewer
 from tests.parts import Parts, grant, parts_in
 from tests.raw_provider import RawProvider, Seen, raw_provider
 
+pytestmark = pytest.mark.slow  # they hold a door with many or slow calls
 PROC = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads memory and descriptors from /proc")
 WAIT = 150.0
 """Seconds that a test waits for what takes one on a machine that has nothing else to do."""

@@ -62,6 +62,7 @@ async def status(reader: asyncio.StreamReader) -> str:
     return (await reader.readline()).decode().split(" ")[1]
 
 
+@pytest.mark.slow
 def test_a_route_takes_what_it_needs(tmp_path: Path) -> None:
     """A body that is larger than its route's limit is refused before it has arrived, as the route itself would."""
     assert BODY_LIMITS["POST", "/token"] == BODY_LIMIT <= SMALL

@@ -147,6 +147,7 @@ def test_a_restart_sets_no_clock(kept: StateFile, clocks: Clocks) -> None:
     assert SqliteControl(kept).revocation_state(TOKEN).blocks
 
 
+@pytest.mark.slow
 def test_records_are_kept_for_good_unless_told(kept: StateFile, clocks: Clocks) -> None:
     """Events stay unless a retention was set, and then for so long, whatever the wall clock says for a moment."""
     SqliteLedger(kept).record(samples.event("keys.read", at=NOW))
