@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from chalicelib.aws import endpoints
-from chalicelib.aws.edge_client import EdgeClient
+from chalicelib.aws.edge_client import EdgeClient, Endpoint
 from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.provider_keys import SecretsManagerProviderKeys
 from chalicelib.aws.published_keys import PublishedSigningKeys
+from chalicelib.aws.sigv4 import Credentials
 from chalicelib.edge.admission import Edge
 from chalicelib.errors import NotConfigured
 
@@ -112,8 +113,11 @@ def edge_on_aws(baked: Path = _BAKED) -> Edge:
         config = EdgeConfig.parse(baked.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NotConfigured(hint=str(error)) from error
-    regions = {"dynamodb": config.region, "secretsmanager": config.secrets_region}
-    client = EdgeClient(endpoints.of(regions, os.environ))
+    return edge_over(config, EdgeClient(_endpoints(config, os.environ)))
+
+
+def edge_over(config: EdgeConfig, client: EdgeClient) -> Edge:
+    """Return what an edge needs, over a client of its own."""
     return Edge(
         state=DynamoEdgeState(client, config.control, config.counters),
         signing_keys=PublishedSigningKeys(client, config.control),
@@ -121,3 +125,14 @@ def edge_on_aws(baked: Path = _BAKED) -> Edge:
         issuer=config.issuer,
         url=config.edge_url,
     )
+
+
+def client_of(
+    config: EdgeConfig, environ: Mapping[str, str], credentials: Callable[[], Credentials | None]
+) -> EdgeClient:
+    """Return a client for an edge that is no function of Lambda@Edge. environ, credentials: see `endpoints.of`, `EdgeClient`."""
+    return EdgeClient(_endpoints(config, environ), credentials)
+
+
+def _endpoints(config: EdgeConfig, environ: Mapping[str, str]) -> Mapping[str, Endpoint]:
+    return endpoints.of({"dynamodb": config.region, "secretsmanager": config.secrets_region}, environ)

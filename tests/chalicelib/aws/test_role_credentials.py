@@ -1,0 +1,83 @@
+"""A server's AWS credentials: found as botocore finds them, renewed beside the calls, never waited for, never quoted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import botocore.exceptions
+import pytest
+
+from chalicelib.aws import role_credentials
+from chalicelib.aws.role_credentials import RoleCredentials
+from chalicelib.aws.sigv4 import Credentials
+
+FIRST, SECOND = Credentials("AKIA1", "one", "session-1"), Credentials("AKIA2", "two", "session-2")
+
+
+def test_the_environment_s_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials of the environment are found by botocore's own chain, the session token among them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "one")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "session-1")
+    one = RoleCredentials()
+    assert one() is None
+    assert one.look()
+    assert one() == FIRST
+
+
+def test_the_next_ones_take_their_place() -> None:
+    """What a role gets anew is used from then on."""
+    found = iter([FIRST, SECOND])
+    one = RoleCredentials(lambda: next(found))
+    assert one.look()
+    assert one() == FIRST
+    assert one.look()
+    assert one() == SECOND
+
+
+def test_a_failed_look_keeps_the_known_ones() -> None:
+    """Metadata that fail for a while change nothing: the credentials are still good, and AWS says when not."""
+    faults = iter([None, OSError("away"), "none"])
+
+    def find() -> Credentials | None:
+        fault = next(faults)
+        if isinstance(fault, OSError):
+            raise fault
+        return FIRST if fault is None else None
+
+    one = RoleCredentials(find)
+    assert [one.look() for _ in range(3)] == [True, False, False]
+    assert one() == FIRST
+
+
+def test_a_fault_is_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
+    """A fault of the chain is told once, by its kind; its text could hold what a metadata service answered."""
+    caplog.set_level(logging.WARNING)
+
+    def find() -> Credentials | None:
+        raise botocore.exceptions.MetadataRetrievalError(error_msg="made-up-secret")
+
+    one = RoleCredentials(find)
+    assert [one.look(), one.look()] == [False, False]
+    assert one() is None
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "MetadataRetrievalError" in said
+    assert "made-up-secret" not in said
+
+
+def test_no_call_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the chain hangs, what is known is returned at once."""
+    monkeypatch.setattr(role_credentials, "RENEW_SECONDS", 0.0)
+    looks, hanging, go_on = iter([1]), threading.Event(), threading.Event()
+
+    def find() -> Credentials | None:
+        if next(looks, None) is None:
+            hanging.set()
+            go_on.wait(10)
+        return FIRST
+
+    with RoleCredentials(find) as one:
+        assert hanging.wait(10)
+        assert one() == FIRST
+        go_on.set()
