@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING
 from chalicelib.errors import Unavailable
 from chalicelib.policy.compile import InvalidPolicyError
 from chalicelib.tokens import verify as tokens
-from local import admins_command, audit_command, policy_command
+from local import admins_command, audit_command, gateway_command, policy_command
 
 if TYPE_CHECKING:
     from local.serve import Running
 
-_STATE_COMMANDS = {"policy": policy_command.run, "audit": audit_command.run, "admins": admins_command.run}
-"""Commands that read or change a state directory."""
+_COMMANDS = {
+    "policy": policy_command.run,
+    "audit": audit_command.run,
+    "admins": admins_command.run,
+    "gateway": gateway_command.run,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -32,8 +36,8 @@ def main(arguments: list[str]) -> int:
         from local.demo import run as demo  # noqa: PLC0415  it imports an SDK that `serve` does not need
 
         return demo.main()
-    if options.command in _STATE_COMMANDS:
-        return _STATE_COMMANDS[options.command](options)
+    if options.command in _COMMANDS:
+        return _COMMANDS[options.command](options)
     from local.serve import Settings, serve  # noqa: PLC0415  it takes nearly a second, which would delay the demo
 
     settings = Settings(
@@ -80,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     policy_command.add_to(commands)
     audit_command.add_to(commands)
     admins_command.add_to(commands)
+    gateway_command.add_to(commands)
     _add_serve(commands.add_parser("serve", help="run the broker, the edge and the practice parts until SIGTERM"))
     return parser
 

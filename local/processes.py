@@ -114,8 +114,10 @@ class Part:
 class Processes:
     """All child processes."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], stop_seconds: float = STOP_SECONDS) -> None:
+        """stop_seconds: how long they have to stop, before they are killed."""
         self._parts = parts
+        self._stop_seconds = stop_seconds
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Processes]:
@@ -138,10 +140,10 @@ class Processes:
             part.tend()
 
     def _stop(self) -> None:
-        """Stop all processes, with SIGKILL after STOP_SECONDS."""
+        """Stop all processes, with SIGKILL at the end of the time that they have."""
         for part in self._parts:
             part.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._stop_seconds
         for part in self._parts:
             part.join(max(0.0, deadline - time.monotonic()))
 

@@ -73,7 +73,7 @@ def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
     end_with_parent(lifeline)
     log.to_stderr()
     machine = Machine(job.directory, job.urls, job.practice_ttl, job.state)
-    asyncio.run(_run_until_stopped(ready, functools.partial(_serve_doors, machine, job)))
+    asyncio.run(run_until_stopped(ready, functools.partial(_serve_doors, machine, job)))
 
 
 def serve_practice_parts(
@@ -82,7 +82,7 @@ def serve_practice_parts(
     """Serve the practice provider and the practice issuer until stopped. lifeline, ready: see `serve`."""
     end_with_parent(lifeline)
     log.to_stderr()
-    asyncio.run(_run_until_stopped(ready, functools.partial(_serve_practice, job, values, request_token)))
+    asyncio.run(run_until_stopped(ready, functools.partial(_serve_practice, job, values, request_token)))
 
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
@@ -143,7 +143,8 @@ async def mount(
     listening.listen(BACKLOG)
 
 
-async def _run_until_stopped(ready: Connection, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
+async def run_until_stopped(ready: Connection, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
+    """Let `serve` start servers, say that they respond, and close its stack at SIGTERM."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(AcceptFaults())
     loop.add_signal_handler(signal.SIGTERM, stopped.set)

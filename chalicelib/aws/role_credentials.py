@@ -32,7 +32,7 @@ class RoleCredentials:
         """find: botocore's chain unless given: environment, files, web identity (Kubernetes), container (ECS, EKS), instance."""
         self._find = find or _Chain()
         self._found: Credentials | None = None
-        self._stop = threading.Event()
+        self._stop, self._there = threading.Event(), threading.Event()
         self._said = False
 
     def __call__(self) -> Credentials | None:
@@ -51,7 +51,12 @@ class RoleCredentials:
             self._say("there are none")
             return False
         self._found, self._said = found, False
+        self._there.set()
         return True
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the first ones; return whether there are any."""
+        return self._there.wait(seconds)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._keep, name="role-credentials", daemon=True).start()

@@ -24,9 +24,10 @@ from local.simulator.function_result import (
     parse_result,
     protected_headers,
 )
+from local.simulator.health import Health
 from local.simulator.include_body import BUFFERED, NotInvokedError, included_body, receive
 from local.simulator.lambda_context import LambdaContext
-from local.simulator.long_invocations import LongInvocations, caller, takes_long
+from local.simulator.long_invocations import LONG_THREADS, LongInvocations, caller, takes_long
 from local.simulator.origin import MAX_READ_TIMEOUT
 from local.simulator.origin_client import (
     CHUNK,
@@ -44,6 +45,7 @@ from local.simulator.origin_client import (
 from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, Event, make_event, request_error
 from local.simulator.unsent import Unsent
 from local.simulator.viewer_response import ViewerResponse, close_after_chunked_request, error_response, unread
+from local.simulator.waiting_invocations import WaitingInvocations
 
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
@@ -91,6 +93,8 @@ class Distribution(web.Server):
         *,
         url: str,
         read_timeout: int,
+        over_network: bool = False,
+        health: Health | None = None,
     ) -> None:
         super().__init__(
             self._serve,
@@ -110,7 +114,9 @@ class Distribution(web.Server):
         self._places = places
         self._session, self._unsent, self._url = session, unsent, url
         self._read_timeout = read_timeout
-        self._long = LongInvocations()
+        self._waiting = WaitingInvocations() if over_network else None
+        self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
+        self._health = health
 
     def __call__(self) -> web.RequestHandler:
         """Return one viewer's connection (this is asyncio's protocol factory)."""
@@ -119,11 +125,15 @@ class Distribution(web.Server):
     async def close(self) -> None:
         """Close the connections to origins, and end the threads."""
         self._long.close()
+        if self._waiting is not None:
+            self._waiting.close()
         await self._session.close()
 
     async def _serve(self, request: web.BaseRequest) -> ViewerResponse:
         request_id = secrets.token_hex(16)
         self._places.has_head(request.protocol)
+        if self._health is not None and (page := self._health.page(request.method, request.raw_path)) is not None:
+            return unread(request, page)
         self._unsent.begun(request_id)
         try:
             return await self._respond(request, request_id)
@@ -178,7 +188,7 @@ class Distribution(web.Server):
         # (test_a_call_completes_while_a_body_is_read).
         if takes_long(request.get(BUFFERED, b"")):
             return await self._long.run(caller(request), invoke)
-        return invoke()
+        return invoke() if self._waiting is None else await self._waiting.run(invoke)
 
     async def _forward(
         self, request: web.BaseRequest, origin_request: OriginRequest, request_id: str
@@ -245,6 +255,8 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     unsent: Unsent | None = None,
     url: str = "",
     read_timeout: int = READ_TIMEOUT,
+    over_network: bool = False,
+    health: Health | None = None,
 ) -> Distribution:
     """Return a distribution with this edge function, called on the event loop, or in a thread for a body that takes long.
 
@@ -253,6 +265,8 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
     url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
     read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over.
+    over_network: whether the function waits for a network: each call of it is then made in a thread, in bounded time.
+    health: what load balancers ask; None: the edge has no such pages.
     Call it in the running event loop. Raises ValueError if `broker` is not an http(s) URL with a host name.
     """
     places = Connections("edge", connections, max(1, connections * 3 // 4))
@@ -265,6 +279,8 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
         unsent or Unsent(),
         url=url,
         read_timeout=read_timeout,
+        over_network=over_network,
+        health=health,
     )
 
 

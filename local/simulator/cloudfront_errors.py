@@ -156,6 +156,20 @@ class TooManyCalls(
         super().__init__(retry_after=1)
 
 
+class StateSlow(
+    CloudFrontRefusal,
+    reason="state_slow",
+    error="temporarily_unavailable",
+    status=503,
+    text="the gateway's tables did not answer in time; try again",
+    retryable=True,
+):
+    """The gateway's tables are slow or out of reach. The call was not sent. Retry in a second."""
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=1)
+
+
 class OriginTimeout(
     CloudFrontRefusal,
     reason="timeout",

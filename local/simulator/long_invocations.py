@@ -7,7 +7,8 @@ large one is behind at most one of its.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -15,6 +16,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from local.simulator.include_body import NotInvokedError
+from local.simulator.waiting_invocations import QUEUE_SECONDS, WaitingInvocations
 
 _Result = TypeVar("_Result")
 
@@ -24,6 +26,8 @@ MARKS: Final = 256
 """Braces, brackets and colons in it at most: of 16 KiB, reading six thousand objects took 15 ms."""
 THREADS: Final = 2
 """More would not read faster: the interpreter runs one at a time."""
+LONG_THREADS: Final = 4
+"""Those of an edge whose state is beyond a network, which each waits for as well."""
 WAITING: Final = 64
 """Long invocations of one caller that may wait, each with a MiB of its body."""
 _CREDENTIALS: Final = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
@@ -43,7 +47,9 @@ def takes_long(body: bytes | bytearray) -> bool:
 class LongInvocations:
     """The threads, and who waits for them. `close()` it at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: WaitingInvocations | None = None) -> None:
+        """waiting: the threads for them if their state is beyond a network, so that all of them end in bounded time."""
+        self._waiting = waiting
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="edge-long")
         self._free = asyncio.Semaphore(THREADS)
         self._lanes: dict[Hashable, _Lane] = {}
@@ -60,8 +66,8 @@ class LongInvocations:
         try:
             # SECURITY: a caller has one place in the queue for the threads, however many calls it sends
             # (test_a_flood_waits_for_itself).
-            async with lane.turn, self._free:
-                return await self._run(invoke)
+            async with self._turn(lane):
+                return await self._begin(invoke)
         finally:
             lane.waiting -= 1
             if not lane.waiting:
@@ -70,6 +76,26 @@ class LongInvocations:
     def close(self) -> None:
         """End the threads once they are done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._waiting is not None:
+            self._waiting.close()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, lane: _Lane) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(None if self._waiting is None else QUEUE_SECONDS):
+                await lane.turn.acquire()
+        except TimeoutError:
+            raise NotInvokedError("busy") from None
+        try:
+            yield
+        finally:
+            lane.turn.release()
+
+    async def _begin(self, invoke: Callable[[], _Result]) -> _Result:
+        if self._waiting is not None:
+            return await self._waiting.run(invoke)
+        async with self._free:
+            return await self._run(invoke)
 
     async def _run(self, invoke: Callable[[], _Result]) -> _Result:
         running = asyncio.get_running_loop().run_in_executor(self._threads, invoke)

@@ -5,6 +5,7 @@ On AWS nobody could do this: the function's work ends before CloudFront connects
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -20,7 +21,9 @@ _LOG: Final = logging.getLogger(__name__)
 class Unsent:
     """Those of one distribution, by request id. The function may run in a thread, and longer than its caller waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, later: Callable[[Callable[[], None]], object] | None = None) -> None:
+        """later: has another thread do it, where giving back waits for a network; None: it is done at once."""
+        self._later = later
         self._lock = threading.Lock()
         self._give_back: dict[str, Callable[[str], None] | None] = {}
 
@@ -45,8 +48,12 @@ class Unsent:
         """Give a call's numbers back if it ended before anything of it was sent."""
         with self._lock:
             give_back = self._give_back.pop(request_id, None)
-        if give_back is not None:
+        if give_back is None:
+            return
+        if self._later is None:
             _give_back(request_id, give_back)
+        else:
+            self._later(functools.partial(_give_back, request_id, give_back))
 
 
 def _give_back(request_id: str, give_back: Callable[[str], None]) -> None:

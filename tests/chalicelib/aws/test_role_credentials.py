@@ -78,6 +78,7 @@ def test_no_call_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
         return FIRST
 
     with RoleCredentials(find) as one:
+        assert one.wait(10)
         assert hanging.wait(10)
         assert one() == FIRST
         go_on.set()

@@ -1,0 +1,102 @@
+"""A gateway: the edge of a deployed stage as a server, over the stage's tables. It keeps nothing, so there may be many."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from chalicelib.aws.config import EdgeConfig
+from local import descriptors, gateway_worker, log
+from local.gateway_worker import GIVE_BACK_SECONDS, Job
+from local.processes import Part, Processes
+from local.worker import BACKLOG
+
+_SPAWN = multiprocessing.get_context("spawn")
+_MARGIN = GIVE_BACK_SECONDS + 5.0
+"""Seconds that processes have to stop beside those that are given to running calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a gateway is told.
+
+    names: of the stage's tables and URLs
+    host, port: where it listens; port 0: any that is free
+    workers: processes
+    provider_timeout: seconds that a provider may be silent
+    drain_delay: seconds after SIGTERM in which calls are still taken, for load balancers to notice `/readyz`
+    drain: seconds after these that running calls have to finish
+    """
+
+    names: EdgeConfig
+    host: str
+    port: int
+    workers: int = 1
+    provider_timeout: int = 120
+    drain_delay: int = 5
+    drain: int = 100
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT. announce: called with the address once all processes respond.
+
+    Raises Unavailable (a process that did not start) or OSError (the port is in use).
+    """
+    log.to_stderr()
+    descriptors.raise_limit()
+    descriptors.share()  # here, so that too few are said once
+    stop: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda caught, _frame: stop.append(caught))
+    with _listening(settings.host, settings.port) as listening, _processes(settings, listening) as processes:
+        host, port = listening.getsockname()[:2]
+        announce(f"{host}:{port}")
+        while not stop:
+            processes.watch(seconds=0.5)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        one = socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else error
+        raise OSError(f"{host}:{port} is in use or not allowed ({why})") from error
+    one.setblocking(False)  # noqa: FBT003  the socket module's own signature
+    return one
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+@contextlib.contextmanager
+def _processes(settings: Settings, listening: socket.socket) -> Iterator[Processes]:
+    """Run the child processes, which end at once when this one does, however it ends."""
+    lifeline, ours = _SPAWN.Pipe(duplex=False)
+    job = Job(
+        settings.names,
+        listening,
+        settings.workers,
+        settings.provider_timeout,
+        settings.drain_delay,
+        settings.drain,
+    )
+
+    def spawn() -> tuple[BaseProcess, Connection]:
+        ready, sender = _SPAWN.Pipe(duplex=False)
+        with sender:
+            process = _SPAWN.Process(target=gateway_worker.serve, args=(job, lifeline, sender), daemon=True)
+            process.start()
+        return process, ready
+
+    parts = [Part(f"worker {number}", spawn) for number in range(1, settings.workers + 1)]
+    stop_seconds = settings.drain_delay + settings.drain + _MARGIN
+    with lifeline, ours, Processes(parts, stop_seconds).running() as processes:
+        yield processes

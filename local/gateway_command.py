@@ -1,0 +1,99 @@
+"""`python -m local gateway`: the edge of a deployed stage as a server, beside the stage's Lambda or in its place.
+
+Everything that it is told is an option, and none of it is secret: a container's command, or a pod's arguments.
+Exit codes: 0 stopped by a signal, 1 an error in one line, 2 options that are no use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from typing import Any
+
+from chalicelib.errors import Unavailable
+
+_PREFIX = re.compile(r"[a-z][a-z0-9-]{1,23}")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+
+
+def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name for this type
+    """Add the command to a parser."""
+    text = "run the edge over the tables of a deployed stage until SIGTERM (docs/gateway.md)"
+    add = commands.add_parser("gateway", help=text).add_argument
+    add("--region", type=_region, required=True, metavar="REGION", help="the region of the stage's tables and keys")
+    add("--stage", type=_prefix, required=True, metavar="NAME", help="the stage's name, the prefix of its tables")
+    add("--issuer", type=_url, required=True, metavar="URL", help="the broker's URL, the `iss` of its tokens")
+    add("--url", type=_url, required=True, metavar="URL", help="this gateway's own URL, as its callers have it")
+    add("--secrets-region", type=_region, metavar="REGION", help="the region of the provider keys (default: --region)")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="the address to listen at (default: 127.0.0.1)")
+    add("--port", type=_number(0, 65535), default=8081, metavar="N", help="the port (default: 8081; 0: any free one)")
+    add("--workers", type=_number(1, 64), default=1, metavar="W", help="processes, one for each core (default: 1)")
+    text = "how long a provider may be silent before its answer and within it, 1 to 3600 (default: 120)"
+    add("--provider-timeout", type=_number(1, 3600), default=120, metavar="SECONDS", help=text)
+    text = "how long calls are still taken after SIGTERM, until load balancers have noticed (default: 5)"
+    add("--drain-delay", type=_number(0, 120), default=5, metavar="SECONDS", help=text)
+    text = "how long calls under way then have to finish (default: 100)"
+    add("--drain", type=_number(1, 3600), default=100, metavar="SECONDS", help=text)
+    add("--json", action="store_true", help="print one line of JSON to stdout when it responds")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from chalicelib.aws.config import EdgeConfig  # noqa: PLC0415  botocore takes a while, which other commands need not wait
+    from local import gateway  # noqa: PLC0415  as above
+
+    names = EdgeConfig(
+        region=options.region,
+        control=f"{options.stage}-control",
+        counters=f"{options.stage}-counters",
+        secrets_region=options.secrets_region or options.region,
+        secrets_prefix=options.stage,
+        issuer=options.issuer,
+        edge_url=options.url,
+    )
+    told = ("host", "port", "workers", "provider_timeout", "drain_delay", "drain")
+    settings = gateway.Settings(names, **{name: getattr(options, name) for name in told})
+
+    def announce(address: str) -> None:
+        print(f"gateway at {address}; /readyz says when the tables answer", file=sys.stderr)
+        if options.json:
+            print(json.dumps({"gateway": f"http://{address}"}), flush=True)
+
+    try:
+        gateway.serve(settings, announce)
+    except Unavailable as fault:
+        print(f"error: cannot start: {fault.reason} ({fault.hint or 'see above'})", file=sys.stderr)
+        return 1
+    except OSError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _number(least: int, most: int) -> Any:  # noqa: ANN401  as argparse has it
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def _prefix(text: str) -> str:
+    if not _PREFIX.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"2 to 24 lower-case letters, digits and hyphens, not {text!r}")
+    return text
+
+
+def _region(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"a region such as eu-central-1, not {text!r}")
+    return text
+
+
+def _url(text: str) -> str:
+    if not text.startswith("https://") or text.endswith("/") or len(text) == len("https://"):
+        raise argparse.ArgumentTypeError(f"an https:// URL without a slash at its end, not {text!r}")
+    return text

@@ -1,0 +1,192 @@
+"""A gateway in processes of its own, over moto's tables behind a door: what it admits, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import pytest
+
+from chalicelib.aws import clients
+from chalicelib.quota import Limit
+from chalicelib.usage import UsageQuery, window_start
+from tests.contracts import samples
+from tests.contracts.verbs import Keys
+from tests.faulty_dynamodb import Door, door, hangs, tables_behind
+from tests.gateway_stage import SECRET, VERSION, Gateway, GatewayStage, Provider, gateway, provider
+from tests.running import Answer, wait_until
+
+pytestmark = pytest.mark.slow  # each gateway takes a second to start
+
+BOUND = 8.0
+"""Seconds within which every call is answered; the product's own bound is 6."""
+
+
+@dataclass
+class Here:
+    """door: to the tables. stage: what is behind it. provider: where calls go. gateway: what they go through."""
+
+    door: Door
+    stage: GatewayStage
+    provider: Provider
+    directory: Path
+    gateway: Gateway
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
+    directory = tmp_path_factory.mktemp("gateway")
+    with door() as opened, tables_behind(opened) as tables, provider() as origin:
+        name = tables.control.removesuffix("-control")
+        stage = GatewayStage(str(opened.client.meta.endpoint_url), name, tables, Keys(directory))
+        stage.fill(clients.make("secretsmanager", "us-east-1"), origin.origin)
+        with gateway(stage, directory) as one:
+            yield Here(opened, stage, origin, directory, one)
+
+
+def code(answer: Answer) -> tuple[int, str]:
+    return answer.status, str(answer.json["error"]["code"])
+
+
+def test_a_call_goes_on_with_the_key(here: Here) -> None:
+    """A call with a token reaches the provider with the key that Secrets Manager keeps, and without the token."""
+    token = here.stage.token()
+    assert here.gateway.complete(token, patience=10).status == 200
+    assert here.provider.seen[-1]["authorization"] == f"Bearer {SECRET}"
+    assert token not in str(here.provider.seen[-1])
+
+
+def test_a_revocation_holds_for_the_next_call(here: Here) -> None:
+    """What an administrator of the stage revokes is refused here from the next call on, and restored as well."""
+    token = here.stage.token()
+    assert here.gateway.complete(token, patience=10).status == 200
+    made = here.stage.adapters.control.revoke(
+        samples.revocation("key", "openai", at=int(time.time())), samples.event("revocation.made")
+    )
+    assert code(here.gateway.complete(token)) == (403, "revoked")
+    here.stage.adapters.control.restore(made.id, "tester", samples.event("revocation.lifted"))
+    assert code(here.gateway.complete(token)) == (401, "invalid_token")  # it is from before the revocation
+    assert here.gateway.complete(here.stage.token(), patience=10).status == 200
+
+
+def test_a_limit_is_the_stage_s(here: Here) -> None:
+    """A limit counts in the stage's own table: what was used elsewhere is used here."""
+    here.stage.put_in_force(samples.grant(calls=(Limit(3, "day"),), issued=(Limit(1000, "day"),)))
+    token, now = here.stage.token("build-2"), int(time.time())
+    assert here.stage.verbs.call(token, now) is None
+    assert [here.gateway.complete(token).status for _ in range(3)] == [200, 200, 429]
+    here.stage.put_in_force(samples.grant(calls=(Limit(1_000_000, "day"),), issued=(Limit(1_000_000, "day"),)))
+
+
+def test_tables_that_are_gone_are_a_503(here: Here) -> None:
+    """Without its tables a gateway admits nothing, answers soon, is not ready, and serves again by itself."""
+    token, seen = here.stage.token(), len(here.provider.seen)
+    with here.door.gone():
+        began = time.monotonic()
+        assert code(here.gateway.complete(token)) == (503, "temporarily_unavailable")
+        assert time.monotonic() - began < BOUND
+        wait_until(lambda: here.gateway.ready() == (503, "state out of reach"), 20)
+    assert len(here.provider.seen) == seen
+    wait_until(lambda: here.gateway.ready() == (200, "ready"), 20)
+    assert here.gateway.complete(token, patience=10).status == 200
+
+
+def test_tables_that_hang_are_a_503_for_everybody(here: Here) -> None:
+    """Tables that never answer hold no call for ever, not even those that wait for others."""
+    token, seen, answers = here.stage.token(), len(here.provider.seen), []
+    with here.door.failing(hangs):
+        began = time.monotonic()
+        threads = [
+            threading.Thread(target=lambda: answers.append(code(here.gateway.complete(token)))) for _ in range(60)
+        ]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join(30)
+        assert time.monotonic() - began < 2 * BOUND
+    assert set(answers) == {(503, "temporarily_unavailable")}
+    assert (len(answers), len(here.provider.seen)) == (60, seen)
+
+
+def test_an_unreachable_provider_takes_no_quota(here: Here) -> None:
+    """A call of which nothing was sent is given back to the tables."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        closed = free.getsockname()[1]
+    stage = here.stage
+    before = _used(stage)
+    secrets = clients.make("secretsmanager", "us-east-1")
+    stage.set_key(secrets, f"http://localhost:{closed}", "unreachable-0123456789")
+    assert code(here.gateway.complete(stage.token("build-2"))) == (502, "origin_unreachable")
+    wait_until(lambda: _used(stage)[1] == before[1] + 1, 10)
+    assert _used(stage)[0] == before[0]
+    stage.set_key(secrets, here.provider.origin, VERSION)
+
+
+def _used(stage: GatewayStage) -> tuple[int, int]:
+    """The calls of build-2 today: counted, and given back since nothing was sent."""
+    uses = stage.adapters.usage.uses(UsageQuery("day", window_start("day", int(time.time())))).uses
+    mine = [one for one in uses if one.principal.endswith("sub:build-2")]
+    return sum(one.calls for one in mine), sum(one.refused_calls.get("not_sent", 0) for one in mine)
+
+
+def test_a_call_under_way_is_finished(here: Here) -> None:
+    """At SIGTERM a gateway is not ready, finishes the call that is under way, and ends with 0."""
+    token, answers = here.stage.token(), []
+    with gateway(here.stage, here.directory, "--drain", "20", "--drain-delay", "2") as one:
+        here.provider.may_end.clear()
+        seen = len(here.provider.seen)
+        calling = threading.Thread(target=lambda: answers.append(one.complete(token, patience=10)))
+        calling.start()
+        wait_until(lambda: len(here.provider.seen) > seen, 20)
+        one.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: one.ready() == (503, "draining"), 10)
+        here.provider.may_end.set()
+        calling.join(20)
+        assert one.process.wait(30) == 0
+    assert [answer.status for answer in answers] == [200]
+
+
+def test_a_call_that_does_not_end_is_cut(here: Here) -> None:
+    """A call that takes longer than a drain has is cut, so that a gateway ends when it was said to."""
+    token, ended = here.stage.token(), threading.Event()
+    with gateway(here.stage, here.directory, "--drain", "1", "--drain-delay", "0") as one:
+        here.provider.may_end.clear()
+        seen = len(here.provider.seen)
+
+        def call_it() -> None:
+            try:
+                one.complete(token, patience=10)
+            except (OSError, HTTPException):
+                ended.set()
+
+        threading.Thread(target=call_it, daemon=True).start()
+        wait_until(lambda: len(here.provider.seen) > seen, 20)
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(20) == 0
+        here.provider.may_end.set()
+    assert here.gateway.complete(token, patience=10).status == 200
+
+
+def test_two_workers_share_a_port(here: Here) -> None:
+    """Two processes at one port serve the calls that come, and neither dies."""
+    token = here.stage.token()
+    with gateway(here.stage, here.directory, "--workers", "2") as one:
+        assert {one.complete(token, patience=10).status for _ in range(8)} == {200}
+        assert "worker" not in one.log.read_text()
+
+
+def test_no_secret_is_logged(here: Here) -> None:
+    """Neither a token nor a key nor the credentials are in a gateway's log."""
+    token = here.stage.token()
+    here.gateway.complete(token, patience=10)
+    here.gateway.complete(token + "x")
+    text = here.gateway.log.read_text()
+    assert '"status": 401' in text
+    for secret in (SECRET, token, "AWS_SECRET"):
+        assert secret not in text

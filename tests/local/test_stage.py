@@ -1,0 +1,85 @@
+"""The tables of a stage as a gateway has them: whether they answer, and in how much time it is known that they do not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib.aws.config import EdgeConfig
+from chalicelib.aws.sigv4 import Credentials
+from chalicelib.errors import StateUnavailable, Unavailable
+from local.stage import Stage
+from tests.contracts.verbs import BROKER
+from tests.faulty_dynamodb import Door, door, error, hangs, tables_behind
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[tuple[Door, EdgeConfig]]:
+    """A door to three tables, and their names."""
+    with door() as opened, tables_behind(opened) as tables:
+        yield (
+            opened,
+            EdgeConfig(
+                region="us-east-1",
+                control=tables.control,
+                counters=tables.counters,
+                secrets_region="us-east-1",
+                secrets_prefix="keybroker",
+                issuer=BROKER,
+                edge_url="https://keys.example.com",
+            ),
+        )
+
+
+def over(names: tuple[Door, EdgeConfig], credentials: Credentials | None, **changes: str) -> Stage:
+    """A stage of these names."""
+    opened, config = names
+    environ = {"AWS_ENDPOINT_URL": str(opened.client.meta.endpoint_url)}
+    return Stage(config._replace(**changes), lambda: credentials, environ)
+
+
+MADE_UP = Credentials("AKIDEXAMPLE", "made-up")
+
+
+def test_both_tables_are_looked_at(names: tuple[Door, EdgeConfig]) -> None:
+    """A look is one batch of both tables, which every call needs."""
+    stage = over(names, MADE_UP)
+    with names[0].failing(lambda turn: turn.send(turn.served())) as arrived:
+        stage.look()
+    assert arrived == ["BatchGetItem"]
+    stage.close()
+
+
+@pytest.mark.parametrize("missing", ["control", "counters"])
+def test_a_table_that_is_not_there_is_out_of_reach(names: tuple[Door, EdgeConfig], missing: str) -> None:
+    """A look fails if either table does not answer, as every call would."""
+    stage = over(names, MADE_UP, **{missing: "nothing"})
+    with pytest.raises(StateUnavailable, match=r"^state_unavailable$"):
+        stage.look()
+    stage.close()
+
+
+def test_a_look_without_credentials_fails_at_once(names: tuple[Door, EdgeConfig]) -> None:
+    """Without credentials nothing is sent."""
+    stage = over(names, None)
+    with names[0].failing(hangs) as arrived, pytest.raises(Unavailable, match=r"^state_unavailable$"):
+        stage.look()
+    assert arrived == []
+
+
+@pytest.mark.parametrize("fault", [hangs, error("AccessDeniedException")])
+def test_a_look_ends_in_a_round_trip_s_time(names: tuple[Door, EdgeConfig], fault: object) -> None:
+    """Tables that hang or refuse are known to be out of reach within seconds."""
+    stage, began = over(names, MADE_UP), time.monotonic()
+    with names[0].failing(fault), pytest.raises(Unavailable, match=r"^state_unavailable$"):  # type: ignore[arg-type]  # a parameter
+        stage.look()
+    assert time.monotonic() - began < 5
+    stage.close()
+
+
+def test_a_place_that_is_none_is_refused_at_the_start(names: tuple[Door, EdgeConfig]) -> None:
+    """An endpoint without a host is a fault of the start, not of the first call."""
+    with pytest.raises(ValueError, match="the endpoint of dynamodb is no URL"):
+        Stage(names[1], lambda: MADE_UP, {"AWS_ENDPOINT_URL": "dynamodb"})
