@@ -31,6 +31,7 @@ class Settings:
     host, port: where it listens; port 0: any that is free
     workers: processes
     provider_timeout: seconds that a provider may be silent
+    keep_alive: seconds that a connection may stay open without a request
     drain_delay: seconds after SIGTERM in which calls are still taken, for load balancers to notice `/readyz`
     drain: seconds after these that running calls have to finish
     """
@@ -40,6 +41,7 @@ class Settings:
     port: int
     workers: int = 1
     provider_timeout: int = 120
+    keep_alive: int = 75
     drain_delay: int = 5
     drain: int = 100
 
@@ -85,6 +87,7 @@ def _processes(settings: Settings, listening: socket.socket) -> Iterator[Process
         listening,
         settings.workers,
         settings.provider_timeout,
+        settings.keep_alive,
         settings.drain_delay,
         settings.drain,
     )

@@ -32,6 +32,8 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
     add("--workers", type=_number(1, 64), default=1, metavar="W", help="processes, one for each core (default: 1)")
     text = "how long a provider may be silent before its answer and within it, 1 to 3600 (default: 120)"
     add("--provider-timeout", type=_number(1, 3600), default=120, metavar="SECONDS", help=text)
+    text = "how long a connection may stay open without a request, more than a load balancer keeps it (default: 75)"
+    add("--keep-alive", type=_number(5, 7200), default=75, metavar="SECONDS", help=text)
     text = "how long calls are still taken after SIGTERM, until load balancers have noticed (default: 5)"
     add("--drain-delay", type=_number(0, 120), default=5, metavar="SECONDS", help=text)
     text = "how long calls under way then have to finish (default: 100)"
@@ -53,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         issuer=options.issuer,
         edge_url=options.url,
     )
-    told = ("host", "port", "workers", "provider_timeout", "drain_delay", "drain")
+    told = ("host", "port", "workers", "provider_timeout", "keep_alive", "drain_delay", "drain")
     settings = gateway.Settings(names, **{name: getattr(options, name) for name in told})
 
     def announce(address: str) -> None:

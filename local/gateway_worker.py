@@ -40,6 +40,7 @@ class Job:
     listening: the socket, which all processes share
     workers: how many they are
     provider_timeout: seconds that a provider may be silent
+    keep_alive: seconds that a connection may stay open without a request
     drain_delay: seconds in which calls are still taken once it is to stop, until load balancers have noticed
     drain: seconds after these that running calls have to finish
     """
@@ -48,6 +49,7 @@ class Job:
     listening: socket.socket
     workers: int
     provider_timeout: int
+    keep_alive: int
     drain_delay: float
     drain: float
 
@@ -79,6 +81,7 @@ async def _serve_edge(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
         read_timeout=job.provider_timeout,
         over_network=True,
         health=health,
+        idle_timeout=job.keep_alive,
     )
     stack.push_async_callback(distribution.close)
     at_once = 1 if job.workers > 1 else share.at_once

@@ -95,13 +95,14 @@ class Distribution(web.Server):
         read_timeout: int,
         over_network: bool = False,
         health: Health | None = None,
+        idle_timeout: float = IDLE_TIMEOUT,
     ) -> None:
         super().__init__(
             self._serve,
             # By default, aiohttp lets a handler finish when its client has disconnected; at the provider it would cost money.
             handler_cancellation=True,
             access_log=None,  # a request line may hold a token (?key=)
-            keepalive_timeout=IDLE_TIMEOUT,
+            keepalive_timeout=idle_timeout,
             auto_decompress=False,
             read_bufsize=CHUNK,
             # The parser's limits are per line; `request_error` has the exact ones.
@@ -257,6 +258,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     read_timeout: int = READ_TIMEOUT,
     over_network: bool = False,
     health: Health | None = None,
+    idle_timeout: float = IDLE_TIMEOUT,
 ) -> Distribution:
     """Return a distribution with this edge function, called on the event loop, or in a thread for a body that takes long.
 
@@ -267,6 +269,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over.
     over_network: whether the function waits for a network: each call of it is then made in a thread, in bounded time.
     health: what load balancers ask; None: the edge has no such pages.
+    idle_timeout: seconds that a connection may stay open without a complete request; more than a load balancer's own.
     Call it in the running event loop. Raises ValueError if `broker` is not an http(s) URL with a host name.
     """
     places = Connections("edge", connections, max(1, connections * 3 // 4))
@@ -281,6 +284,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
         read_timeout=read_timeout,
         over_network=over_network,
         health=health,
+        idle_timeout=idle_timeout,
     )
 
 

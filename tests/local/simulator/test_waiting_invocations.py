@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -188,7 +188,7 @@ def test_large_bodies_have_threads_of_their_own(go_on: threading.Event) -> None:
 
 def test_numbers_are_given_back_elsewhere() -> None:
     """Where giving back waits for a network, another thread does it; what is admitted late is given back where it is."""
-    given_back, later = list[str](), []
+    given_back, later = list[str](), list[Callable[[], None]]()
     unsent = Unsent(later.append)
     unsent.begun("r-1")
     unsent.admitted("r-1", given_back.append)
