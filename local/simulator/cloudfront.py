@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import ClientError, ClientResponse, ClientSession, web
-from aiohttp.http_exceptions import LineTooLong
 
 from chalicelib.edge import provider_addresses
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
 from local.simulator.cloudfront_errors import error_name, location
-from local.simulator.connections import Connection, Connections
+from local.simulator.connections import Connections
 from local.simulator.function_result import (
     GeneratedResponse,
     HeaderList,
@@ -44,6 +43,7 @@ from local.simulator.origin_client import (
 )
 from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, Event, make_event, request_error
 from local.simulator.unsent import Unsent
+from local.simulator.viewer_connection import ViewerConnection
 from local.simulator.viewer_response import ViewerResponse, close_after_chunked_request, error_response, unread
 from local.simulator.waiting_invocations import WaitingInvocations
 
@@ -53,31 +53,6 @@ FUNCTION_TIMEOUT: Final = 30.0  # seconds, as at Lambda@Edge; only in the contex
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may stay open without a complete request
 MOST_CONNECTIONS: Final = 4_096
 _LOG: Final = logging.getLogger(__name__)
-
-
-class _ViewerConnection(Connection):
-    """A connection, with CloudFront's error responses in place of its own, which quote headers."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Return 413 for a request that is too large, 400 for one that cannot be parsed, 502 for an error in this module."""
-        if request.writer.output_size > 0:
-            raise ConnectionError  # part of a response was sent, so the connection must break
-        too_large = isinstance(exc, LineTooLong) or (message or "").startswith("Too many headers")
-        name = "function" if status >= 500 else "too_large" if too_large else "malformed"
-        request_id = secrets.token_hex(16)
-        # SECURITY: the exception's text holds the malformed header (test_malformed_request_is_not_quoted).
-        _LOG.warning("request %s: %s (%s)", request_id, name, type(exc).__name__)
-        response = error_response(name, request_id)
-        response.force_close()
-        return response
 
 
 class Distribution(web.Server):
@@ -121,7 +96,7 @@ class Distribution(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         """Return one viewer's connection (this is asyncio's protocol factory)."""
-        return _ViewerConnection(self._places, self, loop=self._loop, **self._kwargs)
+        return ViewerConnection(self._places, self, loop=self._loop, **self._kwargs)
 
     async def close(self) -> None:
         """Close the connections to origins, and end the threads."""
