@@ -23,6 +23,7 @@ from chalicelib.aws.sigv4 import Credentials, Scope
 
 SKEWED = ("InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired")
 """AWS's codes for a signature that is wrong, perhaps only because of the clock."""
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 SKEW_SECONDS = 60
 """A clock that differs from AWS's by less is not what is wrong; AWS itself allows 300."""
 
@@ -140,7 +141,7 @@ class EdgeClient:
 
     def _answer(self, request: Request) -> Waiting[Mapping[str, Any]]:
         operation = _OPERATIONS[request.operation]
-        body = json.dumps(request.parameters, separators=(",", ":")).encode()
+        body = _ENCODER.encode(request.parameters).encode()
         may_repeat, fresh = operation.reads, False
         while True:
             connection = self._usable(operation.service) if not fresh else None

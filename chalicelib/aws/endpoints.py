@@ -11,7 +11,7 @@ from chalicelib.aws.connection import Place
 from chalicelib.aws.edge_client import Endpoint
 
 ROOTS_FILE = "cacert.pem"
-"""The certificate authorities in the edge's zip, beside edge.py; without it, the system's."""
+"""Amazon's certificate authorities in the edge's zip, beside edge.py; without it, the system's."""
 _ROOTS = Path(__file__).resolve().parents[2] / ROOTS_FILE
 
 

@@ -39,8 +39,9 @@ def signed(
     every = {name.lower(): value for name, value in headers.items()} | {"x-amz-date": moment}
     if credentials.session_token:
         every["x-amz-security-token"] = credentials.session_token
-    names = ";".join(sorted(every))
-    lines = "".join(f"{name}:{' '.join(every[name].split())}\n" for name in sorted(every))
+    ordered = sorted(every.items())
+    names = ";".join([name for name, _ in ordered])
+    lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in ordered])
     canonical = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
     place = f"{moment[:8]}/{scope.region}/{scope.service}/aws4_request"
     to_sign = f"{_ALGORITHM}\n{moment}\n{place}\n{hashlib.sha256(canonical.encode()).hexdigest()}"

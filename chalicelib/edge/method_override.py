@@ -43,26 +43,26 @@ _NAMES = "|".join(
 )
 _END = r"(?=[=&;\[\]+\s\x00\"']|%(?:00|09|0[a-d]|20|5b|5d)|\Z)"
 _ANY_CASE = re.IGNORECASE | re.ASCII
-_PAIRS = re.compile(rf"(?:\A|[&;]){_SKIPPED}(?:{_NAMES}){_END}", _ANY_CASE)
+# Texts, which `re` compiles where one is first needed, and keeps: a call without a query or a form needs none, and
+# compiling them all would be a sixth of what a cold start of ours takes.
+_PAIRS = rf"(?:\A|[&;]){_SKIPPED}(?:{_NAMES}){_END}"
 
 # SECURITY: a megabyte of anything is read in linear time: no two repetitions that follow each other take the same
 # characters (test_a_megabyte_is_read_at_once).
-_PART_HEADER = re.compile(r"^[ \t]*content-(?:disposition|id)[ \t]*:(.*)$", _ANY_CASE | re.MULTILINE)
-_FIELD = re.compile(
-    rf"(?:\bname[ \t]*=|\A)(?:[\s+\[\]\"'<]|%(?:20|09|0[a-d]|5b|5d))*(?:{_NAMES})(?:{_END}|>)", _ANY_CASE
-)
-_REWRITTEN = re.compile(r"\bname\*", _ANY_CASE)
-_IS_NAME = re.compile(r"\bname[ \t]*=", _ANY_CASE)
+_PART_HEADER = r"^[ \t]*content-(?:disposition|id)[ \t]*:(.*)$"
+_FIELD = rf"(?:\bname[ \t]*=|\A)(?:[\s+\[\]\"'<]|%(?:20|09|0[a-d]|5b|5d))*(?:{_NAMES})(?:{_END}|>)"
+_REWRITTEN = r"\bname\*"
+_IS_NAME = r"\bname[ \t]*="
 
-_MEMBER = re.compile('"' + _encoded("_method", r"\\u%04x") + r'"\s*:', _ANY_CASE)
-_CHARSET = re.compile(r"charset[ \t]*=[ \t]*\"?([^\s\";]*)", _ANY_CASE)
+_MEMBER = '"' + _encoded("_method", r"\\u%04x") + r'"\s*:'
+_CHARSET = r"charset[ \t]*=[ \t]*\"?([^\s\";]*)"
 _CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252")
 """In which ASCII is written as itself."""
 
 
 def is_in_pairs(text: str) -> bool:
     """Whether one of `name=value&…`, a query or a form, names another method, or sets a header."""
-    return _PAIRS.search(text) is not None
+    return re.search(_PAIRS, text, _ANY_CASE) is not None
 
 
 def check_body(body: CallBody, kinds: tuple[str, ...]) -> None:
@@ -77,7 +77,7 @@ def check_body(body: CallBody, kinds: tuple[str, ...]) -> None:
         raise MethodUnclear
     text = _content(body).decode("latin-1")
     if kind == JSON:
-        found = "\x00" in text or _MEMBER.search(text) is not None  # NUL: in UTF-16
+        found = "\x00" in text or re.search(_MEMBER, text, _ANY_CASE) is not None  # NUL: in UTF-16
     else:
         found = is_in_parts(text) if is_multipart else is_in_pairs(text)
     if found:
@@ -88,15 +88,17 @@ def is_in_parts(text: str) -> bool:
     """Whether the header of a part of a multipart body may name a field for another method."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     unfolded = lines.replace("\n ", " ").replace("\n\t", " ")
-    headers = (header.replace("\\", "") for header in _PART_HEADER.findall(unfolded))
-    return any(_FIELD.search(header) or _is_rewritten(header) for header in headers)
+    headers = (header.replace("\\", "") for header in re.findall(_PART_HEADER, unfolded, _ANY_CASE | re.MULTILINE))
+    return any(re.search(_FIELD, header, _ANY_CASE) or _is_rewritten(header) for header in headers)
 
 
 def _is_rewritten(header: str) -> bool:
     """Whether a name is in the forms of RFC 2231 or 2047, which write any; forms have neither (RFC 7578 section 4.2)."""
-    if _REWRITTEN.search(header):
+    if re.search(_REWRITTEN, header, _ANY_CASE):
         return True
-    return "=?" in header and any(_IS_NAME.search(before) for before, found, _ in _around_words(header) if found)
+    return "=?" in header and any(
+        re.search(_IS_NAME, before, _ANY_CASE) for before, found, _ in _around_words(header) if found
+    )
 
 
 def _around_words(header: str) -> list[tuple[str, str, str]]:
@@ -113,7 +115,7 @@ def _kind(body: CallBody) -> tuple[str, bool]:
     kind = JSON if "json" in essence else ""
     if is_multipart or "form-urlencoded" in essence or not essence:  # Rack takes a POST without a type for a form
         kind = FORM
-    if kind and ("," in essence or any(one not in _CHARSETS for one in _CHARSET.findall(media_type))):
+    if kind and ("," in essence or any(one not in _CHARSETS for one in re.findall(_CHARSET, media_type, _ANY_CASE))):
         raise MethodUnclear
     return kind, is_multipart
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
 from chalicelib import patterns
@@ -109,19 +110,46 @@ def is_closed(provider: Provider, path: str) -> bool:
     """Whether a path in the provider's own form is closed or below a closed one, so that no grant opens it."""
     # SECURITY: in any spelling that some server takes for the same: by capitals, `authTokens` for `auth_tokens`, with a verb
     # behind `:`, or in either reading of an encoded slash (test_closed_in_every_spelling, test_nothing_closed_is_open).
-    pattern, sent = _closed_pattern(provider.closed), patterns.canonical(path)
-    return any(pattern.match(one.lower()) is not None for one in {sent, patterns.decoded(sent)})
+    closed, sent = _closed_tree(provider.closed), patterns.canonical(path)
+    return any(_is_below(closed, one.lower()) for one in {sent, patterns.decoded(sent)})
+
+
+_Tree = dict[str, "_Tree"]
+_END = "/"
+"""What no segment can be: a closed path ends there."""
 
 
 @functools.cache
-def _closed_pattern(paths: tuple[str, ...]) -> re.Pattern[str]:
-    """Return one pattern for all of these paths and what is below them, since every call is matched with it."""
-    every = ("/".join(_spellings(segment) for segment in path.lower().split("/")) for path in paths)
-    return re.compile(rf"(?:{'|'.join(every)})(?:/|\Z)" if paths else r"(?!)")
+def _closed_tree(paths: tuple[str, ...]) -> _Tree:
+    """Return paths as a tree of their segments in every spelling. To compile a pattern of them would take a cold start ms."""
+    tree: _Tree = {}
+    for path in paths:
+        ends = [tree]
+        for segment in path.lower().split("/"):
+            ends = [end.setdefault(one, {}) for end in ends for one in _spellings(segment)]
+        for end in ends:
+            end[_END] = {}
+    return tree
 
 
-def _spellings(segment: str) -> str:
-    return "[^/]*" if segment == "*" else "[-_]?".join(map(re.escape, re.split("[-_]", segment))) + "(?::[^/]*)?"
+def _is_below(tree: _Tree, path: str) -> bool:
+    """Whether a path is one of a tree's, or below one."""
+    places = [tree]
+    for segment in path.split("/"):
+        name = segment.partition(":")[0]
+        places = [place[one] for place in places for one in (name, "*") if one in place]
+        if any(_END in place for place in places):
+            return True
+    return False
+
+
+def _spellings(segment: str) -> list[str]:
+    """Return a segment with `-`, `_` or nothing between its words."""
+    first, *words = segment.replace("-", "_").split("_")
+    found = [first]
+    for word in words:
+        found = [f"{start}{mark}{word}" for start in found for mark in ("", "-", "_")]
+    return found
 
 
 def scope_value(method: str, path: str) -> str:
@@ -166,20 +194,22 @@ def scope_may_open(scope: tuple[str, ...], method: str, path: str) -> bool:
     Only state knows which provider a key is for; a call that no provider would open is refused without asking it.
     """
     known = {form for one in scope for form in (patterns.canonical(one), patterns.canonical(patterns.decoded(one)))}
-    forms = {path, *_provider_forms(path)}
-    values = {scope_value(method, patterns.canonical(one)) for form in forms for one in (form, patterns.decoded(form))}
-    return any(patterns.scope_matches(one, value, verbs=False) for one in known for value in values)
+    for form in _forms(path):
+        values = {scope_value(method, patterns.canonical(one)) for one in (form, patterns.decoded(form))}
+        if any(patterns.scope_matches(one, value, verbs=False) for one in known for value in values):
+            return True
+    return False
 
 
-def _provider_forms(path: str) -> set[str]:
-    """Return what each provider would make of a path."""
-    found = set()
+def _forms(path: str) -> Iterator[str]:
+    """Yield a path as it is, which nearly every call writes as its provider does, and then what each would make of it."""
+    yield path
     for forms in _ALL_FORMS:
         try:
-            found.add(to_provider_form(path, forms))
+            form = to_provider_form(path, forms)
         except Refusal:
             continue  # that provider would refuse it
-    return found
+        yield form
 
 
 _ALL_FORMS = frozenset(provider.paths for provider in PROVIDERS.values())

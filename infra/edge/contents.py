@@ -12,6 +12,7 @@ from pathlib import Path
 from chalicelib.aws.config import EDGE_FILE
 from chalicelib.aws.endpoints import ROOTS_FILE
 from infra import lock
+from infra.edge import authorities
 from infra.edge.dependencies import ROOT, find_dependencies
 from infra.edge.wheels import PYTHON, wheels
 
@@ -44,7 +45,7 @@ def write_contents(folder: Path, baked: str, wheels_folder: Path) -> None:
     version = {"botocore": importlib.metadata.version("botocore")}
     (botocore,) = wheels(version, wheels_folder / PYTHON, locks).values()
     with zipfile.ZipFile(io.BytesIO(botocore)) as packed:
-        _write(folder / ROOTS_FILE, packed.read("botocore/cacert.pem"))  # Mozilla's, of botocore this alone
+        _write(folder / ROOTS_FILE, authorities.of_amazon(packed.read("botocore/cacert.pem").decode()).encode())
     _unpack(botocore, folder, set())  # its name and version, for scanners
     byte_compile(folder)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from pathlib import Path
 
+import botocore
 import pytest
 
 from infra.edge import __main__ as command
-from infra.edge import botocore_data, wheels
+from infra.edge import authorities, botocore_data, wheels
 from infra.edge.dependencies import reachable
 from infra.edge.reproducible_zip import write_zip
 
@@ -44,6 +46,28 @@ def test_zip_ignores_file_times_and_order(tmp_path: Path) -> None:
         (tmp_path / folder / "sub" / "b").chmod(0o600 if folder == "one" else 0o755)
         assert write_zip(tmp_path / folder, tmp_path / f"{folder}.zip") == 2
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def mozilla_s() -> str:
+    return Path(botocore.__file__).with_name("cacert.pem").read_text("utf-8")
+
+
+def test_amazon_s_authorities_are_found(tmp_path: Path) -> None:
+    """Of Mozilla's list the five are taken that Amazon asks for, each under its own name."""
+    (tmp_path / "cacert.pem").write_text(authorities.of_amazon(mozilla_s()))
+    loaded = ssl.create_default_context(cafile=tmp_path / "cacert.pem").get_ca_certs()
+    names = [value for one in loaded for ((name, value),) in one["subject"] if name == "commonName"]
+    assert sorted(names) == sorted(authorities.AUTHORITIES.values())
+
+
+def test_a_list_without_one_builds_no_zip() -> None:
+    """A list that lacks one of Amazon's authorities builds no zip, and neither does another of the same name."""
+    bundle = mozilla_s()
+    start = bundle.index("-----BEGIN", bundle.index('# Label: "Amazon Root CA 3"'))
+    end = bundle.index("-----END", start)
+    other = bundle[bundle.index("-----BEGIN") : bundle.index("-----END")]
+    with pytest.raises(ValueError, match=r"of botocore lack Amazon Root CA 3$"):
+        authorities.of_amazon(bundle[:start] + other + bundle[end:])
 
 
 def test_newest_models_are_kept() -> None:
