@@ -134,11 +134,11 @@ def edge_state_of(tables: Tables, client: AwsClient | None = None) -> DynamoEdge
     return DynamoEdgeState(client or BotocoreClient(tables.client), tables.control, tables.counters)
 
 
-def edge_client_at(url: str) -> EdgeClient:
-    """Return the edge's own client of what is at this URL, with made-up credentials."""
+def edge_client_at(url: str, make: Callable[..., EdgeClient] = EdgeClient) -> EdgeClient:
+    """Return the edge's own client of what is at this URL, with made-up credentials. make: a class of it."""
     regions = {"dynamodb": "us-east-1", "secretsmanager": "us-east-1"}
     found = endpoints.of(regions, {"AWS_ENDPOINT_URL": url, "AWS_CA_BUNDLE": os.environ.get("AWS_CA_BUNDLE", "")})
-    return EdgeClient(found, lambda: Credentials("AKIDEXAMPLE", "made-up", "made-up-too"))
+    return make(found, lambda: Credentials("AKIDEXAMPLE", "made-up", "made-up-too"))
 
 
 def _behind_the_lock(real: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ConnectionClosedError
 
+from tests.faulty_dynamodb import Door, Turn
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -53,6 +55,29 @@ class Line:
 
 def _lost() -> ConnectionClosedError:
     return ConnectionClosedError(endpoint_url="the line was cut")
+
+
+class _DoorLine(Line):
+    """The same at a door, through which the edge's own client goes: `tests.faulty_dynamodb.Fault`."""
+
+    def __call__(self, turn: Turn) -> None:
+        """Serve a request, or lose it, or its answer."""
+        try:
+            self.sending(event_name=turn.operation)
+            answer = turn.served()
+            self.receiving()
+        except ConnectionClosedError:
+            turn.hang_up(reset=True)
+        else:
+            turn.send(answer)
+
+
+@contextmanager
+def door_line(door: Door, cut: Cut | None = None) -> Iterator[Line]:
+    """Let everything that comes to a door go over a line."""
+    made = _DoorLine(cut)
+    with door.failing(made):
+        yield made
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from local.sqlite.state_file import StateFile
 from tests.contracts import sqlite_adapters
 from tests.contracts.adapters import Adapters
-from tests.races.dying import Ended, LastAct, Nursery
+from tests.races.dying import Ended, LastAct, Nursery, OverSqlite
 
 Counts = tuple[int, int, int]
 """What a minute's, an hour's and a day's counter hold."""
@@ -57,7 +57,7 @@ def deaths(nursery: Nursery, act: LastAct, template: Path, directory: Path) -> D
 
 def _run(nursery: Nursery, act: LastAct, template: Path, path: Path, at: int | None) -> Ended:
     shutil.copy(template, path)
-    return nursery.run(act, path, template.parent, at)
+    return nursery.run(act, OverSqlite(path), template.parent, at)
 
 
 def copy_of(path: Path, directory: Path) -> Path:

@@ -63,6 +63,26 @@ class _Stepped:
         return stepped
 
 
+class Opens(Protocol):
+    """Opens a store for one process, what it does there a step. It can be pickled."""
+
+    def __call__(self, steps: Steps) -> Adapters:
+        """Return its adapters."""
+
+
+@dataclass(frozen=True)
+class OverSqlite:
+    """A state file, each statement a step."""
+
+    path: Path
+
+    def __call__(self, steps: Steps) -> Adapters:
+        """See `Opens`."""
+        state = StateFile(self.path)
+        state.connection().set_trace_callback(lambda sql: steps.step(f"sql {' '.join(sql.split()[:3])}"))
+        return sqlite_adapters.over(state)
+
+
 class LastAct(Protocol):
     """What a process does before it is killed. It can be pickled."""
 
@@ -86,7 +106,7 @@ class Ended:
 @dataclass(frozen=True)
 class _Order:
     act: LastAct
-    state: Path
+    opens: Opens
     keys: Path
     at: int | None
 
@@ -97,9 +117,9 @@ class Nursery:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
-    def run(self, act: LastAct, state: Path, keys: Path, at: int | None = None) -> Ended:
-        """Do it in a process over a state file, killed at a step unless that is None."""
-        self._pipe.send(_Order(act, state, keys, at))
+    def run(self, act: LastAct, opens: Opens, keys: Path, at: int | None = None) -> Ended:
+        """Do it in a process over a store, killed at a step unless that is None."""
+        self._pipe.send(_Order(act, opens, keys, at))
         assert self._pipe.poll(PATIENCE * 2), "a process did not end"
         ended: Ended = self._pipe.recv()
         assert not ended.failed, ended.failed
@@ -150,10 +170,8 @@ def _born(order: _Order) -> Ended:
 
 def _live(order: _Order, writing: int) -> None:
     steps = Steps(order.at)
-    state = StateFile(order.state)
-    state.connection().set_trace_callback(lambda sql: steps.step(f"sql {' '.join(sql.split()[:3])}"))
     try:
-        answer = order.act(sqlite_adapters.over(state), keys_in(order.keys), steps)
+        answer = order.act(order.opens(steps), keys_in(order.keys), steps)
     except Refusal as refusal:
         answer = f"refused: {refusal.reason}"
     steps.step("before the answer")

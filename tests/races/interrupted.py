@@ -21,8 +21,9 @@ from tests.contracts import dynamodb_adapters, samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER, NOW, grant, issuer, jti_of, new_id, policy, put_in_force, wanted
 from tests.dynamodb_stage import settle
+from tests.faulty_dynamodb import Door
 from tests.races.actor import Actor, idempotency_key, keys_in
-from tests.races.cut_off import Cut, line
+from tests.races.cut_off import Cut, Line, door_line, line
 from tests.races.records import events
 
 _TEAM = grant(calls=(Limit(2, "day"),))._replace(claims=((("team",), ("a",)),))
@@ -34,15 +35,20 @@ Act = Callable[[], object]
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Three tables with a policy in force, and key pairs."""
+    """Three tables with a policy in force, and key pairs. door: the edge's own client goes through it, and is cut off there."""
 
     tables: Tables
     directory: Path
+    door: Door | None = None
 
     @property
     def adapters(self) -> Adapters:
         """Adapters over the tables."""
-        return dynamodb_adapters.over(self.tables)
+        return dynamodb_adapters.over(self.tables, self.door.edge_client if self.door else None)
+
+    def line(self, cut: Cut | None = None) -> AbstractContextManager[Line]:
+        """Let what is done go over a line."""
+        return door_line(self.door, cut) if self.door else line(self.tables.client, cut)
 
     @property
     def actor(self) -> Actor:
@@ -57,7 +63,7 @@ class Interrupted:
 
     def cuts(self, act: Act) -> Iterator[tuple[Cut, str]]:
         """Do it once to see what it sends; then, for each request, both ways of losing it, and what was sent there."""
-        with line(self.tables.client) as counted:
+        with self.line() as counted:
             act()
         for at, operation in enumerate(counted.sent):
             for carried_out in (False, True):
@@ -65,7 +71,7 @@ class Interrupted:
 
     def cut_off(self, cut: Cut, act: Act) -> None:
         """Do it and be cut off."""
-        with line(self.tables.client, cut) as one:
+        with self.line(cut) as one:
             try:
                 act()
             except Unavailable:

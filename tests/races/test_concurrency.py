@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ def crew() -> Iterator[Crew]:
 def on(store: str, together: str, *values: object, slow: bool = False) -> object:
     """Return one case: where, by whom, and with what else."""
     slow = slow or (store == "sqlite" and together != "few threads")
-    marks = [pytest.mark.slow] * slow + [pytest.mark.ministack] * (store == "ministack")
+    marks = [pytest.mark.slow] * slow + [pytest.mark.ministack] * (store != "sqlite")
     return pytest.param(store, together, *values, marks=marks)
 
 
@@ -45,16 +45,22 @@ WAYS = [
     ("ministack", "threads"),
     ("ministack", "processes"),
 ]
+WAYS_OF_A_CALL = [*WAYS, ("edge client", "threads"), ("edge client", "processes")]
+"""ministack also through the edge's own client, one for each thread."""
 EACH_WAY = pytest.mark.parametrize(("store", "together"), [on(*way) for way in WAYS])
+EACH_WAY_OF_A_CALL = pytest.mark.parametrize(("store", "together"), [on(*way) for way in WAYS_OF_A_CALL])
 
 
-def each_way(*limits: int, slow: bool = False) -> pytest.MarkDecorator:
-    """Return the cases of every store, in threads and in processes, at each limit and at 1,000.
+def each_way(
+    *limits: int, slow: bool = False, ways: Sequence[tuple[str, str]] = WAYS_OF_A_CALL
+) -> pytest.MarkDecorator:
+    """Return the cases of every store, in threads and in processes, at each limit and, but for the edge client, at 1,000.
 
     A limit of 200 has 64 threads come back for more five times each, and 1,000 sixteen times: `make test-slow` has time
     for those.
     """
-    cases = [on(*way, limit, slow=slow or limit > 100) for way in WAYS for limit in (*limits, 1000)]
+    many = {way: limits if way[0] == "edge client" else (*limits, 1000) for way in ways}
+    cases = [on(*way, limit, slow=slow or limit > 100) for way, of_way in many.items() for limit in of_way]
     return pytest.mark.parametrize(("store", "together", "limit"), cases)
 
 
@@ -69,7 +75,8 @@ def race(request: pytest.FixtureRequest, tmp_path: Path, store: str, together: s
     from tests.races.dynamo_store import DynamoStore  # noqa: PLC0415  it brings botocore
 
     tables: Tables = request.getfixturevalue("tables")
-    return Race(DynamoStore.over(request.getfixturevalue("endpoint"), tables), tmp_path, act)
+    made = DynamoStore.over(request.getfixturevalue("endpoint"), tables, edge_client=store == "edge client")
+    return Race(made, tmp_path, act)
 
 
 @each_way(1, 7, 200)
@@ -78,7 +85,7 @@ def test_calls_are_exact(race: Race, limit: int) -> None:
     quotas.calls_are_exact(race, limit)
 
 
-@each_way(1, 7, 200)
+@each_way(1, 7, 200, ways=WAYS)
 def test_tokens_are_exact(race: Race, limit: int) -> None:
     """Exactly the limit is issued, and exactly the difference once the limit is raised."""
     quotas.tokens_are_exact(race, limit)
@@ -90,21 +97,21 @@ def test_a_total_is_exact(race: Race, limit: int) -> None:
     quotas.a_total_is_exact(race, limit)
 
 
-@EACH_WAY
+@EACH_WAY_OF_A_CALL
 @pytest.mark.parametrize("total", [False, True])
 def test_a_lowered_limit_is_exact(race: Race, total: bool) -> None:  # noqa: FBT001  a case
     """A limit lowered within its window counts all that were admitted before, a grant's total too."""
     quotas.a_lowered_limit_is_exact(race, total=total)
 
 
-@EACH_WAY
+@EACH_WAY_OF_A_CALL
 def test_three_windows_are_exact(race: Race) -> None:
     """The limits of a minute, an hour and a day are exact at once."""
     quotas.several_limits_are_exact(race)
 
 
 @pytest.mark.ministack
-@pytest.mark.parametrize(("store", "together"), [("ministack", "threads")])
+@pytest.mark.parametrize(("store", "together"), [("ministack", "threads"), ("edge client", "threads")])
 @pytest.mark.parametrize("_time", range(12))
 def test_limits_in_two_items_are_exact(race: Race, _time: int) -> None:
     """Two limits that are counted in two items of DynamoDB are exact, each time."""
@@ -112,18 +119,19 @@ def test_limits_in_two_items_are_exact(race: Race, _time: int) -> None:
     assert in_threads(race.store, Call(race.directory, (race.token(),)), 64)["admitted"] == 7
 
 
-@EACH_WAY
+@EACH_WAY_OF_A_CALL
 def test_own_limit_and_total_are_exact(race: Race) -> None:
     """A principal's own limit and its grant's total are exact at once."""
     quotas.own_limit_and_total_are_exact(race)
 
 
-@EACH_WAY
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [7, 100])
 @pytest.mark.parametrize(
-    "rule", [quotas.calls_never_exceed_when_the_store_fails, quotas.tokens_never_exceed_when_the_store_fails]
+    ("store", "together", "rule"),
+    [on(*way, quotas.calls_never_exceed_when_the_store_fails) for way in WAYS_OF_A_CALL]
+    + [on(*way, quotas.tokens_never_exceed_when_the_store_fails) for way in WAYS],
 )
+@pytest.mark.parametrize("limit", [7, 100])
 def test_a_failing_store_never_exceeds(race: Race, rule: Callable[[Race, int], None], limit: int) -> None:
     """A store that fails halfway never admits more than the limit."""
     rule(race, limit)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from tests.contracts import dynamodb_adapters, tables_template
 from tests.contracts.dynamodb_adapters import patience
+from tests.faulty_dynamodb import door
 from tests.races import interrupted
 from tests.races.interrupted import Interrupted
 
@@ -38,6 +40,11 @@ def test_a_token_is_recorded_counted_and_locked_at_once_or_not_at_all(here: Inte
 
 def test_a_call_that_is_cut_off_is_not_admitted_and_costs_one_number_at_most(here: Interrupted) -> None:
     interrupted.calls(here)
+
+
+def test_a_call_of_the_edge_s_own_client_is_cut_off_like_that(here: Interrupted) -> None:
+    with door() as opened:
+        interrupted.calls(replace(here, door=opened))
 
 
 @pytest.mark.parametrize("scope", ["grant", "principal"])
