@@ -68,10 +68,10 @@ class Connection:
         yield from self._send(request)
         received = bytearray()
         yield self._socket.fileno(), select.POLLIN
-        while (end := received.find(b"\r\n\r\n")) < 0:
-            if len(received) > HEAD_BYTES:
-                raise NoAnswer
+        while (end := received.find(b"\r\n\r\n")) < 0 and len(received) <= HEAD_BYTES:
             yield from self._receive(received)
+        if not 0 <= end <= HEAD_BYTES:
+            raise NoAnswer
         status, headers = _head(bytes(received[:end]))
         length = headers.get("content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 9) or int(length) > ANSWER_BYTES:
@@ -82,7 +82,7 @@ class Connection:
         if len(received) > whole:
             raise NoAnswer
         self._used = idle.now()
-        keep = headers.get("connection", "").lower() != "close"
+        keep = "close" not in headers.get("connection", "").lower()
         return Answer(status, headers, bytes(received[end + 4 :])), keep
 
     def _send(self, request: bytes) -> Waiting[None]:
@@ -166,7 +166,7 @@ def _head(head: bytes) -> tuple[int, dict[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     version, _, rest = first.partition(" ")
     status = rest[:3]
-    if version != "HTTP/1.1" or not status.isdigit():
+    if version != "HTTP/1.1" or len(status) < 3 or not status.isdigit():
         raise NoAnswer
     headers: dict[str, str] = {}
     for line in lines:

@@ -26,6 +26,8 @@ SKEWED = ("InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired")
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 SKEW_SECONDS = 60
 """A clock that differs from AWS's by less is not what is wrong; AWS itself allows 300."""
+SKEW_LIMIT = 86_400
+"""Seconds: a clock that differs by more is not believed to."""
 
 _T = TypeVar("_T")
 
@@ -161,9 +163,9 @@ class EdgeClient:
             return _content(answer, code)
 
     def _exchange(self, operation: _Operation, body: bytes, connection: Connection | None) -> Waiting[Answer]:
-        request = self._packed(operation, body)
         kept = False
         try:
+            request = self._packed(operation, body)
             if connection is None:
                 connection = yield from connect(self._endpoints[operation.service].place)
             answer, kept = yield from connection.exchange(request)
@@ -209,10 +211,12 @@ class EdgeClient:
         """Take over AWS's clock; whether ours was wrong."""
         try:
             theirs = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return False
         skew = theirs - self._clock()
-        was_wrong = abs(skew - self._skew) > SKEW_SECONDS
+        # SECURITY: no clock is a day off, and a date that says so would have every request of this instance refused
+        # (test_an_impossible_date_is_not_learnt).
+        was_wrong = abs(skew - self._skew) > SKEW_SECONDS and abs(skew) <= SKEW_LIMIT
         if was_wrong:
             self._skew = skew
         return was_wrong

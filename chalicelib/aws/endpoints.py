@@ -41,4 +41,6 @@ _VARIABLES = {"dynamodb": "DYNAMODB", "secretsmanager": "SECRETS_MANAGER"}
 def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
     # SECURITY: create_default_context checks certificate and name (test_a_stranger_s_certificate_is_refused).
     roots = environ.get("AWS_CA_BUNDLE") or (str(_ROOTS) if _ROOTS.exists() else None)
-    return ssl.create_default_context(cafile=roots)
+    context = ssl.create_default_context(cafile=roots)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever a machine's OpenSSL allows (test_old_tls_is_refused)
+    return context

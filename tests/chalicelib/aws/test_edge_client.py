@@ -170,6 +170,37 @@ def test_a_count_under_a_wrong_clock_is_not_repeated(opened: Door, client: EdgeC
     assert len(seen) == 2
 
 
+DAY = 86_400
+IMPOSSIBLE = [
+    "1 Jan 99999999999999 00:00:00 GMT",
+    "1 Jan 2000 00:00:00 +99999999999999999999",
+    formatdate(NOW + 2 * DAY),
+]
+
+
+@pytest.mark.parametrize("date", [*IMPOSSIBLE, formatdate(NOW - 2 * DAY), formatdate(253_402_300_799.0)])
+def test_an_impossible_date_is_not_learnt(opened: Door, client: EdgeClient, date: str) -> None:
+    """A date that no clock is off by is no fault of ours, and nothing is signed with it."""
+    said = Answer(403, b'{"__type": "x#RequestTimeTooSkewed"}', f"date: {date}\r\n")
+    with opened.failing(lambda turn: turn.send(said)) as arrived:
+        assert failed(client, get()) == "RequestTimeTooSkewed"
+    assert (arrived, client._skew) == (["GetItem"], 0.0)
+
+
+def test_a_skew_is_learnt_once_for_each_read(opened: Door, client: EdgeClient) -> None:
+    """A server whose clock is another at each answer gets one more request, not many."""
+    seen: list[int] = []
+
+    def wanders(turn: Turn) -> None:
+        seen.append(1)
+        at = formatdate(NOW + 600 * len(seen), usegmt=True)
+        turn.send(Answer(403, b'{"__type": "x#RequestTimeTooSkewed"}', f"date: {at}\r\n"))
+
+    with opened.failing(wanders) as arrived:
+        assert failed(client, get()) == "RequestTimeTooSkewed"
+    assert arrived == ["GetItem"] * 2
+
+
 @pytest.mark.parametrize("date", ["", f"date: {formatdate(NOW + 5)}\r\n", "date: the day before yesterday\r\n"])
 def test_a_wrong_signature_is_no_wrong_clock(opened: Door, client: EdgeClient, date: str) -> None:
     """A signature refused at the right time is refused, once."""
@@ -202,6 +233,24 @@ def test_credentials_are_read_at_each_call(opened: Door, monkeypatch: pytest.Mon
             monkeypatch.setenv("AWS_SESSION_TOKEN", f"token-{name}")
             run(client, get())
     assert seen == [(f"AWS4-HMAC-SHA256 Credential={name}", f"token-{name}") for name in ("ONE", "TWO")]
+
+
+def test_no_session_token_is_no_header(opened: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials without a session token sign without one; half of credentials are none."""
+    seen: list[str | None] = []
+
+    def note(turn: Turn) -> None:
+        seen.append(turn.headers["x-amz-security-token"])
+        GOOD(turn)
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    with opened.failing(note), contextlib.closing(client_of(opened, credentials=from_environment)) as client:
+        run(client, get())
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
+        assert failed(client, get()) == ""
+    assert seen == [None]
 
 
 def test_expired_credentials_are_named(opened: Door, client: EdgeClient) -> None:

@@ -161,15 +161,15 @@ def test_compression(site: Site) -> None:
 # TLS
 
 
-def certificate(folder: Path, name: str) -> Path:
-    """Make a certificate for `name` that vouches for itself; return the file with it and its key."""
+def certificate(folder: Path, name: str, until: dt.timedelta = dt.timedelta(days=1)) -> Path:
+    """Make a certificate for `name` that vouches for itself; return the file with it and its key. until: from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     today = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(today - dt.timedelta(days=1))
-        .not_valid_after(today + dt.timedelta(days=1))
+        .not_valid_after(today + until)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -1,0 +1,161 @@
+"""The edge's kept connections: which answers are read, when a connection is kept, and whom TLS lets it talk to."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import socket
+import ssl
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.aws import endpoints
+from chalicelib.aws.connection import ANSWER_BYTES, HEAD_BYTES, NoAnswer, Place, _head
+from chalicelib.aws.edge_client import EdgeClient, Endpoint
+from tests.chalicelib.aws.test_edge_client import CREDENTIALS, GOOD, client_of, count, failed, get, run
+from tests.chalicelib.issuers.test_fetch import certificate
+from tests.faulty_dynamodb import Answer, Door, Fault, Turn, answers, door
+
+
+@pytest.fixture
+def client(opened: Door) -> Iterator[EdgeClient]:
+    """A client of what is behind the door."""
+    made = client_of(opened)
+    yield made
+    made.close()
+
+
+def raw(text: bytes) -> Fault:
+    """Answer with these bytes."""
+
+    def fault(turn: Turn) -> None:
+        turn.wfile.write(text)
+
+    return fault
+
+
+# What is read
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"content-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 20\r\ncontent-length: 2\r\n\r\n{}",
+        HEAD + b"content-length: +2\r\n\r\n{}",
+        HEAD + b"content-length: 2, 2\r\n\r\n{}",
+        HEAD + "content-length: \N{FULLWIDTH DIGIT TWO}\r\n\r\n{}".encode(),
+        HEAD + b"content-length: 000000002\r\n\r\n{}",
+        HEAD + b"transfer-encoding: identity\r\ncontent-length: 2\r\n\r\n{}",
+        HEAD + b"x: y\r\n z\r\ncontent-length: 2\r\n\r\n{}",
+        HEAD + b"x: " + b"y" * HEAD_BYTES + b"\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+)
+def test_other_http_is_no_answer(opened: Door, client: EdgeClient, said: bytes) -> None:
+    """HTTP/1.0, interim answers, other framings and long heads are a refusal; a count is not sent again."""
+    with opened.failing(raw(said)) as arrived, contextlib.suppress(ConnectionError):
+        assert failed(client, count()) == ""
+    assert (arrived, len(client._kept["dynamodb"])) == (["UpdateItem"], 0)
+    with opened.failing(GOOD):
+        assert run(client, count()) == [{"Item": {}}]
+
+
+def test_the_longest_answer_is_read(opened: Door, client: EdgeClient) -> None:
+    text = b'{"a": "' + b"x" * (ANSWER_BYTES - 9) + b'"}'
+    assert len(text) == ANSWER_BYTES
+    with opened.failing(answers(200, text)):
+        assert run(client, get()) == [{"a": "x" * (ANSWER_BYTES - 9)}]
+
+
+@pytest.mark.parametrize("cut", [1, 17, 60])
+def test_an_answer_in_pieces_is_read(opened: Door, client: EdgeClient, cut: int) -> None:
+    """An answer may come in pieces, however small."""
+
+    def in_pieces(turn: Turn) -> None:
+        whole = Answer(200, b'{"Item": {}}').packed()
+        for start in range(0, len(whole), cut):
+            turn.wfile.write(whole[start : start + cut])
+            turn.wfile.flush()
+
+    with opened.failing(in_pieces):
+        assert run(client, get(), count()) == [{"Item": {}}] * 2
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=200))
+def test_any_head_is_read_or_refused(rest: bytes) -> None:
+    """No bytes of a head are a fault of ours."""
+    with contextlib.suppress(NoAnswer):
+        status, headers = _head(HEAD[:-2] + rest)
+        assert status == 200
+        assert all(name == name.lower() for name in headers)
+
+
+# When it is kept
+
+
+@pytest.mark.parametrize(("header", "kept"), [("", 1), ("Keep-Alive", 1), ("Close", 0), ("x, close", 0)])
+def test_a_farewell_is_heeded(opened: Door, client: EdgeClient, header: str, kept: int) -> None:
+    """A connection whose answer says that it will be closed is not used again."""
+    line = f"Connection: {header}\r\n" if header else ""
+    with opened.failing(lambda turn: turn.send(Answer(200, b"{}", line))):
+        run(client, get())
+        assert len(client._kept["dynamodb"]) == kept
+
+
+# TLS
+
+
+def refused(place: Place, opened: Door) -> list[str]:
+    """Make a request that fails, and return what arrived of it."""
+    at = {"dynamodb": Endpoint("us-east-1", place)}
+    with opened.failing(GOOD) as arrived:
+        assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == ""
+    return arrived
+
+
+def test_an_expired_certificate_is_refused(tmp_path: Path) -> None:
+    """Nothing is sent to a server whose certificate has expired, though its authority is known."""
+    file = certificate(tmp_path, "localhost", until=dt.timedelta(seconds=-1))
+    with door(file) as opened:
+        port = opened.edge_client._endpoints["dynamodb"].place.port
+        assert refused(Place("localhost", port, endpoints._tls({"AWS_CA_BUNDLE": str(file)})), opened) == []
+
+
+def test_old_tls_is_refused(tmp_path: Path) -> None:
+    """A server that speaks nothing newer than TLS 1.1 is not spoken to."""
+    file = certificate(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    met: list[str] = []
+
+    def greet() -> None:
+        plain, _ = listener.accept()
+        with plain:
+            try:
+                context.wrap_socket(plain, server_side=True)
+            except OSError as fault:
+                met.append(str(fault))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=greet)
+        thread.start()
+        tls = endpoints._tls({"AWS_CA_BUNDLE": str(file)})
+        at = {"dynamodb": Endpoint("us-east-1", Place("localhost", listener.getsockname()[1], tls))}
+        assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == ""
+        thread.join(5)
+    assert "UNSUPPORTED_PROTOCOL" in met[0]
