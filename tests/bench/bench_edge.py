@@ -52,7 +52,7 @@ class Warm:
 
 
 def tables() -> Iterator[Table]:
-    """Yield the two tables: starts, and warm events."""
+    """Yield the tables: starts, starts over TLS, and warm events; at a whole core, and at a share of one."""
     for python, target in ((runtime_api.PYTHON, "make bench"), (ministack.PYTHON, "make test-dynamodb")):
         if not python.exists():
             sys.stderr.write(
@@ -61,12 +61,14 @@ def tables() -> Iterator[Table]:
             return
     with ministack.ministack() as url, stage(url, TOKENS) as one:
         yield _cold(one, None)
+        yield _cold(one, None, tls=True)
         yield _warm(one, None)
         with runtime_api.share_of_a_core(SHARE) as group:
             if group is None:
                 sys.stderr.write("SKIPPED: this machine allows no control group; 0.29 of a core was NOT measured\n")
                 return
             yield _cold(one, group)
+            yield _cold(one, group, tls=True)
             yield _warm(one, group)
 
 
@@ -83,13 +85,13 @@ class Cold:
     resident: list[float] = field(default_factory=list)
 
 
-def _cold(one: Stage, group: Path | None) -> Table:
+def _cold(one: Stage, group: Path | None, *, tls: bool = False) -> Table:
     found = {name: Cold() for name in _HANDLERS}
     for number in range(STARTS + 1):
         for name in list(_HANDLERS) if number % 2 else list(_HANDLERS)[::-1]:
             started = time.perf_counter()
             task = one.old if name == OLD_START else one.task
-            with function(_HANDLERS[name], task, one.environment, group) as running:
+            with function(_HANDLERS[name], task, one.over_tls if tls else one.environment, group) as running:
                 answer = running.invoke(one.event(number))
                 took = time.perf_counter() - started
                 admitted = name == BARE_START or "origin" in answer
@@ -98,7 +100,8 @@ def _cold(one: Stage, group: Path | None) -> Table:
                     found[name].cpu.append(running.cpu())
                     found[name].resident.append(running.resident())
     return Table(
-        f"A cold start of the edge function: process to first answer{_at(group)}; a zip of {one.size / 2**20:.1f} MiB",
+        f"A cold start of the edge function{', over TLS' if tls else ''}: process to first answer{_at(group)};"
+        f" a zip of {one.size / 2**20:.1f} MiB",
         ("case", "median ms", "x bare", "least ms", "x bare", "CPU ms", "x bare", "RSS MiB"),
         [_cold_row(name, cold, found[BARE_START]) for name, cold in found.items()],
         (f"{STARTS} interleaved rounds. The edge's first call reads its signing key, state and the provider key.",),

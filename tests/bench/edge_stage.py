@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.aws.config import EdgeConfig
-from chalicelib.aws.dynamodb import Tables
+from chalicelib.aws.endpoints import ROOTS_FILE
 from chalicelib.aws.provider_key_store import SecretsManagerKeyStore
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.providers.keys import ProviderKey
@@ -28,7 +28,10 @@ from infra.edge.contents import byte_compile, write_contents
 from infra.edge.dependencies import ROOT, reachable
 from infra.edge.reproducible_zip import write_zip
 from infra.edge.wheels import PYTHON, wheels
+from tests.bench.tls_front import tls_front
+from tests.chalicelib.issuers.test_fetch import certificate
 from tests.contracts import dynamodb_adapters, samples, tables_template
+from tests.contracts.adapters import Adapters, Control
 from tests.contracts.verbs import BROKER, Keys, Verbs
 from tests.integration import ministack
 
@@ -55,22 +58,34 @@ _SENT = {
 """What OpenAI's SDK sends, as CloudFront passes it on."""
 SERVICES = ("dynamodb", "secretsmanager")
 _MANY = (Limit(1_000_000, "minute"),)
+FEW = 40
+"""Calls a day that the grant `few` admits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """task: the unpacked zip. old: the same with botocore, and what goes with it. size: the zip's bytes. environment: what the function is told. jwk: of its tokens' key."""
+    """task: the unpacked zip. old: the same with botocore, and what goes with it. size: the zip's bytes. environment: what the function is told; over_tls: the same for AWS over TLS, as it is. jwk: of its tokens' key.
+
+    verbs, control: the broker, and what administrators write; its policy has the grants `ci` and `few`, whose calls are limited.
+    """
 
     task: Path
     old: Path
     size: int
     environment: Mapping[str, str]
+    over_tls: Mapping[str, str]
     tokens: Sequence[str]
     jwk: Mapping[str, str]
+    verbs: Verbs
+    control: Control
 
     def event(self, number: int) -> dict[str, Any]:
         """Return a call with one of the tokens, as CloudFront brings it."""
-        sent = {**_SENT, "Authorization": f"Bearer {self.tokens[number % len(self.tokens)]}"}
+        return self.event_of(self.tokens[number % len(self.tokens)])
+
+    def event_of(self, token: str) -> dict[str, Any]:
+        """Return a call with a token, as CloudFront brings it."""
+        sent = {**_SENT, "Authorization": f"Bearer {token}"}
         request = {
             "clientIp": "203.0.113.178",
             "headers": {name.lower(): [{"key": name, "value": value}] for name, value in sent.items()},
@@ -83,17 +98,20 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(url: str, tokens: int) -> Iterator[Stage]:
-    """Put a policy, a key and so many tokens into the ministack at this URL, and build and unpack the zip."""
+def stage(url: str, tokens: int, prefix: str = "kbbench") -> Iterator[Stage]:
+    """Put a policy, a key and so many tokens into the ministack at this URL, and build and unpack the zip.
+
+    prefix: of the tables and secrets.
+    """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        tables = tables_template.create_tables(ministack.client("dynamodb", url), "kbbench")
+        tables = tables_template.create_tables(ministack.client("dynamodb", url), prefix)
         config = EdgeConfig(
             region=ministack.REGION,
             control=tables.control,
             counters=tables.counters,
             secrets_region=ministack.REGION,
-            secrets_prefix="kbbench",
+            secrets_prefix=prefix,
             issuer=BROKER,
             edge_url="https://edge.example.com",
         )
@@ -104,19 +122,35 @@ def stage(url: str, tokens: int) -> Iterator[Stage]:
             packed.extractall(directory / "task")
         shutil.copytree(directory / "task", directory / "old")
         _add_botocore(directory / "old")
+        own = certificate(directory, "localhost")
+        for roots in (directory / "task" / ROOTS_FILE, directory / "old" / "botocore" / "cacert.pem"):
+            roots.write_bytes(roots.read_bytes() + _public(own))
         _write_protect(directory / "task")
         keys = Keys(directory)
         environment = {"AWS_ENDPOINT_URL": url, "AWS_REGION": ministack.REGION}
         environment |= {key.upper(): value for key, value in ministack.CREDENTIALS.items()}
-        made = _fill(tables, url, keys, tokens)
-        yield Stage(
-            directory / "task",
-            directory / "old",
-            (directory / "edge.zip").stat().st_size,
-            environment,
-            made,
-            keys.broker.public_jwk,
-        )
+        adapters = dynamodb_adapters.over(tables)
+        DynamoSigningKeys(tables).publish(keys.broker.public_jwk)
+        verbs = Verbs(adapters, keys)
+        made = _fill(adapters, verbs, url, prefix, tokens)
+        with tls_front(url, own) as front:
+            yield Stage(
+                directory / "task",
+                directory / "old",
+                (directory / "edge.zip").stat().st_size,
+                environment,
+                {**environment, "AWS_ENDPOINT_URL": front},
+                made,
+                keys.broker.public_jwk,
+                verbs,
+                adapters.control,
+            )
+
+
+def _public(file: Path) -> bytes:
+    """Return a file's certificate, without its key."""
+    text = file.read_bytes()
+    return text[text.index(b"-----BEGIN CERTIFICATE") :]
 
 
 def _add_botocore(task: Path) -> None:
@@ -137,15 +171,12 @@ def _add_botocore(task: Path) -> None:
     byte_compile(task)
 
 
-def _fill(tables: Tables, url: str, keys: Keys, tokens: int) -> Sequence[str]:
-    adapters, now = dynamodb_adapters.over(tables), int(time.time())
-    DynamoSigningKeys(tables).publish(keys.broker.public_jwk)
-    verbs = Verbs(adapters, keys)
+def _fill(adapters: Adapters, verbs: Verbs, url: str, prefix: str, tokens: int) -> Sequence[str]:
+    now = int(time.time())
     verbs.list_signing_keys()
-    samples.put_in_force(adapters.control, samples.grant(calls=_MANY, issued=_MANY))
-    store = SecretsManagerKeyStore(
-        lambda: ministack.client("secretsmanager", url), "kbbench", "alias/aws/secretsmanager"
-    )
+    few = samples.grant("few", calls=(Limit(FEW, "day"),), issued=_MANY)
+    samples.put_in_force(adapters.control, samples.grant(calls=_MANY, issued=_MANY), few)
+    store = SecretsManagerKeyStore(lambda: ministack.client("secretsmanager", url), prefix, "alias/aws/secretsmanager")
     store.put("openai", KEY)
     adapters.control.set_key("openai", samples.key_version(KEY.version), samples.event("key.set", key="openai"))
     found = [verbs.exchange(verbs.subject_token("build-1", now), "ci", now) for _ in range(tokens)]

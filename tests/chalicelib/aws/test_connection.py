@@ -101,6 +101,36 @@ def test_any_head_is_read_or_refused(rest: bytes) -> None:
         assert all(name == name.lower() for name in headers)
 
 
+# What is no answer
+
+NO_ANSWERS = {
+    "4 MB": answers(200, b'{"a": "' + b"x" * 2**22 + b'"}'),
+    "one byte too long": answers(200, b" " * ANSWER_BYTES + b"{}"),
+    "4 MB of headers": lambda turn: turn.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 2**16),
+    "HTML": answers(200, "<html>hotel</html>"),
+    "no JSON": answers(200, '{"Item"'),
+    "deep": answers(200, "[" * 100_000),
+    "no object": answers(200, "[]"),
+    "no HTTP": lambda turn: turn.wfile.write(b"220 smtp.example.com ESMTP\r\n\r\n"),
+    "chunked": lambda turn: turn.wfile.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "no length": lambda turn: turn.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n{}"),
+    "two lengths": lambda turn: turn.wfile.write(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{} "
+    ),
+    "more than it says": lambda turn: turn.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}{}"),
+    "checksum": lambda turn: turn.send(Answer(200, b"{}", "x-amz-crc32: 1\r\n")),
+}
+
+
+@pytest.mark.parametrize("name", NO_ANSWERS)
+def test_what_is_no_answer_is_refused(opened: Door, client: EdgeClient, name: str) -> None:
+    """What is too long, cut off or not JSON fails the request, and the next one is served."""
+    with opened.failing(NO_ANSWERS[name]), contextlib.suppress(ConnectionError):
+        assert failed(client, get()) == ""
+    with opened.failing(GOOD):
+        assert run(client, count()) == [{"Item": {}}]
+
+
 # When it is kept
 
 
@@ -122,6 +152,31 @@ def refused(place: Place, opened: Door) -> list[str]:
     with opened.failing(GOOD) as arrived:
         assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == ""
     return arrived
+
+
+def test_a_stranger_s_certificate_is_refused(tmp_path: Path) -> None:
+    """Nothing is sent to a server whose certificate is not known, or has another name."""
+    file = certificate(tmp_path, "localhost")
+    with door(file) as opened:
+        port = opened.edge_client._endpoints["dynamodb"].place.port
+        trusting = endpoints._tls({"AWS_CA_BUNDLE": str(file)})
+        for host, tls in (("localhost", endpoints._tls({})), ("127.0.0.1", trusting)):
+            at = {"dynamodb": Endpoint("us-east-1", Place(host, port, tls))}
+            with opened.failing(GOOD) as arrived:
+                assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == ""
+            assert arrived == []
+        at = {"dynamodb": Endpoint("us-east-1", Place("localhost", port, trusting))}
+        with opened.failing(GOOD), contextlib.closing(EdgeClient(at, lambda: CREDENTIALS)) as client:
+            assert run(client, get()) == [{"Item": {}}]
+
+
+def test_a_server_that_never_greets_is_given_up() -> None:
+    """Connecting and TLS are within the time of the whole."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        tls = endpoints._tls({})
+        at = {"dynamodb": Endpoint("us-east-1", Place("127.0.0.1", silent.getsockname()[1], tls))}
+        with pytest.raises(TimeoutError):
+            run(EdgeClient(at, lambda: CREDENTIALS), get(), seconds=0.05)
 
 
 def test_an_expired_certificate_is_refused(tmp_path: Path) -> None:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chalicelib.aws import connection, endpoints, round_trip
-from chalicelib.aws.connection import ANSWER_BYTES, Place
-from chalicelib.aws.edge_client import EdgeClient, Endpoint, from_environment
+from chalicelib.aws import connection, round_trip
+from chalicelib.aws.edge_client import EdgeClient, from_environment
 from chalicelib.aws.idle import IDLE_SECONDS
 from chalicelib.aws.round_trip import RequestFailed, Steps, ask
 from chalicelib.aws.sigv4 import Credentials
 from chalicelib.errors import StateUnavailable, StateUnread
-from tests.chalicelib.issuers.test_fetch import certificate
-from tests.faulty_dynamodb import Answer, Door, Fault, Turn, answers, door, error, hangs
+from tests.faulty_dynamodb import Answer, Door, Fault, Turn, answers, error, hangs
 
 NOW = 1_790_000_000.0
 GOOD = answers(200, '{"Item": {}}')
@@ -260,34 +256,7 @@ def test_expired_credentials_are_named(opened: Door, client: EdgeClient) -> None
     assert caught.value.log_fields()["cause"] == "ExpiredTokenException"
 
 
-# What is no answer
-
-NO_ANSWERS = {
-    "4 MB": answers(200, b'{"a": "' + b"x" * 2**22 + b'"}'),
-    "one byte too long": answers(200, b" " * ANSWER_BYTES + b"{}"),
-    "4 MB of headers": lambda turn: turn.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 2**16),
-    "HTML": answers(200, "<html>hotel</html>"),
-    "no JSON": answers(200, '{"Item"'),
-    "deep": answers(200, "[" * 100_000),
-    "no object": answers(200, "[]"),
-    "no HTTP": lambda turn: turn.wfile.write(b"220 smtp.example.com ESMTP\r\n\r\n"),
-    "chunked": lambda turn: turn.wfile.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-    "no length": lambda turn: turn.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n{}"),
-    "two lengths": lambda turn: turn.wfile.write(
-        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{} "
-    ),
-    "more than it says": lambda turn: turn.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}{}"),
-    "checksum": lambda turn: turn.send(Answer(200, b"{}", "x-amz-crc32: 1\r\n")),
-}
-
-
-@pytest.mark.parametrize("name", NO_ANSWERS)
-def test_what_is_no_answer_is_refused(opened: Door, client: EdgeClient, name: str) -> None:
-    """What is too long, cut off or not JSON fails the request, and the next one is served."""
-    with opened.failing(NO_ANSWERS[name]), contextlib.suppress(ConnectionError):
-        assert failed(client, get()) == ""
-    with opened.failing(GOOD):
-        assert run(client, count()) == [{"Item": {}}]
+# What an answer says
 
 
 def test_an_answer_with_the_right_checksum_is_taken(opened: Door, client: EdgeClient) -> None:
@@ -354,31 +323,3 @@ def test_a_full_house_waits_no_longer_than_its_time(opened: Door, client: EdgeCl
     with opened.failing(GOOD) as arrived, pytest.raises(TimeoutError):
         run(client, get(), seconds=0.02)
     assert (arrived, client._free) == ([], 0)
-
-
-# TLS
-
-
-def test_a_stranger_s_certificate_is_refused(tmp_path: Path) -> None:
-    """Nothing is sent to a server whose certificate is not known, or has another name."""
-    file = certificate(tmp_path, "localhost")
-    with door(file) as opened:
-        port = opened.edge_client._endpoints["dynamodb"].place.port
-        trusting = endpoints._tls({"AWS_CA_BUNDLE": str(file)})
-        for host, tls in (("localhost", endpoints._tls({})), ("127.0.0.1", trusting)):
-            at = {"dynamodb": Endpoint("us-east-1", Place(host, port, tls))}
-            with opened.failing(GOOD) as arrived:
-                assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == ""
-            assert arrived == []
-        at = {"dynamodb": Endpoint("us-east-1", Place("localhost", port, trusting))}
-        with opened.failing(GOOD), contextlib.closing(EdgeClient(at, lambda: CREDENTIALS)) as client:
-            assert run(client, get()) == [{"Item": {}}]
-
-
-def test_a_server_that_never_greets_is_given_up() -> None:
-    """Connecting and TLS are within the time of the whole."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        tls = endpoints._tls({})
-        at = {"dynamodb": Endpoint("us-east-1", Place("127.0.0.1", silent.getsockname()[1], tls))}
-        with pytest.raises(TimeoutError):
-            run(EdgeClient(at, lambda: CREDENTIALS), get(), seconds=0.05)
