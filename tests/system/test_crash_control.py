@@ -17,7 +17,7 @@ from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER, NOW, SUB, grant, issuer, jti_of, policy, put_in_force, wanted
 from tests.races.actor import Actor, keys_in
 from tests.races.deaths import copy_of, deaths, left_in, opened
-from tests.races.dying import LastAct, Nursery, nursery
+from tests.races.dying import LastAct, Nursery, OverSqlite, nursery
 from tests.races.last_acts import Apply, Exchange, Lift, Revoke
 
 pytestmark = pytest.mark.slow  # a process is born for each step at which it dies
@@ -170,7 +170,7 @@ def test_truncated_write_ahead_log(born: Nursery, template: Template, what: str,
     }
     path = tmp_path / "state.db"
     shutil.copy(template.path, path)
-    born.run(acts[what], path, template.path.parent)
+    born.run(acts[what], OverSqlite(path), template.path.parent)
     log = path.with_name("state.db-wal").read_bytes()
     before, after = left_in(template.path), left_in(copy_of(path, tmp_path / "whole"))
     assert before != after
