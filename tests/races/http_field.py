@@ -74,7 +74,7 @@ class _HttpActs:
         }
         status, answer = self._post(f"{self._running.broker}/token", body)
         if status != 200:
-            raise _refusal(status, str(answer.get("error_description")))
+            raise refusal_of(status, str(answer.get("error_description")))
         return str(answer["access_token"])
 
     def call(self, token: str, now: int) -> None:
@@ -83,7 +83,7 @@ class _HttpActs:
         url = f"{self._running.edge}/openai/v1/chat/completions"
         status, answer = self._post(url, _COMPLETION, {"authorization": f"Bearer {token}"})
         if status != 200:
-            raise _refusal(status, str(answer["error"]["message"]))
+            raise refusal_of(status, str(answer["error"]["message"]))
 
     def _post(self, url: str, body: object, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
         named = {"content-type": "application/json", **(headers or {})}
@@ -109,7 +109,7 @@ class _Unexpected(Refusal):
     """Any other answer; its reason holds it."""
 
 
-def _refusal(status: int, text: str) -> Refusal:
+def refusal_of(status: int, text: str) -> Refusal:
     """Return what was answered as the refusal that it was made from."""
     if status == 503:
         return StateUnavailable()
