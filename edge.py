@@ -29,14 +29,14 @@ _TIMEOUTS = ("keepaliveTimeout", "readTimeout")
 class Ports(NamedTuple):
     """What the handler needs.
 
-    clock: epoch seconds. log: takes one line per refusal. admitted: is told a call's request id, and how to give its numbers
-    back if nothing of it is sent; on AWS nobody learns that.
+    clock: epoch seconds. log: takes one line per refusal. admitted: is told a call's request id, and what it was admitted
+    with, so that it can be given back if nothing of it is sent, and ended while it runs; on AWS nobody can do either.
     """
 
     edge: admission.Edge
     clock: Callable[[], int] = lambda: int(time.time())
     log: Callable[[str], None] = print
-    admitted: Callable[[str, Callable[[str], None]], None] = lambda _request_id, _give_back: None
+    admitted: Callable[[str, Admitted], None] = lambda _request_id, _admitted: None
 
 
 def make_handler(
@@ -73,7 +73,7 @@ def _handle(request: dict[str, Any], request_id: str, ports: Ports) -> dict[str,
     call = Call(token, key, method, path, request["clientIp"], body, query)
     timeouts = {name: request["origin"]["custom"][name] for name in _TIMEOUTS}  # an event without them is not counted
     admitted = admission.admit(call, ports.edge, ports.clock())
-    ports.admitted(request_id, admitted.give_back)
+    ports.admitted(request_id, admitted)
     return _send_on(request, admitted, token, timeouts)
 
 

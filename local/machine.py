@@ -34,6 +34,7 @@ from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.maintenance import Upkeep
+from local.sqlite.running_state import SqliteRunningState
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
 from local.start import Start, first_policy
@@ -205,6 +206,10 @@ class Machine:
             ),
             log=logging.getLogger("keybroker").info,
         )
+
+    def running_state(self) -> SqliteRunningState:
+        """Return where the calls under way are looked after; raises Unavailable if the file is missing."""
+        return SqliteRunningState(self._state(durable=False))
 
     def _check_keys(self) -> None:
         # SECURITY: a start without --no-practice must neither delete real keys nor replace the policy beside them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import logging
@@ -31,6 +32,7 @@ from local.practice.issuer import make_issuer
 from local.practice.provider import make_provider
 from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import make_distribution, make_runner
+from local.simulator.running_calls import RunningCalls
 from local.simulator.unsent import Unsent
 
 BACKLOG = 1024
@@ -86,7 +88,7 @@ def serve_practice_parts(
 
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
-    share, unsent = descriptors.share(), Unsent()
+    share, unsent, running = descriptors.share(), Unsent(), RunningCalls()
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
         Once(machine.admin_ports),
@@ -111,13 +113,21 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         connections=share.edge,
         provider_below=share.provider_below,
         unsent=unsent,
+        running=running,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
     )
+    stack.push_async_callback(_cancelled, asyncio.create_task(running.watch(Once(machine.running_state))))
     at_once = 1 if job.workers > 1 else share.at_once
     await mount(stack, broker, job.sockets["broker"], at_once)
     stack.push_async_callback(distribution.close)
     await mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"], at_once)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _serve_practice(job: Job, values: Mapping[str, str], request_token: str, stack: AsyncExitStack) -> None:

@@ -109,4 +109,5 @@ def _go_on(call: Call, token: VerifiedToken, count: CallCount, edge: Edge, now: 
         # SECURITY: a caller's own could not be taken off, and would be joined with the key (test_key_in_a_fixed_header).
         raise ProviderKeyHeaderFixed
     path, query = decision.call.path, decision.call.query
-    return Admitted(key, token.principal, token.grant, token.jti, path, query, count.give_back)
+    give_back = count.give_back
+    return Admitted(key, token.principal, token.grant, token.jti, path, query, give_back, token, call.key)

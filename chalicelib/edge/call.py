@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from chalicelib.models.body import NOT_SHOWN, CallBody
 from chalicelib.providers.keys import ProviderKey
+
+if TYPE_CHECKING:
+    from chalicelib.edge.token import VerifiedToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class Admitted(NamedTuple):
     """As `path`."""
     give_back: Callable[[str], None] = _keep
     """Counts the call as refused for a reason instead, if nothing of it was sent to the provider; raises Unavailable."""
+    token: VerifiedToken | None = None
+    """The token that it was admitted with, for as long as it is under way (running.py)."""
+    key_name: str = ""
+    """The name of the key, as the policy has it."""
 
     def __repr__(self) -> str:
         # SECURITY: a query may be anything, and the key redacts itself (test_canary.py).

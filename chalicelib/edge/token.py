@@ -36,6 +36,8 @@ class VerifiedToken(NamedTuple):
     """By scope of revocation, the epoch at which it was issued."""
     has_total: bool
     """Whether its grant limited all callers together when it was issued: the call is then counted for them at once."""
+    expires: int = 0
+    """When it ends, in epoch seconds."""
 
     @classmethod
     def from_claims(cls, claims: Claims, kid: str) -> VerifiedToken:
@@ -49,6 +51,7 @@ class VerifiedToken(NamedTuple):
             scope=tuple(str(claims["scope"]).split(" ")),
             epochs=_epochs(claims["ep"]),
             has_total=bool(claims.get("total")),
+            expires=_seconds(claims["exp"]),
         )
 
     def targets(self, key: str) -> dict[str, RevocationTarget]:
@@ -89,6 +92,10 @@ def only(values: Iterable[str]) -> str:
 def _without_scheme(name: str, value: str) -> str:
     scheme, _, rest = value.strip().partition(" ")
     return rest.strip() if name == "authorization" and scheme.lower() in _SCHEMES else value.strip()
+
+
+def _seconds(carried: object) -> int:
+    return int(carried) if isinstance(carried, int | float) else 0
 
 
 def _epochs(carried: object) -> dict[str, int]:

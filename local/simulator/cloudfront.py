@@ -1,23 +1,20 @@
 """CloudFront on one machine: each request goes through the edge function and then, streamed both ways, to the origin."""
 
-import asyncio
 import contextlib
-import functools
 import logging
 import secrets
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientResponse, ClientSession, web
+from aiohttp import web
 
-from chalicelib.edge import provider_addresses
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
-from local.simulator.cloudfront_errors import error_name, location
+from local.simulator.cloudfront_errors import location
 from local.simulator.connections import Connections
+from local.simulator.forwarding import Forwarding, is_disconnected
 from local.simulator.function_result import (
     GeneratedResponse,
-    HeaderList,
     MalformedResultError,
     OriginRequest,
     parse_result,
@@ -28,23 +25,12 @@ from local.simulator.include_body import BUFFERED, NotInvokedError, included_bod
 from local.simulator.lambda_context import LambdaContext
 from local.simulator.long_invocations import LONG_THREADS, LongInvocations, caller, takes_long
 from local.simulator.origin import MAX_READ_TIMEOUT
-from local.simulator.origin_client import (
-    CHUNK,
-    MAX_HEADERS,
-    SENDING,
-    BrokenConnectionError,
-    Sending,
-    client_timeout,
-    extend_stall_timeout,
-    make_session,
-    request_body,
-    response_headers,
-    with_consistent_names,
-)
+from local.simulator.origin_client import CHUNK, MAX_HEADERS, make_session
 from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, Event, make_event, request_error
+from local.simulator.running_calls import RunningCalls
 from local.simulator.unsent import Unsent
 from local.simulator.viewer_connection import ViewerConnection
-from local.simulator.viewer_response import ViewerResponse, close_after_chunked_request, error_response, unread
+from local.simulator.viewer_response import ViewerResponse, error_response, unread
 from local.simulator.waiting_invocations import WaitingInvocations
 
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
@@ -63,10 +49,9 @@ class Distribution(web.Server):
         handler: Handler,
         broker: BrokerCacheBehaviour | None,
         places: Connections,
-        session: ClientSession,
+        forwarding: Forwarding,
         unsent: Unsent,
         *,
-        url: str,
         read_timeout: int,
         over_network: bool = False,
         health: Health | None = None,
@@ -88,7 +73,7 @@ class Distribution(web.Server):
         self._handler = handler
         self._broker = broker
         self._places = places
-        self._session, self._unsent, self._url = session, unsent, url
+        self._forwarding, self._unsent = forwarding, unsent
         self._read_timeout = read_timeout
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
@@ -103,7 +88,7 @@ class Distribution(web.Server):
         self._long.close()
         if self._waiting is not None:
             self._waiting.close()
-        await self._session.close()
+        await self._forwarding.close()
 
     async def _serve(self, request: web.BaseRequest) -> ViewerResponse:
         request_id = secrets.token_hex(16)
@@ -137,7 +122,7 @@ class Distribution(web.Server):
             return unread(request, ViewerResponse(result.status, result.reason, result.headers, result.body))
         # What goes to the broker is verified by nobody yet, so its connection waits like its sender.
         with contextlib.nullcontext() if result.to_broker else self._places.busy(request.protocol):
-            return await self._forward(request, result, request_id)
+            return await self._forwarding.forward(request, result, request_id)
 
     async def _invoke(self, request: web.BaseRequest, request_id: str) -> OriginRequest | GeneratedResponse:
         event = make_event(request, request_id, self._read_timeout)
@@ -146,7 +131,7 @@ class Distribution(web.Server):
         if to_broker is not None:
             return to_broker
         await receive(request)
-        if _is_disconnected(request):
+        if is_disconnected(request):
             raise NotInvokedError("malformed")  # nobody will see the answer
         protected = protected_headers(cf_request["headers"])
         longest = max(MAX_READ_TIMEOUT, self._read_timeout)
@@ -166,61 +151,6 @@ class Distribution(web.Server):
             return await self._long.run(caller(request), invoke)
         return invoke() if self._waiting is None else await self._waiting.run(invoke)
 
-    async def _forward(
-        self, request: web.BaseRequest, origin_request: OriginRequest, request_id: str
-    ) -> ViewerResponse:
-        response: ViewerResponse | None = None
-        try:
-            async with asyncio.timeout(None) as stall_timeout:
-                origin_request.headers.append(("X-Amz-Cf-Id", request_id))
-                upstream = await self._send(request, origin_request, stall_timeout, request_id)
-                try:
-                    response = ViewerResponse(
-                        upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
-                    )
-                    close_after_chunked_request(request, response)
-                    await _stream(request, upstream, response, stall_timeout, origin_request.read_timeout)
-                finally:
-                    # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
-                    upstream.close()
-        except (TimeoutError, ClientError, OSError, ValueError) as error:
-            if not _is_disconnected(request):
-                _LOG.warning("request %s: origin %s: %s", request_id, origin_request.url.host, type(error).__name__)
-            if response is None:
-                return unread(request, error_response(error_name(request, error), request_id))
-            response.abort(request)
-        return response
-
-    def _headers(self, request: web.BaseRequest, origin_request: OriginRequest, upstream: ClientResponse) -> HeaderList:
-        """Return the origin's headers, as a function at viewer-response changes them."""
-        headers, origin = response_headers(upstream), origin_request.url.origin()
-        if not self._url or origin_request.to_broker or upstream.headers.keys().isdisjoint(provider_addresses.NAMES):
-            return headers
-        key = request.raw_path.split("/", 2)[1]
-        return provider_addresses.on_the_edge(headers, str(origin), f"{self._url}/{key}")
-
-    async def _send(
-        self, request: web.BaseRequest, origin_request: OriginRequest, stall_timeout: asyncio.Timeout, request_id: str
-    ) -> ClientResponse:
-        async with asyncio.timeout(None) as head_timeout:
-            # SECURITY: from its connection on a call stays counted, or a limit could be exceeded
-            # (test_a_call_that_was_sent_stays_counted).
-            sent = functools.partial(self._unsent.sent, request_id)
-            sending = Sending(head_timeout, origin_request.read_timeout, sent)
-            SENDING.set(sending)
-            upstream = await self._session.request(
-                request.method,
-                origin_request.url,
-                headers=with_consistent_names(origin_request.headers),
-                data=request_body(request, stall_timeout, sending),
-                timeout=client_timeout(origin_request.read_timeout),
-                allow_redirects=False,
-            )
-        if upstream.status < 200:
-            upstream.close()
-            raise BrokenConnectionError  # it switches protocols, which was not requested
-        return upstream
-
 
 def make_distribution(  # noqa: PLR0913  named, each with a default
     handler: Handler,
@@ -229,6 +159,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     connections: int = MOST_CONNECTIONS,
     provider_below: int | None = None,
     unsent: Unsent | None = None,
+    running: RunningCalls | None = None,
     url: str = "",
     read_timeout: int = READ_TIMEOUT,
     over_network: bool = False,
@@ -240,6 +171,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     broker: the base URL for `/anthropic/v1/oauth/token`, a cache behaviour without a function; None leaves it out.
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
     provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
+    running: ends those under way that must not run on; somebody has to let it `watch`.
     url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
     read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over.
     over_network: whether the function waits for a network: each call of it is then made in a thread, in bounded time.
@@ -249,13 +181,14 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     """
     places = Connections("edge", connections, max(1, connections * 3 // 4))
     behaviour = None if broker is None else BrokerCacheBehaviour(broker)
+    unsent = unsent or Unsent()
+    forwarding = Forwarding(make_session(provider_below), unsent, running or RunningCalls(), url)
     return Distribution(
         handler,
         behaviour,
         places,
-        make_session(provider_below),
-        unsent or Unsent(),
-        url=url,
+        forwarding,
+        unsent,
         read_timeout=read_timeout,
         over_network=over_network,
         health=health,
@@ -266,27 +199,3 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
 def make_runner(distribution: Distribution, *, grace: float = 3.0) -> web.ServerRunner:
     """Return the runner to add sites to. grace: seconds that running calls have to finish on clean-up."""
     return web.ServerRunner(distribution, shutdown_timeout=grace)
-
-
-async def _stream(
-    request: web.BaseRequest,
-    upstream: ClientResponse,
-    response: ViewerResponse,
-    stall_timeout: asyncio.Timeout,
-    read_timeout: float,
-) -> None:
-    """Send the origin's response on as it arrives, each chunk at once."""
-    content = upstream.content
-    extend_stall_timeout(stall_timeout, read_timeout)
-    await response.start(request, content)
-    while not content.at_eof():
-        chunk = await content.read(CHUNK)  # bounded, so that little is buffered for a viewer that reads slowly
-        extend_stall_timeout(stall_timeout, read_timeout)
-        if chunk:
-            await response.write(chunk)
-    await response.write_eof()
-
-
-def _is_disconnected(request: web.BaseRequest) -> bool:
-    """Return whether the viewer has disconnected: writes to it then fail before aiohttp cancels the handler."""
-    return request.transport is None or request.transport.is_closing()

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from chalicelib.edge.call import Admitted
 from chalicelib.errors import Unavailable
 
 NOT_SENT: Final = "not_sent"
@@ -25,39 +26,43 @@ class Unsent:
         """later: has another thread do it, where giving back waits for a network; None: it is done at once."""
         self._later = later
         self._lock = threading.Lock()
-        self._give_back: dict[str, Callable[[str], None] | None] = {}
+        self._calls: dict[str, Admitted | None] = {}
 
     def begun(self, request_id: str) -> None:
         """Note a call that may be admitted until it is `ended`."""
-        self._give_back[request_id] = None
+        self._calls[request_id] = None
 
-    def admitted(self, request_id: str, give_back: Callable[[str], None]) -> None:
-        """Note a call that was counted. give_back: counts it as refused instead, for a reason; raises Unavailable."""
+    def admitted(self, request_id: str, admitted: Admitted) -> None:
+        """Note a call that was admitted, and so counted."""
         with self._lock:
-            is_open = request_id in self._give_back
+            is_open = request_id in self._calls
             if is_open:
-                self._give_back[request_id] = give_back
+                self._calls[request_id] = admitted
         if not is_open:  # its caller left meanwhile
-            _give_back(request_id, give_back)
+            _give_back(request_id, admitted)
+
+    def admission(self, request_id: str) -> Admitted | None:
+        """Return what a call was admitted with, until it is `sent`; None if nobody told."""
+        return self._calls.get(request_id)
 
     def sent(self, request_id: str) -> None:
         """Note that a provider may have something of the call from here on: it stays counted."""
-        self._give_back[request_id] = None
+        self._calls[request_id] = None
 
     def ended(self, request_id: str) -> None:
         """Give a call's numbers back if it ended before anything of it was sent."""
         with self._lock:
-            give_back = self._give_back.pop(request_id, None)
-        if give_back is None:
+            admitted = self._calls.pop(request_id, None)
+        if admitted is None:
             return
         if self._later is None:
-            _give_back(request_id, give_back)
+            _give_back(request_id, admitted)
         else:
-            self._later(functools.partial(_give_back, request_id, give_back))
+            self._later(functools.partial(_give_back, request_id, admitted))
 
 
-def _give_back(request_id: str, give_back: Callable[[str], None]) -> None:
+def _give_back(request_id: str, admitted: Admitted) -> None:
     try:
-        give_back(NOT_SENT)
+        admitted.give_back(NOT_SENT)
     except Unavailable as fault:
         _LOG.warning("request %s: nothing was sent, but it stays counted: %s", request_id, fault.reason)

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
@@ -11,6 +12,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from chalicelib.edge import refusal as edge_refusal
+from chalicelib.errors import Refusal
 from local.simulator.cloudfront_errors import ERRORS
 from local.simulator.function_result import HeaderList
 
@@ -93,16 +95,28 @@ def error_response(name: str, request_id: str) -> ViewerResponse:
     """Return the response for `ERRORS[name]`: a body that every SDK shows, with the request ID of the log line."""
     refusal = ERRORS[name]()
     status = refusal.status
-    body = edge_refusal.body(refusal, request_id).encode()
-    headers = {**edge_refusal.headers(refusal, request_id), "content-length": str(len(body))}
+    headers = edge_refusal.headers(refusal, request_id)
     headers.pop("www-authenticate", None)  # another token would not help
     if (
         status >= 500 and name != "timeout"
     ):  # after that one, the provider is still at work, and bills for each repetition
         headers.pop("x-should-retry")  # the provider may succeed the next time: the SDK decides
-    return ViewerResponse(
-        status, HTTPStatus(status).phrase, [(_SPELLED.get(name, name), value) for name, value in headers.items()], body
-    )
+    return _refusal(refusal, headers, request_id)
+
+
+def ended_response(refusal: Refusal, request_id: str, url: str) -> ViewerResponse:
+    """Return the response to a call that was ended after it was sent on. url: the edge's own, "" if it is not known."""
+    headers = edge_refusal.headers(refusal, request_id, url)
+    headers.pop("retry-after", None)
+    headers["x-should-retry"] = "false"  # the provider may be at work, and bills for each repetition
+    return _refusal(refusal, headers, request_id)
+
+
+def _refusal(refusal: Refusal, headers: Mapping[str, str], request_id: str) -> ViewerResponse:
+    body = edge_refusal.body(refusal, request_id).encode()
+    sent = [(_SPELLED.get(name, name), value) for name, value in headers.items()]
+    sent.append(("Content-Length", str(len(body))))
+    return ViewerResponse(refusal.status, HTTPStatus(refusal.status).phrase, sent, body)
 
 
 def unread(request: web.BaseRequest, response: ViewerResponse) -> ViewerResponse:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from chalicelib.edge.running import RunningState
 from chalicelib.edge.state import EdgeState
 from chalicelib.exchange.ledger import Ledger, Pins
 from chalicelib.policy.plan import Policies
@@ -33,6 +34,7 @@ class Adapters:
 
     ledger: Ledger
     edge_state: EdgeState
+    running_state: RunningState
     control: Control
     usage: Usage
     counted: Callable[[Counter], tuple[int, int]]

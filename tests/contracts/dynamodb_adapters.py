@@ -25,6 +25,7 @@ from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.round_trip import AwsClient
+from chalicelib.aws.running_state import DynamoRunningState
 from chalicelib.aws.sigv4 import Credentials
 from chalicelib.aws.usage import DynamoUsage
 from chalicelib.quota import Counter, counters
@@ -124,9 +125,9 @@ def over(tables: Tables, edge_client: AwsClient | None = None) -> Adapters:
             tables.client.meta.events.unregister("before-send.dynamodb", send)
 
     ledger, edge_state = DynamoLedger(tables, lambda: AHEAD), edge_state_of(tables, edge_client)
-    return Adapters(
-        ledger, edge_state, Control(tables), DynamoUsage(tables), counted, lambda: over(tables, edge_client), cut
-    )
+    running_state = DynamoRunningState(edge_client or BotocoreClient(tables.client), tables.control, "gateway-1")
+    control, usage = Control(tables), DynamoUsage(tables)
+    return Adapters(ledger, edge_state, running_state, control, usage, counted, lambda: over(tables, edge_client), cut)
 
 
 def edge_state_of(tables: Tables, client: AwsClient | None = None) -> DynamoEdgeState:

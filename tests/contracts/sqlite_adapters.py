@@ -14,6 +14,7 @@ from chalicelib.quota import Counter
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
+from local.sqlite.running_state import SqliteRunningState
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
 from tests.contracts.adapters import Adapters
@@ -63,4 +64,5 @@ def over(state: StateFile) -> Adapters:
                 connection.set_progress_handler(None, 0)
 
     ledger, edge_state, control = SqliteLedger(state), SqliteEdgeState(state), SqliteControl(state)
-    return Adapters(ledger, edge_state, control, SqliteUsage(state), counted, again, cut)
+    running_state, usage = SqliteRunningState(state), SqliteUsage(state)
+    return Adapters(ledger, edge_state, running_state, control, usage, counted, again, cut)

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import edge
+from chalicelib.edge.call import Admitted
 from chalicelib.errors import StateUnavailable
+from chalicelib.providers.keys import ProviderKey
 from chalicelib.usage import UsageQuery, window_start
 from local.simulator.unsent import Unsent
 from local.sqlite.usage import SqliteUsage
@@ -129,7 +131,7 @@ def test_what_cannot_be_given_back_stays_counted(caplog: pytest.LogCaptureFixtur
         raise StateUnavailable
 
     unsent.begun("r-1")
-    unsent.admitted("r-1", away)
+    unsent.admitted("r-1", _admitted(away))
     unsent.ended("r-1")
     unsent.ended("r-1")
     assert [one.getMessage() for one in caplog.records] == [
@@ -142,8 +144,13 @@ def test_a_caller_that_leaves_meanwhile_takes_no_quota() -> None:
     unsent, given_back = Unsent(), list[str]()
     unsent.begun("r-1")
     unsent.ended("r-1")
-    unsent.admitted("r-1", given_back.append)
+    unsent.admitted("r-1", _admitted(given_back.append))
     assert given_back == ["not_sent"]
+
+
+def _admitted(give_back: Callable[[str], None]) -> Admitted:
+    key = ProviderKey("v1", "https://api.example.com", "authorization", "Bearer ", "made-up")
+    return Admitted(key, "sub", "grant", "jti", give_back=give_back)
 
 
 def _calls(parts: Parts) -> tuple[int, dict[str, int]]:

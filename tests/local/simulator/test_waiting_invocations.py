@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from chalicelib.edge.call import Admitted
+from chalicelib.providers.keys import ProviderKey
 from local.simulator.include_body import NotInvokedError
 from local.simulator.long_invocations import LARGE, LongInvocations
 from local.simulator.unsent import Unsent
@@ -191,7 +193,8 @@ def test_numbers_are_given_back_elsewhere() -> None:
     given_back, later = list[str](), list[Callable[[], None]]()
     unsent = Unsent(later.append)
     unsent.begun("r-1")
-    unsent.admitted("r-1", given_back.append)
+    key = ProviderKey("v1", "https://api.example.com", "authorization", "Bearer ", "made-up")
+    unsent.admitted("r-1", Admitted(key, "sub", "grant", "jti", give_back=given_back.append))
     unsent.ended("r-1")
     assert given_back == []
     later.pop()()

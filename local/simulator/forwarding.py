@@ -1,0 +1,134 @@
+"""Requests on their way to an origin, and the responses on their way back: streamed both ways, and ended if they must not run on."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+from typing import Final
+
+from aiohttp import ClientError, ClientResponse, ClientSession, web
+
+from chalicelib.edge import provider_addresses
+from local.simulator.cloudfront_errors import error_name
+from local.simulator.function_result import HeaderList, OriginRequest
+from local.simulator.origin_client import (
+    CHUNK,
+    SENDING,
+    BrokenConnectionError,
+    Sending,
+    client_timeout,
+    extend_stall_timeout,
+    request_body,
+    response_headers,
+    with_consistent_names,
+)
+from local.simulator.running_calls import RunningCalls
+from local.simulator.unsent import Unsent
+from local.simulator.viewer_response import (
+    ViewerResponse,
+    close_after_chunked_request,
+    ended_response,
+    error_response,
+    unread,
+)
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Forwarding:
+    """What sends the requests of one distribution on. `close()` it at the end."""
+
+    def __init__(self, session: ClientSession, unsent: Unsent, running: RunningCalls, url: str) -> None:
+        """url: the edge's own; with it, providers' addresses of their own in answers become the edge's."""
+        self._session, self._unsent, self._running, self._url = session, unsent, running, url
+
+    async def close(self) -> None:
+        """Close the connections to origins."""
+        await self._session.close()
+
+    async def forward(self, request: web.BaseRequest, origin_request: OriginRequest, request_id: str) -> ViewerResponse:
+        """Return the response to a request, which was sent as it arrived."""
+        response: ViewerResponse | None = None
+        run = self._running.run(request_id, self._unsent.admission(request_id))
+        try:
+            async with asyncio.timeout(None) as stall_timeout:
+                with run or contextlib.nullcontext():
+                    origin_request.headers.append(("X-Amz-Cf-Id", request_id))
+                    upstream = await self._send(request, origin_request, stall_timeout, request_id)
+                    try:
+                        response = ViewerResponse(
+                            upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
+                        )
+                        close_after_chunked_request(request, response)
+                        await _stream(request, upstream, response, stall_timeout, origin_request.read_timeout)
+                    finally:
+                        # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
+                        upstream.close()
+        except (TimeoutError, ClientError, OSError, ValueError) as error:
+            if not is_disconnected(request):
+                _LOG.warning("request %s: origin %s: %s", request_id, origin_request.url.host, type(error).__name__)
+            if response is None:
+                return unread(request, error_response(error_name(request, error), request_id))
+            response.abort(request)
+        except asyncio.CancelledError:
+            if run is None or (refusal := run.ended_by()) is None:
+                raise
+            if response is None:
+                return unread(request, ended_response(refusal, request_id, self._url))
+            # SECURITY: the viewer must see that this is not the whole answer (test_a_revoked_answer_breaks_off).
+            response.abort(request)
+        return response
+
+    def _headers(self, request: web.BaseRequest, origin_request: OriginRequest, upstream: ClientResponse) -> HeaderList:
+        """Return the origin's headers, as a function at viewer-response changes them."""
+        headers, origin = response_headers(upstream), origin_request.url.origin()
+        if not self._url or origin_request.to_broker or upstream.headers.keys().isdisjoint(provider_addresses.NAMES):
+            return headers
+        key = request.raw_path.split("/", 2)[1]
+        return provider_addresses.on_the_edge(headers, str(origin), f"{self._url}/{key}")
+
+    async def _send(
+        self, request: web.BaseRequest, origin_request: OriginRequest, stall_timeout: asyncio.Timeout, request_id: str
+    ) -> ClientResponse:
+        async with asyncio.timeout(None) as head_timeout:
+            # SECURITY: from its connection on a call stays counted, or a limit could be exceeded
+            # (test_a_call_that_was_sent_stays_counted).
+            sent = functools.partial(self._unsent.sent, request_id)
+            sending = Sending(head_timeout, origin_request.read_timeout, sent)
+            SENDING.set(sending)
+            upstream = await self._session.request(
+                request.method,
+                origin_request.url,
+                headers=with_consistent_names(origin_request.headers),
+                data=request_body(request, stall_timeout, sending),
+                timeout=client_timeout(origin_request.read_timeout),
+                allow_redirects=False,
+            )
+        if upstream.status < 200:
+            upstream.close()
+            raise BrokenConnectionError  # it switches protocols, which was not requested
+        return upstream
+
+
+async def _stream(
+    request: web.BaseRequest,
+    upstream: ClientResponse,
+    response: ViewerResponse,
+    stall_timeout: asyncio.Timeout,
+    read_timeout: float,
+) -> None:
+    """Send the origin's response on as it arrives, each chunk at once."""
+    content = upstream.content
+    extend_stall_timeout(stall_timeout, read_timeout)
+    await response.start(request, content)
+    while not content.at_eof():
+        chunk = await content.read(CHUNK)  # bounded, so that little is buffered for a viewer that reads slowly
+        extend_stall_timeout(stall_timeout, read_timeout)
+        if chunk:
+            await response.write(chunk)
+    await response.write_eof()
+
+
+def is_disconnected(request: web.BaseRequest) -> bool:
+    """Return whether the viewer has disconnected: writes to it then fail before aiohttp cancels the handler."""
+    return request.transport is None or request.transport.is_closing()

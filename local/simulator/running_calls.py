@@ -1,0 +1,138 @@
+"""The calls of one worker that are under way: each is ended within a second of what stops it, an answer in the middle of it.
+
+The state of all of them is read twice a second, in one round trip however many there are, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self
+
+from chalicelib.edge.call import Admitted
+from chalicelib.edge.running import RunningCall, RunningState, Seen
+from chalicelib.errors import Refusal, StateUnavailable, Unavailable
+
+PERIOD: Final = 0.5
+"""Seconds from one look to the next."""
+PATIENCE: Final = 10.0
+"""Seconds that calls run on without their state being seen."""
+_LOG: Final = logging.getLogger("keybroker")
+
+
+class Run:
+    """One call under way, within a `with` block of the task that serves it."""
+
+    __slots__ = ("_calls", "_refusal", "_task", "call", "request_id")
+
+    def __init__(self, calls: RunningCalls, request_id: str, call: RunningCall) -> None:
+        self._calls, self.request_id, self.call = calls, request_id, call
+        self._task: asyncio.Task[object] | None = None
+        self._refusal: Refusal | None = None
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._calls.open.add(self)
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _raised: object, _where: TracebackType | None) -> None:
+        self._calls.open.discard(self)
+
+    def end(self, refusal: Refusal) -> None:
+        """Cancel the task that serves the call, once."""
+        self._calls.open.discard(self)
+        self._refusal = refusal
+        if self._task is not None:
+            self._task.cancel()
+
+    def ended_by(self) -> Refusal | None:
+        """Return why the task was cancelled, which it then is no longer; None if that was not, or not only, by `end`."""
+        if self._refusal is None or self._task is None or self._task.uncancel():
+            return None
+        return self._refusal
+
+
+class RunningCalls:
+    """Those of one distribution; only for its event loop. `open`: the calls; `watch()` runs beside them.
+
+    clock: epoch seconds. log: takes one line for each that is ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], int] = lambda: int(time.time()),
+        log: Callable[[str], None] = _LOG.info,
+        period: float = PERIOD,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.open: set[Run] = set()
+        self._clock, self._log = clock, log
+        self._period, self._patience = period, patience
+        self._said = False
+
+    def run(self, request_id: str, admitted: Admitted | None) -> Run | None:
+        """Return a call to be kept within a `with` block while it is under way; None if nothing is known of it."""
+        if admitted is None or admitted.token is None:
+            return None
+        return Run(self, request_id, RunningCall(admitted.token, admitted.key_name))
+
+    async def watch(self, state: Callable[[], RunningState]) -> None:
+        """End what must not run on, until this is cancelled. state: raises Unavailable while there is none."""
+        loop = asyncio.get_running_loop()
+        seen_at = loop.time()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="edge-running")
+        try:
+            while True:
+                began = loop.time()
+                if await self._look(state, thread, max(self._period, seen_at + self._patience - began)):
+                    seen_at = began
+                # SECURITY: what cannot be seen does not run on for ever (test_no_state_for_long_ends_every_call).
+                elif loop.time() >= seen_at + self._patience:
+                    for run in tuple(self.open):
+                        self._end(run, StateUnavailable())
+                await asyncio.sleep(max(0.0, began + self._period - loop.time()))
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _look(self, state: Callable[[], RunningState], thread: ThreadPoolExecutor, seconds: float) -> bool:
+        """See the state and end what it stops, within so many seconds; return whether it was seen."""
+        runs = tuple(self.open)
+        if not runs:
+            return True
+        targets = {target for run in runs for target in run.call.targets().values()}
+
+        def see() -> Seen:
+            return state().see(targets)
+
+        try:
+            async with asyncio.timeout(seconds):
+                seen = await asyncio.get_running_loop().run_in_executor(thread, see)
+        except Exception as fault:  # noqa: BLE001  whatever it is, nothing was seen, and the next look is taken
+            self._say(fault)
+            return False
+        self._said = False
+        now = self._clock()
+        for run in self.open.intersection(runs):
+            try:
+                run.call.check(seen, now)
+            except Refusal as refusal:
+                self._end(run, refusal)
+        return True
+
+    def _end(self, run: Run, refusal: Refusal) -> None:
+        line = {"door": "edge", "reason": refusal.reason, "status": refusal.status, "request_id": run.request_id}
+        self._log(json.dumps({**line, **run.call.about(), "under_way": True}))
+        run.end(refusal)
+
+    def _say(self, fault: Exception) -> None:
+        if not self._said:
+            reason = fault.reason if isinstance(fault, Unavailable) else type(fault).__name__
+            text = "the state of %d calls under way cannot be read: %s; they end in %d s unless it is back"
+            _LOG.warning(text, len(self.open), reason, self._patience)
+        self._said = True
