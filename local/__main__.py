@@ -131,9 +131,9 @@ def _add_provider_timeout(server: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--provider-timeout",
         type=_seconds,
-        default=120,
         metavar="SECONDS",
-        help="how long a provider may be silent before its answer and within it, 1 to 3600 (default: 120, as on AWS)",
+        help="how long a provider may be silent before its answer and within it, 1 to 3600"
+        " (default: any time; with the practice parts 120, as on AWS)",
     )
 
 

@@ -18,6 +18,7 @@ from local import descriptors, log, worker
 from local.machine import Machine, Urls
 from local.practice import policy as practice
 from local.processes import Part, Processes
+from local.simulator.origin_request_event import READ_TIMEOUT
 from local.worker import Job
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -37,7 +38,7 @@ class Settings:
     apply: put the policy file in force over another policy
     set_keys: put the keys of the environment in force over others
     keep_records: days that events, replaced policies and ended revocations are kept; None: for good
-    provider_timeout: seconds that a provider may be silent
+    provider_timeout: seconds that a provider may be silent; None: 120 with the practice parts, as at CloudFront, else any
     """
 
     directory: Path | None
@@ -49,7 +50,7 @@ class Settings:
     apply: bool = False
     set_keys: bool = False
     keep_records: int | None = None
-    provider_timeout: int = 120
+    provider_timeout: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             sockets,
             machine.state_identity(),
             settings.workers,
-            settings.provider_timeout,
+            settings.provider_timeout or (READ_TIMEOUT if settings.practice else None),
         )
         processes = stack.enter_context(_processes(settings, job, values, request_token))
         announce(Running(urls, machine.callers.admin(), directory, request_token if settings.practice else None))

@@ -58,7 +58,7 @@ class Job:
     sockets: the listening sockets, by part
     state: the device and inode of the state file that the parent prepared
     workers: how many processes share the sockets
-    provider_timeout: seconds that a provider may be silent
+    provider_timeout: seconds that a provider may be silent; None: as long as it likes
     """
 
     directory: Path
@@ -67,7 +67,7 @@ class Job:
     sockets: Mapping[str, socket.socket]
     state: tuple[int, int]
     workers: int = 1
-    provider_timeout: int = 120
+    provider_timeout: int | None = 120
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:

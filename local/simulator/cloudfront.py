@@ -161,7 +161,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     unsent: Unsent | None = None,
     running: RunningCalls | None = None,
     url: str = "",
-    read_timeout: int = READ_TIMEOUT,
+    read_timeout: int | None = READ_TIMEOUT,
     over_network: bool = False,
     health: Health | None = None,
     idle_timeout: float = IDLE_TIMEOUT,
@@ -173,7 +173,8 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
     running: ends those under way that must not run on; somebody has to let it `watch`.
     url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
-    read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over.
+    read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over; None: as
+    long as it likes, whatever the function says.
     over_network: whether the function waits for a network: each call of it is then made in a thread, in bounded time.
     health: what load balancers ask; None: the edge has no such pages.
     idle_timeout: seconds that a connection may stay open without a complete request; more than a load balancer's own.
@@ -182,14 +183,15 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     places = Connections("edge", connections, max(1, connections * 3 // 4))
     behaviour = None if broker is None else BrokerCacheBehaviour(broker)
     unsent = unsent or Unsent()
-    forwarding = Forwarding(make_session(provider_below), unsent, running or RunningCalls(), url)
+    session, running = make_session(provider_below), running or RunningCalls()
+    forwarding = Forwarding(session, unsent, running, url, silence=read_timeout is None)
     return Distribution(
         handler,
         behaviour,
         places,
         forwarding,
         unsent,
-        read_timeout=read_timeout,
+        read_timeout=read_timeout or READ_TIMEOUT,
         over_network=over_network,
         health=health,
         idle_timeout=idle_timeout,

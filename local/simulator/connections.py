@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from local.simulator import keepalive
+
 HEAD_TIMEOUT: Final = 30.0
 """Seconds that a new connection has until its first request's head is complete."""
 LOG_SECONDS: Final = 10.0
@@ -111,6 +113,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place at the door."""
         super().connection_made(transport)
+        if (one := transport.get_extra_info("socket")) is not None:
+            keepalive.probe(one)
         self._places.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -20,6 +20,7 @@ from local.simulator.origin_client import (
     extend_stall_timeout,
     request_body,
     response_headers,
+    wait_for_origin,
     with_consistent_names,
 )
 from local.simulator.running_calls import RunningCalls
@@ -38,9 +39,15 @@ _LOG: Final = logging.getLogger(__name__)
 class Forwarding:
     """What sends the requests of one distribution on. `close()` it at the end."""
 
-    def __init__(self, session: ClientSession, unsent: Unsent, running: RunningCalls, url: str) -> None:
-        """url: the edge's own; with it, providers' addresses of their own in answers become the edge's."""
+    def __init__(
+        self, session: ClientSession, unsent: Unsent, running: RunningCalls, url: str, *, silence: bool = False
+    ) -> None:
+        """url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
+
+        silence: whether a provider may be silent for as long as it likes, whatever the edge function says.
+        """
         self._session, self._unsent, self._running, self._url = session, unsent, running, url
+        self._silence = silence
 
     async def close(self) -> None:
         """Close the connections to origins."""
@@ -60,7 +67,7 @@ class Forwarding:
                             upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
                         )
                         close_after_chunked_request(request, response)
-                        await _stream(request, upstream, response, stall_timeout, origin_request.read_timeout)
+                        await _stream(request, upstream, response, stall_timeout, self._seconds(origin_request))
                     finally:
                         # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
                         upstream.close()
@@ -79,6 +86,10 @@ class Forwarding:
             response.abort(request)
         return response
 
+    def _seconds(self, origin_request: OriginRequest) -> float | None:
+        """Return for how long an origin may be silent, None for as long as it likes; the broker may not."""
+        return None if self._silence and not origin_request.to_broker else origin_request.read_timeout
+
     def _headers(self, request: web.BaseRequest, origin_request: OriginRequest, upstream: ClientResponse) -> HeaderList:
         """Return the origin's headers, as a function at viewer-response changes them."""
         headers, origin = response_headers(upstream), origin_request.url.origin()
@@ -94,14 +105,15 @@ class Forwarding:
             # SECURITY: from its connection on a call stays counted, or a limit could be exceeded
             # (test_a_call_that_was_sent_stays_counted).
             sent = functools.partial(self._unsent.sent, request_id)
-            sending = Sending(head_timeout, origin_request.read_timeout, sent)
+            seconds = self._seconds(origin_request)
+            sending = Sending(head_timeout, seconds, sent)
             SENDING.set(sending)
             upstream = await self._session.request(
                 request.method,
                 origin_request.url,
                 headers=with_consistent_names(origin_request.headers),
                 data=request_body(request, stall_timeout, sending),
-                timeout=client_timeout(origin_request.read_timeout),
+                timeout=client_timeout(seconds),
                 allow_redirects=False,
             )
         if upstream.status < 200:
@@ -115,13 +127,14 @@ async def _stream(
     upstream: ClientResponse,
     response: ViewerResponse,
     stall_timeout: asyncio.Timeout,
-    read_timeout: float,
+    read_timeout: float | None,
 ) -> None:
     """Send the origin's response on as it arrives, each chunk at once."""
     content = upstream.content
     extend_stall_timeout(stall_timeout, read_timeout)
     await response.start(request, content)
     while not content.at_eof():
+        wait_for_origin(stall_timeout, read_timeout)
         chunk = await content.read(CHUNK)  # bounded, so that little is buffered for a viewer that reads slowly
         extend_stall_timeout(stall_timeout, read_timeout)
         if chunk:

@@ -27,6 +27,7 @@ from aiohttp import (
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
+from local.simulator import keepalive
 from local.simulator.function_result import HeaderList
 from local.simulator.include_body import BUFFERED, send_continue
 from local.simulator.origin_request_event import HOP_BY_HOP, MAX_HEAD, READ_TIMEOUT, connection_options, text
@@ -76,8 +77,11 @@ class Sending:
 
     __slots__ = ("_connected", "_head_timeout", "_socket", "has_stream", "is_repeated", "seconds")
 
-    def __init__(self, head_timeout: asyncio.Timeout, seconds: float, connected: Callable[[], None]) -> None:
-        """seconds: from the end of the request to the end of the answer's head. connected: called once there is a connection."""
+    def __init__(self, head_timeout: asyncio.Timeout, seconds: float | None, connected: Callable[[], None]) -> None:
+        """seconds: from the end of the request to the end of the answer's head; None: as many as it takes.
+
+        connected: called once there is a connection.
+        """
         self._head_timeout, self.seconds, self._connected = head_timeout, seconds, connected
         self._socket: OriginSocket | None = None
         self.has_stream = self.is_repeated = False
@@ -101,7 +105,8 @@ class Sending:
 
     def is_sent(self) -> None:
         """Note that the request is sent. One deadline from here on, however the origin drips its head (or 1xx answers)."""
-        self._head_timeout.reschedule(asyncio.get_running_loop().time() + self.seconds)
+        if self.seconds is not None:
+            self._head_timeout.reschedule(asyncio.get_running_loop().time() + self.seconds)
 
 
 SENDING: Final[ContextVar[Sending]] = ContextVar("SENDING")
@@ -117,6 +122,7 @@ class _Connector(TCPConnector):
     def _make_socket(self, address: AddrInfoType) -> OriginSocket:
         family, kind, protocol, *_ = address
         made = OriginSocket(family, kind, protocol)
+        keepalive.probe(made)
         # SECURITY: descriptors are numbered from the lowest free one; those above are kept for the broker and the
         # administration (test_providers_leave_descriptors).
         if self._below is not None and made.fileno() >= self._below:
@@ -183,21 +189,29 @@ class RequestBodyStream:
             await send_continue(self._request)
         chunk = await self._request.content.read(CHUNK)
         if not chunk:
+            wait_for_origin(self._stall_timeout, self._sending.seconds)
             self._sending.is_sent()
             raise StopAsyncIteration
         return chunk
 
 
-def extend_stall_timeout(stall_timeout: asyncio.Timeout, read: float = READ_TIMEOUT) -> None:
+def extend_stall_timeout(stall_timeout: asyncio.Timeout, read: float | None = READ_TIMEOUT) -> None:
     """Restart the stall time-out, since a chunk of a body has moved; it may end up to a hundredth earlier.
 
-    read: seconds that the origin may be silent. A longer silence than CloudFront allows makes this time-out longer as well.
+    read: seconds that the origin may be silent; None: for as long as it likes. A longer silence than CloudFront allows makes
+    this time-out longer as well.
     Setting a timer is expensive compared with the rest of the work for one chunk, so it is not set for each.
     """
     now, when = asyncio.get_running_loop().time(), stall_timeout.when()
-    seconds = STALL_TIMEOUT + max(0.0, read - READ_TIMEOUT)
+    seconds = STALL_TIMEOUT + max(0.0, (read or 0.0) - READ_TIMEOUT)
     if when is None or when < now + 0.99 * seconds:
         stall_timeout.reschedule(now + seconds)
+
+
+def wait_for_origin(stall_timeout: asyncio.Timeout, read: float | None) -> None:
+    """Let nothing stall while the origin is waited for, if it may be silent for as long as it likes."""
+    if read is None:
+        stall_timeout.reschedule(None)
 
 
 def request_body(
@@ -209,7 +223,8 @@ def request_body(
     buffered = request.get(BUFFERED)
     is_whole = buffered is not None and len(buffered) <= CHUNK and request.content.at_eof()
     if buffered is not None and is_whole and hdrs.CONTENT_LENGTH in request.headers:  # else it has to be sent in chunks
-        extend_stall_timeout(stall_timeout, sending.seconds)
+        if sending.seconds is not None:
+            extend_stall_timeout(stall_timeout, sending.seconds)
         return bytes(buffered)
     sending.has_stream = True
     return AsyncIterablePayload(RequestBodyStream(request, stall_timeout, sending))
@@ -245,8 +260,8 @@ def make_session(below: int | None = None) -> ClientSession:
 
 
 @lru_cache(maxsize=16)
-def client_timeout(read: float) -> ClientTimeout:
-    """Return the time-outs of one call. read: seconds without a byte from the origin. A stream has no total time-out."""
+def client_timeout(read: float | None) -> ClientTimeout:
+    """Return the time-outs of one call. read: seconds without a byte from the origin; None: any. A stream has no total time-out."""
     return ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_connect=CONNECT_TIMEOUT, sock_read=read)
 
 
