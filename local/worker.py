@@ -16,12 +16,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 import app
 import edge
 from chalicelib.admin import routes as admin_routes
+from chalicelib.edge import preview
+from chalicelib.edge.running import RunningState
 from chalicelib.errors import Unavailable
 from chalicelib.http import public_routes
 from local import descriptors, log
@@ -99,6 +102,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
             ports()
         except Unavailable as fault:
             _LOG.warning("a worker starts without its state, and answers 503: %s (%s)", fault.reason, fault.hint)
+    running_state = Once(machine.running_state)
     gateway = make_gateway(
         lambda: app.public_app(public_ports),
         lambda: app.admin_app(admin_ports),
@@ -116,12 +120,24 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         running=running,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
+        needs_whole_body=None if job.urls.provider else functools.partial(_needs_whole_body, edge_ports, running_state),
     )
-    stack.push_async_callback(_cancelled, asyncio.create_task(running.watch(Once(machine.running_state))))
+    stack.push_async_callback(_cancelled, asyncio.create_task(running.watch(running_state)))
     at_once = 1 if job.workers > 1 else share.at_once
     await mount(stack, broker, job.sockets["broker"], at_once)
     stack.push_async_callback(distribution.close)
     await mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"], at_once)
+
+
+def _needs_whole_body(
+    ports: Callable[[], edge.Ports], state: Callable[[], RunningState], request: Mapping[str, Any]
+) -> bool:
+    """See `make_distribution`; without the state no body is kept, and the decision says why."""
+    try:
+        found = ports()
+        return preview.needs_whole_body(request, found.edge, state(), found.clock())
+    except Unavailable:
+        return False
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

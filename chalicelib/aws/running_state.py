@@ -27,4 +27,6 @@ class DynamoRunningState:
         read = (target_items.reading(self._control, one, self._copy) for one in batches)
         found = {target: item for items in round_trip.make(self._client, *read) for target, item in items.items()}
         states = {target: target_items.revocation_state(item) for target, item in found.items()}
-        return Seen(states, target_items.signing_keys(found.get(EVERYTHING, {})))
+        grants = {one.id: target_items.grant(item) for one, item in found.items() if one.scope == "grant"}
+        there = {name: grant for name, grant in grants.items() if grant}
+        return Seen(states, target_items.signing_keys(found.get(EVERYTHING, {})), there)

@@ -51,7 +51,7 @@ def admit(call: Call, edge: Edge, now: int) -> Admitted:
 
     401 where a fresh token would help, 403 where it would not, 429 for quota, 503 (Unavailable) when we cannot tell.
     """
-    token = _verify(call, edge, now)
+    token = verify(call, edge, now)
     try:
         return _admit(call, token, edge, now)
     except Refusal as refusal:
@@ -65,7 +65,8 @@ def _about(call: Call, token: VerifiedToken) -> dict[str, str]:
     return {"key": call.key, "grant": token.grant, "principal": token.principal, "jti": token.jti}
 
 
-def _verify(call: Call, edge: Edge, now: int) -> VerifiedToken:
+def verify(call: Call, edge: Edge, now: int) -> VerifiedToken:
+    """Return what a call's token says once it is verified, without any state; raises TokenMissing, InvalidToken, Unavailable."""
     if not call.unverified_token:
         raise TokenMissing
     try:

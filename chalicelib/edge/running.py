@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from chalicelib.edge.errors import Revoked, SigningKeyGone, Stale
 from chalicelib.edge.token import VerifiedToken
+from chalicelib.policy.grants import Grant
 from chalicelib.revocation import RevocationState, RevocationTarget, stopped
 
 
@@ -17,6 +19,8 @@ class Seen(NamedTuple):
     """Of each target that was asked for."""
     signing_keys: tuple[str, ...] = ()
     """The `kid`s of the signing keys whose tokens are accepted."""
+    grants: Mapping[str, Grant] = MappingProxyType({})
+    """By name, the grants that were asked for, as they are now; without those that are not there."""
 
 
 class RunningState(Protocol):

@@ -1,6 +1,7 @@
 """The body of a call as CloudFront shows it (Include Body), with what the headers say of it.
 
-CloudFront shows every body, up to 1 MiB of it. It is decoded only where a grant limits models.
+CloudFront shows every body, up to 1 MiB of it. It is decoded only where a grant limits models. Of a longer one, one machine shows
+the outline (outline.py) instead.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.models.errors import BodyCut, BodyNotShown
+from chalicelib.models.errors import BodyCut, BodyNotJson, BodyNotShown, BodyTooMany
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -28,6 +29,10 @@ class CallBody:
     """The values of `Content-Encoding`."""
     header_names: tuple[str, ...] = ()
     """The names of all headers, in lower case."""
+    is_outline: bool = False
+    """Whether its outline was shown instead."""
+    fault: str = ""
+    """Why it has no outline, in words; "" if it has one, or was not asked for one."""
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any]) -> CallBody:
@@ -38,6 +43,8 @@ class CallBody:
         return cls(
             encoded=data if isinstance(data, str) else None,
             truncated=not isinstance(data, str) or shown.get("inputTruncated") is not False,
+            is_outline="outline" in shown,
+            fault=str(shown.get("outline", "")),
             content_types=_values(headers, "content-type"),
             content_encodings=_values(headers, "content-encoding"),
             header_names=tuple(headers),
@@ -50,6 +57,20 @@ class CallBody:
 
     def content(self) -> bytes:
         """Return the body whole; raises BodyNotShown (503, the edge's own fault) or BodyCut (413)."""
+        # SECURITY: what is not read for models alone may be in what an outline leaves out (test_an_outline_is_for_models_alone).
+        if self.is_outline:
+            raise BodyCut
+        return self._shown()
+
+    def for_models(self) -> bytes:
+        """Return the body whole, or its outline if `is_outline`; raises as `content`, or BodyTooMany or BodyNotJson."""
+        if self.fault == TOO_LONG:
+            raise BodyTooMany("objects, lists, members, strings or values")
+        if self.fault:
+            raise BodyNotJson(self.fault)
+        return self._shown()
+
+    def _shown(self) -> bytes:
         if self.encoded is None:
             raise BodyNotShown
         # SECURITY: a second model could hide behind the cut (test_truncated_body).
@@ -61,6 +82,12 @@ class CallBody:
             raise BodyNotShown from None
 
 
+LEFT_OUT = "\0(left out)"
+"""What stands in an outline for a text or a file that was left out; no model has such a name."""
+BEGINNING = 64 * 1024
+"""Bytes of a form's part that stay in its outline, its headers included."""
+TOO_LONG = "its outline is too long"
+"""The fault of a body of which too much stays in its outline."""
 NOT_SHOWN = CallBody()
 """For calls whose body does not matter; a grant that limits models refuses it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from chalicelib.models.errors import BodyTooMany, ModelElsewhere, ModelNotText
 
@@ -71,6 +71,11 @@ def check_member(name: str, value: object, refused: frozenset[str]) -> None:
     with_value = f"{plain}={value.strip().lower()}" if isinstance(value, str) else plain
     if plain in _STORED or not refused.isdisjoint({plain, with_value}):
         raise ModelElsewhere(name)
+
+
+def is_named(name: str, names: Collection[str]) -> bool:
+    """Whether a member has one of these names, in any spelling that a parser may take for it."""
+    return _plain(name) in names
 
 
 def _is_odd(name: str) -> bool:

@@ -7,7 +7,7 @@ between several models, all of them must be allowed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote_plus
 
 from chalicelib import patterns
@@ -15,11 +15,12 @@ from chalicelib.models import endpoints as model_endpoints
 from chalicelib.models import json_body
 from chalicelib.models import members as model_members
 from chalicelib.models import multipart as form_body
-from chalicelib.models.body import CallBody
+from chalicelib.models.body import BEGINNING, LEFT_OUT, CallBody
 from chalicelib.models.endpoints import Endpoint
 from chalicelib.models.errors import (
     BodyEncoded,
     BodyMediaType,
+    BodyTooMany,
     ModelEndpointClosed,
     ModelMissing,
     ModelNotAllowed,
@@ -66,16 +67,36 @@ def check(found: Iterable[str], allowed: tuple[str, ...]) -> None:
 
 def _in_body(endpoint: Endpoint, body: CallBody, *, is_needed: bool) -> tuple[str, ...]:
     boundary = _boundary(endpoint, body)
-    content = body.content()
+    content = body.for_models()
     if boundary:
         fields = form_body.read(content, boundary)
+        if body.is_outline:
+            _check_fields(fields)
         has_one, named = any(one.name == "model" for one in fields), _in_form(fields, endpoint.refused)
     else:
         found = json_body.read(content)
+        if body.is_outline:
+            _check_texts(found, endpoint.refused)
         has_one, named = isinstance(found.get("model"), str), model_members.named(found, endpoint.refused)
     if is_needed and not has_one:
         raise ModelMissing
     return named
+
+
+def _check_fields(fields: Iterable[Field]) -> None:
+    """Raise BodyTooMany if anything but a file was left out of an outline."""
+    # SECURITY: what a field says may have another model run (test_what_matters_is_not_left_out).
+    if any(not one.is_file and LEFT_OUT.encode() in one.value for one in fields):
+        raise BodyTooMany(f"bytes in a field ({BEGINNING} at most)")
+
+
+def _check_texts(found: Mapping[str, object], refused: frozenset[str]) -> None:
+    """Raise BodyTooMany if a text was left out that could be one of `refused`, as `member=value`."""
+    named = {one.partition("=")[0] for one in refused if "=" in one}
+    for name, value in found.items():
+        # SECURITY: see _check_fields.
+        if value == LEFT_OUT and model_members.is_named(name, named):
+            raise BodyTooMany(f"bytes in `{name}`")
 
 
 def _boundary(endpoint: Endpoint, body: CallBody) -> str:

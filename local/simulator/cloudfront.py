@@ -21,7 +21,7 @@ from local.simulator.function_result import (
     protected_headers,
 )
 from local.simulator.health import Health
-from local.simulator.include_body import BUFFERED, NotInvokedError, included_body, receive
+from local.simulator.include_body import BUFFERED, INCLUDED_BYTES, NotInvokedError, included_body, receive
 from local.simulator.lambda_context import LambdaContext
 from local.simulator.long_invocations import LONG_THREADS, LongInvocations, caller, takes_long
 from local.simulator.origin import MAX_READ_TIMEOUT
@@ -32,8 +32,10 @@ from local.simulator.unsent import Unsent
 from local.simulator.viewer_connection import ViewerConnection
 from local.simulator.viewer_response import ViewerResponse, error_response, unread
 from local.simulator.waiting_invocations import WaitingInvocations
+from local.simulator.whole_bodies import KEPT, WholeBodies
 
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
+NeedsWholeBody = Callable[[dict[str, Any]], bool]
 
 FUNCTION_TIMEOUT: Final = 30.0  # seconds, as at Lambda@Edge; only in the context, as the function is quick
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may stay open without a complete request
@@ -53,6 +55,7 @@ class Distribution(web.Server):
         unsent: Unsent,
         *,
         read_timeout: int,
+        needs_whole_body: NeedsWholeBody | None = None,
         over_network: bool = False,
         health: Health | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
@@ -78,6 +81,7 @@ class Distribution(web.Server):
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
         self._health = health
+        self._needs_whole_body, self._whole_bodies = needs_whole_body, WholeBodies()
 
     def __call__(self) -> web.RequestHandler:
         """Return one viewer's connection (this is asyncio's protocol factory)."""
@@ -100,6 +104,8 @@ class Distribution(web.Server):
             return await self._respond(request, request_id)
         finally:
             self._unsent.ended(request_id)
+            if kept := request.get(KEPT):
+                kept.close()
 
     async def _respond(self, request: web.BaseRequest, request_id: str) -> ViewerResponse:
         error_name = request_error(request)
@@ -133,6 +139,7 @@ class Distribution(web.Server):
         await receive(request)
         if is_disconnected(request):
             raise NotInvokedError("malformed")  # nobody will see the answer
+        whole = await self._whole(request, event) if len(request.get(BUFFERED, b"")) > INCLUDED_BYTES else {}
         protected = protected_headers(cf_request["headers"])
         longest = max(MAX_READ_TIMEOUT, self._read_timeout)
         context = LambdaContext(request_id, time.monotonic() + FUNCTION_TIMEOUT, "keybroker-edge", "1")
@@ -142,7 +149,7 @@ class Distribution(web.Server):
             # (test_more_calls_than_places_are_refused).
             if self._places.is_busy:
                 raise NotInvokedError("too_many_calls")
-            cf_request.update(included_body(request))
+            cf_request.update(whole or included_body(request))
             return parse_result(self._handler(event, context), request.method, protected, longest)
 
         # SECURITY: a body that takes long to read holds up nobody else's call
@@ -150,6 +157,16 @@ class Distribution(web.Server):
         if takes_long(request.get(BUFFERED, b"")):
             return await self._long.run(caller(request), invoke)
         return invoke() if self._waiting is None else await self._waiting.run(invoke)
+
+    async def _whole(self, request: web.BaseRequest, event: Event) -> dict[str, Any]:
+        """Receive a long body whole if its call is decided by what may come last, and return the event's `body` in a dict."""
+        needs_whole_body = self._needs_whole_body
+        if needs_whole_body is None:
+            return {}
+        cf_request, whose = event["Records"][0]["cf"]["request"], caller(request)
+        if not await self._long.run(whose, lambda: needs_whole_body(cf_request)):
+            return {}
+        return await self._whole_bodies.receive(request, whose, cf_request["headers"])
 
 
 def make_distribution(  # noqa: PLR0913  named, each with a default
@@ -162,6 +179,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     running: RunningCalls | None = None,
     url: str = "",
     read_timeout: int | None = READ_TIMEOUT,
+    needs_whole_body: NeedsWholeBody | None = None,
     over_network: bool = False,
     health: Health | None = None,
     idle_timeout: float = IDLE_TIMEOUT,
@@ -175,6 +193,8 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
     read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over; None: as
     long as it likes, whatever the function says.
+    needs_whole_body: whether a call with more than 1 MiB is decided by all of its body, by the event's `request`, called in a
+    thread; None: none is, as at CloudFront.
     over_network: whether the function waits for a network: each call of it is then made in a thread, in bounded time.
     health: what load balancers ask; None: the edge has no such pages.
     idle_timeout: seconds that a connection may stay open without a complete request; more than a load balancer's own.
@@ -192,6 +212,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
         forwarding,
         unsent,
         read_timeout=read_timeout or READ_TIMEOUT,
+        needs_whole_body=needs_whole_body,
         over_network=over_network,
         health=health,
         idle_timeout=idle_timeout,

@@ -131,6 +131,30 @@ class EdgeBusy(
         super().__init__(retry_after=1)
 
 
+class NoRoomForBody(
+    CloudFrontRefusal,
+    reason="no_room",
+    error="edge_busy",
+    status=503,
+    text="the grant limits models, so the whole body is read, and there is no room for it just now",
+    retryable=True,
+):
+    """The grant limits models, and as many long bodies as there is room for are being read, or the disk is full. Retry."""
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=1)
+
+
+class BodyTooLong(
+    CloudFrontRefusal,
+    reason="too_long",
+    error="request_too_large",
+    status=413,
+    text="the grant limits models, so the whole body is read, and it is over 1 GiB",
+):
+    """The grant limits models, and the body is over 1 GiB. Send less."""
+
+
 class OriginUnreachable(
     CloudFrontRefusal,
     reason="origin",

@@ -32,6 +32,7 @@ from local.simulator.function_result import HeaderList
 from local.simulator.include_body import BUFFERED, send_continue
 from local.simulator.origin_request_event import HOP_BY_HOP, MAX_HEAD, READ_TIMEOUT, connection_options, text
 from local.simulator.origin_socket import OriginSocket
+from local.simulator.whole_bodies import KEPT
 
 CHUNK: Final = (
     65_536  # bytes of a body at a time; asyncio may deliver up to four chunks at once, and two may wait to be written
@@ -187,7 +188,8 @@ class RequestBodyStream:
         if self._needs_continue:
             self._needs_continue = False
             await send_continue(self._request)
-        chunk = await self._request.content.read(CHUNK)
+        kept = self._request.get(KEPT)
+        chunk = await (kept.read() if kept else self._request.content.read(CHUNK))
         if not chunk:
             wait_for_origin(self._stall_timeout, self._sending.seconds)
             self._sending.is_sent()

@@ -26,4 +26,9 @@ class SqliteRunningState:
             for first in range(0, len(wanted), _AT_ONCE):
                 rows |= target_rows.read(connection, wanted[first : first + _AT_ONCE])
         everything = rows.get(EVERYTHING, target_rows.ABSENT)
-        return Seen({target: row.state for target, row in rows.items()}, everything.signing_keys())
+        grants = {target.id: row.grant() for target, row in rows.items() if target.scope == "grant"}
+        return Seen(
+            {target: row.state for target, row in rows.items()},
+            everything.signing_keys(),
+            {name: grant for name, grant in grants.items() if grant},
+        )

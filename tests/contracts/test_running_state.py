@@ -46,3 +46,10 @@ def test_nothing_is_counted(adapters: Adapters) -> None:
     """To look at a call takes nothing of its quota."""
     adapters.running_state.see(SIX.values())
     assert {adapters.counted(one) for one in calls()} == {(0, 0)}
+
+
+def test_grants_are_seen_as_they_are_now(adapters: Adapters) -> None:
+    """With the state of a grant comes what it says; a grant that is not there is left out."""
+    put_in_force(adapters.control, grant())
+    other = RevocationTarget("grant", "never-there")
+    assert adapters.running_state.see([EVERYTHING, SIX["grant"], other]).grants == {"ci": grant()}
