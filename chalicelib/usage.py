@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from chalicelib.audit import PAGE_DEFAULT
 from chalicelib.quota import WINDOWS, cursor_key
 
 RECENT_SECONDS = 3600
 """Seconds that count as recent: this minute and the 59 before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """What one model's answers say that they took. Tokens are the models' here, and none of ours."""
+
+    model: str
+    """As the answers name it; "" where they do not, OTHER for all beyond MODELS_KEPT."""
+    answers: int = 0
+    """Answers of the model, whole or not."""
+    unknown: int = 0
+    """Those of which not all is known: broken off, or without a word of it, or not to be read."""
+    input_tokens: int = 0
+    """Tokens of the input, with those from a cache."""
+    output_tokens: int = 0
+    """Tokens of the output, with those of reasoning."""
+    cached_tokens: int = 0
+    """Tokens of the input that came from a cache."""
+
+
+OTHER = "other"
+"""Stands for the models of a principal under a grant beyond MODELS_KEPT in a day."""
+MODELS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +57,8 @@ class Use:
     """Calls refused, by reason."""
     last_seen: int = 0
     """Epoch seconds, to the minute."""
+    models: tuple[ModelUse, ...] = ()
+    """What its answers took, by model; empty where nobody reads them, as at CloudFront."""
 
     def cursor_key(self) -> str:
         """Return the cursor of the page that begins after it."""
@@ -73,6 +98,24 @@ class UsagePage:
 
     uses: tuple[Use, ...]
     next: str
+
+
+class Answered(NamedTuple):
+    """What a principal's answers took under one grant in one minute."""
+
+    principal: str
+    grant: str
+    key: str
+    minute: int
+    """When it began, in epoch seconds."""
+    use: ModelUse
+
+
+class AnswerUsage(Protocol):
+    """Where it is counted what answers took."""
+
+    def add(self, answered: Collection[Answered]) -> None:
+        """Add to each window, all or nothing. Raises Unavailable: nothing was added; StateUncertain: it may have been."""
 
 
 class Usage(Protocol):

@@ -30,6 +30,7 @@ from local.provider_key_file import ProviderKeyFile, is_practice
 from local.provider_keys import LocalProviderKeys
 from local.signing_key_file import SigningKey
 from local.simulator.callers import Callers
+from local.sqlite.answer_usage import SqliteAnswerUsage
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
@@ -210,6 +211,10 @@ class Machine:
     def running_state(self) -> SqliteRunningState:
         """Return where the calls under way are looked after; raises Unavailable if the file is missing."""
         return SqliteRunningState(self._state(durable=False))
+
+    def answer_usage(self) -> SqliteAnswerUsage:
+        """Return where it is counted what answers took; raises Unavailable if the file is missing."""
+        return SqliteAnswerUsage(self._state(durable=False))
 
     def _check_keys(self) -> None:
         # SECURITY: a start without --no-practice must neither delete real keys nor replace the policy beside them

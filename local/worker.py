@@ -33,6 +33,7 @@ from local.machine import Machine, Urls
 from local.once import Once
 from local.practice.issuer import make_issuer
 from local.practice.provider import make_provider
+from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.running_calls import RunningCalls
@@ -92,6 +93,7 @@ def serve_practice_parts(
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
     share, unsent, running = descriptors.share(), Unsent(), RunningCalls()
+    answers = AnswerTally()
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
         Once(machine.admin_ports),
@@ -118,11 +120,13 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         provider_below=share.provider_below,
         unsent=unsent,
         running=running,
+        answers=answers,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
         needs_whole_body=None if job.urls.provider else functools.partial(_needs_whole_body, edge_ports, running_state),
     )
-    stack.push_async_callback(_cancelled, asyncio.create_task(running.watch(running_state)))
+    for beside in (running.watch(running_state), answers.keep(Once(machine.answer_usage))):
+        stack.push_async_callback(_cancelled, asyncio.create_task(beside))
     at_once = 1 if job.workers > 1 else share.at_once
     await mount(stack, broker, job.sockets["broker"], at_once)
     stack.push_async_callback(distribution.close)

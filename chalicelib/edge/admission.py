@@ -110,5 +110,15 @@ def _go_on(call: Call, token: VerifiedToken, count: CallCount, edge: Edge, now: 
         # SECURITY: a caller's own could not be taken off, and would be joined with the key (test_key_in_a_fixed_header).
         raise ProviderKeyHeaderFixed
     path, query = decision.call.path, decision.call.query
-    give_back = count.give_back
-    return Admitted(key, token.principal, token.grant, token.jti, path, query, give_back, token, call.key)
+    return Admitted(
+        key=key,
+        principal=token.principal,
+        grant=token.grant,
+        jti=token.jti,
+        path=path,
+        query=query,
+        give_back=count.give_back,
+        token=token,
+        key_name=call.key,
+        provider=decision.key.provider,
+    )

@@ -58,6 +58,8 @@ class Admitted(NamedTuple):
     """The token that it was admitted with, for as long as it is under way (running.py)."""
     key_name: str = ""
     """The name of the key, as the policy has it."""
+    provider: str = ""
+    """Whose key it is: a name of PROVIDERS."""
 
     def __repr__(self) -> str:
         # SECURITY: a query may be anything, and the key redacts itself (test_canary.py).

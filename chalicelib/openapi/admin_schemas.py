@@ -60,6 +60,9 @@ _GRANT_USE: Mapping[str, Schema] = {
     **each(BY_REASON, "refused_tokens", "refused_calls"),
     "last_seen": TIME,
 }
+_MODEL_USE: Schema = all_of(
+    {"model": TEXT, **each(COUNT, "answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")}
+)
 _DID: Schema = all_of({"start": TIME, "end": TIME, "grants": {"type": "array", "items": all_of(_GRANT_USE)}})
 _CHANGES: Schema = {
     "type": "array",
@@ -147,7 +150,7 @@ SCHEMAS: Mapping[str, Schema] = {
             },
         }
     ),
-    "Use": all_of({"principal": TEXT, "name": TEXT, **_GRANT_USE}),
+    "Use": all_of({"principal": TEXT, "name": TEXT, **_GRANT_USE, "models": {"type": "array", "items": _MODEL_USE}}),
     "UsageList": list_of("Use", UNKNOWN, **_SPAN),
     "Seen": all_of(
         {

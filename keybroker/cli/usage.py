@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from keybroker.cli import output
@@ -16,14 +18,18 @@ from keybroker.cli.times import PAST, format_time
 @click.option("--principal", metavar="SUB", help="Only this principal.")
 @click.option("--grant", metavar="NAME", help="Only this grant.")
 @click.option("--key", metavar="NAME", help="Only this key.")
+@click.option("--models", is_flag=True, help="Show what the models' answers took, where the edge sees them.")
 @common_options
 @pass_settings
-def usage(settings: Settings, /, window: str, moment: int | None, **filters: str | None) -> None:
-    """Show tokens issued, calls admitted and refusals, by principal and grant."""
+def usage(settings: Settings, /, window: str, moment: int | None, *, models: bool, **filters: str | None) -> None:
+    """Show tokens issued, calls admitted and refusals, by principal and grant; or what models took."""
     query = {"window": window, "at": moment, **filters}
     found = list(AdminClient(settings.admin_api_url).items("/admin/usage", query))
     if settings.json:
         output.as_json(found)
+        return
+    if models:
+        _show_models(found)
         return
     headings = ("principal", "name", "grant", "key", "tokens", "calls", "refused tokens", "refused calls", "last seen")
     rows = [
@@ -38,5 +44,23 @@ def usage(settings: Settings, /, window: str, moment: int | None, **filters: str
             format_time(row["last_seen"]),
         )
         for row in found
+    ]
+    output.rows(headings, rows)
+
+
+_NUMBERS = ("answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")
+
+
+def _show_models(found: list[dict[str, Any]]) -> None:
+    """Show the tokens of language models, a row for each model. A broker from before there were any says nothing of them."""
+    headings = ("principal", "name", "grant", "key", "model", *(one.replace("_", " ") for one in _NUMBERS))
+    rows = [
+        (
+            *(use[name] or "-" for name in headings[:4]),
+            model["model"] or "-",
+            *(model[name] for name in _NUMBERS),
+        )
+        for use in found
+        for model in use.get("models", ())
     ]
     output.rows(headings, rows)

@@ -5,14 +5,15 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 from aiohttp import web
 
+from local.simulator.answer_tally import AnswerTally
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
 from local.simulator.cloudfront_errors import location
 from local.simulator.connections import Connections
-from local.simulator.forwarding import Forwarding, is_disconnected
+from local.simulator.forwarding import Accounts, Forwarding, is_disconnected
 from local.simulator.function_result import (
     GeneratedResponse,
     MalformedResultError,
@@ -41,6 +42,20 @@ FUNCTION_TIMEOUT: Final = 30.0  # seconds, as at Lambda@Edge; only in the contex
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may stay open without a complete request
 MOST_CONNECTIONS: Final = 4_096
 _LOG: Final = logging.getLogger(__name__)
+
+
+class Options(TypedDict, total=False):
+    """What else a distribution may have."""
+
+    needs_whole_body: NeedsWholeBody | None
+    """Whether a call with more than 1 MiB is decided by all of its body, by the event's `request`; called in a thread. None:
+    none is, as at CloudFront."""
+    over_network: bool
+    """Whether the function waits for a network: each call of it is then made in a thread, in bounded time."""
+    health: Health | None
+    """What load balancers ask; None: the edge has no such pages."""
+    idle_timeout: float
+    """Seconds that a connection may stay open without a complete request; more than a load balancer's own."""
 
 
 class Distribution(web.Server):
@@ -177,12 +192,10 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     provider_below: int | None = None,
     unsent: Unsent | None = None,
     running: RunningCalls | None = None,
+    answers: AnswerTally | None = None,
     url: str = "",
     read_timeout: int | None = READ_TIMEOUT,
-    needs_whole_body: NeedsWholeBody | None = None,
-    over_network: bool = False,
-    health: Health | None = None,
-    idle_timeout: float = IDLE_TIMEOUT,
+    **more: Unpack[Options],
 ) -> Distribution:
     """Return a distribution with this edge function, called on the event loop, or in a thread for a body that takes long.
 
@@ -190,33 +203,19 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
     provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
     running: ends those under way that must not run on; somebody has to let it `watch`.
+    answers: adds up what answers say that they took; somebody has to let it `keep` that.
     url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
     read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over; None: as
     long as it likes, whatever the function says.
-    needs_whole_body: whether a call with more than 1 MiB is decided by all of its body, by the event's `request`, called in a
-    thread; None: none is, as at CloudFront.
-    over_network: whether the function waits for a network: each call of it is then made in a thread, in bounded time.
-    health: what load balancers ask; None: the edge has no such pages.
-    idle_timeout: seconds that a connection may stay open without a complete request; more than a load balancer's own.
     Call it in the running event loop. Raises ValueError if `broker` is not an http(s) URL with a host name.
     """
     places = Connections("edge", connections, max(1, connections * 3 // 4))
     behaviour = None if broker is None else BrokerCacheBehaviour(broker)
     unsent = unsent or Unsent()
-    session, running = make_session(provider_below), running or RunningCalls()
-    forwarding = Forwarding(session, unsent, running, url, silence=read_timeout is None)
-    return Distribution(
-        handler,
-        behaviour,
-        places,
-        forwarding,
-        unsent,
-        read_timeout=read_timeout or READ_TIMEOUT,
-        needs_whole_body=needs_whole_body,
-        over_network=over_network,
-        health=health,
-        idle_timeout=idle_timeout,
-    )
+    accounts = Accounts(unsent, running or RunningCalls(), answers or AnswerTally())
+    forwarding = Forwarding(make_session(provider_below), accounts, url, silence=read_timeout is None)
+    seconds = read_timeout or READ_TIMEOUT
+    return Distribution(handler, behaviour, places, forwarding, unsent, read_timeout=seconds, **more)
 
 
 def make_runner(distribution: Distribution, *, grace: float = 3.0) -> web.ServerRunner:

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import functools
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from aiohttp import ClientError, ClientResponse, ClientSession, web
 
 from chalicelib.edge import provider_addresses
+from local.simulator.answer_tally import AnswerTally
 from local.simulator.cloudfront_errors import error_name
 from local.simulator.function_result import HeaderList, OriginRequest
 from local.simulator.origin_client import (
@@ -36,18 +38,24 @@ from local.simulator.viewer_response import (
 _LOG: Final = logging.getLogger(__name__)
 
 
+class Accounts(NamedTuple):
+    """What is known of calls that are on their way: whether anything was sent, what must end, and what answers took."""
+
+    unsent: Unsent
+    running: RunningCalls
+    answers: AnswerTally
+
+
 class Forwarding:
     """What sends the requests of one distribution on. `close()` it at the end."""
 
-    def __init__(
-        self, session: ClientSession, unsent: Unsent, running: RunningCalls, url: str, *, silence: bool = False
-    ) -> None:
+    def __init__(self, session: ClientSession, accounts: Accounts, url: str, *, silence: bool = False) -> None:
         """url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
 
         silence: whether a provider may be silent for as long as it likes, whatever the edge function says.
         """
-        self._session, self._unsent, self._running, self._url = session, unsent, running, url
-        self._silence = silence
+        self._session, self._url, self._silence = session, url, silence
+        self._unsent, self._running, self._answers = accounts
 
     async def close(self) -> None:
         """Close the connections to origins."""
@@ -56,7 +64,8 @@ class Forwarding:
     async def forward(self, request: web.BaseRequest, origin_request: OriginRequest, request_id: str) -> ViewerResponse:
         """Return the response to a request, which was sent as it arrived."""
         response: ViewerResponse | None = None
-        run = self._running.run(request_id, self._unsent.admission(request_id))
+        admitted = self._unsent.admission(request_id)
+        run = self._running.run(request_id, admitted)
         try:
             async with asyncio.timeout(None) as stall_timeout:
                 with run or contextlib.nullcontext():
@@ -67,7 +76,9 @@ class Forwarding:
                             upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
                         )
                         close_after_chunked_request(request, response)
-                        await _stream(request, upstream, response, stall_timeout, self._seconds(origin_request))
+                        with self._answers.reading(admitted, request.method, upstream) as feed:
+                            stall = stall_timeout, self._seconds(origin_request)
+                            await _stream(request, upstream, response, stall, feed)
                     finally:
                         # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
                         upstream.close()
@@ -126,19 +137,23 @@ async def _stream(
     request: web.BaseRequest,
     upstream: ClientResponse,
     response: ViewerResponse,
-    stall_timeout: asyncio.Timeout,
-    read_timeout: float | None,
+    stall: tuple[asyncio.Timeout, float | None],
+    feed: Callable[[bytes], None],
 ) -> None:
-    """Send the origin's response on as it arrives, each chunk at once."""
+    """Send the origin's response on as it arrives, each chunk at once.
+
+    stall: the stall time-out, and for how many seconds the origin may be silent. feed: is shown each chunk once it was sent.
+    """
     content = upstream.content
-    extend_stall_timeout(stall_timeout, read_timeout)
-    await response.start(request, content)
+    extend_stall_timeout(*stall)
+    feed(await response.start(request, content))
     while not content.at_eof():
-        wait_for_origin(stall_timeout, read_timeout)
+        wait_for_origin(*stall)
         chunk = await content.read(CHUNK)  # bounded, so that little is buffered for a viewer that reads slowly
-        extend_stall_timeout(stall_timeout, read_timeout)
+        extend_stall_timeout(*stall)
         if chunk:
             await response.write(chunk)
+            feed(chunk)
     await response.write_eof()
 
 

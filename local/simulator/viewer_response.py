@@ -64,11 +64,11 @@ class ViewerResponse(web.StreamResponse):
         """End the response. aiohttp calls this once more, which does nothing."""
         await super().write_eof(b"" if self._no_body else data or self._whole_body)
 
-    async def start(self, request: web.BaseRequest, content: StreamReader) -> None:
-        """Send the head at once, in one packet with the part of the body that has already arrived."""
+    async def start(self, request: web.BaseRequest, content: StreamReader) -> bytes:
+        """Send the head at once, in one packet with the part of the body that has already arrived, and return that part."""
         out = await self.prepare(request)
         if out is None or self._no_body:
-            return
+            return b""
         chunk = content.read_nowait()
         if content.at_eof():
             await self.write_eof(chunk)
@@ -76,6 +76,7 @@ class ViewerResponse(web.StreamResponse):
             await out.write(chunk)
         else:
             out.send_headers()
+        return chunk
 
     def abort(self, request: web.BaseRequest) -> None:
         """Break the viewer's connection, so that half a response cannot be mistaken for a whole one."""

@@ -69,6 +69,16 @@ ALTER TABLE audit ADD COLUMN subject          -- of refusals: a hash by which th
 CREATE INDEX audit_by_subject ON audit (subject) WHERE subject IS NOT NULL
 """
 
+_FOR_ANSWERS = """
+CREATE TABLE answers (                        -- what the answers of models say that they took
+    principal TEXT NOT NULL, grant_name TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
+    window TEXT NOT NULL, start INTEGER NOT NULL,
+    answers INTEGER NOT NULL, unknown INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+    PRIMARY KEY (principal, grant_name, window, start, model, key)) WITHOUT ROWID;
+CREATE INDEX answers_by_start ON answers (window, start)
+"""
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -101,11 +111,16 @@ def _add_what_repeats_need(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_REPEATS)
 
 
+def _add_what_answers_took(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_ANSWERS)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin_versions,
     _add_what_the_sweep_needs,
     _add_what_retention_needs,
     _add_what_repeats_need,
+    _add_what_answers_took,
 )
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)

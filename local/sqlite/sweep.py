@@ -24,6 +24,11 @@ _REFUSALS = (
     f"DELETE FROM refusals WHERE ({_COUNTED}, reason) IN"  # noqa: S608  a constant
     f" (SELECT {_COUNTED}, reason FROM refusals WHERE window = ? AND start < ? LIMIT ?)"
 )
+_ANSWER = "principal, grant_name, window, start, model, key"
+_ANSWERS = (
+    f"DELETE FROM answers WHERE ({_ANSWER}) IN"  # noqa: S608  a constant
+    f" (SELECT {_ANSWER} FROM answers WHERE window = ? AND start < ? LIMIT ?)"
+)
 _EVENTS = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ? LIMIT ?)"
 _REPLACED_POLICY = (
     "DELETE FROM policies WHERE version = (SELECT min(version) FROM policies)"
@@ -41,7 +46,7 @@ def sweep(state: StateFile, now: int) -> Iterator[None]:
     ended: list[tuple[str, tuple[object, ...]]] = [(_LOCKS, (now - LOCK_KEPT,))]
     for window, length in WINDOWS.items():
         before = (window, now - length - COUNTERS_KEPT)
-        ended += [(_COUNTERS, before), (_REFUSALS, before)]
+        ended += [(_COUNTERS, before), (_REFUSALS, before), (_ANSWERS, before)]
     for statement, values in ended:
         yield from _in_parts(state, statement, values)
     yield from _token_revocations(state, now - TOKEN_REVOCATION_KEPT)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from chalicelib.quota import EVERYBODY, read_cursor_key
 from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
+from local.sqlite import answer_usage
 from local.sqlite.state_file import StateFile
 
 _USES = """
@@ -83,4 +84,5 @@ def _use(connection: sqlite3.Connection, query: UsageQuery, row: tuple[str, str,
         (principal, grant, query.window, query.start),
     ):
         refused[what][reason] = count
-    return Use(principal, grant, key, name, tokens, calls, refused["tokens"], refused["calls"], seen)
+    models = answer_usage.read(connection, query, principal, grant)
+    return Use(principal, grant, key, name, tokens, calls, refused["tokens"], refused["calls"], seen, models)

@@ -19,7 +19,7 @@ from local.practice import policy as practice
 from tests.running import ROOT, Answer, Running, start
 
 PAGE = (ROOT / "docs" / "admin.md").read_text()
-OPEN = ("claims", "fields", "detail", "refused_tokens", "refused_calls")
+OPEN = ("claims", "fields", "detail", "refused_tokens", "refused_calls", "models")
 """Members whose contents are not compared."""
 
 

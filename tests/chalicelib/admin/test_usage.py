@@ -46,6 +46,7 @@ def test_usage(parts: Parts, door: Door) -> None:
                 "refused_tokens": {},
                 "refused_calls": {},
                 "last_seen": NOW,
+                "models": [],
             },
             {
                 "principal": OTHER,
@@ -57,6 +58,7 @@ def test_usage(parts: Parts, door: Door) -> None:
                 "refused_tokens": {"no_grant": 1},
                 "refused_calls": {},
                 "last_seen": NOW,
+                "models": [],
             },
         ],
         "next": None,

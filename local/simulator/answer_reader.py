@@ -1,0 +1,175 @@
+"""Reads on the side what an answer says of its usage, while its bytes go on as they are: never all of it, and never for long."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Protocol
+
+WHOLE: Final = 64 * 1024
+"""Bytes of JSON that are read whole; of a longer answer its beginning and its end, so many bytes each, are looked through."""
+LINE: Final = 1024**2
+"""Bytes of one line of a stream."""
+EXPANDED: Final = 1024**2
+"""Bytes that one piece of a compressed answer may become."""
+_SAYS_IT: Final = re.compile(rb'(?<!\\)"(?:usage|usageMetadata|billed_units)"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
+_NAMES_MODEL: Final = re.compile(rb'(?<!\\)"(model|modelVersion)"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,100})"')
+
+
+class Unreadable(Exception):  # noqa: N818  what an answer is, no error of ours
+    """The answer, or what is left of it, cannot be read."""
+
+
+class _Lines:
+    """The first and the last line of a stream of events that speak of usage."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._first: bytes | None = None
+        self._last: bytes | None = None
+
+    def feed(self, piece: bytes) -> None:
+        whole, newline, rest = (self._rest + piece).rpartition(b"\n")
+        self._rest = rest
+        if len(rest) > LINE:
+            raise Unreadable
+        # Of the events of a stream one or two speak of it, so that this is all there is to do for the others.
+        if newline and _SAYS_IT.search(whole):
+            self._note(whole)
+
+    def documents(self) -> Iterable[object]:
+        self._note(self._rest)
+        for line in (self._first, self._last):
+            if line is not None:
+                yield from _parsed(line.partition(b":")[2])
+
+    def _note(self, lines: bytes) -> None:
+        for line in lines.split(b"\n"):
+            if line.startswith(b"data:") and _SAYS_IT.search(line):
+                self._first = line if self._first is None else self._first
+                self._last = line
+
+
+class _Document:
+    """A JSON document, or a list of them."""
+
+    def __init__(self) -> None:
+        self._head, self._tail = bytearray(), b""
+
+    def feed(self, piece: bytes) -> None:
+        room = WHOLE - len(self._head)
+        if room:
+            self._head += piece[:room]
+        if len(piece) > room:
+            self._tail = (self._tail + piece[room:])[-WHOLE:]
+
+    def documents(self) -> Iterable[object]:
+        yield from _parsed(bytes(self._head), self._tail)
+
+
+def _parsed(head: bytes, tail: bytes = b"") -> Iterator[object]:
+    """Return what JSON says, or a list of JSON, as far as it matters. tail: the end of one that is longer than its head."""
+    if len(head) < WHOLE and not tail:
+        whole = json.loads(head)
+        yield from whole if isinstance(whole, list) else [whole]
+        return
+    if model := _NAMES_MODEL.search(head):
+        yield {model[1].decode(): model[2].decode("utf-8", "replace")}
+    # Within a string each quote has a backslash before it, so that no text can pass for a member.
+    for part in (tail, head):
+        if found := list(_SAYS_IT.finditer(part)):
+            yield _member(part, found[-1])
+            return
+
+
+def _member(part: bytes, found: re.Match[bytes]) -> dict[str, object]:
+    name = found[0].split(b'"')[1].decode()
+    value, _ = json.JSONDecoder().raw_decode(part[found.end() :].decode("utf-8", "replace"))
+    return {name: value}
+
+
+class _Inflater:
+    """gzip and deflate, as one piece after another."""
+
+    def __init__(self) -> None:
+        self._inflate: Any = zlib.decompressobj(47)  # either header
+
+    def __call__(self, piece: bytes) -> bytes:
+        found: bytes = self._inflate.decompress(piece, EXPANDED)
+        if self._inflate.unconsumed_tail:
+            raise Unreadable
+        return found
+
+
+class _Zstandard:
+    """zstd, where Python has it (from 3.14 on)."""
+
+    def __init__(self) -> None:
+        try:
+            self._expand: Any = importlib.import_module("compression.zstd").ZstdDecompressor()
+        except ImportError:
+            raise Unreadable from None
+
+    def __call__(self, piece: bytes) -> bytes:
+        found: bytes = self._expand.decompress(piece, EXPANDED)
+        if not (self._expand.needs_input or self._expand.eof):
+            raise Unreadable
+        return found
+
+
+class _Reader(Protocol):
+    def feed(self, piece: bytes) -> None: ...
+    def documents(self) -> Iterable[object]: ...
+
+
+_DECODERS: Final[dict[str, Callable[[], Callable[[bytes], bytes]]]] = {
+    "gzip": _Inflater,
+    "x-gzip": _Inflater,
+    "deflate": _Inflater,
+    "zstd": _Zstandard,
+}
+
+
+class AnswerReader:
+    """One answer, as it passes. Nothing that an answer holds makes a method raise."""
+
+    def __init__(self, content_type: str, content_encoding: str) -> None:
+        media_type = content_type.partition(";")[0].strip().lower()
+        self._reader: _Reader | None = None
+        self._decode: Callable[[bytes], bytes] | None = None
+        if media_type == "text/event-stream":
+            self._reader = _Lines()
+        elif media_type.endswith("json"):
+            self._reader = _Document()
+        encoding = content_encoding.strip().lower()
+        if encoding not in ("", "identity"):
+            self._trying(lambda: self._set_decoder(encoding))
+
+    def feed(self, piece: bytes) -> None:
+        """Look at the next piece."""
+        reader, decode = self._reader, self._decode
+        if reader is not None:
+            self._trying(lambda: reader.feed(decode(piece) if decode else piece))
+
+    def documents(self) -> list[object]:
+        """Return what of the answer speaks of its usage, as JSON; nothing if it cannot be read."""
+        found: list[object] = []
+        reader = self._reader
+        if reader is not None:
+            self._trying(lambda: found.extend(reader.documents()))
+        return found if self._reader else []
+
+    def _set_decoder(self, encoding: str) -> None:
+        if encoding not in _DECODERS:
+            raise Unreadable
+        self._decode = _DECODERS[encoding]()
+
+    def _trying(self, step: Callable[[], None]) -> None:
+        # SECURITY: an answer that cannot be read goes on all the same (test_nothing_in_an_answer_fails_the_call).
+        try:
+            step()
+        except Exception:  # noqa: BLE001  whatever it is: its usage is unknown, and that is counted
+            self._reader = None

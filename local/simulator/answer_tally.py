@@ -1,0 +1,115 @@
+"""What the answers of one worker took, added up in memory and written once a second, off the way of every call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Final
+
+from aiohttp import ClientResponse, hdrs
+
+from chalicelib.edge.call import Admitted
+from chalicelib.errors import StateUncertain
+from chalicelib.models import endpoints
+from chalicelib.providers import answer_usage, paths
+from chalicelib.providers.answer_usage import TokenUse
+from chalicelib.usage import Answered, AnswerUsage, ModelUse, window_start
+from local.simulator.answer_reader import AnswerReader
+
+PERIOD: Final = 1.0
+"""Seconds from one writing to the next: what `kill -9` may lose."""
+MOST: Final = 10_000
+"""Rows that wait to be written while the state is out of reach; what comes on top is not counted."""
+_LOG: Final = logging.getLogger("keybroker")
+_Row = tuple[str, str, str, int, str]
+"""Principal, grant, key, minute and model."""
+
+
+class AnswerTally:
+    """That of one distribution; only for its event loop. `keep()` runs beside it, and nothing is written without it."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._rows: dict[_Row, list[int]] = {}
+
+    def reading(
+        self, admitted: Admitted | None, method: str, upstream: ClientResponse
+    ) -> AbstractContextManager[Callable[[bytes], None]]:
+        """Return a block that gets what an answer is to be shown to as it passes; once it ends, the answer is counted."""
+        if admitted is None or not 200 <= upstream.status < 300 or not _runs_a_model(admitted, method):
+            return _PASSED_OVER
+        content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "")
+        if not ("json" in content_type or "event-stream" in content_type):
+            return _PASSED_OVER  # sound, pictures
+        return _Reading(self, admitted, AnswerReader(content_type, upstream.headers.get(hdrs.CONTENT_ENCODING, "")))
+
+    def note(self, admitted: Admitted, use: TokenUse | None, *, is_whole: bool) -> None:
+        """Count an answer. use: what it said, if anything. is_whole: whether all of it went on."""
+        minute = window_start("minute", int(self._clock()))
+        row = admitted.principal, admitted.grant, admitted.key_name, minute, use.model if use else ""
+        if row not in self._rows and len(self._rows) >= MOST:
+            return
+        said = (use.input, use.output, use.cached) if use else (0, 0, 0)
+        numbers = self._rows.setdefault(row, [0] * 5)
+        for index, more in enumerate((1, int(use is None or not is_whole), *said)):
+            numbers[index] += more
+
+    async def keep(self, store: Callable[[], AnswerUsage]) -> None:
+        """Write what was noted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
+        thread = ThreadPoolExecutor(1, thread_name_prefix="edge-answers")
+        try:
+            while True:
+                await asyncio.sleep(PERIOD)
+                await self._write(store, thread)
+        finally:
+            await self._write(store, thread)
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _write(self, store: Callable[[], AnswerUsage], thread: ThreadPoolExecutor) -> None:
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, {}
+        answered = [Answered(*one[:4], ModelUse(one[4], *numbers)) for one, numbers in rows.items()]
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, lambda: store().add(answered))
+        except StateUncertain as fault:  # it may be written, and would then be written twice
+            _LOG.warning("what %d answers took may not be counted: %s", len(answered), fault.reason)
+        except Exception as fault:  # noqa: BLE001  calls go on whatever becomes of this; the next second tries again
+            _LOG.warning("what answers took cannot be written yet: %s", type(fault).__name__)
+            for row, numbers in rows.items():
+                if row in self._rows or len(self._rows) < MOST:
+                    self._rows[row] = [a + b for a, b in zip(self._rows.get(row, [0] * 5), numbers, strict=True)]
+
+
+class _Reading:
+    """One answer, while it passes."""
+
+    __slots__ = ("_admitted", "_reader", "_tally")
+
+    def __init__(self, tally: AnswerTally, admitted: Admitted, reader: AnswerReader) -> None:
+        self._tally, self._admitted, self._reader = tally, admitted, reader
+
+    def __enter__(self) -> Callable[[bytes], None]:
+        return self._reader.feed
+
+    def __exit__(self, raised: type[BaseException] | None, *_where: object) -> None:
+        use = answer_usage.read(self._admitted.provider, self._reader.documents())
+        self._tally.note(self._admitted, use, is_whole=raised is None)
+
+
+def _pass_over(_piece: bytes) -> None:
+    pass
+
+
+_PASSED_OVER: Final = contextlib.nullcontext(_pass_over)
+
+
+def _runs_a_model(admitted: Admitted, method: str) -> bool:
+    if method != hdrs.METH_POST or not answer_usage.is_read(admitted.provider, admitted.path):
+        return False
+    return endpoints.find(admitted.provider, paths.scope_value(method, admitted.path)) is not None

@@ -1,0 +1,110 @@
+"""Answers are read as they pass: in any pieces, compressed or not, and never so that a call could fail."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.providers import answer_usage
+from chalicelib.providers.answer_usage import TokenUse
+from local.simulator.answer_reader import EXPANDED, LINE, WHOLE, AnswerReader
+
+USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
+EXPECTED = TokenUse("gpt-5-mini", 12, 5, 8)
+CHUNK = {"model": "gpt-5-mini", "choices": [{"delta": {"content": 'say "usage": {"prompt_tokens": 9}'}}], "usage": None}
+LAST = {"model": "gpt-5-mini", "choices": [], "usage": USAGE}
+ANSWER = {"model": "gpt-5-mini", "choices": [{"message": {"content": "hello"}}], "usage": USAGE}
+
+
+def events(*found: object, end: bytes = b"\n\n") -> bytes:
+    return b"".join(b"data: " + json.dumps(one).encode() + end for one in found) + b"data: [DONE]" + end
+
+
+STREAM = events(CHUNK, CHUNK, LAST)
+
+
+def pieces(content: bytes, size: int) -> Iterator[bytes]:
+    return (content[first : first + size] for first in range(0, len(content), size))
+
+
+def read(content: bytes, content_type: str, encoding: str = "", size: int = 65_536) -> TokenUse | None:
+    reader = AnswerReader(content_type, encoding)
+    for piece in pieces(content, size):
+        reader.feed(piece)
+    return answer_usage.read("openai", reader.documents())
+
+
+def _raw(content: bytes) -> bytes:
+    return content
+
+
+@pytest.mark.parametrize("size", [1, 10, 65_536])
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [("", _raw), ("identity", _raw), ("gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress)],
+)
+def test_answers_in_any_pieces(encoding: str, encode: Callable[[bytes], bytes], size: int) -> None:
+    """A document and a stream are read alike, compressed or not, wherever they are cut."""
+    whole = json.dumps(ANSWER).encode()
+    assert read(encode(whole), "application/json", encoding, size) == EXPECTED
+    assert read(encode(STREAM), "text/event-stream; charset=utf-8", encoding, size) == EXPECTED
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_both_ends_of_lines(end: bytes) -> None:
+    """Events end with either end of lines, and the last may have none."""
+    stream = events(CHUNK, LAST, end=end)
+    assert read(stream, "text/event-stream") == EXPECTED
+    assert read(b"data: " + json.dumps(LAST).encode(), "text/event-stream") == EXPECTED
+
+
+@pytest.mark.parametrize("size", [1_000, 65_536])
+def test_a_long_document_is_read_at_its_ends(size: int) -> None:
+    """Usage is found before or behind megabytes, and a text that speaks of usage is no member."""
+    filler = ['"usage": {"prompt_tokens": 1}' + "k" * 60] * (WHOLE // 10)
+    behind = {"model": "gpt-5-mini", "data": filler, "usage": USAGE}
+    before = {"model": "gpt-5-mini", "usage": USAGE, "data": filler}
+    for one in (behind, before):
+        assert read(json.dumps(one).encode(), "application/json", size=size) == EXPECTED
+    assert read(json.dumps({"model": "m", "data": filler}).encode(), "application/json", size=size) is None
+
+
+def test_a_list_of_documents() -> None:
+    """A stream may be one list of JSON, as Google's is without `alt=sse`."""
+    assert read(json.dumps([CHUNK, LAST]).encode(), "application/json") == EXPECTED
+
+
+def test_a_stream_without_usage_is_unknown() -> None:
+    """Nothing is made up for a stream that does not say it."""
+    assert read(events(CHUNK, CHUNK), "text/event-stream") is None
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "nothing-known"])
+def test_an_unknown_encoding_is_unknown(encoding: str) -> None:
+    """What cannot be decoded is not read."""
+    assert read(STREAM, "text/event-stream", encoding) is None
+
+
+def test_a_bomb_is_given_up() -> None:
+    """A piece that becomes too large is given up, and so is a line that does not end."""
+    assert read(gzip.compress(b"k" * (EXPANDED + 1) + STREAM), "text/event-stream", "gzip") is None
+    assert read(b"k" * 2 * LINE + b"\n" + STREAM, "text/event-stream") is None
+    deep = b'{"usage": ' + b"[" * 50_000
+    assert read(deep, "application/json") is None
+
+
+@given(
+    content=st.binary(max_size=300) | st.sampled_from([STREAM, json.dumps(ANSWER).encode(), b'data: {"usage": {']),
+    content_type=st.sampled_from(["application/json", "text/event-stream", "application/x+json", "", ";;"]),
+    encoding=st.sampled_from(["", "gzip", "deflate", "zstd", "br"]),
+    size=st.integers(min_value=1, max_value=50),
+)
+def test_nothing_in_an_answer_fails_the_call(content: bytes, content_type: str, encoding: str, size: int) -> None:
+    """Whatever a provider sends, and says that it is, nothing is raised."""
+    read(content, content_type, encoding, size)

@@ -1,0 +1,216 @@
+"""What answers took is counted by model, off the way of the calls, whatever becomes of the state meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import edge
+from chalicelib.edge.call import Admitted
+from chalicelib.errors import StateUnavailable, StateUncertain
+from chalicelib.providers.answer_usage import TokenUse
+from chalicelib.providers.keys import ProviderKey
+from chalicelib.usage import Answered, ModelUse, UsageQuery, window_start
+from local.simulator import answer_tally
+from local.simulator.answer_tally import AnswerTally
+from local.simulator.unsent import Unsent
+from local.sqlite.answer_usage import SqliteAnswerUsage
+from local.sqlite.usage import SqliteUsage
+from tests.edge_door import door, head, talk, viewer
+from tests.parts import NOW, Parts, grant, parts_in
+from tests.raw_provider import Seen, raw_provider
+
+USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
+ANSWER = json.dumps({"model": "gpt-5-mini", "choices": [], "usage": USAGE}).encode()
+STREAM = b'data: {"choices": [], "usage": null}\n\ndata: ' + ANSWER + b"\n\ndata: [DONE]\n\n"
+ADMITTED = Admitted(
+    ProviderKey("v1", "https://api.example.com", "authorization", "Bearer ", "made-up"),
+    "sub",
+    "app",
+    "jti",
+    key_name="openai",
+    provider="openai",
+)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as made:
+        made.apply(grant(scope='["POST:/v1/chat/completions", "POST:/v1/files", "GET:/v1/models"]'))
+        yield made
+
+
+class Store:
+    """A store that can be taken away, and says what was added."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.added: list[Answered] = []
+
+    def add(self, answered: Collection[Answered]) -> None:
+        """See `AnswerUsage.add`."""
+        if self.fault:
+            raise self.fault
+        self.added += answered
+
+
+@asynccontextmanager
+async def kept(tally: AnswerTally, store: Store | SqliteAnswerUsage) -> AsyncIterator[None]:
+    """Keep a tally meanwhile, and write what is left at the end."""
+    keeping = asyncio.create_task(tally.keep(lambda: store))
+    await asyncio.sleep(0)
+    yield
+    keeping.cancel()
+    await asyncio.wait([keeping])
+
+
+def answer_of(content: bytes, content_type: str = "application/json", *lines: str, status: str = "200 OK") -> bytes:
+    return (
+        head(f"HTTP/1.1 {status}", f"Content-Type: {content_type}", f"Content-Length: {len(content)}", *lines) + content
+    )
+
+
+def during(parts: Parts, answer: bytes, act: Callable[[int, str], Awaitable[None]]) -> tuple[ModelUse, ...]:
+    """What was counted once something has happened before a provider with this answer. act: gets the port and a token."""
+    token = parts.token()
+
+    async def say(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
+        writer.write(answer)
+        return True
+
+    async def run() -> None:
+        unsent, tally = Unsent(), AnswerTally(lambda: NOW)
+        async with asyncio.timeout(20), raw_provider(say) as provider:
+            parts.set_key("openai", "sk-real", origin=provider.origin)
+            ports = parts.edge_ports([])._replace(admitted=unsent.admitted)
+            async with (
+                kept(tally, SqliteAnswerUsage(parts.state.again())),
+                door(edge.make_handler(lambda: ports), unsent=unsent, answers=tally) as port,
+            ):
+                await act(port, token)
+
+    asyncio.run(run())
+    query = UsageQuery("hour", window_start("hour", NOW))
+    (use,) = SqliteUsage(parts.state).uses(query).uses
+    return use.models
+
+
+def call(token: str, start: str = "POST /openai/v1/chat/completions") -> bytes:
+    lines = ("Host: edge", "Connection: close", f"Authorization: Bearer {token}", "Accept-Encoding: gzip, br")
+    return head(f"{start} HTTP/1.1", *lines, *["Content-Length: 2"] * start.startswith("POST")) + (
+        b"{}" if start.startswith("POST") else b""
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "content"),
+    [
+        (answer_of(ANSWER), ANSWER),
+        (answer_of(STREAM, "text/event-stream"), STREAM),
+        (answer_of(gzip.compress(ANSWER), "application/json", "Content-Encoding: gzip"), gzip.compress(ANSWER)),
+    ],
+    ids=["document", "stream", "compressed"],
+)
+def test_an_answer_is_counted_and_goes_on_as_it_is(parts: Parts, answer: bytes, content: bytes) -> None:
+    """What an answer took is counted, and not a byte of it is changed."""
+
+    async def act(port: int, token: str) -> None:
+        for _ in range(2):
+            assert (await talk(port, call(token)))[1] == content
+
+    assert during(parts, answer, act) == (ModelUse("gpt-5-mini", 2, 0, 24, 10, 16),)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answer_of(b'data: {"choices": []}\n\ndata: [DONE]\n\n', "text/event-stream"),
+        answer_of(ANSWER, "application/json", "Content-Encoding: br"),
+        answer_of(b"{]"),
+    ],
+    ids=["not-said", "not-decoded", "malformed"],
+)
+def test_what_is_not_known_is_counted_as_that(parts: Parts, answer: bytes) -> None:
+    """An answer that does not say it, or that cannot be read, is one whose usage is unknown."""
+
+    async def act(port: int, token: str) -> None:
+        await talk(port, call(token))
+
+    assert during(parts, answer, act) == (ModelUse("", 1, 1),)
+
+
+@pytest.mark.parametrize(
+    ("start", "answer"),
+    [
+        ("POST /openai/v1/chat/completions", answer_of(ANSWER, status="500 Internal Server Error")),
+        ("POST /openai/v1/files", answer_of(ANSWER)),
+        ("GET /openai/v1/models", answer_of(ANSWER)),
+        ("POST /openai/v1/chat/completions", answer_of(b"RIFF", "audio/wav")),
+    ],
+    ids=["error", "files", "list", "sound"],
+)
+def test_what_takes_nothing_is_not_counted(parts: Parts, start: str, answer: bytes) -> None:
+    """Errors, and answers of endpoints that run no model, say nothing of usage and are not called unknown."""
+
+    async def act(port: int, token: str) -> None:
+        await talk(port, call(token, start))
+
+    assert during(parts, answer, act) == ()
+
+
+def test_an_answer_that_breaks_off_is_not_all_known(parts: Parts) -> None:
+    """What an answer said before its caller left counts, and is marked."""
+    events = b"data: " + ANSWER + b"\n\n"
+    answer = head("HTTP/1.1 200 OK", "Content-Type: text/event-stream", "Content-Length: 5000") + events
+
+    async def act(port: int, token: str) -> None:
+        async with viewer(port) as (reader, writer):
+            writer.write(call(token))
+            await reader.readuntil(events)
+        await asyncio.sleep(0.05)
+
+    assert during(parts, answer, act) == (ModelUse("gpt-5-mini", 1, 1, 12, 5, 8),)
+
+
+def test_a_state_that_is_away_delays_nothing_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be written waits; what may have been written is not written twice."""
+    monkeypatch.setattr(answer_tally, "PERIOD", 0.01)
+    tally, store = AnswerTally(lambda: NOW), Store()
+
+    async def run() -> None:
+        async with asyncio.timeout(10), kept(tally, store):
+            store.fault = StateUnavailable()
+            tally.note(ADMITTED, TokenUse("m", 1, 2, 0), is_whole=True)
+            await asyncio.sleep(0.05)
+            tally.note(ADMITTED, TokenUse("m", 1, 2, 0), is_whole=True)
+            await asyncio.sleep(0.05)
+            store.fault = None
+            while not store.added:  # noqa: ASYNC110  it is written in a thread
+                await asyncio.sleep(0.01)
+            store.fault = StateUncertain()
+            tally.note(ADMITTED, TokenUse("m", 1, 2, 0), is_whole=True)
+            await asyncio.sleep(0.05)
+            store.fault = None
+
+    asyncio.run(run())
+    assert store.added == [Answered("sub", "app", "openai", NOW, ModelUse("m", 2, 0, 2, 4, 0))]
+
+
+def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the state is away only so much is remembered."""
+    monkeypatch.setattr(answer_tally, "MOST", 3)
+    tally, store = AnswerTally(lambda: NOW), Store()
+
+    async def run() -> None:
+        async with kept(tally, store):
+            for number in range(10):
+                tally.note(ADMITTED, TokenUse(f"m{number}", 1, 0, 0), is_whole=True)
+
+    asyncio.run(run())
+    assert [one.use.model for one in store.added] == ["m0", "m1", "m2"]
