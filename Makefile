@@ -167,6 +167,8 @@ requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads
 lock: $(LOCK_STAMP) ## Write requirements.lock, the newest versions and hashes of what goes into the zips; then make setup
 	@$(LOCK)/bin/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--custom-compile-command 'make lock' --extra broker pyproject.toml --output-file requirements.lock
+	@sed -n 's/^ *"\(chalice[<>=][^"]*\)",$$/\1/p' pyproject.toml | $(LOCK)/bin/uv pip compile --quiet --no-config --universal \
+		--python-version 3.11 --generate-hashes --no-annotate --no-header --no-deps - >> requirements.lock
 
 $(LOCK_STAMP): infra/lock.txt
 	@echo "setting up $(LOCK) (once, some seconds)"

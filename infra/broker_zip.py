@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra import lock, sbom
+from infra import lock, reviewed, sbom
 from infra.edge import botocore_data
 from infra.edge.contents import byte_compile
 from infra.edge.dependencies import ROOT
@@ -27,7 +27,10 @@ _CHALICE = "from chalice import cli; cli.main()"
 
 
 def build(out: Path, wheels: Path) -> None:
-    """Write `out/<door>/sam.yaml` and the zip beside it, for both doors. wheels: the folder for downloaded wheels."""
+    """Write `out/<door>/sam.yaml` and the zip beside it, for both doors. wheels: the folder for downloaded wheels.
+
+    Raises ValueError for a file in the zip that was not reviewed, and RuntimeError if Chalice or pip fails.
+    """
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / "project"
         _copy(copy)
@@ -42,6 +45,7 @@ def build(out: Path, wheels: Path) -> None:
             if done.returncode:
                 raise RuntimeError(f"chalice package --stage {door}:\n{done.stdout}{done.stderr}")
             (out / door / "sam.json").unlink(missing_ok=True)  # Chalice's own template, before the merge
+            reviewed.check(out / door / "deployment.zip", checked, copy)
             _repack(out / door / "deployment.zip")
             sbom.write(out / door / "deployment.zip")
 
@@ -73,7 +77,7 @@ def _environment(checked: Path) -> Mapping[str, str]:
 def collect(folder: Path, checked: Path, locks: Mapping[str, lock.Locked]) -> None:
     """Copy the locked wheels from a folder into a new one; pip downloads those that are missing.
 
-    Raises ValueError if a wheel is not a locked file.
+    Raises ValueError if a wheel is not a locked file, and RuntimeError if pip downloads none.
     """
     missing = {name: one for name, one in locks.items() if not lock.wheels_of(folder, name, one.version)}
     if missing:

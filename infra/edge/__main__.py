@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as name:
         try:
             write_contents(Path(name), baked, options.wheels)
-        except ValueError as fault:
+        except (ValueError, RuntimeError) as fault:
             sys.stderr.write(f"error: {fault}\n")
             return 1
         files = write_zip(Path(name), options.archive)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from infra import lock
 
+_MISMATCH = "DO NOT MATCH THE HASHES"
+"""What pip says of a file with another hash."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -25,7 +27,8 @@ def platforms(minor: int) -> tuple[str, ...]:
 def wheels(versions: Mapping[str, str], folder: Path, locks: Mapping[str, lock.Locked]) -> dict[str, bytes]:
     """Return the content of a wheel of each distribution; pip downloads those that are not in the folder yet.
 
-    Raises ValueError if an installed version is not the locked one, or a wheel is not a locked file.
+    Raises ValueError if an installed version is not the locked one, or a wheel is not a locked file, and RuntimeError if
+    pip downloads none.
     """
     for name, version in versions.items():
         if (one := locks.get(lock.normalized(name))) is None or one.version != version:
@@ -40,7 +43,10 @@ def wheels(versions: Mapping[str, str], folder: Path, locks: Mapping[str, lock.L
 
 
 def download(folder: Path, locks: Mapping[str, lock.Locked]) -> None:
-    """Download wheels for Lambda into a folder, each checked against its hashes by pip."""
+    """Download wheels for Lambda into a folder, each checked against its hashes by pip.
+
+    Raises ValueError if an index has another file than the locked one, and RuntimeError if pip downloads none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--dest", str(folder), "--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON]
@@ -53,4 +59,8 @@ def download(folder: Path, locks: Mapping[str, lock.Locked]) -> None:
             for name, one in sorted(locks.items())
         )
         wanted.write_text("\n".join(lines))
-        subprocess.run([*command, str(wanted), *on], check=True, timeout=600)  # noqa: S603  pip, with locked versions
+        done = subprocess.run([*command, str(wanted), *on], capture_output=True, text=True, timeout=600)  # noqa: S603, PLW1510  pip; its output goes into the error
+    if _MISMATCH in done.stderr:
+        raise ValueError(f"what pip downloaded is not the locked file (requirements.lock):\n{done.stderr}")
+    if done.returncode:
+        raise RuntimeError(f"pip downloaded no wheels:\n{done.stderr}")

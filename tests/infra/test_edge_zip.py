@@ -23,6 +23,7 @@ import pytest
 from infra.edge import __main__ as command
 from infra.edge import authorities, wheels
 from infra.edge.dependencies import ROOT, reachable
+from tests import pip_index
 
 pytestmark = pytest.mark.slow  # it is built, with all its wheels
 
@@ -47,7 +48,7 @@ def build(folder: Path, archive: Path, *arguments: str) -> subprocess.CompletedP
     run = [sys.executable, "-m", "infra.edge", str(archive), "--wheels", str(command.WHEELS), *arguments]
     done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     if "pip" in done.stderr and done.returncode:
-        pytest.skip(f"pip reaches no index: the edge function's zip was NOT built and NOT checked\n{done.stderr}")
+        pip_index.skip_or_fail(done.stderr)
     done.stderr = re.sub(
         r"WARNING: Location .* is ignored: .*\n", "", done.stderr
     )  # of the machine's own configuration

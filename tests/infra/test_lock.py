@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -23,7 +22,7 @@ LINE = f"six==1.17.0 --hash=sha256:{'0' * 64}"
 
 
 def test_lock_agrees_with_pyproject() -> None:
-    """The lock has exactly what the broker extra needs, directly or not, each in a version that is asked for."""
+    """The lock has exactly what the broker extra needs, directly or not, and Chalice's runtime, in versions asked for."""
     locked = lock.current()
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     waiting = [Requirement(one) for one in extras["broker"]]
@@ -39,8 +38,10 @@ def test_lock_agrees_with_pyproject() -> None:
                 asked = [{"extra": extra} for extra in ("", *wanted.extras)]
                 if one.marker is None or any(one.marker.evaluate(extra) for extra in asked):
                     waiting.append(one)
+    (runtime,) = (one for one in map(Requirement, extras["local"]) if one.name == "chalice")  # without what it needs
+    assert runtime.specifier.contains(locked["chalice"].version), "run make lock"
     by_marker = {"typing-extensions"}  # older Pythons only
-    assert {name for name, *_ in reached} | by_marker == locked.keys() | by_marker
+    assert {name for name, *_ in reached} | by_marker | {"chalice"} == locked.keys() | by_marker
 
 
 def test_installed_versions_are_the_locked_ones() -> None:
@@ -120,6 +121,14 @@ def test_pip_refuses_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "index" / NAME).write_bytes(b"another")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(ValueError, match="is not the locked file"):
         wheels.wheels(VERSIONS, tmp_path / "wheels", LOCKS)
     assert not list((tmp_path / "wheels").iterdir())
+
+
+def test_pip_that_reaches_no_index_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wheel at all is another error than a wrong one: only this one excuses a test from building."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(RuntimeError, match="pip downloaded no wheels"):
+        wheels.wheels(VERSIONS, tmp_path / "wheels", LOCKS)

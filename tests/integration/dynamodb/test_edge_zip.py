@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests import pip_index
 from tests.bench import edge_stage
 from tests.bench.edge_stage import Stage
 
@@ -32,8 +33,8 @@ def stage(endpoint: str) -> Iterator[Stage]:
     try:
         with edge_stage.stage(endpoint, 2) as one:
             yield one
-    except subprocess.CalledProcessError as fault:
-        pytest.skip(f"pip reaches no index: the edge function's zip was NOT built and NOT tried: {fault}")
+    except (RuntimeError, ValueError) as fault:
+        pip_index.skip_or_fail(str(fault))
 
 
 def handle(stage: Stage, *events: dict[str, Any]) -> dict[str, Any]:

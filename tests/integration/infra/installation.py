@@ -23,6 +23,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests import pip_index
 from tests.integration.ministack import CREDENTIALS
 from tests.running import ROOT, Answer
 
@@ -178,7 +179,7 @@ def _run(module: str, *arguments: str, **environment: str) -> str:
         check=False,
     )
     if done.returncode and "pip" in done.stderr:
-        pytest.skip(f"pip reaches no index: nothing was built and nothing deployed: {done.stderr[-300:]}")
+        pip_index.skip_or_fail(done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
