@@ -205,6 +205,15 @@ def test_refused_administration_is_in_the_access_log() -> None:
     assert not {"LogRole", "LogAccount"} & resolved(template("admin"), AccountLogRole="false").keys()
 
 
+def test_the_stage_waits_for_the_account_s_log_role() -> None:
+    """A stage with a log is refused until the account has a role for logs, and the account until it has an API."""
+    resources = template("admin")["Resources"]
+    waits = resources["RestAPI"]["Properties"]["Variables"]["logrole"]  # SAM gives it to the stage, not to the API
+    assert waits == {"Fn::If": ["SetsLogRole", {"Ref": "LogAccount"}, "set-elsewhere"]}
+    assert resources["LogAccount"]["DependsOn"] == "RestAPI"
+    assert "DependsOn" not in resources["RestAPI"], "a resource that may not exist"
+
+
 def test_which_key_signs_is_a_parameter() -> None:
     keys = {"SigningKeyA": "arn-a", "SigningKeyB": "arn-b"}
     for one in "AB":
