@@ -91,7 +91,7 @@ FIXED = (
     Term("2 provider keys", "Secrets Manager, secret-month", 2 / MILLION),
     Term("a web ACL", "WAF, web ACL-month", 1 / MILLION),
     Term("its one rule", "WAF, rule-month", 1 / MILLION),
-    Term("6 alarms", "CloudWatch, alarm-month", 6 / MILLION),
+    Term("7 alarms", "CloudWatch, alarm-month", 7 / MILLION),
     Term("20 metrics (5 keys, 4 outcomes)", "CloudWatch, metric-month", 20 / MILLION),
 )
 """The monthly cost without any calls."""

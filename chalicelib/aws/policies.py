@@ -62,11 +62,8 @@ class DynamoPolicies:
         """See `Policies.current`."""
         head = read_item(self._tables, _HEAD)
         version = number(head, "version")
-        found = zlib.decompress(b"".join(map(_binary, self._chunks(version)))).decode() if version else ""
-        return StoredPolicy(version, found, text(head, "author"), number(head, "at"))
-
-    def _chunks(self, version: int) -> list[Item]:
-        return read_partition(self._tables, self._tables.control, f"policy#{version}")
+        found = read_partition(self._tables, self._tables.control, f"policy#{version}") if version else ()
+        return StoredPolicy(version, _unpacked(found), text(head, "author"), number(head, "at"))
 
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
         """See `Policies.apply`."""
@@ -220,14 +217,13 @@ class DynamoPolicies:
         names = json.dumps(
             [[target.scope, target.id] for target in sorted(targets, key=lambda one: (one.scope, one.id))]
         )
-        put = {"TableName": self._tables.control, "Item": _chunk(f"policy#{name}", 0, zlib.compress(names.encode()))}
-        if not self._written([self._leading(apply, 0), {"Put": put}], apply):
+        items = _chunks(f"policy#{name}", names)
+        puts = [{"Put": {"TableName": self._tables.control, "Item": item}} for item in items]
+        if not self._written([self._leading(apply, 0), *puts], apply):
             raise StateUnavailable
 
     def _put_text(self, version: int, text: str) -> None:
-        packed = zlib.compress(text.encode())
-        for index, start in enumerate(range(0, len(packed), CHUNK)):
-            item = _chunk(f"policy#{version}", index, packed[start : start + CHUNK])
+        for item in _chunks(f"policy#{version}", text):
             with as_unavailable():
                 self._tables.client.put_item(TableName=self._tables.control, Item=item)
 
@@ -239,7 +235,7 @@ def named(tables: Tables) -> set[RevocationTarget]:
 
 def _names(tables: Tables, name: str) -> set[RevocationTarget]:
     items = read_partition(tables, tables.control, f"policy#{name}")
-    return {RevocationTarget(*one) for item in items for one in json.loads(zlib.decompress(_binary(item)))}
+    return {RevocationTarget(*one) for one in json.loads(_unpacked(items) or "[]")}
 
 
 def _phases(in_force: Mapping[RevocationTarget, str | None], wanted: Configs) -> list[list[RevocationTarget]]:
@@ -263,9 +259,16 @@ def _lead(lane: int) -> dict[str, Any]:
     return {"pk": {"S": f"policy#lead#{lane}"}, "sk": {"S": "-"}}
 
 
-def _chunk(partition: str, index: int, packed: bytes) -> dict[str, Any]:
-    return {"pk": {"S": partition}, "sk": {"S": f"{index:04d}"}, "text": {"B": packed}}
+def _chunks(partition: str, whole: str) -> list[dict[str, Any]]:
+    """Return the items of a text, compressed."""
+    packed = zlib.compress(whole.encode())
+    return [
+        {"pk": {"S": partition}, "sk": {"S": f"{index:04d}"}, "text": {"B": packed[start : start + CHUNK]}}
+        for index, start in enumerate(range(0, len(packed), CHUNK))
+    ]
 
 
-def _binary(item: Item) -> bytes:
-    return bytes(item["text"]["B"])
+def _unpacked(items: Sequence[Item]) -> str:
+    """Return a text from its items. What is left of a longer one, which an apply began that never finished, is not read."""
+    packed = b"".join(bytes(item["text"]["B"]) for item in items)
+    return zlib.decompress(packed).decode() if packed else ""

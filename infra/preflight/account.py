@@ -65,9 +65,11 @@ def log_role(stage: Stage, aws: AwsCli, existing: Collection[str]) -> Iterator[F
 
 
 def trail(stage: Stage, aws: AwsCli) -> Iterator[Finding]:
-    """Yield that nobody would be told of changes."""
-    trails = aws.look("cloudtrail", "describe-trails", "--region", stage.region).get("trailList", [])
-    if not any(one.get("IsMultiRegionTrail") for one in trails):
-        yield Finding(
-            "no trail in CloudTrail covers all regions, so nobody is told of changes (docs/deploy.md)", stops=False
-        )
+    """Yield that nobody would be told of changes. A trail that was stopped is listed like one that logs."""
+    named = ("--region", stage.region)
+    trails = aws.look("cloudtrail", "describe-trails", *named).get("trailList", [])
+    covering = [one["TrailARN"] for one in trails if one.get("IsMultiRegionTrail")]
+    if any(aws.look("cloudtrail", "get-trail-status", "--name", one, *named).get("IsLogging") for one in covering):
+        return
+    fault = "logs: each that covers all regions was stopped" if covering else "covers all regions"
+    yield Finding(f"no trail in CloudTrail {fault}, so nobody is told of changes (docs/deploy.md)", stops=False)

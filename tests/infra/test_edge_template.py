@@ -109,6 +109,12 @@ def test_tls_1_2_is_required() -> None:
         assert origin["CustomOriginConfig"]["OriginSSLProtocols"] == ["TLSv1.2"]
 
 
+def test_a_call_is_sent_to_a_provider_once(distribution: Mapping[str, Any]) -> None:
+    """CloudFront repeats a GET that timed out as often as it connects; what is counted once is sent once."""
+    attempts = {one["Id"]: one.get("ConnectionAttempts", 3) for one in distribution["Origins"]}
+    assert attempts["instead-of-the-provider"] == 1
+
+
 def test_no_origin_is_anybody_else_s_than_the_broker_s(distribution: Mapping[str, Any]) -> None:
     assert {one["DomainName"] for one in distribution["Origins"]} == {"<BrokerHost>"}
     assert not any("OriginCustomHeaders" in one for one in distribution["Origins"])

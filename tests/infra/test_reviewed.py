@@ -1,4 +1,4 @@
-"""infra/reviewed.py: a zip of Chalice's with a file that nobody reviewed is refused."""
+"""infra/reviewed.py: a zip of Chalice's with a file that was not reviewed is refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_runtime_that_was_changed_is_refused(tmp_path: Path, wheels: Path, sourc
         pytest.param("yaml/__init__.py", b"another parser", id="another version of a package"),
         pytest.param("yaml/more.py", b"", id="a file that its wheel does not have"),
         pytest.param("chalicelib/rules.py", RUNTIME, id="a reviewed file under another name"),
-        pytest.param("sitecustomize.py", b"leak()", id="a file of nobody's"),
+        pytest.param("sitecustomize.py", b"leak()", id="a file of unknown origin"),
         pytest.param("infra/deploy.py", b"for the developer's machine", id="a file of ours that does not run there"),
     ],
 )

@@ -94,6 +94,11 @@ def test_changes_are_told(service: str) -> None:
         assert told(event(service, name, request, type="AssumedRole")), (name, request)
 
 
+def test_rules_get_the_events_of_the_trail() -> None:
+    """Of a rule that is only ENABLED, AWS's API reference says that events by CloudTrail do not reach it."""
+    assert {rule["State"] for rule in rules().values()} == {"ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"}
+
+
 def test_what_others_do_is_not_told() -> None:
     """An alarm that rings all day is turned off: other functions, rules, and the grants that AWS creates for disks."""
     role = f"{ROLE}report"
@@ -108,7 +113,7 @@ def test_what_others_do_is_not_told() -> None:
 
 
 def test_the_rules_and_alarms_alone_may_publish() -> None:
-    """Every rule and alarm tells the topic, and only they may."""
+    """Every rule and alarm tells the topic, and only these two services may; EventBridge publishes under no condition."""
     assert all(rule["Targets"] == [{"Id": "topic", "Arn": "<Topic>"}] for rule in rules().values())
     assert all(rule["Name"].startswith("keybroker-changes-") for rule in rules().values())
     policy = resolved(template("watch"))["TopicPolicy"]["Properties"]["PolicyDocument"]
@@ -117,8 +122,8 @@ def test_the_rules_and_alarms_alone_may_publish() -> None:
     alarms = f"arn:aws:cloudwatch:eu-central-1:{ACCOUNT}:alarm:keybroker-*"
     assert by_alarms["Condition"] == {"ArnLike": {"aws:SourceArn": alarms}}
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
-    ours = f"arn:aws:events:eu-central-1:{ACCOUNT}:rule/keybroker-changes-*"
-    assert statement["Condition"] == {"ArnLike": {"aws:SourceArn": ours}}
+    assert statement["Resource"] == "<Topic>"
+    assert "Condition" not in statement, "AWS: you can't use Condition blocks in SNS topic policies for EventBridge"
 
 
 def test_who_is_told_is_a_parameter() -> None:
@@ -131,10 +136,13 @@ def test_throttling_is_told() -> None:
     """A table that throttles, or is at its quota, is told where the tables are: reads of control, writes of the others."""
     kind = "AWS::CloudWatch::Alarm"
     alarms = [one["Properties"] for one in resolved(template("watch")).values() if one["Type"] == kind]
-    told = {(one["Dimensions"][0]["Value"], one["MetricName"]) for one in alarms}
+    told = {(*(place["Value"] for place in one["Dimensions"]), one["MetricName"]) for one in alarms}
     does = {"keybroker-control": "Read", "keybroker-counters": "Write", "keybroker-ledger": "Write"}
     causes = ("ThrottleEvents", "AccountLimitThrottleEvents")
-    assert told == {(table, what + cause) for table, what in does.items() for cause in causes}
-    assert len(alarms) == 6
+    of_tables = {(table, what + cause) for table, what in does.items() for cause in causes}
+    assert told == of_tables | {("keybroker-ledger", "by_day", "WriteThrottleEvents")}, (
+        "an index has metrics of its own"
+    )
+    assert len(alarms) == 7
     assert all(one["AlarmActions"] == ["<Topic>"] and one["TreatMissingData"] == "notBreaching" for one in alarms)
     assert kind not in {one["Type"] for one in resolved(template("watch"), Home="false").values()}

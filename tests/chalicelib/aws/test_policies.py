@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
+from chalicelib.aws import policies
 from chalicelib.errors import Refusal
 from tests.contracts import dynamodb_adapters, samples
 from tests.contracts.samples import SIX, calls, grant, policy, put_in_force, wanted
@@ -38,3 +41,40 @@ def test_an_apply_between_read_and_write() -> None:
         assert state.epoch == 1
         assert adapters.edge_state.read_and_count(SIX, calls()).states["grant"].epoch == 1
         assert adapters.control.current().version == 2
+
+
+def test_a_long_policy_has_several_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the text nor the names have to fit into one item, and nothing stays of a longer one that was not finished."""
+    monkeypatch.setattr(policies, "CHUNK", 48)
+    client = dynamodb_adapters.locked_moto()
+    many, few = [f"key-{index}" for index in range(40)], ["key-1", "openai"]
+
+    written: list[int] = []
+    cut_off = False
+
+    def look(params: dict[str, Any], **_event: object) -> None:
+        puts = [one["Put"] for one in params.get("TransactItems", ()) if "Put" in one] or [params]
+        written.extend(len(one["Item"]["text"]["B"]) for one in puts if "text" in one.get("Item", ()))
+        if cut_off and "SET version" in json.dumps(params, default=str):
+            raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    client.meta.events.register("provide-client-params.dynamodb", look, "look")
+    with dynamodb_adapters.made() as adapters:
+
+        def apply(names: list[str], version: int) -> None:
+            text = " ".join(secrets.token_hex(8) for _ in names)
+            adapters.control.apply(policy(keys=tuple(names)), text, version, samples.event("policy.applied"))
+            assert adapters.control.current().text == text
+            assert [one.name for one in adapters.control.keys(samples.event("keys.read"))] == sorted(names)
+
+        try:
+            apply(["openai"], 0)
+            cut_off = True
+            with pytest.raises(Refusal, match="state_uncertain"):
+                apply(many, 1)
+            cut_off = False
+            apply(few, 1)
+            apply(many, 2)
+        finally:
+            client.meta.events.unregister("provide-client-params.dynamodb", unique_id="look")
+    assert max(written) == 48

@@ -15,6 +15,7 @@ ABSENT = "An error occurred (ValidationError) when calling the DescribeStacks op
 NO_BUCKET = "An error occurred (404) when calling the HeadBucket operation: Not Found"
 NOT_FOUND = "An error occurred (ResourceNotFoundException) when calling the operation: not found"
 DENIED = "An error occurred (AccessDeniedException) when calling the operation: no identity-based policy allows it"
+TRAIL = f"arn:aws:cloudtrail:eu-central-1:{ACCOUNT}:trail/all"
 ANSWERS: Mapping[str, Any] = {
     "sts get-caller-identity": {"Account": ACCOUNT},
     "ec2 describe-regions": {"Regions": [{"RegionName": "eu-central-1", "OptInStatus": "opt-in-not-required"}]},
@@ -26,7 +27,8 @@ ANSWERS: Mapping[str, Any] = {
         "AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
     },
     "apigateway get-account": {},
-    "cloudtrail describe-trails": {"trailList": [{"IsMultiRegionTrail": True}]},
+    "cloudtrail describe-trails": {"trailList": [{"IsMultiRegionTrail": True, "TrailARN": TRAIL}]},
+    "cloudtrail get-trail-status": {"IsLogging": True},
 }
 READING = ("get-", "describe-", "head-")
 

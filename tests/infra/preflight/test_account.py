@@ -64,3 +64,11 @@ def test_another_role_for_logs_is_not_replaced() -> None:
 def test_no_trail_is_a_warning() -> None:
     one_region = Answering(cloudtrail__describe_trails={"trailList": [{"IsMultiRegionTrail": False}]})
     assert [found.stops for found in account.trail(PROD, one_region)] == [False]
+
+
+def test_a_trail_that_was_stopped_is_a_warning() -> None:
+    """AWS lists a trail that logs nothing any more like any other, and then nothing is told either."""
+    (found,) = account.trail(PROD, Answering(cloudtrail__get_trail_status={"IsLogging": False}))
+    assert not found.stops
+    assert "was stopped" in str(found)
+    assert list(account.trail(PROD, Answering())) == []
