@@ -30,7 +30,7 @@ class Settings:
     names: of the stage's tables and URLs
     host, port: where it listens; port 0: any that is free
     workers: processes
-    provider_timeout: seconds that a provider may be silent
+    provider_timeout: seconds that a provider may be silent; None: as long as it likes
     keep_alive: seconds that a connection may stay open without a request
     drain_delay: seconds after SIGTERM in which calls are still taken, for load balancers to notice `/readyz`
     drain: seconds after these that running calls have to finish
@@ -40,7 +40,7 @@ class Settings:
     host: str
     port: int
     workers: int = 1
-    provider_timeout: int = 120
+    provider_timeout: int | None = None
     keep_alive: int = 75
     drain_delay: int = 5
     drain: int = 100

@@ -30,8 +30,8 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="the address to listen at (default: 127.0.0.1)")
     add("--port", type=_number(0, 65535), default=8081, metavar="N", help="the port (default: 8081; 0: any free one)")
     add("--workers", type=_number(1, 64), default=1, metavar="W", help="processes, one for each core (default: 1)")
-    text = "how long a provider may be silent before its answer and within it, 1 to 3600 (default: 120)"
-    add("--provider-timeout", type=_number(1, 3600), default=120, metavar="SECONDS", help=text)
+    text = "how long a provider may be silent before its answer and within it, 1 to 3600 (default: any time)"
+    add("--provider-timeout", type=_number(1, 3600), metavar="SECONDS", help=text)
     text = "how long a connection may stay open without a request, more than a load balancer keeps it (default: 75)"
     add("--keep-alive", type=_number(5, 7200), default=75, metavar="SECONDS", help=text)
     text = "how long calls are still taken after SIGTERM, until load balancers have noticed (default: 5)"

@@ -19,9 +19,10 @@ from chalicelib.aws.role_credentials import RoleCredentials
 from local import descriptors, log
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.health import Health
+from local.simulator.running_calls import RunningCalls
 from local.simulator.unsent import Unsent
 from local.stage import Stage
-from local.worker import end_with_parent, mount, run_until_stopped
+from local.worker import cancel, end_with_parent, mount, needs_whole_body, run_until_stopped
 
 START_SECONDS = 2.0
 """Seconds that a start waits for credentials; without any, it serves 503 until there are some."""
@@ -39,7 +40,7 @@ class Job:
     names: of the stage's tables and URLs
     listening: the socket, which all processes share
     workers: how many they are
-    provider_timeout: seconds that a provider may be silent
+    provider_timeout: seconds that a provider may be silent; None: as long as it likes
     keep_alive: seconds that a connection may stay open without a request
     drain_delay: seconds in which calls are still taken once it is to stop, until load balancers have noticed
     drain: seconds after these that running calls have to finish
@@ -48,7 +49,7 @@ class Job:
     names: EdgeConfig
     listening: socket.socket
     workers: int
-    provider_timeout: int
+    provider_timeout: int | None
     keep_alive: int
     drain_delay: float
     drain: float
@@ -71,24 +72,29 @@ async def _serve_edge(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
     stack.push_async_callback(give_backs.end)
     unsent = Unsent(give_backs.later)
     ports = stage.edge_ports()._replace(admitted=unsent.admitted)
+    running, running_state = RunningCalls(), stage.running_state()
     distribution = make_distribution(
         edge.make_handler(lambda: ports, log=_LOG.info),
         broker=job.names.issuer,
         connections=share.edge,
         provider_below=share.provider_below,
         unsent=unsent,
+        running=running,
         url=job.names.edge_url,
         read_timeout=job.provider_timeout,
+        needs_whole_body=functools.partial(needs_whole_body, lambda: ports, lambda: running_state),
         over_network=True,
         health=health,
         idle_timeout=job.keep_alive,
     )
     stack.push_async_callback(distribution.close)
+    # Pushed before the door, so that calls are looked after while they are drained.
+    stack.push_async_callback(cancel, asyncio.create_task(running.watch(lambda: running_state)))
     at_once = 1 if job.workers > 1 else share.at_once
     await mount(stack, make_runner(distribution, grace=job.drain), job.listening, at_once)
     thread = stack.enter_context(_thread("look"))
     watching = asyncio.create_task(health.watch(functools.partial(_look, stage, thread)))
-    stack.push_async_callback(_cancel, watching)
+    stack.push_async_callback(cancel, watching)
     stack.push_async_callback(_drain, health, job.drain_delay)  # pushed last, so that it comes first
 
 
@@ -102,12 +108,6 @@ async def _drain(health: Health, seconds: float) -> None:
     health.drain()
     _LOG.info("draining: calls are taken for %g s more, then those under way are finished", seconds)
     await asyncio.sleep(seconds)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 @contextlib.contextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Callable, Mapping
 
 import edge
 from chalicelib.aws import config, published_keys, round_trip
 from chalicelib.aws.config import EdgeConfig
+from chalicelib.aws.running_state import DynamoRunningState
 from chalicelib.aws.sigv4 import Credentials
 
 _NOT_COUNTED = {"pk": {"S": "gateway"}, "sk": {"S": "-"}}
@@ -29,10 +31,15 @@ class Stage:
         self._client = config.client_of(names, environ, credentials)
         # Of its own, so that a look is not behind calls that wait.
         self._looking = config.client_of(names, environ, credentials)
+        self._watching = config.client_of(names, environ, credentials)
 
     def edge_ports(self) -> edge.Ports:
         """Return the edge's ports."""
         return edge.Ports(config.edge_over(self._names, self._client), log=logging.getLogger("keybroker").info)
+
+    def running_state(self) -> DynamoRunningState:
+        """Return where the calls under way are looked after, with connections of its own."""
+        return DynamoRunningState(self._watching, self._names.control, secrets.token_hex(8))
 
     def look(self) -> None:
         """Read both tables, as every call does; raises Unavailable within a round trip's time."""
@@ -43,3 +50,4 @@ class Stage:
         """Close the connections that are kept."""
         self._client.close()
         self._looking.close()
+        self._watching.close()

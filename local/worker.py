@@ -123,17 +123,17 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         answers=answers,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
-        needs_whole_body=None if job.urls.provider else functools.partial(_needs_whole_body, edge_ports, running_state),
+        needs_whole_body=None if job.urls.provider else functools.partial(needs_whole_body, edge_ports, running_state),
     )
     for beside in (running.watch(running_state), answers.keep(Once(machine.answer_usage))):
-        stack.push_async_callback(_cancelled, asyncio.create_task(beside))
+        stack.push_async_callback(cancel, asyncio.create_task(beside))
     at_once = 1 if job.workers > 1 else share.at_once
     await mount(stack, broker, job.sockets["broker"], at_once)
     stack.push_async_callback(distribution.close)
     await mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"], at_once)
 
 
-def _needs_whole_body(
+def needs_whole_body(
     ports: Callable[[], edge.Ports], state: Callable[[], RunningState], request: Mapping[str, Any]
 ) -> bool:
     """See `make_distribution`; without the state no body is kept, and the decision says why."""
@@ -144,7 +144,8 @@ def _needs_whole_body(
         return False
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def cancel(task: asyncio.Task[None]) -> None:
+    """End a task and wait for it."""
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

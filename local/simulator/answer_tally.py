@@ -31,17 +31,23 @@ _Row = tuple[str, str, str, int, str]
 
 
 class AnswerTally:
-    """That of one distribution; only for its event loop. `keep()` runs beside it, and nothing is written without it."""
+    """That of one distribution; only for its event loop. `keep()` runs beside it, and nothing is read without it."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._rows: dict[_Row, list[int]] = {}
+        self._is_kept = False
 
     def reading(
         self, admitted: Admitted | None, method: str, upstream: ClientResponse
     ) -> AbstractContextManager[Callable[[bytes], None]]:
         """Return a block that gets what an answer is to be shown to as it passes; once it ends, the answer is counted."""
-        if admitted is None or not 200 <= upstream.status < 300 or not _runs_a_model(admitted, method):
+        if (
+            admitted is None
+            or not self._is_kept
+            or not 200 <= upstream.status < 300
+            or not _runs_a_model(admitted, method)
+        ):
             return _PASSED_OVER
         content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "")
         if not ("json" in content_type or "event-stream" in content_type):
@@ -62,6 +68,7 @@ class AnswerTally:
     async def keep(self, store: Callable[[], AnswerUsage]) -> None:
         """Write what was noted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="edge-answers")
+        self._is_kept = True
         try:
             while True:
                 await asyncio.sleep(PERIOD)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -73,6 +75,26 @@ def test_a_revocation_holds_for_the_next_call(here: Here) -> None:
     here.stage.adapters.control.restore(made.id, "tester", samples.event("revocation.lifted"))
     assert code(here.gateway.complete(token)) == (401, "invalid_token")  # it is from before the revocation
     assert here.gateway.complete(here.stage.token(), patience=10).status == 200
+
+
+def test_a_revocation_ends_an_answer(here: Here) -> None:
+    """An answer that has begun breaks off once an administrator of the stage revokes what it stands on."""
+    token = here.stage.token()
+    assert here.gateway.complete(token, patience=10).status == 200
+    here.provider.may_end.clear()
+    address = urlsplit(here.gateway.url)
+    with contextlib.closing(HTTPConnection(str(address.hostname), address.port, timeout=20)) as connection:
+        connection.request("POST", "/openai/v1/chat/completions", b"{}", {"authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        assert answer.read(1) == b"{"
+        made = here.stage.adapters.control.revoke(
+            samples.revocation("grant", "ci", at=int(time.time())), samples.event("revocation.made")
+        )
+        with pytest.raises((IncompleteRead, ConnectionError)):
+            answer.read()
+    here.provider.may_end.set()
+    here.stage.adapters.control.restore(made.id, "tester", samples.event("revocation.lifted"))
+    wait_until(lambda: '"under_way": true' in here.gateway.log.read_text())
 
 
 def test_a_limit_is_the_stage_s(here: Here) -> None:
