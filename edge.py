@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from chalicelib.aws import config
+from chalicelib.aws.round_trip import whole_call
 from chalicelib.edge import admission, resource_metadata
 from chalicelib.edge import headers as call_headers
 from chalicelib.edge import query as call_query
 from chalicelib.edge import refusal as edge_refusal
 from chalicelib.edge import token as call_token
 from chalicelib.edge.call import Admitted, Call
-from chalicelib.edge.errors import NoPage, PageMethod
+from chalicelib.edge.errors import EventMalformed, NoPage, PageMethod
 from chalicelib.errors import InternalFault, Refusal
 from chalicelib.models.body import CallBody
 from chalicelib.providers import paths
@@ -31,12 +34,14 @@ class Ports(NamedTuple):
 
     clock: epoch seconds. log: takes one line per refusal. admitted: is told a call's request id, and what it was admitted
     with, so that it can be given back if nothing of it is sent, and ended while it runs; on AWS nobody can do either.
+    bounded: within it a call is admitted, and ends in time.
     """
 
     edge: admission.Edge
     clock: Callable[[], int] = lambda: int(time.time())
     log: Callable[[str], None] = print
     admitted: Callable[[str, Admitted], None] = lambda _request_id, _admitted: None
+    bounded: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
 
 def make_handler(
@@ -47,12 +52,15 @@ def make_handler(
 
     def handle(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
         """Return the request to send on, or the answer that refuses it."""
-        cloudfront = event["Records"][0]["cf"]
-        request_id = str(cloudfront["config"]["requestId"])
+        request_id = "-"
         try:
+            with _reading():
+                cloudfront = event["Records"][0]["cf"]
+                request_id, request = str(cloudfront["config"]["requestId"]), cloudfront["request"]
             if not made:
                 made.append(ports())
-            return _handle(cloudfront["request"], request_id, made[0])
+            with made[0].bounded():
+                return _handle(request, request_id, made[0])
         except Refusal as refusal:
             return _refuse(refusal, request_id, made, log)
         except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token or a key
@@ -62,19 +70,37 @@ def make_handler(
 
 
 def _handle(request: dict[str, Any], request_id: str, ports: Ports) -> dict[str, Any]:
-    if request["uri"].startswith(_WELL_KNOWN):
-        return _describe(request, ports.edge)
+    with _reading():
+        if request["uri"].startswith(_WELL_KNOWN):
+            return _describe(request, ports.edge)
+        call = _call(request)
+        custom = request["origin"]["custom"]
+        timeouts = {name: custom[name] for name in _TIMEOUTS}  # an event without them is not counted
+    admitted = admission.admit(call, ports.edge, ports.clock())
+    ports.admitted(request_id, admitted)
+    return _send_on(request, admitted, call.unverified_token, timeouts)
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Raise EventMalformed where an event is none of CloudFront's."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError) as fault:
+        # SECURITY: the kind of fault, never its text, which may hold a header (test_a_malformed_event_is_a_503).
+        raise EventMalformed(aws_code=type(fault).__name__) from None
+
+
+def _call(request: Mapping[str, Any]) -> Call:
     key, path = paths.split(request["uri"])
-    headers, method, query = request["headers"], request["method"], request["querystring"]
+    headers, method, query, address = (request[name] for name in ("headers", "method", "querystring", "clientIp"))
+    if not (isinstance(method, str) and isinstance(query, str) and isinstance(address, str)):
+        raise TypeError
     call_headers.check(headers, method)
     call_query.check(query)
     # SECURITY: the address is CloudFront's own finding, no header's (test_edge.py).
     token, body = call_token.find(headers, query), CallBody.from_request(request)
-    call = Call(token, key, method, path, request["clientIp"], body, query)
-    timeouts = {name: request["origin"]["custom"][name] for name in _TIMEOUTS}  # an event without them is not counted
-    admitted = admission.admit(call, ports.edge, ports.clock())
-    ports.admitted(request_id, admitted)
-    return _send_on(request, admitted, token, timeouts)
+    return Call(token, key, method, path, address, body, query)
 
 
 def _describe(request: Mapping[str, Any], edge: admission.Edge) -> dict[str, Any]:
@@ -144,5 +170,16 @@ def _answer(status: int, headers: Mapping[str, str], body: str) -> dict[str, Any
     }
 
 
-handler = make_handler(lambda: Ports(config.edge_on_aws()))
-"""What Lambda@Edge runs. Its ports are made at the first event."""
+@functools.cache
+def _on_aws() -> Ports:
+    return Ports(config.edge_on_aws(ahead=True), bounded=whole_call)
+
+
+def start() -> None:
+    """Connect and read the signing keys before the first call comes; what fails here, the first call does."""
+    with contextlib.suppress(Exception):  # the function has started all the same, and the first call says what is wrong
+        _on_aws()
+
+
+handler = make_handler(_on_aws)
+"""What Lambda@Edge runs."""

@@ -35,7 +35,8 @@ class Stage:
 
     def edge_ports(self) -> edge.Ports:
         """Return the edge's ports."""
-        return edge.Ports(config.edge_over(self._names, self._client), log=logging.getLogger("keybroker").info)
+        made, log = config.edge_over(self._names, self._client), logging.getLogger("keybroker").info
+        return edge.Ports(made, log=log, bounded=round_trip.whole_call)
 
     def running_state(self) -> DynamoRunningState:
         """Return where the calls under way are looked after, with connections of its own."""

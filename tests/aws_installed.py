@@ -78,10 +78,9 @@ class Installed:
     def administrator(self) -> Caller:
         return self.caller("admin", {"userArn": aws_scenario.ADMINISTRATOR})
 
-    def call(self, token: str) -> dict[str, Any]:
-        """Call the edge, one that has just started."""
-        baked = self.directory / config.EDGE_FILE
-        members = {
+    def baked(self) -> dict[str, str]:
+        """Return what is baked into the edge's zip."""
+        return {
             "region": "us-east-1",
             "control": self.tables.control,
             "counters": self.tables.counters,
@@ -90,7 +89,11 @@ class Installed:
             "issuer": self.public["KEYBROKER_URL"],
             "edge_url": self.public["KEYBROKER_EDGE_URL"],
         }
-        baked.write_text(json.dumps(members))
+
+    def call(self, token: str) -> dict[str, Any]:
+        """Call the edge, one that has just started."""
+        baked = self.directory / config.EDGE_FILE
+        baked.write_text(json.dumps(self.baked()))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", self.door.client.meta.endpoint_url)
             made: Any = config.edge_on_aws(baked)
@@ -109,9 +112,9 @@ class Installed:
 
 
 @contextlib.contextmanager
-def installation(directory: Path, prefix: str) -> Iterator[Installed]:
-    """Install Keybroker, with a policy in force and a key set. prefix: of the tables, nobody else's."""
-    with pytest.MonkeyPatch.context() as patch, door() as opened:
+def installation(directory: Path, prefix: str, certificate: Path | None = None) -> Iterator[Installed]:
+    """Install Keybroker, with a policy in force and a key set. prefix: of the tables, nobody else's. certificate: the door's."""
+    with pytest.MonkeyPatch.context() as patch, door(certificate) as opened:
         tables = create_tables(locked_moto(), prefix)
         patch.setattr(target_items, "COPIES", "0123")  # moto takes some milliseconds for each
         moto_kms.mend(patch)

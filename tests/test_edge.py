@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import pytest
@@ -12,6 +13,7 @@ from chalicelib.errors import NotConfigured
 from tests.edge_function import REQUEST_ID, Door, event, refusal, values
 from tests.parts import BROKER, EDGE, NOW, SUB, Parts, claims_of, grant
 
+TOKEN_LIKE = "eyJ-of-somebody"
 METADATA = f"{EDGE}/.well-known/oauth-protected-resource"
 
 
@@ -67,12 +69,41 @@ def test_timeouts_are_the_distributions(parts: Parts, door: Door) -> None:
     assert (custom["readTimeout"], custom["keepaliveTimeout"]) == (300, 60)
 
 
-@pytest.mark.parametrize("origin", [{}, {"s3": {}}, {"custom": {"readTimeout": 120}}, {"custom": None}])
-def test_event_without_timeouts_is_a_fault(parts: Parts, door: Door, origin: dict[str, Any]) -> None:
-    """An event without them is a fault, and is not counted."""
+_ORIGINS = [{}, {"s3": {}}, {"custom": {"readTimeout": 120}}, {"custom": None}]
+_MALFORMED: list[Callable[[dict[str, Any], str], object]] = [
+    lambda request, name: request.pop(name),
+    lambda request, name: request.update({name: None}),
+    lambda request, name: request.update({name: [TOKEN_LIKE]}),
+]
+
+
+@pytest.mark.parametrize("name", ["clientIp", "headers", "method", "origin", "querystring", "uri"])
+@pytest.mark.parametrize("spoil", _MALFORMED)
+def test_a_malformed_event_is_a_503(
+    parts: Parts, door: Door, name: str, spoil: Callable[[dict[str, Any], str], object]
+) -> None:
+    """What is no event of CloudFront's is a 503, is not counted, and the log has the kind of fault and nothing of it."""
+    asked = event(("Authorization", f"Bearer {parts.token()}"))
+    spoil(asked["Records"][0]["cf"]["request"], name)
+    assert refusal(door.handle(asked, None)) == ("503", "temporarily_unavailable")
+    assert (door.line["reason"], door.line["request_id"]) == ("event_malformed", REQUEST_ID)
+    assert door.line["cause"] in ("KeyError", "TypeError", "AttributeError")
+    assert parts.counted() == {}
+    assert TOKEN_LIKE not in door.log[0]
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"Records": []}, {"Records": [{"cf": None}]}, {"Records": [{"cf": {}}]}, [], None]
+)
+def test_what_is_no_event_is_a_503(door: Door, asked: Any) -> None:  # noqa: ANN401  anything
+    assert refusal(door.handle(asked, None)) == ("503", "temporarily_unavailable")
+
+
+@pytest.mark.parametrize("origin", _ORIGINS)
+def test_an_event_without_timeouts_is_not_counted(parts: Parts, door: Door, origin: dict[str, Any]) -> None:
     asked = event(("Authorization", f"Bearer {parts.token()}"))
     asked["Records"][0]["cf"]["request"]["origin"] = origin
-    assert refusal(door.handle(asked, None)) == ("500", "server_error")
+    assert refusal(door.handle(asked, None)) == ("503", "temporarily_unavailable")
     assert parts.counted() == {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from chalicelib.aws.edge_client import EdgeClient, Endpoint
 from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.provider_keys import SecretsManagerProviderKeys
 from chalicelib.aws.published_keys import PublishedSigningKeys
+from chalicelib.aws.round_trip import CALL_SECONDS
 from chalicelib.aws.sigv4 import Credentials
 from chalicelib.edge.admission import Edge
 from chalicelib.errors import NotConfigured
@@ -107,21 +109,32 @@ def _check_url(name: str, value: str) -> None:
         raise ValueError(f"{name} must be an https:// URL without a slash at its end")
 
 
-def edge_on_aws(baked: Path = _BAKED) -> Edge:
-    """Return what the edge function needs; raises Unavailable if no valid configuration was baked into its zip."""
+AHEAD: Mapping[str, int] = {"dynamodb": 2, "secretsmanager": 1}
+"""Connections that a first call needs, beside the one by which the signing keys were read."""
+
+
+def edge_on_aws(baked: Path = _BAKED, *, ahead: bool = False) -> Edge:
+    """Return what the edge function needs; raises Unavailable if no valid configuration was baked into its zip.
+
+    ahead: connect and read the signing keys, as far as CALL_SECONDS allow; what is missing then, the first call does.
+    """
     try:
         config = EdgeConfig.parse(baked.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NotConfigured(hint=str(error)) from error
-    return edge_over(config, EdgeClient(_endpoints(config, os.environ)))
+    return edge_over(config, EdgeClient(_endpoints(config, os.environ)), ahead=ahead)
 
 
-def edge_over(config: EdgeConfig, client: EdgeClient) -> Edge:
-    """Return what an edge needs, over a client of its own."""
+def edge_over(config: EdgeConfig, client: EdgeClient, *, ahead: bool = False) -> Edge:
+    """Return what an edge needs, over a client of its own. ahead: see `edge_on_aws`."""
+    signing_keys = PublishedSigningKeys(client, config.control)
+    provider_keys = SecretsManagerProviderKeys(client, config.secrets_prefix)
+    if ahead:
+        client.open(AHEAD, signing_keys.reading(int(time.time())), CALL_SECONDS)
     return Edge(
-        state=DynamoEdgeState(client, config.control, config.counters),
-        signing_keys=PublishedSigningKeys(client, config.control),
-        provider_keys=SecretsManagerProviderKeys(client, config.secrets_prefix),
+        state=DynamoEdgeState(client, config.control, config.counters, provider_keys.ahead),
+        signing_keys=signing_keys,
+        provider_keys=provider_keys,
         issuer=config.issuer,
         url=config.edge_url,
     )

@@ -15,6 +15,7 @@ from collections.abc import Generator, Mapping
 from typing import NamedTuple, TypeVar
 
 from chalicelib.aws import idle
+from chalicelib.aws.names import Names
 
 ANSWER_BYTES = 3 * 2**20
 """An answer's most bytes: DynamoDB's items have 400 KB at most, and a call reads six."""
@@ -54,6 +55,11 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._used = idle.now()
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What a later connection to the same place can resume; there is nothing before the first answer."""
+        return self._socket.session if isinstance(self._socket, ssl.SSLSocket) else None
 
     def is_usable(self) -> bool:
         """Whether it was used seconds ago, and nothing has come since: no farewell, no answer that nobody asked for."""
@@ -108,27 +114,30 @@ class Connection:
             received += found
 
 
-def connect(place: Place) -> Waiting[Connection]:
-    """Connect to one of the place's addresses; raises OSError if none answers."""
+def connect(place: Place, names: Names, session: ssl.SSLSession | None = None) -> Waiting[Connection]:
+    """Connect to one of the place's addresses; raises OSError if none answers. session: to be resumed, of this place."""
     fault: OSError | None = None
-    # As bytes, here and for TLS: a text is taken for an internationalised name, whose codec takes a cold start 2 ms.
-    found = socket.getaddrinfo(place.host.encode(), place.port, type=socket.SOCK_STREAM)
-    for family, kind, protocol, _, address in found:
+    addresses = yield from names.addresses(place.host, place.port)
+    for family, kind, protocol, _, address in addresses:
         sock = socket.socket(family, kind, protocol)
         try:
-            sock = yield from _connected(sock, address, place)
+            sock = yield from _connected(sock, address, place, session)
         except OSError as error:
             sock.close()
             fault = error
-        except BaseException:
+        except BaseException:  # it was given up, for it took too long
             sock.close()
+            names.doubt(place.host, place.port)
             raise
         else:
             return Connection(sock)
+    names.doubt(place.host, place.port)
     raise fault or OSError(place.host)
 
 
-def _connected(sock: socket.socket, address: object, place: Place) -> Waiting[socket.socket]:
+def _connected(
+    sock: socket.socket, address: object, place: Place, session: ssl.SSLSession | None
+) -> Waiting[socket.socket]:
     sock.settimeout(0.0)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     found = sock.connect_ex(address)  # type: ignore[arg-type]  # as getaddrinfo has it
@@ -140,7 +149,10 @@ def _connected(sock: socket.socket, address: object, place: Place) -> Waiting[so
     if place.tls is None:
         return sock
     # SECURITY: certificate and name are checked, and nothing is sent before (test_a_stranger_s_certificate_is_refused).
-    wrapped = place.tls.wrap_socket(sock, server_hostname=place.host.encode(), do_handshake_on_connect=False)
+    # In a resumed session they are not, so it is the same place's or none (test_a_session_stays_with_its_host).
+    wrapped = place.tls.wrap_socket(
+        sock, server_hostname=place.host.encode(), do_handshake_on_connect=False, session=session
+    )
     try:
         while True:
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import json
 import os
+import ssl
 import threading
 import time
 import zlib
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from chalicelib.aws import sigv4
 from chalicelib.aws.connection import Answer, Connection, NoAnswer, Place, Waiting, close_quietly, connect
+from chalicelib.aws.names import Names
 from chalicelib.aws.polling import Polling
 from chalicelib.aws.round_trip import CONNECTIONS, UNDO_SECONDS, Request, RequestFailed, Steps
 from chalicelib.aws.sigv4 import Credentials, Scope
@@ -24,6 +26,8 @@ from chalicelib.aws.sigv4 import Credentials, Scope
 SKEWED = ("InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired")
 """AWS's codes for a signature that is wrong, perhaps only because of the clock."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+NO_ANSWER, NO_CONNECTION, NO_CREDENTIALS = "NoAnswer", "NoConnection", "NoCredentials"
+"""Our own words: what came is no whole answer of AWS's; nobody answered; the function has no credentials."""
 SKEW_SECONDS = 60
 """A clock that differs from AWS's by less is not what is wrong; AWS itself allows 300."""
 SKEW_LIMIT = 86_400
@@ -74,9 +78,11 @@ class EdgeClient:
         endpoints: Mapping[str, Endpoint],
         credentials: Callable[[], Credentials | None] = from_environment,
         clock: Callable[[], float] = time.time,
+        names: Names | None = None,
     ) -> None:
         self._endpoints, self._credentials, self._clock = endpoints, credentials, clock
-        self._skew = 0.0
+        self._skew, self._names = 0.0, names or Names()
+        self._sessions: dict[Place, ssl.SSLSession | None] = {}
         self._kept: dict[str, collections.deque[Connection]] = {name: collections.deque() for name in endpoints}
         self._free, self._freed = CONNECTIONS, threading.Condition()
 
@@ -95,6 +101,17 @@ class EdgeClient:
             with self._freed:
                 self._free += len(calls)
                 self._freed.notify_all()
+
+    def open(self, numbers: Mapping[str, int], beside: Steps[Any], seconds: float) -> None:
+        """Connect so often to each service, and make a call beside. What fails, or takes longer, is left to who needs it."""
+        if self._credentials() is None:
+            return
+        polling = Polling()
+        polling.add(0, self._made(beside))
+        for index, service in enumerate(collections.Counter(numbers).elements(), 1):
+            polling.add(index, self._opened(service))
+        polling.run(time.monotonic() + seconds, lambda: False)
+        polling.close()
 
     def close(self) -> None:
         """Close the connections that are kept; those in use are closed by who uses them."""
@@ -153,7 +170,7 @@ class EdgeClient:
             except (OSError, NoAnswer) as error:
                 # SECURITY: only a read is sent again: a count may have been made (test_a_count_is_sent_once).
                 if not (may_repeat and was_kept):
-                    raise RequestFailed from error
+                    raise RequestFailed(NO_ANSWER if isinstance(error, NoAnswer) else NO_CONNECTION) from error
                 may_repeat, fresh = False, True
                 continue
             code = _code(answer)
@@ -165,10 +182,13 @@ class EdgeClient:
     def _exchange(self, operation: _Operation, body: bytes, connection: Connection | None) -> Waiting[Answer]:
         kept = False
         try:
+            fresh = connection is None
             request = self._packed(operation, body)
             if connection is None:
-                connection = yield from connect(self._endpoints[operation.service].place)
+                connection = yield from self._connected(operation.service)
             answer, kept = yield from connection.exchange(request)
+            if fresh:
+                self._sessions[self._endpoints[operation.service].place] = connection.session
             return answer
         finally:
             # What is given up amid an answer is closed: the next request would read the rest of it.
@@ -176,6 +196,13 @@ class EdgeClient:
                 self._kept[operation.service].append(connection)
             else:
                 close_quietly(connection)
+
+    def _connected(self, service: str) -> Waiting[Connection]:
+        place = self._endpoints[service].place
+        return connect(place, self._names, self._sessions.get(place))
+
+    def _opened(self, service: str) -> Waiting[None]:
+        self._kept[service].append((yield from self._connected(service)))
 
     def _usable(self, service: str) -> Connection | None:
         kept = self._kept[service]
@@ -192,7 +219,7 @@ class EdgeClient:
         """Return a signed request; raises RequestFailed if there are no credentials."""
         credentials = self._credentials()
         if credentials is None:
-            raise RequestFailed
+            raise RequestFailed(NO_CREDENTIALS)
         endpoint = self._endpoints[operation.service]
         place = endpoint.place
         usual = 443 if place.tls else 80
@@ -240,11 +267,11 @@ def _content(answer: Answer, code: str) -> Mapping[str, Any]:
     # (test_a_refusing_store_is_refused).
     checksum = answer.headers.get("x-amz-crc32")
     if answer.status != 200 or (checksum and checksum != str(zlib.crc32(answer.body))):
-        raise RequestFailed(code)
+        raise RequestFailed(code or NO_ANSWER)
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError) as error:
-        raise RequestFailed from error
+        raise RequestFailed(NO_ANSWER) from error
     if not isinstance(found, dict):
-        raise RequestFailed
+        raise RequestFailed(NO_ANSWER)
     return found

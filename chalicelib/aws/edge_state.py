@@ -6,7 +6,7 @@ One round trip is a batch read and, at the same time, two updates for each subje
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.aws import counter_items, round_trip, target_items
@@ -20,10 +20,19 @@ from chalicelib.revocation import RevocationTarget
 
 
 class DynamoEdgeState:
-    """Over the tables `control`, which it reads, and `counters`, which it writes; their names are given."""
+    """Over the tables `control`, which it reads, and `counters`, which it writes; their names are given.
 
-    def __init__(self, client: AwsClient, control: str, counters: str) -> None:
-        self._client, self._control, self._counters = client, control, counters
+    ahead: by a key's name, what is made beside the reading of its state, and raises nothing.
+    """
+
+    def __init__(
+        self,
+        client: AwsClient,
+        control: str,
+        counters: str,
+        ahead: Callable[[str], Sequence[Steps[None]]] = lambda _key: (),
+    ) -> None:
+        self._client, self._control, self._counters, self._ahead = client, control, counters, ahead
 
     def read_and_count(
         self,
@@ -35,8 +44,11 @@ class DynamoEdgeState:
         """See `EdgeState.read_and_count`."""
         copy = target_items.copy_of(targets["token"].id)
         read = target_items.reading(self._control, targets.values(), copy)
+        # SECURITY: a secret is read for a token that is verified, and for no other (test_no_secret_without_a_good_token).
+        ahead = self._ahead(targets["key"].id)
         own, of_all = _items(counters), _items(total)
-        found, *counted = self._count((*own, *of_all), again, read)
+        found, *others = self._count((*own, *of_all), again, read, *ahead)
+        counted = others[len(ahead) :]
         numbers = _merged(counted[: len(own)]), _merged(counted[len(own) :])
         by_scope = {scope: found[target] for scope, target in targets.items()}
         return Snapshot(
@@ -54,7 +66,7 @@ class DynamoEdgeState:
     def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
         """See `EdgeState.give_back`. A number is taken off at most once, and a counter never falls below 0."""
         items = _items(counters)
-        left = round_trip.make(self._client, *(self._take_off(item, reason) for item in items))
+        left = round_trip.make(self._client, *(self._take_off(item, reason) for item in items), gives_back=True)
         return sum(items[0].refused(left[0], "minute").values())  # the principal's hour, with its minutes
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:

@@ -18,6 +18,6 @@ def now() -> Moment:
     return time.monotonic(), time.time()
 
 
-def is_too_long(since: Moment, until: Moment) -> bool:
-    """Whether by either clock more than IDLE_SECONDS have passed; a wall clock that went back says nothing, so it counts."""
-    return max(abs(end - start) for start, end in zip(since, until, strict=True)) > IDLE_SECONDS
+def is_too_long(since: Moment, until: Moment, seconds: float = IDLE_SECONDS) -> bool:
+    """Whether by either clock more than that has passed; a wall clock that went back says nothing, so it counts."""
+    return max(abs(end - start) for start, end in zip(since, until, strict=True)) > seconds

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from chalicelib.aws import round_trip
 from chalicelib.aws.items import Item
-from chalicelib.aws.round_trip import AwsClient
+from chalicelib.aws.round_trip import AwsClient, Request, Steps
 from chalicelib.tokens.errors import InvalidTokenError, SigningKeysUnavailable
 from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
@@ -41,7 +41,7 @@ class PublishedSigningKeys:
         self._reading = threading.Lock()
 
     def find(self, kid: str, now: int) -> VerifyingKey:
-        """See `SigningKeys.find`. An unknown kid takes one read of one item, within ROUND_TRIP_SECONDS."""
+        """See `SigningKeys.find`. An unknown kid takes one read of one item, in one round trip."""
         key = self._known.get(kid)
         if key is None:
             with self._reading:
@@ -57,8 +57,11 @@ class PublishedSigningKeys:
     def _read(self, now: int) -> None:
         # It counts as failed until it has succeeded, no matter what is raised in between.
         self._failed, self._next_read = True, now + FAILURE_PAUSE
-        get = round_trip.ask("GetItem", TableName=self._control, Key=KEY, ConsistentRead=True)
-        [answer] = round_trip.make(self._client, get)
+        round_trip.make(self._client, self.reading(now))
+
+    def reading(self, now: int) -> Steps[None]:
+        """Read the keys, which are known then. now: epoch seconds. If it fails, nothing has changed."""
+        answer = yield Request("GetItem", {"TableName": self._control, "Key": KEY, "ConsistentRead": True})
         self._known = _keys(answer.get("Item", {}))
         self._failed, self._next_read = False, now + UNKNOWN_KID_PAUSE
 

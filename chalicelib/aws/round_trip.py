@@ -6,7 +6,10 @@ The rules are written once, as generators: they yield a request, are sent its an
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import contextlib
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -14,9 +17,11 @@ from chalicelib.aws.items import Item, held
 from chalicelib.errors import StateUnavailable, StateUnread
 
 ROUND_TRIP_SECONDS = 1.0
-"""Seconds that one round trip of state access may take; past it the answer is 503."""
-UNDO_SECONDS = 0.25
-"""Seconds past its end that a round trip which failed is still waited for, while what it did is taken back."""
+"""Seconds that one round trip of state access may take where no whole call is bounded; past it the answer is 503."""
+CALL_SECONDS = 3.0
+"""Seconds that a call at the edge may wait for AWS: all of its round trips, names, connecting, TLS, and what is taken back."""
+UNDO_SECONDS = 0.5
+"""The last of these, and seconds past the end of any other round trip that failed, in which what it did is taken back."""
 CONNECTIONS = 32
 """Requests in flight at once, at most."""
 THROTTLED = frozenset(
@@ -41,8 +46,14 @@ Steps = Generator[Request, Mapping[str, Any], _T]
 NO_UNDO: Final[Mapping[int, Steps[Any]]] = MappingProxyType({})
 
 
+TIMED_OUT = "TimedOut"
+"""The cause of what was not answered in time."""
+_ends: ContextVar[float | None] = ContextVar("ends", default=None)
+"""When the call that is under way has no more time for another round trip, by the monotonic clock."""
+
+
 class RequestFailed(Exception):  # noqa: N818  what happened to a request, no error of ours
-    """AWS refused a request, or its answer is unknown. code: AWS's word, "" if it said none."""
+    """AWS refused a request, or its answer is unknown. code: AWS's word, or the client's, "" if there is none."""
 
     def __init__(self, code: str = "") -> None:
         super().__init__(code)
@@ -61,14 +72,34 @@ class AwsClient(Protocol):
         """
 
 
-def make(client: AwsClient, *calls: Steps[Any], undo: Mapping[int, Steps[Any]] = NO_UNDO) -> Sequence[Any]:
-    """Make calls in one round trip; raises Unavailable."""
+@contextlib.contextmanager
+def whole_call() -> Iterator[None]:
+    """Let all round trips that are made within take CALL_SECONDS together."""
+    token = _ends.set(time.monotonic() + CALL_SECONDS - UNDO_SECONDS)
     try:
-        return client.run(calls, ROUND_TRIP_SECONDS, undo)
+        yield
+    finally:
+        _ends.reset(token)
+
+
+def make(
+    client: AwsClient,
+    *calls: Steps[Any],
+    undo: Mapping[int, Steps[Any]] = NO_UNDO,
+    gives_back: bool = False,
+) -> Sequence[Any]:
+    """Make calls in one round trip; raises Unavailable. gives_back: it may take the time that is kept for that."""
+    ends, seconds = _ends.get(), ROUND_TRIP_SECONDS
+    if ends is not None:
+        seconds = ends - time.monotonic() + UNDO_SECONDS * gives_back
+    if seconds <= 0:
+        raise StateUnavailable(aws_code=TIMED_OUT)  # nothing was sent, so nothing is counted
+    try:
+        return client.run(calls, seconds, undo)
     except RequestFailed as failed:
         raise StateUnavailable(aws_code=failed.code) from failed
     except TimeoutError as late:
-        raise StateUnavailable from late
+        raise StateUnavailable(aws_code=TIMED_OUT) from late
 
 
 def ask(operation: str, **parameters: Any) -> Steps[Mapping[str, Any]]:  # noqa: ANN401  as AWS has them

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chalicelib.duration import words
-from chalicelib.errors import Refusal
+from chalicelib.errors import Refusal, Unavailable
 from chalicelib.quota import Exceeded
 from chalicelib.revocation import SCOPES
 from chalicelib.tokens.errors import REASONS
@@ -16,6 +16,10 @@ _INVALID: Mapping[str, str] = {
     "aud_wrong": "the token is for another key than this path's; use the base_url that came with the token",
 }
 """What a caller is told of a token that does not verify, where that helps."""
+
+
+class EventMalformed(Unavailable, reason="event_malformed"):
+    """What the edge function was given is no event of CloudFront's; the log names the kind of fault. Retry."""
 
 
 class MethodOverride(Refusal, reason="method_override", error="invalid_request", status=400):

@@ -8,7 +8,9 @@ import gc
 # start. It is then frozen, so that later collections look only at what calls leave behind, and run once for many calls.
 gc.disable()
 
-from edge import handler  # noqa: E402  garbage collection has to be off first
+from edge import handler, start  # noqa: E402  garbage collection has to be off first
+
+start()
 
 gc.freeze()
 gc.set_threshold(10_000)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 import edge
@@ -24,7 +26,8 @@ from chalicelib.providers.keys import ProviderKey
 from tests.contracts import samples
 from tests.contracts.samples import NOW
 from tests.contracts.verbs import BROKER
-from tests.dynamodb_stage import Stage, stage
+from tests.dynamodb_stage import Stage, patiently, stage
+from tests.faulty_dynamodb import Fault, Turn, error, hangs
 
 BAKED = {
     "region": "eu-central-1",
@@ -149,6 +152,77 @@ def test_a_warm_call_reads_no_keys(deployed: Deployed, shared: Stage) -> None:
     assert deployed.asked == ["GetSecretValue"]
     assert (deployed.call(), deployed.call()) == (ROUND_TRIP, ROUND_TRIP)
     assert deployed.asked == ["GetSecretValue"]
+
+
+def test_what_is_done_ahead_is_not_done_by_the_call(deployed: Deployed, shared: Stage, tmp_path: Path) -> None:
+    """An edge that has started ahead has its keys and connections, so that a first call is one round trip."""
+    DynamoSigningKeys(shared.tables).publish(shared._keys.broker.public_jwk)
+    names = {"control": shared.tables.control, "counters": shared.tables.counters}
+    baked = bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names)
+    shared.door.arrived.clear()
+    started: Any = config.edge_on_aws(baked, ahead=True)
+    with contextlib.closing(started.state._client) as client:
+        assert (shared.door.arrived, len(client._kept["dynamodb"]), len(client._kept["secretsmanager"])) == (
+            ["GetItem"],
+            3,
+            1,
+        )
+        ahead = [one for kept in client._kept.values() for one in kept]
+        one = replace(deployed, edge=started)
+        assert (one.call(), one.asked) == (ROUND_TRIP, ["GetSecretValue"])
+        assert {one for kept in client._kept.values() for one in kept} == set(ahead)
+
+
+@pytest.mark.parametrize("fault", [hangs, error("ThrottlingException"), Turn.hang_up])
+def test_what_fails_ahead_is_done_by_the_call(
+    deployed: Deployed, shared: Stage, tmp_path: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An edge that could not read its keys ahead has started all the same, and its first call reads them at once."""
+    monkeypatch.setattr(config, "CALL_SECONDS", 0.05)
+    DynamoSigningKeys(shared.tables).publish(shared._keys.broker.public_jwk)
+    names = {"control": shared.tables.control, "counters": shared.tables.counters}
+    baked = bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names)
+    with shared.door.failing(fault):
+        started: Any = config.edge_on_aws(baked, ahead=True)
+    with contextlib.closing(started.state._client):
+        one = replace(deployed, edge=started)
+        assert one.call() == ROUND_TRIP + Counter(["GetItem"])
+
+
+def test_no_secret_without_a_good_token(deployed: Deployed, shared: Stage) -> None:
+    """A forged token, one past its time, one for another key and one for another path get no secret read."""
+    DynamoSigningKeys(shared.tables).publish(shared._keys.broker.public_jwk)
+    token = shared.token
+    tries = [
+        (Call(f"{token[:-9]}{'A' * 9}", "openai", "POST", "/v1/chat/completions"), NOW, "signature_wrong"),
+        (Call(token, "openai", "POST", "/v1/chat/completions"), NOW + 900, "exp_past"),
+        (Call(token, "other", "POST", "/v1/chat/completions"), NOW, "aud_wrong"),
+        (Call(token, "openai", "DELETE", "/v1/files"), NOW, "out_of_scope"),
+        (Call("", "openai", "POST", "/v1/chat/completions"), NOW, "token_missing"),
+    ]
+    shared.door.arrived.clear()
+    for call, now, reason in tries:
+        with pytest.raises(Refusal) as caught:
+            admission.admit(call, deployed.edge, now)
+        assert caught.value.reason == reason
+    assert shared.door.arrived == ["GetItem"]
+
+
+def test_a_revoked_token_learns_nothing_of_the_secret(deployed: Deployed, shared: Stage) -> None:
+    """A token that verifies and is refused gets the secret read once in a process, and none of it."""
+    DynamoSigningKeys(shared.tables).publish(shared._keys.broker.public_jwk)
+    token = patiently(shared.issued)
+    call = Call(token, "openai", "POST", "/v1/chat/completions")
+    jti = jwt.decode(token, options={"verify_signature": False})["jti"]
+    shared.door.arrived.clear()
+    with shared.blocked("token", jti):
+        for _ in range(3):
+            with pytest.raises(Refusal) as caught:
+                admission.admit(call, deployed.edge, NOW)
+            assert caught.value.reason == "revoked_token"
+            said = f"{caught.value!r}{caught.value.description}{caught.value.log_fields()}{caught.value.headers}"
+            assert "made-up" not in said
+    assert shared.door.arrived.count("GetSecretValue") == 1
 
 
 def test_a_rotated_key_is_read_in_the_next_call(deployed: Deployed, shared: Stage) -> None:

@@ -64,7 +64,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 def test_other_http_is_no_answer(opened: Door, client: EdgeClient, said: bytes) -> None:
     """HTTP/1.0, interim answers, other framings and long heads are a refusal; a count is not sent again."""
     with opened.failing(raw(said)) as arrived, contextlib.suppress(ConnectionError):
-        assert failed(client, count()) == ""
+        assert failed(client, count()) == "NoAnswer"
     assert (arrived, len(client._kept["dynamodb"])) == (["UpdateItem"], 0)
     with opened.failing(GOOD):
         assert run(client, count()) == [{"Item": {}}]
@@ -126,7 +126,7 @@ NO_ANSWERS = {
 def test_what_is_no_answer_is_refused(opened: Door, client: EdgeClient, name: str) -> None:
     """What is too long, cut off or not JSON fails the request, and the next one is served."""
     with opened.failing(NO_ANSWERS[name]), contextlib.suppress(ConnectionError):
-        assert failed(client, get()) == ""
+        assert failed(client, get()) == "NoAnswer"
     with opened.failing(GOOD):
         assert run(client, count()) == [{"Item": {}}]
 
@@ -150,7 +150,7 @@ def refused(place: Place, opened: Door) -> list[str]:
     """Make a request that fails, and return what arrived of it."""
     at = {"dynamodb": Endpoint("us-east-1", place)}
     with opened.failing(GOOD) as arrived:
-        assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == ""
+        assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == "NoConnection"
     return arrived
 
 
@@ -163,7 +163,7 @@ def test_a_stranger_s_certificate_is_refused(tmp_path: Path) -> None:
         for host, tls in (("localhost", endpoints._tls({})), ("127.0.0.1", trusting)):
             at = {"dynamodb": Endpoint("us-east-1", Place(host, port, tls))}
             with opened.failing(GOOD) as arrived:
-                assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == ""
+                assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == "NoConnection"
             assert arrived == []
         at = {"dynamodb": Endpoint("us-east-1", Place("localhost", port, trusting))}
         with opened.failing(GOOD), contextlib.closing(EdgeClient(at, lambda: CREDENTIALS)) as client:
@@ -211,6 +211,6 @@ def test_old_tls_is_refused(tmp_path: Path) -> None:
         thread.start()
         tls = endpoints._tls({"AWS_CA_BUNDLE": str(file)})
         at = {"dynamodb": Endpoint("us-east-1", Place("localhost", listener.getsockname()[1], tls))}
-        assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == ""
+        assert failed(EdgeClient(at, lambda: CREDENTIALS), get()) == "NoConnection"
         thread.join(5)
     assert "UNSUPPORTED_PROTOCOL" in met[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.aws import clients
+from chalicelib.aws import clients, round_trip
 from chalicelib.aws.botocore_client import BotocoreClient
 from chalicelib.aws.provider_key_store import SecretsManagerKeyStore
 from chalicelib.aws.provider_keys import SecretsManagerProviderKeys
@@ -146,6 +146,47 @@ def test_each_version_is_read_once(
     for one in (KEY, KEY, KEY, OTHER, OTHER):
         assert keys.get("openai", one.version) == one
     assert asked == ["GetSecretValue"] * 2
+
+
+# What is asked for ahead
+
+
+def ahead(keys: SecretsManagerProviderKeys, client: AwsClient) -> None:
+    round_trip.make(client, *keys.ahead("openai"))
+
+
+def test_a_secret_is_asked_for_ahead_once(opened: Door) -> None:
+    """What is read ahead is the latest version, once for each key, whatever comes of it."""
+    keys = SecretsManagerProviderKeys(opened.edge_client, "kb")
+    with opened.failing(answers(200, json.dumps({"SecretString": json.dumps(_STORED)}))) as arrived:
+        ahead(keys, opened.edge_client)
+        assert keys.get("openai", KEY.version) == KEY
+        assert (keys.ahead("openai"), arrived) == ([], ["GetSecretValue"])
+
+
+def test_ahead_is_no_other_version(opened: Door) -> None:
+    """If another version than the latest is in force, that one is read, and is what is cached."""
+    keys = SecretsManagerProviderKeys(opened.edge_client, "kb")
+    latest = {"SecretString": json.dumps({**_STORED, "version": OTHER.version, "value": "sk-real-another"})}
+    with opened.failing(answers(200, json.dumps(latest))):
+        ahead(keys, opened.edge_client)
+    with opened.failing(answers(200, json.dumps({"SecretString": json.dumps(_STORED)}))) as arrived:
+        assert keys.get("openai", KEY.version) == KEY
+    assert arrived == ["GetSecretValue"]
+
+
+def test_what_fails_ahead_is_read_by_its_version(opened: Door) -> None:
+    """Nothing that goes wrong ahead is a refusal, and it is not tried again but by the version in force."""
+    for name, fault in _FAULTS.items():
+        if name == "hangs":
+            continue
+        keys = SecretsManagerProviderKeys(opened.edge_client, "kb")
+        with opened.failing(fault) as arrived:
+            ahead(keys, opened.edge_client)
+            assert keys.ahead("openai") == []
+        with opened.failing(answers(200, json.dumps({"SecretString": json.dumps(_STORED)}))):
+            assert keys.get("openai", KEY.version) == KEY
+        assert arrived == ["GetSecretValue"]
 
 
 def test_a_key_that_was_never_set_is_refused_unasked(prefix: str) -> None:
