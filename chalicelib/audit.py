@@ -19,6 +19,8 @@ KINDS = (
     "principal.pinned",
     "admin.added",
     "admin.removed",
+    "state.backed_up",
+    "state.restored",
 )
 PAGE_LIMIT = 200
 """Items on a page at most: of events, uses, revocations and principals alike."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from chalicelib.errors import Unavailable
 from chalicelib.policy.compile import InvalidPolicyError
 from chalicelib.tokens import verify as tokens
-from local import admins_command, audit_command, gateway_command, policy_command
+from local import admins_command, audit_command, gateway_command, policy_command, state_command
 
 if TYPE_CHECKING:
     from local.serve import Running
@@ -26,6 +26,7 @@ _COMMANDS = {
     "audit": audit_command.run,
     "admins": admins_command.run,
     "gateway": gateway_command.run,
+    "state": state_command.run,
 }
 
 
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     audit_command.add_to(commands)
     admins_command.add_to(commands)
     gateway_command.add_to(commands)
+    state_command.add_to(commands)
     _add_serve(commands.add_parser("serve", help="run the broker, the edge and the practice parts until SIGTERM"))
     return parser
 

@@ -37,6 +37,26 @@ class StateOpenToOthers(OperatorNeeded, reason="state_open_to_others"):
     """Others on this machine may change the state. Close it to them."""
 
 
+class StateOfAnotherUser(OperatorNeeded, reason="state_of_another_user"):
+    """The state directory belongs to another user. Run the command as that user."""
+
+
+class RestoreInterrupted(OperatorNeeded, reason="restore_interrupted"):
+    """A restore was cut off. Start the server, or restore again: either finishes it."""
+
+
+class BackupUnusable(OperatorNeeded, reason="backup_unusable"):
+    """A backup is cut off, damaged or none, and nothing was restored. Take another one."""
+
+
+class BackupNewer(OperatorNeeded, reason="backup_newer"):
+    """A newer Keybroker made the backup, and nothing was restored. Run that one, or a newer."""
+
+
+class BackupUnwritable(OperatorNeeded, reason="backup_unwritable"):
+    """The backup cannot be written, and none was made. Make room, or name another place."""
+
+
 class NoPolicyYet(OperatorNeeded, reason="no_policy_yet"):
     """The directory has no policy, and none was named. Start with --policy FILE."""
 

@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import secrets
+import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,14 +24,15 @@ from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
-from local import directory_lock, secret_file
+from local import directory_lock, restoring, secret_file
 from local.administrators import Administrators
-from local.errors import NoStateDirectory, RealKeysHere, StateFileMissing, StateOpenToOthers
+from local.errors import NoStateDirectory, RealKeysHere, RestoreInterrupted, StateFileMissing, StateOpenToOthers
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
 from local.provider_keys import LocalProviderKeys
 from local.signing_key_file import SigningKey
 from local.simulator.callers import Callers
+from local.sqlite import snapshot
 from local.sqlite.answer_usage import SqliteAnswerUsage
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
@@ -97,11 +100,12 @@ class Machine:
         signing key is not, or if another process holds the directory.
         """
         practising = self._urls.provider is not None
-        if not self._path("state.db").exists() and not self._path("signing-key.pem").exists():
+        if not any(map(Path.exists, map(self._path, ("state.db", "signing-key.pem", "restoring")))):
             policy.parse(*first_policy(policy_file, practising=practising), self.rules())  # before anything is made
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if alone:
             directory_lock.hold(self.directory)
+            restoring.finish(self.directory)
         self._check_state_file()
         self._check_modes()
         StateFile.create(self._path("state.db"))
@@ -139,6 +143,10 @@ class Machine:
     def ledger(self) -> SqliteLedger:
         """Return the state of exchanges, and the audit."""
         return SqliteLedger(self._state())
+
+    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Return a view of the state file that stays as it is now, to be copied."""
+        return snapshot.moment(self._state())
 
     def usage(self) -> SqliteUsage:
         """Return the usage counters."""
@@ -228,6 +236,10 @@ class Machine:
         return ProviderKeyFile(self._path("provider-keys.json"))
 
     def _state(self, *, durable: bool = True) -> StateFile:
+        if restoring.is_unfinished(self.directory):
+            raise RestoreInterrupted(
+                hint=f"start the server with {self.directory}, or restore again: either finishes it"
+            )
         # SECURITY: bound at the start, not at the first use: a file that replaced it in between would be served, with our
         # write-ahead log mixed into it
         # (test_an_early_replacement_is_not_served, test_a_worker_serves_no_other_state_file).

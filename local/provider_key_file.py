@@ -52,6 +52,10 @@ class ProviderKeyFile:
         with self._locked():
             return frozenset(one["origin"] for versions in self._stored().values() for one in versions.values())
 
+    def unchanging(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which nobody changes the file, or puts a version of it in force; raises Unavailable."""
+        return self._locked()
+
     @contextlib.contextmanager
     def superseding(self, name: str, version: str) -> Iterator[None]:
         """Within it, put a version in force; afterwards its predecessors are deleted. Nobody else changes the file meanwhile.

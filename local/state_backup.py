@@ -1,0 +1,121 @@
+"""Backs up a state directory, while it serves or not, and checks a backup or a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from chalicelib.errors import Unavailable
+from local import backup_file, secret_file
+from local.administrators import Administrators
+from local.backup_file import Manifest
+from local.errors import BackupUnwritable, StateOfAnotherUser
+from local.machine import Machine
+from local.provider_key_file import ProviderKeyFile
+from local.signing_key_file import SigningKey
+from local.sqlite import snapshot
+
+_SCRATCH = ".keybroker-backup-"
+_OTHERS = ("signing-key.pem", "provider-keys.json", "admin.json", "aws-callers.json", "urls.json")
+
+
+def back_up(machine: Machine, path: Path, now: int) -> int:
+    """Write a new backup of a state directory as it is at one moment, and return its size in bytes.
+
+    It appears whole or not at all. Raises Unavailable; FileExistsError, or another OSError.
+    """
+    check_owner(machine.directory)
+    if path.exists():
+        raise BackupUnwritable(hint=f"{path} is there already: name another file")
+    machine.ledger().record(machine.event("state.backed_up", {"file": str(path.absolute())[:300]}))
+    with _scratch(path.absolute().parent) as scratch:
+        copied = scratch / "files"
+        _copy(machine, copied)
+        backup_file.write(scratch / "backup", copied, now)
+        try:
+            os.link(scratch / "backup", path)  # unlike a rename, it replaces nothing
+        except FileExistsError:
+            raise BackupUnwritable(hint=f"{path} is there already: name another file") from None
+        sync(path.absolute().parent)
+    return path.stat().st_size
+
+
+def check_backup(path: Path, scratch: Path) -> Manifest:
+    """Unpack a backup into an empty directory and read all of it; raises Unavailable or OSError for what is of no use."""
+    manifest = backup_file.unpack(path, scratch)
+    snapshot.check_file(scratch / "state.db")
+    check_files(scratch)
+    return manifest
+
+
+def check_files(directory: Path) -> None:
+    """Read every file of a state directory beside the state itself; raises Unavailable for one that is of no use."""
+    SigningKey(directory / "signing-key.pem")
+    ProviderKeyFile(directory / "provider-keys.json").origins()
+    for one in Administrators(directory, practising=False).all():
+        if isinstance(one, Unavailable):
+            raise one
+
+
+def check_owner(directory: Path) -> None:
+    """Raise StateOfAnotherUser unless a directory is this user's."""
+    # SECURITY: root, too, would follow a link that the directory's owner put there (test_the_owner_alone).
+    owner = directory.stat().st_uid
+    if owner != os.geteuid():
+        raise StateOfAnotherUser(hint=f"{directory} belongs to user {owner}: run this as that user, such as by sudo -u")
+
+
+def _copy(machine: Machine, to: Path) -> None:
+    source, keys = machine.directory, machine.directory / "provider-keys.json"
+    to.mkdir(mode=0o700)
+    with contextlib.ExitStack() as moment:
+        with ProviderKeyFile(
+            keys
+        ).unchanging():  # what the state says is in force is in the file, and the other way round
+            connection = moment.enter_context(machine.snapshot())
+            provider_keys = secret_file.read(keys) if keys.exists() else "{}"
+        snapshot.copy(connection, to / "state.db")
+    secret_file.write(to / "provider-keys.json", provider_keys)
+    for name in _OTHERS:
+        if (source / name).exists() and not (to / name).exists():
+            text = (source / name).read_text() if name == "urls.json" else secret_file.read(source / name)
+            secret_file.write(to / name, text)
+    for path in Administrators(source, practising=False).files().values():
+        if path.parent != source:
+            (to / "admins").mkdir(mode=0o700, exist_ok=True)
+            secret_file.write(to / "admins" / path.name, secret_file.read(path))
+
+
+@contextlib.contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """Make a directory for this backup, mode 0700, and remove it and those that killed backups left."""
+    for left in parent.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(BlockingIOError), _held(left):
+            shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=parent) as made, _held(Path(made)):
+        yield Path(made)
+
+
+@contextlib.contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Hold a directory until the end or the death of this process; raises BlockingIOError if another one does."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def sync(directory: Path) -> None:
+    """Have what was done in a directory outlive a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
