@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ import start
 from chalicelib.aws import target_items
 target_items.COPIES = "0123"  # as many as the test's tables have
 clock = time.time
+print("ready", file=results, flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
     time.time = lambda: clock() + asked["ahead"]
@@ -60,7 +62,7 @@ class Behind:
         """Start the zip, and end it."""
         place = {"AWS_ENDPOINT_URL": f"https://localhost:{self.line.address[1]}", "AWS_CA_BUNDLE": str(self.roots)}
         command = [sys.executable, "-I", "-S", "-B", "-c", f"import sys; sys.path.insert(0, '.'){_PROGRAM}"]
-        with (self.task.parent / "log").open("w+", encoding="utf-8") as log:
+        with tempfile.NamedTemporaryFile(dir=self.task.parent) as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -70,7 +72,7 @@ class Behind:
                 env={"PATH": os.defpath, **place, **credentials},
             )
             try:
-                yield Running(process, self.task.parent / "log")
+                yield Running(process, Path(log.name))
             finally:
                 process.kill()
                 process.communicate()
@@ -92,6 +94,7 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process, self._log, self.ahead = process, log, 0.0
+        assert self._answer() == b"ready\n", log.read_text(encoding="utf-8")
 
     def call(self, token: str) -> dict[str, Any]:
         """Return what comes of a call with a token."""
@@ -99,16 +102,18 @@ class Running:
 
     def handle(self, event: object) -> dict[str, Any]:
         """Return what comes of an event."""
-        process = self._process
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(json.dumps({"event": event, "ahead": self.ahead}).encode() + b"\n")
-        process.stdin.flush()
-        assert select.select([process.stdout], [], [], ANSWER_SECONDS)[0], "no answer"
-        line = process.stdout.readline()
-        assert line, self._log.read_text(encoding="utf-8")
-        found: dict[str, Any] = json.loads(line)
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"event": event, "ahead": self.ahead}).encode() + b"\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        assert answer, self._log.read_text(encoding="utf-8")
+        found: dict[str, Any] = json.loads(answer)
         return found
+
+    def _answer(self) -> bytes:
+        assert self._process.stdout
+        assert select.select([self._process.stdout], [], [], ANSWER_SECONDS)[0], "no answer"
+        return self._process.stdout.readline()
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
