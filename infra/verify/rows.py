@@ -65,6 +65,8 @@ ROWS = (
     ),
     Row("a body goes on whole, although the function returns none of it", why="it takes a provider that reads 2 MB"),
     Row("streams are not buffered, 120 s to the first byte", why="it takes a provider that is slow"),
+    Row("a GET that a provider is silent to is sent once", why="it takes a provider that is slow"),
+    Row("a provider's redirect becomes the edge's", why="it takes a provider that redirects"),
     Row("Anthropic's SDK gets a token at the edge's host", by_calls.anthropic_asks_at_the_edge),
     Row("TLS 1.2 and up with a domain", by_calls.tls_is_new),
     Row("cold starts and durations", why="it takes days of use"),
