@@ -22,7 +22,7 @@ from local.simulator.health import Health
 from local.simulator.running_calls import RunningCalls
 from local.simulator.unsent import Unsent
 from local.stage import Stage
-from local.worker import cancel, end_with_parent, mount, needs_whole_body, run_until_stopped
+from local.worker import beyond_cloudfront, cancel, end_with_parent, mount, run_until_stopped
 
 START_SECONDS = 2.0
 """Seconds that a start waits for credentials; without any, it serves 503 until there are some."""
@@ -82,7 +82,7 @@ async def _serve_edge(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
         running=running,
         url=job.names.edge_url,
         read_timeout=job.provider_timeout,
-        needs_whole_body=functools.partial(needs_whole_body, lambda: ports, lambda: running_state),
+        **beyond_cloudfront(lambda: ports, lambda: running_state),
         over_network=True,
         health=health,
         idle_timeout=job.keep_alive,

@@ -35,7 +35,7 @@ from local.practice.issuer import make_issuer
 from local.practice.provider import make_provider
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
-from local.simulator.cloudfront import make_distribution, make_runner
+from local.simulator.cloudfront import Beyond, make_distribution, make_runner
 from local.simulator.running_calls import RunningCalls
 from local.simulator.unsent import Unsent
 
@@ -92,8 +92,7 @@ def serve_practice_parts(
 
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
-    share, unsent, running = descriptors.share(), Unsent(), RunningCalls()
-    answers = AnswerTally()
+    share, unsent, running, answers = descriptors.share(), Unsent(), RunningCalls(), AnswerTally()
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
         Once(machine.admin_ports),
@@ -123,7 +122,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         answers=answers,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
-        needs_whole_body=None if job.urls.provider else functools.partial(needs_whole_body, edge_ports, running_state),
+        **({} if job.urls.provider else beyond_cloudfront(edge_ports, running_state)),
     )
     for beside in (running.watch(running_state), answers.keep(Once(machine.answer_usage))):
         stack.push_async_callback(cancel, asyncio.create_task(beside))
@@ -133,7 +132,12 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     await mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"], at_once)
 
 
-def needs_whole_body(
+def beyond_cloudfront(ports: Callable[[], edge.Ports], state: Callable[[], RunningState]) -> Beyond:
+    """Return what an edge does with real providers that CloudFront does not; with the practice parts it is like that."""
+    return {"allow_web_sockets": True, "needs_whole_body": functools.partial(_needs_whole_body, ports, state)}
+
+
+def _needs_whole_body(
     ports: Callable[[], edge.Ports], state: Callable[[], RunningState], request: Mapping[str, Any]
 ) -> bool:
     """See `make_distribution`; without the state no body is kept, and the decision says why."""

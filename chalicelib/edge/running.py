@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from chalicelib.edge.errors import Revoked, SigningKeyGone, Stale
+from chalicelib.edge.errors import InvalidToken, Revoked, SigningKeyGone, Stale
 from chalicelib.edge.token import VerifiedToken
 from chalicelib.policy.grants import Grant
 from chalicelib.revocation import RevocationState, RevocationTarget, stopped
@@ -40,6 +40,8 @@ class RunningCall(NamedTuple):
     """The token that it was admitted with."""
     key: str
     """The name of its key."""
+    ends_with_token: bool = False
+    """Whether the caller goes on asking, as on a WebSocket: it then has to have a token that is good."""
 
     def targets(self) -> Mapping[str, RevocationTarget]:
         """Return what a revocation can name to end it, by scope."""
@@ -50,10 +52,15 @@ class RunningCall(NamedTuple):
         token = self.token
         return {"key": self.key, "grant": token.grant, "principal": token.principal, "jti": token.jti}
 
+    def check_time(self, now: int) -> None:
+        """Raise InvalidToken if it ends with its token and that has expired. now: epoch seconds."""
+        if self.ends_with_token and now >= self.token.expires:
+            raise InvalidToken("exp_past")
+
     def check(self, seen: Seen, now: int) -> None:
         """Raise Revoked, Stale or SigningKeyGone if it must not run on. now: epoch seconds.
 
-        Neither the end of its token nor a narrower grant nor a lower limit ends it: those are for the next call.
+        Neither a narrower grant nor a lower limit ends it: those are for the next call.
         """
         states = {scope: seen.states[one] for scope, one in self.targets().items() if one in seen.states}
         # SECURITY: what was not read blocks (test_what_was_not_seen_ends_a_call).

@@ -9,6 +9,7 @@ from typing import Any, Final, TypedDict, Unpack
 
 from aiohttp import web
 
+from local.simulator import web_sockets
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
 from local.simulator.cloudfront_errors import location
@@ -44,12 +45,19 @@ MOST_CONNECTIONS: Final = 4_096
 _LOG: Final = logging.getLogger(__name__)
 
 
-class Options(TypedDict, total=False):
-    """What else a distribution may have."""
+class Beyond(TypedDict, total=False):
+    """What a distribution may do that CloudFront does not; nothing of it unless given."""
 
     needs_whole_body: NeedsWholeBody | None
     """Whether a call with more than 1 MiB is decided by all of its body, by the event's `request`; called in a thread. None:
-    none is, as at CloudFront."""
+    none is."""
+    allow_web_sockets: bool
+    """Whether a call may ask for a WebSocket; where not, it is refused, as behind an origin-request function."""
+
+
+class Options(Beyond, total=False):
+    """What else a distribution may have."""
+
     over_network: bool
     """Whether the function waits for a network: each call of it is then made in a thread, in bounded time."""
     health: Health | None
@@ -71,6 +79,7 @@ class Distribution(web.Server):
         *,
         read_timeout: int,
         needs_whole_body: NeedsWholeBody | None = None,
+        allow_web_sockets: bool = False,
         over_network: bool = False,
         health: Health | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
@@ -95,7 +104,7 @@ class Distribution(web.Server):
         self._read_timeout = read_timeout
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
-        self._health = health
+        self._health, self._allow_web_sockets = health, allow_web_sockets
         self._needs_whole_body, self._whole_bodies = needs_whole_body, WholeBodies()
 
     def __call__(self) -> web.RequestHandler:
@@ -124,6 +133,8 @@ class Distribution(web.Server):
 
     async def _respond(self, request: web.BaseRequest, request_id: str) -> ViewerResponse:
         error_name = request_error(request)
+        if error_name == "upgrade" and self._allow_web_sockets:
+            error_name = None if web_sockets.is_handshake(request) else "handshake"
         if error_name is not None:
             return unread(request, error_response(error_name, request_id))
         try:
@@ -151,6 +162,8 @@ class Distribution(web.Server):
         to_broker = None if self._broker is None else self._broker.origin_request(cf_request)
         if to_broker is not None:
             return to_broker
+        if web_sockets.are_asked(request):
+            web_sockets.take_token(cf_request["headers"])
         await receive(request)
         if is_disconnected(request):
             raise NotInvokedError("malformed")  # nobody will see the answer

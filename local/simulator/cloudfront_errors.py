@@ -41,7 +41,17 @@ class UpgradeNotSupported(
     status=400,
     text="WebSocket connections are not supported here; use HTTP",
 ):
-    """The request asks for a WebSocket. Use HTTP."""
+    """The request asks for a WebSocket, of an edge that opens none. Use HTTP, or a gateway."""
+
+
+class MalformedHandshake(
+    CloudFrontRefusal,
+    reason="handshake",
+    error="malformed_request",
+    status=400,
+    text="the request asks for a WebSocket, and is not a handshake of version 13 (RFC 6455) and nothing else",
+):
+    """The request asks for a WebSocket in a form that not everybody reads alike. Use a client of RFC 6455."""
 
 
 class BodyNotAllowed(

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from aiohttp import ClientError, ClientResponse, ClientSession, web
 
 from chalicelib.edge import provider_addresses
+from local.simulator import web_sockets
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.cloudfront_errors import error_name
 from local.simulator.function_result import HeaderList, OriginRequest
@@ -65,7 +66,7 @@ class Forwarding:
         """Return the response to a request, which was sent as it arrived."""
         response: ViewerResponse | None = None
         admitted = self._unsent.admission(request_id)
-        run = self._running.run(request_id, admitted)
+        run = self._running.run(request_id, admitted, ends_with_token=web_sockets.are_asked(request))
         try:
             async with asyncio.timeout(None) as stall_timeout:
                 with run or contextlib.nullcontext():
@@ -75,10 +76,9 @@ class Forwarding:
                         response = ViewerResponse(
                             upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
                         )
-                        close_after_chunked_request(request, response)
                         with self._answers.reading(admitted, request.method, upstream) as feed:
                             stall = stall_timeout, self._seconds(origin_request)
-                            await _stream(request, upstream, response, stall, feed)
+                            await _answer(request, upstream, response, stall, feed)
                     finally:
                         # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
                         upstream.close()
@@ -119,31 +119,37 @@ class Forwarding:
             seconds = self._seconds(origin_request)
             sending = Sending(head_timeout, seconds, sent)
             SENDING.set(sending)
+            is_web_socket = web_sockets.are_asked(request)
+            headers = with_consistent_names(origin_request.headers) + [*web_sockets.UPGRADE] * is_web_socket
             upstream = await self._session.request(
                 request.method,
                 origin_request.url,
-                headers=with_consistent_names(origin_request.headers),
+                headers=headers,
                 data=request_body(request, stall_timeout, sending),
                 timeout=client_timeout(seconds),
                 allow_redirects=False,
             )
-        if upstream.status < 200:
+        if upstream.status < 200 and not (is_web_socket and upstream.status == web_sockets.SWITCHING):
             upstream.close()
             raise BrokenConnectionError  # it switches protocols, which was not requested
         return upstream
 
 
-async def _stream(
+async def _answer(
     request: web.BaseRequest,
     upstream: ClientResponse,
     response: ViewerResponse,
     stall: tuple[asyncio.Timeout, float | None],
     feed: Callable[[bytes], None],
 ) -> None:
-    """Send the origin's response on as it arrives, each chunk at once.
+    """Send the origin's response on as it arrives, each chunk at once; or let it become a WebSocket.
 
     stall: the stall time-out, and for how many seconds the origin may be silent. feed: is shown each chunk once it was sent.
     """
+    if upstream.status == web_sockets.SWITCHING:
+        await web_sockets.join(request, upstream, response)
+        return
+    close_after_chunked_request(request, response)
     content = upstream.content
     extend_stall_timeout(*stall)
     feed(await response.start(request, content))

@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
@@ -76,11 +76,11 @@ class RunningCalls:
         self._period, self._patience = period, patience
         self._said = False
 
-    def run(self, request_id: str, admitted: Admitted | None) -> Run | None:
+    def run(self, request_id: str, admitted: Admitted | None, *, ends_with_token: bool = False) -> Run | None:
         """Return a call to be kept within a `with` block while it is under way; None if nothing is known of it."""
         if admitted is None or admitted.token is None:
             return None
-        return Run(self, request_id, RunningCall(admitted.token, admitted.key_name))
+        return Run(self, request_id, RunningCall(admitted.token, admitted.key_name, ends_with_token))
 
     async def watch(self, state: Callable[[], RunningState]) -> None:
         """End what must not run on, until this is cancelled. state: raises Unavailable while there is none."""
@@ -102,6 +102,7 @@ class RunningCalls:
 
     async def _look(self, state: Callable[[], RunningState], thread: ThreadPoolExecutor, seconds: float) -> bool:
         """See the state and end what it stops, within so many seconds; return whether it was seen."""
+        self._check(lambda run: run.call.check_time(self._clock()), self.open)
         runs = tuple(self.open)
         if not runs:
             return True
@@ -118,12 +119,15 @@ class RunningCalls:
             return False
         self._said = False
         now = self._clock()
-        for run in self.open.intersection(runs):
+        self._check(lambda run: run.call.check(seen, now), self.open.intersection(runs))
+        return True
+
+    def _check(self, check: Callable[[Run], None], runs: Iterable[Run]) -> None:
+        for run in tuple(runs):
             try:
-                run.call.check(seen, now)
+                check(run)
             except Refusal as refusal:
                 self._end(run, refusal)
-        return True
 
     def _end(self, run: Run, refusal: Refusal) -> None:
         line = {"door": "edge", "reason": refusal.reason, "status": refusal.status, "request_id": run.request_id}

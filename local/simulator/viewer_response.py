@@ -78,6 +78,15 @@ class ViewerResponse(web.StreamResponse):
             out.send_headers()
         return chunk
 
+    async def switch(self, request: web.BaseRequest) -> None:
+        """Send the head of a response behind which the connection is a WebSocket: this is the last response on it."""
+        self.force_close()
+        self._eof_sent = True
+        out = self._payload_writer = request.writer
+        self.headers[hdrs.CONNECTION], self.headers[hdrs.UPGRADE] = "Upgrade", "websocket"
+        await out.write_headers(f"HTTP/1.1 {self.status} {self.reason}", self.headers)
+        out.send_headers()
+
     def abort(self, request: web.BaseRequest) -> None:
         """Break the viewer's connection, so that half a response cannot be mistaken for a whole one."""
         self.force_close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.edge.errors import Revoked, SigningKeyGone, Stale
+from chalicelib.edge.errors import InvalidToken, Revoked, SigningKeyGone, Stale
 from chalicelib.edge.running import RunningCall, Seen
 from chalicelib.edge.token import VerifiedToken
 from chalicelib.errors import Refusal
@@ -70,3 +70,13 @@ def test_a_state_that_was_not_read_ends_it(scope: str) -> None:
     whole = seen()
     states = {target: one for target, one in whole.states.items() if target != CALL.targets()[scope]}
     assert refusal(Seen(states, whole.signing_keys)).reason == f"revoked_{scope}"
+
+
+def test_a_caller_that_goes_on_asking_needs_a_good_token() -> None:
+    """A call that ends with its token does so to the second, and another does not."""
+    lasting = CALL._replace(token=TOKEN._replace(expires=NOW), ends_with_token=True)
+    lasting.check_time(NOW - 1)
+    CALL.check_time(NOW)
+    with pytest.raises(InvalidToken) as raised:
+        lasting.check_time(NOW)
+    assert raised.value.reason == "exp_past"
