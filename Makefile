@@ -19,6 +19,8 @@ INFRA_STAMP := $(INFRA)/.installed
 CHECKOV := .venv-checkov
 LOCK := .venv-lock
 LOCK_STAMP := $(LOCK)/.installed
+# Most rogue releases are found within days. For an urgent fix: make lock LOCK_AGE='0 days'.
+LOCK_AGE := 7 days
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
 .PHONY: help setup demo dev test test-slow test-all test-zip test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
@@ -164,11 +166,11 @@ format: $(STAMP) ## Format the code
 requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads, from pyproject.toml
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["broker"], sep="\n")' > requirements.txt
 
-lock: $(LOCK_STAMP) ## Write requirements.lock, the newest versions and hashes of what goes into the zips; then make setup
+lock: $(LOCK_STAMP) ## Write requirements.lock: versions a week old or older, with hashes, of what goes into the zips; then make setup
 	@$(LOCK)/bin/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command 'make lock' --extra broker pyproject.toml --output-file requirements.lock
+		--exclude-newer '$(LOCK_AGE)' --custom-compile-command 'make lock' --extra broker pyproject.toml --output-file requirements.lock
 	@sed -n 's/^ *"\(chalice[<>=][^"]*\)",$$/\1/p' pyproject.toml | $(LOCK)/bin/uv pip compile --quiet --no-config --universal \
-		--python-version 3.11 --generate-hashes --no-annotate --no-header --no-deps - >> requirements.lock
+		--python-version 3.11 --generate-hashes --no-annotate --no-header --no-deps --exclude-newer '$(LOCK_AGE)' - >> requirements.lock
 
 $(LOCK_STAMP): infra/lock.txt
 	@echo "setting up $(LOCK) (once, some seconds)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import re
 import tomllib
 from pathlib import Path
 
@@ -55,6 +56,15 @@ def test_constraints_are_read_from_the_lock() -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert "$(STAMP): pyproject.toml requirements.lock" in makefile
     assert "-c $(VENV)/locked.txt" in makefile
+
+
+def test_a_release_of_this_week_is_not_locked() -> None:
+    """Make lock takes no file that was published less than a week ago, of whatever is locked, unless it is told to."""
+    makefile = (ROOT / "Makefile").read_text()
+    resolving = re.findall(r"uv pip compile(?:\\\n|.)*", makefile)
+    assert len(resolving) == 2
+    assert all("--exclude-newer '$(LOCK_AGE)'" in one for one in resolving)
+    assert "\nLOCK_AGE := 7 days\n" in makefile
 
 
 @pytest.mark.parametrize(
