@@ -1,0 +1,91 @@
+"""Where a door listens: an IP address and a port, or a UNIX socket."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+_UNIX = "unix:"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An IP address and a port (0: any that is free); or the path of a UNIX socket, and neither."""
+
+    host: str
+    port: int = 0
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"{_UNIX}{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.path is not None or ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it is every address of this machine, so that it says nothing about what callers are to use."""
+        return self.path is None and ipaddress.ip_address(self.host).is_unspecified
+
+
+def parse(text: str, directory: Path) -> Listen:
+    """Read `127.0.0.1:8080`, `[::1]:8080` or `unix:PATH`, which is relative to a directory; raises ValueError."""
+    if text.startswith(_UNIX):
+        return Listen("", 0, directory / text.removeprefix(_UNIX))
+    host, colon, port = text.rpartition(":")
+    if not (colon and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise ValueError("no port")
+    bare = host.removeprefix("[").removesuffix("]")
+    if (":" in bare) != (host == f"[{bare}]"):
+        raise ValueError("an IPv6 address stands in brackets")
+    return Listen(str(ipaddress.ip_address(bare)), int(port))
+
+
+def bind(name: str, listen: Listen, backlog: int) -> socket.socket:
+    """Return a listening socket that does not block. name: of the door, for errors. Raises OSError in one line."""
+    family = socket.AF_UNIX if listen.path is not None else socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    one = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if listen.path is None:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind((listen.host, listen.port))
+        else:
+            _bind_path(one, listen.path)
+        one.listen(backlog)
+    except (OSError, ValueError) as error:
+        one.close()
+        why = (error.strerror if isinstance(error, OSError) else "") or error
+        at = f"port {listen.port}" if listen.host == "127.0.0.1" else str(listen)
+        raise OSError(f"{at} is in use or not allowed for the {name} ({why})") from error
+    one.setblocking(False)  # noqa: FBT003  the socket module's own signature
+    return one
+
+
+def _bind_path(one: socket.socket, path: Path) -> None:
+    """Bind a UNIX socket that its owner alone may connect to, in place of one that nobody listens at any more."""
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode) and not _is_served(path):
+        path.unlink()
+    # SECURITY: closed to others from the start, not by a chmod after it (test_a_unix_socket_is_its_owners).
+    before = os.umask(0o177)
+    try:
+        one.bind(str(path))
+    finally:
+        os.umask(before)
+
+
+def _is_served(path: Path) -> bool:
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        return True

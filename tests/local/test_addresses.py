@@ -1,0 +1,69 @@
+"""Where a door listens."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from local import addresses
+
+HERE = Path("/made/up")
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8080", "0.0.0.0:0", "[::1]:65535", "[::]:443", "unix:/made/up/a.sock"])
+def test_what_is_read_is_written_again(text: str) -> None:
+    """An address is shown as it is written."""
+    assert str(addresses.parse(text, HERE)) == text
+
+
+def test_a_socket_is_beside_the_file() -> None:
+    """The path of a UNIX socket starts from a directory."""
+    assert addresses.parse("unix:admin.sock", HERE).path == HERE / "admin.sock"
+
+
+@pytest.mark.parametrize(
+    "text",
+    """: :8080 8080 127.0.0.1 127.0.0.1: 127.0.0.1:65536 127.0.0.1:8O ::1:80 [127.0.0.1]:80
+    localhost:80 example.com:80 [::1:80 127.1:80 127.0.0.1:٣""".split(),  # noqa: SIM905  a list of words
+)
+def test_what_is_no_address(text: str) -> None:
+    """Names and half addresses are refused."""
+    with pytest.raises(ValueError):  # noqa: PT011  the text is the reader's
+        addresses.parse(text, HERE)
+
+
+def test_who_reaches_it() -> None:
+    """Loopback and sockets are this machine's; every address is none that callers could use."""
+    read = [addresses.parse(one, HERE) for one in ("127.8.8.8:1", "[::1]:1", "unix:a", "10.0.0.1:1", "0.0.0.0:1")]
+    assert [one.is_loopback for one in read] == [True, True, True, False, False]
+    assert [one.is_everywhere for one in read] == [False, False, False, False, True]
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    """A port that is taken is told with the door it was for."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"^port {port} is in use or not allowed for the edge \("):
+            addresses.bind("edge", addresses.parse(f"127.0.0.1:{port}", HERE), 1)
+
+
+def test_a_unix_socket_is_its_owners(tmp_path: Path) -> None:
+    """Others cannot connect to a UNIX socket; one that is served is not taken over, one that was left is."""
+    listen = addresses.parse("unix:admin.sock", tmp_path)
+    with closing(addresses.bind("administration", listen, 1)):
+        assert stat.S_IMODE((tmp_path / "admin.sock").stat().st_mode) == 0o600
+        with pytest.raises(OSError, match=r"^unix:.* is in use or not allowed for the administration \("):
+            addresses.bind("administration", listen, 1)
+    addresses.bind("administration", listen, 1).close()
+
+
+def test_a_file_is_no_socket(tmp_path: Path) -> None:
+    """What is no socket stays where it is."""
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(OSError, match="is in use or not allowed"):
+        addresses.bind("administration", addresses.parse("unix:notes", tmp_path), 1)
+    assert (tmp_path / "notes").read_text() == "mine"
