@@ -32,9 +32,9 @@ class Listen:
         return self.path is not None or ipaddress.ip_address(self.host).is_loopback
 
     @property
-    def is_everywhere(self) -> bool:
-        """Whether it is every address of this machine, so that it says nothing about what callers are to use."""
-        return self.path is None and ipaddress.ip_address(self.host).is_unspecified
+    def is_url(self) -> bool:
+        """Whether a URL can be made of it: not of every address of this machine, and not of one in brackets."""
+        return self.path is not None or not (ipaddress.ip_address(self.host).is_unspecified or ":" in self.host)
 
 
 def parse(text: str, directory: Path) -> Listen:

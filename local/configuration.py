@@ -63,8 +63,8 @@ class Configuration:
     """The addresses whose X-Forwarded-For, -Proto and -Host are believed."""
     workers: int = 1
     """Processes that serve broker, edge and administration."""
-    provider_timeout: int = 120
-    """Seconds that a provider may be silent before its answer and within it."""
+    provider_timeout: int | None = None
+    """Seconds that a provider may be silent before its answer and within it; None: any, or 120 with the practice parts."""
     drain_seconds: int = 3
     """Seconds that running calls have to finish when the server stops."""
     log_level: str = "info"
@@ -107,6 +107,8 @@ _READERS: Mapping[str, Callable[[object, Path], Any]] = {
     "timeouts.drain_seconds": values.whole_number(1, 300),
 }
 """What reads each field; takes the directory that relative paths start from, and raises ValueError with what is allowed."""
+FIELDS = tuple(_READERS)
+"""The names of all fields."""
 _TABLES = {name.partition(".")[0] for name in _READERS if "." in name}
 _TOP = {name for name in _READERS if "." not in name}
 _BEYOND = "administration.beyond_loopback"
@@ -156,10 +158,10 @@ class _Reader:
             administration=(administration := self._door("administration")),
             state=got("state.directory"),
             policy=got("policy"),
-            tls=TlsFiles(got("tls.certificate"), got("tls.key")) if got("tls.certificate") and got("tls.key") else None,
+            tls=self._tls(),
             trusted_proxies=got("trusted_proxies", ()),
             workers=got("workers", 1),
-            provider_timeout=got("timeouts.provider_seconds", 120),
+            provider_timeout=got("timeouts.provider_seconds"),
             drain_seconds=got("timeouts.drain_seconds", 3),
             log_level=got("log_level", "info"),
             keep_records=got("state.keep_records_days"),
@@ -189,6 +191,10 @@ class _Reader:
         listen = self._read.get(f"{name}.listen") or values.address(_DEFAULT_LISTEN[name], self._path)
         return Door(listen, self._read.get(f"{name}.public_url"))
 
+    def _tls(self) -> TlsFiles | None:
+        certificate, key = self._read.get("tls.certificate"), self._read.get("tls.key")
+        return TlsFiles(certificate, key) if certificate and key else None
+
     def _check_what_is_needed(self) -> None:
         if not self._says("state.directory"):
             self._fault("state.directory", Description("nothing"), "a path, relative to this file")
@@ -207,8 +213,8 @@ class _Reader:
             # SECURITY: administration is on no network unless that is said (test_administration_stays_on_loopback).
             elif name == "administration" and not (door.listen.is_loopback or self._says(_BEYOND)):
                 self._fault(field, at, f"a loopback address or unix:PATH, or any with {_BEYOND} = true")
-            if door.listen.is_everywhere and not self._says(f"{name}.public_url"):
-                why = f"the URL that callers use, since {at} is every address of this machine"
+            if not door.listen.is_url and not self._says(f"{name}.public_url"):
+                why = f"the URL that callers use, since {at} is every address of this machine, or IPv6"
                 self._fault(f"{name}.public_url", Description("nothing"), why)
             if first.setdefault(at, name) != name and (door.listen.port or door.listen.path):
                 self._fault(field, at, f"an address of its own: {first[at]}.listen is the same")

@@ -46,16 +46,15 @@ def _listen(value: object, directory: Path, allowed: str) -> Listen:
 
 
 def public_url(value: object, _directory: Path | None = None) -> str:
-    """Read the URL that callers use: https and a host, without a path; http for this machine alone."""
-    allowed = "https://HOST or https://HOST:PORT (http:// for this machine alone), without a path"
+    """Read the URL that callers use: https and a host name, without a path; http for this machine alone."""
+    allowed = "https://NAME or https://NAME:PORT (http:// for this machine alone), without a path"
     try:
         parts = urlsplit(value if isinstance(value, str) else "")
         host, port = parts.hostname, parts.port
     except ValueError:
         raise ValueError(allowed) from None
-    shown = "" if host is None else f"[{host}]" if ":" in host else host
-    url = f"{parts.scheme}://{shown}" + ("" if port is None else f":{port}")
-    secure = parts.scheme == "https" or (parts.scheme == "http" and host in ("localhost", "127.0.0.1", "::1"))
+    url = f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
+    secure = parts.scheme == "https" or (parts.scheme == "http" and host in ("localhost", "127.0.0.1"))
     if not (secure and host and isinstance(value, str) and value.lower().removesuffix("/") == url.lower()):
         raise ValueError(allowed)
     return url

@@ -100,5 +100,13 @@ class TooFewDescriptors(OperatorNeeded, reason="too_few_descriptors"):
     """The limit of open files is too low to serve. Raise it (ulimit -n)."""
 
 
+class TlsUnusable(OperatorNeeded, reason="tls_unusable"):
+    """Certificate or key of the configuration cannot be used. Mend the files; SIGHUP reads them again."""
+
+
+class CertificateExpired(OperatorNeeded, reason="certificate_expired"):
+    """The certificate of the configuration has expired. Renew it; SIGHUP reads it again."""
+
+
 class PartDidNotStart(OperatorNeeded, reason="part_did_not_start"):
     """One of the servers did not start in time; what it printed says why."""

@@ -17,9 +17,9 @@ class TimedFormatter(logging.Formatter):
         return f'{{"time": "{time}", {text[1:]}' if text.startswith('{"') else f"{time} {text}"
 
 
-def to_stderr() -> None:
-    """Send this process's log to stderr: ours whole, and the warnings of everything else."""
+def to_stderr(level: str = "info") -> None:
+    """Send this process's log to stderr: ours from a level on, and the warnings of everything else."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TimedFormatter("%(message)s"))
     logging.getLogger().addHandler(handler)
-    logging.getLogger("keybroker").setLevel(logging.INFO)
+    logging.getLogger("keybroker").setLevel(level.upper())

@@ -17,6 +17,7 @@ import edge
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event
 from chalicelib.edge.admission import Edge
+from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
@@ -48,12 +49,13 @@ _IDENTITIES = frozenset(preset.identity for preset in (*PRESETS.values(), GENERI
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """The parts' URLs; provider and issuer are None without the practice parts."""
+    """The parts' URLs; provider and issuer are None without the practice parts, administration at the broker's."""
 
     broker: str
     edge: str
     provider: str | None
     issuer: str | None
+    administration: str | None = None
 
 
 class Machine:
@@ -68,7 +70,8 @@ class Machine:
     ) -> None:
         """state: device and inode of the one state file to use; None: of the one that is there at its first use."""
         self.directory = directory
-        self.callers = Callers(directory, urls.broker, practising=urls.provider is not None)
+        named = (urls.broker, urls.administration or urls.broker)
+        self.callers = Callers(directory, *named, practising=urls.provider is not None)
         self._urls = urls
         self._practice_ttl = practice_ttl
         self._state_identity = state
@@ -127,6 +130,23 @@ class Machine:
         """Return device and inode of the state file that is there now."""
         status = self._path("state.db").stat()
         return status.st_dev, status.st_ino
+
+    def check(self) -> None:
+        """Read every file that `prepare` would use, and change nothing; raises Unavailable."""
+        self._check_state_file()
+        self._check_modes()
+        self._check_keys()
+        SigningKey(self._path("signing-key.pem"))
+        for one in self.administrators().all():
+            if isinstance(one, Unavailable):
+                raise one
+
+    def keys_not_set(self) -> tuple[str, ...]:
+        """Return the names of those keys of the policy in force that have no value yet; raises InvalidPolicyError."""
+        control = self.control()
+        parsed = policy.parse(control.current().text, "the policy in force", self.rules())
+        found = {name: control.key_info(name) for name in parsed.keys}
+        return tuple(name for name, info in found.items() if info is None or info.current is None)
 
     def administrators(self) -> Administrators:
         """Return who may administer."""

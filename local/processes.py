@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ class Part:
         self._ready: Connection | None = None
         self._began = self._due = 0.0
         self._pause = FIRST_PAUSE
+        self._held: signal.Signals | None = None
 
     def start(self) -> None:
         """Start a process. One that the system refuses is tried again later, as one that died."""
@@ -78,10 +80,18 @@ class Part:
                 self._ready.recv()
                 _LOG.warning("%s serves again", self.name)
             self._is_ready()
+            self._deliver()
         elif self._ready and time.monotonic() > self._began + START_SECONDS:
             self._process.kill()
             self._process.join()
             self._again_later(f"did not respond within {START_SECONDS:.0f} s")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process, once it responds: until then it could not take it."""
+        if self._ready:
+            self._held = number
+        elif self._process and self._process.pid and self._process.is_alive():
+            os.kill(self._process.pid, number)
 
     def terminate(self) -> None:
         """Ask the process to stop."""
@@ -101,6 +111,11 @@ class Part:
         if self._ready:
             self._ready.close()
         self._ready = None
+
+    def _deliver(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self.send(held)
 
     def _again_later(self, how: str) -> None:
         self._is_ready()
@@ -138,6 +153,11 @@ class Processes:
         wait([one for part in self._parts for one in part.watched()], timeout=max(0.0, longest))
         for part in self._parts:
             part.tend()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to every part."""
+        for part in self._parts:
+            part.send(number)
 
     def _stop(self) -> None:
         """Stop all processes, with SIGKILL at the end of the time that they have."""

@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import secrets
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from local import descriptors, log, worker
+from chalicelib.errors import Unavailable
+from local import addresses, descriptors, log, tls, worker
+from local.configuration import Configuration, Door
 from local.machine import Machine, Urls
 from local.practice import policy as practice
 from local.processes import Part, Processes
 from local.simulator.origin_request_event import READ_TIMEOUT
+from local.tls import Renewal
 from local.worker import Job
 
 _SPAWN = multiprocessing.get_context("spawn")
-_PARTS = ("broker", "edge", "provider", "issuer")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The options of the command line.
-
-    directory: the state directory; None: a temporary one
-    port: the broker's, followed by the other parts'; 0: any free ports
-    policy: the first policy's file; None: the policy in force, or else the practice policy
-    workers: processes that serve broker and edge
-    practice_ttl: seconds that tokens live; None: as the grants say
-    practice: run the practice provider and issuer
-    apply: put the policy file in force over another policy
-    set_keys: put the keys of the environment in force over others
-    keep_records: days that events, replaced policies and ended revocations are kept; None: for good
-    provider_timeout: seconds that a provider may be silent; None: 120 with the practice parts, as at CloudFront, else any
-    """
-
-    directory: Path | None
-    port: int
-    policy: Path | None
-    workers: int
-    practice_ttl: int | None
-    practice: bool
-    apply: bool = False
-    set_keys: bool = False
-    keep_records: int | None = None
-    provider_timeout: int | None = None
+_MARGIN = 5.0
+"""Seconds that processes have to stop beside the time that running calls have."""
+_LOG = logging.getLogger("keybroker")
+_LOCAL = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104  what was bound, not what is to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,81 +41,155 @@ class Running:
     admin: an administrator's access_key_id and region; for practice also secret_access_key, else the file that has it
     directory: the state directory
     request_token: opens the practice issuer's runner endpoint; None without it
+    keys_not_set: the names of the policy's keys that have no value yet
+    is_temporary: whether the state directory is deleted at the end
     """
 
     urls: Urls
     admin: dict[str, str] | None
     directory: Path
     request_token: str | None
+    keys_not_set: tuple[str, ...] = ()
+    is_temporary: bool = False
 
 
-def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
+def serve(configuration: Configuration, announce: Callable[[Running], None]) -> None:
     """Run until SIGTERM or SIGINT. announce: called once all parts respond.
 
     Raises InvalidPolicyError, Unavailable (a file, or a part that did not start) or OSError (a port is in use).
     """
-    log.to_stderr()
+    log.to_stderr(configuration.log_level)
     descriptors.raise_limit()
     descriptors.share()  # here, so that too few are said once
-    stop: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda caught, _frame: stop.append(caught))
+    stop, hang_ups = _signals(configuration)
     with contextlib.ExitStack() as stack:
-        directory = settings.directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keybroker-")))
-        sockets = dict(zip(_PARTS if settings.practice else _PARTS[:2], _listen(settings, stack), strict=True))
-        addresses = {name: f"http://127.0.0.1:{one.getsockname()[1]}" for name, one in sockets.items()}
-        urls = Urls(addresses["broker"], addresses["edge"], addresses.get("provider"), addresses.get("issuer"))
-        values = practice.made_up_values() if settings.practice else {}
-        machine = Machine(directory, urls, settings.practice_ttl)
-        machine.prepare(settings.policy, values, apply=settings.apply, set_keys=settings.set_keys, alone=True)
-        request_token = secrets.token_urlsafe(16)
-        job = Job(
-            directory,
-            urls,
-            settings.practice_ttl,
-            sockets,
-            machine.state_identity(),
-            settings.workers,
-            settings.provider_timeout or (READ_TIMEOUT if settings.practice else None),
+        renewal = None if configuration.tls is None else Renewal(configuration.tls, time.time)
+        given = configuration.state
+        directory = given or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keybroker-")))
+        sockets = _listen(configuration, stack)
+        urls = _urls(configuration, sockets)
+        values = practice.made_up_values() if configuration.practice else {}
+        machine = Machine(directory, urls, configuration.practice.ttl if configuration.practice else None)
+        machine.prepare(
+            configuration.policy, values, apply=configuration.apply, set_keys=configuration.set_keys, alone=True
         )
-        processes = stack.enter_context(_processes(settings, job, values, request_token))
-        announce(Running(urls, machine.callers.admin(), directory, request_token if settings.practice else None))
-        stack.enter_context(machine.upkeep(settings.keep_records).running())
+        request_token = secrets.token_urlsafe(16) if configuration.practice else None
+        job = _job(configuration, machine, urls, sockets)
+        processes = stack.enter_context(_processes(configuration, job, renewal, values, request_token))
+        names = machine.keys_not_set()
+        announce(Running(urls, machine.callers.admin(), directory, request_token, names, given is None))
+        stack.enter_context(machine.upkeep(configuration.keep_records).running())
         while not stop:
             processes.watch(seconds=0.5)
+            asked = bool(hang_ups)
+            hang_ups.clear()
+            if renewal is not None and _renewed(renewal, asked=asked):
+                processes.send(signal.SIGHUP)
+
+
+def _signals(configuration: Configuration) -> tuple[list[int], list[int]]:
+    """Return lists that get a member when the server is to stop, and when it is to read its certificate again."""
+    stop: list[int] = []
+    hang_ups: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda caught, _frame: stop.append(caught))
+    if configuration.practice is None:  # with practice, it is a terminal that was closed
+        signal.signal(signal.SIGHUP, lambda caught, _frame: hang_ups.append(caught))
+    return stop, hang_ups
+
+
+def _renewed(renewal: Renewal, *, asked: bool) -> bool:
+    """Whether the certificate was read again; what is of no use is logged, and the old one stays."""
+    try:
+        renewed = renewal.renew(asked=asked)
+    except Unavailable as fault:
+        _LOG.error("the certificate stays as it was: %s (%s)", fault.reason, fault.hint)
+        return False
+    if renewed:
+        _LOG.info("the certificate was read again, and serves until %s", tls.when(renewal.pair.ends))
+    return renewed
+
+
+def _job(configuration: Configuration, machine: Machine, urls: Urls, sockets: Mapping[str, socket.socket]) -> Job:
+    host, port = sockets["broker"].getsockname()[:2]
+    near = "127.0.0.1" if ":" not in host else "localhost"
+    return Job(
+        machine.directory,
+        urls,
+        configuration.practice.ttl if configuration.practice else None,
+        sockets,
+        machine.state_identity(),
+        configuration.workers,
+        configuration.provider_timeout or (READ_TIMEOUT if configuration.practice else None),
+        drain=configuration.drain_seconds,
+        log_level=configuration.log_level,
+        trusted_proxies=configuration.trusted_proxies,
+        tls_files=configuration.tls,
+        # Where the public URL leads is a proxy's affair, and the way there and back another's.
+        broker="" if configuration.tls or host not in _LOCAL else f"http://{near}:{port}",
+    )
 
 
 @contextlib.contextmanager
-def _processes(settings: Settings, job: Job, values: dict[str, str], request_token: str) -> Iterator[Processes]:
+def _processes(
+    configuration: Configuration,
+    job: Job,
+    renewal: Renewal | None,
+    values: dict[str, str],
+    request_token: str | None,
+) -> Iterator[Processes]:
     """Run the child processes, which end at once when this one does, however it ends."""
     lifeline, ours = _SPAWN.Pipe(duplex=False)
 
     def spawn(target: Callable[..., None], *extra: object) -> tuple[BaseProcess, Connection]:
         ready, sender = _SPAWN.Pipe(duplex=False)
+        # One that takes another's place serves what is in force now, whatever is in the files.
+        now = replace(job, tls=renewal.pair if renewal else None)
         with sender:
-            process = _SPAWN.Process(target=target, args=(job, lifeline, sender, *extra), daemon=True)
+            process = _SPAWN.Process(target=target, args=(now, lifeline, sender, *extra), daemon=True)
             process.start()
         return process, ready
 
-    parts = [Part(f"worker {number}", lambda: spawn(worker.serve)) for number in range(1, settings.workers + 1)]
-    if settings.practice:
+    parts = [Part(f"worker {number}", lambda: spawn(worker.serve)) for number in range(1, configuration.workers + 1)]
+    if configuration.practice:
         parts.append(Part("practice parts", lambda: spawn(worker.serve_practice_parts, values, request_token)))
-    with lifeline, ours, Processes(parts).running() as processes:
+    # Doors drain one after another.
+    stop_seconds = 2 * configuration.drain_seconds + _MARGIN
+    with lifeline, ours, Processes(parts, stop_seconds).running() as processes:
         yield processes
 
 
-def _listen(settings: Settings, stack: contextlib.ExitStack) -> list[socket.socket]:
-    """Bind the ports in this process, so that they are known and reserved before the others start."""
-    sockets = []
-    for offset in range(4 if settings.practice else 2):
-        one = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port = settings.port + offset if settings.port else 0
-        try:
-            one.bind(("127.0.0.1", port))
-            one.listen(worker.BACKLOG)
-        except OSError as error:
-            raise OSError(f"port {port} is in use or not allowed ({error.strerror})") from error
-        one.setblocking(False)  # noqa: FBT003  the socket module's own signature
-        sockets.append(one)
-    return sockets
+def _listen(configuration: Configuration, stack: contextlib.ExitStack) -> dict[str, socket.socket]:
+    """Bind all addresses in this process, so that they are known and reserved before the others start."""
+    wanted = {"broker": configuration.broker.listen, "edge": configuration.edge.listen}
+    if configuration.practice:
+        wanted |= {"provider": configuration.practice.provider, "issuer": configuration.practice.issuer}
+    if configuration.administration:
+        wanted["administration"] = configuration.administration.listen
+    return {
+        name: stack.enter_context(contextlib.closing(addresses.bind(name, listen, worker.BACKLOG)))
+        for name, listen in wanted.items()
+    }
+
+
+def _urls(configuration: Configuration, sockets: Mapping[str, socket.socket]) -> Urls:
+    def url(name: str, door: Door | None) -> str | None:
+        if name not in sockets:
+            return None
+        scheme = "https" if configuration.tls and door else "http"
+        return (door and door.public_url) or f"{scheme}://{_address(sockets[name])}"
+
+    return Urls(
+        str(url("broker", configuration.broker)),
+        str(url("edge", configuration.edge)),
+        url("provider", None),
+        url("issuer", None),
+        url("administration", configuration.administration),
+    )
+
+
+def _address(one: socket.socket) -> str:
+    if one.family == socket.AF_UNIX:
+        return "localhost"
+    host, port = one.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,14 +11,17 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from chalice.app import Chalice
 
 import app
 import edge
@@ -29,6 +32,7 @@ from chalicelib.errors import Unavailable
 from chalicelib.http import public_routes
 from local import descriptors, log
 from local.accept_faults import AcceptFaults
+from local.configuration import TlsFiles
 from local.machine import Machine, Urls
 from local.once import Once
 from local.practice.issuer import make_issuer
@@ -37,7 +41,9 @@ from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import Beyond, make_distribution, make_runner
 from local.simulator.running_calls import RunningCalls
+from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
+from local.tls import Listener, Pair
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
@@ -63,6 +69,12 @@ class Job:
     state: the device and inode of the state file that the parent prepared
     workers: how many processes share the sockets
     provider_timeout: seconds that a provider may be silent; None: as long as it likes
+    drain: seconds that running calls have to finish when a process stops
+    log_level: from which on our lines are logged
+    trusted_proxies: the addresses whose X-Forwarded headers are believed
+    tls: what every door serves but one at a UNIX socket; None: plain HTTP
+    tls_files: where a new pair is, after SIGHUP
+    broker: the URL at which the edge reaches the broker; "": the broker's own
     """
 
     directory: Path
@@ -72,12 +84,18 @@ class Job:
     state: tuple[int, int]
     workers: int = 1
     provider_timeout: int | None = 120
+    drain: float = GRACE
+    log_level: str = "info"
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    tls: Pair | None = None
+    tls_files: TlsFiles | None = None
+    broker: str = ""
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
     """Serve the broker and the edge until stopped. lifeline: closes when the parent dies. ready: is told once it responds."""
     end_with_parent(lifeline)
-    log.to_stderr()
+    log.to_stderr(job.log_level)
     machine = Machine(job.directory, job.urls, job.practice_ttl, job.state)
     asyncio.run(run_until_stopped(ready, functools.partial(_serve_doors, machine, job)))
 
@@ -92,7 +110,8 @@ def serve_practice_parts(
 
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
-    share, unsent, running, answers = descriptors.share(), Unsent(), RunningCalls(), AnswerTally()
+    share, unsent, running = descriptors.share(), Unsent(), RunningCalls()
+    answers, proxies = AnswerTally(), TrustedProxies(job.trusted_proxies)
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
         Once(machine.admin_ports),
@@ -104,17 +123,19 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         except Unavailable as fault:
             _LOG.warning("a worker starts without its state, and answers 503: %s (%s)", fault.reason, fault.hint)
     running_state = Once(machine.running_state)
-    gateway = make_gateway(
-        lambda: app.public_app(public_ports),
-        lambda: app.admin_app(admin_ports),
-        machine.callers.authenticate,
-        connections=share.broker,
-        body_limits=BODY_LIMITS,
-    )
-    broker = web.ServerRunner(gateway, shutdown_timeout=GRACE)
+    gateway = functools.partial(_gateway, machine, job, proxies)
+    public, admin = lambda: app.public_app(public_ports), lambda: app.admin_app(admin_ports)
+    doors: dict[str, web.BaseRunner] = {}
+    if "administration" in job.sockets:
+        # SECURITY: administration has connections of its own (test_administration_has_an_address_of_its_own).
+        mine = max(4, share.broker // 4)
+        doors["administration"] = gateway(None, admin, mine)
+        doors["broker"] = gateway(public, None, share.broker - mine)
+    else:
+        doors["broker"] = gateway(public, admin, share.broker)
     distribution = make_distribution(
         edge.make_handler(edge_ports, log=_LOG.info),
-        broker=job.urls.broker,
+        broker=job.broker or job.urls.broker,
         connections=share.edge,
         provider_below=share.provider_below,
         unsent=unsent,
@@ -122,14 +143,50 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         answers=answers,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
+        proxies=proxies,
         **({} if job.urls.provider else beyond_cloudfront(edge_ports, running_state)),
     )
     for beside in (running.watch(running_state), answers.keep(Once(machine.answer_usage))):
         stack.push_async_callback(cancel, asyncio.create_task(beside))
-    at_once = 1 if job.workers > 1 else share.at_once
-    await mount(stack, broker, job.sockets["broker"], at_once)
     stack.push_async_callback(distribution.close)
-    await mount(stack, make_runner(distribution, grace=GRACE), job.sockets["edge"], at_once)
+    doors["edge"] = make_runner(distribution, grace=job.drain)
+    listener = _listener(job)
+    for name, runner in doors.items():
+        await mount(stack, runner, job.sockets[name], 1 if job.workers > 1 else share.at_once, listener)
+
+
+def _gateway(  # noqa: PLR0913, PLR0917  a line of each
+    machine: Machine,
+    job: Job,
+    proxies: TrustedProxies,
+    public: Callable[[], Chalice] | None,
+    admin: Callable[[], Chalice] | None,
+    connections: int,
+) -> web.ServerRunner:
+    gateway = make_gateway(
+        public,
+        admin,
+        machine.callers.authenticate,
+        connections=connections,
+        body_limits=BODY_LIMITS,
+        proxies=proxies,
+    )
+    return web.ServerRunner(gateway, shutdown_timeout=job.drain)
+
+
+def _listener(job: Job) -> Listener | None:
+    """Return what serves the certificate, and another one after SIGHUP; None without TLS."""
+    if job.tls is None or job.tls_files is None:
+        return None
+    listener = Listener(job.tls)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, listener, job.tls_files)
+    return listener
+
+
+def _renew(listener: Listener, files: TlsFiles) -> None:
+    """Serve another certificate from the next connection on; the parent has said what is wrong with one of no use."""
+    with contextlib.suppress(Unavailable):
+        listener.use(Pair.read(files, time.time()))
 
 
 def beyond_cloudfront(ports: Callable[[], edge.Ports], state: Callable[[], RunningState]) -> Beyond:
@@ -164,17 +221,22 @@ async def _serve_practice(job: Job, values: Mapping[str, str], request_token: st
 
 
 async def mount(
-    stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket, at_once: int = BACKLOG
+    stack: AsyncExitStack,
+    runner: web.BaseRunner,
+    listening: socket.socket,
+    at_once: int = BACKLOG,
+    listener: Listener | None = None,
 ) -> None:
-    """Serve a part at a listening socket, and accept so many connections at once.
+    """Serve a part at a listening socket, and accept so many connections at once. listener: its TLS, on the network.
 
     Each of several workers that share a socket accepts one; otherwise one of them accepts all that arrive together while the
     others are idle (test_workers_share_connections).
     """
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    context = listener.context if listener and listening.family != socket.AF_UNIX else None
     # asyncio's backlog is both how many connections may wait and how many a process accepts at once.
-    await web.SockSite(runner, listening, backlog=at_once).start()
+    await web.SockSite(runner, listening, backlog=at_once, ssl_context=context).start()
     listening.listen(BACKLOG)
 
 
@@ -183,6 +245,7 @@ async def run_until_stopped(ready: Connection, serve: Callable[[AsyncExitStack],
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(AcceptFaults())
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # what it asks for, a part that can do it does
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the whole process group; the parent decides
     async with AsyncExitStack() as stack:
         await serve(stack)

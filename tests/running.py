@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,9 @@ class Running:
     request_token: str
     process: subprocess.Popen[str] = field(repr=False)
     log: Path
+    administration: str = ""
+    """Where `/admin` is; "": at the broker's."""
+    keys_not_set: Sequence[str] = ()
     patience: float = 10.0
     """Seconds for which a call is made again while the answer is 503: how busy this machine is, is no test's subject."""
 
@@ -121,10 +124,11 @@ class Running:
         """Make one signed call of an administrator."""
         data = None if body is None else json.dumps(body).encode()
         named = {"content-type": "application/json"} if data else {}
-        request = AWSRequest(method, self.broker + path, data=data, headers={**named, **(headers or {})})
+        url = (self.administration or self.broker) + path
+        request = AWSRequest(method, url, data=data, headers={**named, **(headers or {})})
         keys = Credentials(self.admin["access_key_id"], self.admin["secret_access_key"])
         SigV4Auth(keys, "execute-api", self.admin["region"]).add_auth(request)
-        return call(method, self.broker + path, data, dict(request.headers), self.patience)
+        return call(method, url, data, dict(request.headers), self.patience)
 
     def revoke(self, scope: str, target: str, **more: object) -> str:
         """Revoke something, whether it was seen or not, and return the revocation's id."""

@@ -10,33 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from chalice.app import Chalice
 
-from chalicelib.errors import Unavailable
 from local.simulator.connections import Connection, Connections
 from local.simulator.gateway_errors import GatewayError, error_response, too_busy
-from local.simulator.lambda_context import LambdaContext
 from local.simulator.large_bodies import SMALL, LargeBodies, NoPlaceError
-from local.simulator.proxy_integration import (
-    GatewayRequest,
-    MalformedProxyResponseError,
-    ProxyResponse,
-    Route,
-    Routes,
-    make_event,
-    parse_response,
-)
-from local.simulator.sigv4 import MAX_BODY_BYTES, Caller, InvalidSignatureError, SignedRequest
+from local.simulator.proxy_integration import GatewayRequest, ProxyResponse, Route
+from local.simulator.rest_api import Authenticate, RestApi
+from local.simulator.sigv4 import MAX_BODY_BYTES, SignedRequest
+from local.simulator.trusted_proxies import NOBODY, TrustedProxies
 
-Authenticate = Callable[[SignedRequest, int], Caller]
 BodyLimits = Mapping[tuple[str, str], int]
 """By method and route: bytes of a body at most, for routes that take more than SMALL."""
 
@@ -49,62 +38,6 @@ _LOG = logging.getLogger(__name__)
 _PARSER_LIMIT = 16 * 1024
 """Bytes of a line that aiohttp's parser takes: more than MAX_HEADER_BYTES, so that the 431 is this module's."""
 _MAX_HEADERS = 256
-
-
-class _Api:
-    """One app behind the gateway.
-
-    name: `public` or `admin`
-    routes: of the app
-    pool: the threads that invoke it, each with an app object of its own
-    slots: one for each running request, and one for each that may wait for a thread
-    """
-
-    def __init__(self, name: str, factory: Callable[[], Chalice], workers: int, slots: int) -> None:
-        self.name = name
-        self.routes = Routes(factory())
-        self.pool = ThreadPoolExecutor(workers, thread_name_prefix=f"gateway-{name}")
-        self.slots = threading.BoundedSemaphore(slots)
-        self._factory = factory
-        self._per_thread = threading.local()
-
-    def invoke(
-        self, request: GatewayRequest, route: Route, authenticate: Authenticate, deadline: float
-    ) -> ProxyResponse:
-        """Invoke the app in a worker thread. Raises GatewayError: 403 invalid signature, 502, 503."""
-        context = LambdaContext(str(uuid.uuid4()), deadline, f"keybroker-{self.name}")
-        try:
-            caller = None
-            # SECURITY: a route that asks for IAM never runs unverified (test_an_unsigned_request_is_refused).
-            if route.requires_iam[request.signed.method]:
-                caller = authenticate(request.signed, int(request.received_at))
-            event = make_event(request, route, caller, self.routes.binary_types)
-            return parse_response(self._app()(event, context))
-        except InvalidSignatureError as error:
-            raise GatewayError(403, str(error)) from None
-        except Unavailable as fault:  # by `authenticate`: the app makes a response of its own
-            _LOG.error("callers cannot be verified: %s: %s; request %s", fault.reason, fault.hint, request.request_id)
-            when = {"Retry-After": "1"} if fault.retryable else {"x-should-retry": "false"}
-            raise GatewayError(503, "the broker cannot verify who calls; its log says why", when) from None
-        except MalformedProxyResponseError as error:
-            _LOG.error("malformed Lambda proxy response: %s; request %s", error, request.request_id)
-        except BaseException:  # noqa: BLE001  SystemExit too: as on Lambda, it ends the invocation, not the server
-            _LOG.exception("the app raised an exception; request %s", request.request_id)
-        # SECURITY: never the exception's text (test_an_exception_is_a_502_without_its_text).
-        raise GatewayError(502, "the broker returned no valid response")
-
-    def has_slot(self) -> bool:
-        """Return whether a request could get a slot now; it takes none, since a slow sender would keep it."""
-        if not self.slots.acquire(blocking=False):
-            return False
-        self.slots.release()
-        return True
-
-    def _app(self) -> Chalice:
-        if not hasattr(self._per_thread, "app"):
-            self._per_thread.app = self._factory()
-        app: Chalice = self._per_thread.app
-        return app
 
 
 class _Connection(Connection):
@@ -138,16 +71,19 @@ class Gateway(web.Server):
     body_timeout: float = 29.0
     """Seconds that a request body may take to arrive."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  its parts
         self,
-        apis: tuple[_Api, _Api],
+        apis: tuple[RestApi, RestApi],
         authenticate: Authenticate,
         stage: str,
         connections: Connections,
         body_limits: BodyLimits | None,
+        *,
+        proxies: TrustedProxies,
     ) -> None:
         super().__init__(self._respond)
         self._public, self._admin = apis
+        self._proxies = proxies
         self._places = connections
         self._authenticate = authenticate
         self._stage = stage
@@ -190,8 +126,11 @@ class Gateway(web.Server):
         response.headers.setdefault("x-request-id", request_id)
         return response
 
-    async def _proxy(self, request: web.BaseRequest, api: _Api, request_id: str) -> ProxyResponse:
+    async def _proxy(self, request: web.BaseRequest, api: RestApi, request_id: str) -> ProxyResponse:
         _check_head(request)
+        # SECURITY: what crossed a network in the clear is not taken (test_plain_http_at_a_proxy_is_refused).
+        if self._proxies.says_plain_http(request):
+            raise GatewayError(403, "the request came in plain HTTP: use https")
         route = api.routes.match(request.raw_path.partition("?")[0])
         if route is None:
             raise GatewayError(404, "no such path")
@@ -202,10 +141,10 @@ class Gateway(web.Server):
             raise too_busy()
         with contextlib.ExitStack() as place:
             body = await self._read_body(request, self._limit(request.method, route), place)
-            # SECURITY: the peer's address, never a header's (test_a_client_cannot_name_itself).
+            # SECURITY: the peer's address, or what a trusted proxy says (test_a_client_cannot_name_itself).
             received = GatewayRequest(
-                SignedRequest(request.method, request.raw_path, tuple(request.headers.items()), body),
-                source_ip=request.remote or "",
+                SignedRequest(request.method, request.raw_path, self._headers(request), body),
+                source_ip=self._proxies.seen(request).remote or "",
                 protocol=f"HTTP/{request.version.major}.{request.version.minor}",
                 request_id=request_id,
                 received_at=time.time(),
@@ -213,6 +152,12 @@ class Gateway(web.Server):
             )
             with self._places.busy(request.protocol):
                 return await self._invoke(api, received, route)
+
+    def _headers(self, request: web.BaseRequest) -> tuple[tuple[str, str], ...]:
+        """Return the headers, with the host that was signed: a trusted proxy may have put its own in its place."""
+        host = self._proxies.host(request)
+        others = tuple(one for one in request.headers.items() if host is None or one[0].lower() != "host")
+        return others if host is None else (("Host", host), *others)
 
     def _limit(self, method: str, route: Route) -> int:
         if self._body_limits is None:
@@ -244,7 +189,7 @@ class Gateway(web.Server):
             raise GatewayError(400, "the body was not received completely") from None
         return bytes(body)
 
-    async def _invoke(self, api: _Api, request: GatewayRequest, route: Route) -> ProxyResponse:
+    async def _invoke(self, api: RestApi, request: GatewayRequest, route: Route) -> ProxyResponse:
         # SECURITY: each API has its own threads and slots, so that exchanges that wait for an issuer's keys delay no
         # revocation (test_revocation_while_every_slot_waits).
         if not api.slots.acquire(blocking=False):
@@ -261,31 +206,41 @@ class Gateway(web.Server):
 
 
 def make_gateway(  # noqa: PLR0913  each but the apps and who signs is given by name
-    public: Callable[[], Chalice],
-    admin: Callable[[], Chalice],
+    public: Callable[[], Chalice] | None,
+    admin: Callable[[], Chalice] | None,
     authenticate: Authenticate,
     *,
     stage: str = "api",
     workers: int = 8,
     connections: int = MOST_CONNECTIONS,
     body_limits: BodyLimits | None = None,
+    proxies: TrustedProxies = NOBODY,
 ) -> Gateway:
     """Return API Gateway for two apps: `/admin` and below is admin's, all else is public's. Needs a running event loop.
 
-    public, admin: make an app; called once here and once in each worker thread
+    public, admin: make an app; called once here and once in each worker thread; of None there is no route
     authenticate: returns who signed a request, given the time in seconds since 1970; called in worker threads; raises
         InvalidSignatureError, which becomes a 403
     stage: the stage's name, in events
     workers: threads per app; QUEUE_LIMIT more requests wait for one, further ones get a 503
     connections: open ones at most; a newcomer takes the place of one that waits
     body_limits: of routes that take more than SMALL; None: every route takes what API Gateway does
+    proxies: those whose X-Forwarded headers are believed
     Raises ValueError if a route has an authorizer that cannot be checked here.
     """
     # SECURITY: of all connections a third at most is busy for each API, so that strangers who are busy at the public one
     # leave room for administrators (test_busy_strangers_leave_room_for_a_revocation).
     slots = min(workers + QUEUE_LIMIT, max(1, connections // 3))
-    apis = (_Api("public", public, workers, slots), _Api("admin", admin, workers, slots))
-    return Gateway(apis, authenticate, stage, Connections("broker", connections, 2 * slots), body_limits)
+    apis = (
+        RestApi("public", public or _no_routes, workers, slots),
+        RestApi("admin", admin or _no_routes, workers, slots),
+    )
+    places = Connections("administration" if public is None else "broker", connections, 2 * slots)
+    return Gateway(apis, authenticate, stage, places, body_limits, proxies=proxies)
+
+
+def _no_routes() -> Chalice:
+    return Chalice(app_name="nothing", configure_logs=False)
 
 
 def _check_head(request: web.BaseRequest) -> None:

@@ -27,11 +27,11 @@ class Callers:
     that API Gateway puts into `requestContext.identity`; it is read again for each request.
     """
 
-    def __init__(self, directory: Path, url: str, *, practising: bool = True) -> None:
-        """Take the directory of the files, and the URL of the broker, for whose hosts requests have to be signed."""
+    def __init__(self, directory: Path, *urls: str, practising: bool = True) -> None:
+        """Take the directory of the files, and the URLs of broker and administration, for whose hosts requests are signed."""
         self.administrators = Administrators(directory, practising=practising)
         self._callers = directory / "aws-callers.json"
-        self._hosts = own_hosts(url)
+        self._hosts = own_hosts(*urls)
         self._practising = practising
 
     def create(self) -> None:
@@ -91,9 +91,10 @@ class Callers:
             raise AwsCallersMalformed(hint=str(fault)) from fault
 
 
-def own_hosts(url: str) -> frozenset[str]:
-    """Return the names that `Host` may have at this URL: its own, and those of loopback."""
-    return frozenset({urlsplit(url).hostname or "127.0.0.1", "127.0.0.1", "localhost", "[::1]"})
+def own_hosts(*urls: str) -> frozenset[str]:
+    """Return the names that `Host` may have at these URLs: their own, and those of loopback."""
+    named = [urlsplit(url).hostname or "127.0.0.1" for url in urls]
+    return frozenset({*(f"[{one}]" if ":" in one else one for one in named), "127.0.0.1", "localhost", "[::1]"})
 
 
 def _credential(stored: Mapping[str, object]) -> Credential:

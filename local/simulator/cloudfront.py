@@ -30,6 +30,7 @@ from local.simulator.origin import MAX_READ_TIMEOUT
 from local.simulator.origin_client import CHUNK, MAX_HEADERS, make_session
 from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, Event, make_event, request_error
 from local.simulator.running_calls import RunningCalls
+from local.simulator.trusted_proxies import NOBODY, TrustedProxies
 from local.simulator.unsent import Unsent
 from local.simulator.viewer_connection import ViewerConnection
 from local.simulator.viewer_response import ViewerResponse, error_response, unread
@@ -64,6 +65,8 @@ class Options(Beyond, total=False):
     """What load balancers ask; None: the edge has no such pages."""
     idle_timeout: float
     """Seconds that a connection may stay open without a complete request; more than a load balancer's own."""
+    proxies: TrustedProxies
+    """Those whose X-Forwarded headers are believed."""
 
 
 class Distribution(web.Server):
@@ -83,6 +86,7 @@ class Distribution(web.Server):
         over_network: bool = False,
         health: Health | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
+        proxies: TrustedProxies = NOBODY,
     ) -> None:
         super().__init__(
             self._serve,
@@ -101,7 +105,7 @@ class Distribution(web.Server):
         self._broker = broker
         self._places = places
         self._forwarding, self._unsent = forwarding, unsent
-        self._read_timeout = read_timeout
+        self._read_timeout, self._proxies = read_timeout, proxies
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
         self._health, self._allow_web_sockets = health, allow_web_sockets
@@ -123,8 +127,12 @@ class Distribution(web.Server):
         self._places.has_head(request.protocol)
         if self._health is not None and (page := self._health.page(request.method, request.raw_path)) is not None:
             return unread(request, page)
+        is_plain, request = self._proxies.says_plain_http(request), self._proxies.seen(request)
         self._unsent.begun(request_id)
         try:
+            # SECURITY: what crossed a network in the clear is not taken (test_plain_http_at_a_proxy_is_refused).
+            if is_plain:
+                return unread(request, error_response("plain_http", request_id))
             return await self._respond(request, request_id)
         finally:
             self._unsent.ended(request_id)

@@ -34,6 +34,16 @@ class MalformedTarget(
     """The request's target is not a plain path. Percent-encode it."""
 
 
+class PlainHttp(
+    CloudFrontRefusal,
+    reason="plain_http",
+    error="https_required",
+    status=403,
+    text="the request came in plain HTTP: use https",
+):
+    """A proxy in front says that the request came without TLS. Use https, and change what was sent in the clear."""
+
+
 class UpgradeNotSupported(
     CloudFrontRefusal,
     reason="upgrade",

@@ -37,10 +37,10 @@ def test_what_is_no_address(text: str) -> None:
 
 
 def test_who_reaches_it() -> None:
-    """Loopback and sockets are this machine's; every address is none that callers could use."""
+    """Loopback and sockets are this machine's; of every address, and of IPv6, no URL is made."""
     read = [addresses.parse(one, HERE) for one in ("127.8.8.8:1", "[::1]:1", "unix:a", "10.0.0.1:1", "0.0.0.0:1")]
     assert [one.is_loopback for one in read] == [True, True, True, False, False]
-    assert [one.is_everywhere for one in read] == [False, False, False, False, True]
+    assert [one.is_url for one in read] == [True, False, True, True, False]
 
 
 def test_a_port_in_use_is_one_line() -> None:

@@ -130,7 +130,7 @@ def test_plain_http_stays_on_this_machine(tmp_path: Path, door: str) -> None:
     beyond = f"[{door}]\nlisten = '10.0.0.1:80'\n"
     assert faults(tmp_path, STATE + beyond) == [(4, f"{door}.listen")]
     assert faults(tmp_path, "trusted_proxies = []\n" + STATE + beyond) == [(5, f"{door}.listen")]
-    assert read(tmp_path, f"trusted_proxies = ['10.0.0.7']\n{STATE}{beyond}")
+    assert read(tmp_path, f"trusted_proxies = ['10.0.0.7']\n{STATE}{beyond}").state
     assert read(tmp_path, f"{STATE}{beyond}[tls]\ncertificate = 'c'\nkey = 'k'\n").tls
 
 
@@ -141,7 +141,7 @@ def test_administration_stays_on_loopback(tmp_path: Path) -> None:
     assert faults(tmp_path, tls + beyond) == [(7, "administration.listen")]
     assert faults(tmp_path, f"{tls}{beyond}beyond_loopback = false\n") == [(7, "administration.listen")]
     assert faults(tmp_path, f"{STATE}{beyond}beyond_loopback = true\n") == [(4, "administration.listen")]
-    assert read(tmp_path, f"{tls}{beyond}beyond_loopback = true\n")
+    assert read(tmp_path, f"{tls}{beyond}beyond_loopback = true\n").state
 
 
 def test_every_address_is_no_url(tmp_path: Path) -> None:

@@ -31,6 +31,12 @@ def _dies(_ready: Connection) -> None:
     os._exit(3)
 
 
+def _counts(ready: Connection) -> None:
+    signal.signal(signal.SIGHUP, lambda *_: os._exit(7))
+    ready.send("ready")
+    signal.pause()
+
+
 class Script:
     """Starts what it was told to, in turn, and the last of it from then on."""
 
@@ -121,3 +127,14 @@ def test_the_first_start_fails_with_the_part_and_why() -> None:
         pass
     assert raised.value.hint == "practice parts ended with exit code 3; what it printed says why"
     assert not steady.alive[0].is_alive()
+
+
+def test_a_signal_waits_until_a_part_responds() -> None:
+    """A part that has just been started gets a signal once it can take it, and not before."""
+    script = Script(_serves, _counts, _serves)
+    with Processes([Part("worker 1", script)]).running() as running:
+        script.alive[0].kill()
+        _watch_until(running, lambda: len(script.started) == 2)
+        running.send(signal.SIGHUP)
+        _watch_until(running, lambda: len(script.started) == 3)
+        assert script.alive[1].exitcode == 7

@@ -1,0 +1,136 @@
+"""TLS from two files: what they hold is checked before it is served, and renewed while the server runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import IO
+
+from cryptography import x509
+
+from local.configuration import TlsFiles
+from local.errors import CertificateExpired, TlsUnusable
+
+_SIZE_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate with its chain and its key, as they were read at one time: PEM. ends: when it does, epoch seconds."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+    ends: int
+
+    @classmethod
+    def read(cls, files: TlsFiles, now: float) -> Pair:
+        """Read the files; raises TlsUnusable, or CertificateExpired. now: epoch seconds."""
+        texts = []
+        for path in (files.certificate, files.key):
+            try:
+                with path.open("rb") as file:
+                    texts.append(file.read(_SIZE_LIMIT))
+            except OSError as error:
+                raise TlsUnusable(hint=f"{path} cannot be read: {error.strerror}") from error
+        try:
+            ends = int(x509.load_pem_x509_certificates(texts[0])[0].not_valid_after_utc.timestamp())
+        except ValueError:
+            raise TlsUnusable(hint=f"{files.certificate} holds no certificate in PEM") from None
+        if ends <= now:
+            raise CertificateExpired(hint=f"{files.certificate} expired on {when(ends)}: renew it")
+        pair = cls(texts[0], texts[1], ends)
+        try:
+            pair.context()
+        except (ssl.SSLError, ValueError):
+            # SECURITY: no cause, which could quote the key (test_a_key_is_not_quoted).
+            text = (
+                f"{files.key} is not the private key of {files.certificate}, or it is encrypted, or the chain is broken"
+            )
+            raise TlsUnusable(hint=text) from None
+        return pair
+
+    def context(self) -> ssl.SSLContext:
+        """Return a server's context; raises ssl.SSLError."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        with _named(self.certificate) as certificate, _named(self.key) as key:
+            # A passphrase of nobody's, or OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(certificate, key, password="")
+        return context
+
+
+class Listener:
+    """The context of a listening socket, whose certificate can be another one from the next connection on."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.context = pair.context()
+        self._current = self.context
+        # OpenSSL asks for each connection, also where the client names no server.
+        self.context.sni_callback = self._choose
+
+    def use(self, pair: Pair) -> None:
+        """Serve this from the next connection on."""
+        self._current = pair.context()
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._current
+
+
+class Renewal:
+    """Looks whether the files have changed. pair: what was read last and can be used."""
+
+    def __init__(self, files: TlsFiles, clock: Callable[[], float]) -> None:
+        """Read the files; raises TlsUnusable or CertificateExpired."""
+        self._files = files
+        self._clock = clock
+        self._seen = self._look()
+        self.pair = Pair.read(files, clock())
+
+    def renew(self, *, asked: bool) -> bool:
+        """Read the files again if they have changed, or if that was asked for; whether they were read.
+
+        Raises TlsUnusable or CertificateExpired, once for each change; `pair` stays as it was.
+        """
+        seen = self._look()
+        if seen == self._seen and not asked:
+            return False
+        self._seen = seen
+        self.pair = Pair.read(self._files, self._clock())
+        return True
+
+    def _look(self) -> tuple[object, ...]:
+        found: list[object] = []
+        for path in (self._files.certificate, self._files.key):
+            try:
+                status = path.stat()
+                found.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+            except OSError as error:
+                found.append(error.errno)
+        return tuple(found)
+
+
+def when(seconds: int) -> str:
+    """Return a time as text, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@contextlib.contextmanager
+def _named(text: bytes) -> Iterator[str]:
+    """Yield the name of a file with this text, which nobody else can open: OpenSSL reads files alone."""
+    with _in_memory() as file:
+        file.write(text)
+        file.flush()
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"
+
+
+def _in_memory() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("keybroker-tls"), "w+b")
+    return tempfile.TemporaryFile()
