@@ -15,6 +15,8 @@ from tests.running import ROOT
 
 LINE = 'pip install "keybroker[cli] @ $KEYBROKER_SOURCE"'
 """The one line that installs Keybroker, wherever it stands."""
+SERVER = LINE.replace("[cli]", "[server]")
+"""The same on a machine that serves."""
 ENVIRON: Mapping[str, str] = {
     "PIP_NO_INDEX": "1",
     "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this one the wrong way round: hatchling is here, and no index to fetch it from

@@ -96,11 +96,16 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
 def test_the_client_depends_on_nothing() -> None:
     assert PROJECT["project"]["dependencies"] == []
     for requirement in importlib.metadata.requires("keybroker") or ():
-        assert re.search("; extra == ['\"](aws|broker|cli|dev|local)['\"]$", requirement), requirement
+        assert re.search("; extra == ['\"](aws|broker|cli|dev|local|server)['\"]$", requirement), requirement
 
 
-def test_the_wheel_holds_the_client_only(tmp_path: Path) -> None:
-    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["keybroker"]}
+def test_the_wheel_holds_one_package(tmp_path: Path) -> None:
+    """The wheel is the package `keybroker`, with the server's modules as data in it."""
+    shipped = {name: f"keybroker/_server/{name}" for name in ("app.py", "edge.py", "chalicelib", "local")}
+    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {
+        "packages": ["keybroker"],
+        "force-include": shipped,
+    }
     assert PROJECT["build-system"]["build-backend"] == "hatchling.build"
     if importlib.util.find_spec("hatchling"):
         build = [
@@ -115,7 +120,10 @@ def test_the_wheel_holds_the_client_only(tmp_path: Path) -> None:
         ]
         subprocess.run([*build, str(ROOT)], check=True, capture_output=True, timeout=120)
         (wheel,) = tmp_path.glob("*.whl")
-        tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+        names = zipfile.ZipFile(wheel).namelist()
+        tops = {name.partition("/")[0] for name in names}
+        assert "keybroker/_server/__init__.py" not in names  # it is data, and no package
+        assert "keybroker/_server/local/__main__.py" in names
         assert tops == {"keybroker", f"keybroker-{PROJECT['project']['version']}.dist-info"}
 
 

@@ -16,6 +16,7 @@ from tests.running import ROOT, Running
 
 pytestmark = pytest.mark.slow  # it is built and installed
 SIZE_LIMIT = 160 * 1024
+"""Bytes of the client's own files, packed."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,13 @@ def test_a_missing_extra_is_named(bare: Environment, call: str, said: str) -> No
     assert said in done.stderr.strip().splitlines()[-2] + done.stderr.strip().splitlines()[-1]
 
 
-def test_it_holds_the_client_alone(bare: Environment) -> None:
-    """The wheel is small and typed, and contains the client alone."""
-    assert bare.wheel.stat().st_size < SIZE_LIMIT
-    names = zipfile.ZipFile(bare.wheel).namelist()
-    assert "keybroker/py.typed" in names
+def test_it_holds_client_and_server(bare: Environment) -> None:
+    """The client is small and typed; the server's modules are beside it as data, and nothing else is."""
+    members = zipfile.ZipFile(bare.wheel).infolist()
+    server = {one.filename for one in members if one.filename.startswith("keybroker/_server/")}
+    assert sum(one.compress_size for one in members if one.filename not in server) < SIZE_LIMIT
+    names = {one.filename for one in members}
+    assert {"keybroker/py.typed", "keybroker/_server/local/__main__.py", "keybroker/_server/app.py"} <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"keybroker"}
+    assert {name.split("/")[2] for name in server} == {"app.py", "edge.py", "chalicelib", "local"}
     assert not [name for name in names if "__pycache__" in name]

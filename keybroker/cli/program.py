@@ -36,6 +36,9 @@ COMMANDS = {
     "setup": "setup:setup",
     "doctor": "doctor:doctor",
     "completion": "completion:completion",
+    "init": "server:init",
+    "serve": "server:serve",
+    "admins": "server:admins",
 }
 """Name -> module of this package and name in it; only the one that runs is imported."""
 

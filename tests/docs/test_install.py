@@ -7,7 +7,7 @@ import re
 import pytest
 
 from keybroker.cli.ci_workflow import NO_ACTION
-from tests.offline_pip import LINE
+from tests.offline_pip import LINE, SERVER
 from tests.running import ROOT
 
 FILES = sorted(
@@ -39,8 +39,8 @@ def lines(name: str) -> list[str]:
 
 
 def is_the_one(line: str) -> bool:
-    """Whether the line installs Keybroker by LINE alone; in a sentence or a message there are words around it."""
-    return LINE in line and not INSTALLS.search(line.replace(LINE, ""))
+    """Whether the line installs Keybroker by LINE or SERVER alone; in a sentence or a message there are words around it."""
+    return any(one in line and not INSTALLS.search(line.replace(one, "")) for one in (LINE, SERVER))
 
 
 def test_every_install_line_is_the_one() -> None:
