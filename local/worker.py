@@ -56,6 +56,7 @@ BODY_LIMITS = {
 }
 """By method and route, bytes of a request's body at most."""
 _LOG = logging.getLogger("keybroker")
+_App = Callable[[], Chalice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +124,8 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         except Unavailable as fault:
             _LOG.warning("a worker starts without its state, and answers 503: %s (%s)", fault.reason, fault.hint)
     running_state = Once(machine.running_state)
-    gateway = functools.partial(_gateway, machine, job, proxies)
     public, admin = lambda: app.public_app(public_ports), lambda: app.admin_app(admin_ports)
-    doors: dict[str, web.BaseRunner] = {}
-    if "administration" in job.sockets:
-        # SECURITY: administration has connections of its own (test_administration_has_an_address_of_its_own).
-        mine = max(4, share.broker // 4)
-        doors["administration"] = gateway(None, admin, mine)
-        doors["broker"] = gateway(public, None, share.broker - mine)
-    else:
-        doors["broker"] = gateway(public, admin, share.broker)
+    doors = _gateways(functools.partial(_gateway, machine, job, proxies), job, share.broker, public, admin)
     distribution = make_distribution(
         edge.make_handler(edge_ports, log=_LOG.info),
         broker=job.broker or job.urls.broker,
@@ -155,12 +148,27 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         await mount(stack, runner, job.sockets[name], 1 if job.workers > 1 else share.at_once, listener)
 
 
+def _gateways(
+    make: Callable[[_App | None, _App | None, int], web.BaseRunner],
+    job: Job,
+    connections: int,
+    public: _App,
+    admin: _App,
+) -> dict[str, web.BaseRunner]:
+    """Return the doors of broker and administration, by name: one, unless administration has an address of its own."""
+    if "administration" not in job.sockets:
+        return {"broker": make(public, admin, connections)}
+    # SECURITY: administration has connections of its own (test_administration_has_an_address_of_its_own).
+    mine = max(4, connections // 4)
+    return {"administration": make(None, admin, mine), "broker": make(public, None, connections - mine)}
+
+
 def _gateway(  # noqa: PLR0913, PLR0917  a line of each
     machine: Machine,
     job: Job,
     proxies: TrustedProxies,
-    public: Callable[[], Chalice] | None,
-    admin: Callable[[], Chalice] | None,
+    public: _App | None,
+    admin: _App | None,
     connections: int,
 ) -> web.ServerRunner:
     gateway = make_gateway(

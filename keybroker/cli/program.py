@@ -39,6 +39,8 @@ COMMANDS = {
     "init": "server:init",
     "serve": "server:serve",
     "admins": "server:admins",
+    "state": "server:state",
+    "gateway": "server:gateway",
 }
 """Name -> module of this package and name in it; only the one that runs is imported."""
 

@@ -1,4 +1,4 @@
-"""`keybroker serve`, `init`, `admins`: the server of the same installation, in place of this process."""
+"""`keybroker serve`, `init`, `admins`, `state`, `gateway`: the server of the same installation, in place of this process."""
 
 from __future__ import annotations
 
@@ -65,4 +65,6 @@ def directory() -> Path:
 
 serve = _command("serve", "Run Keybroker on this machine.")
 init = _command("init", "Make what `serve` needs.")
+gateway = _command("gateway", "Run the edge over a deployed stage's tables.")
+state = _command("state", "Back up, restore or check a state directory.")
 admins = _command("admins", "Add, list or remove administrators of this machine.")

@@ -46,7 +46,7 @@ def test_arguments_are_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["serve", "init", "admins"])
+@pytest.mark.parametrize("command", ["serve", "init", "admins", "state", "gateway"])
 def test_the_working_directory_is_no_server(tmp_path: Path, command: str) -> None:
     """Modules in the directory where a command is run are not taken for the server's; help is the server's own."""
     for name in ("local", "app", "chalicelib", "edge"):
