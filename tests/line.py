@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 Address = tuple[str, int]
 
@@ -37,8 +39,9 @@ def _reset(call: _Call) -> None:
 class Line:
     """address: where it begins. round_trip: seconds there and back, TCP's own handshake included. opened: connections so far."""
 
-    def __init__(self, to: Address, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, to: Address, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None) -> None:
         self.round_trip, self.opened = 0.0, 0
+        self._tls = tls
         self.address: Address = ("", 0)
         self._to, self._loop = to, loop
         self._calls: set[_Call] = set()
@@ -64,7 +67,7 @@ class Line:
 
     async def open(self) -> asyncio.Server:
         """Listen."""
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         self.address = server.sockets[0].getsockname()
         return server
 
@@ -117,12 +120,16 @@ class Line:
 
 
 @contextlib.contextmanager
-def line(to: Address) -> Iterator[Line]:
-    """Open a line to a server, and end it with all of its connections."""
+def line(to: Address, certificate: Path | None = None) -> Iterator[Line]:
+    """Open a line to a server, and end it with all of its connections. certificate: with its key, if it begins with TLS."""
+    tls = None
+    if certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    one = Line(to, loop)
+    one = Line(to, loop, tls)
     server = asyncio.run_coroutine_threadsafe(one.open(), loop).result(10)
 
     async def close() -> None:

@@ -63,7 +63,18 @@ class Connection:
 
     def is_usable(self) -> bool:
         """Whether it was used seconds ago, and nothing has come since: no farewell, no answer that nobody asked for."""
-        return not idle.is_too_long(self._used, idle.now()) and not _ready(self._socket)
+        if idle.is_too_long(self._used, idle.now()):
+            return False
+        if not _ready(self._socket):
+            return True
+        # A server may have sent what is TLS's own: the tickets of a session come after the handshake, unasked.
+        try:
+            self._socket.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
 
     def close(self) -> None:
         """Close it."""

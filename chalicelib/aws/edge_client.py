@@ -182,13 +182,13 @@ class EdgeClient:
     def _exchange(self, operation: _Operation, body: bytes, connection: Connection | None) -> Waiting[Answer]:
         kept = False
         try:
-            fresh = connection is None
-            request = self._packed(operation, body)
+            request, is_fresh = self._packed(operation, body), connection is None
             if connection is None:
                 connection = yield from self._connected(operation.service)
             answer, kept = yield from connection.exchange(request)
-            if fresh:
-                self._sessions[self._endpoints[operation.service].place] = connection.session
+            place = self._endpoints[operation.service].place
+            if is_fresh or place not in self._sessions:
+                self._sessions[place] = connection.session
             return answer
         finally:
             # What is given up amid an answer is closed: the next request would read the rest of it.

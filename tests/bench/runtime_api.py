@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
@@ -34,6 +35,7 @@ class _Api(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Hand out the next event."""
+        self.server.asked.set()
         event = self.server.events.get()
         headers = {
             "Lambda-Runtime-Aws-Request-Id": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
@@ -66,6 +68,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self.asked = threading.Event()
         super().__init__(("127.0.0.1", 0), _Api)
 
     def handle_error(self, *_arguments: object) -> None:
@@ -91,6 +94,20 @@ class Function:
         if kind != "response":
             raise FunctionFailedError(str(said))
         return said
+
+    def wait(self) -> None:
+        """Wait until it has started and asked for an event; raises FunctionFailedError."""
+        if not self._server.asked.wait(ANSWER_SECONDS):
+            raise FunctionFailedError("it has not started")
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop it meanwhile, as Lambda does between two events."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
 
     def cpu(self) -> float:
         """Return the CPU seconds that the process has taken, all of its threads."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from chalicelib.aws import endpoints
-from chalicelib.aws.connection import Place
+from chalicelib.aws.connection import Place, _ready
 from chalicelib.aws.edge_client import EdgeClient, Endpoint
 from chalicelib.aws.names import Names
-from tests.chalicelib.aws.test_edge_client import CREDENTIALS, GOOD, failed, get, run
+from tests.chalicelib.aws.test_edge_client import CREDENTIALS, GOOD, _soon, count, failed, get, run
 from tests.chalicelib.issuers.test_fetch import certificate
 from tests.faulty_dynamodb import Door, door
 
@@ -48,6 +48,24 @@ def test_a_later_connection_resumes_the_session(secure: Door, file: Path) -> Non
         client.close()
         run(client, get(), get())
         assert resumed(client) == [True, True]
+
+
+def test_what_tls_sends_by_itself_is_no_farewell(secure: Door, file: Path) -> None:
+    """A connection that was made ahead is used, though a session's tickets have come on it; one that was closed is not."""
+    with secure.failing(GOOD) as arrived, contextlib.closing(client_of(secure, file)) as client:
+        client.open({"dynamodb": 2}, get(), 5.0)
+        ahead = set(client._kept["dynamodb"])
+        assert len(ahead) == 3
+        assert _soon(lambda: sum(_ready(one._socket) for one in ahead) >= 2)
+        assert run(client, get(), count(), count()) == [{"Item": {}}] * 3
+        assert (set(client._kept["dynamodb"]), len(arrived)) == (ahead, 4)
+    with secure.failing(GOOD), contextlib.closing(client_of(secure, file)) as client:
+        client.open({"dynamodb": 2}, get(), 5.0)
+        ahead = set(client._kept["dynamodb"])
+        with secure.gone():
+            assert _soon(lambda: all(_ready(one._socket) for one in ahead))
+        assert run(client, count(), count()) == [{"Item": {}}] * 2
+        assert not ahead & set(client._kept["dynamodb"])
 
 
 def test_a_session_stays_with_its_host(secure: Door, file: Path) -> None:
