@@ -166,11 +166,13 @@ format: $(STAMP) ## Format the code
 requirements: $(STAMP) ## Write requirements.txt, which Chalice's packager reads, from pyproject.toml
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["broker"], sep="\n")' > requirements.txt
 
-lock: $(LOCK_STAMP) ## Write requirements.lock: versions a week old or older, with hashes, of what goes into the zips; then make setup
+lock: $(LOCK_STAMP) ## Write requirements.lock and server.lock: versions a week old or older, with hashes, of what goes into zips and image; then make setup
 	@$(LOCK)/bin/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--exclude-newer '$(LOCK_AGE)' --custom-compile-command 'make lock' --extra broker pyproject.toml --output-file requirements.lock
 	@sed -n 's/^ *"\(chalice[<>=][^"]*\)",$$/\1/p' pyproject.toml | $(LOCK)/bin/uv pip compile --quiet --no-config --universal \
 		--python-version 3.11 --generate-hashes --no-annotate --no-header --no-deps --exclude-newer '$(LOCK_AGE)' - >> requirements.lock
+	@$(LOCK)/bin/uv pip compile --quiet --no-config --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--exclude-newer '$(LOCK_AGE)' --custom-compile-command 'make lock' --extra server -c requirements.lock pyproject.toml --output-file server.lock
 
 $(LOCK_STAMP): infra/lock.txt
 	@echo "setting up $(LOCK) (once, some seconds)"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from chalicelib.aws.config import EdgeConfig
-from local import descriptors, gateway_worker, log
+from local import addresses, descriptors, gateway_worker, log
+from local.addresses import Listen
 from local.gateway_worker import GIVE_BACK_SECONDS, Job
 from local.processes import Part, Processes
 from local.worker import BACKLOG
@@ -29,6 +30,7 @@ class Settings:
 
     names: of the stage's tables and URLs
     host, port: where it listens; port 0: any that is free
+    trusted_proxies: the addresses whose X-Forwarded headers are believed
     workers: processes
     provider_timeout: seconds that a provider may be silent; None: as long as it likes
     keep_alive: seconds that a connection may stay open without a request
@@ -39,6 +41,7 @@ class Settings:
     names: EdgeConfig
     host: str
     port: int
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     workers: int = 1
     provider_timeout: int | None = None
     keep_alive: int = 75
@@ -57,25 +60,12 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda caught, _frame: stop.append(caught))
-    with _listening(settings.host, settings.port) as listening, _processes(settings, listening) as processes:
+    place = Listen(settings.host, settings.port)
+    with addresses.bind("gateway", place, BACKLOG) as listening, _processes(settings, listening) as processes:
         host, port = listening.getsockname()[:2]
         announce(f"{host}:{port}")
         while not stop:
             processes.watch(seconds=0.5)
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        one = socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else error
-        raise OSError(f"{host}:{port} is in use or not allowed ({why})") from error
-    one.setblocking(False)  # noqa: FBT003  the socket module's own signature
-    return one
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 @contextlib.contextmanager
@@ -85,6 +75,7 @@ def _processes(settings: Settings, listening: socket.socket) -> Iterator[Process
     job = Job(
         settings.names,
         listening,
+        settings.trusted_proxies,
         settings.workers,
         settings.provider_timeout,
         settings.keep_alive,

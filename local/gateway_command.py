@@ -7,12 +7,15 @@ Exit codes: 0 stopped by a signal, 1 an error in one line, 2 options that are no
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 from chalicelib.errors import Unavailable
+from local import configuration_values
 
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{1,23}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
@@ -21,14 +24,24 @@ _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name for this type
     """Add the command to a parser."""
     text = "run the edge over the tables of a deployed stage until SIGTERM (docs/gateway.md)"
-    add = commands.add_parser("gateway", help=text).add_argument
+    parser = commands.add_parser("gateway", help=text)
+    parser.set_defaults(parser=parser)
+    add = parser.add_argument
     add("--region", type=_region, required=True, metavar="REGION", help="the region of the stage's tables and keys")
     add("--stage", type=_prefix, required=True, metavar="NAME", help="the stage's name, the prefix of its tables")
     add("--issuer", type=_url, required=True, metavar="URL", help="the broker's URL, the `iss` of its tokens")
     add("--url", type=_url, required=True, metavar="URL", help="this gateway's own URL, as its callers have it")
     add("--secrets-region", type=_region, metavar="REGION", help="the region of the provider keys (default: --region)")
-    add("--host", default="127.0.0.1", metavar="ADDRESS", help="the address to listen at (default: 127.0.0.1)")
+    add(
+        "--host",
+        type=_address,
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="the address to listen at (default: 127.0.0.1)",
+    )
     add("--port", type=_number(0, 65535), default=8081, metavar="N", help="the port (default: 8081; 0: any free one)")
+    text = "networks whose X-Forwarded-For is believed, with commas between; needed beyond this machine (default: none)"
+    add("--trusted-proxies", type=_networks, default=(), metavar="NETWORKS", help=text)
     add("--workers", type=_number(1, 64), default=1, metavar="W", help="processes, one for each core (default: 1)")
     text = "how long a provider may be silent before its answer and within it, 1 to 3600 (default: any time)"
     add("--provider-timeout", type=_number(1, 3600), metavar="SECONDS", help=text)
@@ -55,7 +68,11 @@ def run(options: argparse.Namespace) -> int:
         issuer=options.issuer,
         edge_url=options.url,
     )
-    told = ("host", "port", "workers", "provider_timeout", "keep_alive", "drain_delay", "drain")
+    # SECURITY: tokens cross no network in the clear that is not said to lie behind TLS
+    # (test_beyond_this_machine_it_is_behind_a_proxy).
+    if not ipaddress.ip_address(options.host).is_loopback and not options.trusted_proxies:
+        options.parser.error("--host beyond this machine needs --trusted-proxies: what takes TLS off in front of it")
+    told = ("host", "port", "trusted_proxies", "workers", "provider_timeout", "keep_alive", "drain_delay", "drain")
     settings = gateway.Settings(names, **{name: getattr(options, name) for name in told})
 
     def announce(address: str) -> None:
@@ -81,6 +98,21 @@ def _number(least: int, most: int) -> Any:  # noqa: ANN401  as argparse has it
         return int(text)
 
     return read
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"an IP address, not {text!r}") from None
+
+
+def _networks(text: str) -> tuple[Any, ...]:
+    try:
+        return configuration_values.networks(text.split(","), Path())
+    except ValueError:
+        allowed = "IP addresses and networks with commas between, none of them all addresses"
+        raise argparse.ArgumentTypeError(f"{allowed}, not {text!r}") from None
 
 
 def _prefix(text: str) -> str:

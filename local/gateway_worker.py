@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from multiprocessing.connection import Connection
 
 import edge
@@ -20,6 +21,7 @@ from local import descriptors, log
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.health import Health
 from local.simulator.running_calls import RunningCalls
+from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.stage import Stage
 from local.worker import beyond_cloudfront, cancel, end_with_parent, mount, run_until_stopped
@@ -39,6 +41,7 @@ class Job:
 
     names: of the stage's tables and URLs
     listening: the socket, which all processes share
+    trusted_proxies: the addresses whose X-Forwarded headers are believed
     workers: how many they are
     provider_timeout: seconds that a provider may be silent; None: as long as it likes
     keep_alive: seconds that a connection may stay open without a request
@@ -48,6 +51,7 @@ class Job:
 
     names: EdgeConfig
     listening: socket.socket
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     workers: int
     provider_timeout: int | None
     keep_alive: int
@@ -86,6 +90,7 @@ async def _serve_edge(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
         over_network=True,
         health=health,
         idle_timeout=job.keep_alive,
+        proxies=TrustedProxies(job.trusted_proxies),
     )
     stack.push_async_callback(distribution.close)
     # Pushed before the door, so that calls are looked after while they are drained.

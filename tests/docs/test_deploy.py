@@ -20,7 +20,7 @@ CHOSEN = re.search(r"```json\n(.+?)```", PAGE, re.DOTALL)
 
 def test_templates_are_listed() -> None:
     """The table of stacks lists exactly the templates."""
-    rows = re.findall(r"^\| `(\w+)` \| \[infra/(\w+)\.yaml\]", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| \[infra/([\w-]+)\.yaml\]", PAGE, re.MULTILINE)
     assert {stack for stack, _ in rows} == {path.stem for path in cloudformation.INFRA.glob("*.yaml")}
     assert all(stack == template for stack, template in rows)
 

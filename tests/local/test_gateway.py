@@ -21,8 +21,8 @@ from chalicelib.usage import UsageQuery, window_start
 from tests.contracts import samples
 from tests.contracts.verbs import Keys
 from tests.faulty_dynamodb import Door, door, hangs, tables_behind
-from tests.gateway_stage import SECRET, VERSION, Gateway, GatewayStage, Provider, gateway, provider
-from tests.running import Answer, wait_until
+from tests.gateway_stage import MANY, SECRET, VERSION, Gateway, GatewayStage, Provider, gateway, provider
+from tests.running import Answer, call, wait_until
 
 pytestmark = pytest.mark.slow  # each gateway takes a second to start
 
@@ -193,6 +193,23 @@ def test_a_call_that_does_not_end_is_cut(here: Here) -> None:
         assert one.process.wait(20) == 0
         here.provider.may_end.set()
     assert here.gateway.complete(token, patience=10).status == 200
+
+
+def test_only_a_trusted_proxy_says_who_calls(here: Here) -> None:
+    """The address of a caller is what a trusted proxy says, and what crossed a network in the clear is refused."""
+    here.stage.put_in_force(samples.grant(calls=MANY, issued=MANY)._replace(source_ips=("203.0.113.0/24",)))
+    token, body = here.stage.token(), {"model": "gpt-5-mini", "messages": []}
+
+    def status(one: Gateway, **forwarded: str) -> int:
+        named = {"authorization": f"Bearer {token}", **{f"x-forwarded-{name}": of for name, of in forwarded.items()}}
+        return call("POST", f"{one.url}/openai/v1/chat/completions", body, named).status
+
+    with gateway(here.stage, here.directory, "--trusted-proxies", "127.0.0.1,10.0.0.0/8") as behind:
+        assert status(behind, **{"for": "203.0.113.7", "proto": "https"}) == 200
+        assert status(behind, **{"for": "203.0.113.7, 198.51.100.1", "proto": "https"}) == 403
+        assert status(behind, **{"for": "203.0.113.7", "proto": "http"}) == 403
+    assert status(here.gateway, **{"for": "203.0.113.7", "proto": "https"}) == 403
+    here.stage.put_in_force(samples.grant(calls=MANY, issued=MANY))
 
 
 def test_two_workers_share_a_port(here: Here) -> None:

@@ -33,6 +33,9 @@ def arguments(**changes: str) -> list[str]:
         ({"url": "https://keys.example.com/"}, "an https:// URL without a slash at its end"),
         ({"workers": "0"}, "must be a whole number from 1 to 64, not '0'"),
         ({"drain": "1.5"}, "must be a whole number from 1 to 3600, not '1.5'"),
+        ({"host": "localhost"}, "an IP address, not 'localhost'"),
+        ({"trusted_proxies": "10.0.0.0/8,0.0.0.0/0"}, "none of them all addresses"),
+        ({"trusted_proxies": "the ingress"}, "IP addresses and networks with commas between"),
         ({"port": "65536"}, "must be a whole number from 0 to 65535"),
     ],
 )
@@ -42,6 +45,14 @@ def test_what_is_no_use_is_said(changes: dict[str, str], said: str, capsys: pyte
         main(arguments(**changes))
     assert caught.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_beyond_this_machine_it_is_behind_a_proxy(capsys: pytest.CaptureFixture[str]) -> None:
+    """It listens beyond this machine only if what takes TLS off in front of it is named."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments(host="0.0.0.0"))  # noqa: S104  it is refused
+    assert caught.value.code == 2
+    assert "--host beyond this machine needs --trusted-proxies" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", TOLD)
@@ -63,4 +74,4 @@ def test_a_port_in_use_is_one_line() -> None:
         command = [sys.executable, "-m", "local", *arguments(port=port)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert done.stderr == f"error: 127.0.0.1:{port} is in use or not allowed (Address already in use)\n"
+    assert done.stderr == f"error: port {port} is in use or not allowed for the gateway (Address already in use)\n"
