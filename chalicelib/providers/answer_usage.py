@@ -6,25 +6,32 @@ Where it is from: the types of the providers' SDKs, as read in 2026. The edge on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+Path = tuple[str, ...]
+"""The members to follow."""
 MOST = 10**9
 """Tokens of one answer; a number over it is not believed."""
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+~-]{1,100}")
 
 
 class UsageForm(NamedTuple):
-    """One form in which answers say it. Members are named by paths, with dots."""
+    """One form in which answers say it."""
 
-    objects: tuple[str, ...]
+    objects: tuple[Path, ...]
     """Where the object is that says it, in an answer or in an event of a stream."""
-    input: tuple[str, ...]
+    input: tuple[Path, ...]
     """Its members that add up to all tokens of the input, those from a cache among them."""
-    output: tuple[str, ...]
+    output: tuple[Path, ...]
     """Its members that add up to all tokens of the output."""
-    cached: tuple[str, ...] = ()
+    cached: tuple[Path, ...] = ()
     """Its member for the tokens of the input that came from a cache; the first that is there."""
+
+
+def _paths(*written: str) -> tuple[Path, ...]:
+    """Return paths that are written with dots."""
+    return tuple(tuple(one.split(".")) for one in written)
 
 
 class TokenUse(NamedTuple):
@@ -36,35 +43,35 @@ class TokenUse(NamedTuple):
     cached: int
 
 
-_MODELS = ("model", "response.model", "message.model", "modelVersion")
+_MODELS = _paths("model", "response.model", "message.model", "modelVersion")
 """Where an answer says which model ran."""
-_USAGE = ("usage", "response.usage", "message.usage", "x_groq.usage")
+_USAGE = _paths("usage", "response.usage", "message.usage", "x_groq.usage")
 CHAT = UsageForm(
     objects=_USAGE,
-    input=("prompt_tokens",),
-    output=("completion_tokens",),
-    cached=("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens"),
+    input=_paths("prompt_tokens"),
+    output=_paths("completion_tokens"),
+    cached=_paths("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens"),
 )
 """OpenAI's chats and embeddings, and their copies. Tokens of reasoning are within those of the completion."""
 TOKENS = UsageForm(
     objects=_USAGE,
     # Anthropic counts what was written to a cache or read from it beside the rest, and OpenAI within it.
-    input=("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"),
-    output=("output_tokens",),
-    cached=("cache_read_input_tokens", "input_tokens_details.cached_tokens"),
+    input=_paths("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"),
+    output=_paths("output_tokens"),
+    cached=_paths("cache_read_input_tokens", "input_tokens_details.cached_tokens"),
 )
 """OpenAI's responses, images and transcriptions, and Anthropic's messages."""
 GEMINI = UsageForm(
-    objects=("usageMetadata", "response.usageMetadata"),
-    input=("promptTokenCount", "toolUsePromptTokenCount"),
-    output=("candidatesTokenCount", "thoughtsTokenCount"),
-    cached=("cachedContentTokenCount",),
+    objects=_paths("usageMetadata", "response.usageMetadata"),
+    input=_paths("promptTokenCount", "toolUsePromptTokenCount"),
+    output=_paths("candidatesTokenCount", "thoughtsTokenCount"),
+    cached=_paths("cachedContentTokenCount"),
 )
 COHERE = UsageForm(
-    objects=("usage", "delta.usage", "meta"),
-    input=("billed_units.input_tokens",),
-    output=("billed_units.output_tokens",),
-    cached=("cached_tokens",),
+    objects=_paths("usage", "delta.usage", "meta"),
+    input=_paths("billed_units.input_tokens"),
+    output=_paths("billed_units.output_tokens"),
+    cached=_paths("cached_tokens"),
 )
 """What is billed; `tokens` beside it has also those of Cohere's own prompts."""
 
@@ -94,38 +101,36 @@ def is_read(provider: str, path: str) -> bool:
     return provider in FORMS and not path.endswith(_FREE)
 
 
-def read(provider: str, documents: Iterable[object]) -> TokenUse | None:
+def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
     """Return what an answer took; None if it does not say so.
 
     documents: the JSON of an answer, or of the events of a stream that speak of it, in their order: what a later one says
     replaces what an earlier one said.
     """
-    found = list(documents)
     for form in FORMS.get(provider, ()):
-        numbers: dict[str, int] = {}
-        for document in found:
-            numbers |= _numbers(form, document)
-        if not numbers.keys().isdisjoint(form.input + form.output):
+        numbers: dict[Path, int] = {}
+        for document in documents:
+            _add_numbers(form, document, numbers)
+        if any(one in numbers for one in form.input) or any(one in numbers for one in form.output):
             cached = next((numbers[one] for one in form.cached if one in numbers), 0)
-            used_input = sum(numbers.get(one, 0) for one in form.input)
-            output = sum(numbers.get(one, 0) for one in form.output)
-            return TokenUse(_model(found), used_input, output, min(cached, used_input))
+            used_input = sum([numbers.get(one, 0) for one in form.input])
+            output = sum([numbers.get(one, 0) for one in form.output])
+            return TokenUse(_model(documents), used_input, output, min(cached, used_input))
     return None
 
 
-def _numbers(form: UsageForm, document: object) -> dict[str, int]:
-    """Return the numbers of a form in a document, by member; without what is no plausible number."""
+def _add_numbers(form: UsageForm, document: object, numbers: dict[Path, int]) -> None:
+    """Add the numbers of a form in a document, by member, without what is no plausible number."""
     for where in form.objects:
         held = _at(document, where)
-        if isinstance(held, Mapping):
-            members = {one: _at(held, one) for one in (*form.input, *form.output, *form.cached)}
-            return {one: int(value) for one, value in members.items() if _is_count(value)}  # type: ignore[call-overload]  # it is a number
-    return {}
-
-
-def _is_count(value: object) -> bool:
-    # SECURITY: a provider may say anything (test_no_absurd_number_is_believed).
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST
+        if type(held) is dict:
+            for members in (form.input, form.output, form.cached):
+                for one in members:
+                    value = _at(held, one)
+                    # SECURITY: a provider may say anything (test_no_absurd_number_is_believed).
+                    if (type(value) is int or type(value) is float) and 0 <= value <= MOST:
+                        numbers[one] = int(value)
+            return
 
 
 def _model(documents: Iterable[object]) -> str:
@@ -138,9 +143,9 @@ def _model(documents: Iterable[object]) -> str:
     return ""
 
 
-def _at(document: object, path: str) -> object:
-    for name in path.split("."):
-        if not isinstance(document, Mapping):
+def _at(document: object, path: Path) -> object:
+    for name in path:
+        if type(document) is not dict:
             return None
         document = document.get(name)
     return document

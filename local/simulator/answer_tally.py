@@ -42,12 +42,9 @@ class AnswerTally:
         self, admitted: Admitted | None, method: str, upstream: ClientResponse
     ) -> AbstractContextManager[Callable[[bytes], None]]:
         """Return a block that gets what an answer is to be shown to as it passes; once it ends, the answer is counted."""
-        if (
-            admitted is None
-            or not self._is_kept
-            or not 200 <= upstream.status < 300
-            or not _runs_a_model(admitted, method)
-        ):
+        if admitted is None or not self._is_kept or method != hdrs.METH_POST or not 200 <= upstream.status < 300:
+            return _PASSED_OVER
+        if not answer_usage.is_read(admitted.provider, admitted.path):
             return _PASSED_OVER
         content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "")
         if not ("json" in content_type or "event-stream" in content_type):
@@ -106,7 +103,8 @@ class _Reading:
 
     def __exit__(self, raised: type[BaseException] | None, *_where: object) -> None:
         use = answer_usage.read(self._admitted.provider, self._reader.documents())
-        self._tally.note(self._admitted, use, is_whole=raised is None)
+        if use is not None or _runs_a_model(self._admitted):
+            self._tally.note(self._admitted, use, is_whole=raised is None)
 
 
 def _pass_over(_piece: bytes) -> None:
@@ -116,7 +114,6 @@ def _pass_over(_piece: bytes) -> None:
 _PASSED_OVER: Final = contextlib.nullcontext(_pass_over)
 
 
-def _runs_a_model(admitted: Admitted, method: str) -> bool:
-    if method != hdrs.METH_POST or not answer_usage.is_read(admitted.provider, admitted.path):
-        return False
-    return endpoints.find(admitted.provider, paths.scope_value(method, admitted.path)) is not None
+def _runs_a_model(admitted: Admitted) -> bool:
+    """Whether an answer that says nothing of usage should have: those of uploads and lists have nothing to say."""
+    return endpoints.find(admitted.provider, paths.scope_value(hdrs.METH_POST, admitted.path)) is not None

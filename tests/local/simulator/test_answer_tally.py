@@ -149,7 +149,7 @@ def test_what_is_not_known_is_counted_as_that(parts: Parts, answer: bytes) -> No
     ("start", "answer"),
     [
         ("POST /openai/v1/chat/completions", answer_of(ANSWER, status="500 Internal Server Error")),
-        ("POST /openai/v1/files", answer_of(ANSWER)),
+        ("POST /openai/v1/files", answer_of(b'{"id": "file-1"}')),
         ("GET /openai/v1/models", answer_of(ANSWER)),
         ("POST /openai/v1/chat/completions", answer_of(b"RIFF", "audio/wav")),
     ],
