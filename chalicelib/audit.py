@@ -21,6 +21,8 @@ KINDS = (
     "admin.removed",
     "state.backed_up",
     "state.restored",
+    "audit.exported",
+    "audit.cut",
 )
 PAGE_LIMIT = 200
 """Items on a page at most: of events, uses, revocations and principals alike."""

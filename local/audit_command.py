@@ -1,7 +1,7 @@
-"""`python -m local audit …`: exports the audit of a state directory, or compares it with the counters.
+"""`python -m local audit …`: exports the audit of a state directory, compares it with the counters, or cuts it.
 
 stdout is for data: events as JSON lines, newest first, or one JSON object. Exit codes: 0 success, 1 an error, or the audit
-and the counters differ.
+and the counters differ. An export is an event itself, by which `cut` knows what may go.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from chalicelib.admin import completeness, paging
 from chalicelib.audit import Query
 from chalicelib.errors import Unavailable
 from local.machine import Machine
+from local.sqlite import sweep
 
+CUT_AFTER = 7 * 86400
+"""Seconds that an event stays at least."""
 _ALL_PAGES = sys.maxsize
 
 
 def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name for this type
     """Add the commands to a parser."""
-    parser = commands.add_parser("audit", help="export the audit of a state directory, or check it")
+    parser = commands.add_parser("audit", help="export the audit of a state directory, check it, or cut it")
     verbs = parser.add_subparsers(dest="verb", required=True)
     export = verbs.add_parser("export", help="print events as JSON lines, newest first")
     export.add_argument("--since", type=_time, default=0, metavar="N", help="first time to include, in epoch seconds")
@@ -39,14 +43,19 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
         metavar="N",
         help="any time in the window, in epoch seconds (default: the last complete one)",
     )
-    for verb in (export, check):
+    cut = verbs.add_parser("cut", help="remove events that were exported; more space is free, the file stays as large")
+    cut.add_argument(
+        "--before", type=_time, required=True, metavar="N", help="end of what goes (exclusive), 7 days ago or earlier"
+    )
+    cut.add_argument("--not-exported", action="store_true", help="remove also what was never exported")
+    for verb in (export, check, cut):
         verb.add_argument("--state", type=Path, required=True, metavar="DIR")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run one command and return its exit code."""
     try:
-        matches = _export(options) if options.verb == "export" else _check(options)
+        matches = {"export": _export, "check": _check, "cut": _cut}[options.verb](options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader closed the pipe, as in `… | head`; otherwise Python would report it again at exit.
@@ -61,10 +70,47 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> bool:
+    machine, until = Machine.open(options.state), min(options.until, int(time.time()))
     query = Query(since=options.since, until=options.until)
-    for page in paging.events(Machine.open(options.state).ledger(), query, _ALL_PAGES):
+    for page in paging.events(machine.ledger(), query, _ALL_PAGES):
         sys.stdout.writelines(json.dumps(event.to_json()) + "\n" for event in page.events)
+    sys.stdout.flush()
+    if options.since < until:  # events of this second may still come
+        detail = {"since": str(options.since), "until": str(until)}
+        machine.ledger().record(machine.event("audit.exported", detail))
     return True
+
+
+def _cut(options: argparse.Namespace) -> bool:
+    machine = Machine.open(options.state)
+    if options.before > time.time() - CUT_AFTER:
+        raise ValueError(
+            "--before must be 7 days ago or earlier: `audit check` compares what is younger with the counters"
+        )
+    exported = _exported_until(machine)
+    # SECURITY: what is nowhere else is not removed by a mistake (test_what_was_not_exported_stays).
+    if options.before > exported and not options.not_exported:
+        from_then = f"from {exported} on" if exported else "yet"
+        raise ValueError(f"events were not exported {from_then}: export them first, or say --not-exported")
+    machine.ledger().record(machine.event("audit.cut", {"before": str(options.before), "exported": str(exported)}))
+    removed = sum(sweep.cut_audit(machine.state_file(), options.before))
+    sys.stdout.write(json.dumps({"removed": removed, "before": options.before}) + "\n")
+    return True
+
+
+def _exported_until(machine: Machine) -> int:
+    """Return the time before which every event was exported, or cut."""
+    ledger = machine.ledger()
+
+    def details(kind: str) -> list[Mapping[str, str]]:
+        pages = paging.events(ledger, Query({"kind": kind}), _ALL_PAGES)
+        return [event.detail for page in pages for event in page.events][::-1]
+
+    until = max((int(one["before"]) for one in details("audit.cut")), default=0)
+    for one in details("audit.exported"):
+        if int(one["since"]) <= until:
+            until = max(until, int(one["until"]))
+    return until
 
 
 def _check(options: argparse.Namespace) -> bool:

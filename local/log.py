@@ -1,10 +1,26 @@
-"""The log of one machine: lines on stderr, each with its time; what is JSON stays JSON."""
+"""The log of one machine: lines of a bounded size, each with its time; what is JSON stays JSON, or all of it is.
+
+KEYBROKER_LOG=json puts every line on stdout, as JSON; otherwise they go to stderr as they come.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
+import time
+from collections import OrderedDict
 from datetime import UTC, datetime
+
+VARIABLE = "KEYBROKER_LOG"
+LINE_BYTES = 8192
+"""A line is not longer, whatever is logged."""
+REPEATS = 5
+"""So many times a minute the same warning is logged; the others are counted in the next one after that."""
+_MINUTE = 60.0
+_TEXTS = 256
+"""Texts of warnings that are remembered."""
 
 
 class TimedFormatter(logging.Formatter):
@@ -12,14 +28,88 @@ class TimedFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         text = super().format(record)
-        return f'{{"time": "{time}", {text[1:]}' if text.startswith('{"') else f"{time} {text}"
+        line = f'{{"time": "{_time(record)}", {text[1:]}' if text.startswith('{"') else f"{_time(record)} {text}"
+        if len(line.encode(errors="replace")) <= LINE_BYTES:
+            return line
+        return _cut_object(record, text) if text.startswith('{"') else f"{_start(line)} (cut)"
+
+
+class JsonFormatter(logging.Formatter):
+    """Makes each line a JSON object: what is one already with its time, anything else as `level` and `message`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        text = super().format(record)
+        if _is_object(text):
+            line = f'{{"time": "{_time(record)}", {text[1:]}'
+            return line if len(line.encode(errors="replace")) <= LINE_BYTES else _cut_object(record, text)
+        line = json.dumps({"time": _time(record), "level": record.levelname.lower(), "message": text})
+        return line if len(line) <= LINE_BYTES else _cut_object(record, text)
+
+
+class Repeats(logging.Filter):
+    """Lets the same warning through a few times a minute, and says with the next one how many there were.
+
+    What callers did is never left out: those lines are no warnings, and each has a request's id.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See `logging.Filter.filter`."""
+        if record.levelno < logging.WARNING or record.exc_info:
+            return True
+        text, now = record.getMessage(), time.monotonic()
+        began, count = self._seen.pop(text, (now, 0))
+        missed = 0
+        if now - began >= _MINUTE:
+            missed, began, count = max(0, count - REPEATS), now, 0
+        self._seen[text] = (began, count + 1)
+        if len(self._seen) > _TEXTS:
+            self._seen.popitem(last=False)
+        if missed:
+            record.msg, record.args = _with_missed(text, missed), None
+        return count < REPEATS
 
 
 def to_stderr(level: str = "info") -> None:
-    """Send this process's log to stderr: ours from a level on, and the warnings of everything else."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(TimedFormatter("%(message)s"))
+    """Send this process's log to stderr, or as KEYBROKER_LOG says: ours from a level on, and the warnings of everything else."""
+    as_json = os.environ.get(VARIABLE) == "json"
+    handler = logging.StreamHandler(sys.stdout if as_json else sys.stderr)
+    handler.setFormatter(JsonFormatter("%(message)s") if as_json else TimedFormatter("%(message)s"))
+    handler.addFilter(Repeats())
     logging.getLogger().addHandler(handler)
     logging.getLogger("keybroker").setLevel(level.upper())
+
+
+def _with_missed(text: str, missed: int) -> str:
+    if _is_object(text):
+        return f'{text[:-1]}, "missed": {missed}}}'
+    return f"{text} (and {missed} more in the minute before)"
+
+
+def _cut_object(record: logging.LogRecord, text: str) -> str:
+    """Return a line that says how long it would have been, and how it began."""
+    about = {"time": _time(record), "level": record.levelname.lower(), "cut": len(text.encode(errors="replace"))}
+    # A quote or a control character takes up to six bytes in JSON.
+    return json.dumps({**about, "message": text[: (LINE_BYTES - 200) // 6]})
+
+
+def _start(line: str) -> str:
+    return line.encode(errors="replace")[: LINE_BYTES - 8].decode(errors="ignore")
+
+
+def _is_object(text: str) -> bool:
+    if not (text.startswith('{"') and text.endswith("}")):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,10 +6,8 @@ import json
 import logging
 import os
 import secrets
-import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,7 +31,6 @@ from local.provider_key_file import ProviderKeyFile, is_practice
 from local.provider_keys import LocalProviderKeys
 from local.signing_key_file import SigningKey
 from local.simulator.callers import Callers
-from local.sqlite import snapshot
 from local.sqlite.answer_usage import SqliteAnswerUsage
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
@@ -164,9 +161,9 @@ class Machine:
         """Return the state of exchanges, and the audit."""
         return SqliteLedger(self._state())
 
-    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Return a view of the state file that stays as it is now, to be copied."""
-        return snapshot.moment(self._state())
+    def state_file(self) -> StateFile:
+        """Return the state file itself, for what copies or cuts it."""
+        return self._state()
 
     def usage(self) -> SqliteUsage:
         """Return the usage counters."""

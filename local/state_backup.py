@@ -77,7 +77,7 @@ def _copy(machine: Machine, to: Path) -> None:
         with ProviderKeyFile(
             keys
         ).unchanging():  # what the state says is in force is in the file, and the other way round
-            connection = moment.enter_context(machine.snapshot())
+            connection = moment.enter_context(snapshot.moment(machine.state_file()))
             provider_keys = secret_file.read(keys) if keys.exists() else "{}"
         snapshot.copy(connection, to / "state.db")
     secret_file.write(to / "provider-keys.json", provider_keys)

@@ -86,7 +86,7 @@ def _check(options: argparse.Namespace) -> object:
         return {"file": str(options.file), "taken": manifest.taken, "schema": manifest.schema, "usable": True}
     machine = Machine.open(options.state)
     state_backup.check_owner(options.state)
-    with machine.snapshot() as connection:
+    with snapshot.moment(machine.state_file()) as connection:
         snapshot.check(connection)
     state_backup.check_files(options.state)
     size = sum(one.stat().st_size for one in options.state.glob("state.db*"))

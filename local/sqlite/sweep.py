@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from chalicelib.quota import COUNTERS_KEPT, WINDOWS
 from chalicelib.revocation import TOKEN_REVOCATION_KEPT
-from local.sqlite.state_file import StateFile
+from local.sqlite.state_file import PATIENT_MS, StateFile
 
 ROWS = 200
 """Rows that are removed in one transaction: other writers wait for that long, which is some milliseconds."""
@@ -71,6 +71,15 @@ def sweep_records(state: StateFile, before: int) -> Iterator[None]:
         with state.writing() as connection:
             connection.executemany("DELETE FROM revocations WHERE id = ?", found)
         yield
+
+
+def cut_audit(state: StateFile, before: int) -> Iterator[int]:
+    """Remove the audit's events from before a time, and yield how many after each transaction; raises Unavailable."""
+    removed = ROWS
+    while removed == ROWS:
+        with state.writing(PATIENT_MS) as connection:
+            removed = connection.execute(_EVENTS, (before, ROWS)).rowcount
+        yield removed
 
 
 def _in_parts(state: StateFile, statement: str, values: tuple[object, ...]) -> Iterator[None]:

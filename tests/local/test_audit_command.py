@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.audit import Query
 from local import audit_command
 from local.__main__ import main
 from local.machine import Machine, Urls
@@ -140,6 +141,63 @@ def test_a_window_whose_counters_are_not_kept_is_said(state: Path) -> None:
     one = run("check", "--state", state, "--start", 0)
     text = "error: start must not be in the future, or in a window that ended 3 days ago or earlier, whose counters may be gone\n"
     assert (one.code, one.stdout, one.stderr) == (1, "", text)
+
+
+# cut
+
+
+def cut(state: Path, *arguments: object) -> Ended:
+    return run("cut", "--state", state, *arguments)
+
+
+def times(state: Path) -> list[int]:
+    return sorted(event.at for event in Machine.open(state).ledger().page(Query(until=1000, limit=1000)).events)
+
+
+def test_what_was_exported_is_cut(state: Path) -> None:
+    """What was exported can go, and only that; the audit says so, and what comes later has to be exported anew."""
+    record(state, *range(100, 500))
+    exported(state, "--until", 300)
+    one = cut(state, "--before", 300)
+    assert (one.code, json.loads(one.stdout)) == (0, {"removed": 200, "before": 300})
+    assert times(state)[0] == 300
+    assert exported(state, "--since", 300)[0]["detail"]["before"] == "300"
+    assert cut(state, "--before", 400).code == 0
+    assert times(state)[0] == 400
+    assert cut(state, "--before", 450).code == 0
+
+
+@pytest.mark.parametrize("exports", [(), (("--since", 250),), (("--until", 200), ("--since", 250))])
+def test_what_was_not_exported_stays(state: Path, exports: tuple[tuple[object, ...], ...]) -> None:
+    """Events that no export had are not cut, unless the command says so; an export of a part is none of the rest."""
+    record(state, 100, 200, 220, 300)
+    for arguments in exports:
+        exported(state, *arguments)
+    one = cut(state, "--before", 400)
+    assert (one.code, one.stdout, len(one.stderr.splitlines())) == (1, "", 1)
+    assert "events were not exported" in one.stderr
+    assert times(state) == [100, 200, 220, 300]
+    assert cut(state, "--before", 400, "--not-exported").code == 0
+    assert times(state) == []
+
+
+def test_an_export_that_was_cut_off_is_none(state: Path) -> None:
+    """An export whose reader stopped, or whose disk was full, does not count as one."""
+    record(state, *range(1000, 1300))
+    command = [sys.executable, "-m", "local", "audit", "export", "--state", str(state)]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert "No space left" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert "were not exported yet" in cut(state, "--before", 1200).stderr
+
+
+def test_recent_events_are_not_cut(state: Path) -> None:
+    exported(state)
+    one = cut(state, "--before", int(time.time()), "--not-exported")
+    assert (one.code, one.stdout) == (1, "")
+    assert "7 days ago" in one.stderr
 
 
 # mistakes

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 
-from local.log import TimedFormatter
+from local.log import LINE_BYTES, REPEATS, JsonFormatter, Repeats, TimedFormatter
+from tests.running import ROOT
 
 
 def _line(text: str, error: BaseException | None = None) -> str:
@@ -33,3 +38,62 @@ def test_other_lines_begin_with_their_time(text: str) -> None:
 
 def test_a_traceback_follows_its_line() -> None:
     assert _line("it failed", KeyError("x")).splitlines()[0] == "2027-01-15T08:00:00.250Z it failed"
+
+
+def _record(text: str, level: int = logging.WARNING) -> logging.LogRecord:
+    made = logging.LogRecord("keybroker", level, "", 0, text, None, None)
+    made.created = 1_800_000_000.25
+    return made
+
+
+@pytest.mark.parametrize("formatter", [TimedFormatter("%(message)s"), JsonFormatter("%(message)s")])
+@pytest.mark.parametrize(
+    "text", [json.dumps({"door": "edge", "x": "é" * 20_000}), "\x01" * 20_000, '"' * 9_000, "€" * 9_000]
+)
+def test_a_line_is_bounded(formatter: logging.Formatter, text: str) -> None:
+    """No line is longer than the bound, and one of JSON stays JSON that says how long it was."""
+    line = formatter.format(_record(text))
+    assert len(line.encode()) <= LINE_BYTES
+    if isinstance(formatter, JsonFormatter) or text.startswith("{"):
+        assert json.loads(line)["cut"] == len(text.encode())
+    else:
+        assert line.endswith(" (cut)")
+
+
+@pytest.mark.parametrize("text", ["worker 1 ended", '{"a": 1}', "{", '{"a": 1}\nTraceback', "[1]", "", '{"a'])
+def test_every_line_is_json(text: str) -> None:
+    """With KEYBROKER_LOG=json each line is one object with its time, whatever is logged."""
+    line = JsonFormatter("%(message)s").format(_record(text))
+    read = json.loads(line)
+    assert "\n" not in line
+    assert read.pop("time") == "2027-01-15T08:00:00.250Z"
+    assert read == ({"a": 1} if text == '{"a": 1}' else {"level": "warning", "message": text})
+
+
+def test_the_same_warning_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning that repeats is logged a few times a minute, and then says how many were left out; refusals all stay."""
+    now, one, repeats = [0.0], '{"door": "upkeep", "reason": "state_unavailable"}', Repeats()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    assert [repeats.filter(_record(one)) for _ in range(100)].count(True) == REPEATS
+    assert repeats.filter(_record("another"))
+    now[0] = 61.0
+    after = _record(one)
+    assert repeats.filter(after)
+    assert json.loads(after.getMessage())["missed"] == 100 - REPEATS
+    assert all(repeats.filter(_record("a refusal", logging.INFO)) for _ in range(100))
+    for number in range(1000):
+        repeats.filter(_record(str(number)))
+    assert len(repeats._seen) <= 256
+
+
+def test_json_goes_to_stdout() -> None:
+    """With KEYBROKER_LOG=json the log is on stdout; without it, on stderr as it was."""
+    code = "import logging; from local import log; log.to_stderr(); logging.getLogger('keybroker').warning('it ended')"
+    for form, on_stdout in (("json", True), ("", False)):
+        environment = {**os.environ, "KEYBROKER_LOG": form}
+        ended = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        said, nothing = (ended.stdout, ended.stderr) if on_stdout else (ended.stderr, ended.stdout)
+        assert ("it ended" in said, nothing) == (True, "")
+        assert said.startswith("{") == on_stdout

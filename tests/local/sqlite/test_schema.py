@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -82,3 +85,94 @@ def test_a_step_that_fails_changes_nothing(tmp_path: Path) -> None:
         StateFile.create(path)
     assert "counters_by_start" in caught.value.hint
     assert content(path) == before
+
+
+_CONTENT = (
+    "INSERT INTO things (scope, id, config, key_version, epoch, blocks) VALUES ('key', 'openai', '{}', '{}', 7, '{}')",
+    "INSERT INTO counters (what, grant_name, principal, window, start, taken) VALUES ('calls', 'g', 'p', 'day', 0, 41)",
+    "INSERT INTO refusals VALUES ('calls', 'g', 'p', 'day', 0, 'quota_calls', 3)",
+    "INSERT INTO locks VALUES ('l', 9999999999, 'i', 'r', '{}')",
+    "INSERT INTO pins VALUES ('p', 'unique', 5)",
+    "INSERT INTO policies VALUES (3, 'keys: {}', 'ada', 5)",
+    "INSERT INTO revocations (id, scope, target, reason, author, at) VALUES ('r', 'key', 'openai', 'leak', 'ada', 5)",
+    "INSERT INTO audit (at, kind, request_id, principal, grant_name, key, event) VALUES (5, 'key.set', '', '', '', '', '{}')",
+)
+_TABLES = ("things", "counters", "refusals", "locks", "pins", "policies", "revocations", "audit")
+
+
+def of_version(path: Path, version: int) -> None:
+    """Make a file as a Keybroker of this version left it, with something in every table."""
+    path.touch(mode=0o600)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        for step in schema._STEPS[:version]:
+            step(connection)
+        connection.execute(f"PRAGMA user_version = {version}")
+        for statement in _CONTENT:
+            connection.execute(statement)
+
+
+def rows(path: Path) -> dict[str, list[dict[str, object]]]:
+    """What is in the tables that every version has."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return {table: [dict(one) for one in connection.execute(f"SELECT * FROM {table}")] for table in _TABLES}  # noqa: S608  constants
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+@pytest.mark.parametrize("of", range(1, VERSION))
+def test_every_version_comes_forward_with_its_content(tmp_path: Path, of: int) -> None:
+    """A file of every version before becomes one as a new one is, and each row has what it had."""
+    path, new = tmp_path / "state.db", tmp_path / "new.db"
+    of_version(path, of)
+    before = rows(path)
+    StateFile.create(path)
+    StateFile.create(new)
+    assert {row[1] for row in content(path)[1:]} == {row[1] for row in content(new)[1:]}
+    assert version(path) == VERSION
+    after = rows(path)
+    for table, held in before.items():
+        assert [one | old for one, old in zip(after[table], held, strict=True)] == after[table], table
+
+
+def test_an_upgrade_that_is_killed(tmp_path: Path) -> None:
+    """An upgrade that is killed at any of its statements leaves the old file or the new one; the next one finishes."""
+    versions = []
+    for statement in range(1, 100):
+        path = tmp_path / f"{statement}.db"
+        of_version(path, 1)
+        before = rows(path)
+        child = os.fork()
+        if not child:
+            _killed_at(path, statement)
+        killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        versions.append(version(path))
+        held = rows(path)
+        assert [one | old for one, old in zip(held["things"], before["things"], strict=True)] == held["things"]
+        StateFile.create(path)
+        assert version(path) == VERSION
+        if not killed:
+            break
+    assert versions == sorted(versions)
+    assert set(versions) == {1, VERSION}
+    assert len(versions) > 10
+
+
+def _killed_at(path: Path, statement: int) -> NoReturn:
+    """Bring a file up to date, and kill this process before the nth statement."""
+    seen = 0
+
+    def count(_statement: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.set_trace_callback(count)
+    schema.migrate(connection)
+    os._exit(0)
