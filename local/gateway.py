@@ -6,8 +6,9 @@ import contextlib
 import multiprocessing
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -15,8 +16,11 @@ from multiprocessing.process import BaseProcess
 from chalicelib.aws.config import EdgeConfig
 from local import addresses, descriptors, gateway_worker, log
 from local.addresses import Listen
+from local.configuration import TlsFiles
 from local.gateway_worker import GIVE_BACK_SECONDS, Job
 from local.processes import Part, Processes
+from local.serve import renewed
+from local.tls import Renewal
 from local.worker import BACKLOG
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -31,6 +35,7 @@ class Settings:
     names: of the stage's tables and URLs
     host, port: where it listens; port 0: any that is free
     trusted_proxies: the addresses whose X-Forwarded headers are believed
+    tls: the certificate and the key that it serves; None: plain HTTP
     workers: processes
     provider_timeout: seconds that a provider may be silent; None: as long as it likes
     keep_alive: seconds that a connection may stay open without a request
@@ -42,6 +47,7 @@ class Settings:
     host: str
     port: int
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    tls: TlsFiles | None = None
     workers: int = 1
     provider_timeout: int | None = None
     keep_alive: int = 75
@@ -50,9 +56,9 @@ class Settings:
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT. announce: called with the address once all processes respond.
+    """Run until SIGTERM or SIGINT; SIGHUP has the certificate read again. announce: called with the URL once all respond.
 
-    Raises Unavailable (a process that did not start) or OSError (the port is in use).
+    Raises Unavailable (a process that did not start, a certificate that is no use) or OSError (the port is in use).
     """
     log.to_stderr()
     descriptors.raise_limit()
@@ -60,16 +66,24 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda caught, _frame: stop.append(caught))
+    renewal, hang_ups = None, list[int]()
+    if settings.tls is not None:
+        renewal = Renewal(settings.tls, time.time)
+        signal.signal(signal.SIGHUP, lambda caught, _frame: hang_ups.append(caught))
     place = Listen(settings.host, settings.port)
-    with addresses.bind("gateway", place, BACKLOG) as listening, _processes(settings, listening) as processes:
-        host, port = listening.getsockname()[:2]
-        announce(f"{host}:{port}")
+    with addresses.bind("gateway", place, BACKLOG) as listening, _processes(settings, listening, renewal) as processes:
+        at = Listen(settings.host, listening.getsockname()[1])
+        announce(f"{'https' if renewal else 'http'}://{at}")
         while not stop:
             processes.watch(seconds=0.5)
+            asked = bool(hang_ups)
+            hang_ups.clear()
+            if renewal is not None and renewed(renewal, asked=asked):
+                processes.send(signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def _processes(settings: Settings, listening: socket.socket) -> Iterator[Processes]:
+def _processes(settings: Settings, listening: socket.socket, renewal: Renewal | None) -> Iterator[Processes]:
     """Run the child processes, which end at once when this one does, however it ends."""
     lifeline, ours = _SPAWN.Pipe(duplex=False)
     job = Job(
@@ -81,12 +95,15 @@ def _processes(settings: Settings, listening: socket.socket) -> Iterator[Process
         settings.keep_alive,
         settings.drain_delay,
         settings.drain,
+        tls_files=settings.tls,
     )
 
     def spawn() -> tuple[BaseProcess, Connection]:
         ready, sender = _SPAWN.Pipe(duplex=False)
+        # One that takes another's place serves what is in force now, whatever is in the files.
+        now = replace(job, tls=renewal.pair if renewal else None)
         with sender:
-            process = _SPAWN.Process(target=gateway_worker.serve, args=(job, lifeline, sender), daemon=True)
+            process = _SPAWN.Process(target=gateway_worker.serve, args=(now, lifeline, sender), daemon=True)
             process.start()
         return process, ready
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from chalicelib.errors import Unavailable
 from local import configuration_values
+from local.configuration import TlsFiles
 
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{1,23}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
@@ -40,8 +41,11 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
         help="the address to listen at (default: 127.0.0.1)",
     )
     add("--port", type=_number(0, 65535), default=8081, metavar="N", help="the port (default: 8081; 0: any free one)")
-    text = "networks whose X-Forwarded-For is believed, with commas between; needed beyond this machine (default: none)"
+    text = "networks whose X-Forwarded-For is believed, with commas between (default: none)"
     add("--trusted-proxies", type=_networks, default=(), metavar="NETWORKS", help=text)
+    text = "the certificate with its chain, PEM, to serve TLS; SIGHUP has it read again (default: none)"
+    add("--tls-certificate", type=Path, metavar="FILE", help=text)
+    add("--tls-key", type=Path, metavar="FILE", help="its private key, PEM (default: none)")
     add("--workers", type=_number(1, 64), default=1, metavar="W", help="processes, one for each core (default: 1)")
     text = "how long a provider may be silent before its answer and within it, 1 to 3600 (default: any time)"
     add("--provider-timeout", type=_number(1, 3600), metavar="SECONDS", help=text)
@@ -69,16 +73,19 @@ def run(options: argparse.Namespace) -> int:
         edge_url=options.url,
     )
     # SECURITY: tokens cross no network in the clear that is not said to lie behind TLS
-    # (test_beyond_this_machine_it_is_behind_a_proxy).
-    if not ipaddress.ip_address(options.host).is_loopback and not options.trusted_proxies:
-        options.parser.error("--host beyond this machine needs --trusted-proxies: what takes TLS off in front of it")
+    # (test_beyond_this_machine_it_speaks_tls).
+    if not (ipaddress.ip_address(options.host).is_loopback or options.trusted_proxies or options.tls_certificate):
+        options.parser.error("--host beyond this machine needs --tls-certificate, or --trusted-proxies in front of it")
+    if bool(options.tls_certificate) != bool(options.tls_key):
+        options.parser.error("--tls-certificate and --tls-key belong together")
     told = ("host", "port", "trusted_proxies", "workers", "provider_timeout", "keep_alive", "drain_delay", "drain")
-    settings = gateway.Settings(names, **{name: getattr(options, name) for name in told})
+    files = TlsFiles(options.tls_certificate, options.tls_key) if options.tls_key else None
+    settings = gateway.Settings(names, tls=files, **{name: getattr(options, name) for name in told})
 
-    def announce(address: str) -> None:
-        print(f"gateway at {address}; /readyz says when the tables answer", file=sys.stderr)
+    def announce(url: str) -> None:
+        print(f"gateway at {url}; /readyz says when the tables answer", file=sys.stderr)
         if options.json:
-            print(json.dumps({"gateway": f"http://{address}"}), flush=True)
+            print(json.dumps({"gateway": url}), flush=True)
 
     try:
         gateway.serve(settings, announce)

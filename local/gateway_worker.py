@@ -18,13 +18,15 @@ import edge
 from chalicelib.aws.config import EdgeConfig
 from chalicelib.aws.role_credentials import RoleCredentials
 from local import descriptors, log
+from local.configuration import TlsFiles
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.health import Health
 from local.simulator.running_calls import RunningCalls
 from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.stage import Stage
-from local.worker import beyond_cloudfront, cancel, end_with_parent, mount, run_until_stopped
+from local.tls import Pair
+from local.worker import beyond_cloudfront, cancel, end_with_parent, mount, run_until_stopped, tls_listener
 
 START_SECONDS = 2.0
 """Seconds that a start waits for credentials; without any, it serves 503 until there are some."""
@@ -47,6 +49,8 @@ class Job:
     keep_alive: seconds that a connection may stay open without a request
     drain_delay: seconds in which calls are still taken once it is to stop, until load balancers have noticed
     drain: seconds after these that running calls have to finish
+    tls: what it serves; None: plain HTTP
+    tls_files: where a new pair is, after SIGHUP
     """
 
     names: EdgeConfig
@@ -57,6 +61,8 @@ class Job:
     keep_alive: int
     drain_delay: float
     drain: float
+    tls: Pair | None = None
+    tls_files: TlsFiles | None = None
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
@@ -96,7 +102,9 @@ async def _serve_edge(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
     # Pushed before the door, so that calls are looked after while they are drained.
     stack.push_async_callback(cancel, asyncio.create_task(running.watch(lambda: running_state)))
     at_once = 1 if job.workers > 1 else share.at_once
-    await mount(stack, make_runner(distribution, grace=job.drain), job.listening, at_once)
+    await mount(
+        stack, make_runner(distribution, grace=job.drain), job.listening, at_once, tls_listener(job.tls, job.tls_files)
+    )
     thread = stack.enter_context(_thread("look"))
     watching = asyncio.create_task(health.watch(functools.partial(_look, stage, thread)))
     stack.push_async_callback(cancel, watching)

@@ -83,7 +83,7 @@ def serve(configuration: Configuration, announce: Callable[[Running], None]) -> 
             processes.watch(seconds=0.5)
             asked = bool(hang_ups)
             hang_ups.clear()
-            if renewal is not None and _renewed(renewal, asked=asked):
+            if renewal is not None and renewed(renewal, asked=asked):
                 processes.send(signal.SIGHUP)
 
 
@@ -98,16 +98,16 @@ def _signals(configuration: Configuration) -> tuple[list[int], list[int]]:
     return stop, hang_ups
 
 
-def _renewed(renewal: Renewal, *, asked: bool) -> bool:
+def renewed(renewal: Renewal, *, asked: bool) -> bool:
     """Whether the certificate was read again; what is of no use is logged, and the old one stays."""
     try:
-        renewed = renewal.renew(asked=asked)
+        is_new = renewal.renew(asked=asked)
     except Unavailable as fault:
         _LOG.error("the certificate stays as it was: %s (%s)", fault.reason, fault.hint)
         return False
-    if renewed:
+    if is_new:
         _LOG.info("the certificate was read again, and serves until %s", tls.when(renewal.pair.ends))
-    return renewed
+    return is_new
 
 
 def _job(configuration: Configuration, machine: Machine, urls: Urls, sockets: Mapping[str, socket.socket]) -> Job:

@@ -143,7 +143,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         stack.push_async_callback(cancel, asyncio.create_task(beside))
     stack.push_async_callback(distribution.close)
     doors["edge"] = make_runner(distribution, grace=job.drain)
-    listener = _listener(job)
+    listener = tls_listener(job.tls, job.tls_files)
     for name, runner in doors.items():
         await mount(stack, runner, job.sockets[name], 1 if job.workers > 1 else share.at_once, listener)
 
@@ -182,12 +182,12 @@ def _gateway(  # noqa: PLR0913, PLR0917  a line of each
     return web.ServerRunner(gateway, shutdown_timeout=job.drain)
 
 
-def _listener(job: Job) -> Listener | None:
-    """Return what serves the certificate, and another one after SIGHUP; None without TLS."""
-    if job.tls is None or job.tls_files is None:
+def tls_listener(pair: Pair | None, files: TlsFiles | None) -> Listener | None:
+    """Return what serves TLS with this pair, and after SIGHUP with that in the files; None without either."""
+    if pair is None or files is None:
         return None
-    listener = Listener(job.tls)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, listener, job.tls_files)
+    listener = Listener(pair)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, listener, files)
     return listener
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ import pytest
 from chalicelib.aws import clients
 from chalicelib.quota import Limit
 from chalicelib.usage import UsageQuery, window_start
+from local.configuration import TlsFiles
+from tests import certificates
 from tests.contracts import samples
 from tests.contracts.verbs import Keys
 from tests.faulty_dynamodb import Door, door, hangs, tables_behind
@@ -210,6 +213,32 @@ def test_only_a_trusted_proxy_says_who_calls(here: Here) -> None:
         assert status(behind, **{"for": "203.0.113.7", "proto": "http"}) == 403
     assert status(here.gateway, **{"for": "203.0.113.7", "proto": "https"}) == 403
     here.stage.put_in_force(samples.grant(calls=MANY, issued=MANY))
+
+
+def test_it_serves_tls_and_renews_it(here: Here, tmp_path: Path) -> None:
+    """With a certificate it serves TLS alone, and another certificate from the next connection on once the files are new."""
+    files = certificates.write(tmp_path)
+    told = ("--tls-certificate", str(files.certificate), "--tls-key", str(files.key), "--workers", "2")
+    with gateway(here.stage, here.directory, *told, wait=False) as one:
+        assert one.url.startswith("https://127.0.0.1:")
+        assert _trusted(one, files)
+        with pytest.raises((OSError, HTTPException)):
+            call("GET", one.url.replace("https:", "http:") + "/healthz", patience=0)
+        certificates.write(tmp_path)
+        wait_until(lambda: all(_trusted(one, files) for _ in range(4)), 20)
+
+
+def _trusted(one: Gateway, files: TlsFiles) -> bool:
+    """Whether it runs, and serves the certificate that is in the files now."""
+    place = urlsplit(one.url).netloc
+    with contextlib.closing(
+        HTTPSConnection(place, timeout=10, context=ssl.create_default_context(cafile=files.certificate))
+    ) as made:
+        try:
+            made.request("GET", "/healthz")
+        except ssl.SSLCertVerificationError:
+            return False
+        return made.getresponse().status == 200
 
 
 def test_two_workers_share_a_port(here: Here) -> None:

@@ -47,12 +47,22 @@ def test_what_is_no_use_is_said(changes: dict[str, str], said: str, capsys: pyte
     assert said in capsys.readouterr().err
 
 
-def test_beyond_this_machine_it_is_behind_a_proxy(capsys: pytest.CaptureFixture[str]) -> None:
-    """It listens beyond this machine only if what takes TLS off in front of it is named."""
+def test_beyond_this_machine_it_speaks_tls(capsys: pytest.CaptureFixture[str]) -> None:
+    """It listens beyond this machine only with TLS, or if what takes TLS off in front of it is named."""
     with pytest.raises(SystemExit) as caught:
         main(arguments(host="0.0.0.0"))  # noqa: S104  it is refused
     assert caught.value.code == 2
-    assert "--host beyond this machine needs --trusted-proxies" in capsys.readouterr().err
+    assert "--host beyond this machine needs --tls-certificate, or --trusted-proxies" in capsys.readouterr().err
+
+
+def test_a_certificate_has_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """A certificate without its key is told, and so is one that cannot be read."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments(tls_certificate="/nowhere/cert.pem"))
+    assert caught.value.code == 2
+    assert "--tls-certificate and --tls-key belong together" in capsys.readouterr().err
+    assert main(arguments(tls_certificate="/nowhere/cert.pem", tls_key="/nowhere/key.pem")) == 1
+    assert "tls_unusable (/nowhere/cert.pem cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", TOLD)
