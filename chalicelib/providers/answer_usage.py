@@ -111,12 +111,19 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
         numbers: dict[Path, int] = {}
         for document in documents:
             _add_numbers(form, document, numbers)
-        if any(one in numbers for one in form.input) or any(one in numbers for one in form.output):
-            cached = next((numbers[one] for one in form.cached if one in numbers), 0)
-            used_input = sum([numbers.get(one, 0) for one in form.input])
-            output = sum([numbers.get(one, 0) for one in form.output])
-            return TokenUse(_model(documents), used_input, output, min(cached, used_input))
+        used_input, output = _sum(numbers, form.input), _sum(numbers, form.output)
+        if used_input is not None or output is not None:
+            cached = [numbers[one] for one in form.cached if one in numbers]
+            return TokenUse(
+                _model(documents), used_input or 0, output or 0, min(cached[0] if cached else 0, used_input or 0)
+            )
     return None
+
+
+def _sum(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int | None:
+    """Return the sum of the members that are there, None if none is."""
+    found = [numbers[one] for one in members if one in numbers]
+    return sum(found) if found else None
 
 
 def _add_numbers(form: UsageForm, document: object, numbers: dict[Path, int]) -> None:

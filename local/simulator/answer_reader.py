@@ -20,6 +20,9 @@ _SAYS_IT: Final = re.compile(rb'"usage(?:Metadata)?"[ \t\r\n]*:[ \t\r\n]*(?=\{)'
 _NAMES_MODEL: Final = re.compile(rb'"(model|modelVersion)"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,100})"')
 
 
+_DECODER: Final = json.JSONDecoder()
+
+
 class Unreadable(Exception):  # noqa: N818  what an answer is, no error of ours
     """The answer, or what is left of it, cannot be read."""
 
@@ -73,22 +76,22 @@ class _Document:
 
 def _parsed(head: bytes, tail: bytes = b"") -> Iterator[object]:
     """Return what JSON says, or a list of JSON, as far as it matters. tail: the end of one that is longer than its head."""
-    if len(head) < WHOLE and not tail:
-        whole = json.loads(head.decode())  # of bytes it would first guess the encoding, which takes longer than reading
-        yield from whole if isinstance(whole, list) else [whole]
-        return
-    if model := _NAMES_MODEL.search(head):
-        yield {model[1].decode(): model[2].decode("utf-8", "replace")}
     # Within a string each quote has a backslash before it, so that no text can pass for a member.
     for part in (tail, head):
         if found := list(_SAYS_IT.finditer(part)):
+            # Only what is wanted is read: all of an answer would take several times as long.
+            if model := _NAMES_MODEL.search(head):
+                yield {model[1].decode(): model[2].decode("utf-8", "replace")}
             yield _member(part, found[-1])
             return
+    if len(head) < WHOLE and not tail:
+        whole = json.loads(head.decode())
+        yield from whole if isinstance(whole, list) else [whole]
 
 
 def _member(part: bytes, found: re.Match[bytes]) -> dict[str, object]:
     name = found[0].split(b'"')[1].decode()
-    value, _ = json.JSONDecoder().raw_decode(part[found.end() :].decode("utf-8", "replace"))
+    value, _ = _DECODER.raw_decode(part[found.end() :].decode("utf-8", "replace"))
     return {name: value}
 
 
