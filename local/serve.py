@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import os
 import secrets
 import signal
 import socket
@@ -17,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
-from local import addresses, descriptors, log, tls, worker
+from local import addresses, descriptors, log, systemd, tls, worker
 from local.configuration import Configuration, Door
 from local.machine import Machine, Urls
 from local.practice import policy as practice
@@ -79,6 +80,8 @@ def serve(configuration: Configuration, announce: Callable[[Running], None]) -> 
         names = machine.keys_not_set()
         announce(Running(urls, machine.callers.admin(), directory, request_token, names, given is None))
         stack.enter_context(machine.upkeep(configuration.keep_records).running())
+        systemd.notify("READY=1", f"STATUS=serving {urls.broker} and {urls.edge}")
+        stack.callback(systemd.notify, "STOPPING=1")
         while not stop:
             processes.watch(seconds=0.5)
             asked = bool(hang_ups)
@@ -160,16 +163,21 @@ def _processes(
 
 
 def _listen(configuration: Configuration, stack: contextlib.ExitStack) -> dict[str, socket.socket]:
-    """Bind all addresses in this process, so that they are known and reserved before the others start."""
+    """Bind all addresses in this process, or take what systemd holds open: they are known and reserved before the others start."""
     wanted = {"broker": configuration.broker.listen, "edge": configuration.edge.listen}
     if configuration.practice:
         wanted |= {"provider": configuration.practice.provider, "issuer": configuration.practice.issuer}
     if configuration.administration:
         wanted["administration"] = configuration.administration.listen
-    return {
-        name: stack.enter_context(contextlib.closing(addresses.bind(name, listen, worker.BACKLOG)))
+    handed = systemd.Handed.take(os.environ)
+    sockets = {
+        name: stack.enter_context(
+            contextlib.closing(handed.find(listen) or addresses.bind(name, listen, worker.BACKLOG))
+        )
         for name, listen in wanted.items()
     }
+    handed.check_all_found()
+    return sockets
 
 
 def _urls(configuration: Configuration, sockets: Mapping[str, socket.socket]) -> Urls:

@@ -49,6 +49,8 @@ BACKLOG = 1024
 """Connections that may wait to be accepted."""
 GRACE = 3.0
 """Seconds that running calls have to finish when a process stops."""
+LET_IN = 0.2
+"""Seconds that a connection has to send its first request when a process stops."""
 BODY_LIMITS = {
     (route.method, route.path): route.body_limit
     for routes in (public_routes.ROUTES, admin_routes.ROUTES)
@@ -244,8 +246,17 @@ async def mount(
     stack.push_async_callback(runner.cleanup)
     context = listener.context if listener and listening.family != socket.AF_UNIX else None
     # asyncio's backlog is both how many connections may wait and how many a process accepts at once.
-    await web.SockSite(runner, listening, backlog=at_once, ssl_context=context).start()
+    site = web.SockSite(runner, listening, backlog=at_once, ssl_context=context)
+    await site.start()
+    stack.push_async_callback(_let_in, runner, site)
     listening.listen(BACKLOG)
+
+
+async def _let_in(runner: web.BaseRunner, site: web.SockSite) -> None:
+    """Accept no more, and read the first request of who has connected already: what follows closes all that have none."""
+    await site.stop()
+    if runner.server is not None and runner.server.connections:
+        await asyncio.sleep(LET_IN)
 
 
 async def run_until_stopped(ready: Connection, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
