@@ -98,23 +98,23 @@ def _by_distance(one: Far) -> Table:
     one.line.round_trip = 0.0
     return Table(
         "By distance: a new instance, its first call and a warm one",
-        ("there and back", "edge", "start ms", "first call ms", "both ms", "round trips", "warm ms", "503"),
+        ("there and back", "edge", "start ms", "first call ms", "round trips", "both ms", "warm ms", "503"),
         [_row(name, distance, times, found[name, 0]) for (name, distance), times in found.items()],
         (
             f"The least of {STARTS} starts, for other load only adds to them, and the median of {WARM} warm calls after each, through",
             "a proxy that delays each byte, and a new connection's first by one round trip more. Start: from the process to its",
-            "asking for an event; a new instance's caller waits for both. Round trips: what both take more than with no",
-            "distance, over the distance.",
+            "asking for an event; a new instance's caller waits for both. Round trips: what the first call takes more than",
+            "with no distance, over the distance.",
         ),
     )
 
 
 def _row(name: str, distance: int, times: Times, near: Times) -> tuple[Cell, ...]:
     start, first, warm = min(times.start), min(times.first), statistics.median(times.warm)
-    without = min(near.start) + min(near.first)
-    trips = f"{(start + first - without) / distance:.1f}" if distance else ""
     of = len(times.first) + len(times.warm)
-    return f"{distance} ms", name, start, first, start + first, trips, warm, f"{times.refused} of {of}"
+    is_measured = distance and times.refused < of
+    trips = f"{(first - min(near.first)) / distance:.1f}" if is_measured else ""
+    return f"{distance} ms", name, start, first, trips, start + first, warm, f"{times.refused} of {of}"
 
 
 def _after_a_thaw(one: Far) -> Table:
