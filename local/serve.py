@@ -184,7 +184,7 @@ def _urls(configuration: Configuration, sockets: Mapping[str, socket.socket]) ->
     def url(name: str, door: Door | None) -> str | None:
         if name not in sockets:
             return None
-        scheme = "https" if configuration.tls and door else "http"
+        scheme = "https" if configuration.tls and door and not door.listen.path else "http"
         return (door and door.public_url) or f"{scheme}://{_address(sockets[name])}"
 
     return Urls(
