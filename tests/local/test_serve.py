@@ -255,6 +255,44 @@ class TestEnd:
                     pass
 
 
+class TestUnderWay:
+    """What the workers do beside the calls that pass through them."""
+
+    def test_a_revocation_ends_a_stream(self) -> None:
+        """Whichever worker has it, a stream breaks off once its key is revoked, and the log says so."""
+        body = b'{"model": "gpt-5-mini", "stream": true, "max_tokens": 100000, "messages": [{"role": "user", "content": "a"}]}'
+        with (
+            start("--workers", "2") as one,
+            closing(socket.create_connection(("127.0.0.1", _port(one.edge)))) as stream,
+        ):
+            stream.settimeout(20)
+            head = f"POST /openai/v1/chat/completions HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer {one.token()}\r\n"
+            stream.sendall(
+                f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            )
+            assert stream.recv(15) == b"HTTP/1.1 200 OK"
+            one.revoke("key", "openai")
+            last = b""
+            with contextlib.suppress(ConnectionResetError):
+                while more := stream.recv(65_536):
+                    last = more
+            assert not last.endswith(b"0\r\n\r\n")
+            wait_until(lambda: '"under_way": true' in one.log.read_text())
+
+    def test_what_answers_took_is_shown(self) -> None:
+        """What the models' answers took is in the usage within seconds."""
+        with start() as one:
+            assert one.complete(one.token()).status == 200
+
+            def models() -> list[dict[str, object]]:
+                items = one.administer("GET", "/admin/usage").json["items"]
+                return [model for item in items for model in item["models"]]
+
+            wait_until(lambda: len(models()) == 1)
+            (model,) = models()
+            assert (model["model"], model["answers"], model["unknown"]) == ("gpt-5-mini", 1, 0)
+
+
 def _held_stream(running: Running) -> socket.socket:
     """Return a connection to the edge whose call has no end."""
     token = running.token("7509")
