@@ -55,7 +55,10 @@ def ceilings(units: Units, token_seconds: float) -> tuple[Ceiling, ...]:
     concurrency = "Lambda, Concurrent executions, in each region near callers"
     reads, writes = "DynamoDB, Table-level read throughput limit", "DynamoDB, Table-level write throughput limit"
     parts = (
-        Ceiling("one principal, or a `total`: its item", ITEM_WRITES, "nothing but a second principal or grant"),
+        Ceiling(
+            "one principal, or a `total`, below 32,000: its item", ITEM_WRITES, "a larger limit, a second one or grant"
+        ),
+        Ceiling("one principal, above: its revocations' item", ITEM_READS, "nothing but a second principal"),
         Ceiling("a new `counters`", NEW_WRITES / units.writes, "`CountersWrites`"),
         Ceiling("a new `control`", NEW_READS / units.reads, "`ControlReads`"),
         Ceiling("`control`, its quota", TABLE_UNITS / units.reads, reads),

@@ -145,6 +145,13 @@ def error(code: str, status: int = 400, **more: object) -> Fault:
     return answers(status, json.dumps(said))
 
 
+def hot(code: str = "ProvisionedThroughputExceededException", why: str = "KeyRangeThroughputExceeded") -> Fault:
+    """An item takes no more writes just then, in either of DynamoDB's spellings. why: another reason to throttle."""
+    name = "throttlingReasons" if code == "ThrottlingException" else "ThrottlingReasons"
+    said: Any = {name: [{"reason": f"TableWrite{why}", "resource": "arn:aws:dynamodb:us-east-1:1:table/t"}]}
+    return error(code, **said)
+
+
 def where(holds: Callable[[Turn], bool], fault: Fault) -> Fault:
     """Go wrong with some requests, and serve the others."""
     return lambda turn: (fault if holds(turn) else serves)(turn)

@@ -40,7 +40,7 @@ def made(client: Any, steps: Steps[_T]) -> _T:  # noqa: ANN401  of any service
             try:
                 answer = getattr(client, _method(request.operation))(**request.parameters)
             except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-                failed = RequestFailed(error_code(error))
+                failed = RequestFailed(error_code(error), getattr(error, "response", None))
                 failed.__cause__ = error
                 request = steps.throw(failed)
             else:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib.aws.items import Item, held, number
+from chalicelib.aws.round_trip import THROTTLED, Request, RequestFailed, Steps
+from chalicelib.errors import StateUnavailable
 from chalicelib.quota import COUNTERS_KEPT, WINDOWS, Counter, Limit, cursor_key, last_seen, window_ends
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def _item(counter: Counter, names: Mapping[str, str], seen: int, event: Event | 
     return CounterItem(key, names, marks)
 
 
-def _update(item: CounterItem, adds: Mapping[str, int]) -> dict[str, Any]:
+def update(item: CounterItem, adds: Mapping[str, int]) -> dict[str, Any]:
     """Return the parameters of an update that adds to these attributes of an item, and sets its marks."""
     expression, names = _expression(tuple(adds), tuple(item.marks))
     values: dict[str, Any] = {f":a{index}": {"N": str(step)} for index, step in enumerate(adds.values())}
@@ -126,38 +128,61 @@ def add(item: CounterItem, again: str = "") -> dict[str, Any]:
     again: the reason for which this call is counted as refused there, which is undone.
     """
     steps = dict.fromkeys(item.names.values(), 1)
-    return _update(item, steps | ({f"r{name}#{again}": -1 for name in item.names.values()} if again else {}))
+    return update(item, steps | ({f"r{name}#{again}": -1 for name in item.names.values()} if again else {}))
 
 
 def add_refused(item: CounterItem, reason: str) -> dict[str, Any]:
     """Return the parameters of an update that counts a refusal, under its reason, in every window of an item."""
-    return _update(item, {f"r{name}#{reason}": 1 for name in item.names.values()})
+    return update(item, {f"r{name}#{reason}": 1 for name in item.names.values()})
 
 
 def give_back(item: CounterItem, reason: str) -> dict[str, Any]:
     """Return the parameters of an update that turns one admitted into one refused, if there is one to turn."""
     steps = dict.fromkeys(item.names.values(), -1) | {f"r{name}#{reason}": 1 for name in item.names.values()}
-    update = _update(item, steps)
-    by_name = {name: mark for mark, name in update["ExpressionAttributeNames"].items()}
-    update["ConditionExpression"] = " AND ".join(f"{by_name[name]} > :zero" for name in item.names.values())
-    update["ExpressionAttributeValues"][":zero"] = {"N": "0"}
-    return update
+    changed = update(item, steps)
+    by_name = {name: mark for mark, name in changed["ExpressionAttributeNames"].items()}
+    changed["ConditionExpression"] = " AND ".join(f"{by_name[name]} > :zero" for name in item.names.values())
+    changed["ExpressionAttributeValues"][":zero"] = {"N": "0"}
+    return changed
+
+
+def taken_off(request: Request) -> Steps[Item]:
+    """Give numbers back by this update; return the item as it is then, empty if there was nothing to take off.
+
+    Raises Unavailable, RequestFailed.
+    """
+    for is_last in (False, True):
+        try:
+            answer = yield request
+        except RequestFailed as failed:
+            # SECURITY: what was throttled was not done, and is sent once more. What may have been done is not: it would
+            # take off two (test_what_counts_is_sent_once_whatever_is_answered).
+            if failed.code in THROTTLED and not is_last:
+                continue
+            if failed.code != "ConditionalCheckFailedException":
+                raise
+            return {}
+        attributes: Item = answer.get("Attributes", {})
+        if not attributes:
+            raise StateUnavailable
+        return attributes
+    return {}
 
 
 def add_within(item: CounterItem, limits: Iterable[Limit]) -> dict[str, Any]:
     """Return the parameters of an update that adds one unless a counter of the item has reached its limit."""
-    update = add(item)
-    by_name = {name: mark for mark, name in update["ExpressionAttributeNames"].items()}
+    changed = add(item)
+    by_name = {name: mark for mark, name in changed["ExpressionAttributeNames"].items()}
     conditions = []
     for limit in limits:
         if limit.window in item.names:
-            update["ExpressionAttributeValues"][f":{limit.window}"] = {"N": str(limit.count)}
+            changed["ExpressionAttributeValues"][f":{limit.window}"] = {"N": str(limit.count)}
             mark = by_name[item.names[limit.window]]
             conditions.append(f"(attribute_not_exists({mark}) OR {mark} < :{limit.window})")
     if conditions:
-        update["ConditionExpression"] = " AND ".join(conditions)
-        update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-    return update
+        changed["ConditionExpression"] = " AND ".join(conditions)
+        changed["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    return changed
 
 
 def starts(now: int) -> dict[str, int]:

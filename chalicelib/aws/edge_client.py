@@ -251,14 +251,17 @@ class EdgeClient:
 
 def _code(answer: Answer) -> str:
     """Return AWS's word for why it refused, "" if it did not, or said none; nothing else of what it says."""
-    if answer.status == 200:
-        return ""
-    try:
-        said = json.loads(answer.body)
-        code = str(said["__type"]).rpartition("#")[2]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
+    said = _said(answer)
+    code = str(said.get("__type", "")).rpartition("#")[2] if isinstance(said, dict) else ""
     return code if code.isascii() and code.isalnum() and len(code) <= 64 else ""
+
+
+def _said(answer: Answer) -> object:
+    """Return what an error holds; None for a good answer, and for what is no JSON."""
+    try:
+        return None if answer.status == 200 else json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _content(answer: Answer, code: str) -> Mapping[str, Any]:
@@ -267,7 +270,7 @@ def _content(answer: Answer, code: str) -> Mapping[str, Any]:
     # (test_a_refusing_store_is_refused).
     checksum = answer.headers.get("x-amz-crc32")
     if answer.status != 200 or (checksum and checksum != str(zlib.crc32(answer.body))):
-        raise RequestFailed(code or NO_ANSWER)
+        raise RequestFailed(code or NO_ANSWER, _said(answer))
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError) as error:

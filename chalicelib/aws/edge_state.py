@@ -12,7 +12,8 @@ from typing import Any
 from chalicelib.aws import counter_items, round_trip, target_items
 from chalicelib.aws.counter_items import CounterItem
 from chalicelib.aws.items import Item, text
-from chalicelib.aws.round_trip import THROTTLED, AwsClient, Request, RequestFailed, Steps
+from chalicelib.aws.round_trip import AwsClient, Request, RequestFailed, Steps
+from chalicelib.aws.slices import CallItems, DynamoSlices
 from chalicelib.edge.state import Snapshot
 from chalicelib.errors import StateUnavailable, Unavailable
 from chalicelib.quota import Counter
@@ -47,16 +48,19 @@ class DynamoEdgeState:
         # SECURITY: a secret is read for a token that is verified, and for no other (test_no_secret_without_a_good_token).
         ahead = self._ahead(targets["key"].id)
         own, of_all = _items(counters), _items(total)
-        found, *others = self._count((*own, *of_all), again, read, *ahead)
+        found, *others = self._count((*own, *of_all), again, read, *ahead, may_wait=True)
         counted = others[len(ahead) :]
         numbers = _merged(counted[: len(own)]), _merged(counted[len(own) :])
         by_scope = {scope: found[target] for scope, target in targets.items()}
+        items = CallItems(own, of_all, [item for item, one in zip((*own, *of_all), counted, strict=True) if one])
+        changes = target_items.changes(by_scope["grant"])
         return Snapshot(
             {scope: target_items.revocation_state(item) for scope, item in by_scope.items()},
             *numbers,
             grant=target_items.grant(by_scope["grant"]),
             key=target_items.key_config(by_scope["key"]),
             signing_keys=target_items.signing_keys(by_scope["everything"]),
+            slices=None if all(counted) else DynamoSlices(self._client, self._counters, items, changes),
         )
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
@@ -83,47 +87,43 @@ class DynamoEdgeState:
             taken |= {counter: numbers[counter.window] for counter in group}
         return taken
 
-    def _count(self, counted: Sequence[CounterItem], again: str = "", *reads: Steps[Any]) -> Sequence[Any]:
+    def _count(
+        self, counted: Sequence[CounterItem], again: str = "", *reads: Steps[Any], may_wait: bool = False
+    ) -> Sequence[Any]:
         """Read and add in one round trip. If a part of it fails, what is known to be counted is given back.
 
         An addition whose answer was lost stays counted: it may have been made, or may yet be.
+        may_wait: an item that takes no more just then is no failure; its numbers are {}.
         """
-        adds = [self._add(item, again) for item in counted]
+        waiting: list[CounterItem] = []
+        adds = [self._add(item, again, waiting if may_wait else None) for item in counted]
         reason = again or StateUnavailable.reasons[0]
-        undo = {len(reads) + index: self._undo(item, reason) for index, item in enumerate(counted)}
+        undo = {len(reads) + index: self._undo(item, reason, waiting) for index, item in enumerate(counted)}
         return round_trip.make(self._client, *reads, *adds, undo=undo)
 
-    def _add(self, item: CounterItem, again: str) -> Steps[dict[str, int]]:
+    def _add(self, item: CounterItem, again: str, waiting: list[CounterItem] | None) -> Steps[dict[str, int]]:
         update = counter_items.add(item, again)
-        return item.counted((yield self._updating(update, "UPDATED_NEW")))
+        try:
+            return item.counted((yield self._updating(update, "UPDATED_NEW")))
+        except RequestFailed as failed:
+            # SECURITY: of these alone nothing was done (test_what_is_not_hot_is_refused).
+            if waiting is None or not failed.is_hot:
+                raise
+            waiting.append(item)
+            return {}
 
     def _updating(self, update: Mapping[str, Any], returned: str) -> Request:
         return Request("UpdateItem", {"TableName": self._counters, "ReturnValues": returned, **update})
 
-    def _undo(self, item: CounterItem, reason: str) -> Steps[None]:
+    def _undo(self, item: CounterItem, reason: str, waiting: Sequence[CounterItem]) -> Steps[None]:
+        if item in waiting:
+            return  # nothing was done
         # What cannot be given back stays counted: never more than the limit are admitted.
         with contextlib.suppress(Unavailable, RequestFailed):
             yield from self._take_off(item, reason)
 
     def _take_off(self, item: CounterItem, reason: str) -> Steps[Item]:
-        """Return the item as it is then; empty if there was nothing to take off. Raises Unavailable, RequestFailed."""
-        update = self._updating(counter_items.give_back(item, reason), "ALL_NEW")
-        for is_last in (False, True):
-            try:
-                answer = yield update
-            except RequestFailed as failed:
-                # SECURITY: what was throttled was not done, and is sent once more. What may have been done is not: it
-                # would take off two (test_what_counts_is_sent_once_whatever_is_answered).
-                if failed.code in THROTTLED and not is_last:
-                    continue
-                if failed.code != "ConditionalCheckFailedException":
-                    raise
-                return {}
-            attributes: Item = answer.get("Attributes", {})
-            if not attributes:
-                raise StateUnavailable
-            return attributes
-        return {}
+        return counter_items.taken_off(self._updating(counter_items.give_back(item, reason), "ALL_NEW"))
 
 
 def _items(counters: tuple[Counter, ...]) -> list[CounterItem]:

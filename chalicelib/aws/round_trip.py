@@ -28,6 +28,8 @@ THROTTLED = frozenset(
     "ProvisionedThroughputExceededException RequestLimitExceeded ThrottlingException TransactionConflictException".split()  # noqa: SIM905  a list of words
 )
 """DynamoDB's codes for a request that was one too many just then: nothing was done, and the next may be."""
+HOT = "TableWriteKeyRangeThroughputExceeded"
+"""DynamoDB's reason for throttling where one key range takes no more, as opposed to the table, its quota or the account's."""
 _READS = 2
 """How often a batch is read: what DynamoDB has left unread, once more."""
 
@@ -53,11 +55,22 @@ _ends: ContextVar[float | None] = ContextVar("ends", default=None)
 
 
 class RequestFailed(Exception):  # noqa: N818  what happened to a request, no error of ours
-    """AWS refused a request, or its answer is unknown. code: AWS's word, or the client's, "" if there is none."""
+    """AWS refused a request, or its answer is unknown. code: AWS's word, or the client's, "" if there is none.
 
-    def __init__(self, code: str = "") -> None:
+    is_hot: nothing was done, since the item's key range takes no more writes just then.
+    """
+
+    def __init__(self, code: str = "", said: object = None) -> None:
         super().__init__(code)
-        self.code = code
+        self.code, self.is_hot = code, code in THROTTLED and HOT in _throttling_reasons(said)
+
+
+def _throttling_reasons(said: object) -> list[object]:
+    """Return why DynamoDB throttled a request. said: what its error holds; its spelling differs from error to error."""
+    if not isinstance(said, dict):
+        return []
+    reasons = said.get("ThrottlingReasons", said.get("throttlingReasons"))
+    return [one.get("reason") for one in reasons if isinstance(one, dict)] if isinstance(reasons, list) else []
 
 
 class AwsClient(Protocol):

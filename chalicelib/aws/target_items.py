@@ -72,6 +72,11 @@ def issuer(item: Item) -> Issuer | None:
     return stored.read_issuer(item["config"]["S"]) if "config" in item else None
 
 
+def changes(item: Item) -> int:
+    """Return how often a grant's configuration has been written, the number of it that is in force."""
+    return number(item, "changes")
+
+
 def key_config(item: Item) -> KeyConfig | None:
     """Return the key that an item holds, None if the policy has none of that name."""
     # The version is an attribute of its own, for it is not the policy's: a key that comes back has the one it had.

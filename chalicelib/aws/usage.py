@@ -6,6 +6,7 @@ import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from chalicelib.aws import slice_items
 from chalicelib.aws.counter_items import CounterItem, beginning, items, key_of
 from chalicelib.aws.dynamodb import Tables, as_unavailable, read_batch, read_partition, run_parallel
 from chalicelib.aws.items import Item, held, number, text
@@ -77,7 +78,17 @@ class DynamoUsage:
         wanted = {(key["pk"]["S"], key["sk"]["S"]): key for group in keys for key in group}
         batches = [list(wanted.values())[start : start + 100] for start in range(0, len(wanted), 100)]
         answers = run_parallel(*(functools.partial(self._batch, batch) for batch in batches))
-        return {(text(item, "pk"), text(item, "sk")): item for found in answers for item in found}
+        found = {(text(item, "pk"), text(item, "sk")): item for items in answers for item in items}
+        return {**found, **self._without_what_is_left(found)}
+
+    def _without_what_is_left(self, found: _Found) -> _Found:
+        """Return those items that handed out numbers ahead, without the numbers that nobody has taken yet."""
+        places = slice_items.places(found.values())
+        slices = self._read(places.values()) if places else {}
+        return {
+            place: slice_items.merged(found[place], [_at(slices, key) for key in keys])
+            for place, keys in places.items()
+        }
 
     def _batch(self, keys: Sequence[Mapping[str, Any]]) -> list[Item]:
         of_tokens = [key for key in keys if key["pk"]["S"].startswith("tokens#")]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from chalicelib import rate_limit
 from chalicelib.edge.call import Admitted, Call
 from chalicelib.edge.counting import CallCount
-from chalicelib.edge.decision import check_total_quota, decide
+from chalicelib.edge.decision import check_total_quota, decide, in_force
 from chalicelib.edge.errors import CallsUsedUp, InvalidToken, OutOfScope, TokenMissing
 from chalicelib.edge.refusal_limit import RefusalLimit
 from chalicelib.edge.state import EdgeState
@@ -102,6 +102,10 @@ def _admit(call: Call, token: VerifiedToken, edge: Edge, now: int) -> Admitted:
 
 def _go_on(call: Call, token: VerifiedToken, count: CallCount, edge: Edge, now: int) -> Admitted:
     """Return how a call that is counted goes on, or raise Refusal."""
+    if count.waits:
+        # SECURITY: who is revoked takes no numbers of those who are not (test_a_revoked_flood_takes_no_numbers).
+        _, grant = in_force(call, token, count.snapshot, now)
+        count.take_from_slices(grant)
     decision = decide(call, token, count.snapshot, now)
     if decision.grant.total_limits and not count.has_total:
         check_total_quota(decision.grant, count.count_total(), now)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chalicelib import quota
+from chalicelib.edge import lots
 from chalicelib.edge.state import EdgeState, Snapshot
 from chalicelib.edge.token import VerifiedToken
+from chalicelib.errors import StateUnavailable
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Allowance, Counter
 from chalicelib.revocation import RevocationTarget
@@ -29,7 +31,8 @@ class CallCount:
         self._grant, self._now = token.grant, now
         self._own = quota.counters("calls", token.grant, token.principal, now)
         self._total: tuple[Counter, ...] = self._of_all() if token.has_total else ()
-        self._refused_for = ""
+        self._late_total: tuple[Counter, ...] = ()
+        self._refused_for, self._waits = "", False
 
     @property
     def has_total(self) -> bool:
@@ -39,7 +42,26 @@ class CallCount:
     def read_and_count(self) -> Snapshot:
         """Read what the decision needs, and count the call: for the first time, or again after `give_back`."""
         self.snapshot = self._state.read_and_count(self._targets, self._own, self._total, self._refused_for)
+        self._late_total, self._waits = (), self.snapshot.slices is not None
         return self.snapshot
+
+    @property
+    def waits(self) -> bool:
+        """Whether a counter took no more when the call came, so that it is not counted there yet."""
+        return self._waits
+
+    def take_from_slices(self, grant: Grant) -> None:
+        """Count the call where it waits, by numbers that were handed out ahead; raises Unavailable for a small limit."""
+        slices = self.snapshot.slices
+        if slices is None:
+            return
+        limits = [grant.call_limits] * slices.own_waits + [grant.total_limits] * slices.total_waits
+        if not all(map(lots.may_draw, limits)):
+            raise StateUnavailable(aws_code=slices.cause)
+        own, total = slices.take(self._refused_for)
+        numbers, of_all = {**self.snapshot.numbers, **own}, {**self.snapshot.total, **total}
+        self.snapshot = self.snapshot._replace(numbers=numbers, total=of_all)
+        self._waits = False
 
     def count_total(self) -> Mapping[str, int]:
         """Count the call among all callers, and return which number it is in each window.
@@ -49,12 +71,18 @@ class CallCount:
         """
         total = self._of_all()
         self.snapshot = self.snapshot._replace(total=self._state.count(total))
-        self._total = total
+        self._total = self._late_total = total
         return self.snapshot.total
 
     def give_back(self, reason: str) -> None:
         """Count the call as refused for `reason` instead, so that it takes nothing of the quota."""
-        self.refused = self._state.give_back(self._own + self._total, reason)
+        slices = self.snapshot.slices
+        if slices is None:
+            self.refused = self._state.give_back(self._own + self._total, reason)
+        else:
+            self.refused = slices.give_back(reason)
+            if self._late_total:
+                self._state.give_back(self._late_total, reason)
         self._refused_for = reason
 
     def has_room(self) -> bool:
@@ -71,7 +99,7 @@ class CallCount:
     def allowances(self) -> tuple[Allowance, ...]:
         """Return what is left to a caller whose call is refused, since a refused call takes nothing."""
         grant = self.snapshot.grant
-        if grant is None:
+        if grant is None or self._waits:
             return ()
         own, total = _without_this_call(self.snapshot.numbers), _without_this_call(self.snapshot.total)
         left = quota.allowances(grant.call_limits, own, self._now)

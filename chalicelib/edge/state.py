@@ -12,6 +12,28 @@ from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationState, RevocationTarget
 
 
+class Slices(Protocol):
+    """One call, some of whose counters took no more just then, and what else numbers it (docs/adr/0009).
+
+    own_waits, total_waits: the call is not counted yet in a counter of its principal, of all callers. cause: why, for the
+    log. Methods raise Unavailable.
+    """
+
+    cause: str
+    own_waits: bool
+    total_waits: bool
+
+    def take(self, again: str = "") -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Count the call where it is not counted yet, by numbers that were handed out ahead.
+
+        Returns by window which number it is, among its principal's and among all callers', for those counters alone.
+        again: as in `EdgeState.read_and_count`.
+        """
+
+    def give_back(self, reason: str) -> int:
+        """Do what `EdgeState.give_back` does, for all counters that the call is in by that round trip or by `take`."""
+
+
 class Snapshot(NamedTuple):
     """What one round trip to state found for one call."""
 
@@ -27,6 +49,8 @@ class Snapshot(NamedTuple):
     """The key as it is now, None if the policy does not name it."""
     signing_keys: tuple[str, ...] = ()
     """The `kid`s of the signing keys whose tokens are accepted."""
+    slices: Slices | None = None
+    """What counts the call in those counters that took no more just then, whose numbers are missing; None if all did."""
 
 
 class EdgeState(Protocol):

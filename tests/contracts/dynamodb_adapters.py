@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,14 @@ import botocore.exceptions
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
-from chalicelib.aws import endpoints, round_trip
+from chalicelib.aws import endpoints, round_trip, slice_items
 from chalicelib.aws.botocore_client import BotocoreClient
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.counter_items import items
 from chalicelib.aws.dynamodb import Tables, make_client
 from chalicelib.aws.edge_client import EdgeClient
 from chalicelib.aws.edge_state import DynamoEdgeState
+from chalicelib.aws.items import Item
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.revocations import DynamoRevocations
@@ -103,11 +104,17 @@ def made() -> Iterator[Adapters]:
 def over(tables: Tables, edge_client: AwsClient | None = None) -> Adapters:
     """Make the adapters of tables that exist. edge_client: of the edge; botocore's unless given."""
 
+    def stored(table: str, key: Mapping[str, Any]) -> Item:
+        found: Item = tables.client.get_item(TableName=table, Key=dict(key), ConsistentRead=True).get("Item", {})
+        return found
+
     def counted(counter: Counter) -> tuple[int, int]:
         every = counters(counter.what, counter.grant, counter.principal, counter.start)
         item = next(one for one in items(every) if counter.window in one.names)
         table = tables.counters if counter.what == "calls" else tables.ledger
-        found: Any = tables.client.get_item(TableName=table, Key=dict(item.key), ConsistentRead=True).get("Item", {})
+        found = stored(table, item.key)
+        [keys] = slice_items.places([found]).values() or [[]]
+        found = slice_items.merged(found, [stored(table, key) for key in keys])
         return item.numbers(found)[counter.window], sum(item.refused(found, counter.window).values())
 
     @contextmanager

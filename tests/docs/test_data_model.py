@@ -13,8 +13,9 @@ import pytest
 from chalicelib.admin import impact
 from chalicelib.audit import Query
 from chalicelib.aws import audit as dynamodb_audit
-from chalicelib.aws import counter_items, round_trip
+from chalicelib.aws import counter_items, round_trip, slice_items
 from chalicelib.aws.items import Item
+from chalicelib.edge.lots import Lot
 from chalicelib.errors import Refusal
 from chalicelib.exchange.ledger import StateQuery
 from chalicelib.quota import counters
@@ -223,6 +224,7 @@ def test_item_sizes(d: Deployment) -> None:
         "the record of a revocation": size_of(d.item("control", "revocations", revoked.id)),
         "an hour's calls, after the first": size_of(d.item("counters", f"calls#app-ci#{SUB}", hour)),
         "a day's calls": size_of(d.item("counters", f"calls#app-ci#{SUB}", day)),
+        "a slice of an hour's calls, after 60 minutes": size_of(full_slice()),
         "an hour's tokens, after the first": size_of(d.item("ledger", f"tokens#{SUB}", f"{hour}#app-ci")),
         "a day's tokens": size_of(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci")),
         "the same, in the index": size_of(index_entry(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci"))),
@@ -233,6 +235,16 @@ def test_item_sizes(d: Deployment) -> None:
         "an event, an identity token of 16 KiB": size_of(d.ledger.put(event)["Put"]["Item"]),
     }
     compare({name: [f"{size:,}"] for name, size in sizes.items()}, documented("Sizes"))
+
+
+def full_slice() -> Item:
+    """Return a slice of an hour that has had lots in each of its minutes."""
+    hours = (counter_items.items(counters("calls", "app-ci", SUB, HOUR + 60 * minute))[0] for minute in range(60))
+    item: dict[str, object] = {}
+    for hour in hours:
+        one, kept = slice_items.of(hour, 15, 12), {"N": str(Lot(100_001, 20).stored())}
+        item |= item_of(slice_items.ask(one, hour.names, "")) | dict.fromkeys(one.names.values(), kept)
+    return item
 
 
 def test_hour_item_growth() -> None:
