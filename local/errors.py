@@ -84,6 +84,10 @@ class SecretFileUnreadable(OperatorNeeded, reason="secret_file_unreadable"):
     """A file of secrets is missing, or cannot be read."""
 
 
+class PassphraseUnusable(OperatorNeeded, reason="passphrase_unusable"):
+    """A file of keys is sealed, and its passphrase is missing, too short or another. Name the right one."""
+
+
 class AdministratorMalformed(OperatorNeeded, reason="administrator_malformed"):
     """An administrator's file holds no credentials. Remove the administrator, and add them again."""
 

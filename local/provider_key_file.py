@@ -12,7 +12,7 @@ from pathlib import Path
 
 from chalicelib.providers.errors import KeyChanged, ProviderKeyNotSet, ProviderKeysUnwritable
 from chalicelib.providers.keys import ProviderKey
-from local import secret_file
+from local import sealed_file
 from local.errors import ProviderKeyMissing
 
 _LOG = logging.getLogger("keybroker")
@@ -96,7 +96,7 @@ class ProviderKeyFile:
 
     def _read(self, name: str, version: str) -> ProviderKey:
         try:
-            versions = json.loads(secret_file.read(self._path))[name]
+            versions = json.loads(sealed_file.read(self._path))[name]
             stored = versions.get(version) if version else None
             if stored is None:
                 raise ProviderKeyNotSet
@@ -125,7 +125,7 @@ class ProviderKeyFile:
 
     def _stored(self) -> _Stored:
         try:
-            text = secret_file.read(self._path) if self._path.exists() else "{}"
+            text = sealed_file.read(self._path) if self._path.exists() else "{}"
             return {
                 name: {version: dict(one) for version, one in versions.items()}
                 for name, versions in json.loads(text).items()
@@ -136,7 +136,7 @@ class ProviderKeyFile:
 
     def _store(self, stored: _Stored) -> None:
         try:
-            secret_file.write(self._path, json.dumps(stored))
+            sealed_file.write(self._path, json.dumps(stored))
         except OSError:
             raise ProviderKeysUnwritable from None
 

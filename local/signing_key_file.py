@@ -15,7 +15,7 @@ from jwt.algorithms import ECAlgorithm
 from chalicelib.tokens.errors import InvalidTokenError, SigningKeyMalformed
 from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
-from local import secret_file
+from local import sealed_file
 
 
 class SigningKey:
@@ -24,7 +24,7 @@ class SigningKey:
     def __init__(self, path: Path) -> None:
         """Read the key; raises Unavailable if the file is missing, readable by others, or not a P-256 key."""
         try:
-            key = serialization.load_pem_private_key(secret_file.read(path).encode(), password=None)
+            key = serialization.load_pem_private_key(sealed_file.read(path).encode(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
             raise SigningKeyMalformed(hint=str(error)) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
@@ -46,7 +46,8 @@ class SigningKey:
         pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        secret_file.write_once(path, pem.decode())
+        sealed_file.write_once(path, pem.decode())
+        sealed_file.seal(path)
         return SigningKey(path)
 
     def kid(self) -> str:
