@@ -172,7 +172,7 @@ def _answer(status: int, headers: Mapping[str, str], body: str) -> dict[str, Any
 
 @functools.cache
 def _on_aws() -> Ports:
-    return Ports(config.edge_on_aws(ahead=True), bounded=whole_call)
+    return Ports(*config.edge_on_aws(ahead=True), bounded=whole_call)
 
 
 def start() -> None:

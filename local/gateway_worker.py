@@ -82,7 +82,7 @@ async def _serve_edge(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
     stack.push_async_callback(give_backs.end)
     unsent = Unsent(give_backs.later)
     ports = stage.edge_ports()._replace(admitted=unsent.admitted)
-    running, running_state = RunningCalls(), stage.running_state()
+    running, running_state = RunningCalls(clock=ports.clock), stage.running_state()
     distribution = make_distribution(
         edge.make_handler(lambda: ports, log=_LOG.info),
         broker=job.names.issuer,

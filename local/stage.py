@@ -36,7 +36,7 @@ class Stage:
     def edge_ports(self) -> edge.Ports:
         """Return the edge's ports."""
         made, log = config.edge_over(self._names, self._client), logging.getLogger("keybroker").info
-        return edge.Ports(made, log=log, bounded=round_trip.whole_call)
+        return edge.Ports(made, self._client.now, log, bounded=round_trip.whole_call)
 
     def running_state(self) -> DynamoRunningState:
         """Return where the calls under way are looked after, with connections of its own."""

@@ -96,7 +96,7 @@ class Installed:
         baked.write_text(json.dumps(self.baked()))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", self.door.client.meta.endpoint_url)
-            made: Any = config.edge_on_aws(baked)
+            made: Any = config.edge_on_aws(baked)[0]
         handle = edge.make_handler(lambda: edge.Ports(made))
         with self.door.failing(self._noted), contextlib.closing(made.state._client):
             for _ in range(4):

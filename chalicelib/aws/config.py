@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -113,8 +112,8 @@ AHEAD: Mapping[str, int] = {"dynamodb": 2, "secretsmanager": 1}
 """Connections that a first call needs, beside the one by which the signing keys were read."""
 
 
-def edge_on_aws(baked: Path = _BAKED, *, ahead: bool = False) -> Edge:
-    """Return what the edge function needs; raises Unavailable if no valid configuration was baked into its zip.
+def edge_on_aws(baked: Path = _BAKED, *, ahead: bool = False) -> tuple[Edge, Callable[[], int]]:
+    """Return what the edge function needs, and its clock; raises Unavailable if no valid configuration was baked into its zip.
 
     ahead: connect and read the signing keys, as far as CALL_SECONDS allow; what is missing then, the first call does.
     """
@@ -122,7 +121,8 @@ def edge_on_aws(baked: Path = _BAKED, *, ahead: bool = False) -> Edge:
         config = EdgeConfig.parse(baked.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NotConfigured(hint=str(error)) from error
-    return edge_over(config, EdgeClient(_endpoints(config, os.environ)), ahead=ahead)
+    client = EdgeClient(_endpoints(config, os.environ))
+    return edge_over(config, client, ahead=ahead), client.now
 
 
 def edge_over(config: EdgeConfig, client: EdgeClient, *, ahead: bool = False) -> Edge:
@@ -130,7 +130,7 @@ def edge_over(config: EdgeConfig, client: EdgeClient, *, ahead: bool = False) ->
     signing_keys = PublishedSigningKeys(client, config.control)
     provider_keys = SecretsManagerProviderKeys(client, config.secrets_prefix)
     if ahead:
-        client.open(AHEAD, signing_keys.reading(int(time.time())), CALL_SECONDS)
+        client.open(AHEAD, signing_keys.reading(client.now()), CALL_SECONDS)
     return Edge(
         state=DynamoEdgeState(client, config.control, config.counters, provider_keys.ahead),
         signing_keys=signing_keys,

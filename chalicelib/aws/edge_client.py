@@ -70,7 +70,7 @@ class EdgeClient:
     """`round_trip.AwsClient` for the four requests of the edge; any thread may use it.
 
     endpoints: by service. credentials: read for each request. clock: epoch seconds.
-    A read is repeated once, on a fresh connection, if a kept one was dead, or if the clock was wrong. A count is not.
+    A read is repeated once, on a fresh connection, if a kept one was dead. A count is not.
     """
 
     def __init__(
@@ -112,6 +112,10 @@ class EdgeClient:
             polling.add(index, self._opened(service))
         polling.run(time.monotonic() + seconds, lambda: False)
         polling.close()
+
+    def now(self) -> int:
+        """Return the time in epoch seconds: AWS's, once it was learnt that ours is wrong."""
+        return int(self._clock() + self._skew)
 
     def close(self) -> None:
         """Close the connections that are kept; those in use are closed by who uses them."""
@@ -174,9 +178,8 @@ class EdgeClient:
                 may_repeat, fresh = False, True
                 continue
             code = _code(answer)
-            if code in SKEWED and self._learned(answer) and may_repeat:
-                may_repeat = False
-                continue
+            if code in SKEWED:
+                self._learn(answer)
             return _content(answer, code)
 
     def _exchange(self, operation: _Operation, body: bytes, connection: Connection | None) -> Waiting[Answer]:
@@ -234,19 +237,19 @@ class EdgeClient:
         lines = "".join(f"{name}: {value}\r\n" for name, value in every.items())
         return f"POST / HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body
 
-    def _learned(self, answer: Answer) -> bool:
-        """Take over AWS's clock; whether ours was wrong."""
+    def _learn(self, answer: Answer) -> None:
+        """Take over AWS's clock if ours was wrong."""
+        # SECURITY: what was refused for it is not repeated: who asked has judged by the wrong time as well
+        # (test_a_wrong_clock_admits_nothing).
         try:
             theirs = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
         except (ValueError, OverflowError):
-            return False
+            return
         skew = theirs - self._clock()
         # SECURITY: no clock is a day off, and a date that says so would have every request of this instance refused
         # (test_an_impossible_date_is_not_learnt).
-        was_wrong = abs(skew - self._skew) > SKEW_SECONDS and abs(skew) <= SKEW_LIMIT
-        if was_wrong:
+        if abs(skew - self._skew) > SKEW_SECONDS and abs(skew) <= SKEW_LIMIT:
             self._skew = skew
-        return was_wrong
 
 
 def _code(answer: Answer) -> str:

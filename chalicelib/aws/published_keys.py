@@ -45,7 +45,8 @@ class PublishedSigningKeys:
         key = self._known.get(kid)
         if key is None:
             with self._reading:
-                if kid not in self._known and now >= self._next_read:
+                # Further ahead than any pause, it was set by a clock that was wrong.
+                if kid not in self._known and not 0 < self._next_read - now <= UNKNOWN_KID_PAUSE:
                     self._read(now)
                 key, failed = self._known.get(kid), self._failed
             if key is None and failed:

@@ -34,14 +34,15 @@ from tests.line import Line, line
 _PROGRAM = """
 import json, sys, time
 results, sys.stdout = sys.stdout, sys.stderr
+clock, ahead = time.time, 0.0
+time.time = lambda: clock() + ahead
 import start
 from chalicelib.aws import target_items
 target_items.COPIES = "0123"  # as many as the test's tables have
-clock = time.time
 print("ready", file=results, flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
-    time.time = lambda: clock() + asked["ahead"]
+    ahead = asked["ahead"]
     print(json.dumps(start.handler(asked["event"], None)), file=results, flush=True)
 """
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "made-up", "AWS_SESSION_TOKEN": "made-up"}

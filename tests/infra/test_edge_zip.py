@@ -208,7 +208,7 @@ def test_both_endpoints_are_known(task: Path) -> None:
     program = """
 import json, ssl, start
 from chalicelib.aws import config
-found = config.edge_on_aws().state._client._endpoints
+found = config.edge_on_aws()[0].state._client._endpoints
 tls = [one.place.tls for one in found.values()]
 assert all((one.verify_mode, one.check_hostname) == (ssl.CERT_REQUIRED, True) for one in tls)
 names = [one.place.host for one in found.values()]

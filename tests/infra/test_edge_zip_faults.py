@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -134,24 +135,51 @@ def test_without_credentials_nothing_is_sent(there: Behind) -> None:
     assert there.counted(token) == before
 
 
-@pytest.mark.parametrize("off", [-HOUR, HOUR])
-def test_a_clock_an_hour_off_is_put_right(there: Behind, off: float) -> None:
-    """AWS's refusal of the wrong time is learnt once, from a read; nothing is counted twice."""
-    token = there.token()
-    before, _ = there.counted(token)
+def at(off: float) -> Fault:
+    """Refuse what is signed at another time than AWS's, which is so far ahead of ours."""
 
-    def at_the_wrong_time(turn: Turn) -> None:
+    def fault(turn: Turn) -> None:
         right = time.time() + off
-        date = f"date: {formatdate(right, usegmt=True)}\r\n"
-        signed = time.mktime(time.strptime(turn.headers["x-amz-date"], "%Y%m%dT%H%M%SZ")) - time.timezone
+        signed = calendar.timegm(time.strptime(turn.headers["x-amz-date"], "%Y%m%dT%H%M%SZ"))
         if abs(signed - right) < 300:
             return turn.send(turn.served())
-        said = json.dumps({"__type": "com.amazon.coral.service#InvalidSignatureException"}).encode()
-        return turn.send(Answer(400, said, date))
+        said = json.dumps({"__type": "com.amazon.coral.service#RequestTimeTooSkewed"}).encode()
+        return turn.send(Answer(403, said, f"date: {formatdate(right, usegmt=True)}\r\n"))
 
-    with there.installed.door.failing(at_the_wrong_time), there.running() as edge:
-        assert "origin" in edge.call(token)
-    assert there.counted(token)[0] == before + 1
+    return fault
+
+
+def issued_at(there: Behind, moment: float) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: moment)
+        return there.token()
+
+
+def test_a_wrong_clock_admits_nothing(there: Behind, edge: Running) -> None:
+    """A call under a clock an hour behind is a 503 that counts nothing; the next is judged and counted by AWS's time."""
+    token, expired = there.token(), issued_at(there, time.time() - HOUR)
+    before = there.counted(token)
+    with there.installed.door.failing(at(0.0)):
+        edge.ahead = -HOUR
+        try:
+            assert refused(edge, expired)["cause"] == "RequestTimeTooSkewed"
+            assert there.counted(token) == before
+            assert edge.call(expired)["status"] == "401"
+            assert "origin" in edge.call(token)
+        finally:
+            edge.ahead = 0.0
+        assert there.counted(token)[0] == before[0] + 1
+
+
+@pytest.mark.parametrize("off", [-HOUR, HOUR])
+def test_a_clock_an_hour_off_is_put_right(there: Behind, off: float) -> None:
+    """What the start learns of AWS's time, the first call is judged by, though its own clock says another."""
+    good, bad = issued_at(there, time.time() + off), there.token()
+    before, _ = there.counted(good)
+    with there.installed.door.failing(at(off)), there.running() as edge:
+        assert "origin" in edge.call(good)
+        assert edge.call(bad)["status"] == "401"
+    assert there.counted(good)[0] == before + 1
 
 
 MALFORMED: list[Callable[[dict[str, Any]], object]] = [

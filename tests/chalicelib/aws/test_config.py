@@ -96,7 +96,7 @@ def test_the_region_is_the_baked_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The tables' region is the one that was baked in, whatever the environment says."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "ap-southeast-2")  # Lambda@Edge runs wherever the caller is
-    made: Any = config.edge_on_aws(bake(tmp_path))
+    made: Any = config.edge_on_aws(bake(tmp_path))[0]
     regions = {name: (one.region, one.place.host) for name, one in made.state._client._endpoints.items()}
     assert regions == {
         "dynamodb": ("eu-central-1", "dynamodb.eu-central-1.amazonaws.com"),
@@ -140,7 +140,7 @@ def deployed(shared: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for service in ("DYNAMODB", "SECRETS_MANAGER"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", shared.door.client.meta.endpoint_url)
     names = {"control": shared.tables.control, "counters": shared.tables.counters}
-    made: Any = config.edge_on_aws(bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names))
+    made: Any = config.edge_on_aws(bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names))[0]
     yield Deployed(made, shared, [])
     made.state._client.close()
 
@@ -160,7 +160,7 @@ def test_what_is_done_ahead_is_not_done_by_the_call(deployed: Deployed, shared: 
     names = {"control": shared.tables.control, "counters": shared.tables.counters}
     baked = bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names)
     shared.door.arrived.clear()
-    started: Any = config.edge_on_aws(baked, ahead=True)
+    started: Any = config.edge_on_aws(baked, ahead=True)[0]
     with contextlib.closing(started.state._client) as client:
         assert (shared.door.arrived, len(client._kept["dynamodb"]), len(client._kept["secretsmanager"])) == (
             ["GetItem"],
@@ -183,7 +183,7 @@ def test_what_fails_ahead_is_done_by_the_call(
     names = {"control": shared.tables.control, "counters": shared.tables.counters}
     baked = bake(tmp_path, region="us-east-1", secrets_prefix="deployed", **names)
     with shared.door.failing(fault):
-        started: Any = config.edge_on_aws(baked, ahead=True)
+        started: Any = config.edge_on_aws(baked, ahead=True)[0]
     with contextlib.closing(started.state._client):
         one = replace(deployed, edge=started)
         assert one.call() == ROUND_TRIP + Counter(["GetItem"])

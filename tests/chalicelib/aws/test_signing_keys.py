@@ -112,6 +112,14 @@ def test_a_later_key_is_found_after_the_pause(tables: Tables, keys: DynamoSignin
     assert reader.find(jwk["kid"], NOW + UNKNOWN_KID_PAUSE).kid == jwk["kid"]
 
 
+def test_a_pause_ends_though_a_clock_was_ahead(tables: Tables, keys: DynamoSigningKeys, tmp_path: Path) -> None:
+    """A read under a clock that was an hour ahead does not put off the next one for an hour."""
+    reader, jwk = DynamoSigningKeys(tables), new_key(tmp_path)
+    assert reason(reader, jwk["kid"], NOW + 3600) == "kid_unknown"
+    keys.publish(jwk)
+    assert reader.find(jwk["kid"], NOW).kid == jwk["kid"]
+
+
 def test_a_key_that_is_not_what_its_kid_says_is_not_used(tables: Tables, tmp_path: Path) -> None:
     ours, stranger = new_key(tmp_path, "a"), new_key(tmp_path, "b")
     write(tables, ours["kid"], json.dumps({**stranger, "kid": ours["kid"]}))
