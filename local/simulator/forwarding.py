@@ -36,7 +36,7 @@ from local.simulator.viewer_response import (
     unread,
 )
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("local.simulator.cloudfront")
 
 
 class Accounts(NamedTuple):
