@@ -138,6 +138,11 @@ def test_it_is_nobody_s_root() -> None:
     assert user == "65532:65532"
 
 
+def test_long_bodies_have_a_place() -> None:
+    """The only place that can be written to is /tmp, since the images run read-only."""
+    assert of("VOLUME", stages()[-1]) == ["/tmp"]
+
+
 def test_packages_are_those_that_are_locked() -> None:
     """Every package is one of the locked files, and nothing is built from source."""
     (install,) = [one for one in of("RUN", stages()[0]) if " install " in one]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from local.__main__ import _parser
+from local.simulator import whole_bodies
 from local.simulator.health import HEALTHZ, READYZ
 from tests.running import ROOT
 
@@ -88,6 +89,13 @@ def test_pods_meet_the_restricted_standard() -> None:
     assert not pod().keys() & {"hostNetwork", "hostPID", "hostIPC", "volumes"}
     labels = of_kind("Namespace")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_long_bodies_have_a_place() -> None:
+    """Files of a worker's bodies, at most a gibibyte, can be written to /tmp and nowhere else, and end with the pod."""
+    assert container()["volumeMounts"] == [{"name": "bodies", "mountPath": "/tmp"}]
+    assert pod()["volumes"] == [{"name": "bodies", "emptyDir": {"sizeLimit": "1536Mi"}}]
+    assert whole_bodies.MOST < 1536 * 2**20
 
 
 def test_probes_ask_what_the_gateway_answers() -> None:

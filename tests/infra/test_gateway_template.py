@@ -177,6 +177,14 @@ def test_a_container_can_do_little() -> None:
     assert "Secrets" not in one
 
 
+def test_long_bodies_have_a_place() -> None:
+    """A task's volume at /tmp can be written to, and nothing else can."""
+    (volume,) = resources()["Task"]["Volumes"]
+    assert volume == {"Name": "bodies"}
+    (mounted,) = container()["MountPoints"]
+    assert mounted == {"SourceVolume": "bodies", "ContainerPath": "/tmp", "ReadOnly": False}
+
+
 def test_an_image_is_named_by_its_digest() -> None:
     """A tag can be moved to another image; a digest is what was built."""
     pattern = cloudformation.template("gateway")["Parameters"]["Image"]["AllowedPattern"]
