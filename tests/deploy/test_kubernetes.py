@@ -86,7 +86,8 @@ def test_pods_meet_the_restricted_standard() -> None:
     assert own["readOnlyRootFilesystem"] is True
     assert own["capabilities"] == {"drop": ["ALL"]}
     assert pod()["automountServiceAccountToken"] is False
-    assert not pod().keys() & {"hostNetwork", "hostPID", "hostIPC", "volumes"}
+    assert not pod().keys() & {"hostNetwork", "hostPID", "hostIPC"}
+    assert all("emptyDir" in volume for volume in pod()["volumes"])
     labels = of_kind("Namespace")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
