@@ -68,7 +68,7 @@ def test_a_manager_that_is_gone_stops_nothing(tmp_path: Path, caplog: pytest.Log
     assert "systemd cannot be told READY=1" in caplog.text
 
 
-@pytest.mark.parametrize("pid", ["", "1", str(os.getpid() + 1)])
+@pytest.mark.parametrize("pid", ["", "1", pytest.param(str(os.getpid() + 1), id="next")])
 def test_what_is_meant_for_another_process_is_left(listening: socket.socket, pid: str) -> None:
     """Sockets for another process are not taken, and children are told of none."""
     environment = {"LISTEN_PID": pid, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "x"}
