@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
@@ -13,10 +14,13 @@ WHOLE: Final = 64 * 1024
 """Bytes of JSON that are read whole; of a longer answer its beginning and its end, so many bytes each, are looked through."""
 LINE: Final = 1024**2
 """Bytes of one line of a stream."""
-EXPANDED: Final = 1024**2
-"""Bytes that one piece of a compressed answer may become."""
+EXPANDED: Final = 32
+"""Times its size, and GROWN bytes, that one piece of a compressed answer may become."""
+GROWN: Final = 32 * 1024
 _SAYS_IT: Final = re.compile(rb'"usage(?:Metadata)?"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
 """It begins with plain text, which is found without a look at every quote."""
+_LINE_SAYS_IT: Final = re.compile(rb'^data:[^\n]*?"usage(?:Metadata)?"[ \t\r]*:[ \t\r]*\{[^\n]*', re.MULTILINE)
+"""A line of a stream that says it."""
 _NAMES_MODEL: Final = re.compile(rb'"(model|modelVersion)"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,100})"')
 
 
@@ -27,34 +31,40 @@ class Unreadable(Exception):  # noqa: N818  what an answer is, no error of ours
     """The answer, or what is left of it, cannot be read."""
 
 
-class _Lines:
-    """The first and the last line of a stream of events that speak of usage."""
+class Lines:
+    """The first and the last line of a stream of events that speak of usage. waiting: what has no end of its line yet."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.waiting = bytearray()
         self._first: bytes | None = None
         self._last: bytes | None = None
 
     def feed(self, piece: bytes) -> None:
-        whole, newline, rest = (self._rest + piece).rpartition(b"\n")
-        self._rest = rest
-        if len(rest) > LINE:
+        """Look at the next piece; raises Unreadable for a line without an end."""
+        # SECURITY: a line in many pieces is not copied for each of them (test_a_long_line_in_small_pieces_is_cheap).
+        self.waiting += piece
+        if b"\n" in piece:
+            whole, _, self.waiting = self.waiting.rpartition(b"\n")
+            # Of the events of a stream one or two speak of it, so that this is all there is to do for the others.
+            if _SAYS_IT.search(whole):
+                self._note(whole)
+        if len(self.waiting) > LINE:
             raise Unreadable
-        # Of the events of a stream one or two speak of it, so that this is all there is to do for the others.
-        if newline and _SAYS_IT.search(whole):
-            self._note(whole)
 
     def documents(self) -> Iterable[object]:
-        self._note(self._rest)
-        for line in (self._first, self._last):
-            if line is not None:
-                yield from _parsed(line.partition(b":")[2])
+        """Return what those two lines say, once the stream is over."""
+        self._note(self.waiting)
+        if self._first is not None:
+            yield from _parsed(self._first.partition(b":")[2])
+        if self._last is not None:
+            yield from _parsed(self._last.partition(b":")[2])
 
-    def _note(self, lines: bytes) -> None:
-        for line in lines.split(b"\n"):
-            if line.startswith(b"data:") and _SAYS_IT.search(line):
-                self._first = line if self._first is None else self._first
-                self._last = line
+    def _note(self, lines: bytearray) -> None:
+        for found in _LINE_SAYS_IT.finditer(lines):
+            if self._first is None:
+                self._first = bytes(found[0])
+            else:
+                self._last = bytes(found[0])
 
 
 class _Document:
@@ -78,11 +88,11 @@ def _parsed(head: bytes, tail: bytes = b"") -> Iterator[object]:
     """Return what JSON says, or a list of JSON, as far as it matters. tail: the end of one that is longer than its head."""
     # Within a string each quote has a backslash before it, so that no text can pass for a member.
     for part in (tail, head):
-        if found := list(_SAYS_IT.finditer(part)):
+        if found := deque(_SAYS_IT.finditer(part), maxlen=1):
             # Only what is wanted is read: all of an answer would take several times as long.
             if model := _NAMES_MODEL.search(head):
                 yield {model[1].decode(): model[2].decode("utf-8", "replace")}
-            yield _member(part, found[-1])
+            yield _member(part, found[0])
             return
     if len(head) < WHOLE and not tail:
         whole = json.loads(head.decode())
@@ -95,6 +105,11 @@ def _member(part: bytes, found: re.Match[bytes]) -> dict[str, object]:
     return {name: value}
 
 
+def _most(piece: bytes) -> int:
+    # SECURITY: what is read on the event loop grows with what was sent (test_many_lines_in_little_are_cheap).
+    return GROWN + EXPANDED * len(piece)
+
+
 class _Inflater:
     """gzip and deflate, as one piece after another."""
 
@@ -102,7 +117,7 @@ class _Inflater:
         self._inflate: Any = zlib.decompressobj(47)  # either header
 
     def __call__(self, piece: bytes) -> bytes:
-        found: bytes = self._inflate.decompress(piece, EXPANDED)
+        found: bytes = self._inflate.decompress(piece, _most(piece))
         if self._inflate.unconsumed_tail:
             raise Unreadable
         return found
@@ -118,7 +133,7 @@ class _Zstandard:
             raise Unreadable from None
 
     def __call__(self, piece: bytes) -> bytes:
-        found: bytes = self._expand.decompress(piece, EXPANDED)
+        found: bytes = self._expand.decompress(piece, _most(piece))
         if not (self._expand.needs_input or self._expand.eof):
             raise Unreadable
         return found
@@ -145,7 +160,7 @@ class AnswerReader:
         self._reader: _Reader | None = None
         self._decode: Callable[[bytes], bytes] | None = None
         if media_type == "text/event-stream":
-            self._reader = _Lines()
+            self._reader = Lines()
         elif media_type.endswith("json"):
             self._reader = _Document()
         encoding = content_encoding.strip().lower()

@@ -129,9 +129,9 @@ class Forwarding:
                 timeout=client_timeout(seconds),
                 allow_redirects=False,
             )
-        if upstream.status < 200 and not (is_web_socket and upstream.status == web_sockets.SWITCHING):
+        if upstream.status < 200 and not (is_web_socket and web_sockets.is_accepted(request, upstream)):
             upstream.close()
-            raise BrokenConnectionError  # it switches protocols, which was not requested
+            raise BrokenConnectionError  # it switches protocols, which was not requested, or not so
         return upstream
 
 

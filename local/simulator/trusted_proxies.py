@@ -49,7 +49,8 @@ class TrustedProxies:
         """Whether a proxy that is trusted says that a request came without TLS. Before `seen`."""
         if not self._networks or not self._trusts(request.remote or ""):
             return False
-        return any(one.lower() != "https" for one in _list(request, "X-Forwarded-Proto"))
+        # Traefik says wss of a WebSocket.
+        return any(one.lower() not in {"https", "wss"} for one in _list(request, "X-Forwarded-Proto"))
 
     def _trusts(self, peer: str) -> bool:
         address = _address(peer) if self._networks else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import ClientResponse, hdrs, web
-from aiohttp.http import HttpVersion11, StreamWriter
+from aiohttp.http import WS_KEY, HttpVersion11, StreamWriter
 
 from local.simulator.origin_request_event import connection_options
 from local.simulator.viewer_response import ViewerResponse
@@ -63,13 +65,25 @@ def take_token(headers: dict[str, list[dict[str, str]]]) -> None:
         headers["authorization"] = [*headers.get("authorization", []), *named]
 
 
+def is_accepted(request: web.BaseRequest, upstream: ClientResponse) -> bool:
+    """Whether an origin's answer accepts the viewer's own handshake, as RFC 6455, section 4.1, has a client check it."""
+    if upstream.status != SWITCHING or upstream.connection is None or upstream.connection.protocol is None:
+        return False
+    # SECURITY: an origin that goes on with HTTP would be asked unseen (test_a_101_for_anything_else_opens_nothing).
+    key = request.headers["Sec-WebSocket-Key"].strip()
+    accepted = base64.b64encode(hashlib.sha1(key.encode() + WS_KEY, usedforsecurity=False).digest()).decode()
+    return (
+        upstream.connection.protocol.upgraded
+        and upstream.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket"
+        and upstream.headers.getall(hdrs.SEC_WEBSOCKET_ACCEPT, []) == [accepted]
+    )
+
+
 async def join(request: web.BaseRequest, upstream: ClientResponse, response: ViewerResponse) -> None:
     """Answer the viewer as the origin did, and let both speak until one of them hangs up. Raises ConnectionError."""
     origin, viewer = upstream.connection, request.transport
     if origin is None or origin.transport is None or origin.protocol is None or viewer is None:
         raise ConnectionResetError
-    if not origin.protocol.upgraded:
-        raise ConnectionResetError  # its 101 was for something else
     ended = asyncio.Event()
     to_origin = _Pipe(viewer, origin.transport, StreamWriter(origin.protocol, asyncio.get_running_loop()).drain, ended)
     to_viewer = _Pipe(origin.transport, viewer, request.writer.drain, ended)

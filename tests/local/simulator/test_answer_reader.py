@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from chalicelib.providers import answer_usage
 from chalicelib.providers.answer_usage import TokenUse
-from local.simulator.answer_reader import EXPANDED, LINE, WHOLE, AnswerReader
+from local.simulator import answer_reader
+from local.simulator.answer_reader import EXPANDED, GROWN, LINE, WHOLE, AnswerReader
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 EXPECTED = TokenUse("gpt-5-mini", 12, 5, 8)
@@ -93,10 +94,38 @@ def test_an_unknown_encoding_is_unknown(encoding: str) -> None:
 
 def test_a_bomb_is_given_up() -> None:
     """A piece that becomes too large is given up, and so is a line that does not end."""
-    assert read(gzip.compress(b"k" * (EXPANDED + 1) + STREAM), "text/event-stream", "gzip") is None
+    assert read(gzip.compress(b"k" * 4 * GROWN + STREAM), "text/event-stream", "gzip") is None
     assert read(b"k" * 2 * LINE + b"\n" + STREAM, "text/event-stream") is None
     deep = b'{"usage": ' + b"[" * 50_000
     assert read(deep, "application/json") is None
+
+
+def test_many_lines_in_little_are_cheap() -> None:
+    """A piece is looked at as far as it is long, however much it would become: a kilobyte of it has no megabyte of lines."""
+    piece = gzip.compress(b'data: {"usage": {"prompt_tokens": 1}}' + b"\n" * 1_000_000)
+    assert len(piece) < 2_000
+    assert read(piece, "text/event-stream", "gzip") is None
+    fits = GROWN + EXPANDED * 100
+    assert read(gzip.compress(STREAM + b"\n" * (fits - len(STREAM) - 5_000)), "text/event-stream", "gzip") == EXPECTED
+
+
+def test_a_long_line_in_small_pieces_is_cheap() -> None:
+    """What waits for the end of its line is held once, and not copied again with each piece."""
+    reader = answer_reader.Lines()
+    for _ in range(3):
+        reader.feed(b"k" * 10)
+        held = reader.waiting
+    reader.feed(b"k" * 10)
+    assert reader.waiting is held
+    assert bytes(held) == b"k" * 40
+
+
+def test_first_and_last_of_many_lines_count() -> None:
+    """Of several lines that say it in one piece, the first one names what no later one does, and the last one's numbers count."""
+    numbers = [{"usage": {"prompt_tokens": 7, "completion_tokens": one}} for one in (1, 2, 9)]
+    stream = events({"model": "gpt-5-mini", **numbers[0]}, CHUNK, *numbers[1:])
+    for size in (40, 65_536):
+        assert read(stream, "text/event-stream", size=size) == TokenUse("gpt-5-mini", 7, 9, 0)
 
 
 @given(

@@ -79,6 +79,8 @@ def test_an_address_has_one_form(proxies: TrustedProxies) -> None:
         ([("X-Forwarded-Host", "broker.example.com"), ("X-Forwarded-Proto", "https")], "broker.example.com", False),
         ([("X-Forwarded-Proto", "http")], None, True),
         ([("X-Forwarded-Proto", "https, http")], None, True),
+        ([("X-Forwarded-Proto", "wss")], None, False),
+        ([("X-Forwarded-Proto", "ws")], None, True),
         ([("X-Forwarded-Host", "a"), ("X-Forwarded-Host", "b")], None, False),
     ],
 )

@@ -18,7 +18,7 @@ from local.simulator import web_sockets
 from local.simulator.running_calls import RunningCalls
 from local.simulator.unsent import Unsent
 from local.sqlite.running_state import SqliteRunningState
-from tests.edge_door import code, door, head, viewer
+from tests.edge_door import code, door, head, sending_to, viewer
 from tests.parts import NOW, SUB, Parts, claims_of, grant, parts_in
 
 KEY = "sk-real-0123456789abcdef"
@@ -313,3 +313,38 @@ def test_what_is_no_handshake_is_refused(parts: Parts, lines: list[str]) -> None
         assert here.provider.seen == []
 
     during(parts, act)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Upgrade: h2c", "Connection: Upgrade", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="],
+        ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOp="],
+        ["Upgrade: websocket", "Connection: Upgrade"],
+        ["Connection: Upgrade", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="],
+    ],
+    ids=["another", "of-another-key", "of-no-key", "to-nothing"],
+)
+def test_a_101_for_anything_else_opens_nothing(lines: list[str]) -> None:
+    """An origin whose 101 does not accept the viewer's own handshake may go on with HTTP: it is asked nothing unseen."""
+
+    async def origin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head("HTTP/1.1 101 Switching Protocols", *lines))
+        await reader.read()
+        writer.close()
+
+    async def act() -> None:
+        server = await asyncio.start_server(origin, "127.0.0.1", 0)
+        to_origin = sending_to(server.sockets[0].getsockname()[1])
+        async with (
+            asyncio.timeout(10),
+            server,
+            door(to_origin, allow_web_sockets=True) as port,
+            viewer(port) as streams,
+        ):
+            reader, writer = streams
+            writer.write(head(f"GET /openai{PATH} HTTP/1.1", *HANDSHAKE))
+            assert (await reader.read(65_536)).startswith(b"HTTP/1.1 502 ")
+
+    asyncio.run(act())
