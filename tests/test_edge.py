@@ -99,6 +99,18 @@ def test_what_is_no_event_is_a_503(door: Door, asked: Any) -> None:  # noqa: ANN
     assert refusal(door.handle(asked, None)) == ("503", "temporarily_unavailable")
 
 
+@pytest.mark.parametrize(
+    "one", [{"key": "X-One"}, {"key": "X-One", "value": 7}, {"value": None}, {"key": 7, "value": "a"}, 7]
+)
+def test_a_malformed_header_counts_nothing(parts: Parts, door: Door, one: object) -> None:
+    """A header that is not in CloudFront's form is found before the call is counted."""
+    asked = event(("Authorization", f"Bearer {parts.token()}"))
+    asked["Records"][0]["cf"]["request"]["headers"]["x-one"] = [one]
+    assert refusal(door.handle(asked, None)) == ("503", "temporarily_unavailable")
+    assert door.line["reason"] == "event_malformed"
+    assert parts.counted() == {}
+
+
 @pytest.mark.parametrize("origin", _ORIGINS)
 def test_an_event_without_timeouts_is_not_counted(parts: Parts, door: Door, origin: dict[str, Any]) -> None:
     asked = event(("Authorization", f"Bearer {parts.token()}"))

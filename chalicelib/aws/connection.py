@@ -188,8 +188,8 @@ def _ready(sock: socket.socket) -> bool:
 def _head(head: bytes) -> tuple[int, dict[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     version, _, rest = first.partition(" ")
-    status = rest[:3]
-    if version != "HTTP/1.1" or len(status) < 3 or not status.isdigit():
+    status = rest.partition(" ")[0]
+    if version != "HTTP/1.1" or len(status) != 3 or not (status.isascii() and status.isdigit()):
         raise NoAnswer
     headers: dict[str, str] = {}
     for line in lines:

@@ -14,13 +14,19 @@ _OAUTH_FLAG = "oauth-2025-04-20"
 
 
 def check(headers: Headers, method: str) -> None:
-    """Raise HeaderName if a name is none, MethodOverride if a header names another method than the request's."""
+    """Raise HeaderName if a name is none, MethodOverride if a header names another method than the request's.
+
+    Raises KeyError, TypeError or AttributeError for what is not in CloudFront's form.
+    """
     for name, values in headers.items():
         if not header_names.is_name(name):
             raise HeaderName
         for one in values:
             if not header_names.is_name(one.get("key", name)):
                 raise HeaderName
+            # SECURITY: what cannot be sent on is found before it is counted (test_a_malformed_header_counts_nothing).
+            if not isinstance(one["value"], str):
+                raise TypeError
         # SECURITY: a scope is for a method; a call that the provider would take for another method is not sent
         # (test_method_override).
         if header_names.overrides_method(name) and any(one["value"].strip().upper() != method for one in values):

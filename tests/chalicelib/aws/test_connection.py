@@ -51,6 +51,8 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
         b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}",
         b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"content-length: 2\r\n\r\n{}",
         b"HTTP/1.1 20\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 2000 OK\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 \xb2\xb2\xb2 OK\r\ncontent-length: 2\r\n\r\n{}",
         HEAD + b"content-length: +2\r\n\r\n{}",
         HEAD + b"content-length: 2, 2\r\n\r\n{}",
         HEAD + "content-length: \N{FULLWIDTH DIGIT TWO}\r\n\r\n{}".encode(),
