@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from typing import Any
 
 from chalicelib.aws import round_trip
 from chalicelib.aws.items import Item
 from chalicelib.aws.round_trip import AwsClient, Request, Steps
+from chalicelib.errors import StateUnread
 from chalicelib.tokens.errors import InvalidTokenError, SigningKeysUnavailable
 from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
@@ -63,21 +65,24 @@ class PublishedSigningKeys:
     def reading(self, now: int) -> Steps[None]:
         """Read the keys, which are known then. now: epoch seconds. If it fails, nothing has changed."""
         answer = yield Request("GetItem", {"TableName": self._control, "Key": KEY, "ConsistentRead": True})
-        self._known = _keys(answer.get("Item", {}))
+        item = answer.get("Item", {})
+        if not isinstance(item, dict):
+            raise StateUnread
+        self._known = _keys(item)
         self._failed, self._next_read = False, now + UNKNOWN_KID_PAUSE
 
 
 def _keys(item: Item) -> dict[str, VerifyingKey]:
     """Return an item's keys, by kid, without malformed ones."""
-    texts = {name.removeprefix(MARK): value["S"] for name, value in item.items() if name.startswith(MARK)}
-    return {kid: key for kid, text in texts.items() if (key := _key(kid, text)) is not None}
+    stored = {name.removeprefix(MARK): value for name, value in item.items() if name.startswith(MARK)}
+    return {kid: key for kid, value in stored.items() if (key := _key(kid, value)) is not None}
 
 
-def _key(kid: str, text: str) -> VerifyingKey | None:
+def _key(kid: str, stored: Any) -> VerifyingKey | None:  # noqa: ANN401  as the table has it
     # SECURITY: a kid is its key's thumbprint, so that no other key can take its place
     # (test_a_key_that_is_not_what_its_kid_says_is_not_used).
     try:
-        jwk = json.loads(text)
+        jwk = json.loads(stored["S"])
         return verifying_key({**jwk, "kid": kid}, [ISSUED_ALGORITHM]) if thumbprint(jwk) == kid else None
     except (InvalidTokenError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from chalicelib.aws.items import Item, held
+from chalicelib.aws.items import Item, held, text
 from chalicelib.errors import StateUnavailable, StateUnread
 
 ROUND_TRIP_SECONDS = 1.0
@@ -132,11 +132,16 @@ def batch(keys: Mapping[str, Iterable[Item]]) -> Steps[list[Item]]:
     for _ in range(_READS):
         answer = yield Request("BatchGetItem", {"RequestItems": request})
         by_table = held(answer, "Responses")
-        # SECURITY: what is not one of the tables asked for is no answer: nothing would be blocked in it
-        # (test_an_answer_of_another_table_is_refused).
+        # SECURITY: what is not one of the tables and items asked for is no answer: nothing would be blocked in it
+        # (test_an_answer_of_another_table_is_refused, test_an_item_that_was_not_asked_for_is_refused).
         if not isinstance(by_table, dict) or not by_table.keys() <= once.keys():
             raise StateUnread
-        found += [item for items in by_table.values() for item in items]
+        for table, items in by_table.items():
+            if not isinstance(items, list) or not all(
+                (text(one, "pk"), text(one, "sk")) in once[table] for one in items
+            ):
+                raise StateUnread
+            found += items
         request = answer.get("UnprocessedKeys")
         if not request:
             return found

@@ -252,6 +252,30 @@ def test_an_answer_of_another_table_is_refused(opened: Door, client: EdgeClient)
         round_trip.make(client, round_trip.batch(wanted))
 
 
+ITEMS: list[object] = [
+    7,
+    None,
+    {},
+    "text",
+    [7],
+    [None],
+    [{}],
+    [{"pk": {"S": "another"}, "sk": {"S": "-"}}],
+    [{"pk": {"S": "a"}, "sk": {"S": "another"}}],
+    [{"pk": 7, "sk": {"S": "-"}}],
+    [{"pk": {"N": "1"}, "sk": {"S": "-"}}],
+]
+
+
+@pytest.mark.parametrize("items", ITEMS)
+def test_an_item_that_was_not_asked_for_is_refused(opened: Door, client: EdgeClient, items: object) -> None:
+    """Another item, or what is none, does not read as one that is not there."""
+    wanted = {"control": [{"pk": {"S": "a"}, "sk": {"S": "-"}}]}
+    said = answers(200, json.dumps({"Responses": {"control": items}}))
+    with opened.failing(said), pytest.raises(StateUnread):
+        round_trip.make(client, round_trip.batch(wanted))
+
+
 # Time, and what is undone
 
 

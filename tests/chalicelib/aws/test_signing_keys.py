@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.aws.dynamodb import Tables
-from chalicelib.aws.published_keys import FAILURE_PAUSE, UNKNOWN_KID_PAUSE
+from chalicelib.aws.published_keys import FAILURE_PAUSE, UNKNOWN_KID_PAUSE, PublishedSigningKeys
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.errors import Unavailable
 from chalicelib.tokens.errors import InvalidTokenError
@@ -48,7 +48,7 @@ def write(tables: Tables, kid: str, text: str) -> None:
     )
 
 
-def reason(keys: DynamoSigningKeys, kid: str, now: int = NOW) -> str:
+def reason(keys: PublishedSigningKeys, kid: str, now: int = NOW) -> str:
     try:
         keys.find(kid, now)
     except InvalidTokenError as invalid:
@@ -139,6 +139,22 @@ def test_what_is_no_key_is_passed_over_and_hides_no_other(
     keys.publish(jwk)
     assert reason(keys, MADE_UP[0]) == "kid_unknown"
     assert keys.find(jwk["kid"], NOW).kid == jwk["kid"]
+
+
+@pytest.mark.parametrize("item", [7, [], "text", None])
+def test_what_is_no_item_is_unread(opened: Door, tables: Tables, item: object) -> None:
+    """An answer in another shape is a 503, no fault of ours."""
+    with opened.failing(answers(200, json.dumps({"Item": item}))):
+        assert reason(PublishedSigningKeys(opened.edge_client, tables.control), MADE_UP[0]) == "503 state_unread"
+
+
+@pytest.mark.parametrize("value", [{"N": "7"}, {"S": 7}, {}, 7, None])
+def test_a_key_of_another_type_hides_no_other(opened: Door, tables: Tables, tmp_path: Path, value: object) -> None:
+    jwk = new_key(tmp_path)
+    item = {f"k#{MADE_UP[0]}": value, f"k#{jwk['kid']}": {"S": json.dumps(jwk)}}
+    with opened.failing(answers(200, json.dumps({"Item": item}))):
+        reader = PublishedSigningKeys(opened.edge_client, tables.control)
+        assert reader.find(jwk["kid"], NOW).kid == jwk["kid"]
 
 
 @pytest.mark.parametrize("change", [{"use": "enc"}, {"key_ops": ["sign"]}, {"alg": "ES384"}, {"x": "AAAA"}])
