@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from chalicelib.aws.round_trip import Steps
+from chalicelib.aws.running_state import DynamoRunningState
+from chalicelib.edge.running import RunningCall
+from chalicelib.edge.token import VerifiedToken
+from infra import cost
 from local.__main__ import _parser
+from local.simulator.running_calls import PERIOD
 from tests import cloudformation
 from tests.running import ROOT
 
@@ -47,3 +55,45 @@ def test_parameters_exist() -> None:
 def test_nothing_is_promised_that_is_not_built() -> None:
     """What a gateway cannot do is said."""
     assert "What it cannot do yet" in PAGE
+
+
+class Counting:
+    """A client whose table is empty: notes how many items are asked for, each a read unit at least."""
+
+    def __init__(self) -> None:
+        self.items = 0
+
+    def run(self, calls: Sequence[Steps[Any]], seconds: float, undo: Mapping[int, Steps[Any]]) -> Sequence[Any]:
+        """See `AwsClient.run`."""
+        del seconds, undo
+        return [self._answer(call) for call in calls]
+
+    def _answer(self, call: Steps[Any]) -> Any:  # noqa: ANN401  whatever a call returns
+        ((table, asked),) = next(call).parameters["RequestItems"].items()
+        assert asked["ConsistentRead"] is True
+        self.items += len(asked["Keys"])
+        try:
+            call.send({"Responses": {table: []}})
+        except StopIteration as end:
+            return end.value
+        raise AssertionError("one request reads a batch")
+
+
+def a_look_at(streams: int) -> int:
+    """Return the read units of one look at as many calls under one grant, each with a principal and a token of its own."""
+    token = VerifiedToken("kid", "", "", "https://ci.example", "app", ("GET:/",), {}, has_total=False)
+    calls = [RunningCall(token._replace(jti=f"jti-{one}", principal=f"sub-{one}"), "openai") for one in range(streams)]
+    client = Counting()
+    DynamoRunningState(client, "control", "gateway-1").see({one for call in calls for one in call.targets().values()})
+    return client.items
+
+
+def test_a_call_under_way_costs_what_is_said() -> None:
+    """The page's read units and dollars follow from what a look reads, how often one is taken, and the list price."""
+    units, times = a_look_at(1001) - a_look_at(1000), 1 / PERIOD
+    dollars = a_look_at(1000) * times * 30 * 86_400 * cost.PRICES["DynamoDB, read unit"][0]
+    words, often = {2: "two", 4: "four"}, {1: "once", 2: "twice"}
+    said = f"some {words[int(units * times)]} read units a second"
+    looks = f"{words[units]} at each look, {often[int(times)]} a second"
+    assert f"{said}, for seeing its revocation: {looks}." in PAGE
+    assert f"1,000 streams all month are about ${round(dollars, -2):,.0f} |" in PAGE

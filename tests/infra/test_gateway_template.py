@@ -142,6 +142,31 @@ def test_no_call_is_cut_by_the_load_balancer() -> None:
     assert attributes["routing.http.xff_header_processing.mode"] == "append"
 
 
+@pytest.mark.parametrize("prefix", ["keybroker-prod", "internals", "an-internal", "a" * 24, "ab-", "internal0-a"])
+def test_a_prefix_makes_a_name_aws_takes(prefix: str) -> None:
+    """The load balancer of every prefix that is taken has a name that AWS takes."""
+    assert re.fullmatch(prefixes(), prefix)
+    name = str(resources(Prefix=prefix)["LoadBalancer"]["Name"])
+    assert re.fullmatch(r"(?!internal-)[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?", name), name
+
+
+@pytest.mark.parametrize("prefix", ["internal", "internal-", "internal-prod", "a" * 25, "-a", "A1", "1a", "a"])
+def test_a_prefix_aws_refuses_is_refused_first(prefix: str) -> None:
+    """A prefix whose load balancer AWS would refuse is refused before anything is made; so is one that no template takes."""
+    assert not re.fullmatch(prefixes(), prefix)
+
+
+def test_the_other_prefixes_are_every_template_s() -> None:
+    """But for those that no load balancer may have, what the keys' template takes as a prefix the gateway's takes."""
+    pattern = cloudformation.template("keys")["Parameters"]["Prefix"]["AllowedPattern"]
+    assert prefixes() == f"(?!internal(-|$)){pattern}"
+
+
+def prefixes() -> str:
+    pattern: str = cloudformation.template("gateway")["Parameters"]["Prefix"]["AllowedPattern"]
+    return pattern
+
+
 def test_a_task_that_stops_has_drained() -> None:
     """Calls under way have Drain seconds before a task is told to stop, and then less than ECS waits before it kills."""
     targets = {one["Key"]: one["Value"] for one in resources(Drain="900")["Targets"]["TargetGroupAttributes"]}
