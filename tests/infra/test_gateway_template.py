@@ -174,6 +174,13 @@ def test_a_task_that_stops_has_drained() -> None:
     assert options()["drain_delay"] + options()["drain"] + 10 <= container()["StopTimeout"] <= 120
 
 
+def test_an_update_can_leave_the_tasks_there_are() -> None:
+    """The first deployment starts Tasks; an update with KeepTasks says no count, which would undo what scaling made."""
+    assert resources(Tasks=3)["Service"]["DesiredCount"] == 3
+    assert "DesiredCount" not in resources(Tasks=3, KeepTasks="true")["Service"]
+    assert resources(Tasks=3, KeepTasks="true")["Scaling"]["MinCapacity"] == 3
+
+
 def test_an_outage_of_the_tables_ends_no_task() -> None:
     """ECS asks whether a task runs, not whether it is ready: one without its tables goes on with what is under way."""
     assert resources()["Targets"]["HealthCheckPath"] == "/healthz"
