@@ -108,8 +108,11 @@ def _carry_over(old: sqlite3.Connection, connection: sqlite3.Connection, now: in
         f"INSERT INTO audit (seq, {_EVENTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant
         _rows(old, f"SELECT seq, {_EVENTS} FROM audit WHERE seq > ? ORDER BY seq", (last,)),  # noqa: S608  as that
     ).rowcount
+    # SECURITY: a lock that was taken over since is the one that is held (test_a_lock_that_was_taken_over_stays).
     connection.executemany(
-        "INSERT OR IGNORE INTO locks (id, expires, idempotency, request, claims) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO locks (id, expires, idempotency, request, claims) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET expires = excluded.expires, idempotency = excluded.idempotency, request = excluded.request,"
+        " claims = excluded.claims WHERE excluded.expires > locks.expires",
         _rows(old, "SELECT id, expires, idempotency, request, claims FROM locks"),
     )
     connection.executemany(

@@ -168,6 +168,20 @@ def test_what_is_known_is_carried_over(machine: Machine, capsys: Output) -> None
         assert connection.execute("SELECT taken FROM counters WHERE start = 0").fetchall() == [(7,)]
 
 
+def test_a_lock_that_was_taken_over_stays(machine: Machine, capsys: Output) -> None:
+    """Of a lock that the backup has as well, the one that is held longer stays, whichever state has it."""
+    locks = "SELECT expires, idempotency FROM locks ORDER BY id"
+    with closing(sqlite3.connect(machine.directory / "state.db")) as connection, connection:
+        connection.execute("INSERT INTO locks VALUES ('a', 5, 'old', '', '{}'), ('b', 9999999999, 'kept', '', '{}')")
+    path = _backed_up(capsys, machine)
+    with closing(sqlite3.connect(machine.directory / "state.db")) as connection, connection:
+        connection.execute("UPDATE locks SET expires = 9999999999, idempotency = 'new' WHERE id = 'a'")
+        connection.execute("UPDATE locks SET expires = 5, idempotency = 'older' WHERE id = 'b'")
+    assert _do(capsys, "restore", path, "--state", machine.directory)[0] == 0
+    with closing(sqlite3.connect(machine.directory / "state.db")) as connection:
+        assert connection.execute(locks).fetchall() == [(9999999999, "new"), (9999999999, "kept")]
+
+
 def test_a_removed_administrator_stays_out(machine: Machine, capsys: Output) -> None:
     """An administrator who was removed since the backup is not one again."""
     added = machine.administrators().add("mallory")
