@@ -62,7 +62,7 @@ class Names:
         def run() -> None:
             try:
                 search.found = self._look_up(host, port)
-            except (OSError, UnicodeError) as fault:
+            except Exception as fault:  # noqa: BLE001  who waits raises it; else they would wait for ever
                 search.fault = OSError(*fault.args[:2])
             with self._lock:
                 del self._under_way[host, port]

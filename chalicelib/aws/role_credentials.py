@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self
 
-import botocore.exceptions
 import botocore.session
 
 from chalicelib.aws.sigv4 import Credentials
@@ -43,7 +42,7 @@ class RoleCredentials:
         """Look for them; return whether any were found. Otherwise those that are known stay, until AWS refuses them."""
         try:
             found = self._find()
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError, ValueError) as fault:
+        except Exception as fault:  # noqa: BLE001  else the thread would end, and nothing be renewed ever again
             # SECURITY: the kind of fault alone: its text may quote a file or an answer (test_a_fault_is_not_quoted).
             self._say(type(fault).__name__)
             return False

@@ -85,7 +85,9 @@ def test_an_address_in_doubt_is_looked_up_again(resolver: Resolver) -> None:
     assert (look_up(known).answers, resolver.asked) == ({0: FOUND}, 2)
 
 
-@pytest.mark.parametrize("fault", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")])
+@pytest.mark.parametrize(
+    "fault", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long"), ValueError("a null")]
+)
 def test_a_name_that_is_not_found_is_said(resolver: Resolver, fault: Exception) -> None:
     """What cannot be looked up is an OSError, and the next call tries again."""
     known = Names(resolver)
