@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -36,9 +38,15 @@ def check(path: Path, capsys: Output) -> tuple[int, list[str]]:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Every file below a directory, but those that SQLite makes and drops as it likes."""
+    """Every file below a directory; of a database what is in it, since SQLite moves it between files as it likes."""
     files = (one for one in directory.rglob("*") if one.is_file() and not one.name.endswith(("-wal", "-shm")))
-    return {str(one): one.read_bytes() for one in files}
+    return {str(one): dump(one) if one.suffix == ".db" else one.read_bytes() for one in files}
+
+
+def dump(database: Path) -> bytes:
+    """What is in a database."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return "\n".join(connection.iterdump()).encode()
 
 
 def test_a_good_installation(configuration: Path, capsys: Output) -> None:
