@@ -32,6 +32,8 @@ from tests.local.test_serve import _free_ports
 from tests.running import ROOT
 from tests.running import start as serve
 
+pytestmark = pytest.mark.slow  # each makes and reads whole directories
+
 Output = pytest.CaptureFixture[str]
 
 
