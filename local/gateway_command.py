@@ -17,6 +17,7 @@ from typing import Any
 from chalicelib.errors import Unavailable
 from local import configuration_values
 from local.configuration import TlsFiles
+from local.serve_command import not_started
 
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{1,23}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
@@ -89,12 +90,8 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         gateway.serve(settings, announce)
-    except Unavailable as fault:
-        print(f"error: cannot start: {fault.reason} ({fault.hint or 'see above'})", file=sys.stderr)
-        return 1
-    except OSError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 1
+    except (Unavailable, OSError) as fault:
+        return not_started(fault)
     return 0
 
 

@@ -83,13 +83,16 @@ def run(options: argparse.Namespace) -> int:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
         return 1
-    except Unavailable as fault:
-        print(f"error: cannot start: {fault.reason} ({fault.hint or 'see above'})", file=sys.stderr)
-        return 1
-    except OSError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 1
+    except (Unavailable, OSError) as fault:
+        return not_started(fault)
     return 0
+
+
+def not_started(fault: Unavailable | OSError) -> int:
+    """Say in one line why a server did not start, and return the exit code."""
+    why = f"cannot start: {fault.reason} ({fault.hint or 'see above'})" if isinstance(fault, Unavailable) else fault
+    print(f"error: {why}", file=sys.stderr)
+    return 1
 
 
 def _practising(options: argparse.Namespace) -> bool:
