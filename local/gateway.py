@@ -18,10 +18,10 @@ from local import addresses, descriptors, gateway_worker, log
 from local.addresses import Listen
 from local.configuration import TlsFiles
 from local.gateway_worker import GIVE_BACK_SECONDS, Job
+from local.mount import BACKLOG
 from local.processes import Part, Processes
 from local.serve import renewed
 from local.tls import Renewal
-from local.worker import BACKLOG
 
 _SPAWN = multiprocessing.get_context("spawn")
 _MARGIN = GIVE_BACK_SECONDS + 5.0

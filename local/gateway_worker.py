@@ -19,6 +19,7 @@ from chalicelib.aws.config import EdgeConfig
 from chalicelib.aws.role_credentials import RoleCredentials
 from local import descriptors, log
 from local.configuration import TlsFiles
+from local.mount import mount
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.health import Health
 from local.simulator.running_calls import RunningCalls
@@ -26,7 +27,7 @@ from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.stage import Stage
 from local.tls import Pair
-from local.worker import beyond_cloudfront, cancel, end_with_parent, mount, run_until_stopped, tls_listener
+from local.worker import beyond_cloudfront, cancel, end_with_parent, run_until_stopped, tls_listener
 
 START_SECONDS = 2.0
 """Seconds that a start waits for credentials; without any, it serves 503 until there are some."""

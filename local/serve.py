@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
-from local import addresses, descriptors, log, systemd, tls, worker
+from local import addresses, descriptors, log, mount, systemd, tls, worker
 from local.configuration import Configuration, Door
 from local.machine import Machine, Urls
 from local.practice import policy as practice
@@ -172,7 +172,7 @@ def _listen(configuration: Configuration, stack: contextlib.ExitStack) -> dict[s
     handed = systemd.Handed.take(os.environ)
     sockets = {
         name: stack.enter_context(
-            contextlib.closing(handed.find(listen) or addresses.bind(name, listen, worker.BACKLOG))
+            contextlib.closing(handed.find(listen) or addresses.bind(name, listen, mount.BACKLOG))
         )
         for name, listen in wanted.items()
     }

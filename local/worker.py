@@ -34,6 +34,7 @@ from local import descriptors, log
 from local.accept_faults import AcceptFaults
 from local.configuration import TlsFiles
 from local.machine import Machine, Urls
+from local.mount import mount
 from local.once import Once
 from local.practice.issuer import make_issuer
 from local.practice.provider import make_provider
@@ -45,12 +46,8 @@ from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.tls import Listener, Pair
 
-BACKLOG = 1024
-"""Connections that may wait to be accepted."""
 GRACE = 3.0
 """Seconds that running calls have to finish when a process stops."""
-LET_IN = 0.2
-"""Seconds that a connection has to send its first request when a process stops."""
 BODY_LIMITS = {
     (route.method, route.path): route.body_limit
     for routes in (public_routes.ROUTES, admin_routes.ROUTES)
@@ -228,35 +225,6 @@ async def _serve_practice(job: Job, values: Mapping[str, str], request_token: st
     for part, name in ((provider, "provider"), (issuer, "issuer")):
         runner = web.AppRunner(part, shutdown_timeout=0.2, handler_cancellation=True, access_log=None)
         await mount(stack, runner, job.sockets[name])
-
-
-async def mount(
-    stack: AsyncExitStack,
-    runner: web.BaseRunner,
-    listening: socket.socket,
-    at_once: int = BACKLOG,
-    listener: Listener | None = None,
-) -> None:
-    """Serve a part at a listening socket, and accept so many connections at once. listener: its TLS, on the network.
-
-    Each of several workers that share a socket accepts one; otherwise one of them accepts all that arrive together while the
-    others are idle (test_workers_share_connections).
-    """
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    context = listener.context if listener and listening.family != socket.AF_UNIX else None
-    # asyncio's backlog is both how many connections may wait and how many a process accepts at once.
-    site = web.SockSite(runner, listening, backlog=at_once, ssl_context=context)
-    await site.start()
-    stack.push_async_callback(_let_in, runner, site)
-    listening.listen(BACKLOG)
-
-
-async def _let_in(runner: web.BaseRunner, site: web.SockSite) -> None:
-    """Accept no more, and read the first request of who has connected already: what follows closes all that have none."""
-    await site.stop()
-    if runner.server is not None and runner.server.connections:
-        await asyncio.sleep(LET_IN)
 
 
 async def run_until_stopped(ready: Connection, serve: Callable[[AsyncExitStack], Awaitable[None]]) -> None:

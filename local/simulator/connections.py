@@ -59,6 +59,10 @@ class Connections:
         if self._waiting.pop(connection, connection) is None:
             self._waiting[connection] = None
 
+    def is_new(self, connection: web.RequestHandler) -> bool:
+        """Whether no request's head was complete yet."""
+        return connection in self._heads
+
     def lost(self, connection: web.RequestHandler) -> None:
         """Forget a connection that is closed."""
         self._waiting.pop(connection, None)
@@ -109,6 +113,11 @@ class Connection(web.RequestHandler):
     def __init__(self, connections: Connections, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  aiohttp's
         super().__init__(manager, **options)
         self._places = connections
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its peer has sent no request yet."""
+        return self._places.is_new(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place at the door."""

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import botocore.exceptions
+import pytest
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
-from chalicelib.aws import endpoints, round_trip, slice_items
+from chalicelib.aws import clients, endpoints, round_trip, slice_items
 from chalicelib.aws.botocore_client import BotocoreClient
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.counter_items import items
@@ -82,11 +83,10 @@ def locked_moto() -> DynamoDBClient:
 @contextmanager
 def patience(seconds: float = 30.0) -> Iterator[None]:
     """Give round trips more time than the product does, on a machine that is busy with its own tests."""
-    kept, round_trip.ROUND_TRIP_SECONDS = round_trip.ROUND_TRIP_SECONDS, seconds
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(round_trip, "ROUND_TRIP_SECONDS", seconds)
+        patch.setattr(clients, "CALL_SECONDS", seconds)  # of what botocore's clients do that are made within
         yield
-    finally:
-        round_trip.ROUND_TRIP_SECONDS = kept
 
 
 @contextmanager

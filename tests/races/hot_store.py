@@ -70,13 +70,17 @@ class HotStore:
     @contextmanager
     def open(self) -> Iterator[Opened]:
         """See `Store.open`; with lots for every limit."""
+        with dynamodb_adapters.patience(), self.small():
+            yield from self._opened()
+
+    def _opened(self) -> Iterator[Opened]:
         client, edge_client = make_client("us-east-1", self.url), dynamodb_adapters.edge_client_at(self.url)
         tables = Tables(client, self.control, self.counters, self.ledger)
         adapters = dynamodb_adapters.over(tables, edge_client if self.lean else None)
         if self.old:
             of_edge = edge_client if self.lean else BotocoreClient(client)
             adapters = replace(adapters, edge_state=_WithOldEdges(of_edge, self.control, self.counters))
-        with contextlib.closing(client), contextlib.closing(edge_client), dynamodb_adapters.patience(), self.small():
+        with contextlib.closing(client), contextlib.closing(edge_client):
             yield Opened(adapters, lambda: None)
 
     @staticmethod

@@ -1,0 +1,59 @@
+"""Serves a part at a listening socket, and lets in who has connected when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from local.simulator.connections import Connection
+from local.tls import Listener
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted."""
+LET_IN = 2.0
+"""Seconds that a connection has to send its first request when a process stops."""
+_ACCEPTING = 3
+"""Passes of asyncio's loop in which a connection that it has accepted comes to stand."""
+_LOOK = 0.02
+"""Seconds between two looks at them."""
+
+
+async def mount(
+    stack: AsyncExitStack,
+    runner: web.BaseRunner,
+    listening: socket.socket,
+    at_once: int = BACKLOG,
+    listener: Listener | None = None,
+) -> None:
+    """Serve a part at a listening socket, and accept so many connections at once. listener: its TLS, on the network.
+
+    Each of several workers that share a socket accepts one; otherwise one of them accepts all that arrive together while the
+    others are idle (test_workers_share_connections).
+    """
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    context = listener.context if listener and listening.family != socket.AF_UNIX else None
+    # asyncio's backlog is both how many connections may wait and how many a process accepts at once.
+    site = web.SockSite(runner, listening, backlog=at_once, ssl_context=context)
+    await site.start()
+    stack.push_async_callback(_let_in, runner, site, listening)
+    listening.listen(BACKLOG)
+
+
+async def _let_in(runner: web.BaseRunner, site: web.SockSite, listening: socket.socket) -> None:
+    """Accept no more, and read the first request of who has connected already: what follows closes all that have none."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + LET_IN
+    loop.remove_reader(listening)
+    for _ in range(_ACCEPTING):
+        await asyncio.sleep(0)
+    await site.stop()
+    while loop.time() < ends and runner.server is not None and any(map(_is_new, runner.server.connections)):  # noqa: ASYNC110  aiohttp tells nobody of it
+        await asyncio.sleep(_LOOK)
+
+
+def _is_new(connection: web.RequestHandler) -> bool:
+    return isinstance(connection, Connection) and connection.is_new
