@@ -90,6 +90,7 @@ _BY_OTHERS = ("WriteItsLog", "UseTheTablesKey", "EncryptProviderKeys", "DecryptP
 """Statements of what Lambda, DynamoDB and Secrets Manager do for a function, which it does not ask for by itself."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_role_allows_no_more_than_is_requested(requests: Mapping[str, set[IamRequest]], door: str) -> None:
     """Every action that a role allows is one that its function requests."""

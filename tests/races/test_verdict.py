@@ -157,6 +157,7 @@ class _WithoutEpochs(_Flawed):
             connection.execute("UPDATE things SET epoch = epoch - 1 WHERE scope = ? AND id = ?", (scope, target))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["grant", "token"])
 def test_a_revocation_that_is_acknowledged_too_early_is_found(real: Field, scope: str) -> None:
     flawed: Field = _Early(real)  # type: ignore[assignment]  # it passes on what it does not change

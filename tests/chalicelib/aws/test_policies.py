@@ -43,6 +43,7 @@ def test_an_apply_between_read_and_write() -> None:
         assert adapters.control.current().version == 2
 
 
+@pytest.mark.slow
 def test_a_long_policy_has_several_items(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the text nor the names have to fit into one item, and nothing stays of a longer one that was not finished."""
     monkeypatch.setattr(policies, "CHUNK", 48)

@@ -383,6 +383,7 @@ SHAPES: dict[str, Shape] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 def test_ten_thousand_grants(name: str) -> None:
     """Ten thousand grants of one issuer and key are linted in seconds, whatever they share."""
