@@ -73,7 +73,7 @@ def _handle(request: dict[str, Any], request_id: str, ports: Ports) -> dict[str,
     with _reading():
         if request["uri"].startswith(_WELL_KNOWN):
             return _describe(request, ports.edge)
-        call = _call(request)
+        call = _call(request, request_id)
         custom = request["origin"]["custom"]
         timeouts = {name: custom[name] for name in _TIMEOUTS}  # an event without them is not counted
     admitted = admission.admit(call, ports.edge, ports.clock())
@@ -91,7 +91,7 @@ def _reading() -> Iterator[None]:
         raise EventMalformed(aws_code=type(fault).__name__) from None
 
 
-def _call(request: Mapping[str, Any]) -> Call:
+def _call(request: Mapping[str, Any], request_id: str) -> Call:
     key, path = paths.split(request["uri"])
     headers, method, query, address = (request[name] for name in ("headers", "method", "querystring", "clientIp"))
     if not (isinstance(method, str) and isinstance(query, str) and isinstance(address, str)):
@@ -100,7 +100,7 @@ def _call(request: Mapping[str, Any]) -> Call:
     call_query.check(query)
     # SECURITY: the address is CloudFront's own finding, no header's (test_edge.py).
     token, body = call_token.find(headers, query), CallBody.from_request(request)
-    return Call(token, key, method, path, address, body, query)
+    return Call(token, key, method, path, address, body, query, request_id)
 
 
 def _describe(request: Mapping[str, Any], edge: admission.Edge) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Counter(NamedTuple):
     """One count: of the calls or tokens of a principal under a grant, in one window."""
 
     what: str
-    """`calls` or `tokens`."""
+    """`calls` or `tokens`; of a budget `usage` or `spend`."""
     grant: str
     principal: str
     """A `sub`, or EVERYBODY."""
@@ -56,6 +56,8 @@ class Allowance(NamedTuple):
     left: int
     resets: int
     shared: bool = False
+    what: str = ""
+    """"usage" or "spend" of a budget; "" of calls and tokens."""
 
 
 def counters(what: str, grant: str, principal: str, now: int) -> tuple[Counter, ...]:

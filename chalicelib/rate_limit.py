@@ -20,4 +20,5 @@ def headers(allowances: Sequence[Allowance]) -> dict[str, str]:
 
 
 def _name(allowance: Allowance) -> str:
-    return f"total-{allowance.limit.window}" if allowance.shared else allowance.limit.window
+    parts = ("total" * allowance.shared, allowance.what, allowance.limit.window)
+    return "-".join(part for part in parts if part)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from chalicelib.audit import PAGE_DEFAULT
+from chalicelib.budget import BudgetUse
 from chalicelib.quota import WINDOWS, cursor_key
 
 RECENT_SECONDS = 3600
@@ -59,6 +60,8 @@ class Use:
     """Epoch seconds, to the minute."""
     models: tuple[ModelUse, ...] = ()
     """What its answers took, by model; empty where nobody reads them, as at CloudFront."""
+    budgets: Mapping[str, BudgetUse] = field(default_factory=dict)
+    """What it took of its grant's budgets, by what; empty where the grant has none."""
 
     def cursor_key(self) -> str:
         """Return the cursor of the page that begins after it."""
@@ -66,7 +69,8 @@ class Use:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""
-        return asdict(self)
+        budgets = {what: one._asdict() for what, one in self.budgets.items()}
+        return {**asdict(self), "budgets": budgets}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class UsageQuery:
     """The cursor of the page before; "" for the first page."""
     limit: int = PAGE_DEFAULT
     """Uses on a page, at most."""
+    now: int = 0
+    """Epoch seconds; which calls are still under way depends on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from local.provider_keys import LocalProviderKeys
 from local.signing_key_file import SigningKey
 from local.simulator.callers import Callers
 from local.sqlite.answer_usage import SqliteAnswerUsage
+from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
@@ -229,6 +230,7 @@ class Machine:
                 provider_keys=LocalProviderKeys(self._provider_key_file(), SqliteControl(state)),
                 issuer=self._urls.broker,
                 url=self._urls.edge,
+                budgets=SqliteBudgets(state),
             ),
             log=logging.getLogger("keybroker").info,
         )

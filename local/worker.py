@@ -42,6 +42,7 @@ from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import Beyond, make_distribution, make_runner
 from local.simulator.running_calls import RunningCalls
+from local.simulator.settlements import Settlements
 from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.tls import Listener, Pair
@@ -111,7 +112,7 @@ def serve_practice_parts(
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
     share, unsent, running = descriptors.share(), Unsent(), RunningCalls()
-    answers, proxies = AnswerTally(), TrustedProxies(job.trusted_proxies)
+    answers, settlements, proxies = AnswerTally(), Settlements(), TrustedProxies(job.trusted_proxies)
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
         Once(machine.admin_ports),
@@ -133,12 +134,13 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         unsent=unsent,
         running=running,
         answers=answers,
+        settlements=settlements,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
         proxies=proxies,
         **({} if job.urls.provider else beyond_cloudfront(edge_ports, running_state)),
     )
-    for beside in (running.watch(running_state), answers.keep(Once(machine.answer_usage))):
+    for beside in (running.watch(running_state), answers.keep(Once(machine.answer_usage)), settlements.keep()):
         stack.push_async_callback(cancel, asyncio.create_task(beside))
     stack.push_async_callback(distribution.close)
     doors["edge"] = make_runner(distribution, grace=job.drain)

@@ -38,6 +38,7 @@ from chalicelib.tokens.signer import IssuedToken
 from local.provider_key_file import ProviderKeyFile
 from local.provider_keys import LocalProviderKeys
 from local.signing_key_file import SigningKey
+from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
@@ -51,7 +52,9 @@ EDGE = "https://edge.example"
 CI = "https://ci.example"
 CLUSTER = "https://cluster.example"
 SUB = f"{CI}|repository_id:1234"
-DIALECT = policy.InstallationRules({"ci": replace(presets.PRESETS["github-actions"], url=CI, algorithms=("ES256",))})
+DIALECT = policy.InstallationRules(
+    {"ci": replace(presets.PRESETS["github-actions"], url=CI, algorithms=("ES256",))}, sees_answers=True
+)
 KEY_VALUE = "sk-real-0123456789abcdef"
 
 ISSUERS = """\
@@ -166,7 +169,8 @@ class Parts:
     def edge_parts(self) -> admission.Edge:
         """What an admission needs; keeps what it remembers of provider keys from call to call."""
         keys = LocalProviderKeys(self.provider_keys, self.control)
-        return admission.Edge(self.edge_state, self.signer, keys, BROKER, EDGE)
+        budgets = SqliteBudgets(self.state)
+        return admission.Edge(self.edge_state, self.signer, keys, BROKER, EDGE, budgets=budgets)
 
     def public_ports(self) -> PublicPorts:
         """What the public door's routes need."""

@@ -20,6 +20,7 @@ RINGS = (
     {"tokens", "models", "providers"},
     {
         "audit",
+        "budget",
         "duration",
         "parameters",
         "patterns",

@@ -14,7 +14,8 @@ def list_usage(request: Request, ports: AdminPorts) -> Response:
     request.administrator()
     params = query.read(request, "window", "at", "principal", "grant", "key", "limit", "after")
     window, at = params.one_of("window", WINDOWS) or "day", params.time("at")
-    start = window_start(window, ports.clock() if at is None else at)
+    now = ports.clock()
+    start = window_start(window, now if at is None else at)
     wanted = UsageQuery(
         window=window,
         start=start,
@@ -23,6 +24,7 @@ def list_usage(request: Request, ports: AdminPorts) -> Response:
         key=params.text("key"),
         after=params.text("after"),
         limit=params.limit(),
+        now=now,
     )
     with query.checking_cursor():
         page = ports.usage.uses(wanted)

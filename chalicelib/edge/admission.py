@@ -6,13 +6,16 @@ The token is verified without state. Then one round trip reads and counts, and a
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from chalicelib import rate_limit
+from chalicelib.budget import Budgets
 from chalicelib.edge.call import Admitted, Call
 from chalicelib.edge.counting import CallCount
-from chalicelib.edge.decision import check_total_quota, decide, in_force
-from chalicelib.edge.errors import CallsUsedUp, InvalidToken, OutOfScope, TokenMissing
+from chalicelib.edge.decision import Decision, check_total_quota, decide, in_force
+from chalicelib.edge.errors import BudgetsNotKept, BudgetUsedUp, CallsUsedUp, InvalidToken, OutOfScope, TokenMissing
 from chalicelib.edge.refusal_limit import RefusalLimit
 from chalicelib.edge.state import EdgeState
 from chalicelib.edge.token import VerifiedToken
@@ -24,6 +27,9 @@ from chalicelib.tokens import issued
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.issued import SigningKeys
 from chalicelib.tokens.signature_cache import SignatureCache
+
+if TYPE_CHECKING:
+    from chalicelib.edge.billing import Bill
 
 _TRIES = 16
 """How often a call is counted at most, while others that are refused as well have taken what was left for it."""
@@ -44,6 +50,8 @@ class Edge:
     """The signatures verified so far: beside `refusals`, all that is remembered from call to call."""
     refusals: RefusalLimit = field(default_factory=RefusalLimit)
     """Who has been refused too often this minute."""
+    budgets: Budgets | None = None
+    """Where it is kept what models took; None where no answer is seen, and no call is admitted under such a limit."""
 
 
 def admit(call: Call, edge: Edge, now: int) -> Admitted:
@@ -90,7 +98,8 @@ def _admit(call: Call, token: VerifiedToken, edge: Edge, now: int) -> Admitted:
             edge.refusals.note(token, count.refused, now)
             is_beyond_quota = isinstance(refusal, CallsUsedUp)
             if not (tries_left and is_beyond_quota and count.has_room()):
-                left = rate_limit.headers(count.allowances())
+                of_budget = refusal.left if isinstance(refusal, BudgetUsedUp) else ()
+                left = rate_limit.headers((*count.allowances(), *of_budget))
                 raise refusal.with_context(headers=left, about=_about(call, token)) from refusal
         except Exception as fault:
             # A fault of ours takes nothing of a caller's quota either, and is not hidden by another.
@@ -114,6 +123,7 @@ def _go_on(call: Call, token: VerifiedToken, count: CallCount, edge: Edge, now: 
         # SECURITY: a caller's own could not be taken off, and would be joined with the key (test_key_in_a_fixed_header).
         raise ProviderKeyHeaderFixed
     path, query = decision.call.path, decision.call.query
+    bill = _bill(decision, token, edge, now)
     return Admitted(
         key=key,
         principal=token.principal,
@@ -121,8 +131,34 @@ def _go_on(call: Call, token: VerifiedToken, count: CallCount, edge: Edge, now: 
         jti=token.jti,
         path=path,
         query=query,
-        give_back=count.give_back,
+        give_back=count.give_back if bill is None else _giving_back(count, bill),
         token=token,
         key_name=call.key,
         provider=decision.key.provider,
+        bill=bill,
     )
+
+
+def _bill(decision: Decision, token: VerifiedToken, edge: Edge, now: int) -> Bill | None:
+    """Reserve what the call may take, where its grant limits that. It comes last, so that what is reserved is sent."""
+    if not decision.grant.budgets:
+        return None
+    # SECURITY: an edge that cannot hold callers to a limit admits nobody under it (test_no_budgets_no_calls).
+    if edge.budgets is None:
+        raise BudgetsNotKept
+    from chalicelib.edge import billing  # noqa: PLC0415  as for models: most grants need none of it
+
+    return billing.reserve(decision, token.principal, edge.budgets, now)
+
+
+def _giving_back(count: CallCount, bill: Bill) -> Callable[[str], None]:
+    """Return what gives back the numbers of a call that was not sent, and what it has reserved."""
+    from chalicelib.models.charge import Ending  # noqa: PLC0415  see `_bill`
+
+    def give_back(reason: str) -> None:
+        try:
+            bill.settle(Ending.NOT_SENT)
+        finally:
+            count.give_back(reason)
+
+    return give_back

@@ -10,6 +10,7 @@ from chalicelib.models.body import NOT_SHOWN, CallBody
 from chalicelib.providers.keys import ProviderKey
 
 if TYPE_CHECKING:
+    from chalicelib.edge.billing import Bill
     from chalicelib.edge.token import VerifiedToken
 
 
@@ -29,6 +30,8 @@ class Call:
     """Read only where a grant limits models."""
     query: str = ""
     """Without its `?`; otherwise as `path`."""
+    id: str = ""
+    """Its request id, by which what it reserves of a budget is known."""
 
     def __repr__(self) -> str:
         # SECURITY: a token must not reach a log by way of a repr (test_canary.py).
@@ -60,6 +63,8 @@ class Admitted(NamedTuple):
     """The name of the key, as the policy has it."""
     provider: str = ""
     """Whose key it is: a name of PROVIDERS."""
+    bill: Bill | None = None
+    """What it has reserved of its grant's budget, to be settled when it has ended; None if it has none."""
 
     def __repr__(self) -> str:
         # SECURITY: a query may be anything, and the key redacts itself (test_canary.py).

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
+from chalicelib import budget
+from chalicelib.budget import Balance, BudgetLimit
 from chalicelib.duration import words
-from chalicelib.errors import Refusal, Unavailable
+from chalicelib.errors import OperatorNeeded, Refusal, Unavailable
 from chalicelib.quota import Exceeded
 from chalicelib.revocation import SCOPES
 from chalicelib.tokens.errors import REASONS
@@ -184,6 +187,44 @@ class CallsUsedUp(Refusal, reason="quota_calls", error="quota_exceeded", status=
     def __init__(self, over: Exceeded, whose: str) -> None:
         text = f"the quota of {over.limit} calls {whose} is used up; the window ends in {words(over.retry_after)}"
         super().__init__(text, retry_after=over.retry_after)
+
+
+class BudgetUsedUp(Refusal, reason=("quota_usage", "quota_spend"), error="quota_exceeded", status=429, retryable=True):
+    """What the grant lets models take is used up, or reserved by calls under way. Retry after `Retry-After`, or ask for less.
+
+    left: how every limit stands, for the headers.
+    """
+
+    def __init__(self, balances: Sequence[Balance], amounts: Mapping[str, int], now: int) -> None:
+        over = next(one for one in balances if not one.has_room(amounts[one.limit.what]))
+        what, seconds = over.limit.what, budget.retry_after(balances, amounts, now)
+        whose = "of all callers together" if over.limit.shared else "of yours"
+        left = budget.amount_text(what, max(0, over.limit.amount - over.taken))
+        text = (
+            f"of the quota of {over.limit} {whose} {left} are left, and this call may take"
+            f" {budget.amount_text(what, amounts[what])}; set a lower limit of its output, or try again in {words(seconds)}"
+        )
+        super().__init__(text, reason=f"quota_{what}", retry_after=seconds)
+        self.left: Final = budget.allowances(balances, now)
+
+
+class BeyondBudget(Refusal, reason=("usage_beyond_quota", "spend_beyond_quota"), error="invalid_request", status=400):
+    """The call alone may take more than the grant lets models take in a whole window. Set a lower limit of its output, or send less."""
+
+    def __init__(self, limit: BudgetLimit, amount: int, output: int) -> None:
+        text = (
+            f"this call may take {budget.amount_text(limit.what, amount)}, more than the whole quota of {limit}; its output"
+            f" counts as {output} tokens: set a lower limit of it (such as max_tokens), or send less"
+        )
+        super().__init__(text, reason=f"{limit.what}_beyond_quota")
+
+
+class BudgetsNotKept(
+    OperatorNeeded,
+    reason="budgets_not_kept",
+    text="the grant limits what models take, which this edge cannot hold callers to",
+):
+    """The grant limits what models take, and this edge sees no answers. Call one that does, or ask an administrator."""
 
 
 class RefusedTooOften(Refusal, reason="refused_too_often", error="quota_exceeded", status=429, retryable=True):

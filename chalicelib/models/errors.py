@@ -127,3 +127,36 @@ class ModelEndpointClosed(Refusal, reason="model_endpoint_closed", error="insuff
     def __init__(self, scope: str) -> None:
         text = f"the grant limits models, so it does not open {scope}: `model` alone does not say which one runs there"
         super().__init__(text[:300])
+
+
+class UsageUnknown(
+    Refusal,
+    reason="usage_unknown",
+    error="insufficient_scope",
+    status=403,
+    text="the grant limits what models take, and it is not known what this provider's answers take",
+):
+    """The grant limits what models take, and answers of the key's provider do not say it. Use a grant without such a limit."""
+
+
+class UsageEndpointClosed(Refusal, reason="usage_endpoint_closed", error="insufficient_scope", status=403):
+    """The grant limits what models take, and of this endpoint that cannot be known beforehand. Use one where it can."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the grant limits what models take, which is not known of {scope}"[:200])
+
+
+class UsageUnbounded(Refusal, reason="usage_unbounded", error="insufficient_scope", status=403):
+    """A part of the call lets the provider take more than the call shows, such as a stored text or a tool of its own. Leave it out."""
+
+    def __init__(self, name: str) -> None:
+        shown = name[:64] if name.isascii() and name.isprintable() else "a member with an odd name"
+        super().__init__(f"the grant limits what models take, and {shown!r} may take more than the call shows")
+
+
+class UsageUnclear(Refusal, reason="usage_unclear", error="invalid_request", status=400):
+    """A member that limits the output is no whole number. Send one."""
+
+    def __init__(self, name: str) -> None:
+        shown = name[:64] if name.isascii() and name.isprintable() else "a member with an odd name"
+        super().__init__(f"the grant limits what models take, so {shown!r} has to be a whole number")

@@ -11,7 +11,7 @@ Json = dict[str, object]
 
 _MEANS_A_MODEL = re.compile("model|fallback|deployment")
 _NOT_PLAIN = re.compile("[^!-~]")
-_STORED = frozenset(
+STORED = frozenset(
     {"previous_response_id", "conversation", "conversation_id", "thread", "thread_id", "assistant_id", "agent"}
     | {"agent_id", "cachedcontent", "cached_content", "preset", "route", "plugins", "user_config"}
     | {"data_sources", "datasources"}
@@ -69,7 +69,7 @@ def check_member(name: str, value: object, refused: frozenset[str]) -> None:
     check_name(name)
     plain = _plain(name)
     with_value = f"{plain}={value.strip().lower()}" if isinstance(value, str) else plain
-    if plain in _STORED or not refused.isdisjoint({plain, with_value}):
+    if plain in STORED or not refused.isdisjoint({plain, with_value}):
         raise ModelElsewhere(name)
 
 

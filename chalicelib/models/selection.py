@@ -66,10 +66,10 @@ def check(found: Iterable[str], allowed: tuple[str, ...]) -> None:
 
 
 def _in_body(endpoint: Endpoint, body: CallBody, *, is_needed: bool) -> tuple[str, ...]:
-    boundary = _boundary(endpoint, body)
+    form = boundary(endpoint, body)
     content = body.for_models()
-    if boundary:
-        fields = form_body.read(content, boundary)
+    if form:
+        fields = form_body.read(content, form)
         if body.is_outline:
             _check_fields(fields)
         has_one, named = any(one.name == "model" for one in fields), _in_form(fields, endpoint.refused)
@@ -99,14 +99,14 @@ def _check_texts(found: Mapping[str, object], refused: frozenset[str]) -> None:
             raise BodyTooMany(f"bytes in `{name}`")
 
 
-def _boundary(endpoint: Endpoint, body: CallBody) -> str:
+def boundary(endpoint: Endpoint, body: CallBody) -> str:
     """Return a form's boundary, "" for JSON; raises BodyEncoded or BodyMediaType (415) if it is neither, or may be read as either."""
     if body.content_encodings:
         raise BodyEncoded
     (media_type,) = body.content_types if len(body.content_types) == 1 else ("",)
-    boundary = form_body.boundary_of(media_type) if FORM in endpoint.bodies else None
-    if boundary or (JSON in endpoint.bodies and _JSON_TYPE.fullmatch(media_type)):
-        return boundary or ""
+    found = form_body.boundary_of(media_type) if FORM in endpoint.bodies else None
+    if found or (JSON in endpoint.bodies and _JSON_TYPE.fullmatch(media_type)):
+        return found or ""
     types = " or ".join(_TYPES[kind] for kind in endpoint.bodies)
     raise BodyMediaType(f"the grant limits models, so the body has to be {types}")
 

@@ -63,6 +63,7 @@ _GRANT_USE: Mapping[str, Schema] = {
 _MODEL_USE: Schema = all_of(
     {"model": TEXT, **each(COUNT, "answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")}
 )
+_BUDGET_USE: Schema = all_of(each(COUNT, "used", "reserved"))
 _DID: Schema = all_of({"start": TIME, "end": TIME, "grants": {"type": "array", "items": all_of(_GRANT_USE)}})
 _CHANGES: Schema = {
     "type": "array",
@@ -150,7 +151,15 @@ SCHEMAS: Mapping[str, Schema] = {
             },
         }
     ),
-    "Use": all_of({"principal": TEXT, "name": TEXT, **_GRANT_USE, "models": {"type": "array", "items": _MODEL_USE}}),
+    "Use": all_of(
+        {
+            "principal": TEXT,
+            "name": TEXT,
+            **_GRANT_USE,
+            "models": {"type": "array", "items": _MODEL_USE},
+            "budgets": {"type": "object", "additionalProperties": _BUDGET_USE},
+        }
+    ),
     "UsageList": list_of("Use", UNKNOWN, **_SPAN),
     "Seen": all_of(
         {

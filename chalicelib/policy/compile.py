@@ -69,7 +69,7 @@ def _compile(entries: PolicyFile, document: Document, rules: InstallationRules, 
     }
     check_urls(issuer_entries, rules, faults)
     grants = {
-        name: FAULTY if entry is FAULTY else compile_grant(name, entry, keys, issuers, faults)
+        name: FAULTY if entry is FAULTY else compile_grant(name, entry, keys, issuers, rules, faults)
         for name, entry in grant_entries.items()
     }
     return Policy(_sound(keys), _sound(issuers), _sound(grants), document)

@@ -28,6 +28,8 @@ class InstallationRules:
     """The presets that a file may name."""
     loopback_issuers: bool = False
     """Whether issuers on this machine may use http://."""
+    sees_answers: bool = False
+    """Whether every edge sees answers, and so can hold what models take to a limit; Lambda@Edge cannot."""
 
 
 def compile_issuer(name: str, entry: IssuerEntry, rules: InstallationRules, faults: Faults) -> registry.Issuer | Faulty:

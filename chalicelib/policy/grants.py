@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from chalicelib.budget import BudgetLimit
 from chalicelib.policy import accepted_values
 from chalicelib.policy.accepted_values import AcceptedValues, Contains, elements, lists, meets
 from chalicelib.policy.errors import NoGrant, ScopeBeyondGrant, SeveralGrants
@@ -45,13 +46,18 @@ class Grant(NamedTuple):
     """Patterns of the models that calls may name, None for any."""
     source_ips: tuple[str, ...] | None = None
     """Networks that calls may come from, None for any."""
+    budgets: tuple[BudgetLimit, ...] = ()
+    """What models may take, for each principal and, shared, for all of them together; empty: they are not looked at."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""
         limits = ("token_limits", "call_limits", "total_limits")
         claims = tuple((path, tuple(map(accepted_values.to_json, values))) for path, values in self.claims)
         of_limits = {name: tuple(asdict(one) for one in getattr(self, name)) for name in limits}
-        return {**self._asdict(), "claims": claims, **of_limits}
+        found = {**self._asdict(), "claims": claims, **of_limits}
+        # What has none is stored as it was before there were any: a change of its text would be a change of the grant.
+        budgets = {"budgets": tuple(one._asdict() for one in self.budgets)} if self.budgets else {}
+        return {**{name: value for name, value in found.items() if name != "budgets"}, **budgets}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Grant:
@@ -70,6 +76,7 @@ class Grant(NamedTuple):
             total_limits=tuple(Limit(**one) for one in stored["total_limits"]),
             models=None if stored["models"] is None else tuple(stored["models"]),
             source_ips=None if stored["source_ips"] is None else tuple(stored["source_ips"]),
+            budgets=tuple(BudgetLimit(**one) for one in stored.get("budgets", ())),
         )
 
 

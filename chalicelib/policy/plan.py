@@ -121,6 +121,8 @@ def _within(wide: Grant, narrow: Grant, refused: RefusedValues) -> bool:
     )
     counts = [(most, {one.window: one.count for one in less}) for mosts, less in limits for most in mosts]
     limited = all(less.get(most.window, most.count + 1) <= most.count for most, less in counts)
+    taking = {one._replace(amount=0): one.amount for one in narrow.budgets}
+    limited = limited and all(taking.get(one._replace(amount=0), one.amount + 1) <= one.amount for one in wide.budgets)
     return limited and narrow.ttl <= wide.ttl and covers(wide, narrow, refused)
 
 

@@ -57,6 +57,14 @@ ClaimName = Annotated[
     ),
 ]
 Limits = LimitText | Annotated[list[LimitText | Faulty], Meta(min_length=1, max_length=3)]
+UsageText = Annotated[
+    str,
+    Meta(
+        pattern=f"^[1-9][0-9]{{0,12}} tokens/(minute|hour|day){_END}",
+        description="a limit of models' tokens: N tokens/minute, N tokens/hour or N tokens/day",
+    ),
+]
+UsageLimits = UsageText | Annotated[list[UsageText | Faulty], Meta(min_length=1, max_length=3)]
 
 
 class KeyEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,12 +148,14 @@ class TokenQuota(Struct, frozen=True, forbid_unknown_fields=True):
 
     tokens: Limits | Faulty
     calls: Limits | Faulty
+    usage: UsageLimits | Faulty | Absent = ABSENT
 
 
 class TotalQuota(Struct, frozen=True, forbid_unknown_fields=True):
     """How much all principals of a grant may have together."""
 
-    calls: Limits | Faulty
+    calls: Limits | Faulty | Absent = ABSENT
+    usage: UsageLimits | Faulty | Absent = ABSENT
 
 
 class GrantEntry(Struct, frozen=True, forbid_unknown_fields=True):

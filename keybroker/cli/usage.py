@@ -19,9 +19,12 @@ from keybroker.cli.times import PAST, format_time
 @click.option("--grant", metavar="NAME", help="Only this grant.")
 @click.option("--key", metavar="NAME", help="Only this key.")
 @click.option("--models", is_flag=True, help="Show what the models' answers took, where the edge sees them.")
+@click.option("--spend", is_flag=True, help="Show what calls took of limits of what models take, and have reserved.")
 @common_options
 @pass_settings
-def usage(settings: Settings, /, window: str, moment: int | None, *, models: bool, **filters: str | None) -> None:
+def usage(
+    settings: Settings, /, window: str, moment: int | None, *, models: bool, spend: bool, **filters: str | None
+) -> None:
     """Show tokens issued, calls admitted and refusals, by principal and grant; or what models took."""
     query = {"window": window, "at": moment, **filters}
     found = list(AdminClient(settings.admin_api_url).items("/admin/usage", query))
@@ -30,6 +33,9 @@ def usage(settings: Settings, /, window: str, moment: int | None, *, models: boo
         return
     if models:
         _show_models(found)
+        return
+    if spend:
+        _show_budgets(found)
         return
     headings = ("principal", "name", "grant", "key", "tokens", "calls", "refused tokens", "refused calls", "last seen")
     rows = [
@@ -49,6 +55,17 @@ def usage(settings: Settings, /, window: str, moment: int | None, *, models: boo
 
 
 _NUMBERS = ("answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")
+
+
+def _show_budgets(found: list[dict[str, Any]]) -> None:
+    """Show what was taken of limits of what models take, a row for each that has any."""
+    headings = ("principal", "name", "grant", "key", "tokens used", "reserved")
+    rows = [
+        (*(use[name] or "-" for name in headings[:4]), of_tokens["used"], of_tokens["reserved"])
+        for use in found
+        if (of_tokens := use.get("budgets", {}).get("usage"))
+    ]
+    output.rows(headings, rows)
 
 
 def _show_models(found: list[dict[str, Any]]) -> None:

@@ -44,7 +44,7 @@ def rules(issuer_url: str | None) -> InstallationRules:
         # Tests mint few claims; those that identify the principal are required all the same.
         rules = replace(known["github-actions"], url=issuer_url, required=("jti", "repository_id"))
         known = {**known, "practice": rules}
-    return InstallationRules(known, loopback_issuers=True)
+    return InstallationRules(known, loopback_issuers=True, sees_answers=True)
 
 
 def made_up_values() -> dict[str, str]:

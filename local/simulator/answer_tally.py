@@ -20,6 +20,7 @@ from chalicelib.providers import answer_usage, paths
 from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.usage import Answered, AnswerUsage, ModelUse, window_start
 from local.simulator.answer_reader import AnswerReader
+from local.simulator.settlements import Settlement
 
 PERIOD: Final = 1.0
 """Seconds from one writing to the next: what `kill -9` may lose."""
@@ -39,9 +40,17 @@ class AnswerTally:
         self._is_kept = False
 
     def reading(
-        self, admitted: Admitted | None, method: str, upstream: ClientResponse
+        self, settlement: Settlement, method: str, upstream: ClientResponse
     ) -> AbstractContextManager[Callable[[bytes], None]]:
-        """Return a block that gets what an answer is to be shown to as it passes; once it ends, the answer is counted."""
+        """Return a block that gets what an answer is to be shown to as it passes; once it ends, the answer is counted.
+
+        settlement: of its call; if it is due, it is told what the answer took, whatever its status and type.
+        """
+        admitted = settlement.admitted
+        if settlement.is_due and admitted is not None:
+            content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "")
+            reader = AnswerReader(content_type, upstream.headers.get(hdrs.CONTENT_ENCODING, ""))
+            return _Reading(self, admitted, reader, settlement)
         if admitted is None or not self._is_kept or method != hdrs.METH_POST or not 200 <= upstream.status < 300:
             return _PASSED_OVER
         if not answer_usage.is_read(admitted.provider, admitted.path):
@@ -53,6 +62,8 @@ class AnswerTally:
 
     def note(self, admitted: Admitted, use: TokenUse | None, *, is_whole: bool) -> None:
         """Count an answer. use: what it said, if anything. is_whole: whether all of it went on."""
+        if not self._is_kept:
+            return
         minute = window_start("minute", int(self._clock()))
         row = admitted.principal, admitted.grant, admitted.key_name, minute, use.model if use else ""
         if row not in self._rows and len(self._rows) >= MOST:
@@ -93,16 +104,27 @@ class AnswerTally:
 class _Reading:
     """One answer, while it passes."""
 
-    __slots__ = ("_admitted", "_reader", "_tally")
+    __slots__ = ("_admitted", "_reader", "_settlement", "_tally")
 
-    def __init__(self, tally: AnswerTally, admitted: Admitted, reader: AnswerReader) -> None:
-        self._tally, self._admitted, self._reader = tally, admitted, reader
+    def __init__(
+        self, tally: AnswerTally, admitted: Admitted, reader: AnswerReader, settlement: Settlement | None = None
+    ) -> None:
+        self._tally, self._admitted, self._reader, self._settlement = tally, admitted, reader, settlement
 
     def __enter__(self) -> Callable[[bytes], None]:
-        return self._reader.feed
+        return self._reader.feed if self._settlement is None else self._feed
+
+    def _feed(self, piece: bytes) -> None:
+        if self._settlement is not None:
+            self._settlement.passed += len(piece)
+        self._reader.feed(piece)
 
     def __exit__(self, raised: type[BaseException] | None, *_where: object) -> None:
         use = answer_usage.read(self._admitted.provider, self._reader.documents())
+        if self._settlement is not None:
+            self._settlement.read(use, is_whole=raised is None)
+            if not self._settlement.is_success:
+                return
         if use is not None or _runs_a_model(self._admitted):
             self._tally.note(self._admitted, use, is_whole=raised is None)
 

@@ -30,6 +30,7 @@ from local.simulator.origin import MAX_READ_TIMEOUT
 from local.simulator.origin_client import CHUNK, MAX_HEADERS, make_session
 from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, Event, make_event, request_error
 from local.simulator.running_calls import RunningCalls
+from local.simulator.settlements import Settlements
 from local.simulator.trusted_proxies import NOBODY, TrustedProxies
 from local.simulator.unsent import Unsent
 from local.simulator.viewer_connection import ViewerConnection
@@ -214,6 +215,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     unsent: Unsent | None = None,
     running: RunningCalls | None = None,
     answers: AnswerTally | None = None,
+    settlements: Settlements | None = None,
     url: str = "",
     read_timeout: int | None = READ_TIMEOUT,
     **more: Unpack[Options],
@@ -225,6 +227,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
     running: ends those under way that must not run on; somebody has to let it `watch`.
     answers: adds up what answers say that they took; somebody has to let it `keep` that.
+    settlements: settles calls that have reserved a part of a budget; somebody has to let it `keep` what failed.
     url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
     read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over; None: as
     long as it likes, whatever the function says.
@@ -233,7 +236,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     places = Connections("edge", connections, max(1, connections * 3 // 4))
     behaviour = None if broker is None else BrokerCacheBehaviour(broker)
     unsent = unsent or Unsent()
-    accounts = Accounts(unsent, running or RunningCalls(), answers or AnswerTally())
+    accounts = Accounts(unsent, running or RunningCalls(), answers or AnswerTally(), settlements or Settlements())
     forwarding = Forwarding(make_session(provider_below), accounts, url, silence=read_timeout is None)
     seconds = read_timeout or READ_TIMEOUT
     return Distribution(handler, behaviour, places, forwarding, unsent, read_timeout=seconds, **more)

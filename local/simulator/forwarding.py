@@ -27,6 +27,7 @@ from local.simulator.origin_client import (
     with_consistent_names,
 )
 from local.simulator.running_calls import RunningCalls
+from local.simulator.settlements import Settlement, Settlements
 from local.simulator.unsent import Unsent
 from local.simulator.viewer_response import (
     ViewerResponse,
@@ -40,11 +41,12 @@ _LOG: Final = logging.getLogger("local.simulator.cloudfront")
 
 
 class Accounts(NamedTuple):
-    """What is known of calls that are on their way: whether anything was sent, what must end, and what answers took."""
+    """What is known of calls that are on their way: whether anything was sent, what must end, what answers took, what is to be settled."""
 
     unsent: Unsent
     running: RunningCalls
     answers: AnswerTally
+    settlements: Settlements
 
 
 class Forwarding:
@@ -56,7 +58,7 @@ class Forwarding:
         silence: whether a provider may be silent for as long as it likes, whatever the edge function says.
         """
         self._session, self._url, self._silence = session, url, silence
-        self._unsent, self._running, self._answers = accounts
+        self._unsent, self._running, self._answers, self._settlements = accounts
 
     async def close(self) -> None:
         """Close the connections to origins."""
@@ -64,19 +66,33 @@ class Forwarding:
 
     async def forward(self, request: web.BaseRequest, origin_request: OriginRequest, request_id: str) -> ViewerResponse:
         """Return the response to a request, which was sent as it arrived."""
+        settlement = self._settlements.of(self._unsent.admission(request_id))
+        try:
+            return await self._forward(request, origin_request, request_id, settlement)
+        finally:
+            if self._unsent.admission(request_id) is None:  # it was sent, or else it is given back
+                settlement.end()
+
+    async def _forward(
+        self,
+        request: web.BaseRequest,
+        origin_request: OriginRequest,
+        request_id: str,
+        settlement: Settlement,
+    ) -> ViewerResponse:
         response: ViewerResponse | None = None
-        admitted = self._unsent.admission(request_id)
-        run = self._running.run(request_id, admitted, ends_with_token=web_sockets.are_asked(request))
+        run = self._running.run(request_id, settlement.admitted, ends_with_token=web_sockets.are_asked(request))
         try:
             async with asyncio.timeout(None) as stall_timeout:
                 with run or contextlib.nullcontext():
                     origin_request.headers.append(("X-Amz-Cf-Id", request_id))
                     upstream = await self._send(request, origin_request, stall_timeout, request_id)
+                    settlement.answered(upstream.status)
                     try:
                         response = ViewerResponse(
                             upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
                         )
-                        with self._answers.reading(admitted, request.method, upstream) as feed:
+                        with self._answers.reading(settlement, request.method, upstream) as feed:
                             stall = stall_timeout, self._seconds(origin_request)
                             await _answer(request, upstream, response, stall, feed)
                     finally:
@@ -85,6 +101,7 @@ class Forwarding:
         except (TimeoutError, ClientError, OSError, ValueError) as error:
             if not is_disconnected(request):
                 _LOG.warning("request %s: origin %s: %s", request_id, origin_request.url.host, type(error).__name__)
+                settlement.failed()
             if response is None:
                 return unread(request, error_response(error_name(request, error), request_id))
             response.abort(request)

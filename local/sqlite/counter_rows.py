@@ -59,11 +59,28 @@ def refused(connection: sqlite3.Connection, counter: Counter) -> int:
 
 def taken(connection: sqlite3.Connection, counters: Iterable[Counter]) -> dict[Counter, int]:
     """Return what each counter holds."""
-    found = {}
-    for counter in counters:
-        row = connection.execute(f"SELECT taken FROM counters WHERE {_IS_COUNTER}", counter).fetchone()  # noqa: S608  a constant
-        found[counter] = int(row[0]) if row else 0
-    return found
+    return {counter: taken_or_none(connection, counter) or 0 for counter in counters}
+
+
+def taken_or_none(connection: sqlite3.Connection, counter: Counter) -> int | None:
+    """Return what a counter holds, None if nothing was ever counted in it."""
+    row = connection.execute(f"SELECT taken FROM counters WHERE {_IS_COUNTER}", counter).fetchone()  # noqa: S608  a constant
+    return int(row[0]) if row else None
+
+
+def add_amounts(connection: sqlite3.Connection, amounts: Mapping[Counter, int]) -> None:
+    """Add to each counter an amount of its own."""
+    seen = last_seen(amounts)
+    values = [value for counter, amount in amounts.items() for value in (*counter, amount, seen)]
+    connection.execute(_addition(len(amounts)), values).fetchall()
+
+
+def change_amounts(connection: sqlite3.Connection, amounts: Mapping[Counter, int]) -> None:
+    """Change each counter that is there by an amount, never to less than nothing."""
+    connection.executemany(
+        f"UPDATE counters SET taken = max(0, taken + ?) WHERE {_IS_COUNTER}",  # noqa: S608  a constant
+        [(amount, *counter) for counter, amount in amounts.items()],
+    )
 
 
 def _add(connection: sqlite3.Connection, counters: tuple[Counter, ...], step: int) -> dict[str, int]:

@@ -79,6 +79,16 @@ CREATE TABLE answers (                        -- what the answers of models say 
 CREATE INDEX answers_by_start ON answers (window, start)
 """
 
+_FOR_BUDGETS = """
+CREATE TABLE reservations (                   -- what calls under way may take; counters hold it, too
+    id TEXT PRIMARY KEY, grant_name TEXT NOT NULL, principal TEXT NOT NULL,
+    at INTEGER NOT NULL, until INTEGER NOT NULL,
+    shared INTEGER NOT NULL,                  -- whether it is in the counters of all callers, too
+    usage INTEGER NOT NULL, spend INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX reservations_by_grant ON reservations (grant_name, at);
+CREATE INDEX reservations_by_time ON reservations (at)
+"""
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -115,12 +125,17 @@ def _add_what_answers_took(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_ANSWERS)
 
 
+def _add_what_budgets_need(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_BUDGETS)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin_versions,
     _add_what_the_sweep_needs,
     _add_what_retention_needs,
     _add_what_repeats_need,
     _add_what_answers_took,
+    _add_what_budgets_need,
 )
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)

@@ -29,6 +29,8 @@ _ANSWERS = (
     f"DELETE FROM answers WHERE ({_ANSWER}) IN"  # noqa: S608  a constant
     f" (SELECT {_ANSWER} FROM answers WHERE window = ? AND start < ? LIMIT ?)"
 )
+_RESERVATIONS = "DELETE FROM reservations WHERE id IN (SELECT id FROM reservations WHERE at < ? LIMIT ?)"
+"""Those that were never settled. A day's counters, in which they count, are gone by then."""
 _EVENTS = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ? LIMIT ?)"
 _REPLACED_POLICY = (
     "DELETE FROM policies WHERE version = (SELECT min(version) FROM policies)"
@@ -47,6 +49,7 @@ def sweep(state: StateFile, now: int) -> Iterator[None]:
     for window, length in WINDOWS.items():
         before = (window, now - length - COUNTERS_KEPT)
         ended += [(_COUNTERS, before), (_REFUSALS, before), (_ANSWERS, before)]
+    ended.append((_RESERVATIONS, (now - max(WINDOWS.values()) - COUNTERS_KEPT,)))
     for statement, values in ended:
         yield from _in_parts(state, statement, values)
     yield from _token_revocations(state, now - TOKEN_REVOCATION_KEPT)

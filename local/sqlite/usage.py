@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from chalicelib.quota import EVERYBODY, read_cursor_key
 from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
-from local.sqlite import answer_usage
+from local.sqlite import answer_usage, budgets
 from local.sqlite.state_file import StateFile
 
 _USES = """
@@ -85,4 +85,6 @@ def _use(connection: sqlite3.Connection, query: UsageQuery, row: tuple[str, str,
     ):
         refused[what][reason] = count
     models = answer_usage.read(connection, query, principal, grant)
-    return Use(principal, grant, key, name, tokens, calls, refused["tokens"], refused["calls"], seen, models)
+    of_budget = budgets.use(connection, query, principal, grant)
+    counts = tokens, calls, refused["tokens"], refused["calls"], seen
+    return Use(principal, grant, key, name, *counts, models, of_budget)

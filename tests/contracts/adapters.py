@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from chalicelib.budget import Budgets
 from chalicelib.edge.running import RunningState
 from chalicelib.edge.state import EdgeState
 from chalicelib.exchange.ledger import Ledger, Pins
@@ -26,7 +27,7 @@ class Control(Revocations, Policies, Pins, Keys, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """One set. counted: what a counter holds, as (admitted, refused); (0, 0) for one that was never counted in.
+    """One set. budgets: None where they are not kept yet. counted: what a counter holds, as (admitted, refused); (0, 0) for one that was never counted in.
 
     again: makes another set over the same store, as another process would. cut: within it, the
     store is cut off after so many steps.
@@ -37,6 +38,7 @@ class Adapters:
     running_state: RunningState
     control: Control
     usage: Usage
+    budgets: Budgets | None
     counted: Callable[[Counter], tuple[int, int]]
     again: Callable[[], Adapters]
     cut: Callable[[int], AbstractContextManager[None]]

@@ -134,7 +134,9 @@ def over(tables: Tables, edge_client: AwsClient | None = None) -> Adapters:
     ledger, edge_state = DynamoLedger(tables, lambda: AHEAD), edge_state_of(tables, edge_client)
     running_state = DynamoRunningState(edge_client or BotocoreClient(tables.client), tables.control, "gateway-1")
     control, usage = Control(tables), DynamoUsage(tables)
-    return Adapters(ledger, edge_state, running_state, control, usage, counted, lambda: over(tables, edge_client), cut)
+    return Adapters(
+        ledger, edge_state, running_state, control, usage, None, counted, lambda: over(tables, edge_client), cut
+    )
 
 
 def edge_state_of(tables: Tables, client: AwsClient | None = None) -> DynamoEdgeState:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chalicelib.quota import Counter
+from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
@@ -65,4 +66,4 @@ def over(state: StateFile) -> Adapters:
 
     ledger, edge_state, control = SqliteLedger(state), SqliteEdgeState(state), SqliteControl(state)
     running_state, usage = SqliteRunningState(state), SqliteUsage(state)
-    return Adapters(ledger, edge_state, running_state, control, usage, counted, again, cut)
+    return Adapters(ledger, edge_state, running_state, control, usage, SqliteBudgets(state), counted, again, cut)

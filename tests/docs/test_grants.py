@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from chalicelib.issuers.presets import PRESETS
+from chalicelib.models import worst_case
+from chalicelib.models.body import CallBody
 from chalicelib.policy import compile as policy
 from chalicelib.policy import explain, lint
-from chalicelib.policy.compile import InvalidPolicyError, Policy
+from chalicelib.policy.compile import InstallationRules, InvalidPolicyError, Policy
 from chalicelib.policy.lint import RULES
 from local import policy_command
 from tests.issuer_table import TABLES
@@ -58,7 +61,7 @@ def _name(one: Example) -> str:
 
 
 def _parsed(text: str) -> Policy:
-    return policy.parse(text if "keys:" in text else KEYS + text)
+    return policy.parse(text if "keys:" in text else KEYS + text, rules=InstallationRules(PRESETS, sees_answers=True))
 
 
 def test_examples_are_found() -> None:
@@ -141,3 +144,20 @@ def test_iam_condition() -> None:
     (one,) = [each for each in EXAMPLES if "Version" in each.body]
     (statement,) = json.loads(one.body)["Statement"]
     assert statement["Condition"]["ForAllValues:StringEquals"] == {"sts:IdentityTokenAudience": ["keybroker"]}
+
+
+def test_how_far_reservations_hold_back() -> None:
+    """What the page says that reservations hold back is what the edge reserves for such a call."""
+    prompt = ("The quick brown fox jumps over the lazy dog. " * 100)[:4_000]
+
+    def reserved(**more: int) -> int:
+        content = json.dumps({"model": "gpt-5", "messages": [{"role": "user", "content": prompt}], **more}).encode()
+        body = CallBody(base64.b64encode(content).decode(), truncated=False, content_types=("application/json",))
+        found = worst_case.find("openai", "POST:/v1/chat/completions", body)
+        assert found is not None
+        return round(found.input + found.output, -2)
+
+    limited, unlimited = reserved(max_tokens=500), reserved()
+    told = PAGE.split("**How far it holds back.**")[1].split("\n\n")[0]
+    numbers = [int(one.replace(",", "")) for one in re.findall(r"\d[\d,]*\d|\d", told)]
+    assert {500, limited, 200_000, 200_000 // limited, unlimited} <= set(numbers)

@@ -47,6 +47,7 @@ def test_usage(parts: Parts, door: Door) -> None:
                 "refused_calls": {},
                 "last_seen": NOW,
                 "models": [],
+                "budgets": {},
             },
             {
                 "principal": OTHER,
@@ -59,6 +60,7 @@ def test_usage(parts: Parts, door: Door) -> None:
                 "refused_calls": {},
                 "last_seen": NOW,
                 "models": [],
+                "budgets": {},
             },
         ],
         "next": None,

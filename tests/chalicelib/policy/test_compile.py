@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chalicelib.budget import BudgetLimit
 from chalicelib.issuers.presets import PRESETS
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy import compile as policy
@@ -319,6 +320,81 @@ def test_http_elsewhere(url: str) -> None:
     """An issuer elsewhere never uses http://."""
     text = ONE.replace("preset: github-actions", f'preset: github-actions, url: "{url}"')
     assert [one[3] for one in faults(text, LOOPBACK)] == ["an https:// URL"]
+
+
+# Limits of what models take
+
+SEEING = InstallationRules(PRESETS, sees_answers=True)
+_USAGE = "a limit of models' tokens: N tokens/minute, N tokens/hour or N tokens/day"
+
+
+def with_usage(usage: str, total: str = "") -> str:
+    return ONE.replace("calls: 1/minute}", f"calls: 1/minute, usage: {usage}}}") + (
+        f"    total: {total}\n" if total else ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("usage", "total", "budgets"),
+    [
+        ("5 tokens/day", "", (BudgetLimit("usage", 5, "day"),)),
+        (
+            "[5 tokens/day, 2 tokens/minute]",
+            "{usage: 9 tokens/day}",
+            (
+                BudgetLimit("usage", 5, "day"),
+                BudgetLimit("usage", 2, "minute"),
+                BudgetLimit("usage", 9, "day", shared=True),
+            ),
+        ),
+    ],
+)
+def test_budgets_of_a_file(usage: str, total: str, budgets: tuple[BudgetLimit, ...]) -> None:
+    """What models may take is limited for each principal, and for all of them without any limit of their calls."""
+    found = policy.parse(with_usage(usage, total), rules=SEEING).grants["app"]
+    assert (found.budgets, found.total_limits) == (budgets, ())
+
+
+@pytest.mark.parametrize(
+    ("usage", "fault"),
+    [
+        ("5/day", [8, "grants.app.quota.usage", "'5/day'", _USAGE]),
+        ("0 tokens/day", [8, "grants.app.quota.usage", "'0 tokens/day'", _USAGE]),
+        (
+            "9000000000000 tokens/day",
+            [8, "grants.app.quota.usage", "'9000000000000 tokens/day'", "N from 1 to 1000000000000"],
+        ),
+        (
+            "[5 tokens/day, 6 tokens/day]",
+            [8, "grants.app.quota.usage.1", "'6 tokens/day'", "one limit for each window"],
+        ),
+    ],
+)
+def test_budgets_with_a_fault(usage: str, fault: list[object]) -> None:
+    """A limit that is none, or is there twice, is a fault at its line."""
+    assert faults(with_usage(usage), SEEING) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (with_usage("5 tokens/day"), "grants.app.quota.usage"),
+        (ONE + "    total: {usage: 5 tokens/day}\n", "grants.app.total.usage"),
+    ],
+)
+def test_a_budget_where_no_edge_sees_answers(text: str, field: str) -> None:
+    """Where only Lambda@Edge serves, which sees no answer, a limit of what models take is a fault that says so."""
+    ((_, where, _, why),) = faults(text)
+    assert where == field
+    assert "Lambda@Edge sees no answer" in str(why)
+    assert policy.parse(text, rules=SEEING).grants["app"].budgets
+
+
+def test_an_empty_total_is_a_fault() -> None:
+    """A total limits something."""
+    assert [one[1:] for one in faults(ONE + "    total: {}\n", SEEING)] == [
+        ["grants.app.total", "an empty mapping", "a mapping that is not empty"]
+    ]
 
 
 # Anything at all

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.budget import BudgetLimit
 from chalicelib.errors import Refusal
 from chalicelib.patterns import scope_covered
 from chalicelib.policy.accepted_values import AcceptedValues, Contains
@@ -48,14 +49,20 @@ def not_chosen(*grants: Grant, **claims: object) -> Refusal:
         grant(models=("gpt-5-mini",), source_ips=("198.51.100.0/24",), total_limits=(Limit(9, "day"),)),
         grant(claims=((("a", "b/c"), (True, 1, "true", "1", -5)),)),
         grant(models=(), source_ips=()),
+        grant(budgets=(BudgetLimit("usage", 9, "day"), BudgetLimit("usage", 99, "day", shared=True))),
     ],
-    ids=["plain", "everything", "nested and typed", "empty lists are not none"],
+    ids=["plain", "everything", "nested and typed", "empty lists are not none", "budgets"],
 )
 def test_stored_form(one: Grant) -> None:
     """A grant is read back as it was stored, with its types."""
     again = Grant.from_json(json.loads(json.dumps(one.to_json())))
     assert again == one
     assert repr(again) == repr(one)  # for True == 1
+
+
+def test_a_grant_without_budgets_is_stored_as_before() -> None:
+    """The text of a grant without budgets is what it was before there were any, so that nothing has to be written anew."""
+    assert "budgets" not in grant().to_json()
 
 
 # Choosing

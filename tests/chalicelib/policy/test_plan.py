@@ -87,11 +87,13 @@ def test_removals() -> None:
     assert step.fields["key"] == ("openai", None)
 
 
+_USAGE = "usage: [900 tokens/day]"
 FULL = {
     "models": "[gpt-5, gpt-5-mini]",
     "source_ips": "[198.51.100.0/24, 203.0.113.0/24]",
     "ttl": "15m",
-    "total": "{calls: 1000/day}",
+    "total": "{calls: 1000/day, usage: 9000 tokens/day}",
+    "quota": "{tokens: 100/hour, calls: [100/minute, 1000/day], usage: [900 tokens/day]}",
 }
 
 
@@ -105,11 +107,13 @@ FULL = {
         ({"models": "[gpt-5]"}, "models"),
         ({"source_ips": "[198.51.100.0/24]"}, "source_ips"),
         ({"ttl": "10m"}, "ttl"),
-        ({"quota": "{tokens: 99/hour, calls: [100/minute, 1000/day]}"}, "token_limits"),
-        ({"quota": "{tokens: [100/hour, 200/day], calls: [100/minute, 1000/day]}"}, "token_limits"),
-        ({"quota": "{tokens: 100/hour, calls: [100/minute, 999/day]}"}, "call_limits"),
-        ({"total": "{calls: 999/day}"}, "total_limits"),
-        ({"total": "{calls: [1000/day, 5/minute]}"}, "total_limits"),
+        ({"quota": f"{{tokens: 99/hour, calls: [100/minute, 1000/day], {_USAGE}}}"}, "token_limits"),
+        ({"quota": f"{{tokens: [100/hour, 200/day], calls: [100/minute, 1000/day], {_USAGE}}}"}, "token_limits"),
+        ({"quota": f"{{tokens: 100/hour, calls: [100/minute, 999/day], {_USAGE}}}"}, "call_limits"),
+        ({"quota": "{tokens: 100/hour, calls: [100/minute, 1000/day], usage: 899 tokens/day}"}, "budgets"),
+        ({"total": "{calls: 999/day, usage: 9000 tokens/day}"}, "total_limits"),
+        ({"total": "{calls: [1000/day, 5/minute], usage: 9000 tokens/day}"}, "total_limits"),
+        ({"total": "{calls: 1000/day, usage: [9000 tokens/day, 500 tokens/minute]}"}, "budgets"),
     ],
 )
 def test_narrow_and_widen(less: dict[str, str], field: str) -> None:

@@ -1,0 +1,43 @@
+"""What a call is charged, however it ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.models.charge import Charge, Ending, Seen, charge
+from chalicelib.models.worst_case import WorstCase
+from chalicelib.providers.answer_usage import TokenUse
+
+WORST = WorstCase("m", 1_000, 400)
+SAID = TokenUse("m", 200, 30, 50)
+
+
+@pytest.mark.parametrize(
+    ("ending", "said", "passed", "charged"),
+    [
+        (Ending.NOT_SENT, None, 0, Charge()),
+        (Ending.REFUSED, None, 900, Charge()),
+        (Ending.FAILED, None, 0, Charge(1_000)),
+        (Ending.LEFT, None, 0, Charge(1_000, 400)),
+        (Ending.WHOLE, SAID, 900, Charge(200, 30, 50)),
+        (Ending.WHOLE, None, 900, Charge(1_000, 400)),
+        (Ending.WHOLE, TokenUse("m", 5_000, 9_000, 0), 900, Charge(5_000, 9_000)),
+        (Ending.CUT, None, 90, Charge(1_000, 90)),
+        (Ending.CUT, TokenUse("m", 200, 1, 0), 5_000, Charge(200, 400)),
+        (Ending.CUT, TokenUse("m", 0, 120, 0), 100, Charge(1_000, 120)),
+    ],
+)
+def test_every_ending_has_its_charge(ending: Ending, said: TokenUse | None, passed: int, charged: Charge) -> None:
+    """What the answer says is charged; what is not known counts as the worst case; what cannot have cost anything is free."""
+    assert charge(WORST, ending, Seen(said, passed)) == charged
+
+
+def test_hanging_up_early_saves_nothing() -> None:
+    """A caller that leaves before the answer says what it took pays for every byte and every second, to the worst case."""
+    assert [charge(WORST, Ending.CUT, Seen(None, passed)).output for passed in (1, 10, 399, 10_000)] == [
+        1,
+        10,
+        399,
+        400,
+    ]
+    assert [charge(WORST, Ending.CUT, Seen(None, 1, seconds)).output for seconds in (0.1, 0.3, 60)] == [100, 300, 400]
