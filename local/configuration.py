@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.policy.faults import Description, Fault, fault_at
+from local import configuration_stage, toml_lines
 from local import configuration_values as values
-from local import toml_lines
 from local.addresses import Listen
+from local.configuration_stage import StageTables
 from local.toml_lines import Document
 
 _SIZE_LIMIT = 64 * 1024
@@ -71,6 +72,8 @@ class Configuration:
     """One of LOG_LEVELS."""
     keep_records: int | None = None
     """Days that events, replaced policies and ended revocations are kept; None: for good."""
+    tables: StageTables | None = None
+    """The tables of a deployed stage, in place of a state directory."""
     practice: Practice | None = None
     """The practice parts; None: real keys and real providers."""
     apply: bool = False
@@ -104,7 +107,15 @@ _READERS: Mapping[str, Callable[[object, Path], Any]] = {
     "state.directory": values.path,
     "state.keep_records_days": values.whole_number(7, 36500),
     "timeouts.provider_seconds": values.whole_number(1, 3600),
-    "timeouts.drain_seconds": values.whole_number(1, 300),
+    "timeouts.drain_seconds": values.whole_number(1, 3600),
+    "timeouts.drain_delay_seconds": values.whole_number(0, 120),
+    "timeouts.keep_alive_seconds": values.whole_number(5, 7200),
+    "tables.region": values.region,
+    "tables.stage": values.stage,
+    "tables.issuer": values.stage_url,
+    "tables.edge_url": values.stage_url,
+    "tables.signing_key": values.kms_key,
+    "tables.secrets_region": values.region,
 }
 """What reads each field; takes the directory that relative paths start from, and raises ValueError with what is allowed."""
 FIELDS = tuple(_READERS)
@@ -151,24 +162,27 @@ class _Reader:
                     self._field(f"{name}.{inner}", one)
             else:
                 self._field(name, value)
-        got = self._read.get
+        got, tables = self._read.get, configuration_stage.read(self._read.get, self._document.values)
         found = Configuration(
             broker=self._door("broker"),
             edge=self._door("edge"),
-            administration=(administration := self._door("administration")),
+            administration=None if tables else self._door("administration"),
             state=got("state.directory"),
             policy=got("policy"),
             tls=self._tls(),
             trusted_proxies=got("trusted_proxies", ()),
             workers=got("workers", 1),
             provider_timeout=got("timeouts.provider_seconds"),
-            drain_seconds=got("timeouts.drain_seconds", 3),
+            drain_seconds=got("timeouts.drain_seconds", 100 if tables else 3),
             log_level=got("log_level", "info"),
             keep_records=got("state.keep_records_days"),
+            tables=tables,
         )
         if not self._document.faults:  # of a line that is left out, nothing is known
             self._check_what_is_needed()
-            self._check_addresses(found.broker, found.edge, administration)
+            named = {"broker": found.broker, "edge": found.edge, "administration": found.administration}
+            opened = tables.doors if tables else named
+            self._check_addresses({name: door for name, door in named.items() if door and name in opened})
         if self._faults:
             raise InvalidConfigurationError(self._faults)
         return found
@@ -196,28 +210,34 @@ class _Reader:
         return TlsFiles(certificate, key) if certificate and key else None
 
     def _check_what_is_needed(self) -> None:
-        if not self._says("state.directory"):
+        for name, what, allowed in configuration_stage.faults(self._says, self._read.get, self._document.values):
+            self._fault(name, Description(what), allowed)
+        if not (self._is_of_a_stage or self._says("state.directory")):
             self._fault("state.directory", Description("nothing"), "a path, relative to this file")
         for one, other in (("certificate", "key"), ("key", "certificate")):
             if self._says(f"tls.{one}") and not self._says(f"tls.{other}"):
                 self._fault(f"tls.{other}", Description("nothing"), "certificate and key, both PEM files, together")
 
-    def _check_addresses(self, *doors: Door) -> None:
+    def _check_addresses(self, doors: Mapping[str, Door]) -> None:
         # SECURITY: tokens cross no network in the clear (test_plain_http_stays_on_this_machine).
         plain = not (self._says("tls.certificate") or self._says("trusted_proxies"))
         first: dict[str, str] = {}
-        for name, door in zip(_DEFAULT_LISTEN, doors, strict=True):
+        for name, door in doors.items():
             field, at = f"{name}.listen", str(door.listen)
             if plain and not door.listen.is_loopback:
                 self._fault(field, at, _ENCRYPTED)
             # SECURITY: administration is on no network unless that is said (test_administration_stays_on_loopback).
             elif name == "administration" and not (door.listen.is_loopback or self._says(_BEYOND)):
                 self._fault(field, at, f"a loopback address or unix:PATH, or any with {_BEYOND} = true")
-            if not door.listen.is_url and not self._says(f"{name}.public_url"):
+            if not (door.listen.is_url or self._is_of_a_stage or self._says(f"{name}.public_url")):
                 why = f"the URL that callers use, since {at} is every address of this machine, or IPv6"
                 self._fault(f"{name}.public_url", Description("nothing"), why)
             if first.setdefault(at, name) != name and (door.listen.port or door.listen.path):
                 self._fault(field, at, f"an address of its own: {first[at]}.listen is the same")
+
+    @property
+    def _is_of_a_stage(self) -> bool:
+        return configuration_stage.is_of_a_stage(self._document.values)
 
     def _says(self, name: str) -> bool:
         """Whether the file says anything of a field but false, faulty or not."""

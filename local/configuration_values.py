@@ -6,6 +6,7 @@ It returns what is meant, and raises ValueError with what is allowed; the caller
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -15,6 +16,9 @@ from local import addresses
 from local.addresses import Listen
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_STAGE = re.compile(r"[a-z][a-z0-9-]{1,23}")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+_KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[a-zA-Z0-9/_-]+")
 _ADDRESS = 'an IP address and a port, such as "127.0.0.1:8080" or "[::1]:8080"'
 
 
@@ -73,6 +77,34 @@ def networks(value: object, _directory: Path) -> tuple[IPv4Network | IPv6Network
     if any(one.prefixlen == 0 for one in found):
         raise ValueError(allowed)
     return found
+
+
+def region(value: object, _directory: Path | None = None) -> str:
+    """Read a region of AWS."""
+    return _matched(_REGION, value, "a region such as eu-central-1")
+
+
+def stage(value: object, _directory: Path | None = None) -> str:
+    """Read the name of a stage."""
+    return _matched(_STAGE, value, "2 to 24 lower-case letters, digits and hyphens")
+
+
+def kms_key(value: object, _directory: Path | None = None) -> str:
+    """Read the ARN of a key in KMS, or of an alias."""
+    return _matched(_KMS_KEY, value, "the ARN of a KMS key, an output of the stage's stack PREFIX-keys")
+
+
+def _matched(pattern: re.Pattern[str], value: object, allowed: str) -> str:
+    if not (isinstance(value, str) and pattern.fullmatch(value)):
+        raise ValueError(allowed)
+    return value
+
+
+def stage_url(value: object, _directory: Path | None = None) -> str:
+    """Read a URL of a stage, as it was deployed: tokens name it to the letter."""
+    if not (isinstance(value, str) and value.startswith("https://") and value != "https://") or value.endswith("/"):
+        raise ValueError("an https:// URL without a slash at its end")
+    return value
 
 
 def yes_or_no(value: object, _directory: Path) -> bool:

@@ -112,5 +112,9 @@ class CertificateExpired(OperatorNeeded, reason="certificate_expired"):
     """The certificate of the configuration has expired. Renew it; SIGHUP reads it again."""
 
 
+class StageUnusable(OperatorNeeded, reason="stage_unusable"):
+    """AWS answers that a table or the signing key of the stage is not there, or not for this role. Mend the name, the region or the role."""
+
+
 class PartDidNotStart(OperatorNeeded, reason="part_did_not_start"):
     """One of the servers did not start in time; what it printed says why."""

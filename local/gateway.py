@@ -1,102 +1,117 @@
-"""A gateway: the edge of a deployed stage as a server, over the stage's tables. It keeps nothing, so there may be many."""
+"""A gateway: edge, broker or both of a deployed stage as a server, over the stage's tables. It keeps nothing: there may be many."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
+import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from chalicelib.aws.config import EdgeConfig
-from local import addresses, descriptors, gateway_worker, log
+from chalicelib.aws.role_credentials import RoleCredentials
+from chalicelib.errors import StateUnavailable, Unavailable
+from local import addresses, descriptors, gateway_worker, log, systemd
 from local.addresses import Listen
-from local.configuration import TlsFiles
-from local.gateway_worker import GIVE_BACK_SECONDS, Job
+from local.errors import StageUnusable
+from local.gateway_settings import Settings
+from local.gateway_worker import BROKER_SECONDS, GIVE_BACK_SECONDS, START_SECONDS, Job
 from local.mount import BACKLOG
 from local.processes import Part, Processes
 from local.serve import renewed
 from local.tls import Renewal
 
 _SPAWN = multiprocessing.get_context("spawn")
+_LABELS = {"edge": "gateway", "broker": "broker"}
+"""What each door is called in an error."""
+_LOG = logging.getLogger("keybroker")
 _MARGIN = GIVE_BACK_SECONDS + 5.0
 """Seconds that processes have to stop beside those that are given to running calls."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a gateway is told.
+def check(settings: Settings) -> Iterator[str]:
+    """Yield what is found of tables and signing key; raises StageUnusable, or Unavailable if AWS does not answer in time."""
+    with RoleCredentials() as credentials:
+        if not credentials.wait(START_SECONDS):
+            raise StateUnavailable(hint="there are no AWS credentials")
+        with contextlib.closing(settings.stage(credentials)) as stage:
+            yield from stage.check()
 
-    names: of the stage's tables and URLs
-    host, port: where it listens; port 0: any that is free
-    trusted_proxies: the addresses whose X-Forwarded headers are believed
-    tls: the certificate and the key that it serves; None: plain HTTP
-    workers: processes
-    provider_timeout: seconds that a provider may be silent; None: as long as it likes
-    keep_alive: seconds that a connection may stay open without a request
-    drain_delay: seconds after SIGTERM in which calls are still taken, for load balancers to notice `/readyz`
-    drain: seconds after these that running calls have to finish
+
+def serve(settings: Settings, announce: Callable[[Mapping[str, str]], None]) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP has the certificate read again. announce: called with the doors' URLs once all respond.
+
+    Raises Unavailable (tables that AWS says are not there or not for this role, a process that did not start, a certificate
+    that is no use) or OSError (a port is in use).
     """
-
-    names: EdgeConfig
-    host: str
-    port: int
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    tls: TlsFiles | None = None
-    workers: int = 1
-    provider_timeout: int | None = None
-    keep_alive: int = 75
-    drain_delay: int = 5
-    drain: int = 100
-
-
-def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT; SIGHUP has the certificate read again. announce: called with the URL once all respond.
-
-    Raises Unavailable (a process that did not start, a certificate that is no use) or OSError (the port is in use).
-    """
-    log.to_stderr()
+    log.to_stderr(settings.log_level)
     descriptors.raise_limit()
     descriptors.share()  # here, so that too few are said once
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda caught, _frame: stop.append(caught))
-    renewal, hang_ups = None, list[int]()
-    if settings.tls is not None:
-        renewal = Renewal(settings.tls, time.time)
-        signal.signal(signal.SIGHUP, lambda caught, _frame: hang_ups.append(caught))
-    place = Listen(settings.host, settings.port)
-    with addresses.bind("gateway", place, BACKLOG) as listening, _processes(settings, listening, renewal) as processes:
-        at = Listen(settings.host, listening.getsockname()[1])
-        announce(f"{'https' if renewal else 'http'}://{at}")
-        while not stop:
-            processes.watch(seconds=0.5)
-            asked = bool(hang_ups)
-            hang_ups.clear()
-            if renewal is not None and renewed(renewal, asked=asked):
-                processes.send(signal.SIGHUP)
+    hang_ups: list[int] = []
+    signal.signal(signal.SIGHUP, lambda caught, _frame: hang_ups.append(caught))
+    renewal = None if settings.tls is None else Renewal(settings.tls, time.time)
+    with _listening(settings) as sockets:
+        _check(settings)
+        with _processes(settings, sockets, renewal) as processes:
+            scheme = "https" if renewal else "http"
+            at = {name: Listen(*one.getsockname()[:2]) for name, one in sockets.items()}
+            announce({name: f"{scheme}://{one}" for name, one in at.items()})
+            systemd.notify("READY=1", f"STATUS=serving {' and '.join(settings.doors)} over {settings.names.control}")
+            _watch(processes, renewal, stop, hang_ups)
+        systemd.notify("STOPPING=1")
+
+
+def _watch(processes: Processes, renewal: Renewal | None, stop: list[int], hang_ups: list[int]) -> None:
+    """Restart what dies, and hand on new certificates, until there is something in `stop`."""
+    while not stop:
+        processes.watch(seconds=0.5)
+        asked = bool(hang_ups)
+        hang_ups.clear()
+        if renewal is not None and renewed(renewal, asked=asked):
+            processes.send(signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def _processes(settings: Settings, listening: socket.socket, renewal: Renewal | None) -> Iterator[Processes]:
+def _listening(settings: Settings) -> Iterator[dict[str, socket.socket]]:
+    """Bind every address, or take what systemd holds open."""
+    with contextlib.ExitStack() as stack:
+        handed = systemd.Handed.take(os.environ)
+        sockets = {
+            name: stack.enter_context(
+                contextlib.closing(handed.find(listen) or addresses.bind(_LABELS[name], listen, BACKLOG))
+            )
+            for name, listen in settings.doors.items()
+        }
+        handed.check_all_found()
+        yield sockets
+
+
+def _check(settings: Settings) -> None:
+    """Do not start over tables that AWS says are not there, or not for this role; those that do not answer may do so later."""
+    try:
+        for found in check(settings):
+            _LOG.debug("%s", found)
+    except StageUnusable:
+        raise
+    except Unavailable as fault:
+        _LOG.warning("not ready: %s (%s)", fault.reason, fault.hint)
+
+
+@contextlib.contextmanager
+def _processes(
+    settings: Settings, sockets: Mapping[str, socket.socket], renewal: Renewal | None
+) -> Iterator[Processes]:
     """Run the child processes, which end at once when this one does, however it ends."""
     lifeline, ours = _SPAWN.Pipe(duplex=False)
-    job = Job(
-        settings.names,
-        listening,
-        settings.trusted_proxies,
-        settings.workers,
-        settings.provider_timeout,
-        settings.keep_alive,
-        settings.drain_delay,
-        settings.drain,
-        tls_files=settings.tls,
-    )
+    job = Job(settings, sockets)
 
     def spawn() -> tuple[BaseProcess, Connection]:
         ready, sender = _SPAWN.Pipe(duplex=False)
@@ -108,6 +123,7 @@ def _processes(settings: Settings, listening: socket.socket, renewal: Renewal | 
         return process, ready
 
     parts = [Part(f"worker {number}", spawn) for number in range(1, settings.workers + 1)]
-    stop_seconds = settings.drain_delay + settings.drain + _MARGIN
+    both = BROKER_SECONDS if len(settings.doors) > 1 else 0.0  # doors drain one after another
+    stop_seconds = settings.drain_delay + settings.drain + both + _MARGIN
     with lifeline, ours, Processes(parts, stop_seconds).running() as processes:
         yield processes

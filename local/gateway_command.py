@@ -9,18 +9,16 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
-import re
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from chalicelib.errors import Unavailable
 from local import configuration_values
+from local.addresses import Listen
 from local.configuration import TlsFiles
 from local.serve_command import not_started
-
-_PREFIX = re.compile(r"[a-z][a-z0-9-]{1,23}")
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 
 
 def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name for this type
@@ -63,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from chalicelib.aws.config import EdgeConfig  # noqa: PLC0415  botocore takes a while, which other commands need not wait
     from local import gateway  # noqa: PLC0415  as above
+    from local.gateway_settings import Settings  # noqa: PLC0415  as above
 
     names = EdgeConfig(
         region=options.region,
@@ -79,11 +78,13 @@ def run(options: argparse.Namespace) -> int:
         options.parser.error("--host beyond this machine needs --tls-certificate, or --trusted-proxies in front of it")
     if bool(options.tls_certificate) != bool(options.tls_key):
         options.parser.error("--tls-certificate and --tls-key belong together")
-    told = ("host", "port", "trusted_proxies", "workers", "provider_timeout", "keep_alive", "drain_delay", "drain")
+    told = ("trusted_proxies", "workers", "provider_timeout", "keep_alive", "drain_delay", "drain")
     files = TlsFiles(options.tls_certificate, options.tls_key) if options.tls_key else None
-    settings = gateway.Settings(names, tls=files, **{name: getattr(options, name) for name in told})
+    doors = {"edge": Listen(options.host, options.port)}
+    settings = Settings(names, doors, tls=files, **{name: getattr(options, name) for name in told})
 
-    def announce(url: str) -> None:
+    def announce(urls: Mapping[str, str]) -> None:
+        url = urls["edge"]
         print(f"gateway at {url}; /readyz says when the tables answer", file=sys.stderr)
         if options.json:
             print(json.dumps({"gateway": url}), flush=True)
@@ -119,19 +120,15 @@ def _networks(text: str) -> tuple[Any, ...]:
         raise argparse.ArgumentTypeError(f"{allowed}, not {text!r}") from None
 
 
-def _prefix(text: str) -> str:
-    if not _PREFIX.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"2 to 24 lower-case letters, digits and hyphens, not {text!r}")
-    return text
+def _told(read: Callable[[object], str]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        try:
+            return read(text)
+        except ValueError as allowed:
+            raise argparse.ArgumentTypeError(f"{allowed}, not {text!r}") from None
+
+    return check
 
 
-def _region(text: str) -> str:
-    if not _REGION.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"a region such as eu-central-1, not {text!r}")
-    return text
-
-
-def _url(text: str) -> str:
-    if not text.startswith("https://") or text.endswith("/") or len(text) == len("https://"):
-        raise argparse.ArgumentTypeError(f"an https:// URL without a slash at its end, not {text!r}")
-    return text
+_region, _prefix = _told(configuration_values.region), _told(configuration_values.stage)
+_url = _told(configuration_values.stage_url)

@@ -1,4 +1,4 @@
-"""The processes of a gateway: each serves the edge over a stage's tables, and holds nothing that another would miss."""
+"""The processes of a gateway: each serves its doors over a stage's tables, and holds nothing that another would miss."""
 
 from __future__ import annotations
 
@@ -7,32 +7,38 @@ import contextlib
 import functools
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from multiprocessing.connection import Connection
 
+from aiohttp import web
+
+import app
 import edge
-from chalicelib.aws.config import EdgeConfig
 from chalicelib.aws.role_credentials import RoleCredentials
+from chalicelib.errors import Unavailable
 from local import descriptors, log
-from local.configuration import TlsFiles
+from local.gateway_settings import Settings
 from local.mount import mount
+from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.health import Health
 from local.simulator.running_calls import RunningCalls
+from local.simulator.sigv4 import Caller, InvalidSignatureError, SignedRequest
 from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.stage import Stage
 from local.tls import Pair
-from local.worker import beyond_cloudfront, cancel, end_with_parent, run_until_stopped, tls_listener
+from local.worker import BODY_LIMITS, beyond_cloudfront, cancel, end_with_parent, run_until_stopped, tls_listener
 
 START_SECONDS = 2.0
 """Seconds that a start waits for credentials; without any, it serves 503 until there are some."""
 LOOK_SECONDS = 3.0
 """Seconds that a look at the tables may take, the look-up of their names included."""
+BROKER_SECONDS = 30.0
+"""Seconds that a request at the broker may have at the end; none takes longer."""
 GIVE_BACK_SECONDS = 3.0
 """Seconds at the end in which numbers of calls that were not sent are given back; what is not stays counted."""
 _LOG = logging.getLogger("keybroker")
@@ -42,74 +48,92 @@ _LOG = logging.getLogger("keybroker")
 class Job:
     """What every process is started with.
 
-    names: of the stage's tables and URLs
-    listening: the socket, which all processes share
-    trusted_proxies: the addresses whose X-Forwarded headers are believed
-    workers: how many they are
-    provider_timeout: seconds that a provider may be silent; None: as long as it likes
-    keep_alive: seconds that a connection may stay open without a request
-    drain_delay: seconds in which calls are still taken once it is to stop, until load balancers have noticed
-    drain: seconds after these that running calls have to finish
+    settings: what the gateway is told
+    sockets: the listening sockets by door, which all processes share
     tls: what it serves; None: plain HTTP
-    tls_files: where a new pair is, after SIGHUP
     """
 
-    names: EdgeConfig
-    listening: socket.socket
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
-    workers: int
-    provider_timeout: int | None
-    keep_alive: int
-    drain_delay: float
-    drain: float
+    settings: Settings
+    sockets: Mapping[str, socket.socket]
     tls: Pair | None = None
-    tls_files: TlsFiles | None = None
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
-    """Serve the edge until stopped. lifeline: closes when the parent dies. ready: is told once it responds."""
+    """Serve the doors until stopped. lifeline: closes when the parent dies. ready: is told once they respond."""
     end_with_parent(lifeline)
-    log.to_stderr()
+    log.to_stderr(job.settings.log_level)
     with RoleCredentials() as credentials:
         credentials.wait(START_SECONDS)
-        stage = Stage(job.names, credentials)
-        asyncio.run(run_until_stopped(ready, functools.partial(_serve_edge, job, stage)))
+        stage = job.settings.stage(credentials)
+        asyncio.run(run_until_stopped(ready, functools.partial(_serve_doors, job, stage)))
         stage.close()
 
 
-async def _serve_edge(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
-    share, health = descriptors.share(), Health()
-    give_backs = _GiveBacks()
+async def _serve_doors(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
+    health, share = Health(), descriptors.share()
+    at_once = 1 if job.settings.workers > 1 else share.at_once
+    listener = tls_listener(job.tls, job.settings.tls)
+    doors: dict[str, web.BaseRunner] = {}
+    if "broker" in job.sockets:
+        doors["broker"] = _broker(job, stage, health, share)
+    if "edge" in job.sockets:
+        doors["edge"] = _edge(job, stage, stack, health, share)
+    for name, runner in doors.items():
+        await mount(stack, runner, job.sockets[name], at_once, listener)
+    thread = stack.enter_context(_thread("look"))
+    watching = asyncio.create_task(health.watch(functools.partial(_look, stage, thread)))
+    stack.push_async_callback(cancel, watching)
+    stack.push_async_callback(_drain, health, job.settings.drain_delay)  # pushed last, so that it comes first
+
+
+def _broker(job: Job, stage: Stage, health: Health, share: descriptors.Share) -> web.BaseRunner:
+    """Return the broker's door, without the routes of administration."""
+    ports = stage.public_ports()
+    with contextlib.suppress(Unavailable):
+        ports.broker.signer.kid()  # connects, so that the first caller need not wait
+    gateway = make_gateway(
+        lambda: app.public_app(lambda: ports),
+        None,
+        _signed_elsewhere,
+        connections=share.broker,
+        body_limits=BODY_LIMITS,
+        proxies=TrustedProxies(job.settings.trusted_proxies),
+        health=health,
+    )
+    return web.ServerRunner(gateway, shutdown_timeout=min(BROKER_SECONDS, job.settings.drain))
+
+
+def _signed_elsewhere(_request: SignedRequest, _now: int) -> Caller:
+    # SECURITY: who signed could be said by AWS alone, which has the callers' secret keys; here nobody is believed
+    # (test_a_signed_request_is_refused_here).
+    raise InvalidSignatureError("AWS signatures are verified at the stage's own broker, not here")
+
+
+def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: descriptors.Share) -> web.BaseRunner:
+    settings, give_backs = job.settings, _GiveBacks()
     stack.push_async_callback(give_backs.end)
     unsent = Unsent(give_backs.later)
     ports = stage.edge_ports()._replace(admitted=unsent.admitted)
     running, running_state = RunningCalls(clock=ports.clock), stage.running_state()
     distribution = make_distribution(
         edge.make_handler(lambda: ports, log=_LOG.info),
-        broker=job.names.issuer,
+        broker=settings.names.issuer,
         connections=share.edge,
         provider_below=share.provider_below,
         unsent=unsent,
         running=running,
-        url=job.names.edge_url,
-        read_timeout=job.provider_timeout,
+        url=settings.names.edge_url,
+        read_timeout=settings.provider_timeout,
         **beyond_cloudfront(lambda: ports, lambda: running_state),
         over_network=True,
         health=health,
-        idle_timeout=job.keep_alive,
-        proxies=TrustedProxies(job.trusted_proxies),
+        idle_timeout=settings.keep_alive,
+        proxies=TrustedProxies(settings.trusted_proxies),
     )
     stack.push_async_callback(distribution.close)
     # Pushed before the door, so that calls are looked after while they are drained.
     stack.push_async_callback(cancel, asyncio.create_task(running.watch(lambda: running_state)))
-    at_once = 1 if job.workers > 1 else share.at_once
-    await mount(
-        stack, make_runner(distribution, grace=job.drain), job.listening, at_once, tls_listener(job.tls, job.tls_files)
-    )
-    thread = stack.enter_context(_thread("look"))
-    watching = asyncio.create_task(health.watch(functools.partial(_look, stage, thread)))
-    stack.push_async_callback(cancel, watching)
-    stack.push_async_callback(_drain, health, job.drain_delay)  # pushed last, so that it comes first
+    return make_runner(distribution, grace=settings.drain)
 
 
 async def _look(stage: Stage, thread: ThreadPoolExecutor) -> None:

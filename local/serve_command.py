@@ -72,10 +72,12 @@ def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     practising = _practising(options)
     _check_words(options, practising=practising)
-    from local import check, serve  # noqa: PLC0415  they take nearly a second, which would delay other commands
+    from local import check, serve, stage_command  # noqa: PLC0415  they take nearly a second, which would delay other commands
 
     try:
         told = _configuration(options, practising=practising)
+        if told.tables:
+            return stage_command.run(told, told.tables, options)
         if options.check:
             return check.report(told)
         serve.serve(told, _announce_json if options.json else _announce)

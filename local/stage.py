@@ -1,20 +1,32 @@
-"""The tables of a deployed stage, and what an edge beside its Lambda, or in its place, has of them."""
+"""The tables of a deployed stage, and what an edge or a broker beside its Lambdas, or in their place, has of them."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import edge
-from chalicelib.aws import config, published_keys, round_trip
-from chalicelib.aws.config import EdgeConfig
+from chalicelib.aws import clients, config, published_keys, round_trip, wiring
+from chalicelib.aws.config import BrokerConfig, EdgeConfig
+from chalicelib.aws.dynamodb import Tables, make_client
+from chalicelib.aws.role_credentials import session_of
 from chalicelib.aws.running_state import DynamoRunningState
 from chalicelib.aws.sigv4 import Credentials
+from chalicelib.errors import Unavailable
+from chalicelib.http.ports import PublicPorts
+from local.errors import StageUnusable
 
-_NOT_COUNTED = {"pk": {"S": "gateway"}, "sk": {"S": "-"}}
-"""An item of `counters` that there is not: what is asked is whether the table answers."""
+_NO_ITEM = {"pk": {"S": "gateway"}, "sk": {"S": "-"}}
+"""An item that there is not: what is asked is whether the table answers."""
+_FINAL = frozenset(
+    "AccessDeniedException ResourceNotFoundException UnrecognizedClientException".split()  # noqa: SIM905  a list of words
+    + "NotFoundException DisabledException KMSInvalidStateException InvalidArnException".split()  # noqa: SIM905  KMS's
+)
+"""AWS's words for what waiting does not mend: no such table or key, or not for this role."""
 
 
 class Stage:
@@ -25,30 +37,79 @@ class Stage:
         names: EdgeConfig,
         credentials: Callable[[], Credentials | None],
         environ: Mapping[str, str] = os.environ,
+        *,
+        broker: BrokerConfig | None = None,
+        has_edge: bool = True,
     ) -> None:
-        """environ: may name other endpoints, as for an emulator or a VPC. Raises ValueError for a URL without a host."""
-        self._names = names
+        """environ: may name other endpoints, as for an emulator or a VPC. broker: of the public door, None without one.
+
+        Raises ValueError for a URL without a host.
+        """
+        self._names, self._broker, self._credentials = names, broker, credentials
+        # Only what the doors use: each may run as a role that is allowed no more.
+        beside = ([names.counters] if has_edge else []) + ([broker.ledger] if broker else [])
+        self._looked_at = {names.control: [published_keys.KEY], **{table: [_NO_ITEM] for table in beside}}
         self._client = config.client_of(names, environ, credentials)
         # Of its own, so that a look is not behind calls that wait.
         self._looking = config.client_of(names, environ, credentials)
         self._watching = config.client_of(names, environ, credentials)
 
     def edge_ports(self) -> edge.Ports:
-        """Return the edge's ports."""
-        made, log = config.edge_over(self._names, self._client), logging.getLogger("keybroker").info
+        """Return the edge's ports, connected as far as round_trip.CALL_SECONDS allow: the first call need not wait."""
+        made, log = config.edge_over(self._names, self._client, ahead=True), logging.getLogger("keybroker").info
         return edge.Ports(made, self._client.now, log, bounded=round_trip.whole_call)
+
+    def public_ports(self) -> PublicPorts:
+        """Return the public door's ports; there must be one."""
+        if self._broker is None:
+            raise ValueError("this stage has no public door")
+        region, session = self._broker.region, session_of(self._credentials)
+        client = make_client(region, session=session)
+        tables = Tables(client, self._broker.control, self._broker.counters, self._broker.ledger)
+        return wiring.public_over(self._broker, tables, functools.partial(clients.make, "kms", region, session=session))
 
     def running_state(self) -> DynamoRunningState:
         """Return where the calls under way are looked after, with connections of its own."""
         return DynamoRunningState(self._watching, self._names.control, secrets.token_hex(8))
 
     def look(self) -> None:
-        """Read both tables, as every call does; raises Unavailable within a round trip's time."""
-        wanted = {self._names.control: [published_keys.KEY], self._names.counters: [_NOT_COUNTED]}
-        round_trip.make(self._looking, round_trip.batch(wanted))
+        """Read the tables, as every call does; raises Unavailable within a round trip's time."""
+        round_trip.make(self._looking, round_trip.batch(self._looked_at))
+
+    def check(self) -> Iterator[str]:
+        """Read each table by itself, and the public half of the signing key; yield what was found.
+
+        Raises StageUnusable where AWS answers that it is not there, or not for this role; Unavailable where it does not
+        answer, in bounded time.
+        """
+        for table, keys in self._looked_at.items():
+            with _named(f"the table {table} in {self._names.region}"):
+                round_trip.make(self._looking, round_trip.batch({table: keys}))
+            yield f"the table {table} in {self._names.region} answers"
+        if self._broker is not None:
+            ports = self.public_ports()
+            with _named(f"the signing key {self._broker.signing_key}"):
+                kid = ports.broker.signer.kid()
+            # SECURITY: a token of a key that is not listed opens nothing, and who got it would not know why
+            # (test_a_key_that_is_not_live_signs_nothing).
+            if kid not in {one["kid"] for one in ports.jwks()}:
+                raise StageUnusable(hint=f"the signing key {self._broker.signing_key} is no live one of this stage")
+            yield f"the signing key {kid} is live"
 
     def close(self) -> None:
         """Close the connections that are kept."""
         self._client.close()
         self._looking.close()
         self._watching.close()
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Say of a fault what it is about, and whether it can pass."""
+    try:
+        yield
+    except Unavailable as fault:
+        if fault.aws_code in _FINAL:
+            raise StageUnusable(hint=f"{what}: {fault.aws_code}", aws_code=fault.aws_code) from None
+        hint = fault.hint or f"{what}: {fault.aws_code or 'no answer'}"
+        raise type(fault)(hint=hint, aws_code=fault.aws_code) from None

@@ -35,8 +35,8 @@ class Recorder:
         self.requests: dict[str, set[IamRequest]] = {"public": set(), "admin": set(), "edge": set()}
         self._real = clients.make
 
-    def make(self, service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  as the real one
-        client = self._real(service, region, endpoint)
+    def make(self, service: str, region: str, endpoint: str | None = None, session: Any = None) -> Any:  # noqa: ANN401  as the real one
+        client = self._real(service, region, endpoint, session)
         if self.door not in self.requests:
             return client
         found = self.requests[self.door]

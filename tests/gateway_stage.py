@@ -153,15 +153,35 @@ class Gateway:
 @contextlib.contextmanager
 def gateway(stage: GatewayStage, directory: Path, *arguments: str, wait: bool = True) -> Iterator[Gateway]:
     """Run one, and stop it. wait: until it is ready."""
-    log = directory / f"log-{time.monotonic_ns()}"
     told = ["--region", REGION, "--stage", stage.name, "--issuer", BROKER, "--url", EDGE, "--port", "0", "--json"]
-    environment = {
-        "PATH": os.defpath,
-        "AWS_ENDPOINT_URL": stage.url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    command = [sys.executable, "-m", "local", "gateway", *told, "--drain-delay", "0", "--drain", "1", *arguments]
+    given = [*told, "--drain-delay", "0", "--drain", "1", *arguments]
+    with _running(stage, directory, ["-m", "local", "gateway", *given]) as (line, process, log):
+        one = Gateway(line["gateway"], process, log)
+        if wait:
+            wait_until(lambda: one.ready()[0] == 200, 30)
+        yield one
+
+
+@contextlib.contextmanager
+def serving(stage: GatewayStage, directory: Path, text: str, *arguments: str) -> Iterator[dict[str, Gateway]]:
+    """Run `serve` with a configuration file over the stage's tables, and stop it; gives what runs, by door."""
+    path = directory / f"keybroker-{time.monotonic_ns()}.toml"
+    path.write_text(text)
+    told = ["-m", "local", "--installed", "serve", "--config", str(path), "--json", *arguments]
+    with _running(stage, directory, told) as (line, process, log):
+        doors = {name: Gateway(url, process, log) for name, url in line.items()}
+        for one in doors.values():
+            wait_until(lambda one=one: one.ready()[0] == 200, 30)  # type: ignore[misc]  # mypy cannot infer a default
+        yield doors
+
+
+@contextlib.contextmanager
+def _running(
+    stage: GatewayStage, directory: Path, arguments: list[str]
+) -> Iterator[tuple[dict[str, str], subprocess.Popen[str], Path]]:
+    log = directory / f"log-{time.monotonic_ns()}"
+    environment = environment_of(stage.url)
+    command = [sys.executable, *arguments]
     with log.open("w") as written:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=written, text=True
@@ -170,11 +190,18 @@ def gateway(stage: GatewayStage, directory: Path, *arguments: str, wait: bool = 
     try:
         line = process.stdout.readline()
         assert line, log.read_text()
-        one = Gateway(json.loads(line)["gateway"], process, log)
-        if wait:
-            wait_until(lambda: one.ready()[0] == 200, 30)
-        yield one
+        yield json.loads(line), process, log
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         process.stdout.close()
+
+
+def environment_of(url: str) -> dict[str, str]:
+    """Return what a gateway is told by its environment: where AWS is, and made-up credentials."""
+    return {
+        "PATH": os.defpath,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }

@@ -25,8 +25,8 @@ CALL_SECONDS = ROUND_TRIP_SECONDS
 """Seconds within which an answer must be complete, counted from the end of the request; half as many to connect."""
 
 
-def make(service: str, region: str, endpoint: str | None = None) -> Any:  # noqa: ANN401  the client of any service
-    """Return a client. endpoint: of an AWS emulator, None for AWS itself.
+def make(service: str, region: str, endpoint: str | None = None, session: Any = None) -> Any:  # noqa: ANN401  the client of any service
+    """Return a client. endpoint: of an AWS emulator, None for AWS itself. session: whose credentials it signs with.
 
     There are no retries, since one could add to a counter twice. What is switched off below saves half of the time that
     botocore spends on anything but HTTP (docs/performance.md).
@@ -40,7 +40,9 @@ def make(service: str, region: str, endpoint: str | None = None) -> Any:  # noqa
         parameter_validation=False,  # mypy checks what we send, and so does AWS
         account_id_endpoint_mode="disabled",  # the region's own address
     )
-    client: Any = _session().create_client(service, region_name=region, endpoint_url=endpoint, config=bounds)
+    client: Any = (session or _session()).create_client(
+        service, region_name=region, endpoint_url=endpoint, config=bounds
+    )
     client._endpoint.http_session._pool_classes_by_scheme.update(http=_Pool, https=_TlsPool)  # noqa: SLF001  no other way in
     return client
 

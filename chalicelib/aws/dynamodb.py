@@ -38,9 +38,9 @@ class Tables(NamedTuple):
     ledger: str
 
 
-def make_client(region: str, endpoint: str | None = None) -> DynamoDBClient:
-    """Return a client whose calls all end within about a second, and that never retries by itself."""
-    return checked(clients.make("dynamodb", region, endpoint))
+def make_client(region: str, endpoint: str | None = None, session: Any = None) -> DynamoDBClient:  # noqa: ANN401  as botocore makes them
+    """Return a client whose calls all end within about a second, and that never retries by itself. session: see `clients.make`."""
+    return checked(clients.make("dynamodb", region, endpoint, session))
 
 
 def checked(client: Any) -> DynamoDBClient:  # noqa: ANN401  as botocore makes them

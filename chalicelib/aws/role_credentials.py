@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self
 
+import botocore.credentials
+import botocore.exceptions
 import botocore.session
 
 from chalicelib.aws.sigv4 import Credentials
@@ -88,3 +90,29 @@ class _Chain:
             return None
         now = self._renewing.get_frozen_credentials()
         return Credentials(now.access_key, now.secret_key, now.token or "")
+
+
+def session_of(credentials: Find) -> Any:  # noqa: ANN401  botocore's own has no types
+    """Return a session of botocore whose clients sign each request with what `credentials` returns then, and wait for none."""
+    session: Any = botocore.session.Session()
+    session.register_component("credential_provider", _Known(credentials))
+    return session
+
+
+class _Known(botocore.credentials.Credentials):
+    """What botocore asks for credentials, and those credentials."""
+
+    def __init__(self, credentials: Find) -> None:
+        super().__init__("", "")
+        self._credentials = credentials
+
+    def load_credentials(self) -> _Known:
+        return self
+
+    def get_frozen_credentials(self) -> botocore.credentials.ReadOnlyCredentials:
+        # SECURITY: without any it must raise: botocore sends a request of a client that has none unsigned
+        # (test_without_credentials_nothing_is_sent).
+        now = self._credentials()
+        if now is None:
+            raise botocore.exceptions.NoCredentialsError
+        return botocore.credentials.ReadOnlyCredentials(now.key_id, now.secret, now.session_token or None)

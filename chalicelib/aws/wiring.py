@@ -6,8 +6,8 @@ import functools
 import os
 import secrets
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.aws import clients, cloudwatch
 from chalicelib.aws.config import BrokerConfig
@@ -33,10 +33,15 @@ def public_ports(environ: Mapping[str, str] = os.environ) -> PublicPorts:
     Raises Unavailable if the environment is another door's, or lacks something that `BrokerConfig` reads.
     """
     config, tables = _start(environ, "public")
+    return public_over(config, tables, functools.partial(clients.make, "kms", config.region))
+
+
+def public_over(config: BrokerConfig, tables: Tables, kms: Callable[[], Any]) -> PublicPorts:
+    """Return the public door's ports over clients that are given. kms: makes one, at its first use."""
     broker = Broker(
         ledger=cloudwatch.LoggedLedger(DynamoLedger(tables)),
         keys=Jwks(get_json),
-        signer=KmsSigner(functools.partial(clients.make, "kms", config.region), config.signing_key),
+        signer=KmsSigner(kms, config.signing_key),
         signing_keys=DynamoSigningKeys(tables),
         url=config.url,
         edge_url=config.edge_url,

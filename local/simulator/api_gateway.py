@@ -20,6 +20,7 @@ from chalice.app import Chalice
 
 from local.simulator.connections import Connection, Connections
 from local.simulator.gateway_errors import GatewayError, error_response, too_busy
+from local.simulator.health import READYZ, Health
 from local.simulator.large_bodies import SMALL, LargeBodies, NoPlaceError
 from local.simulator.proxy_integration import GatewayRequest, ProxyResponse, Route
 from local.simulator.rest_api import Authenticate, RestApi
@@ -80,8 +81,10 @@ class Gateway(web.Server):
         body_limits: BodyLimits | None,
         *,
         proxies: TrustedProxies,
+        health: Health | None,
     ) -> None:
         super().__init__(self._respond)
+        self._health = health
         self._public, self._admin = apis
         self._proxies = proxies
         self._places = connections
@@ -115,6 +118,8 @@ class Gateway(web.Server):
         self._places.has_head(request.protocol)
         request_id = str(uuid.uuid4())
         path = request.raw_path.partition("?")[0]
+        if self._health is not None and path == READYZ and request.method in {"GET", "HEAD"}:
+            return self._health.answer()
         is_admin = path == "/admin" or path.startswith("/admin/")
         try:
             proxied = await self._proxy(request, self._admin if is_admin else self._public, request_id)
@@ -215,6 +220,7 @@ def make_gateway(  # noqa: PLR0913  each but the apps and who signs is given by 
     connections: int = MOST_CONNECTIONS,
     body_limits: BodyLimits | None = None,
     proxies: TrustedProxies = NOBODY,
+    health: Health | None = None,
 ) -> Gateway:
     """Return API Gateway for two apps: `/admin` and below is admin's, all else is public's. Needs a running event loop.
 
@@ -226,6 +232,7 @@ def make_gateway(  # noqa: PLR0913  each but the apps and who signs is given by 
     connections: open ones at most; a newcomer takes the place of one that waits
     body_limits: of routes that take more than SMALL; None: every route takes what API Gateway does
     proxies: those whose X-Forwarded headers are believed
+    health: answers `/readyz`; None: there is no such path
     Raises ValueError if a route has an authorizer that cannot be checked here.
     """
     # SECURITY: of all connections a third at most is busy for each API, so that strangers who are busy at the public one
@@ -236,7 +243,7 @@ def make_gateway(  # noqa: PLR0913  each but the apps and who signs is given by 
         RestApi("admin", admin or _no_routes, workers, slots),
     )
     places = Connections("administration" if public is None else "broker", connections, 2 * slots)
-    return Gateway(apis, authenticate, stage, places, body_limits, proxies=proxies)
+    return Gateway(apis, authenticate, stage, places, body_limits, proxies=proxies, health=health)
 
 
 def _no_routes() -> Chalice:

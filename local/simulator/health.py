@@ -10,6 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from aiohttp import web
+
 from chalicelib.errors import Unavailable
 from local.simulator.viewer_response import ViewerResponse
 
@@ -49,6 +51,12 @@ class Health:
             return ViewerResponse(status, "Service Unavailable", headers, body)
         return ViewerResponse(200, "OK", headers, body)
 
+    def answer(self) -> web.Response:
+        """Return the answer to READYZ, for a server of aiohttp's."""
+        return web.Response(
+            status=_NO.get(self.says, 200), text=f"{self.says}\n", headers={"Cache-Control": "no-store"}
+        )
+
     async def watch(self, look: Callable[[], Awaitable[object]], seconds: float = LOOK_SECONDS) -> None:
         """Look at the state again and again, until cancelled. look: raises Unavailable or TimeoutError."""
         while True:
@@ -63,7 +71,8 @@ class Health:
         except (Unavailable, TimeoutError) as fault:
             said = "state out of reach"
             if self._said != said:
-                reason = fault.reason if isinstance(fault, Unavailable) else "no answer in time"
+                known = (fault.reason, fault.aws_code) if isinstance(fault, Unavailable) else ("no answer in time",)
+                reason = " ".join(filter(None, known))
                 _LOG.warning("not ready: the state is out of reach: %s", reason)
         if said == "ready" and self._said == "state out of reach":
             _LOG.warning("ready again: the state answers")

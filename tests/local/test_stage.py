@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.aws.config import EdgeConfig
+from chalicelib.aws.config import BrokerConfig, EdgeConfig
+from chalicelib.aws.round_trip import CALL_SECONDS
 from chalicelib.aws.sigv4 import Credentials
 from chalicelib.errors import StateUnavailable, Unavailable
+from local.errors import StageUnusable
 from local.stage import Stage
 from tests.contracts.verbs import BROKER
-from tests.faulty_dynamodb import Door, door, error, hangs, tables_behind
+from tests.faulty_dynamodb import Door, Turn, door, error, hangs, tables_behind
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +86,78 @@ def test_a_place_that_is_none_is_refused_at_the_start(names: tuple[Door, EdgeCon
     """An endpoint without a host is a fault of the start, not of the first call."""
     with pytest.raises(ValueError, match="the endpoint of dynamodb is no URL"):
         Stage(names[1], lambda: MADE_UP, {"AWS_ENDPOINT_URL": "dynamodb"})
+
+
+def said(stage: Stage) -> list[str]:
+    """What a check finds."""
+    try:
+        return list(stage.check())
+    finally:
+        stage.close()
+
+
+@pytest.mark.parametrize("missing", ["control", "counters"])
+def test_a_check_names_the_table_that_is_not_there(names: tuple[Door, EdgeConfig], missing: str) -> None:
+    """A check says which table of which region AWS does not have."""
+    with pytest.raises(StageUnusable) as caught:
+        said(over(names, MADE_UP, **{missing: "nothing"}))
+    assert caught.value.hint == "the table nothing in us-east-1: ResourceNotFoundException"
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "UnrecognizedClientException"])
+def test_a_check_says_that_the_role_may_not(names: tuple[Door, EdgeConfig], code: str) -> None:
+    """What AWS denies is no outage: waiting does not mend it."""
+    with names[0].failing(error(code)), pytest.raises(StageUnusable, match=r"^stage_unusable$") as caught:
+        said(over(names, MADE_UP))
+    assert caught.value.hint.endswith(f": {code}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [(hangs, "TimedOut"), (error("ProvisionedThroughputExceededException"), "ProvisionedThroughputExceededException")],
+)
+def test_a_check_takes_an_outage_for_one(names: tuple[Door, EdgeConfig], fault: object, cause: str) -> None:
+    """Tables that do not answer, or are throttled, may answer later; it is known in bounded time."""
+    began = time.monotonic()
+    with names[0].failing(fault), pytest.raises(StateUnavailable, match=r"^state_unavailable$") as caught:  # type: ignore[arg-type]  # a parameter
+        said(over(names, MADE_UP))
+    assert caught.value.hint.endswith(f": {cause}")
+    assert time.monotonic() - began < 5
+
+
+def test_only_what_its_doors_use_is_read(names: tuple[Door, EdgeConfig]) -> None:
+    """A broker's role need not read the counters, nor an edge's the ledger: a look asks for neither."""
+    opened, config = names
+    broker = BrokerConfig("public", "us-east-1", config.control, "the-ledger")
+    environ = {"AWS_ENDPOINT_URL": str(opened.client.meta.endpoint_url)}
+    asked: list[set[str]] = []
+
+    def note(turn: Turn) -> None:
+        asked.append(set(turn.body["RequestItems"]))
+        turn.send(turn.served())
+
+    for told in ({"broker": broker, "has_edge": False}, {}):
+        stage = Stage(config, lambda: MADE_UP, environ, **told)  # type: ignore[arg-type]  # parameters of the test
+        with opened.failing(note), contextlib.suppress(StateUnavailable):
+            stage.look()
+        stage.close()
+    assert asked == [{config.control, "the-ledger"}, {config.control, config.counters}]
+
+
+def test_the_first_call_finds_connections(names: tuple[Door, EdgeConfig]) -> None:
+    """An edge has read the signing keys, and is connected, before its first call."""
+    stage = over(names, MADE_UP)
+    with names[0].failing(lambda turn: turn.send(turn.served())) as arrived:
+        stage.edge_ports()
+    assert arrived == ["GetItem"]
+    assert {name: len(kept) for name, kept in stage._client._kept.items()} == {"dynamodb": 3, "secretsmanager": 1}
+    stage.close()
+
+
+def test_a_start_without_tables_waits_for_none(names: tuple[Door, EdgeConfig]) -> None:
+    """Tables that hang hold up an edge's start by no more than a call's time."""
+    stage, began = over(names, MADE_UP), time.monotonic()
+    with names[0].failing(hangs):
+        stage.edge_ports()
+    assert time.monotonic() - began < CALL_SECONDS + 2
+    stage.close()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import botocore.exceptions
 import pytest
+from botocore.awsrequest import AWSResponse
 
-from chalicelib.aws import role_credentials
-from chalicelib.aws.role_credentials import RoleCredentials
+from chalicelib.aws import clients, role_credentials
+from chalicelib.aws.role_credentials import RoleCredentials, session_of
 from chalicelib.aws.sigv4 import Credentials
 
 FIRST, SECOND = Credentials("AKIA1", "one", "session-1"), Credentials("AKIA2", "two", "session-2")
@@ -91,3 +95,38 @@ def test_no_call_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
         assert hanging.wait(10)
         assert one() == FIRST
         go_on.set()
+
+
+def client_of(known: list[Credentials]) -> tuple[Any, list[Mapping[str, str]]]:
+    """A client of KMS that signs with the last of these, and the headers of each request, none of which is sent."""
+    client: Any = clients.make(
+        "kms", "us-east-1", "http://127.0.0.1:9", session_of(lambda: known[-1] if known else None)
+    )
+    sent: list[Mapping[str, str]] = []
+
+    def keep(request: Any, **_: object) -> AWSResponse:  # noqa: ANN401  botocore's
+        sent.append({name.lower(): str(value) for name, value in request.headers.items()})
+        return AWSResponse(request.url, 200, {}, None)  # type: ignore[arg-type]  # it is read below
+
+    client.meta.events.register("before-send.kms", keep)
+    return client, sent
+
+
+def test_a_client_signs_with_those_of_the_moment() -> None:
+    """A client of botocore that was made once signs each request with what is known by then."""
+    known = [FIRST]
+    client, sent = client_of(known)
+    for found in (FIRST, SECOND):
+        known.append(found)
+        with contextlib.suppress(Exception):  # the answer is none
+            client.list_keys()
+        assert f"Credential={found.key_id}/" in sent[-1]["authorization"]
+        assert found.session_token in sent[-1]["x-amz-security-token"]
+
+
+def test_without_credentials_nothing_is_sent() -> None:
+    """Without credentials a request is an error that says so, and never goes out unsigned."""
+    client, sent = client_of([])
+    with pytest.raises(botocore.exceptions.NoCredentialsError):
+        client.list_keys()
+    assert sent == []
