@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]  # has no types
@@ -128,10 +129,34 @@ def test_instance_metadata_are_out_of_reach() -> None:
     policy = of_kind("NetworkPolicy")["spec"]
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
     blocks = [to["ipBlock"] for rule in policy["egress"] for to in rule["to"] if "ipBlock" in to]
-    assert {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]} in blocks
-    assert [one["cidr"] for one in blocks if one["cidr"].startswith("169.254.")] == ["169.254.170.23/32"]
+    nets = [(ip_network(one["cidr"]), [ip_network(but) for but in one.get("except", ())]) for one in blocks]
+    for metadata in map(ip_address, ("169.254.169.254", "fd00:ec2::254", "fe80::1")):
+        assert [net for net, but in nets if metadata in net and not any(metadata in one for one in but)] == []
+    for agent in map(ip_address, ("169.254.170.23", "fd00:ec2::23")):
+        assert [net.num_addresses for net, but in nets if agent in net and not any(agent in one for one in but)] == [1]
+    opened = [port["port"] for rule in policy["egress"] if "ipBlock" in rule["to"][0] for port in rule["ports"]]
+    assert opened == [443, 80]
     (rule,) = policy["ingress"]
     assert all("namespaceSelector" in one for one in rule["from"])
+
+
+def test_pods_are_apart() -> None:
+    """Pods of one roll-out are spread over zones and over nodes, so that neither's loss takes them all."""
+    spread = pod()["topologySpreadConstraints"]
+    assert {one["topologyKey"] for one in spread} == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+    for one in spread:
+        assert one["labelSelector"]["matchLabels"] == LABELS
+        assert (one["maxSkew"], one["matchLabelKeys"]) == (1, ["pod-template-hash"])
+
+
+def test_a_node_has_room_for_bodies() -> None:
+    """A node is chosen that has room for what is written to /tmp."""
+    asked = container()["resources"]
+    size = pod()["volumes"][0]["emptyDir"]["sizeLimit"]
+    room = [
+        int(of["ephemeral-storage"][:-2]) * {"Mi": 1, "Gi": 1024}[of["ephemeral-storage"][-2:]] for of in asked.values()
+    ]
+    assert int(size.removesuffix("Mi")) < min(room)
 
 
 def test_one_is_always_there() -> None:
