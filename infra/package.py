@@ -15,7 +15,7 @@ from infra.edge.dependencies import ROOT
 from infra.edge.wheels import PYTHON
 
 OUT = ROOT / "dist"
-UNCHANGED = ("artefacts", "tables", "keys", "logs", "watch", "gateway-role", "gateway")
+UNCHANGED = ("artefacts", "tables", "keys", "logs", "watch", "gateway-role", "broker-role", "gateway")
 """Templates that are deployed as they are."""
 _SETTING = re.compile(r"^      (?:Handler|Runtime|Architectures|MemorySize|Timeout): .+$", re.MULTILINE)
 """What Lambda keeps with a version of the edge's function, as its template says it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from chalicelib.aws.round_trip import Steps
@@ -12,7 +13,9 @@ from chalicelib.aws.running_state import DynamoRunningState
 from chalicelib.edge.running import RunningCall
 from chalicelib.edge.token import VerifiedToken
 from infra import cost
+from local import configuration
 from local.__main__ import _parser
+from local.errors import StageUnusable
 from local.simulator.running_calls import PERIOD
 from tests import cloudformation
 from tests.running import ROOT
@@ -44,12 +47,25 @@ def test_options_are_those_that_there_are() -> None:
 def test_parameters_exist() -> None:
     """Each command gives its template parameters that it has, and every one that has no default."""
     commands = re.findall(r"--template-file infra/([\w-]+)\.yaml(.+?)```", PAGE.replace("$ aws", "```$ aws"), re.DOTALL)
-    assert {name for name, _ in commands} == {"keys", "gateway-role", "gateway"}
+    assert {name for name, _ in commands} == {"keys", "gateway-role", "broker-role", "gateway"}
     for name, rest in commands:
         parameters = cloudformation.template(name)["Parameters"]
         given = set(re.findall(r"\b([A-Z]\w+)=", rest))
         assert given <= parameters.keys()
         assert {one for one, about in parameters.items() if "Default" not in about} <= given
+
+
+def test_the_configuration_is_one(tmp_path: Path) -> None:
+    """The page's configuration can be read, its table names every field of a stage, and its fault is what is said."""
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "keybroker.toml").write_text(text)
+    told = configuration.read(tmp_path / "keybroker.toml")
+    assert told.tables
+    assert (told.tables.stage, told.tables.doors, told.drain_seconds) == ("keybroker-prod", ("broker",), 30)
+    rows = re.findall(r"`((?:tables|timeouts)\.[a-z_]+)`", PAGE.partition("| Field |")[2].partition("\n\n")[0])
+    assert {one for one in configuration.FIELDS if one.startswith("tables.")} <= set(rows) <= set(configuration.FIELDS)
+    fault = StageUnusable(hint="the table keybroker-prod-ledger in eu-central-1: AccessDeniedException")
+    assert f"error: cannot start: {fault.reason} ({fault.hint})\n" in PAGE
 
 
 def test_nothing_is_promised_that_is_not_built() -> None:

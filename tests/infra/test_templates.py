@@ -13,7 +13,7 @@ from tests import cloudformation
 from tests.cloudformation import ACCOUNT, resolved, template
 
 DOORS = ("public", "admin")
-TEMPLATES = ("artefacts", "tables", "keys", "logs", "watch", *DOORS, "edge", "gateway-role", "gateway")
+TEMPLATES = ("artefacts", "tables", "keys", "logs", "watch", *DOORS, "edge", "gateway-role", "broker-role", "gateway")
 ADDRESS = {"Domain": "keys.example.com", "Certificate": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1"}
 OPEN = {
     "/token": "post",

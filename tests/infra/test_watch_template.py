@@ -31,6 +31,19 @@ TOLD: Mapping[str, list[tuple[str, dict[str, Any]]]] = {
         (name, {"roleName": "keybroker-public"})
         for name in ("CreateRole", "UpdateAssumeRolePolicy", "PutRolePolicy", "DeleteRolePermissionsBoundary")
     ],
+    "ecs": [
+        ("RegisterTaskDefinition", {"family": "report", "taskRoleArn": f"{ROLE}keybroker-gateway"}),
+        ("RegisterTaskDefinition", {"family": "report", "taskRoleArn": "keybroker-broker"}),
+        ("RunTask", {"taskDefinition": "report:1", "overrides": {"taskRoleArn": f"{ROLE}keybroker-gateway"}}),
+        ("RunTask", {"taskDefinition": "keybroker-gateway:7", "cluster": "other"}),
+        ("UpdateService", {"service": "keybroker-gateway", "taskDefinition": "keybroker-gateway:1"}),
+        ("UpdateService", {"service": "other", "cluster": "keybroker-gateway", "enableExecuteCommand": True}),
+        ("ExecuteCommand", {"cluster": "keybroker-gateway", "task": "1", "command": "/bin/sh", "interactive": True}),
+    ],
+    "eks": [
+        (f"{verb}PodIdentityAssociation", {"serviceAccount": "report", "roleArn": f"{ROLE}keybroker-gateway"})
+        for verb in ("Create", "Update")
+    ],
     "kms": [
         ("PutKeyPolicy", {"keyId": "1"}),
         ("DisableKey", {"keyId": "1"}),
@@ -77,7 +90,7 @@ def _matches(pattern: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
 def _is(want: Any, value: Any) -> bool:  # noqa: ANN401  as EventBridge has them
     if isinstance(value, list):
         return any(_is(want, one) for one in value)
-    if isinstance(want, str):
+    if isinstance(want, str | bool):
         return bool(want == value)
     ((how, what),) = want.items()
     if how == "exists":
@@ -106,6 +119,10 @@ def test_what_others_do_is_not_told() -> None:
     assert not told(event("lambda", "Invoke", {"functionName": "keybroker-public"}))
     assert not told(event("iam", "CreateRole", {"roleName": "report"}))
     assert not told(event("events", "DisableRule", {"name": "report"}))
+    scaled = {"service": "keybroker-gateway", "cluster": "keybroker-gateway", "desiredCount": 3}
+    assert not told(event("ecs", "UpdateService", scaled))
+    assert not told(event("ecs", "RegisterTaskDefinition", {"family": "report", "taskRoleArn": f"{ROLE}report"}))
+    assert not told(event("eks", "CreatePodIdentityAssociation", {"roleArn": f"{ROLE}report"}))
     disk = {"keyId": "1", "operations": ["Decrypt"]}
     assert not told(event("kms", "CreateGrant", disk, invokedBy="ec2.amazonaws.com"))
     sign = {"keyId": "1", "operations": ["Sign"]}
