@@ -98,6 +98,8 @@ class Image:
             shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, place)
+        for one in (place, *place.rglob("*")):  # as umask 077 leaves a checkout
+            one.chmod(0o700 if one.is_dir() else 0o600)
 
     def _link_packages(self) -> None:
         """Give the environment what is locked and here, and nothing else that is here."""
@@ -129,13 +131,22 @@ def test_layers_are_few() -> None:
     assert len(of("COPY", final)) == 1
     assert of("RUN", final) == []
     assert of("ADD", built + final) == []
-    assert len(of("RUN", built)) <= 3
+    assert len(of("RUN", built)) <= 4
 
 
 def test_it_is_nobody_s_root() -> None:
     """It runs as a user by number, so that runAsNonRoot can be checked."""
     (user,) = of("USER", stages()[1])
     assert user == "65532:65532"
+
+
+def test_everybody_may_read_what_is_ours(image: Image) -> None:
+    """Whatever modes a checkout has, the image's user can read every file of ours, and change none."""
+    ours = [image.at("/opt/keybroker/server"), *image.at("/opt/keybroker/server").rglob("*")]
+    assert len(ours) > 200
+    for one in ours:
+        mode = one.stat().st_mode
+        assert mode & 0o007 == (0o005 if one.is_dir() else 0o004), one
 
 
 def test_long_bodies_have_a_place() -> None:
@@ -213,6 +224,43 @@ def test_what_it_makes_serves_and_writes_nothing(image: Image) -> None:
     assert _files(image.root) == before
     assert len(image.external) == 1
     assert re.search(r"pip .* install", image.external[0])
+
+
+@pytest.mark.slow
+def test_a_broker_of_its_own_is_in_it(image: Image, tmp_path: Path) -> None:
+    """With another command the image serves a stage's broker: not ready without tables, it issues nothing, and ends with 0."""
+    (tmp_path / "keybroker.toml").write_text(
+        "[tables]\nregion = 'eu-central-1'\nstage = 'keybroker'\nissuer = 'https://broker.example.com'\n"
+        "edge_url = 'https://keys.example.com'\nsigning_key = 'arn:aws:kms:eu-central-1:123456789012:key/1'\n"
+        "[broker]\nlisten = '127.0.0.1:0'\n[timeouts]\ndrain_delay_seconds = 0\n"
+    )
+    environment = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    process = subprocess.Popen(
+        [
+            str(image.at(image.entrypoint[0])),
+            "-m",
+            "local",
+            "serve",
+            "--config",
+            str(tmp_path / "keybroker.toml"),
+            "--json",
+        ],
+        cwd=image.at(image.workdir),
+        env={**environment, **image.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        try:
+            url = json.loads(line)["broker"]
+            assert call("GET", f"{url}/readyz", patience=0).status == 503
+            assert call("GET", f"{url}/.well-known/jwks.json", patience=0).status == 503
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
 
 
 def _files(root: Path) -> set[str]:

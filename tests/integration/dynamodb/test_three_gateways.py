@@ -21,6 +21,7 @@ from chalicelib.errors import StateUnavailable
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Limit
 from chalicelib.revocation import EVERYTHING, SCOPES
+from chalicelib.usage import UsageQuery, window_start
 from tests.contracts import samples
 from tests.contracts.samples import ISSUER
 from tests.contracts.verbs import Keys
@@ -172,6 +173,38 @@ def test_one_that_is_killed_loses_no_count(three: Three, tmp_path: Path) -> None
         stop.set()
         assert three.call(token, callers)[0] == 429
     assert len(three.provider.seen) - before <= 60
+
+
+def test_one_that_drains_loses_no_answer(three: Three, tmp_path: Path) -> None:
+    """A gateway that is told to stop amid calls answers each that reached the provider, and each is counted once."""
+    three.put_in_force(calls=1_000_000)
+    token, before = three.stage.token("build-7"), len(three.provider.seen)
+    said: list[int] = []
+    with Callers() as callers, gateway(three.stage, tmp_path, "--drain-delay", "1", "--drain", "20") as fourth:
+        four = Three(three.stage, three.provider, [*three.gateways, fourth])
+        stop = threading.Event()
+
+        def press() -> None:
+            while not stop.is_set():
+                with contextlib.suppress(StateUnavailable):  # refused, or closed before it was read
+                    said.append(four.call(token, callers)[0])
+
+        pressing = [threading.Thread(target=press) for _ in range(8)]
+        for one in pressing:
+            one.start()
+        while len(three.provider.seen) - before < 40:
+            time.sleep(0.001)
+        fourth.process.terminate()
+        assert fourth.process.wait(60) == 0
+        stop.set()
+        for one in pressing:
+            one.join(60)
+    answered = Counter(said)
+    assert set(answered) <= {200, 503}
+    assert len(three.provider.seen) - before == answered[200]
+    uses = three.stage.adapters.usage.uses(UsageQuery("day", window_start("day", int(time.time())))).uses
+    counted = sum(one.calls for one in uses if one.principal.endswith("sub:build-7"))
+    assert answered[200] <= counted <= answered[200] + answered[503]
 
 
 # Revocations
