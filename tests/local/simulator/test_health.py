@@ -6,9 +6,12 @@ import asyncio
 import logging
 
 import pytest
+from aiohttp import ClientSession, web
 
 from chalicelib.errors import StateUnavailable
+from local.simulator.api_gateway import make_gateway
 from local.simulator.health import Health
+from local.simulator.sigv4 import Caller
 from tests.edge_door import ask, door, talk
 
 
@@ -115,3 +118,38 @@ def test_other_paths_are_calls(request_line: str) -> None:
 def test_the_edge_of_one_machine_has_no_such_pages() -> None:
     """Without a health, both paths are calls as at CloudFront."""
     assert asked(None, ask("GET /healthz"))[0][0] == "502"
+
+
+def test_a_broker_answers_alike() -> None:
+    """A broker with a state of health answers `/readyz` as the edge does, without its app; without one there is no such path."""
+    health = Health()
+
+    async def asked_of(known: Health | None) -> list[tuple[int, str]]:
+        def nobody(*_: object) -> Caller:
+            raise AssertionError("nobody signs")
+
+        runner = web.ServerRunner(make_gateway(None, None, nobody, health=known))
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}/readyz"
+            said = []
+            async with ClientSession() as client:
+                for method, target in (("GET", url), ("HEAD", f"{url}?x=1"), ("POST", url)):
+                    async with client.request(method, target) as answer:
+                        said.append((answer.status, (await answer.text()).strip()))
+            return said
+        finally:
+            await runner.cleanup()
+
+    async def scenario() -> None:
+        found = await asked_of(health)
+        assert found[:2] == [(503, "starting"), (503, "")]
+        assert found[2][0] == 404
+        await health.see(fine)
+        assert (await asked_of(health))[:2] == [(200, "ready"), (200, "")]
+        health.drain()
+        assert (await asked_of(health))[0] == (503, "draining")
+        assert (await asked_of(None))[0][0] == 404
+
+    asyncio.run(scenario())
