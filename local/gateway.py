@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from chalicelib.aws.role_credentials import RoleCredentials
-from chalicelib.errors import StateUnavailable, Unavailable
+from chalicelib.errors import OperatorNeeded, StateUnavailable, Unavailable
 from local import addresses, descriptors, gateway_worker, log, systemd
 from local.addresses import Listen
 from local.errors import StageUnusable
@@ -24,6 +24,7 @@ from local.gateway_worker import BROKER_SECONDS, GIVE_BACK_SECONDS, START_SECOND
 from local.mount import BACKLOG
 from local.processes import Part, Processes
 from local.serve import renewed
+from local.stage import Stage
 from local.tls import Renewal
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -35,12 +36,21 @@ _MARGIN = GIVE_BACK_SECONDS + 5.0
 
 
 def check(settings: Settings) -> Iterator[str]:
-    """Yield what is found of tables and signing key; raises StageUnusable, or Unavailable if AWS does not answer in time."""
-    with RoleCredentials() as credentials:
+    """Yield what is found of tables and signing key.
+
+    Raises OperatorNeeded where waiting does not mend it, Unavailable if AWS does not answer in time.
+    """
+    with RoleCredentials() as credentials, contextlib.closing(_stage(settings, credentials)) as stage:
         if not credentials.wait(START_SECONDS):
             raise StateUnavailable(hint="there are no AWS credentials")
-        with contextlib.closing(settings.stage(credentials)) as stage:
-            yield from stage.check()
+        yield from stage.check()
+
+
+def _stage(settings: Settings, credentials: RoleCredentials) -> Stage:
+    try:
+        return settings.stage(credentials)
+    except ValueError as fault:  # of a variable that names an endpoint
+        raise StageUnusable(hint=str(fault)) from None
 
 
 def serve(settings: Settings, announce: Callable[[Mapping[str, str]], None]) -> None:
@@ -66,7 +76,7 @@ def serve(settings: Settings, announce: Callable[[Mapping[str, str]], None]) -> 
             announce({name: f"{scheme}://{one}" for name, one in at.items()})
             systemd.notify("READY=1", f"STATUS=serving {' and '.join(settings.doors)} over {settings.names.control}")
             _watch(processes, renewal, stop, hang_ups)
-        systemd.notify("STOPPING=1")
+            systemd.notify("STOPPING=1")
 
 
 def _watch(processes: Processes, renewal: Renewal | None, stop: list[int], hang_ups: list[int]) -> None:
@@ -99,7 +109,7 @@ def _check(settings: Settings) -> None:
     try:
         for found in check(settings):
             _LOG.debug("%s", found)
-    except StageUnusable:
+    except OperatorNeeded:
         raise
     except Unavailable as fault:
         _LOG.warning("not ready: %s (%s)", fault.reason, fault.hint)

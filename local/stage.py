@@ -79,8 +79,8 @@ class Stage:
     def check(self) -> Iterator[str]:
         """Read each table by itself, and the public half of the signing key; yield what was found.
 
-        Raises StageUnusable where AWS answers that it is not there, or not for this role; Unavailable where it does not
-        answer, in bounded time.
+        Raises OperatorNeeded where AWS answers that it is not there, not for this role, or no key that signs; Unavailable
+        where it does not answer, in bounded time.
         """
         for table, keys in self._looked_at.items():
             with _named(f"the table {table} in {self._names.region}"):

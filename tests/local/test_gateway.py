@@ -198,6 +198,25 @@ def test_a_call_that_does_not_end_is_cut(here: Here) -> None:
     assert here.gateway.complete(token, patience=10).status == 200
 
 
+def test_a_start_without_tables_waits_for_them(here: Here) -> None:
+    """Tables that do not answer at a start are no end of it: it is not ready, says why once, and serves once they do."""
+    with contextlib.ExitStack() as stack:
+        with here.door.gone():
+            one = stack.enter_context(gateway(here.stage, here.directory, wait=False))
+            assert one.ready()[0] == 503
+            assert call("GET", f"{one.url}/healthz", patience=0).status == 200
+        wait_until(lambda: one.ready() == (200, "ready"), 20)
+        assert one.complete(here.stage.token(), patience=10).status == 200
+        assert "not ready: state_unavailable (the table " in one.log.read_text()
+
+
+def test_a_hang_up_ends_nothing(here: Here) -> None:
+    """SIGHUP has no meaning without a certificate, and is no reason to end calls."""
+    here.gateway.process.send_signal(signal.SIGHUP)
+    assert here.gateway.complete(here.stage.token(), patience=10).status == 200
+    assert here.gateway.process.poll() is None
+
+
 def test_only_a_trusted_proxy_says_who_calls(here: Here) -> None:
     """The address of a caller is what a trusted proxy says, and what crossed a network in the clear is refused."""
     here.stage.put_in_force(samples.grant(calls=MANY, issued=MANY)._replace(source_ips=("203.0.113.0/24",)))

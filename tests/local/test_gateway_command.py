@@ -76,6 +76,15 @@ def test_a_name_is_never_guessed(missing: str, capsys: pytest.CaptureFixture[str
     assert missing in capsys.readouterr().err
 
 
+def test_an_endpoint_without_a_host_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable that names an endpoint of AWS, and is no URL, ends a start in one line."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "dynamodb")
+    assert main(arguments(port="0")) == 1
+    assert "cannot start: stage_unusable (the endpoint of dynamodb is no URL)" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_port_in_use_is_one_line() -> None:
     """A port that another has is one line and exit code 1."""
