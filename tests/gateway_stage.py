@@ -171,7 +171,7 @@ def serving(stage: GatewayStage, directory: Path, text: str, *arguments: str) ->
     with _running(stage, directory, told) as (line, process, log):
         doors = {name: Gateway(url, process, log) for name, url in line.items()}
         for one in doors.values():
-            wait_until(lambda one=one: one.ready()[0] == 200, 30)  # type: ignore[misc]  # mypy cannot infer a default
+            wait_until(lambda one=one: one.ready()[0] == 200, 30)
         yield doors
 
 

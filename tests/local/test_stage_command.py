@@ -53,13 +53,13 @@ class Here:
     doors: Mapping[str, Gateway]
 
     def text(self, **changes: str) -> str:
-        return configured(self.stage.name, self.signing_key, **changes)
+        return configured(**{"stage": self.stage.name, "signing_key": self.signing_key, **changes})
 
     def exchange(self, subject: str = "build-1") -> Answer:
         return exchange_at(self.doors["broker"].url, self.stage, subject)
 
 
-def configured(stage: str, signing_key: str, *, doors: str = "", **changes: str) -> str:
+def configured(*, stage: str, signing_key: str, doors: str = "", **changes: str) -> str:
     """The text of a configuration file with both doors, but for what is changed."""
     told = {"region": REGION, "stage": stage, "issuer": BROKER, "signing_key": signing_key, **changes}
     both = f"[broker]\nlisten = '127.0.0.1:0'\n[edge]\nlisten = '127.0.0.1:0'\npublic_url = '{EDGE}'\n"
@@ -100,7 +100,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
         DynamoSigningKeys(tables).publish(public)
         stage.adapters.control.list_signing_keys((keys.broker.kid(), public["kid"]))
         in_force(stage, keys)
-        with serving(stage, directory, configured(name, made)) as doors:
+        with serving(stage, directory, configured(stage=name, signing_key=made)) as doors:
             yield Here(opened, stage, origin, directory, made, doors)
 
 
@@ -286,7 +286,9 @@ def test_each_door_is_told_its_own(tmp_path: Path) -> None:
     """The broker's tokens name the URL of the stage's edge if that is another, and the edge is told its own."""
     path = tmp_path / "keybroker.toml"
     key = "arn:aws:kms:us-east-1:123456789012:key/abc"
-    path.write_text(configured("prod", key, edge_url="https://cdn.example.com", secrets_region="eu-west-1"))
+    path.write_text(
+        configured(stage="prod", signing_key=key, edge_url="https://cdn.example.com", secrets_region="eu-west-1")
+    )
     told = configuration.read(path)
     assert told.tables
     found = stage_command.settings(told, told.tables)
