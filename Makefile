@@ -23,7 +23,7 @@ LOCK_STAMP := $(LOCK)/.installed
 LOCK_AGE := 7 days
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-slow test-all test-zip test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
+.PHONY: help setup demo dev test test-slow test-all test-zip test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz soak bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -106,6 +106,9 @@ test-sdks: $(STAMP) ## Test real SDKs from PyPI and npm, each in a separate envi
 
 fuzz: $(STAMP) ## Fuzz each target for FUZZ_SECONDS (default: 60)
 	@$(BIN)/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60}
+
+soak: $(STAMP) ## Make 100,000 mixed calls (KEYBROKER_SOAK_CALLS) through a built wheel's server, and see that nothing grows (10 to 20 minutes)
+	@$(BIN)/python -m tests.soak
 
 bench: $(STAMP) $(MINISTACK_STAMP) $(LAMBDA_STAMP) ## Run the benchmarks and print their results as ratios (docs/performance.md)
 	@$(BIN)/python -m tests.bench

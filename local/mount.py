@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from local.simulator.connections import Connection
+from local.simulator.handshakes import Handshakes
 from local.tls import Listener
 
 BACKLOG = 1024
@@ -35,24 +36,35 @@ async def mount(
     """
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    if (door := runner.server) is None:
+        raise RuntimeError("a runner that is set up has a server")
     context = listener.context if listener and listening.family != socket.AF_UNIX else None
+    handshakes = Handshakes(door, context) if context else None
     # asyncio's backlog is both how many connections may wait and how many a process accepts at once.
-    site = web.SockSite(runner, listening, backlog=at_once, ssl_context=context)
-    await site.start()
-    stack.push_async_callback(_let_in, runner, site, listening)
+    accepts = door if handshakes is None else handshakes
+    accepting = await asyncio.get_running_loop().create_server(accepts, sock=listening, backlog=at_once)
+    stack.push_async_callback(_let_in, door, handshakes, accepting, listening)
     listening.listen(BACKLOG)
 
 
-async def _let_in(runner: web.BaseRunner, site: web.SockSite, listening: socket.socket) -> None:
+async def _let_in(
+    door: web.Server, handshakes: Handshakes | None, accepting: asyncio.Server, listening: socket.socket
+) -> None:
     """Accept no more, and read the first request of who has connected already: what follows closes all that have none."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + LET_IN
     loop.remove_reader(listening)
     for _ in range(_ACCEPTING):
         await asyncio.sleep(0)
-    await site.stop()
-    while loop.time() < ends and runner.server is not None and any(map(_is_new, runner.server.connections)):  # noqa: ASYNC110  aiohttp tells nobody of it
+    accepting.close()
+    while loop.time() < ends and (_shake_hands(handshakes) or any(map(_is_new, door.connections))):  # noqa: ASYNC110  aiohttp tells nobody of it
         await asyncio.sleep(_LOOK)
+    if handshakes is not None:
+        await handshakes.close()
+
+
+def _shake_hands(handshakes: Handshakes | None) -> bool:
+    return handshakes is not None and handshakes.are_under_way
 
 
 def _is_new(connection: web.RequestHandler) -> bool:

@@ -88,6 +88,10 @@ def serve(configuration: Configuration, announce: Callable[[Running], None]) -> 
             hang_ups.clear()
             if renewal is not None and renewed(renewal, asked=asked):
                 processes.send(signal.SIGHUP)
+        # Who comes now is refused, or waits for the next server where systemd holds the socket; a descriptor that is kept
+        # open here would have it wait for nothing while calls are drained.
+        for one in sockets.values():
+            one.close()
 
 
 def _signals(configuration: Configuration) -> tuple[list[int], list[int]]:

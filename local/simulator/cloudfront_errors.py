@@ -41,7 +41,7 @@ class PlainHttp(
     status=403,
     text="the request came in plain HTTP: use https",
 ):
-    """A proxy in front says that the request came without TLS. Use https, and change what was sent in the clear."""
+    """The request came without TLS: a proxy in front says so, or it came past the proxies. Use https, and change what was sent."""
 
 
 class UpgradeNotSupported(

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
@@ -24,6 +24,12 @@ LOG_SECONDS: Final = 10.0
 _LOG: Final = logging.getLogger(__name__)
 
 
+class Occupant(Protocol):
+    """What has a place at a door: a connection, or one that is about to be."""
+
+    transport: asyncio.Transport | None
+
+
 class Connections:
     """Those of one door in one process; only for its event loop.
 
@@ -34,15 +40,15 @@ class Connections:
         if not 0 < most_busy < most:
             raise ValueError("at least one connection must be allowed to be busy, and one must not be")
         self._door, self._most, self._most_busy = door, most, most_busy
-        self._waiting: dict[web.RequestHandler, None] = {}  # the one that has waited longest comes first
-        self._busy: set[web.RequestHandler] = set()
-        self._heads: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._waiting: dict[Occupant, None] = {}  # the one that has waited longest comes first
+        self._busy: set[Occupant] = set()
+        self._heads: dict[Occupant, asyncio.TimerHandle] = {}
         self._closed, self._say_next = 0, 0.0
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._busy)
 
-    def opened(self, connection: web.RequestHandler) -> None:
+    def opened(self, connection: Occupant) -> None:
         """Take a new connection, and close the one that has waited longest if there is no room."""
         self._waiting[connection] = None
         loop = asyncio.get_running_loop()
@@ -52,18 +58,18 @@ class Connections:
         if len(self) > self._most:
             self._close(next(iter(self._waiting)))
 
-    def has_head(self, connection: web.RequestHandler) -> None:
+    def has_head(self, connection: Occupant) -> None:
         """Note that a request's head is complete: of those that wait, this one has waited least."""
         if timer := self._heads.pop(connection, None):
             timer.cancel()
         if self._waiting.pop(connection, connection) is None:
             self._waiting[connection] = None
 
-    def is_new(self, connection: web.RequestHandler) -> bool:
+    def is_new(self, connection: Occupant) -> bool:
         """Whether no request's head was complete yet."""
         return connection in self._heads
 
-    def lost(self, connection: web.RequestHandler) -> None:
+    def lost(self, connection: Occupant) -> None:
         """Forget a connection that is closed."""
         self._waiting.pop(connection, None)
         self._busy.discard(connection)
@@ -76,7 +82,7 @@ class Connections:
         return len(self._busy) >= self._most_busy
 
     @contextlib.contextmanager
-    def busy(self, connection: web.RequestHandler) -> Iterator[None]:
+    def busy(self, connection: Occupant) -> Iterator[None]:
         """Keep a connection meanwhile; it waits again afterwards."""
         if self._waiting.pop(connection, connection) is None:
             self._busy.add(connection)
@@ -87,12 +93,12 @@ class Connections:
                 self._busy.remove(connection)
                 self._waiting[connection] = None
 
-    def _head_is_late(self, connection: web.RequestHandler) -> None:
+    def _head_is_late(self, connection: Occupant) -> None:
         self._heads.pop(connection, None)
         if connection in self._waiting and connection.transport is not None:
             connection.transport.abort()
 
-    def _close(self, connection: web.RequestHandler) -> None:
+    def _close(self, connection: Occupant) -> None:
         transport = connection.transport
         self.lost(connection)
         if transport is not None:
@@ -113,6 +119,11 @@ class Connection(web.RequestHandler):
     def __init__(self, connections: Connections, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  aiohttp's
         super().__init__(manager, **options)
         self._places = connections
+
+    @property
+    def places(self) -> Connections:
+        """Those of its door."""
+        return self._places
 
     @property
     def is_new(self) -> bool:

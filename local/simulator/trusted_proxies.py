@@ -46,11 +46,16 @@ class TrustedProxies:
         return found[0] if len(found) == 1 else None
 
     def says_plain_http(self, request: web.BaseRequest) -> bool:
-        """Whether a proxy that is trusted says that a request came without TLS. Before `seen`."""
-        if not self._networks or not self._trusts(request.remote or ""):
+        """Whether a request crossed a network without TLS: a trusted proxy says so, or it came past them. Before `seen`."""
+        peer = request.remote or ""  # of a UNIX socket there is none
+        if not self._networks or not peer:
             return False
-        # Traefik says wss of a WebSocket.
-        return any(one.lower() not in {"https", "wss"} for one in _list(request, "X-Forwarded-Proto"))
+        if self._trusts(peer):
+            # Traefik says wss of a WebSocket.
+            return any(one.lower() not in {"https", "wss"} for one in _list(request, "X-Forwarded-Proto"))
+        # SECURITY: a door without TLS is there for its proxies alone (test_plain_http_past_the_proxies_is_refused).
+        address = _address(peer)
+        return not (request.secure or (address is not None and address.is_loopback))
 
     def _trusts(self, peer: str) -> bool:
         address = _address(peer) if self._networks else None

@@ -10,9 +10,10 @@ import asyncio
 import base64
 import logging
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -28,6 +29,7 @@ SHARE: Final = MOST // 4
 BATCH: Final = 1024**2
 """Bytes that are written or read at once, in a thread."""
 _LOG: Final = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 class KeptBody:
@@ -37,9 +39,10 @@ class KeptBody:
         """Raises OSError if there is no place for files."""
         self._bodies, self._caller = bodies, caller
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  closed with the call
+        self._in_use = threading.Lock()
         self._size = 0
         self._batch = bytearray()
-        self._is_read = False
+        self._is_read = self._is_over = False
 
     async def write(self, chunk: bytes) -> None:
         """Keep more; raises NotInvokedError if there is no room, and OSError."""
@@ -55,16 +58,35 @@ class KeptBody:
             await self._flush()
             self._file.seek(0)
             self._is_read = True
-        return await asyncio.to_thread(self._file.read, BATCH) or b""
+        return await asyncio.to_thread(self._use, lambda: self._file.read(BATCH)) or b""
 
     def close(self) -> None:
         """Give the room back."""
-        self._file.close()
+        self._is_over = True
+        self._close_file()
         self._bodies.give_back(self._caller, self._size)
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, bytearray()
-        await asyncio.to_thread(self._write, memoryview(batch))
+        await asyncio.to_thread(self._use, lambda: self._write(memoryview(batch)))
+
+    def _use(self, act: Callable[[], _T]) -> _T:
+        """Read or write, in a thread; a call that is broken off meanwhile has its file closed afterwards."""
+        try:
+            with self._in_use:
+                return act()
+        finally:
+            if self._is_over:
+                self._close_file()
+
+    def _close_file(self) -> None:
+        # SECURITY: not while a thread uses it, or its descriptor could be another caller's connection by then
+        # (test_a_file_in_use_is_not_closed).
+        if self._in_use.acquire(blocking=False):
+            try:
+                self._file.close()
+            finally:
+                self._in_use.release()
 
     def _write(self, batch: memoryview) -> None:
         while batch:

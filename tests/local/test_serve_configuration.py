@@ -23,6 +23,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from local.descriptors import LEAST
 from tests import certificates
 from tests.local.test_machine import POLICY
 from tests.running import POLICY as PRACTISED
@@ -81,9 +82,12 @@ def write(directory: Path, text: str, policy: str = POLICY) -> list[str]:
 
 
 @contextlib.contextmanager
-def served(directory: Path, text: str, *words: str, policy: str = POLICY) -> Iterator[Server]:
-    """Serve a configuration, and stop it again."""
-    command = [*write(directory, text, policy), "--json", *words]
+def served(
+    directory: Path, text: str, *words: str, policy: str = POLICY, open_files: int | None = None
+) -> Iterator[Server]:
+    """Serve a configuration, and stop it again. open_files: the most that each process may have; None: as here."""
+    limited = [] if open_files is None else ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh"]
+    command = [*limited, *write(directory, text, policy), "--json", *words]
     with (directory / "log").open("a") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
@@ -212,6 +216,24 @@ class TestTls:
                     os.kill(int(one), signal.SIGKILL)
             wait_until(lambda: "serves again" in server.log.read_text())
             assert _trusts(server)
+
+    def test_silent_strangers_at_tls_keep_nobody_out(self, tmp_path: Path) -> None:
+        """With few descriptors, and more connections that shake no hands at every door than those, all doors answer."""
+        text = f"policy = 'keybroker.yaml'\n{ANY_PORT}{STATE}{TLS}"
+        with served(tmp_path, text, open_files=LEAST) as server, contextlib.ExitStack() as stack:
+            for door in DOORS:
+                for sent in (b"", b"\x16\x03\x01\x02\x00\x01"):
+                    for _ in range(LEAST // 2):
+                        idle = socket.create_connection(("127.0.0.1", urlsplit(server.said[door]).port or 0), timeout=5)
+                        stack.callback(idle.close)
+                        with contextlib.suppress(ConnectionError):
+                            idle.sendall(sent)
+            host = urlsplit(server.said["administration"]).netloc
+            assert server.ask("administration", "GET", "/admin/policy", server.signed(host)).status == 200
+            assert [server.ask(door, "GET", "/healthz").status for door in ("broker", "edge")] == [200, 404]
+            said = server.log.read_text()
+        assert "Traceback" not in said
+        assert [f"{door}: all " in said for door in DOORS] == [True] * 3
 
     @pytest.mark.parametrize(
         ("break_it", "said"),

@@ -94,8 +94,29 @@ def test_host_and_scheme(headers: Headers, host: str | None, plain: bool) -> Non
         host,
         plain,
     )
-    stranger = request.clone(remote="203.0.113.9")
+    stranger = request.clone(remote="203.0.113.9", scheme="https")
     assert (PROXIES.host(stranger), PROXIES.says_plain_http(stranger)) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("peer", "scheme", "plain"),
+    [
+        ("203.0.113.9", "http", True),
+        ("::ffff:203.0.113.9", "http", True),
+        ("203.0.113.9", "https", False),
+        ("127.0.0.1", "http", False),
+        ("::1", "http", False),
+        ("::ffff:127.0.0.1", "http", False),
+        ("10.0.0.7", "http", False),
+        ("", "http", False),
+    ],
+)
+def test_plain_http_past_the_proxies_is_refused(peer: str, scheme: str, plain: bool) -> None:  # noqa: FBT001  a row of the table
+    """Who comes past the proxies over a network has to bring TLS, whatever it says; this machine's own programs need none."""
+    for proto in ("https", "http") if peer != "10.0.0.7" else ("https",):
+        request = make_mocked_request("GET", "/", CIMultiDict({"X-Forwarded-Proto": proto}))
+        assert PROXIES.says_plain_http(request.clone(remote=peer, scheme=scheme)) is plain
+        assert TrustedProxies().says_plain_http(request.clone(remote=peer, scheme=scheme)) is False
 
 
 HERE = TrustedProxies([ip_network("127.0.0.1")])

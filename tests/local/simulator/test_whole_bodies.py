@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import json
+import os
+import select
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -18,7 +21,7 @@ import edge
 from chalicelib.edge import preview
 from local.simulator import whole_bodies
 from local.simulator.include_body import INCLUDED_BYTES, NotInvokedError
-from local.simulator.whole_bodies import WholeBodies
+from local.simulator.whole_bodies import BATCH, KeptBody, WholeBodies
 from local.sqlite.running_state import SqliteRunningState
 from tests.contracts.samples import jti_of
 from tests.edge_door import code, door, head, ok, talk, viewer
@@ -218,3 +221,36 @@ def _refused(attempt: Callable[[], None]) -> str:
     with pytest.raises(NotInvokedError) as raised:
         attempt()
     return raised.value.name
+
+
+def test_a_file_in_use_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that leaves while its body is written closes no descriptor under the thread that writes: it may be another's next."""
+    reader, writer = os.pipe()
+    monkeypatch.setattr(whole_bodies.tempfile, "TemporaryFile", lambda **_: os.fdopen(writer, "wb", buffering=0))
+
+    async def run() -> None:
+        body = KeptBody(WholeBodies(), "a")
+        writing = asyncio.create_task(body.write(b"x" * BATCH))  # more than a pipe takes
+        while not select.select([reader], [], [], 0)[0]:  # noqa: ASYNC110  a thread brings it about
+            await asyncio.sleep(0.01)
+        writing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writing
+        body.close()
+        is_open, left = _is_open(writer), 0
+        while part := await asyncio.to_thread(os.read, reader, BATCH):  # to its end: the thread has closed the other
+            left += len(part)
+        assert (is_open, left) == (True, BATCH)
+
+    try:
+        asyncio.run(asyncio.wait_for(run(), 10))
+    finally:
+        os.close(reader)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
