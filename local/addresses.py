@@ -84,8 +84,11 @@ def _bind_path(one: socket.socket, path: Path) -> None:
 
 def _is_served(path: Path) -> bool:
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.setblocking(False)  # noqa: FBT003  the socket module's own signature
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             return False
+        except BlockingIOError:  # whose server has as many that wait as it takes: it may be stopped, not gone
+            return True
         return True

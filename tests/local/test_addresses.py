@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import stat
 from contextlib import closing
@@ -59,6 +60,22 @@ def test_a_unix_socket_is_its_owners(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r"^unix:.* is in use or not allowed for the administration \("):
             addresses.bind("administration", listen, 1)
     addresses.bind("administration", listen, 1).close()
+
+
+def test_a_socket_whose_server_hangs_is_served(tmp_path: Path) -> None:
+    """One whose server accepts nobody, and has as many that wait as it takes, holds up no start and is not taken over."""
+    listen = addresses.parse("unix:admin.sock", tmp_path)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(closing(addresses.bind("administration", listen, 0)))
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)  # noqa: FBT003  the socket module's own signature
+                waiting.connect(str(listen.path))
+        with pytest.raises(OSError, match=r"^unix:.* is in use or not allowed for the administration \("):
+            addresses.bind("administration", listen, 1)
+        assert listen.path is not None
+        assert listen.path.exists()
 
 
 def test_a_file_is_no_socket(tmp_path: Path) -> None:
