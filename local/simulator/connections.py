@@ -21,6 +21,8 @@ HEAD_TIMEOUT: Final = 30.0
 """Seconds that a new connection has until its first request's head is complete."""
 LOG_SECONDS: Final = 10.0
 """Seconds between two log lines of a door that is full."""
+END_SECONDS: Final = 0.5
+"""Seconds that a call which is broken off at a stop has to tidy up."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -136,6 +138,27 @@ class Connection(web.RequestHandler):
         if (one := transport.get_extra_info("socket")) is not None:
             keepalive.probe(one)
         self._places.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes, also at a stop: aiohttp drops it then, even what a call under way still needs."""
+        if not self._close or not self._request_in_progress:
+            super().data_received(data)
+            return
+        self._close = False
+        try:
+            super().data_received(data)
+        finally:
+            self._close = True
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  aiohttp's signature
+        """Give a call under way its time first: from then on aiohttp reads nothing more. timeout: seconds; None: any."""
+        if self._request_in_progress:
+            ended = self._handler_waiter = self._loop.create_future()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await ended
+            self._handler_waiter = None
+        await super().shutdown(END_SECONDS)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Leave the place."""

@@ -60,7 +60,7 @@ class _Handshake(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._connection, self._context, self._begin = connection, context, begin
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  of TCP it is one
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of TCP it is one
         """Take a place at the door."""
         transport.pause_reading()  # what the client sends is TLS's
         self.transport = transport

@@ -20,11 +20,10 @@ ASKED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class _Connection(Connection):
-    __slots__ = ("places",)
+    __slots__ = ()
 
     def __init__(self, places: Connections, manager: web.Server) -> None:
         super().__init__(places, manager, loop=asyncio.get_running_loop(), access_log=None)
-        self.places = places
 
 
 class OneDoor(web.Server):
@@ -130,3 +129,38 @@ def test_who_connected_before_the_stop_is_served() -> None:
     answers, seconds = asyncio.run(ask_late())
     assert answers == [b"HTTP/1.1 200 OK\r\n"] * 5
     assert seconds < mount.LET_IN
+
+
+def test_a_stop_reads_on() -> None:
+    """What a call under way still has to send when a worker stops is read; what comes behind it is not begun."""
+    asked: list[bytes] = []
+
+    async def take(request: web.BaseRequest) -> web.Response:
+        if isinstance(request.protocol, _Connection):
+            request.protocol.places.has_head(request.protocol)
+        asked.append(await request.read())
+        return web.Response()
+
+    async def run() -> bytes:
+        runner = web.ServerRunner(OneDoor(take), shutdown_timeout=10)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)  # noqa: FBT003  the socket module's own signature
+            async with asyncio.timeout(20), contextlib.AsyncExitStack() as stack:
+                await mount.mount(stack, runner, listening)
+                idle = await asyncio.open_connection(*listening.getsockname())
+                idle[1].write(ASKED)
+                await idle[0].readuntil(b"\r\n\r\n")
+                reader, writer = await asyncio.open_connection(*listening.getsockname())
+                writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+                await asyncio.sleep(0.05)
+                stopping = asyncio.create_task(stack.aclose())
+                assert await idle[0].read() == b""  # from here on, the worker closes who is idle
+                writer.write(b"cd" + ASKED)
+                answered = await reader.read()
+                await stopping
+                for one in (idle[1], writer):
+                    one.close()
+                return answered
+
+    answered = asyncio.run(run())
+    assert (answered.count(b"HTTP/1.1 200 OK"), asked) == (1, [b"", b"abcd"])

@@ -44,8 +44,8 @@ def _install(directory: Path) -> Path:
     python = write_python(tools, directory / "packages")
     environment = directory / "environment"
     for command in (
-        [python, "-m", "venv", environment],
-        [environment / "bin" / "pip", "install", "--quiet", "--no-deps", build_wheel(directory)],
+        [str(python), "-m", "venv", str(environment)],
+        [str(environment / "bin" / "pip"), "install", "--quiet", "--no-deps", str(build_wheel(directory))],
     ):
         subprocess.run(command, env={**os.environ, **ENVIRON}, check=True, timeout=300)
     return environment / "bin" / "keybroker"

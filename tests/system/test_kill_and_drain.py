@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -89,18 +90,30 @@ def test_a_stopped_server_finishes_all(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with served(tmp_path, OwnProvider()) as here:
-            calls, token = await _in_the_middle(here)
+            calls, _ = await _in_the_middle(here)
+            late, (idle, kept) = await here.token("ci:late"), await _idle(here)
             here.process.send_signal(signal.SIGTERM)
-            await _refused(here, token)
+            await _refused(here, late)
+            assert await idle.read() == b""  # from here on, the worker closes who is idle, and reads on of the others
             here.provider.go.set()
             calls.go_on.set()
             assert await calls.seen() == WHOLE
+            kept.close()
             assert await asyncio.to_thread(here.process.wait, 20) == 0
         async with served(tmp_path, OwnProvider()) as here:
             assert await here.calls(SUB) == len(KINDS)
         assert "Traceback" not in (tmp_path / "log").read_text()
 
     asyncio.run(run())
+
+
+async def _idle(here: Here) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection that has asked once, and is kept."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(here.server.edge).port)
+    writer.write(b"GET /openai/v1/models HTTP/1.1\r\nHost: edge\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+    return reader, writer
 
 
 async def _refused(here: Here, token: str) -> None:

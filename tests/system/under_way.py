@@ -172,4 +172,4 @@ class UnderWay:
             self._middle["web socket"].set()
             await self.go_on.wait()
             await socket.send_str("two")
-            return (await socket.receive()).data == "two"
+            return bool((await socket.receive()).data == "two")

@@ -226,7 +226,7 @@ def _refused(attempt: Callable[[], None]) -> str:
 def test_a_file_in_use_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller that leaves while its body is written closes no descriptor under the thread that writes: it may be another's next."""
     reader, writer = os.pipe()
-    monkeypatch.setattr(whole_bodies.tempfile, "TemporaryFile", lambda **_: os.fdopen(writer, "wb", buffering=0))
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: os.fdopen(writer, "wb", buffering=0))
 
     async def run() -> None:
         body = KeptBody(WholeBodies(), "a")
