@@ -59,7 +59,7 @@ class Use:
     last_seen: int = 0
     """Epoch seconds, to the minute."""
     models: tuple[ModelUse, ...] = ()
-    """What its answers took, by model; empty where nobody reads them, as at CloudFront."""
+    """What its answers took, by model; empty where nobody reads them, as at CloudFront, or nobody asked for it."""
     budgets: Mapping[str, BudgetUse] = field(default_factory=dict)
     """What it took of its grant's budgets, by what; empty where the grant has none."""
 
@@ -93,6 +93,8 @@ class UsageQuery:
     """Uses on a page, at most."""
     now: int = 0
     """Epoch seconds; which calls are still under way depends on it."""
+    models: bool = True
+    """Whether to read what their answers took as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,22 @@ class Answered(NamedTuple):
     use: ModelUse
 
 
+class NotAdded(NamedTuple):
+    """What a store did not add, or may not have."""
+
+    left: tuple[Answered, ...] = ()
+    """Of these nothing was added: to be added later."""
+    uncertain: int = 0
+    """So many may have been added or not; added again, they might count twice."""
+    cause: str = ""
+    """Why: AWS's word or the client's for what failed first, "" where there is none."""
+
+
 class AnswerUsage(Protocol):
     """Where it is counted what answers took."""
 
-    def add(self, answered: Collection[Answered]) -> None:
-        """Add to each window, all or nothing. Raises Unavailable: nothing was added; StateUncertain: it may have been."""
+    def add(self, answered: Collection[Answered]) -> NotAdded:
+        """Add each to all of its windows, or to none, and return what was not. Raises Unavailable: nothing was added."""
 
 
 class Usage(Protocol):

@@ -20,7 +20,7 @@ from local import addresses, descriptors, gateway_worker, log, systemd
 from local.addresses import Listen
 from local.errors import StageUnusable
 from local.gateway_settings import Settings
-from local.gateway_worker import BROKER_SECONDS, GIVE_BACK_SECONDS, START_SECONDS, Job
+from local.gateway_worker import ANSWERS_END_SECONDS, BROKER_SECONDS, GIVE_BACK_SECONDS, START_SECONDS, Job
 from local.mount import BACKLOG
 from local.processes import Part, Processes
 from local.serve import renewed
@@ -31,7 +31,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 _LABELS = {"edge": "gateway", "broker": "broker"}
 """What each door is called in an error."""
 _LOG = logging.getLogger("keybroker")
-_MARGIN = GIVE_BACK_SECONDS + 5.0
+_MARGIN = GIVE_BACK_SECONDS + ANSWERS_END_SECONDS + 5.0
 """Seconds that processes have to stop beside those that are given to running calls."""
 
 

@@ -17,11 +17,14 @@ from aiohttp import web
 
 import app
 import edge
+from chalicelib.aws.answer_usage import ADD_SECONDS
 from chalicelib.aws.role_credentials import RoleCredentials
+from chalicelib.aws.round_trip import ROUND_TRIP_SECONDS
 from chalicelib.errors import Unavailable
 from local import descriptors, log
 from local.gateway_settings import Settings
 from local.mount import mount
+from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.health import Health
@@ -41,6 +44,10 @@ BROKER_SECONDS = 30.0
 """Seconds that a request at the broker may have at the end; none takes longer."""
 GIVE_BACK_SECONDS = 3.0
 """Seconds at the end in which numbers of calls that were not sent are given back; what is not stays counted."""
+ANSWERS_SECONDS = 5.0
+"""Seconds from one writing of what answers took to the next, each of which costs an update for each row: what a kill loses."""
+ANSWERS_END_SECONDS = 2 * (ADD_SECONDS + 2 * ROUND_TRIP_SECONDS)
+"""Seconds that the last writing may take at the end, and one that was under way."""
 _LOG = logging.getLogger("keybroker")
 
 
@@ -115,6 +122,7 @@ def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: 
     unsent = Unsent(give_backs.later)
     ports = stage.edge_ports()._replace(admitted=unsent.admitted)
     running, running_state = RunningCalls(clock=ports.clock), stage.running_state()
+    answers, answer_usage = AnswerTally(ports.clock, ANSWERS_SECONDS), stage.answer_usage()
     distribution = make_distribution(
         edge.make_handler(lambda: ports, log=_LOG.info),
         broker=settings.names.issuer,
@@ -122,6 +130,7 @@ def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: 
         provider_below=share.provider_below,
         unsent=unsent,
         running=running,
+        answers=answers,
         url=settings.names.edge_url,
         read_timeout=settings.provider_timeout,
         **beyond_cloudfront(lambda: ports, lambda: running_state),
@@ -130,6 +139,8 @@ def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: 
         idle_timeout=settings.keep_alive,
         proxies=TrustedProxies(settings.trusted_proxies),
     )
+    # Pushed before the distribution, so that the last answers are written once they have ended.
+    stack.push_async_callback(cancel, asyncio.create_task(answers.keep(lambda: answer_usage)))
     stack.push_async_callback(distribution.close)
     # Pushed before the door, so that calls are looked after while they are drained.
     stack.push_async_callback(cancel, asyncio.create_task(running.watch(lambda: running_state)))

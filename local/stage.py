@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import edge
 from chalicelib.aws import clients, config, published_keys, round_trip, wiring
+from chalicelib.aws.answer_usage import DynamoAnswerUsage
 from chalicelib.aws.config import BrokerConfig, EdgeConfig
 from chalicelib.aws.dynamodb import Tables, make_client
 from chalicelib.aws.role_credentials import session_of
@@ -53,6 +54,7 @@ class Stage:
         # Of its own, so that a look is not behind calls that wait.
         self._looking = config.client_of(names, environ, credentials)
         self._watching = config.client_of(names, environ, credentials)
+        self._answers = config.client_of(names, environ, credentials)
 
     def edge_ports(self) -> edge.Ports:
         """Return the edge's ports, connected as far as round_trip.CALL_SECONDS allow: the first call need not wait."""
@@ -71,6 +73,10 @@ class Stage:
     def running_state(self) -> DynamoRunningState:
         """Return where the calls under way are looked after, with connections of its own."""
         return DynamoRunningState(self._watching, self._names.control, secrets.token_hex(8))
+
+    def answer_usage(self) -> DynamoAnswerUsage:
+        """Return where it is counted what answers took, with connections of its own."""
+        return DynamoAnswerUsage(self._answers, self._names.counters)
 
     def look(self) -> None:
         """Read the tables, as every call does; raises Unavailable within a round trip's time."""
@@ -98,9 +104,8 @@ class Stage:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        self._client.close()
-        self._looking.close()
-        self._watching.close()
+        for client in (self._client, self._looking, self._watching, self._answers):
+            client.close()
 
 
 @contextlib.contextmanager

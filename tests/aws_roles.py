@@ -56,6 +56,7 @@ NEEDED = (
     RoleRequest("admin", "dynamodb:Query", "ledger", ("audit#2026-11#0",)),
     RoleRequest("admin", "dynamodb:Query", "index"),
     RoleRequest("admin", "dynamodb:BatchGetItem", "counters", ("calls#app#alice",)),
+    RoleRequest("admin", "dynamodb:Query", "counters", ("answers#app#alice",)),
     RoleRequest("admin", "secretsmanager:PutSecretValue", "secret"),
     RoleRequest("edge", "dynamodb:BatchGetItem", "control", ("everything#*#0",)),
     RoleRequest("edge", "dynamodb:GetItem", "control", ("signing",)),

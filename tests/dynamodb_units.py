@@ -48,6 +48,8 @@ def _size_of_value(value: Mapping[str, Any]) -> int:
         return 1 + math.ceil(len(digits) / 2) + int(held.startswith("-"))
     if kind == "B":
         return len(bytes(held))
+    if kind == "SS":
+        return sum(len(str(one).encode()) for one in held)
     if kind in ("NULL", "BOOL"):
         return 1
     raise ValueError(f"no item here has a value of this kind: {kind}")

@@ -39,10 +39,11 @@ class _Provider(BaseHTTPRequestHandler):
     server: Provider
 
     def do_POST(self) -> None:
-        """Answer a completion, once it may."""
-        self.rfile.read(int(self.headers.get("content-length", "0")))
+        """Answer a completion of the model that is asked for, once it may."""
+        asked = json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))) or b"{}")
         self.server.seen.append({name.lower(): value for name, value in self.headers.items()})
-        body = b'{"choices": []}'
+        usage = {"prompt_tokens": 9, "completion_tokens": 4}
+        body = json.dumps({"model": asked.get("model"), "choices": [], "usage": usage}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

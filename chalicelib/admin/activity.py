@@ -85,7 +85,7 @@ def page(usage: Usage, now: int, after: str, limit: int) -> ActivityPage:
 
 def uses_by(usage: Usage, principal: str, window: str, start: int) -> tuple[Use, ...]:
     """Return what one principal did in a window, under each grant; raises Unavailable."""
-    query = UsageQuery(window, start, principal=principal, limit=PAGE_LIMIT)
+    query = UsageQuery(window, start, principal=principal, limit=PAGE_LIMIT, models=False)
     return tuple(use for one in paging.uses(usage, query, PAGES) for use in one.uses)
 
 
@@ -146,7 +146,7 @@ class _DayReader:
         """Read one page more; return False if there is none, or if PAGES have been read."""
         if self.ended or not self._pages_left:
             return False
-        some = self._usage.uses(UsageQuery("day", self._start, after=self.position, limit=PAGE_LIMIT))
+        some = self._usage.uses(UsageQuery("day", self._start, after=self.position, limit=PAGE_LIMIT, models=False))
         previous = self.position
         for use in some.uses:
             self.before.setdefault(use.principal, previous)

@@ -117,7 +117,7 @@ def _counted(span: Span, usage: Usage, pages: int) -> tuple[_Counts, bool]:
     """Return how many tokens were counted, and whether all counters were read."""
     found: _Counts = {}
     complete = False
-    for page in paging.uses(usage, UsageQuery(span.window, span.start, limit=PAGE_LIMIT), pages):
+    for page in paging.uses(usage, UsageQuery(span.window, span.start, limit=PAGE_LIMIT, models=False), pages):
         found |= {(one.principal, one.grant): one.tokens for one in page.uses if one.tokens}
         complete = not page.next
     return found, complete

@@ -124,7 +124,7 @@ def _known(ports: AdminPorts, now: int) -> tuple[Mapping[str, str], bool]:
     today = window_start("day", now)
     for start in (today - WINDOWS["day"], today):
         more = ""
-        for uses in paging.uses(ports.usage, UsageQuery("day", start, limit=PAGE_LIMIT), activity.PAGES):
+        for uses in paging.uses(ports.usage, UsageQuery("day", start, limit=PAGE_LIMIT, models=False), activity.PAGES):
             found |= {one.principal: one.name or found.get(one.principal, "") for one in uses.uses}
             more = uses.next
         complete = complete and not more

@@ -158,17 +158,21 @@ def read_batch(tables: Tables, keys: Mapping[str, Iterable[Item]]) -> list[Item]
 def read_partition(tables: Tables, table: str, partition: str, beginning: str = "") -> list[Item]:
     """Read every item of a partition, or those whose sort key has a prefix, strongly consistent; raises Unavailable."""
     values: dict[str, Any] = {":pk": {"S": partition}} | ({":sk": {"S": beginning}} if beginning else {})
+    query = {
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)" if beginning else "pk = :pk",
+        "ExpressionAttributeValues": values,
+        "ConsistentRead": True,
+    }
+    return read_query(tables, table, query)
+
+
+def read_query(tables: Tables, table: str, query: Mapping[str, Any]) -> list[Item]:
+    """Read all that a query finds, page by page; raises Unavailable."""
     found: list[Item] = []
     start: dict[str, Any] = {}
     while True:
         with as_unavailable():
-            answer = tables.client.query(
-                TableName=table,
-                KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)" if beginning else "pk = :pk",
-                ExpressionAttributeValues=values,
-                ConsistentRead=True,
-                **start,
-            )
+            answer = tables.client.query(TableName=table, **query, **start)
         found += held(answer, "Items")
         if "LastEvaluatedKey" not in answer:
             return found

@@ -6,12 +6,12 @@ import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from chalicelib.aws import slice_items
+from chalicelib.aws import answer_items, slice_items
 from chalicelib.aws.counter_items import CounterItem, beginning, items, key_of
-from chalicelib.aws.dynamodb import Tables, as_unavailable, read_batch, read_partition, run_parallel
+from chalicelib.aws.dynamodb import Tables, as_unavailable, read_batch, read_partition, read_query, run_parallel
 from chalicelib.aws.items import Item, held, number, text
 from chalicelib.quota import WINDOWS, counters, cursor_key, read_cursor_key
-from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
+from chalicelib.usage import RECENT_SECONDS, ModelUse, UsagePage, UsageQuery, Use, window_start
 
 INDEX = "by_day"
 _DAY = WINDOWS["day"]
@@ -32,8 +32,10 @@ class DynamoUsage:
         pairs = [read_cursor_key(one) for one in listed[: query.limit]]
         wanted = [(principal, grant) for principal, grant in pairs if query.grant in ("", grant)]
         found = self._read(_keys(pair, query) for pair in wanted)
-        uses = [use for pair in wanted if (use := _use(pair, query, found)) and query.key in ("", use.key)]
-        return UsagePage(tuple(uses), listed[query.limit - 1] if len(listed) > query.limit else "")
+        models = self._models(wanted, query, found)
+        uses = [_use(pair, query, found, models.get(pair, ())) for pair in wanted]
+        kept = tuple(use for use in uses if use and query.key in ("", use.key))
+        return UsagePage(kept, listed[query.limit - 1] if len(listed) > query.limit else "")
 
     def recent_calls(self, pairs: Collection[tuple[str, str]], now: int) -> Mapping[tuple[str, str], int]:
         """See `Usage.recent_calls`."""
@@ -81,6 +83,18 @@ class DynamoUsage:
         found = {(text(item, "pk"), text(item, "sk")): item for items in answers for item in items}
         return {**found, **self._without_what_is_left(found)}
 
+    def _models(
+        self, pairs: Iterable[tuple[str, str]], query: UsageQuery, found: _Found
+    ) -> Mapping[tuple[str, str], tuple[ModelUse, ...]]:
+        """Return what answers took, of those whose models are listed: at CloudFront none are."""
+        listed = [pair for pair in pairs if any(_at(found, key) for key in _list_of_models(pair, query))]
+        answers = run_parallel(*(functools.partial(self._answers, pair, query) for pair in listed))
+        return dict(zip(listed, answers, strict=True))
+
+    def _answers(self, pair: tuple[str, str], query: UsageQuery) -> tuple[ModelUse, ...]:
+        asked = answer_items.query(pair[1], pair[0], query)
+        return answer_items.uses(read_query(self._tables, self._tables.counters, asked), query)
+
     def _without_what_is_left(self, found: _Found) -> _Found:
         """Return those items that handed out numbers ahead, without the numbers that nobody has taken yet."""
         places = slice_items.places(found.values())
@@ -98,7 +112,14 @@ class DynamoUsage:
 
 def _keys(pair: tuple[str, str], query: UsageQuery) -> list[Mapping[str, Any]]:
     """Return the keys of the items that hold a pair's counts in the window, and its labels of that day or the day before."""
-    return [*(_item(what, pair, query).key for what in ("tokens", "calls")), *_labels(pair, query)]
+    counted = [_item(what, pair, query).key for what in ("tokens", "calls")]
+    return [*counted, *_labels(pair, query), *_list_of_models(pair, query)]
+
+
+def _list_of_models(pair: tuple[str, str], query: UsageQuery) -> list[Mapping[str, Any]]:
+    """Return the key of the item that lists the day's models, if anybody wants to know what answers took."""
+    day = window_start("day", query.start)
+    return [answer_items.models_key(pair[1], pair[0], day)] if query.models else []
 
 
 def _labels(pair: tuple[str, str], query: UsageQuery) -> list[Mapping[str, Any]]:
@@ -123,7 +144,7 @@ def _of_minute(item: CounterItem, found: _Found) -> int:
     return item.numbers(_at(found, item.key))["minute"]
 
 
-def _use(pair: tuple[str, str], query: UsageQuery, found: _Found) -> Use | None:
+def _use(pair: tuple[str, str], query: UsageQuery, found: _Found, models: tuple[ModelUse, ...]) -> Use | None:
     of_tokens, of_calls = (_item(what, pair, query) for what in ("tokens", "calls"))
     tokens, calls = _at(found, of_tokens.key), _at(found, of_calls.key)
     label = next((_at(found, key) for key in _labels(pair, query) if _at(found, key)), {})
@@ -137,7 +158,10 @@ def _use(pair: tuple[str, str], query: UsageQuery, found: _Found) -> Use | None:
         refused_tokens=of_tokens.refused(tokens, query.window),
         refused_calls=of_calls.refused(calls, query.window),
         # An hour's item has the last minute of that hour; for one of its minutes, it was no later than that minute.
-        last_seen=min(max(number(tokens, "seen"), number(calls, "seen")), query.start + WINDOWS[query.window] - 60),
+        last_seen=min(
+            max(number(tokens, "seen"), number(calls, "seen"), query.start), query.start + WINDOWS[query.window] - 60
+        ),
+        models=models,
     )
-    did = use.tokens or use.calls or use.refused_tokens or use.refused_calls
+    did = use.tokens or use.calls or use.refused_tokens or use.refused_calls or models
     return use if did else None

@@ -1,4 +1,4 @@
-"""What the answers of one worker took, added up in memory and written once a second, off the way of every call."""
+"""What the answers of one worker took, added up in memory and written every second or so, off the way of every call."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import astuple
 from typing import Final
 
 from aiohttp import ClientResponse, hdrs
 
 from chalicelib.edge.call import Admitted
-from chalicelib.errors import StateUncertain
 from chalicelib.models import endpoints
 from chalicelib.providers import answer_usage, paths
 from chalicelib.providers.answer_usage import TokenUse
-from chalicelib.usage import Answered, AnswerUsage, ModelUse, window_start
+from chalicelib.usage import Answered, AnswerUsage, ModelUse, NotAdded, window_start
 from local.simulator.answer_reader import AnswerReader
 from local.simulator.settlements import Settlement
 
 PERIOD: Final = 1.0
-"""Seconds from one writing to the next: what `kill -9` may lose."""
+"""Seconds from one writing to the next, unless told otherwise: what `kill -9` may lose."""
 MOST: Final = 10_000
 """Rows that wait to be written while the state is out of reach; what comes on top is not counted."""
 _LOG: Final = logging.getLogger("keybroker")
@@ -34,8 +34,9 @@ _Row = tuple[str, str, str, int, str]
 class AnswerTally:
     """That of one distribution; only for its event loop. `keep()` runs beside it, and nothing is read without it."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.time, period: float | None = None) -> None:
+        """period: seconds from one writing to the next."""
+        self._clock, self._period = clock, PERIOD if period is None else period
         self._rows: dict[_Row, list[int]] = {}
         self._is_kept = False
 
@@ -66,23 +67,23 @@ class AnswerTally:
             return
         minute = window_start("minute", int(self._clock()))
         row = admitted.principal, admitted.grant, admitted.key_name, minute, use.model if use else ""
-        if row not in self._rows and len(self._rows) >= MOST:
-            return
         said = (use.input, use.output, use.cached) if use else (0, 0, 0)
-        numbers = self._rows.setdefault(row, [0] * 5)
-        for index, more in enumerate((1, int(use is None or not is_whole), *said)):
-            numbers[index] += more
+        self._add(row, (1, int(use is None or not is_whole), *said))
 
     async def keep(self, store: Callable[[], AnswerUsage]) -> None:
         """Write what was noted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="edge-answers")
-        self._is_kept = True
+        self._is_kept, writing = True, asyncio.create_task(asyncio.sleep(0))
         try:
             while True:
-                await asyncio.sleep(PERIOD)
-                await self._write(store, thread)
+                await asyncio.sleep(self._period)
+                writing = asyncio.create_task(self._write(store, thread))
+                await asyncio.shield(writing)
         finally:
+            await writing  # what it could not write is written now, if at all
             await self._write(store, thread)
+            if self._rows:
+                _LOG.warning("what answers took is not counted: %d could not be written", len(self._rows))
             thread.shutdown(wait=False, cancel_futures=True)
 
     async def _write(self, store: Callable[[], AnswerUsage], thread: ThreadPoolExecutor) -> None:
@@ -91,14 +92,20 @@ class AnswerTally:
         rows, self._rows = self._rows, {}
         answered = [Answered(*one[:4], ModelUse(one[4], *numbers)) for one, numbers in rows.items()]
         try:
-            await asyncio.get_running_loop().run_in_executor(thread, lambda: store().add(answered))
-        except StateUncertain as fault:  # it may be written, and would then be written twice
-            _LOG.warning("what %d answers took may not be counted: %s", len(answered), fault.reason)
-        except Exception as fault:  # noqa: BLE001  calls go on whatever becomes of this; the next second tries again
-            _LOG.warning("what answers took cannot be written yet: %s", type(fault).__name__)
-            for row, numbers in rows.items():
-                if row in self._rows or len(self._rows) < MOST:
-                    self._rows[row] = [a + b for a, b in zip(self._rows.get(row, [0] * 5), numbers, strict=True)]
+            missed = await asyncio.get_running_loop().run_in_executor(thread, lambda: store().add(answered))
+        except Exception as fault:  # noqa: BLE001  calls go on whatever becomes of this; the next writing tries again
+            missed = NotAdded(tuple(answered), cause=type(fault).__name__)
+        for one in missed.left:
+            self._add((*one[:4], one.use.model), astuple(one.use)[1:])
+        if missed.uncertain:  # they may be written, and would then be written twice
+            _LOG.warning("what answers took may not be counted: %d of it, %s", missed.uncertain, missed.cause)
+        elif missed.left:
+            _LOG.warning("what answers took cannot be written yet: %d of it, %s", len(missed.left), missed.cause)
+
+    def _add(self, row: _Row, numbers: Iterable[int]) -> None:
+        if row not in self._rows and len(self._rows) >= MOST:
+            return
+        self._rows[row] = [a + b for a, b in zip(self._rows.get(row, [0] * 5), numbers, strict=True)]
 
 
 class _Reading:

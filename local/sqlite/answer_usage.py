@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
+from chalicelib.errors import StateUncertain
 from chalicelib.quota import WINDOWS
-from chalicelib.usage import MODELS_KEPT, OTHER, Answered, ModelUse, UsageQuery, window_start
+from chalicelib.usage import MODELS_KEPT, OTHER, Answered, ModelUse, NotAdded, UsageQuery, window_start
 from local.sqlite.state_file import PATIENT_MS, StateFile
 
 _ADD = (
@@ -28,8 +29,15 @@ class SqliteAnswerUsage:
     def __init__(self, state: StateFile) -> None:
         self._state = state
 
-    def add(self, answered: Collection[Answered]) -> None:
-        """See `AnswerUsage.add`."""
+    def add(self, answered: Collection[Answered]) -> NotAdded:
+        """See `AnswerUsage.add`. All or nothing."""
+        try:
+            self._add(answered)
+        except StateUncertain as fault:
+            return NotAdded(uncertain=len(answered), cause=fault.reason)
+        return NotAdded()
+
+    def _add(self, answered: Collection[Answered]) -> None:
         with self._state.writing(PATIENT_MS) as connection:
             for one in answered:
                 use, model = one.use, _kept(connection, one)

@@ -14,10 +14,11 @@ _USES = """
 WITH rows AS (
     SELECT principal, grant_name, max(seen) AS seen,
         sum(iif(what = 'tokens', taken, 0)) AS tokens, sum(iif(what = 'calls', taken, 0)) AS calls
-    FROM counters
-    WHERE window = :window AND start = :start AND principal <> :everybody
-        {of_principal} AND (:grant = '' OR grant_name = :grant)
-        AND (principal, grant_name) > (:after_principal, :after_grant)
+    FROM (
+        SELECT principal, grant_name, what, taken, seen FROM counters
+        WHERE window = :window AND start = :start AND principal <> :everybody {narrowed}
+        UNION ALL SELECT principal, grant_name, 'answers', 0, :start FROM answers
+        WHERE window = :window AND start = :start AND :models {narrowed})
     GROUP BY principal, grant_name),
 labelled AS (
     SELECT *,
@@ -29,6 +30,9 @@ labelled AS (
 SELECT principal, grant_name, coalesce(key, ''), coalesce(name, ''), tokens, calls, seen FROM labelled
 WHERE :key = '' OR key = :key ORDER BY principal, grant_name LIMIT :limit
 """
+
+
+_NARROWED = "AND (:grant = '' OR grant_name = :grant) AND (principal, grant_name) > (:after_principal, :after_grant)"
 
 
 class SqliteUsage:
@@ -49,10 +53,11 @@ class SqliteUsage:
             "key": query.key,
             "after_principal": after_principal,
             "after_grant": after_grant,
+            "models": query.models,
             "limit": query.limit + 1,
         }
         with self._state.reading() as connection:
-            rows = connection.execute(_USES.format(of_principal=_of_principal(query)), wanted).fetchall()
+            rows = connection.execute(_USES.format(narrowed=_NARROWED + _of_principal(query)), wanted).fetchall()
             found = [_use(connection, query, row) for row in rows[: query.limit]]
         return UsagePage(tuple(found), found[-1].cursor_key() if len(rows) > query.limit else "")
 
@@ -72,7 +77,7 @@ class SqliteUsage:
 
 def _of_principal(query: UsageQuery) -> str:
     # An equality by itself is looked up by the key; within an OR it would be a walk through the whole table.
-    return "AND principal = :principal" if query.principal else ""
+    return " AND principal = :principal" if query.principal else ""
 
 
 def _use(connection: sqlite3.Connection, query: UsageQuery, row: tuple[str, str, str, str, int, int, int]) -> Use:
@@ -84,7 +89,7 @@ def _use(connection: sqlite3.Connection, query: UsageQuery, row: tuple[str, str,
         (principal, grant, query.window, query.start),
     ):
         refused[what][reason] = count
-    models = answer_usage.read(connection, query, principal, grant)
+    models = answer_usage.read(connection, query, principal, grant) if query.models else ()
     of_budget = budgets.use(connection, query, principal, grant)
     counts = tokens, calls, refused["tokens"], refused["calls"], seen
     return Use(principal, grant, key, name, *counts, models, of_budget)

@@ -15,7 +15,7 @@ from chalicelib.policy.plan import Policies
 from chalicelib.providers.versions import Keys
 from chalicelib.quota import Counter
 from chalicelib.revocation import Revocations
-from chalicelib.usage import Usage
+from chalicelib.usage import AnswerUsage, Usage
 
 
 class Control(Revocations, Policies, Pins, Keys, Protocol):
@@ -39,6 +39,7 @@ class Adapters:
     control: Control
     usage: Usage
     budgets: Budgets | None
+    answers: AnswerUsage
     counted: Callable[[Counter], tuple[int, int]]
     again: Callable[[], Adapters]
     cut: Callable[[int], AbstractContextManager[None]]

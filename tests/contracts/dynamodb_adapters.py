@@ -16,6 +16,7 @@ from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
 from chalicelib.aws import clients, endpoints, round_trip, slice_items
+from chalicelib.aws.answer_usage import DynamoAnswerUsage
 from chalicelib.aws.botocore_client import BotocoreClient
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.counter_items import items
@@ -132,11 +133,11 @@ def over(tables: Tables, edge_client: AwsClient | None = None) -> Adapters:
             tables.client.meta.events.unregister("before-send.dynamodb", send)
 
     ledger, edge_state = DynamoLedger(tables, lambda: AHEAD), edge_state_of(tables, edge_client)
-    running_state = DynamoRunningState(edge_client or BotocoreClient(tables.client), tables.control, "gateway-1")
-    control, usage = Control(tables), DynamoUsage(tables)
-    return Adapters(
-        ledger, edge_state, running_state, control, usage, None, counted, lambda: over(tables, edge_client), cut
-    )
+    client = edge_client or BotocoreClient(tables.client)
+    running_state = DynamoRunningState(client, tables.control, "gateway-1")
+    control, usage, answers = Control(tables), DynamoUsage(tables), DynamoAnswerUsage(client, tables.counters)
+    again = functools.partial(over, tables, edge_client)
+    return Adapters(ledger, edge_state, running_state, control, usage, None, answers, counted, again, cut)
 
 
 def edge_state_of(tables: Tables, client: AwsClient | None = None) -> DynamoEdgeState:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chalicelib.quota import Counter
+from local.sqlite.answer_usage import SqliteAnswerUsage
 from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
@@ -65,5 +66,6 @@ def over(state: StateFile) -> Adapters:
                 connection.set_progress_handler(None, 0)
 
     ledger, edge_state, control = SqliteLedger(state), SqliteEdgeState(state), SqliteControl(state)
-    running_state, usage = SqliteRunningState(state), SqliteUsage(state)
-    return Adapters(ledger, edge_state, running_state, control, usage, SqliteBudgets(state), counted, again, cut)
+    running_state, usage, answers = SqliteRunningState(state), SqliteUsage(state), SqliteAnswerUsage(state)
+    budgets = SqliteBudgets(state)
+    return Adapters(ledger, edge_state, running_state, control, usage, budgets, answers, counted, again, cut)

@@ -12,15 +12,18 @@ import pytest
 
 from chalicelib.admin import impact
 from chalicelib.audit import Query
+from chalicelib.aws import answer_items, counter_items, round_trip, slice_items
 from chalicelib.aws import audit as dynamodb_audit
-from chalicelib.aws import counter_items, round_trip, slice_items
+from chalicelib.aws.answer_usage import DynamoAnswerUsage
+from chalicelib.aws.botocore_client import BotocoreClient
+from chalicelib.aws.dynamodb import make_client
 from chalicelib.aws.items import Item
 from chalicelib.edge.lots import Lot
 from chalicelib.errors import Refusal
 from chalicelib.exchange.ledger import StateQuery
 from chalicelib.quota import counters
 from chalicelib.revocation import EVERYTHING, RevocationTarget
-from chalicelib.usage import UsageQuery, window_start
+from chalicelib.usage import Answered, ModelUse, NotAdded, UsagePage, UsageQuery, window_start
 from tests.contracts import dynamodb_adapters, tables_template
 from tests.deployment import CLAIMS, GITHUB, NOW, POLICY, ROLE, SUB, Deployment
 from tests.dynamodb_units import WRU, index_entry, metered, size_of
@@ -83,6 +86,7 @@ def test_call_costs(d: Deployment) -> None:
     own, of_total, used_up = d.token(), d.token("anthropic"), d.token(repository_id="456781")
     day = counter_items.add(counter_items.items(counters("calls", "app-ci", subject(781), NOW))[1])
     write(d, d.tables.counters, [{**item_of(day), "d": {"N": "10000"}}])
+    answers = DynamoAnswerUsage(BotocoreClient(d.tables.client), d.tables.counters)
     operations: Operations = {
         "admission": partial(d.call, own),
         "admission, grant with a `total`": partial(d.call, of_total, "anthropic"),
@@ -91,6 +95,8 @@ def test_call_costs(d: Deployment) -> None:
         "refused admission, grant with a `total`": partial(d.call, of_total, "anthropic", ip="192.0.2.1"),
         "refused by one of several limits": partial(d.call, used_up),
         "refused before state is read": partial(d.call, own + "A"),
+        "the same, of a gateway's first answer of that model in a day": partial(answers.add, [answered()]),
+        "what a model's answers took, in five seconds, at a gateway": partial(answers.add, [answered()]),
     }
     check(d, "Calls", operations)
 
@@ -170,8 +176,23 @@ def test_reading_costs(d: Deployment) -> None:
         "usage of 50 in an hour": partial(d.usage.uses, UsageQuery("hour", HOUR)),
         "usage of 50 in a day": partial(d.usage.uses, UsageQuery("day", DAY)),
         "usage of one principal in an hour": partial(d.usage.uses, UsageQuery("hour", HOUR, principal=subject(0))),
+        "the same, whose answers a gateway read": partial(read_usage_with_answers, d),
     }
     check(d, "Reading", operations)
+
+
+def answered(number: int = 0, minute: int = NOW, count: int = 1, model: str = "gpt-5-mini") -> Answered:
+    """Return what answers of this many hundred tokens took."""
+    return Answered(subject(number), "app-ci", "openai", minute, ModelUse(model, count, 0, 900 * count, 400 * count, 0))
+
+
+def read_usage_with_answers(d: Deployment) -> UsagePage:
+    """Read one principal's usage once its answers were counted, which costs nobody anything here."""
+    unmetered = BotocoreClient(make_client("us-east-1"))
+    assert DynamoAnswerUsage(unmetered, d.tables.counters).add([answered()]) == NotAdded()
+    page = d.usage.uses(UsageQuery("hour", HOUR, principal=subject(0)))
+    assert page.uses[0].models == (answered().use,)
+    return page
 
 
 def subject(number: int) -> str:
@@ -225,6 +246,9 @@ def test_item_sizes(d: Deployment) -> None:
         "an hour's calls, after the first": size_of(d.item("counters", f"calls#app-ci#{SUB}", hour)),
         "a day's calls": size_of(d.item("counters", f"calls#app-ci#{SUB}", day)),
         "a slice of an hour's calls, after 60 minutes": size_of(full_slice()),
+        "a model's answers of an hour, after the first": size_of(answers_of_hour(1, 1)),
+        "the same, after 60 minutes of a dozen each": size_of(answers_of_hour(60, 12)),
+        "a day's list of 2 models": size_of(list_of_models(d)),
         "an hour's tokens, after the first": size_of(d.item("ledger", f"tokens#{SUB}", f"{hour}#app-ci")),
         "a day's tokens": size_of(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci")),
         "the same, in the index": size_of(index_entry(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci"))),
@@ -235,6 +259,23 @@ def test_item_sizes(d: Deployment) -> None:
         "an event, an identity token of 16 KiB": size_of(d.ledger.put(event)["Put"]["Item"]),
     }
     compare({name: [f"{size:,}"] for name, size in sizes.items()}, documented("Sizes"))
+
+
+def answers_of_hour(minutes: int, count: int) -> Item:
+    """Return a model's item of an hour after so many minutes, in each of which there were so many answers."""
+    item: dict[str, Any] = {}
+    for minute in range(minutes):
+        for name, value in item_of(answer_items.add(answered(0, HOUR + 60 * minute, count), "gpt-5-mini")).items():
+            is_sum = name.startswith("h")
+            item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(value["N"]))} if is_sum else value
+    return item
+
+
+def list_of_models(d: Deployment) -> Item:
+    """Return the list of a day's two models."""
+    answers = DynamoAnswerUsage(BotocoreClient(d.tables.client), d.tables.counters)
+    answers.add([answered(), answered(model="text-embedding-3-small")])
+    return d.item("counters", answer_items.partition("app-ci", subject(0)), f"models#{DAY}")
 
 
 def full_slice() -> Item:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 import pytest
 
 from chalicelib.aws import cloudwatch
+from chalicelib.aws.answer_usage import DynamoAnswerUsage
+from chalicelib.aws.botocore_client import BotocoreClient
+from chalicelib.usage import Answered, ModelUse, NotAdded, window_start
 from tests import aws_scenario
 from tests.aws_installed import Installed, installation, issued
 from tests.aws_requests import IamRequest
@@ -66,8 +71,20 @@ def _administer(one: Installed) -> None:
     for path in ("audit", "audit/check", "keys", "principals", "usage", "revocations"):
         assert administrator.ask("GET", f"/admin/{path}").status == 200, path
     assert administrator.ask("GET", "/admin/principals/{principal_id}", principal_id=ARN).status == 200
+    _see_what_answers_took(one)
     explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_scenario.subject_token()})
     assert explained.status == 200
+
+
+def _see_what_answers_took(one: Installed) -> None:
+    administrator = one.administrator()
+    (use, *_) = administrator.ask("GET", "/admin/usage").json["items"]
+    took = ModelUse("gpt-5-mini", 1, 0, 9, 4, 0)
+    answered = Answered(use["principal"], use["grant"], use["key"], window_start("minute", int(time.time())), took)
+    store = DynamoAnswerUsage(BotocoreClient(one.tables.client), one.tables.counters)
+    assert store.add([answered]) == NotAdded()
+    (use, *_) = administrator.ask("GET", "/admin/usage").json["items"]
+    assert use["models"] == [asdict(took)]
 
 
 def _arn(one: IamRequest) -> str:

@@ -18,7 +18,7 @@ import pytest
 
 from chalicelib.aws import clients
 from chalicelib.quota import Limit
-from chalicelib.usage import UsageQuery, window_start
+from chalicelib.usage import ModelUse, UsageQuery, window_start
 from local.configuration import TlsFiles
 from tests import certificates
 from tests.contracts import samples
@@ -107,6 +107,17 @@ def test_a_limit_is_the_stage_s(here: Here) -> None:
     assert here.stage.verbs.call(token, now) is None
     assert [here.gateway.complete(token).status for _ in range(3)] == [200, 200, 429]
     here.stage.put_in_force(samples.grant(calls=(Limit(1_000_000, "day"),), issued=(Limit(1_000_000, "day"),)))
+
+
+def test_what_answers_took_is_counted(here: Here, tmp_path: Path) -> None:
+    """What answers took is counted by model in the stage's tables, the last of it when a gateway ends."""
+    token = here.stage.token()
+    with gateway(here.stage, tmp_path) as one:
+        for _ in range(3):
+            assert one.complete(token, patience=10, body={"model": "gpt-5-nano", "messages": []}).status == 200
+    query = UsageQuery("day", window_start("day", int(time.time())), principal=samples.SUB)
+    (use,) = here.stage.adapters.usage.uses(query).uses
+    assert ModelUse("gpt-5-nano", 3, 0, 27, 12, 0) in use.models
 
 
 def test_tables_that_are_gone_are_a_503(here: Here) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +15,10 @@ import pytest
 
 import edge
 from chalicelib.edge.call import Admitted
-from chalicelib.errors import StateUnavailable, StateUncertain
+from chalicelib.errors import StateUnavailable
 from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.providers.keys import ProviderKey
-from chalicelib.usage import Answered, ModelUse, UsageQuery, window_start
+from chalicelib.usage import Answered, ModelUse, NotAdded, UsageQuery, window_start
 from local.simulator import answer_tally
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.unsent import Unsent
@@ -47,17 +49,25 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 
 class Store:
-    """A store that can be taken away, and says what was added."""
+    """A store that can be taken away, or loses its answers, and says what was added. held: until it is set, nothing is."""
 
     def __init__(self) -> None:
         self.fault: Exception | None = None
+        self.missed: Callable[[tuple[Answered, ...]], NotAdded] = lambda _: NotAdded()
         self.added: list[Answered] = []
+        self.begun, self.held = threading.Event(), threading.Event()
+        self.held.set()
 
-    def add(self, answered: Collection[Answered]) -> None:
+    def add(self, answered: Collection[Answered]) -> NotAdded:
         """See `AnswerUsage.add`."""
+        self.begun.set()
+        self.held.wait(10)
         if self.fault:
             raise self.fault
-        self.added += answered
+        missed = self.missed(tuple(answered))
+        if not missed.uncertain:
+            self.added += [one for one in answered if one not in missed.left]
+        return missed
 
 
 @asynccontextmanager
@@ -193,13 +203,52 @@ def test_a_state_that_is_away_delays_nothing_and_loses_nothing(monkeypatch: pyte
             store.fault = None
             while not store.added:  # noqa: ASYNC110  it is written in a thread
                 await asyncio.sleep(0.01)
-            store.fault = StateUncertain()
+            store.missed = lambda rows: NotAdded(uncertain=len(rows))
             tally.note(ADMITTED, TokenUse("m", 1, 2, 0), is_whole=True)
             await asyncio.sleep(0.05)
-            store.fault = None
+            store.missed = lambda _: NotAdded()
 
     asyncio.run(run())
     assert store.added == [Answered("sub", "app", "openai", NOW, ModelUse("m", 2, 0, 2, 4, 0))]
+
+
+def test_what_is_left_is_written_with_what_came_since() -> None:
+    """A store that takes only some rows gets the others later, each once, and with what was counted meanwhile."""
+    tally, store = AnswerTally(lambda: NOW, 0.01), Store()
+    store.missed = lambda rows: NotAdded(rows[1:], 0, "ThrottlingException")
+
+    async def run() -> None:
+        async with asyncio.timeout(10), kept(tally, store):
+            for model in ("a", "b"):
+                tally.note(ADMITTED, TokenUse(model, 1, 2, 0), is_whole=True)
+            while not store.added:  # noqa: ASYNC110  it is written in a thread
+                await asyncio.sleep(0.01)
+            tally.note(ADMITTED, TokenUse("b", 1, 2, 0), is_whole=True)
+
+    asyncio.run(run())
+    uses = Counter(one.use.model for one in store.added for _ in range(one.use.answers))
+    assert uses == {"a": 1, "b": 2}
+
+
+def test_a_writing_that_is_under_way_at_the_end_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    """What a writing that was under way could not write is written once more at the end, and what is lost then is said."""
+    tally, store = AnswerTally(lambda: NOW, 0.01), Store()
+    store.held.clear()
+
+    async def run() -> None:
+        keeping = asyncio.create_task(tally.keep(lambda: store))
+        await asyncio.sleep(0)
+        tally.note(ADMITTED, TokenUse("m", 1, 2, 0), is_whole=True)
+        await asyncio.to_thread(store.begun.wait, 10)
+        store.missed = lambda rows: NotAdded(rows, 0, "ThrottlingException")
+        keeping.cancel()
+        await asyncio.sleep(0)
+        store.held.set()
+        await asyncio.wait([keeping])
+
+    asyncio.run(run())
+    assert store.added == []
+    assert "what answers took is not counted: 1 could not be written" in caplog.text
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
