@@ -54,9 +54,7 @@ class Case:
         """Return the bytes of one call."""
         body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}], "stream": self.stream}
         sent = json.dumps(body).encode()
-        head = (
-            f"POST {door.path}/v1/chat/completions HTTP/1.1\nHost: edge\nAuthorization: Bearer {door.key}\n{_HEADERS}"
-        )
+        head = f"POST {door.path}/v1/chat/completions HTTP/1.1\nHost: edge\nAuthorization: Bearer {door.key}\n{door.headers}{_HEADERS}"
         return f"{head}Content-Length: {len(sent)}\n\n".replace("\n", "\r\n").encode() + sent
 
 

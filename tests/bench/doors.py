@@ -41,7 +41,8 @@ _SPAWN = multiprocessing.get_context("spawn")
 class Door:
     """One of them. path: how it calls the provider's. key: what callers send. pids: its processes, for their CPU time.
 
-    share: what part of the calls it gets, `1/share`, so that a slow one does not take all the time.
+    share: what part of the calls it gets, `1/share`, so that a slow one does not take all the time. headers: what its
+    callers send besides, each with its line end.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Door:
     pids: tuple[int, ...]
     upkeep: Upkeep | None = None
     share: int = 1
+    headers: str = ""
 
     def cpu(self) -> float:
         """Return the CPU seconds of its processes so far; 0 where there is no /proc."""
