@@ -32,7 +32,7 @@ def test_documented_events(parts: Parts, name: str) -> None:
     event = golden(name, parts.token())
     order = kept(event, handle(event, None))
     assert isinstance(order, OriginRequest)
-    assert (order.url.scheme, order.url.host, order.url.port) == ("https", "api.openai.com", 443)
+    assert order.address == "https://api.openai.com:443"
     assert dict(order.headers)["authorization"] == f"Bearer {KEY_VALUE}"
     refusal = kept(event, handle(golden(name), None))
     assert isinstance(refusal, GeneratedResponse)

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import astuple
 from typing import Final
 
-from aiohttp import ClientResponse, hdrs
+from aiohttp import hdrs
 
 from chalicelib.edge.call import Admitted
 from chalicelib.models import endpoints
@@ -20,6 +20,7 @@ from chalicelib.providers import answer_usage, paths
 from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.usage import Answered, AnswerUsage, ModelUse, NotAdded, window_start
 from local.simulator.answer_reader import AnswerReader
+from local.simulator.origin_exchange import OriginAnswer
 from local.simulator.settlements import Settlement
 
 PERIOD: Final = 1.0
@@ -41,7 +42,7 @@ class AnswerTally:
         self._is_kept = False
 
     def reading(
-        self, settlement: Settlement, method: str, upstream: ClientResponse
+        self, settlement: Settlement, method: str, upstream: OriginAnswer
     ) -> AbstractContextManager[Callable[[bytes], None]]:
         """Return a block that gets what an answer is to be shown to as it passes; once it ends, the answer is counted.
 

@@ -18,7 +18,7 @@ class BrokerCacheBehaviour:
         url = URL(broker)
         if url.scheme not in {"http", "https"} or not url.raw_host or ":" in url.raw_host or url.raw_query_string:
             raise ValueError("the broker's URL must be http or https, with a host name and no query")
-        self._address = f"{url.origin()}{url.raw_path.rstrip('/')}"
+        self._address, self._target = str(url.origin()), url.raw_path.rstrip("/") + TOKEN_PATH
         self._host = url.host_port_subcomponent or ""
 
     def origin_request(self, request: dict[str, Any]) -> OriginRequest | None:
@@ -27,5 +27,4 @@ class BrokerCacheBehaviour:
             return None
         headers = header_list({**request["headers"], "host": [{"key": "Host", "value": self._host}]}, "headers")
         query = f"?{request['querystring']}" if request["querystring"] else ""
-        url = URL(f"{self._address}{TOKEN_PATH}{query}", encoded=True)
-        return OriginRequest(url, headers, float(MAX_READ_TIMEOUT), to_broker=True)
+        return OriginRequest(self._address, self._target + query, headers, float(MAX_READ_TIMEOUT), to_broker=True)

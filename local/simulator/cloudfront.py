@@ -27,7 +27,8 @@ from local.simulator.include_body import BUFFERED, INCLUDED_BYTES, NotInvokedErr
 from local.simulator.lambda_context import LambdaContext
 from local.simulator.long_invocations import LONG_THREADS, LongInvocations, caller, takes_long
 from local.simulator.origin import MAX_READ_TIMEOUT
-from local.simulator.origin_client import CHUNK, MAX_HEADERS, make_session
+from local.simulator.origin_body import CHUNK
+from local.simulator.origin_client import MAX_HEADERS, OriginClient
 from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, Event, make_event, request_error
 from local.simulator.running_calls import RunningCalls
 from local.simulator.settlements import Settlements
@@ -224,7 +225,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
 
     broker: the base URL for `/anthropic/v1/oauth/token`, a cache behaviour without a function; None leaves it out.
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
-    provider_below: see `make_session`. unsent: is told which calls were sent, and gives back those that were not.
+    provider_below: see `OriginClient`. unsent: is told which calls were sent, and gives back those that were not.
     running: ends those under way that must not run on; somebody has to let it `watch`.
     answers: adds up what answers say that they took; somebody has to let it `keep` that.
     settlements: settles calls that have reserved a part of a budget; somebody has to let it `keep` what failed.
@@ -237,7 +238,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     behaviour = None if broker is None else BrokerCacheBehaviour(broker)
     unsent = unsent or Unsent()
     accounts = Accounts(unsent, running or RunningCalls(), answers or AnswerTally(), settlements or Settlements())
-    forwarding = Forwarding(make_session(provider_below), accounts, url, silence=read_timeout is None)
+    forwarding = Forwarding(OriginClient(provider_below), accounts, url, silence=read_timeout is None)
     seconds = read_timeout or READ_TIMEOUT
     return Distribution(handler, behaviour, places, forwarding, unsent, read_timeout=seconds, **more)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from yarl import URL
-
 from local.simulator.origin import MAX_READ_TIMEOUT, InvalidOriginError, parse_origin
 from local.simulator.origin_request_event import MAX_HEAD, MAX_URL, Headers
 
@@ -55,9 +53,13 @@ class MalformedResultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OriginRequest:
-    """A request for an origin. url: used as it is. read_timeout: seconds. to_broker: by cache behaviour, not by a function."""
+    """A request for an origin. address: its `protocol://host:port`. target: path and query, sent as they are. read_timeout: seconds.
 
-    url: URL
+    to_broker: by cache behaviour, not by a function.
+    """
+
+    address: str
+    target: str
     headers: HeaderList
     read_timeout: float
     to_broker: bool = False
@@ -128,8 +130,7 @@ def _origin_request(
     target = _target(result.get("uri"), result.get("querystring"))
     if len(method) + len(target) + _size(headers) > MAX_HEAD + _OWN_HEADERS:
         raise MalformedResultError("headers: too large together")
-    # encoded=True: no byte of the path or query is quoted, unquoted or normalised.
-    return OriginRequest(URL(origin.address + target, encoded=True), headers, origin.read_timeout)
+    return OriginRequest(origin.address, origin.path + target, headers, origin.read_timeout)
 
 
 def _custom_headers(custom: object, others: Mapping[str, Any]) -> HeaderList:

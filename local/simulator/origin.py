@@ -32,12 +32,14 @@ class InvalidOriginError(ValueError):
 class Origin:
     """Where to send a request.
 
-    address: `protocol://domainName:port` and the path
+    address: `protocol://domainName:port`
+    path: what stands before every path, "" for nothing
     hosts: the allowed values of the `Host` header, in lower case
     read_timeout: seconds
     """
 
     address: str
+    path: str
     hosts: frozenset[str]
     read_timeout: float
 
@@ -71,7 +73,7 @@ def _origin(longest: int, *members: Any) -> Origin:  # noqa: ANN401  their types
         if not 1 <= values[member] <= most:
             raise InvalidOriginError(f"origin.custom.{member}")
     address, hosts = _address(*members[:4])
-    return Origin(address, hosts, float(values["readTimeout"]))
+    return Origin(address, values["path"], hosts, float(values["readTimeout"]))
 
 
 _cached_origin = lru_cache(maxsize=256, typed=True)(_origin)  # each key has one origin; typed, since True == 1 == 1.0
@@ -89,4 +91,4 @@ def _address(protocol: str, domain: str, path: str, port: int) -> tuple[str, fro
     if not _PATH.fullmatch(path) or path.endswith("/"):
         raise InvalidOriginError("origin.custom.path")
     name = domain.lower()
-    return f"{protocol}://{domain}:{port}{path}", frozenset({name, f"{name}:{port}"})
+    return f"{protocol}://{domain}:{port}", frozenset({name, f"{name}:{port}"})

@@ -7,12 +7,13 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import StreamReader, hdrs, web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from chalicelib.edge import refusal as edge_refusal
 from chalicelib.errors import Refusal
+from local.simulator import http_head
 from local.simulator.cloudfront_errors import ERRORS
 from local.simulator.function_result import HeaderList
 
@@ -30,62 +31,69 @@ class ViewerResponse(web.StreamResponse):
     def __init__(self, status: int, reason: str, headers: HeaderList, body: bytes = b"") -> None:
         super().__init__(status=status, reason=reason, headers=headers)
         self._whole_body = body
-        self._no_body = False
+        self._request: web.BaseRequest | None = None
+        self._is_chunked = self._no_body = self._has_begun = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Frame the response for this request and pass its head to the writer, which sends it with the first chunk."""
-        if self.prepared:
-            return self._payload_writer
-        out = self._payload_writer = request.writer
-        headers = self.headers
+        """Note the request that this answers; nothing is sent yet."""
+        self._request, self._payload_writer = request, request.writer
+        return self._payload_writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End the response. aiohttp calls this once more, which does nothing."""
+        if self._request is not None and not self._eof_sent:
+            self.send(self._request, data or self._whole_body, is_last=True)
+            await self._request.writer.drain()
+
+    def send(self, request: web.BaseRequest, data: bytes, *, is_last: bool) -> None:
+        """Send the next part of the body: the first in one packet with the head, the last in one with the body's end.
+
+        Whether the viewer takes it is not waited for. Raises ConnectionError if it is gone, ValueError for a head with a
+        line break in it.
+        """
+        head = b"" if self._has_begun else self._head(request)
+        self._has_begun = True
+        if self._no_body:
+            data = b""
+        if self._is_chunked and data:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._is_chunked and is_last:
+            data += b"0\r\n\r\n"
+        _write(request, head + data)
+        self._eof_sent = is_last
+
+    def _head(self, request: web.BaseRequest) -> bytes:
+        is_11 = request.version >= HttpVersion11  # even for a version such as 2.0, which gets an error response
         self._no_body = request.method == hdrs.METH_HEAD or self.status in _NO_BODY
-        if self.status == 204:
-            headers.popall(hdrs.CONTENT_LENGTH, None)
-        if not self._no_body and hdrs.CONTENT_LENGTH not in headers:
-            if request.version >= HttpVersion11:
-                out.enable_chunking()
-                headers[hdrs.TRANSFER_ENCODING] = "chunked"
+        lines, names = [f"HTTP/1.{int(is_11)} {self.status} {self.reason}"], set()
+        for name, value in self.headers.items():
+            lower = name.lower()
+            if lower != "content-length" or self.status != 204:
+                names.add(lower)
+                lines.append(f"{name}: {value}")
+        if not self._no_body and "content-length" not in names:
+            if is_11:
+                self._is_chunked = True
+                lines.append("Transfer-Encoding: chunked")
             else:
                 self.force_close()
         self._keep_alive = request.keep_alive and self.keep_alive is not False
         if not self._keep_alive:
-            headers[hdrs.CONNECTION] = "close"
+            lines.append("Connection: close")
         elif request.version == HttpVersion10:
-            headers[hdrs.CONNECTION] = "keep-alive"
-        if hdrs.DATE not in headers:
-            headers[hdrs.DATE] = formatdate(usegmt=True)
-        minor = (
-            1 if request.version >= HttpVersion11 else 0
-        )  # even for a version such as 2.0, which gets an error response
-        await out.write_headers(f"HTTP/1.{minor} {self.status} {self.reason}", headers)
-        return out
+            lines.append("Connection: keep-alive")
+        if "date" not in names:
+            lines.append(f"Date: {formatdate(usegmt=True)}")
+        return http_head.head(lines)
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """End the response. aiohttp calls this once more, which does nothing."""
-        await super().write_eof(b"" if self._no_body else data or self._whole_body)
-
-    async def start(self, request: web.BaseRequest, content: StreamReader) -> bytes:
-        """Send the head at once, in one packet with the part of the body that has already arrived, and return that part."""
-        out = await self.prepare(request)
-        if out is None or self._no_body:
-            return b""
-        chunk = content.read_nowait()
-        if content.at_eof():
-            await self.write_eof(chunk)
-        elif chunk:
-            await out.write(chunk)
-        else:
-            out.send_headers()
-        return chunk
-
-    async def switch(self, request: web.BaseRequest) -> None:
+    def switch(self, request: web.BaseRequest) -> None:
         """Send the head of a response behind which the connection is a WebSocket: this is the last response on it."""
         self.force_close()
-        self._eof_sent = True
-        out = self._payload_writer = request.writer
-        self.headers[hdrs.CONNECTION], self.headers[hdrs.UPGRADE] = "Upgrade", "websocket"
-        await out.write_headers(f"HTTP/1.1 {self.status} {self.reason}", self.headers)
-        out.send_headers()
+        self._has_begun = self._eof_sent = True
+        self._payload_writer = request.writer
+        fields = [f"{name}: {value}" for name, value in self.headers.items()]
+        line = f"HTTP/1.1 {self.status} {self.reason}"
+        _write(request, http_head.head([line, *fields, "Connection: Upgrade", "Upgrade: websocket"]))
 
     def abort(self, request: web.BaseRequest) -> None:
         """Break the viewer's connection, so that half a response cannot be mistaken for a whole one."""
@@ -99,6 +107,14 @@ class ViewerResponse(web.StreamResponse):
             sock = transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
+
+
+def _write(request: web.BaseRequest, data: bytes) -> None:
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError
+    transport.write(data)
+    request.writer.output_size += len(data)
 
 
 def error_response(name: str, request_id: str) -> ViewerResponse:

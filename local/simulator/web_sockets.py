@@ -8,9 +8,10 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from aiohttp import ClientResponse, hdrs, web
+from aiohttp import hdrs, web
 from aiohttp.http import WS_KEY, HttpVersion11, StreamWriter
 
+from local.simulator.origin_exchange import OriginAnswer
 from local.simulator.origin_request_event import connection_options
 from local.simulator.viewer_response import ViewerResponse
 
@@ -65,7 +66,7 @@ def take_token(headers: dict[str, list[dict[str, str]]]) -> None:
         headers["authorization"] = [*headers.get("authorization", []), *named]
 
 
-def is_accepted(request: web.BaseRequest, upstream: ClientResponse) -> bool:
+def is_accepted(request: web.BaseRequest, upstream: OriginAnswer) -> bool:
     """Whether an origin's answer accepts the viewer's own handshake, as RFC 6455, section 4.1, has a client check it."""
     if upstream.status != SWITCHING or upstream.connection is None or upstream.connection.protocol is None:
         return False
@@ -79,7 +80,7 @@ def is_accepted(request: web.BaseRequest, upstream: ClientResponse) -> bool:
     )
 
 
-async def join(request: web.BaseRequest, upstream: ClientResponse, response: ViewerResponse) -> None:
+async def join(request: web.BaseRequest, upstream: OriginAnswer, response: ViewerResponse) -> None:
     """Answer the viewer as the origin did, and let both speak until one of them hangs up. Raises ConnectionError."""
     origin, viewer = upstream.connection, request.transport
     if origin is None or origin.transport is None or origin.protocol is None or viewer is None:
@@ -87,7 +88,7 @@ async def join(request: web.BaseRequest, upstream: ClientResponse, response: Vie
     ended = asyncio.Event()
     to_origin = _Pipe(viewer, origin.transport, StreamWriter(origin.protocol, asyncio.get_running_loop()).drain, ended)
     to_viewer = _Pipe(origin.transport, viewer, request.writer.drain, ended)
-    await response.switch(request)
+    response.switch(request)
     origin.protocol.read_timeout = None  # both may be silent
     try:
         origin.protocol.set_parser(to_viewer, upstream.content)

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def _serves(case: Case, door: Door, caller: Path) -> bool:
     return True
 
 
-def _rounds(turns: Sequence[tuple[Case, Door]], caller: Path) -> _Found:
+def _rounds(turns: list[tuple[Case, Door]], caller: Path) -> _Found:
     """Do every case at every door in turn, each round beginning with another; one round more goes ahead."""
     found: _Found = {turn: [] for turn in turns}
     for number in range(ROUNDS + 1):

@@ -50,8 +50,8 @@ def parse(change: Change) -> OriginRequest | GeneratedResponse:
 def test_a_request_is_sent_to_its_origin_byte_for_byte() -> None:
     order = parse(lambda _request: None)
     assert isinstance(order, OriginRequest)
-    assert str(order.url.origin()) == "https://api.example.com"
-    assert order.url.raw_path_qs == "/base/v1/a%2Fb//c?x=%20&x=1&y"
+    assert order.address == "https://api.example.com:443"
+    assert order.target == "/base/v1/a%2Fb//c?x=%20&x=1&y"
     assert order.read_timeout == 30.0
     assert order.headers == [
         ("Host", "api.example.com"),

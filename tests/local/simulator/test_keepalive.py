@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from local.simulator import keepalive, origin_client
+from local.simulator import deadline, keepalive
 from tests import fast_clock
 from tests.edge_door import CHUNK, RawServe, ask, door, head, sending_to, talk, viewer
 
@@ -19,7 +19,7 @@ SILENCE = 5.0
 
 @pytest.fixture(autouse=True)
 def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin_client, "STALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(deadline, "STALL_TIMEOUT", 1.0)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 from aiohttp import web
 
-from local.simulator import origin_client
+from local.simulator import deadline
 from tests.edge_door import CHUNK, SHOWN, ask, before, before_raw, code, head, talk, viewer
 
 
@@ -216,7 +216,7 @@ def test_a_connection_serves_one_call_after_another() -> None:
 
 
 def test_a_viewer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin_client, "STALL_TIMEOUT", 0.05)
+    monkeypatch.setattr(deadline, "STALL_TIMEOUT", 0.05)
 
     async def run() -> None:
         ended = asyncio.Event()

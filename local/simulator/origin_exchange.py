@@ -1,0 +1,162 @@
+"""One request on a connection to an origin, and its answer, read by aiohttp's parser, which is in C.
+
+aiohttp's own session makes a URL, a request and a response of some sixty members for each call, for redirects, cookies,
+proxies, authentication and traces, of which a call has none; that was a third of what a call took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Final, NamedTuple
+
+from aiohttp import ClientConnectionError, ClientOSError, StreamReader
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage, StreamWriter
+
+from local.simulator import http_head
+from local.simulator.function_result import HeaderList
+from local.simulator.origin_request_event import HOP_BY_HOP, connection_options, text
+
+_SWITCHING: Final = 101
+_FINAL: Final = 200
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods of which a request without a body needs no `Content-Length` (RFC 9110, section 8.6)."""
+_CHUNKED: Final = "Transfer-Encoding: chunked"
+
+
+class OriginCall(NamedTuple):
+    """A request for an origin. Every member is sent as it is."""
+
+    method: str
+    address: str
+    """Where to, as in `OriginRequest`."""
+    target: str
+    headers: HeaderList
+    body: bytes | Callable[[], AsyncGenerator[bytes]]
+    """All of it, b"" for none; or what begins to stream it, in chunks unless a header says its length."""
+
+
+class OriginAnswer:
+    """An origin's answer; its body is in `content`. `close()` it at the end.
+
+    connection: None once the answer was read to its end, and the connection is kept for another call.
+    """
+
+    __slots__ = ("_writing", "connection", "content", "headers", "raw_headers", "reason", "status")
+
+    def __init__(
+        self,
+        connection: Connection,
+        message: RawResponseMessage,
+        content: StreamReader,
+        writing: asyncio.Task[None] | None,
+    ) -> None:
+        self.connection: Connection | None = connection
+        self.status, self.reason = message.code, message.reason
+        self.headers, self.raw_headers = message.headers, message.raw_headers
+        self.content = content
+        self._writing = writing
+        content.on_eof(self._is_read)
+
+    def close(self) -> None:
+        """End the call at the origin, unless it is over."""
+        if self._writing is not None:
+            self._writing.cancel()
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def _is_read(self) -> None:
+        if self.connection is None or self.status < _FINAL:  # after a 101 it speaks something else
+            return
+        # SECURITY: what is left of a request's body would be the next call's head
+        # (test_an_answer_before_the_end_of_the_body_ends_the_connection).
+        if self._writing is not None and not self._writing.done():
+            self.close()
+            return
+        self.connection.release()
+        self.connection = None
+
+    def end_to_end_headers(self) -> HeaderList:
+        """Return its headers without hop-by-hop ones, repeats and order kept.
+
+        A `Content-Length` is correct: aiohttp's parser rejects one beside `Transfer-Encoding`, or a second one.
+        """
+        dropped = HOP_BY_HOP
+        if "Connection" in self.headers:
+            dropped |= connection_options(self.headers.getall("Connection"))
+        pairs = [(raw_name.decode("latin-1"), raw_value) for raw_name, raw_value in self.raw_headers]
+        return [(name, text(raw_value)) for name, raw_value in pairs if name.lower() not in dropped]
+
+
+def head(call: OriginCall) -> bytes:
+    """Return the head of a request: its headers as they are, `Host` first, and what frames a body.
+
+    Raises ValueError for what would break a line.
+    """
+    host, others, has_length = "", [], False
+    for name, value in call.headers:
+        lower = name.lower()
+        if lower == "host":
+            host = f"{name}: {value}"
+            continue
+        has_length = has_length or lower == "content-length"
+        others.append(f"{name}: {value}")
+    if not host:
+        raise ValueError("a request without a Host")  # an empty line would end its head
+    if not has_length and not isinstance(call.body, bytes):
+        others.append(_CHUNKED)
+    elif not has_length and call.method not in _WITHOUT_BODY:
+        others.append("Content-Length: 0")
+    lines = [f"{call.method} {call.target} HTTP/1.1", host, *others]
+    return http_head.head(lines)
+
+
+async def answered(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
+    """Return the head of the answer, past any 1xx but 101, and its body as it comes."""
+    while True:
+        message, content = await protocol.read()
+        if message.code >= _FINAL or message.code == _SWITCHING:
+            return message, content
+
+
+def send(
+    connection: Connection, head: bytes, body: bytes | Callable[[], AsyncGenerator[bytes]]
+) -> asyncio.Task[None] | None:
+    """Send a request; returns what goes on to send its body, None if all is sent. Raises ClientOSError if the peer is gone."""
+    protocol = connection.protocol
+    transport = None if protocol is None else protocol.transport
+    if protocol is None or transport is None or transport.is_closing():
+        raise ClientOSError("the connection is closed")
+    if isinstance(body, bytes):
+        transport.write(head + body)
+        return None
+    transport.write(head)
+    is_chunked = head.endswith(f"\r\n{_CHUNKED}\r\n\r\n".encode())
+    return asyncio.create_task(_send_body(connection, protocol, body(), is_chunked=is_chunked))
+
+
+async def _send_body(
+    connection: Connection, protocol: ResponseHandler, body: AsyncGenerator[bytes], *, is_chunked: bool
+) -> None:
+    """Send a body as fast as the origin takes it. What goes wrong is raised to who waits for the answer."""
+    writer = StreamWriter(protocol, asyncio.get_running_loop())
+    if is_chunked:
+        writer.enable_chunking()
+    try:
+        async with aclosing(body):
+            async for chunk in body:
+                await writer.write(chunk)
+        await writer.write_eof()
+    except TimeoutError as error:
+        protocol.set_exception(error)
+    except OSError as error:
+        protocol.set_exception(ClientOSError(error.errno, "the request's body could not be sent"), error)
+    except Exception as error:  # noqa: BLE001  a body that broke off, say: the call is over
+        protocol.set_exception(ClientConnectionError(f"the request's body broke off: {type(error).__name__}"), error)
+    except BaseException:
+        connection.close()  # half a request: the connection serves no other call
+        raise
