@@ -52,14 +52,14 @@ class OwnProvider:
 
     async def _answer(self, request: web.Request, act: str) -> web.StreamResponse:
         if act == "reset-early":
-            _abort(request)
+            return _abort(request)
         digest = hashlib.sha256()
         async for chunk in request.content.iter_any():
             digest.update(chunk)
         if act == "silent":
             await self.go.wait()
         if act.startswith("reset"):
-            await _break_off(request, act)
+            return await _break_off(request, act)
         if act in {"sse", "wait"}:
             return await self._stream(request, act)
         said = {"digest": digest.hexdigest()} if act == "digest" else {}
@@ -85,15 +85,15 @@ class OwnProvider:
         return socket
 
 
-def _abort(request: web.Request) -> None:
+def _abort(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
-    raise ConnectionResetError
+    return web.Response()
 
 
-async def _break_off(request: web.Request, act: str) -> None:
+async def _break_off(request: web.Request, act: str) -> web.Response:
     if request.transport is not None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         request.transport.write(head if act == "reset-head" else head + b'Content-Length: 99\r\n\r\n{"id":')
         await asyncio.sleep(0)
-    _abort(request)
+    return _abort(request)

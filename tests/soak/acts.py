@@ -173,8 +173,11 @@ class Acts:
 
     async def read(self) -> bool:
         """An administrator that looks."""
-        path = self.random.choice(["/admin/usage?window=hour", "/admin/audit", "/admin/principals", "/admin/now"])
-        return (await self.administer("GET", path))[0] == 200
+        path = self.random.choice(["/admin/usage?window=hour", "/admin/audit", "/admin/principals", "/admin/keys"])
+        status, said = await self.administer("GET", path)
+        if status != 200:
+            raise ValueError(f"{path}: {status} {said}")
+        return True
 
     async def administer(
         self, method: str, path: str, body: object = None, more: dict[str, str] | None = None
