@@ -17,6 +17,7 @@ from keybroker.broker_url import check_broker_url, check_url
 from keybroker.connection import connect_to
 from keybroker.deadline_reader import DeadlineReader
 from keybroker.errors import Unreachable
+from keybroker.unix_socket import UnixConnection
 
 RESPONSE_LIMIT = 256 * 1024
 """Bytes of a response at most."""
@@ -52,10 +53,13 @@ def post_form(url: str, form: Mapping[str, str], timeout: float) -> Response:
 
 
 def call(  # noqa: PLR0913, PLR0917  the parts of a request
-    method: str, url: str, body: bytes, headers: Mapping[str, str], timeout: float, limit: int
+    method: str, url: str, body: bytes, headers: Mapping[str, str], timeout: float, limit: int, through: str = ""
 ) -> Response:
-    """Send one request to the administration, as `post` does; the URL may have a query. limit: bytes of the response."""
-    return _send(method, check_url(url, "administration URL"), body or None, headers, timeout, limit)
+    """Send one request to the administration, as `post` does; the URL may have a query. limit: bytes of the response.
+
+    through: the path of a UNIX socket; "": to the URL's host.
+    """
+    return _send(method, check_url(url, "administration URL"), body or None, headers, timeout, limit, through)
 
 
 def get_metadata(url: str, headers: Mapping[str, str], timeout: float) -> Response:
@@ -70,10 +74,11 @@ def _send(  # noqa: PLR0913, PLR0917  the parts of a request
     headers: Mapping[str, str],
     timeout: float,
     limit: int = RESPONSE_LIMIT,
+    through: str = "",
 ) -> Response:
     if timeout <= 0:
         raise ValueError("timeout must be positive")
-    connection = connect_to(url, timeout)
+    connection = UnixConnection(through, timeout) if through else connect_to(url, timeout)
     try:
         connection.connect()
         deadline = time.monotonic() + timeout
@@ -83,11 +88,11 @@ def _send(  # noqa: PLR0913, PLR0917  the parts of a request
             content = response.read(limit + 1)
             lower_headers = {name.lower(): value for name, value in response.getheaders()}
     except (OSError, HTTPException) as error:
-        raise Unreachable(f"cannot reach {url.netloc}: {_reason(error)}") from error
+        raise Unreachable(f"cannot reach {through or url.netloc}: {_reason(error)}") from error
     finally:
         connection.close()
     if len(content) > limit:
-        raise Unreachable(f"the response from {url.netloc} is larger than {limit} bytes")
+        raise Unreachable(f"the response from {through or url.netloc} is larger than {limit} bytes")
     return Response(response.status, lower_headers, content)
 
 

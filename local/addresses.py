@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _UNIX = "unix:"
+_LONGEST_PATH = 107
+"""Bytes of a UNIX socket's path, as Linux has it; elsewhere they are fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,49 @@ def bind(name: str, listen: Listen, backlog: int) -> socket.socket:
         one.listen(backlog)
     except (OSError, ValueError) as error:
         one.close()
-        why = (error.strerror if isinstance(error, OSError) else "") or error
-        at = f"port {listen.port}" if listen.host == "127.0.0.1" else str(listen)
-        raise OSError(f"{at} is in use or not allowed for the {name} ({why})") from error
+        raise _refused(name, listen, error) from error
     one.setblocking(False)  # noqa: FBT003  the socket module's own signature
     return one
+
+
+def check(name: str, listen: Listen) -> None:
+    """Raise what `bind` would raise, if anything, and leave nothing there. name: of the door."""
+    try:
+        if listen.path is not None:
+            _check_path(listen.path)
+            return
+        with contextlib.closing(socket.socket(socket.AF_INET6 if ":" in listen.host else socket.AF_INET)) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Without listen(), which is what would keep a server out that starts meanwhile.
+            one.bind((listen.host, listen.port))
+    except OSError as error:
+        raise _refused(name, listen, error) from error
+
+
+def _refused(name: str, listen: Listen, error: OSError | ValueError) -> OSError:
+    why = (error.strerror if isinstance(error, OSError) else "") or error
+    at = f"port {listen.port}" if listen.host == "127.0.0.1" else str(listen)
+    number = (error.errno if isinstance(error, OSError) else None) or errno.EINVAL
+    return _AddressError(number, f"{at} is in use or not allowed for the {name} ({why})")
+
+
+class _AddressError(OSError):
+    """An address at which a door cannot listen, in one line; `errno` is why."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def _check_path(path: Path) -> None:
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise OSError(errno.ENAMETOOLONG, f"over {_LONGEST_PATH} bytes")
+    if path.exists():
+        if not stat.S_ISSOCK(path.stat().st_mode) or _is_served(path):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    elif not path.parent.is_dir():
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _bind_path(one: socket.socket, path: Path) -> None:

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import stat
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from chalicelib.errors import Unavailable
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InvalidPolicyError
-from local import descriptors
+from local import addresses, descriptors, directory_lock, restoring
 from local.configuration import Configuration, Door
-from local.errors import NoPolicyYet, PolicyInForceUnusable, StateFileOlder
+from local.errors import NoPolicyYet, PolicyInForceUnusable, StateFileOlder, StateOfAnotherUser
 from local.machine import Machine, Urls
 from local.start import first_policy
 from local.tls import Pair, when
 
+_OF_THE_ONE_THAT_RUNS = (errno.EADDRINUSE, errno.EACCES)
+"""Why an address cannot be had beside a server that has it, or is handed it by systemd."""
+
 
 def report(told: Configuration) -> int:
-    """Say on stderr what was found, one line each, and return the exit code: 0, or 1 if a start would fail."""
-    faults: list[str] = []
-    notes: list[str] = []
-    for kind, text in _findings(told):
-        (faults if kind == "error" else notes).append(f"{kind}: {text}")
-    for line in faults or notes:
-        print(line, file=sys.stderr)
-    return 1 if faults else 0
+    """Say on stderr what was found, one line each, and return the exit code: 0, or 1 if a start would fail.
+
+    A server that runs with this configuration is what a check is made beside, and no fault: that is a warning.
+    """
+    found = list(dict.fromkeys(_findings(told)))
+    failed = any(kind == "error" for kind, _ in found)
+    for kind, text in found:
+        if kind != "ok" or not failed:
+            print(f"{kind}: {text}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _findings(told: Configuration) -> Iterator[tuple[str, str]]:
     machine = Machine(told.state, urls(told)) if told.state else None
-    for one in (_limits, _certificate, _policy_file, _state):
+    for one in (_limits, _certificate, _policy_file, _addresses, _state):
         try:
             yield from one(told, machine)
         except InvalidPolicyError as error:
@@ -49,7 +59,10 @@ def _limits(_told: Configuration, _machine: Machine | None) -> Iterator[tuple[st
 
 def _certificate(told: Configuration, _machine: Machine | None) -> Iterator[tuple[str, str]]:
     if told.tls:
-        yield "ok", f"{told.tls.certificate} serves until {when(Pair.read(told.tls, time.time()).ends)}"
+        now = time.time()
+        pair = Pair.read(told.tls, now)
+        soon = pair.warning(told.tls.certificate, now)
+        yield ("warning", soon) if soon else ("ok", f"{told.tls.certificate} serves until {when(pair.ends)}")
 
 
 def _policy_file(told: Configuration, machine: Machine | None) -> Iterator[tuple[str, str]]:
@@ -59,7 +72,29 @@ def _policy_file(told: Configuration, machine: Machine | None) -> Iterator[tuple
         yield "ok", f"{name} has {len(parsed.keys)} keys and {len(parsed.grants)} grants"
 
 
+def _addresses(told: Configuration, machine: Machine | None) -> Iterator[tuple[str, str]]:
+    runs = machine is not None and _is_served(machine.directory)
+    if machine and runs:
+        yield "warning", f"{machine.directory} is served now: another server starts once that one has stopped"
+    for name, listen in told.places().items():
+        try:
+            addresses.check(name, listen)
+        except OSError as fault:
+            yield "warning" if runs and fault.errno in _OF_THE_ONE_THAT_RUNS else "error", str(fault)
+
+
+def _is_served(directory: Path) -> bool:
+    with contextlib.suppress(OSError):  # what is wrong with it is told by `_state`
+        return directory_lock.is_held(directory)
+    return False
+
+
 def _state(told: Configuration, machine: Machine | None) -> Iterator[tuple[str, str]]:
+    if machine:
+        _check_owner(machine.directory)
+    if machine and restoring.is_unfinished(machine.directory):
+        yield "ok", f"{machine.directory} has a restore that was cut off, which the start finishes"
+        return
     if machine is None or not (machine.directory / "signing-key.pem").exists():
         if not told.policy and not told.practice:
             raise NoPolicyYet
@@ -75,6 +110,19 @@ def _state(told: Configuration, machine: Machine | None) -> Iterator[tuple[str, 
         hint = f"{error.faults[0]}; name another with --policy FILE --apply"
         raise PolicyInForceUnusable(hint=hint) from error
     yield "ok", f"{machine.directory} holds the state" + (f"; these keys are not set: {names}" if names else "")
+
+
+def _check_owner(directory: Path) -> None:
+    """Raise StateOfAnotherUser or OSError unless this user can make a directory, or it is this user's."""
+    there = next(one for one in (directory, *directory.absolute().parents) if one.exists())
+    status = there.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if there == directory and status.st_uid not in (0, os.geteuid()):
+        hint = f"{directory} belongs to user {status.st_uid}: run this as that user, such as by sudo -u"
+        raise StateOfAnotherUser(hint=hint)
+    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 def urls(told: Configuration) -> Urls:

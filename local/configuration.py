@@ -81,6 +81,13 @@ class Configuration:
     set_keys: bool = False
     """Put the keys of the environment in force over others; a word of one start, never in the file."""
 
+    def places(self) -> dict[str, Listen]:
+        """Return where each part listens, by name."""
+        found = {"broker": self.broker.listen, "edge": self.edge.listen}
+        if self.practice:
+            found |= {"provider": self.practice.provider, "issuer": self.practice.issuer}
+        return found | ({"administration": self.administration.listen} if self.administration else {})
+
 
 class InvalidConfigurationError(Exception):
     """A configuration file with faults. `faults` has all of them, by line."""

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -40,10 +41,16 @@ class Part:
     def start(self) -> None:
         """Start a process. One that the system refuses is tried again later, as one that died."""
         self._began = time.monotonic()
+        # Ctrl-C reaches the whole process group, and the parent decides. Blocked from its first moment on, a child is not even
+        # interrupted while it imports.
+        resource_tracker.ensure_running()  # which multiprocessing does anyway, and lifts a block of SIGINT
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process, self._ready = self._spawn()
         except OSError as error:
             self._again_later(f"cannot be started: {error}")
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def await_first(self) -> None:
         """Wait until the first process responds; raises PartDidNotStart with the part and how it ended."""

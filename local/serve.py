@@ -20,6 +20,7 @@ from pathlib import Path
 from chalicelib.errors import Unavailable
 from local import addresses, descriptors, log, mount, systemd, tls, worker
 from local.configuration import Configuration, Door
+from local.errors import PartDidNotStart
 from local.machine import Machine, Urls
 from local.practice import policy as practice
 from local.processes import Part, Processes
@@ -31,7 +32,6 @@ _SPAWN = multiprocessing.get_context("spawn")
 _MARGIN = 5.0
 """Seconds that processes have to stop beside the time that running calls have."""
 _LOG = logging.getLogger("keybroker")
-_LOCAL = ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104  what was bound, not what is to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,16 @@ def serve(configuration: Configuration, announce: Callable[[Running], None]) -> 
     descriptors.raise_limit()
     descriptors.share()  # here, so that too few are said once
     stop, hang_ups = _signals(configuration)
+    try:
+        _serve(configuration, announce, stop, hang_ups)
+    except PartDidNotStart:
+        if not stop:  # otherwise it had the signal, too
+            raise
+
+
+def _serve(
+    configuration: Configuration, announce: Callable[[Running], None], stop: list[int], hang_ups: list[int]
+) -> None:
     with contextlib.ExitStack() as stack:
         renewal = None if configuration.tls is None else Renewal(configuration.tls, time.time)
         given = configuration.state
@@ -106,20 +116,20 @@ def _signals(configuration: Configuration) -> tuple[list[int], list[int]]:
 
 
 def renewed(renewal: Renewal, *, asked: bool) -> bool:
-    """Whether the certificate was read again; what is of no use is logged, and the old one stays."""
+    """Whether the certificate was read again; what is of no use is logged, and the old one stays. One that ends soon is warned of."""
+    is_new = False
     try:
         is_new = renewal.renew(asked=asked)
     except Unavailable as fault:
         _LOG.error("the certificate stays as it was: %s (%s)", fault.reason, fault.hint)
-        return False
     if is_new:
         _LOG.info("the certificate was read again, and serves until %s", tls.when(renewal.pair.ends))
+    if soon := renewal.warning():
+        _LOG.warning("certificate: %s", soon)
     return is_new
 
 
 def _job(configuration: Configuration, machine: Machine, urls: Urls, sockets: Mapping[str, socket.socket]) -> Job:
-    host, port = sockets["broker"].getsockname()[:2]
-    near = "127.0.0.1" if ":" not in host else "localhost"
     return Job(
         machine.directory,
         urls,
@@ -132,8 +142,6 @@ def _job(configuration: Configuration, machine: Machine, urls: Urls, sockets: Ma
         log_level=configuration.log_level,
         trusted_proxies=configuration.trusted_proxies,
         tls_files=configuration.tls,
-        # Where the public URL leads is a proxy's affair, and the way there and back another's.
-        broker="" if configuration.tls or host not in _LOCAL else f"http://{near}:{port}",
     )
 
 
@@ -168,17 +176,12 @@ def _processes(
 
 def _listen(configuration: Configuration, stack: contextlib.ExitStack) -> dict[str, socket.socket]:
     """Bind all addresses in this process, or take what systemd holds open: they are known and reserved before the others start."""
-    wanted = {"broker": configuration.broker.listen, "edge": configuration.edge.listen}
-    if configuration.practice:
-        wanted |= {"provider": configuration.practice.provider, "issuer": configuration.practice.issuer}
-    if configuration.administration:
-        wanted["administration"] = configuration.administration.listen
     handed = systemd.Handed.take(os.environ)
     sockets = {
         name: stack.enter_context(
             contextlib.closing(handed.find(listen) or addresses.bind(name, listen, mount.BACKLOG))
         )
-        for name, listen in wanted.items()
+        for name, listen in configuration.places().items()
     }
     handed.check_all_found()
     return sockets

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO
 
 from cryptography import x509
@@ -17,14 +18,18 @@ from local.configuration import TlsFiles
 from local.errors import CertificateExpired, TlsUnusable
 
 _SIZE_LIMIT = 1024 * 1024
+_DAY = 86400
+_WARN_DAYS = 14
+"""Days before its end from which on a certificate is warned about; at most a sixth of its lifetime."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate with its chain and its key, as they were read at one time: PEM. ends: when it does, epoch seconds."""
+    """A certificate with its chain and its key, as they were read at one time: PEM. begins, ends: of its validity, epoch seconds."""
 
     certificate: bytes
     key: bytes = field(repr=False)
+    begins: int
     ends: int
 
     @classmethod
@@ -38,12 +43,13 @@ class Pair:
             except OSError as error:
                 raise TlsUnusable(hint=f"{path} cannot be read: {error.strerror}") from error
         try:
-            ends = int(x509.load_pem_x509_certificates(texts[0])[0].not_valid_after_utc.timestamp())
+            found = x509.load_pem_x509_certificates(texts[0])[0]
         except ValueError:
             raise TlsUnusable(hint=f"{files.certificate} holds no certificate in PEM") from None
+        begins, ends = (int(one.timestamp()) for one in (found.not_valid_before_utc, found.not_valid_after_utc))
         if ends <= now:
             raise CertificateExpired(hint=f"{files.certificate} expired on {when(ends)}: renew it")
-        pair = cls(texts[0], texts[1], ends)
+        pair = cls(texts[0], texts[1], begins, ends)
         try:
             pair.context()
         except (ssl.SSLError, ValueError):
@@ -53,6 +59,16 @@ class Pair:
             )
             raise TlsUnusable(hint=text) from None
         return pair
+
+    def warning(self, path: Path, now: float) -> str | None:
+        """Return what is to be said of a certificate that ends soon, or has ended. path: of its file. now: epoch seconds."""
+        left = self.ends - now
+        if left <= 0:
+            return f"{path} expired on {when(self.ends)}, and callers refuse it: renew it"
+        # One that lives for days is renewed in its last ones as a matter of course.
+        if left > min(_WARN_DAYS * _DAY, (self.ends - self.begins) / 6):
+            return None
+        return f"{path} expires on {when(self.ends)}, in {_span(left)}: renew it"
 
     def context(self) -> ssl.SSLContext:
         """Return a server's context; raises ssl.SSLError."""
@@ -91,6 +107,7 @@ class Renewal:
         self._clock = clock
         self._seen = self._look()
         self.pair = Pair.read(files, clock())
+        self._warned: tuple[tuple[int, bool], float] | None = None
 
     def renew(self, *, asked: bool) -> bool:
         """Read the files again if they have changed, or if that was asked for; whether they were read.
@@ -103,6 +120,16 @@ class Renewal:
         self._seen = seen
         self.pair = Pair.read(self._files, self._clock())
         return True
+
+    def warning(self) -> str | None:
+        """Return what is to be said of the certificate that is served, once a day; None: nothing."""
+        now = self._clock()
+        what = self.pair.ends, now >= self.pair.ends
+        if self._warned and self._warned[0] == what and 0 <= now - self._warned[1] < _DAY:
+            return None
+        found = self.pair.warning(self._files.certificate, now)
+        self._warned = (what, now) if found else None
+        return found
 
     def _look(self) -> tuple[object, ...]:
         found: list[object] = []
@@ -118,6 +145,12 @@ class Renewal:
 def when(seconds: int) -> str:
     """Return a time as text, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _span(seconds: float) -> str:
+    days, hours = int(seconds // _DAY), int(seconds // 3600)
+    number, unit = (days, "day") if days else (hours, "hour")
+    return f"{number} {unit}{'' if number == 1 else 's'}" if number else "less than an hour"
 
 
 @contextlib.contextmanager

@@ -30,8 +30,9 @@ from chalicelib.edge import preview
 from chalicelib.edge.running import RunningState
 from chalicelib.errors import Unavailable
 from chalicelib.http import public_routes
-from local import descriptors, log
+from local import addresses, descriptors, log
 from local.accept_faults import AcceptFaults
+from local.addresses import Listen
 from local.configuration import TlsFiles
 from local.machine import Machine, Urls
 from local.mount import mount
@@ -55,6 +56,7 @@ BODY_LIMITS = {
     for route in routes
 }
 """By method and route, bytes of a request's body at most."""
+_LOOPBACK = "127.0.0.1"
 _LOG = logging.getLogger("keybroker")
 _App = Callable[[], Chalice]
 
@@ -75,7 +77,6 @@ class Job:
     trusted_proxies: the addresses whose X-Forwarded headers are believed
     tls: what every door serves but one at a UNIX socket; None: plain HTTP
     tls_files: where a new pair is, after SIGHUP
-    broker: the URL at which the edge reaches the broker; "": the broker's own
     """
 
     directory: Path
@@ -90,7 +91,6 @@ class Job:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     tls: Pair | None = None
     tls_files: TlsFiles | None = None
-    broker: str = ""
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
@@ -126,9 +126,11 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     running_state = Once(machine.running_state)
     public, admin = lambda: app.public_app(public_ports), lambda: app.admin_app(admin_ports)
     doors = _gateways(functools.partial(_gateway, machine, job, proxies), job, share.broker, public, admin)
+    # SECURITY: to the broker of this process: where its public URL leads is others' affair (test_the_edge_reaches_its_own_broker).
+    inside = stack.enter_context(contextlib.closing(addresses.bind("broker", Listen(_LOOPBACK), share.broker)))
     distribution = make_distribution(
         edge.make_handler(edge_ports, log=_LOG.info),
-        broker=job.broker or job.urls.broker,
+        broker=f"http://{_LOOPBACK}:{inside.getsockname()[1]}",
         connections=share.edge,
         provider_below=share.provider_below,
         unsent=unsent,
@@ -147,6 +149,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     listener = tls_listener(job.tls, job.tls_files)
     for name, runner in doors.items():
         await mount(stack, runner, job.sockets[name], 1 if job.workers > 1 else share.at_once, listener)
+    await web.SockSite(doors["broker"], inside).start()
 
 
 def _gateways(
@@ -235,7 +238,6 @@ async def run_until_stopped(ready: Connection, serve: Callable[[AsyncExitStack],
     loop.set_exception_handler(AcceptFaults())
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # what it asks for, a part that can do it does
-    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the whole process group; the parent decides
     async with AsyncExitStack() as stack:
         await serve(stack)
         gc.freeze()

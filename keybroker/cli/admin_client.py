@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from keybroker import aws, http_client
+from keybroker import aws, http_client, unix_socket
 from keybroker.cli import kept_refusal, output
 from keybroker.cli.command_error import LOCAL, QUOTA, REFUSED, REMOTE, CommandError
 from keybroker.errors import Unreachable
@@ -31,7 +31,7 @@ class ApiResponse:
 
 @dataclass(frozen=True, slots=True)
 class AdminClient:
-    """The administration API under `url` + `/admin/…`."""
+    """The administration API under `url` + `/admin/…`, or at the socket `unix:PATH`."""
 
     url: str
 
@@ -62,14 +62,15 @@ class AdminClient:
     ) -> ApiResponse:
         """Make one call. query: values that are None or False are left out. body: sent as JSON. Raises CommandError."""
         data = b"" if body is None else json.dumps(body).encode()
-        url = f"{self.url}{path}{_query_string(query or {})}"
+        through = unix_socket.path_of(self.url)
+        url = f"{unix_socket.BASE if through else self.url}{path}{_query_string(query or {})}"
         unsigned = {"accept": "application/json", **(headers or {})}
         if data:
             unsigned["content-type"] = "application/json"
         try:
             signed = aws.sign(method, url, unsigned, data)
             with output.waiting(f"waiting for {self.url}"):
-                response = http_client.call(method, url, data, signed, _TIMEOUT, _RESPONSE_LIMIT)
+                response = http_client.call(method, url, data, signed, _TIMEOUT, _RESPONSE_LIMIT, through)
         except Unreachable as error:
             hint = "check the address (--admin-url, KEYBROKER_ADMIN_URL) and that the broker is running"
             after = f"; if it got the request, {_UNCERTAIN}" if _may_change(method, path, query or {}) else ""

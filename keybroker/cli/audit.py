@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from keybroker.cli import output
+from keybroker.cli import output, server
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.settings import Settings, common_options, pass_settings
 from keybroker.cli.times import PAST, format_time
@@ -56,6 +56,20 @@ def check(settings: Settings, window: str, start: int | None) -> int:
             headings = ("principal", "grant", "events", "counted")
             output.rows(headings, [tuple(row[name] for name in headings) for row in result["differing"]])
     return 0 if result["agree"] else 1
+
+
+@audit.command(context_settings=server.PLAIN, short_help="Write all events of a state directory.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def export(arguments: tuple[str, ...]) -> None:
+    """Write every event of a state directory as JSON lines, newest first."""
+    server.start("audit", ("export", *arguments))
+
+
+@audit.command(context_settings=server.PLAIN, short_help="Remove exported events of a state directory.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def cut(arguments: tuple[str, ...]) -> None:
+    """Remove events of a state directory that were exported."""
+    server.start("audit", ("cut", *arguments))
 
 
 def _row(event: dict[str, Any]) -> tuple[object, ...]:

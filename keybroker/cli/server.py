@@ -1,4 +1,4 @@
-"""`keybroker serve`, `init`, `admins`, `state`, `gateway`: the server of the same installation, in place of this process."""
+"""`keybroker serve`, `init`, `admins`, `state`, `gateway`, `audit export|cut`: the server of the same installation, in place of this process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +26,7 @@ NEEDED: dict[str, str] = {
 }
 """What the server imports, and the requirement of the extra `server` that brings it."""
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PLAIN = {
+PLAIN: dict[str, Any] = {
     "ignore_unknown_options": True,
     "allow_interspersed_args": False,
     "help_option_names": [],
@@ -34,7 +35,7 @@ _PLAIN = {
 
 
 def _command(name: str, text: str) -> click.Command:
-    @click.command(name, context_settings=_PLAIN, short_help=text, help=text)
+    @click.command(name, context_settings=PLAIN, short_help=text, help=text)
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def run(arguments: tuple[str, ...]) -> None:
         start(name, arguments)

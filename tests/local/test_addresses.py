@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import stat
 from contextlib import closing
@@ -84,3 +85,36 @@ def test_a_file_is_no_socket(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="is in use or not allowed"):
         addresses.bind("administration", addresses.parse("unix:notes", tmp_path), 1)
     assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_a_look_says_what_a_start_would(tmp_path: Path) -> None:
+    """An address is looked at without a listener and without a file; what is wrong is said in the words of a start."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        at = addresses.parse(f"127.0.0.1:{taken.getsockname()[1]}", HERE)
+        with pytest.raises(OSError, match=r"^port \d+ is in use or not allowed for the edge \(") as caught:
+            addresses.check("edge", at)
+        assert caught.value.errno == errno.EADDRINUSE
+    addresses.check("edge", at)
+    with closing(addresses.bind("edge", at, 1)):
+        pass
+    with pytest.raises(OSError, match="Cannot assign requested address") as caught:
+        addresses.check("edge", addresses.parse("192.0.2.1:1", HERE))
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+    addresses.check("administration", addresses.parse("unix:admin.sock", tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "number"), [("notes", errno.EADDRINUSE), ("none/a.sock", errno.ENOENT), ("x" * 108, errno.ENAMETOOLONG)]
+)
+def test_a_look_at_a_path(tmp_path: Path, path: str, number: int) -> None:
+    """A path where no socket can be is told, and so is one where somebody listens; one that was left is none."""
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(OSError, match="is in use or not allowed for the administration") as caught:
+        addresses.check("administration", addresses.parse(f"unix:{path}", tmp_path))
+    assert caught.value.errno == number
+    listen = addresses.parse("unix:admin.sock", tmp_path)
+    with closing(addresses.bind("administration", listen, 1)), pytest.raises(OSError, match="in use"):
+        addresses.check("administration", listen)
+    addresses.check("administration", listen)
+    assert (tmp_path / "admin.sock").exists()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
+import socket
 import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,9 @@ import pytest
 from local.__main__ import main
 from tests import certificates
 from tests.local.test_machine import POLICY, REAL, start
+from tests.running import ROOT
 
+DOORS = ("broker", "edge", "administration")
 Output = pytest.CaptureFixture[str]
 
 
@@ -24,7 +31,7 @@ def configuration(tmp_path: Path) -> Path:
     path = tmp_path / "keybroker.toml"
     path.write_text(
         'policy = "keybroker.yaml"\n[tls]\ncertificate = "tls/certificate.pem"\nkey = "tls/key.pem"\n'
-        '[state]\ndirectory = "state"\n'
+        '[state]\ndirectory = "state"\n' + "".join(f"[{door}]\nlisten = '127.0.0.1:0'\n" for door in DOORS)
     )
     return path
 
@@ -45,7 +52,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 def dump(database: Path) -> bytes:
     """What is in a database."""
-    with contextlib.closing(sqlite3.connect(database)) as connection:
+    with closing(sqlite3.connect(database)) as connection:
         return "\n".join(connection.iterdump()).encode()
 
 
@@ -89,3 +96,88 @@ def test_a_policy_in_force_of_no_use(configuration: Path, capsys: Output) -> Non
     (configuration.parent / "state" / "signing-key.pem").unlink()
     code, said = check(configuration, capsys)
     assert (code, "no_policy_yet" in said[0]) == (1, True)
+
+
+def listening(path: Path, place: str) -> None:
+    """Say where the edge listens."""
+    path.write_text(path.read_text().replace("[edge]\nlisten = '127.0.0.1:0'", f"[edge]\nlisten = '{place}'"))
+
+
+def test_a_certificate_that_ends_soon(configuration: Path, capsys: Output) -> None:
+    """It is a warning, with the time that is left, and no fault."""
+    certificates.write(configuration.parent / "tls", ends=int(time.time()) + 3 * 86400 + 60)
+    code, said = check(configuration, capsys)
+    [warning] = [line for line in said if line.startswith("warning: ")]
+    assert (code, warning.endswith(" UTC, in 3 days: renew it")) == (0, True)
+
+
+def test_an_address_that_cannot_be_had(configuration: Path, capsys: Output) -> None:
+    """An address that is taken, or is not this machine's, is a fault, in the words of a start."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        for place, said in (
+            (f"127.0.0.1:{port}", f"port {port} is in use or not allowed for the edge"),
+            ("192.0.2.1:1", "192.0.2.1:1 is in use or not allowed for the edge (Cannot assign"),
+        ):
+            text = configuration.read_text()
+            listening(configuration, place)
+            code, lines = check(configuration, capsys)
+            configuration.write_text(text)
+            assert (code, len(lines), said in lines[0]) == (1, 1, True), lines
+
+
+def test_beside_a_running_server(configuration: Path, capsys: Output) -> None:
+    """A server that runs has the state and its addresses: that is told, and is no fault; what is another's still is one."""
+    holder = "import sys; from pathlib import Path; from local import directory_lock; directory_lock.hold(Path(sys.argv[1])); print(1, flush=True); input()"
+    command = [sys.executable, "-c", holder, str(configuration.parent / "state")]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running,
+        closing(socket.create_server(("127.0.0.1", 0))) as taken,
+    ):
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"1\n"
+        listening(configuration, f"127.0.0.1:{taken.getsockname()[1]}")
+        code, said = check(configuration, capsys)
+        assert (code, [line.partition(": ")[0] for line in said]) == (0, ["ok", "ok", "warning", "warning", "ok"])
+        assert "is served now: another server starts once that one has stopped" in said[2]
+        (configuration.parent / "state").chmod(0o777)
+        assert check(configuration, capsys)[0] == 1
+        running.kill()
+
+
+def test_a_state_of_a_newer_version(configuration: Path, capsys: Output) -> None:
+    """It is told with its version, and left as it is."""
+    with closing(sqlite3.connect(configuration.parent / "state" / "state.db")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    code, said = check(configuration, capsys)
+    assert (code, said[0].startswith("error: state_file_newer ("), len(said)) == (1, True, 1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a directory to another user")
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_state_of_another_user(configuration: Path, capsys: Output, *, is_empty: bool) -> None:
+    """It is told with what to do, empty or not."""
+    state = configuration.parent / "state"
+    if is_empty:
+        state.rename(configuration.parent / "elsewhere")
+        state.mkdir(0o700)
+    os.chown(state, 12345, 12345)
+    code, said = check(configuration, capsys)
+    hint = f"{state} belongs to user 12345: run this as that user, such as by sudo -u"
+    assert (code, said) == (1, [f"error: state_of_another_user ({hint})"])
+
+
+def test_no_place_for_a_state(configuration: Path, capsys: Output) -> None:
+    """Where no directory can be made, that is told."""
+    state = configuration.parent / "state"
+    state.rename(configuration.parent / "elsewhere")
+    state.write_text("notes")
+    code, said = check(configuration, capsys)
+    assert (code, said) == (1, [f"error: [Errno 20] Not a directory: '{state}'"])
+
+
+def test_a_restore_that_was_cut_off(configuration: Path, capsys: Output) -> None:
+    """It is no fault, since the start finishes it."""
+    (configuration.parent / "state" / "restoring").mkdir()
+    code, said = check(configuration, capsys)
+    assert (code, said[-1].endswith("has a restore that was cut off, which the start finishes")) == (0, True)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +33,9 @@ def test_a_directory_has_one_holder(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="state_in_use") as caught:
             directory_lock.hold(tmp_path)
         assert str(tmp_path) in caught.value.hint
+        assert directory_lock.is_held(tmp_path)
         holder.kill()
+    assert not directory_lock.is_held(tmp_path)
     directory_lock.hold(tmp_path)
 
 
@@ -42,3 +47,12 @@ def test_another_name_is_the_same_directory(tmp_path: Path) -> None:
     held = len(directory_lock._HELD)
     directory_lock.hold(tmp_path / "link")
     assert len(directory_lock._HELD) == held
+
+
+def test_a_look_keeps_no_server_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that starts while another program looks holds the directory once the look is over."""
+    looking = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: os.close(looking))
+    directory_lock.hold(tmp_path)
+    assert directory_lock.is_held(tmp_path)

@@ -1,4 +1,4 @@
-"""A server that is told by its configuration file: its doors, its certificate, and what stops its start."""
+"""A server that is told by its configuration file: its doors and its certificate."""
 
 from __future__ import annotations
 
@@ -6,113 +6,36 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import ssl
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+import time
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from local.descriptors import LEAST
 from tests import certificates
-from tests.local.test_machine import POLICY
+from tests.keybroker.cli.keybroker_command import run as keybroker
+from tests.local.configured_server import (
+    ANY_PORT,
+    DOORS,
+    STATE,
+    TLS,
+    Server,
+    only_line,
+    served,
+    write,
+)
 from tests.running import POLICY as PRACTISED
 from tests.running import ROOT, wait_until
 
 pytestmark = pytest.mark.slow  # each starts all processes of one machine
-
-DOORS = ("broker", "edge", "administration")
-ANY_PORT = "".join(f"[{door}]\nlisten = '127.0.0.1:0'\n" for door in DOORS)
-STATE = "[state]\ndirectory = 'state'\n"
-TLS = "[tls]\ncertificate = 'tls/certificate.pem'\nkey = 'tls/key.pem'\n"
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running server. said: its line of JSON."""
-
-    said: Mapping[str, Any]
-    process: subprocess.Popen[str]
-    log: Path
-    directory: Path
-
-    def ask(
-        self, door: str, method: str, path: str, headers: Mapping[str, str] | None = None, host: str = "127.0.0.1"
-    ) -> http.client.HTTPResponse:
-        """Make one call at a door, over TLS if that is what it has."""
-        url = urlsplit(str(self.said[door]))
-        if url.scheme == "https":
-            context = ssl.create_default_context(cafile=self.directory / "tls" / "certificate.pem")
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, url.port, timeout=10, context=context
-            )
-        else:
-            connection = http.client.HTTPConnection(host, url.port, timeout=10)
-        with closing(connection):
-            connection.request(method, path, headers=dict(headers or {}))
-            answer = connection.getresponse()
-            answer.read()
-        return answer
-
-    def signed(self, host: str) -> dict[str, str]:
-        """Return the headers of an administrator's request to read the policy, as signed for a host."""
-        keys = json.loads((self.directory / "state" / "admin.json").read_text())
-        request = AWSRequest("GET", f"https://{host}/admin/policy")
-        signer = SigV4Auth(Credentials(keys["access_key_id"], keys["secret_access_key"]), "execute-api", "us-east-1")
-        signer.add_auth(request)
-        return {**dict(request.headers), "Host": host}
-
-
-def write(directory: Path, text: str, policy: str = POLICY) -> list[str]:
-    """Write configuration, policy and certificate; return the command that serves them."""
-    (directory / "keybroker.yaml").write_text(policy)
-    (directory / "keybroker.toml").write_text(text)
-    certificates.write(directory / "tls")
-    return [sys.executable, "-m", "local", "--installed", "serve", "--config", str(directory / "keybroker.toml")]
-
-
-@contextlib.contextmanager
-def served(
-    directory: Path, text: str, *words: str, policy: str = POLICY, open_files: int | None = None
-) -> Iterator[Server]:
-    """Serve a configuration, and stop it again. open_files: the most that each process may have; None: as here."""
-    limited = [] if open_files is None else ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh"]
-    command = [*limited, *write(directory, text, policy), "--json", *words]
-    with (directory / "log").open("a") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
-    assert process.stdout is not None
-    with process, process.stdout:
-        try:
-            line = process.stdout.readline()
-            assert line, (directory / "log").read_text()
-            yield Server(json.loads(line), process, directory / "log", directory)
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def refused(directory: Path, text: str, *words: str) -> str:
-    """Return the one line of a start that is refused."""
-    return _only_line([*write(directory, text), *words])
-
-
-def _only_line(command: list[str]) -> str:
-    """Run a start that is expected to give up by itself, in one line, and return that."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    [line] = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def test_administration_has_an_address_of_its_own(tmp_path: Path) -> None:
@@ -141,6 +64,15 @@ def test_administration_at_a_unix_socket(tmp_path: Path) -> None:
                 lines = "".join(f"{name}: {value}\r\n" for name, value in server.signed("localhost").items())
                 one.sendall(f"GET /admin/policy HTTP/1.1\r\n{lines}\r\n".encode())
                 assert one.recv(12) == b"HTTP/1.1 200"
+            keys = json.loads((tmp_path / "state" / "admin.json").read_text())
+            environ = {
+                "KEYBROKER_ADMIN_URL": f"unix:{tmp_path / 'admin.sock'}",
+                "AWS_ACCESS_KEY_ID": keys["access_key_id"],
+                "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"],
+                "AWS_REGION": "us-east-1",
+            }
+            listed = keybroker("keys", "list", environ=environ)
+            assert (listed.code, "openai" in listed.out) == (0, True), listed
             server.process.kill()
             server.process.wait(10)
 
@@ -182,8 +114,32 @@ def test_public_urls_are_what_callers_get(tmp_path: Path) -> None:
             assert json.loads(connection.getresponse().read())["issuer"] == "https://broker.example.com"
 
 
+def test_the_edge_reaches_its_own_broker(tmp_path: Path) -> None:
+    """Anthropic's exchange works at the edge though the broker's public URL leads nowhere from this machine, over TLS too."""
+    words = ("--public-url", "https://broker.invalid", "--practice")
+    for tls in ("", TLS):
+        with served(tmp_path, f"policy = 'keybroker.yaml'\n{ANY_PORT}{STATE}{tls}", *words, policy=PRACTISED) as server:
+            answer = server.ask("edge", "POST", "/anthropic/v1/oauth/token", {"Content-Length": "0"})
+            assert (answer.status, answer.getheader("content-type")) == (400, "application/json")
+
+
 class TestTls:
     """TLS from files."""
+
+    def test_an_end_that_comes_near_is_logged(self, tmp_path: Path) -> None:
+        """From the start on it is in the log, once a day, until there is another certificate."""
+        soon = int(time.time()) + 5 * 86400
+        command = write(tmp_path, f"policy = 'keybroker.yaml'\n{ANY_PORT}{STATE}{TLS}")
+        certificates.write(tmp_path / "tls", ends=soon)
+        with (tmp_path / "log").open("w") as log, subprocess.Popen(command, cwd=ROOT, stderr=log) as process:
+            try:
+                wait_until(lambda: "renew it" in (tmp_path / "log").read_text(), 30)
+                certificates.write(tmp_path / "tls")
+                wait_until(lambda: "was read again" in (tmp_path / "log").read_text())
+            finally:
+                process.terminate()
+        [line] = [one for one in (tmp_path / "log").read_text().splitlines() if "renew it" in one]
+        assert re.search(r"certificate: \S+ expires on \S+ \S+ UTC, in 4 days: renew it$", line)
 
     def test_a_certificate_is_renewed_while_it_serves(self, tmp_path: Path) -> None:
         """New files are served from the next connection on; of no use, they are told once, and the old certificate stays."""
@@ -248,7 +204,7 @@ class TestTls:
         """At the start, files of no use are one line, and nothing is made."""
         command = write(tmp_path, f"policy = 'keybroker.yaml'\n{ANY_PORT}{STATE}{TLS}")
         break_it(tmp_path / "tls")
-        assert f"cannot start: {said} (" in _only_line(command)
+        assert f"cannot start: {said} (" in only_line(command)
         assert not (tmp_path / "state").exists()
 
 
@@ -265,58 +221,3 @@ def _trusts(server: Server) -> bool:
         return server.ask("broker", "GET", "/healthz").status == 200
     except ssl.SSLError:
         return False
-
-
-def test_a_port_in_use_stops_the_start(tmp_path: Path) -> None:
-    """An address that is taken is one line with the door it was for, and nothing is made."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
-        text = (
-            f"policy = 'keybroker.yaml'\n[edge]\nlisten = '127.0.0.1:{port}'\n[broker]\nlisten = '127.0.0.1:0'\n{STATE}"
-        )
-        assert f"port {port} is in use or not allowed for the edge" in refused(tmp_path, text)
-    assert not (tmp_path / "state").exists()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a directory to another user")
-def test_a_state_of_another_owner_stops_the_start(tmp_path: Path) -> None:
-    """A state directory of another user is one line that says what to do, and stays as it was."""
-    (tmp_path / "state").mkdir(mode=0o700)
-    os.chown(tmp_path / "state", 12345, 12345)
-    line = refused(tmp_path, f"policy = 'keybroker.yaml'\n{ANY_PORT}{STATE}")
-    assert "state_open_to_others" in line
-    assert "chown it to the user that runs this" in line
-    assert list((tmp_path / "state").iterdir()) == []
-
-
-def test_running_calls_are_drained(tmp_path: Path) -> None:
-    """A signal in the middle of a stream lets it end in its time; who comes then is not taken."""
-    text = f"policy = 'keybroker.yaml'\n{ANY_PORT}{STATE}[timeouts]\ndrain_seconds = 30\n"
-    with served(tmp_path, text, "--practice", policy=PRACTISED) as server:
-        token = _token(server)
-        url = urlsplit(server.said["edge"])
-        body = {"model": "gpt-5-mini", "stream": True, "messages": [{"role": "user", "content": "word " * 40}]}
-        with closing(http.client.HTTPConnection("127.0.0.1", url.port or 0, timeout=30)) as connection:
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            connection.request("POST", "/openai/v1/chat/completions", json.dumps(body), headers)
-            answer = connection.getresponse()
-            first = answer.read(10)
-            server.process.send_signal(signal.SIGTERM)
-            assert (first + answer.read()).rstrip().endswith(b"data: [DONE]")
-        assert server.process.wait(30) == 0
-
-
-def _token(server: Server) -> str:
-    issuer, broker = (urlsplit(server.said[name]) for name in ("issuer", "broker"))
-    claims = {"aud": "keybroker", "sub": "x", "repository_id": "1", "repository_owner_id": "9919", "repository": "o/r"}
-    minted = _post(issuer.port, "/_mint", claims)["token"]
-    exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
-    fields = {"grant_type": exchange, "subject_token": minted, "audience": "openai"}
-    jwt = {"subject_token_type": "urn:ietf:params:oauth:token-type:jwt"}
-    return str(_post(broker.port, "/token", {**fields, **jwt})["access_token"])
-
-
-def _post(port: int | None, path: str, body: Mapping[str, str]) -> Any:  # noqa: ANN401  whatever was answered
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        return json.loads(connection.getresponse().read())

@@ -105,3 +105,41 @@ def test_a_change_is_seen_once(tmp_path: Path) -> None:
 def test_a_repr_has_no_key(tmp_path: Path) -> None:
     """What is shown of a pair has no key in it."""
     assert "PRIVATE" not in repr(Pair.read(write(tmp_path), NOW))
+
+
+DAY = 86400
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "left", "said"),
+    [
+        (90 * DAY, 14 * DAY + 1, None),
+        (90 * DAY, 14 * DAY, "expires on 1970-04-01 00:00 UTC, in 14 days: renew it"),
+        (90 * DAY, 1.5 * DAY, "expires on 1970-04-01 00:00 UTC, in 1 day: renew it"),
+        (90 * DAY, 3599, "expires on 1970-04-01 00:00 UTC, in less than an hour: renew it"),
+        (90 * DAY, 0, "expired on 1970-04-01 00:00 UTC, and callers refuse it: renew it"),
+        (6 * DAY, DAY + 1, None),
+        (6 * DAY, DAY - 1, "expires on 1970-04-01 00:00 UTC, in 23 hours: renew it"),
+    ],
+)
+def test_an_end_that_comes_near_is_said(lifetime: int, left: float, said: str | None) -> None:
+    """It is said in the last fourteen days, or in the last sixth of a shorter life."""
+    ends = 90 * DAY
+    found = Pair(b"", b"", ends - lifetime, ends).warning(Path("tls/c.pem"), ends - left)
+    assert found == (said and f"tls/c.pem {said}")
+
+
+def test_a_warning_comes_once_a_day(tmp_path: Path) -> None:
+    """It comes once a day, once more when the certificate has ended, and no more once there is another one."""
+    now = [ENDS - 14.0 * DAY - 1]
+    renewal = Renewal(write(tmp_path), lambda: now[0])
+    said = []
+    for hours in range(24 * 16):
+        now[0] = ENDS - 14.0 * DAY - 1 + hours * 3600
+        said.append(renewal.warning())
+    days = [hour for hour, one in enumerate(said) if one]
+    assert days == [1 + 24 * day for day in range(14)] + [24 * 14 + 1, 24 * 15 + 1]
+    assert [str(said[hour]).split()[1] for hour in days] == ["expires"] * 14 + ["expired"] * 2
+    write(tmp_path, ends=ENDS + 200 * DAY)
+    assert renewal.renew(asked=False)
+    assert renewal.warning() is None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keybroker.cli import server
+from keybroker.cli import program, server
 from keybroker.cli.command_error import CommandError
 from tests.keybroker.cli.keybroker_command import run
 from tests.running import ROOT
@@ -46,11 +46,20 @@ def test_arguments_are_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["serve", "init", "admins", "state", "gateway"])
+@pytest.mark.parametrize("command", ["serve", "init", "admins", "state", "gateway", "audit export"])
 def test_the_working_directory_is_no_server(tmp_path: Path, command: str) -> None:
     """Modules in the directory where a command is run are not taken for the server's; help is the server's own."""
     for name in ("local", "app", "chalicelib", "edge"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('another program')")
-    done = run(command, "--help", cwd=tmp_path)
+    done = run(*command.split(), "--help", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith(f"usage: keybroker {command} ")
+
+
+@pytest.mark.parametrize("verb", ["export", "cut"])
+def test_audit_of_a_directory_is_the_servers(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """`audit export` and `audit cut` take a state directory, and go on to the server with every argument as it is."""
+    started: list[tuple[str, tuple[str, ...]]] = []
+    monkeypatch.setattr(server, "start", lambda name, arguments: started.append((name, arguments)))
+    assert program.run(["audit", verb, "--state", "x", "--output", "y", "--help"]) == 0
+    assert started == [("audit", (verb, "--state", "x", "--output", "y", "--help"))]
