@@ -163,6 +163,14 @@ def gateway(stage: GatewayStage, directory: Path, *arguments: str, wait: bool = 
         yield one
 
 
+def configured(*, stage: str, signing_key: str, doors: str = "", **changes: str) -> str:
+    """The text of a configuration file with both doors, but for what is changed."""
+    told = {"region": REGION, "stage": stage, "issuer": BROKER, "signing_key": signing_key, **changes}
+    both = f"[broker]\nlisten = '127.0.0.1:0'\n[edge]\nlisten = '127.0.0.1:0'\npublic_url = '{EDGE}'\n"
+    tables = "[tables]\n" + "".join(f"{name} = {value!r}\n" for name, value in told.items())
+    return f"{tables}[timeouts]\ndrain_delay_seconds = 0\ndrain_seconds = 2\n{doors or both}"
+
+
 @contextlib.contextmanager
 def serving(stage: GatewayStage, directory: Path, text: str, *arguments: str) -> Iterator[dict[str, Gateway]]:
     """Run `serve` with a configuration file over the stage's tables, and stop it; gives what runs, by door."""

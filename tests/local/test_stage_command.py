@@ -31,6 +31,7 @@ from tests.gateway_stage import (
     Gateway,
     GatewayStage,
     Provider,
+    configured,
     environment_of,
     gateway,
     provider,
@@ -57,14 +58,6 @@ class Here:
 
     def exchange(self, subject: str = "build-1") -> Answer:
         return exchange_at(self.doors["broker"].url, self.stage, subject)
-
-
-def configured(*, stage: str, signing_key: str, doors: str = "", **changes: str) -> str:
-    """The text of a configuration file with both doors, but for what is changed."""
-    told = {"region": REGION, "stage": stage, "issuer": BROKER, "signing_key": signing_key, **changes}
-    both = f"[broker]\nlisten = '127.0.0.1:0'\n[edge]\nlisten = '127.0.0.1:0'\npublic_url = '{EDGE}'\n"
-    tables = "[tables]\n" + "".join(f"{name} = {value!r}\n" for name, value in told.items())
-    return f"{tables}[timeouts]\ndrain_delay_seconds = 0\ndrain_seconds = 2\n{doors or both}"
 
 
 def exchange_at(url: str, stage: GatewayStage, subject: str = "build-1") -> Answer:
