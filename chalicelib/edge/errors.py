@@ -32,6 +32,16 @@ class MethodOverride(Refusal, reason="method_override", error="invalid_request",
         super().__init__(f"{part} overrides the method; send the method itself")
 
 
+class NoWebSocket(
+    Refusal,
+    reason="web_socket",
+    error="upgrade_not_supported",
+    status=400,
+    text="WebSocket connections are not supported here; use HTTP",
+):
+    """The request asks for a WebSocket, of an edge at CloudFront. Use HTTP, or a gateway."""
+
+
 class MethodCut(
     Refusal,
     reason="method_cut",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chalicelib.edge.errors import HeaderName, MethodOverride
-from chalicelib.providers import header_names
+from chalicelib.edge.errors import HeaderName, MethodOverride, NoWebSocket
+from chalicelib.providers import header_names, paths
 from chalicelib.providers.header_names import canonical
 
 Headers = dict[str, list[dict[str, str]]]
@@ -11,13 +11,19 @@ Headers = dict[str, list[dict[str, str]]]
 
 _OAUTH_FLAG = "oauth-2025-04-20"
 """Anthropic's SDK sets it beside an exchanged token; with a real key it does not belong there."""
+_OF_A_HANDSHAKE = frozenset({"sec-websocket-key", "sec-websocket-version"})
+"""Headers without which no server opens a WebSocket (RFC 6455, section 4.2.1). `Upgrade` may ask for something else."""
 
 
 def check(headers: Headers, method: str) -> None:
     """Raise HeaderName if a name is none, MethodOverride if a header names another method than the request's.
 
+    Raises NoWebSocket where CloudFront, or any other door that does not say so by the method, would open one.
     Raises KeyError, TypeError or AttributeError for what is not in CloudFront's form.
     """
+    # SECURITY: a scope that reads would open a conversation (test_a_handshake_by_get_is_refused).
+    if method != paths.WEB_SOCKET and not headers.keys().isdisjoint(_OF_A_HANDSHAKE):
+        raise NoWebSocket
     for name, values in headers.items():
         if not header_names.is_name(name):
             raise HeaderName

@@ -13,12 +13,15 @@ from chalicelib.policy.compile import Policy
 from chalicelib.policy.coverage import find_covered
 from chalicelib.policy.grants import Grant
 from chalicelib.principal import AWS
+from chalicelib.providers import paths
+from chalicelib.providers.presets import PROVIDERS
 
 RULES: Mapping[str, str] = {
     "unpinned": "a grant pins none of the ids of its issuer that are never recycled; names can be taken over by others",
     "github-sub": "GitHub's `sub` changed its shape on 2026-07-15 and is configurable; match the claims it is made of",
     "unwise-claim": "the claim holds names that are recycled, or parts that change with every run",
     "list-claim": "the claim is a list and the grant wants a value, or the reverse; such a grant never admits anyone",
+    "web-socket": "the path answers as a WebSocket alone, which GET does not open; write WEBSOCKET in its place, or beside it",
     "any-role": "every role or user of the account is admitted, including those created later",
     "covered": "another grant admits everything that this one admits; callers would have to name one of them",
 }
@@ -60,6 +63,7 @@ def lint(policy: Policy, known: Mapping[str, Preset], allowed: Iterable[str] = (
         issuer = by_url.get(grant.issuer)
         preset = known.get(issuer.preset, presets.GENERIC) if issuer else None
         found += (*_claim_findings(policy, grant, preset), *_list_findings(policy, grant, preset)) if preset else ()
+        found += _web_socket_findings(policy, grant)
         if (grant.issuer == AWS or (preset and preset.aws_principals)) and any(
             is_pattern(value) for _, values in grant.claims for value in values
         ):
@@ -96,6 +100,16 @@ def _list_findings(policy: Policy, grant: Grant, preset: Preset) -> Iterable[Fin
         elif listed == {True} and path in texts:
             text = f"{name!r} is no list, so nothing contains a value: write the value, or a pattern"
             yield _finding("list-claim", policy, grant, text, "to", "claims", field)
+
+
+def _web_socket_findings(policy: Policy, grant: Grant) -> Iterable[Finding]:
+    provider = PROVIDERS[policy.keys.get(grant.key, "generic")]
+    for index, scope in enumerate(grant.scope):
+        # A pattern is not found, though it opened those beneath it once: most are for reading, and miss nothing.
+        path = scope.removeprefix("GET:")
+        if path in provider.web_sockets and not paths.scope_opens(grant.scope, paths.WEB_SOCKET, path, provider):
+            text = f"{path} answers as a WebSocket alone, which GET does not open: write {paths.WEB_SOCKET}:{path}"
+            yield _finding("web-socket", policy, grant, text, "scope", str(index))
 
 
 def _is_at(path: tuple[str, ...], form: tuple[str, ...]) -> bool:

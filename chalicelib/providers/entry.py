@@ -100,6 +100,8 @@ class Provider(NamedTuple):
     language models, which read none, and take larger uploads than the edge sees."""
     models: tuple[ModelEndpoints, ...] = ()
     """The endpoints that a grant with `models` can open; none if such a grant opens nothing of it."""
+    web_sockets: tuple[str, ...] = ()
+    """Paths that answer as WebSockets alone."""
     probe: Probe | None = None
     """How a key is checked; None where nothing is known to answer."""
     error_text: tuple[str, ...] = ()

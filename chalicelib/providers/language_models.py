@@ -48,6 +48,7 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             "/v1/fine_tuning/checkpoints/*/permissions",
         ),
         overrides=(),
+        web_sockets=("/v1/realtime",),
         models=(
             *openai_endpoints("/v1"),
             ModelEndpoints("/v1", "moderations decisions"),

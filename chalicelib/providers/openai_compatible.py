@@ -37,6 +37,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
             *below("/openai", EPHEMERAL_KEYS + " realtimeapi"),
         ),
         overrides=(),
+        web_sockets=("/openai/v1/realtime", "/openai/realtime"),
         models=(
             *openai_endpoints("/openai/deployments/{model}"),
             *openai_endpoints("/openai/v1"),
@@ -180,6 +181,7 @@ OPENAI_COMPATIBLE: Mapping[str, Provider] = {
         verbs=False,
         closed=(*account("/v1"), *below("/v1", EPHEMERAL_KEYS)),
         overrides=(),
+        web_sockets=("/v1/realtime",),
         models=(
             ModelEndpoints("/v1", "chat/completions completions embeddings messages images/generations"),
             ModelEndpoints("/v1", "responses", refused=STORED_PROMPT),

@@ -152,6 +152,10 @@ def _spellings(segment: str) -> list[str]:
     return found
 
 
+WEB_SOCKET = "WEBSOCKET"
+"""What scopes have for a method where a call asks for a WebSocket. No request has it: its handshake is a GET."""
+
+
 def scope_value(method: str, path: str) -> str:
     """Return the text that scopes are matched with: `METHOD:/path`."""
     return f"{method}:{path}"

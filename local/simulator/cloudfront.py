@@ -9,6 +9,7 @@ from typing import Any, Final, TypedDict, Unpack
 
 from aiohttp import web
 
+from chalicelib.providers import paths
 from local.simulator import web_sockets
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
@@ -174,6 +175,9 @@ class Distribution(web.Server):
             return to_broker
         if web_sockets.are_asked(request):
             web_sockets.take_token(cf_request["headers"])
+            # SECURITY: what reads opens no conversation (test_a_get_scope_opens_no_web_socket).
+            cf_request["method"] = paths.WEB_SOCKET
+        method: str = cf_request["method"]
         await receive(request)
         if is_disconnected(request):
             raise NotInvokedError("malformed")  # nobody will see the answer
@@ -188,7 +192,7 @@ class Distribution(web.Server):
             if self._places.is_busy:
                 raise NotInvokedError("too_many_calls")
             cf_request.update(whole or included_body(request))
-            return parse_result(self._handler(event, context), request.method, protected, longest)
+            return parse_result(self._handler(event, context), method, protected, longest)
 
         # SECURITY: a body that takes long to read holds up nobody else's call
         # (test_a_call_completes_while_a_body_is_read).

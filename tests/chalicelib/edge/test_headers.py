@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.edge.errors import NoWebSocket
 from chalicelib.edge.headers import Headers, check
 from chalicelib.edge.headers import forwarded as forwarded_with
 from chalicelib.errors import Refusal
@@ -113,3 +114,14 @@ def test_method_override(name: str) -> None:
         check({name: [{"key": name, "value": "POST"}, {"key": name, "value": "DELETE"}]}, "POST")
     assert (caught.value.reason, caught.value.error, caught.value.status) == ("method_override", "invalid_request", 400)
     check({name: [{"key": name, "value": " post "}]}, "POST")
+
+
+@pytest.mark.parametrize("name", ["sec-websocket-key", "sec-websocket-version"])
+@pytest.mark.parametrize("method", ["GET", "POST", "CONNECT"])
+def test_a_handshake_by_get_is_refused(name: str, method: str) -> None:
+    """A door that would open a WebSocket and does not say so by the method opens none."""
+    headers = {name: [{"key": name, "value": "13"}]}
+    with pytest.raises(NoWebSocket):
+        check(headers, method)
+    check(headers, "WEBSOCKET")
+    check({"sec-websocket-protocol": [{"key": "Sec-WebSocket-Protocol", "value": "realtime"}]}, method)

@@ -23,7 +23,7 @@ from chalicelib.quota import Limit
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "grants.md"
 ISSUERS = """\
-keys: {openai: {provider: openai}, internal: {provider: generic}}
+keys: {openai: {provider: openai}, internal: {provider: generic}, azure: {provider: azure-openai}, xai: {provider: xai}}
 issuers:
   github: {preset: github-actions, audience: keybroker}
   ghes: {preset: github-actions, url: https://github.example.com/_services/token, audience: keybroker}
@@ -195,6 +195,38 @@ def test_lists_and_values_in_their_places(issuer: str, written: str) -> None:
 def test_an_element_pins_nothing() -> None:
     """An id that a list has to contain is no pinned id."""
     assert "unpinned" in {one[0] for one in found(grant(claims("github", 'repository_id: {contains: "1"}, ref: x')))}
+
+
+# web-socket
+
+
+@pytest.mark.parametrize(
+    ("key", "scope", "line"),
+    [
+        ("openai", '["POST:/v1/responses", "GET:/v1/realtime"]', 1),
+        ("openai", '["GET:/v1/realtime", "WEBSOCKET:/v1/responses"]', 0),
+        ("azure", '["GET:/openai/v1/realtime"]', 0),
+        ("xai", '["GET:/v1/realtime"]', 0),
+    ],
+)
+def test_a_path_of_web_sockets(key: str, scope: str, line: int) -> None:
+    """GET at a path that answers as a WebSocket alone opens nothing, and once opened that."""
+    rule, _, field = found(grant(claims("own", "sub: u1"), key=key, scope=scope))[0]
+    assert (rule, field) == ("web-socket", f"grants.app.scope.{line}")
+
+
+@pytest.mark.parametrize(
+    ("key", "scope"),
+    [
+        ("openai", '["WEBSOCKET:/v1/realtime"]'),
+        ("openai", '["GET:/v1/realtime", "WEBSOCKET:/v1/*"]'),
+        ("openai", '["GET:/v1/*", "GET:/v1/realtime/calls"]'),
+        ("internal", '["GET:/v1/realtime"]'),
+    ],
+)
+def test_scopes_that_open_what_they_say(key: str, scope: str) -> None:
+    """The word beside or in place of GET, a pattern for reading, and paths of which nothing is known are fine."""
+    assert found(grant(claims("own", "sub: u1"), key=key, scope=scope)) == []
 
 
 # any-role
