@@ -107,17 +107,25 @@ def _process(target: Callable[..., None], *arguments: object) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def practising() -> Iterator[Practice]:
-    """Start the practice provider, which streams as fast as it can, and the practice issuer."""
+def practising(serve: Callable[..., None] | None = None) -> Iterator[Practice]:
+    """Start the practice provider, which streams as fast as it can, and the practice issuer.
+
+    serve: what serves at the provider's socket in its place.
+    """
     values = practice.made_up_values()
-    with _listening() as provider, _listening() as issuer, _process(_practise, provider, issuer, values) as pid:
+    with _listening() as provider, _listening() as issuer, contextlib.ExitStack() as stack:
+        pid = stack.enter_context(_process(_practise, None if serve else provider, issuer, values))
+        if serve:
+            pid = stack.enter_context(_process(serve, provider))
         yield Practice(_url(provider), _url(issuer), values, pid)
 
 
-def _practise(provider: socket.socket, issuer: socket.socket, values: dict[str, str]) -> None:
+def _practise(provider: socket.socket | None, issuer: socket.socket, values: dict[str, str]) -> None:
     async def serve() -> None:
         apps = (make_provider(values, chunk_delay=0), provider), (make_issuer(_url(issuer), request_token="-"), issuer)
         for app, listening in apps:
+            if listening is None:
+                continue
             runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
             await runner.setup()
             await web.SockSite(runner, listening, backlog=1024).start()
@@ -139,8 +147,10 @@ def _serve_bare(listening: socket.socket, provider: str, key: str) -> None:
 
 
 @contextlib.contextmanager
-def keybroker(behind: Practice, directory: Path, workers: int) -> Iterator[Door]:
-    """Start so many workers, as `serve` does, over a state directory of their own."""
+def keybroker(
+    behind: Practice, directory: Path, workers: int, serve: Callable[..., None] = worker.serve
+) -> Iterator[Door]:
+    """Start so many workers, as `serve` does, over a state directory of their own. serve: what each of them runs."""
     with contextlib.ExitStack() as stack:
         sockets = {name: stack.enter_context(_listening()) for name in ("broker", "edge")}
         urls = Urls(_url(sockets["broker"]), _url(sockets["edge"]), behind.provider, behind.issuer)
@@ -148,19 +158,26 @@ def keybroker(behind: Practice, directory: Path, workers: int) -> Iterator[Door]
         machine.prepare(None, behind.values)
         theirs, ours = _SPAWN.Pipe(duplex=False)
         stack.callback(ours.close)
-        pids = tuple(stack.enter_context(_worker(machine, urls, sockets, theirs, workers)) for _ in range(workers))
+        pids = tuple(
+            stack.enter_context(_worker(serve, machine, urls, sockets, theirs, workers)) for _ in range(workers)
+        )
         name = f"Keybroker, {workers} worker{'s' if workers > 1 else ''}"
         token = _token(urls, behind)
         yield Door(name, sockets["edge"].getsockname()[1], "/openai", token, pids, machine.upkeep())
 
 
 @contextlib.contextmanager
-def _worker(
-    machine: Machine, urls: Urls, sockets: dict[str, socket.socket], lifeline: Connection, workers: int
+def _worker(  # noqa: PLR0917  what a worker is started with
+    serve: Callable[..., None],
+    machine: Machine,
+    urls: Urls,
+    sockets: dict[str, socket.socket],
+    lifeline: Connection,
+    workers: int,
 ) -> Iterator[int]:
     ready, tell = _SPAWN.Pipe(duplex=False)
     job = worker.Job(machine.directory, urls, None, sockets, machine.state_identity(), workers)
-    with _process(worker.serve, job, lifeline, tell) as pid:
+    with _process(serve, job, lifeline, tell) as pid:
         if not ready.poll(START_SECONDS):
             raise TimeoutError("a worker did not start")
         ready.recv()
