@@ -43,7 +43,7 @@ class TokenUse(NamedTuple):
     cached: int
 
 
-_MODELS = _paths("model", "response.model", "message.model", "modelVersion")
+_MODELS = _paths("model", "response.model", "message.model", "modelVersion", "session.model")
 """Where an answer says which model ran."""
 _USAGE = _paths("usage", "response.usage", "message.usage", "x_groq.usage")
 CHAT = UsageForm(
@@ -58,9 +58,9 @@ TOKENS = UsageForm(
     # Anthropic counts what was written to a cache or read from it beside the rest, and OpenAI within it.
     input=_paths("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"),
     output=_paths("output_tokens"),
-    cached=_paths("cache_read_input_tokens", "input_tokens_details.cached_tokens"),
+    cached=_paths("cache_read_input_tokens", "input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
 )
-"""OpenAI's responses, images and transcriptions, and Anthropic's messages."""
+"""OpenAI's responses, images and transcriptions, its Realtime API, and Anthropic's messages."""
 GEMINI = UsageForm(
     objects=_paths("usageMetadata", "response.usageMetadata"),
     input=_paths("promptTokenCount", "toolUsePromptTokenCount"),
@@ -91,6 +91,13 @@ FORMS: Mapping[str, tuple[UsageForm, ...]] = {
 }
 """The forms of each provider's answers; none for one whose answers are not read."""
 
+RESPONSE_BEGINS = "response.created"
+"""The event with which a response begins on a WebSocket, in OpenAI's Realtime and Responses APIs and their copies."""
+RESPONSE_ENDS = ("response.done", "response.completed", "response.incomplete", "response.failed")
+"""Those of which each ends one, and says what it took."""
+TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+"""The event that says what writing down what was said took, by a model that it does not name."""
+
 
 _FREE = ("count_tokens", "input_tokens", ":countTokens", "moderations", "moderation", "rerank")
 """What endpoints end with whose answers say nothing of usage."""
@@ -101,21 +108,26 @@ def is_read(provider: str, path: str) -> bool:
     return provider in FORMS and not path.endswith(_FREE)
 
 
+def has_events(provider: str) -> bool:
+    """Whether what a provider says on a WebSocket is understood: the events above."""
+    return FORMS.get(provider) is _OPENAI
+
+
 def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
     """Return what an answer took; None if it does not say so.
 
     documents: the JSON of an answer, or of the events of a stream that speak of it, in their order: what a later one says
-    replaces what an earlier one said.
+    replaces what an earlier one said. One number that no answer can have, and none of the others is believed.
     """
     for form in FORMS.get(provider, ()):
         numbers: dict[Path, int] = {}
-        for document in documents:
-            _add_numbers(form, document, numbers)
+        if not all(_add_numbers(form, document, numbers) for document in documents):
+            return None
         used_input, output = _sum(numbers, form.input), _sum(numbers, form.output)
         if used_input is not None or output is not None:
             cached = [numbers[one] for one in form.cached if one in numbers]
             return TokenUse(
-                _model(documents), used_input or 0, output or 0, min(cached[0] if cached else 0, used_input or 0)
+                named_model(documents), used_input or 0, output or 0, min(cached[0] if cached else 0, used_input or 0)
             )
     return None
 
@@ -126,21 +138,26 @@ def _sum(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int | None:
     return sum(found) if found else None
 
 
-def _add_numbers(form: UsageForm, document: object, numbers: dict[Path, int]) -> None:
-    """Add the numbers of a form in a document, by member, without what is no plausible number."""
+def _add_numbers(form: UsageForm, document: object, numbers: dict[Path, int]) -> bool:
+    """Add the numbers of a form in a document, by member; return whether each of them is a plausible one."""
     for where in form.objects:
         held = _at(document, where)
         if type(held) is dict:
             for members in (form.input, form.output, form.cached):
                 for one in members:
                     value = _at(held, one)
+                    if value is None:
+                        continue
                     # SECURITY: a provider may say anything (test_no_absurd_number_is_believed).
-                    if (type(value) is int or type(value) is float) and 0 <= value <= MOST:
-                        numbers[one] = int(value)
-            return
+                    if not (type(value) is int or type(value) is float) or not 0 <= value <= MOST:
+                        return False
+                    numbers[one] = int(value)
+            return True
+    return True
 
 
-def _model(documents: Iterable[object]) -> str:
+def named_model(documents: Iterable[object]) -> str:
+    """Return the name that documents have for the model, "" if they have none that is plain."""
     for document in documents:
         for where in _MODELS:
             value = _at(document, where)

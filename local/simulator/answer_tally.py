@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -18,10 +19,12 @@ from chalicelib.edge.call import Admitted
 from chalicelib.models import endpoints
 from chalicelib.providers import answer_usage, paths
 from chalicelib.providers.answer_usage import TokenUse
-from chalicelib.usage import Answered, AnswerUsage, ModelUse, NotAdded, window_start
+from chalicelib.usage import MODELS_KEPT, OTHER, Answered, AnswerUsage, ModelUse, NotAdded, window_start
 from local.simulator.answer_reader import AnswerReader
 from local.simulator.origin_exchange import OriginAnswer
 from local.simulator.settlements import Settlement
+from local.simulator.web_socket_usage import WebSocketUsage
+from local.simulator.web_sockets import SWITCHING
 
 PERIOD: Final = 1.0
 """Seconds from one writing to the next, unless told otherwise: what `kill -9` may lose."""
@@ -39,6 +42,7 @@ class AnswerTally:
         """period: seconds from one writing to the next."""
         self._clock, self._period = clock, PERIOD if period is None else period
         self._rows: dict[_Row, list[int]] = {}
+        self._models: Counter[tuple[str, str, str, int]] = Counter()
         self._is_kept = False
 
     def reading(
@@ -46,16 +50,20 @@ class AnswerTally:
     ) -> AbstractContextManager[Callable[[bytes], None]]:
         """Return a block that gets what an answer is to be shown to as it passes; once it ends, the answer is counted.
 
-        settlement: of its call; if it is due, it is told what the answer took, whatever its status and type.
+        settlement: of its call; if it is due, it is told what the answer took, whatever its status and type. Of a WebSocket,
+        which has none that is, each response is an answer, and is counted at once.
         """
         admitted = settlement.admitted
         if settlement.is_due and admitted is not None:
             content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "")
             reader = AnswerReader(content_type, upstream.headers.get(hdrs.CONTENT_ENCODING, ""))
             return _Reading(self, admitted, reader, settlement)
-        if admitted is None or not self._is_kept or method != hdrs.METH_POST or not 200 <= upstream.status < 300:
+        if admitted is None or not self._is_kept or not answer_usage.is_read(admitted.provider, admitted.path):
             return _PASSED_OVER
-        if not answer_usage.is_read(admitted.provider, admitted.path):
+        if upstream.status == SWITCHING:
+            extensions = ", ".join(upstream.headers.getall("Sec-WebSocket-Extensions", []))
+            return WebSocketUsage(admitted, extensions, lambda use: self.note(admitted, use, is_whole=True))
+        if method != hdrs.METH_POST or not 200 <= upstream.status < 300:
             return _PASSED_OVER
         content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "")
         if not ("json" in content_type or "event-stream" in content_type):
@@ -70,6 +78,20 @@ class AnswerTally:
         row = admitted.principal, admitted.grant, admitted.key_name, minute, use.model if use else ""
         said = (use.input, use.output, use.cached) if use else (0, 0, 0)
         self._add(row, (1, int(use is None or not is_whole), *said))
+
+    def _add(self, row: _Row, numbers: Iterable[int]) -> None:
+        held = self._rows.get(row)
+        if held is None:
+            # SECURITY: a provider that makes up names takes no room of others (test_made_up_models_take_no_room).
+            if self._models[row[:4]] >= MODELS_KEPT and row[4] != OTHER:
+                self._add((*row[:4], OTHER), numbers)
+                return
+            if len(self._rows) >= MOST:
+                return
+            self._models[row[:4]] += 1
+            held = self._rows[row] = [0] * 5
+        for index, more in enumerate(numbers):
+            held[index] += more
 
     async def keep(self, store: Callable[[], AnswerUsage]) -> None:
         """Write what was noted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
@@ -91,6 +113,7 @@ class AnswerTally:
         if not self._rows:
             return
         rows, self._rows = self._rows, {}
+        self._models.clear()
         answered = [Answered(*one[:4], ModelUse(one[4], *numbers)) for one, numbers in rows.items()]
         try:
             missed = await asyncio.get_running_loop().run_in_executor(thread, lambda: store().add(answered))
@@ -102,11 +125,6 @@ class AnswerTally:
             _LOG.warning("what answers took may not be counted: %d of it, %s", missed.uncertain, missed.cause)
         elif missed.left:
             _LOG.warning("what answers took cannot be written yet: %d of it, %s", len(missed.left), missed.cause)
-
-    def _add(self, row: _Row, numbers: Iterable[int]) -> None:
-        if row not in self._rows and len(self._rows) >= MOST:
-            return
-        self._rows[row] = [a + b for a, b in zip(self._rows.get(row, [0] * 5), numbers, strict=True)]
 
 
 class _Reading:

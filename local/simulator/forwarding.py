@@ -149,7 +149,7 @@ async def _answer(
     feed: is shown each chunk once it was sent.
     """
     if upstream.status == web_sockets.SWITCHING:
-        await web_sockets.join(request, upstream, response)
+        await web_sockets.join(request, upstream, response, feed)
         return
     close_after_chunked_request(request, response)
     content = upstream.content

@@ -80,14 +80,19 @@ def is_accepted(request: web.BaseRequest, upstream: OriginAnswer) -> bool:
     )
 
 
-async def join(request: web.BaseRequest, upstream: OriginAnswer, response: ViewerResponse) -> None:
-    """Answer the viewer as the origin did, and let both speak until one of them hangs up. Raises ConnectionError."""
+async def join(
+    request: web.BaseRequest, upstream: OriginAnswer, response: ViewerResponse, feed: Callable[[bytes], None]
+) -> None:
+    """Answer the viewer as the origin did, and let both speak until one of them hangs up. Raises ConnectionError.
+
+    feed: is shown what the origin says, once it was sent.
+    """
     origin, viewer = upstream.connection, request.transport
     if origin is None or origin.transport is None or origin.protocol is None or viewer is None:
         raise ConnectionResetError
     ended = asyncio.Event()
     to_origin = _Pipe(viewer, origin.transport, StreamWriter(origin.protocol, asyncio.get_running_loop()).drain, ended)
-    to_viewer = _Pipe(origin.transport, viewer, request.writer.drain, ended)
+    to_viewer = _Pipe(origin.transport, viewer, request.writer.drain, ended, feed)
     response.switch(request)
     origin.protocol.read_timeout = None  # both may be silent
     try:
@@ -108,15 +113,18 @@ class _Pipe:
         sink: asyncio.Transport,
         drain: Callable[[], Awaitable[None]],
         ended: asyncio.Event,
+        feed: Callable[[bytes], None] | None = None,
     ) -> None:
-        """drain: returns once the sink takes more. ended: is set when the source has hung up."""
-        self._source, self._sink, self._drain, self._ended = source, sink, drain, ended
+        """drain: returns once the sink takes more. ended: is set when the source has hung up. feed: see `join`."""
+        self._source, self._sink, self._drain, self._ended, self._feed = source, sink, drain, ended, feed
         self._pause: asyncio.Task[None] | None = None
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Send more, and let the source wait while much of it waits itself."""
         if data:
             self._sink.write(data)
+            if self._feed is not None:
+                self._feed(data)
         if self._pause is None and self._sink.get_write_buffer_size() > WAITING:
             self._source.pause_reading()
             self._pause = asyncio.create_task(self._resume())

@@ -62,6 +62,16 @@ COHERE = {
     "usage": {"billed_units": {"input_tokens": 5.0, "output_tokens": 9.0}, "tokens": {"input_tokens": 500.0}},
 }
 GROQ_EVENT = {"model": "llama-4", "x_groq": {"usage": {"prompt_tokens": 18, "completion_tokens": 556}}}
+REALTIME_EVENT = {
+    "type": "response.done",
+    "response": {
+        "usage": {
+            "input_tokens": 132,
+            "output_tokens": 121,
+            "input_token_details": {"cached_tokens": 64, "text_tokens": 119},
+        }
+    },
+}
 DEEPSEEK = {
     "model": "deepseek-chat",
     "usage": {
@@ -94,6 +104,7 @@ DEEPSEEK = {
             [{"model": "mistral-small", "usage": {"prompt_tokens": 4, "completion_tokens": 2}}],
             ("mistral-small", 4, 2, 0),
         ),
+        ("openai", [REALTIME_EVENT, {"session": {"model": "gpt-realtime"}}], ("gpt-realtime", 132, 121, 64)),
         ("groq", [GROQ_EVENT], ("llama-4", 18, 556, 0)),
         ("deepseek", [DEEPSEEK], ("deepseek-chat", 16, 10, 12)),
     ],
@@ -114,6 +125,15 @@ def test_an_answer_that_says_nothing(document: object) -> None:
 def test_no_absurd_number_is_believed(number: object) -> None:
     """A number that no answer can have is as good as none."""
     assert read("openai", [{"usage": {"prompt_tokens": number}}]) is None
+
+
+@pytest.mark.parametrize("number", [-1, MOST + 1, float("nan"), True, "7", {}])
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "prompt_cache_hit_tokens"])
+def test_one_absurd_number_makes_all_unknown(name: str, number: object) -> None:
+    """An answer that has one number that none can have is not believed in the others; null is none."""
+    usage = {"prompt_tokens": 5, "completion_tokens": 7, "prompt_cache_hit_tokens": 3}
+    assert read("openai", [{"usage": {**usage, name: number}}]) is None
+    assert read("openai", [{"usage": {**usage, name: None}}]) is not None
 
 
 def test_no_more_is_cached_than_was_sent() -> None:

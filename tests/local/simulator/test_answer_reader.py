@@ -7,14 +7,17 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 
+import brotli
 import pytest
+from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.providers import answer_usage
 from chalicelib.providers.answer_usage import TokenUse
 from local.simulator import answer_reader
-from local.simulator.answer_reader import EXPANDED, GROWN, LINE, WHOLE, AnswerReader
+from local.simulator.answer_decoders import EXPANDED, GROWN
+from local.simulator.answer_reader import LINE, WHOLE, AnswerReader, Document
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 EXPECTED = TokenUse("gpt-5-mini", 12, 5, 8)
@@ -48,7 +51,15 @@ def _raw(content: bytes) -> bytes:
 @pytest.mark.parametrize("size", [1, 10, 65_536])
 @pytest.mark.parametrize(
     ("encoding", "encode"),
-    [("", _raw), ("identity", _raw), ("gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress)],
+    [
+        ("", _raw),
+        ("identity", _raw),
+        ("gzip", gzip.compress),
+        ("GZIP", gzip.compress),
+        ("deflate", zlib.compress),
+        ("br", brotli.compress),
+        ("zstd", zstd.compress),
+    ],
 )
 def test_answers_in_any_pieces(encoding: str, encode: Callable[[bytes], bytes], size: int) -> None:
     """A document and a stream are read alike, compressed or not, wherever they are cut."""
@@ -86,7 +97,7 @@ def test_a_stream_without_usage_is_unknown() -> None:
     assert read(events(CHUNK, CHUNK), "text/event-stream") is None
 
 
-@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "nothing-known"])
+@pytest.mark.parametrize("encoding", ["compress", "gzip, gzip", "nothing-known"])
 def test_an_unknown_encoding_is_unknown(encoding: str) -> None:
     """What cannot be decoded is not read."""
     assert read(STREAM, "text/event-stream", encoding) is None
@@ -118,6 +129,62 @@ def test_a_long_line_in_small_pieces_is_cheap() -> None:
     reader.feed(b"k" * 10)
     assert reader.waiting is held
     assert bytes(held) == b"k" * 40
+
+
+def test_a_long_document_in_small_pieces_is_cheap() -> None:
+    """The end of a long answer is not copied again with each piece, and no more than a few ends of it are held."""
+    document, held = Document(), set()
+    document.feed(b"k" * WHOLE)
+    for _ in range(3 * WHOLE // 100):
+        document.feed(b"k" * 100)
+        held.add(id(document.tail))
+        assert len(document.tail) <= 2 * WHOLE + 100
+    document.feed(b"end")
+    assert len(held) == 1
+    head, tail = document.ends()
+    assert (len(head), len(tail), tail[-4:]) == (WHOLE, WHOLE, b"kend")
+
+
+def test_an_answer_of_ten_megabytes() -> None:
+    """So much of an answer is read at its ends, in whatever pieces."""
+    answer = json.dumps({"model": "gpt-5-mini", "data": ["k" * 1_000] * 10_000, "usage": USAGE}).encode()
+    assert read(answer, "application/json", size=1_400) == EXPECTED
+
+
+def test_a_stream_without_lines_is_given_up() -> None:
+    """A stream that never ends its line holds a megabyte, and then nothing."""
+    reader = AnswerReader("text/event-stream", "")
+    for _ in range(10 * LINE // 1_000):
+        reader.feed(b"k" * 1_000)
+    reader.feed(b"\n" + STREAM)
+    assert reader.documents() == []
+
+
+@pytest.mark.parametrize(
+    "number", ["-5", "1" + "0" * 30, "1" + "0" * 5_000, '"7"', "NaN", "1e400", "true", "[1]", "{}"]
+)
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+def test_an_absurd_number_makes_all_unknown(content_type: str, number: str) -> None:
+    """Of an answer with a number that none can have, no other number is believed either."""
+    answer = b'{"model": "m", "usage": {"prompt_tokens": 7, "completion_tokens": ' + number.encode() + b"}}"
+    assert read(b"data: " * ("event" in content_type) + answer + b"\n\n", content_type) is None
+
+
+@pytest.mark.parametrize("model", ["k" * 1_000_000, "two\nlines", "two\\nlines", "\u2028", "\ud800"])
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+def test_an_odd_name_is_none(content_type: str, model: str) -> None:
+    """A model's name that is long, or has anything but plain characters in it, is left out, and the numbers count."""
+    answer = json.dumps({"usage": USAGE, "model": model}).encode()
+    assert read(b"data: " * ("event" in content_type) + answer + b"\n\n", content_type) == TokenUse("", 12, 5, 8)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "deflate"])
+def test_an_encoding_that_lies_is_unknown(encoding: str) -> None:
+    """An answer that is not compressed as it says is not read, nor is one that is and does not say it."""
+    whole = json.dumps(ANSWER).encode()
+    assert read(whole, "application/json", encoding) is None
+    assert read(gzip.compress(whole), "application/json") is None
+    assert read(whole, "text/event-stream") is None
 
 
 def test_first_and_last_of_many_lines_count() -> None:

@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import brotli
 import pytest
+from backports import zstd
 
 import edge
 from chalicelib.edge.call import Admitted
 from chalicelib.errors import StateUnavailable
 from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.providers.keys import ProviderKey
-from chalicelib.usage import Answered, ModelUse, NotAdded, UsageQuery, window_start
+from chalicelib.usage import MODELS_KEPT, OTHER, Answered, ModelUse, NotAdded, UsageQuery, window_start
 from local.simulator import answer_tally
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.unsent import Unsent
@@ -31,6 +33,7 @@ from tests.raw_provider import Seen, raw_provider
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 ANSWER = json.dumps({"model": "gpt-5-mini", "choices": [], "usage": USAGE}).encode()
 STREAM = b'data: {"choices": [], "usage": null}\n\ndata: ' + ANSWER + b"\n\ndata: [DONE]\n\n"
+GZIP, BR, ZSTD = gzip.compress(ANSWER), brotli.compress(STREAM), zstd.compress(STREAM)
 ADMITTED = Admitted(
     ProviderKey("v1", "https://api.example.com", "authorization", "Bearer ", "made-up"),
     "sub",
@@ -123,9 +126,11 @@ def call(token: str, start: str = "POST /openai/v1/chat/completions") -> bytes:
     [
         (answer_of(ANSWER), ANSWER),
         (answer_of(STREAM, "text/event-stream"), STREAM),
-        (answer_of(gzip.compress(ANSWER), "application/json", "Content-Encoding: gzip"), gzip.compress(ANSWER)),
+        (answer_of(GZIP, "application/json", "Content-Encoding: gzip"), GZIP),
+        (answer_of(BR, "text/event-stream", "Content-Encoding: br"), BR),
+        (answer_of(ZSTD, "text/event-stream", "Content-Encoding: zstd"), ZSTD),
     ],
-    ids=["document", "stream", "compressed"],
+    ids=["document", "stream", "gzip", "br", "zstd"],
 )
 def test_an_answer_is_counted_and_goes_on_as_it_is(parts: Parts, answer: bytes, content: bytes) -> None:
     """What an answer took is counted, and not a byte of it is changed."""
@@ -142,9 +147,10 @@ def test_an_answer_is_counted_and_goes_on_as_it_is(parts: Parts, answer: bytes, 
     [
         answer_of(b'data: {"choices": []}\n\ndata: [DONE]\n\n', "text/event-stream"),
         answer_of(ANSWER, "application/json", "Content-Encoding: br"),
+        answer_of(GZIP + b"k" * 100_000, "application/json", "Content-Encoding: gzip"),
         answer_of(b"{]"),
     ],
-    ids=["not-said", "not-decoded", "malformed"],
+    ids=["not-said", "not-decoded", "more-behind", "malformed"],
 )
 def test_what_is_not_known_is_counted_as_that(parts: Parts, answer: bytes) -> None:
     """An answer that does not say it, or that cannot be read, is one whose usage is unknown."""
@@ -249,6 +255,26 @@ def test_a_writing_that_is_under_way_at_the_end_is_waited_for(caplog: pytest.Log
     asyncio.run(run())
     assert store.added == []
     assert "what answers took is not counted: 1 could not be written" in caplog.text
+
+
+def test_made_up_models_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names beyond those that are kept of a principal in a day are one row from the start, and take no room of others'."""
+    monkeypatch.setattr(answer_tally, "MOST", 100)
+    tally, store = AnswerTally(lambda: NOW), Store()
+
+    async def run() -> None:
+        async with kept(tally, store):
+            for number in range(10_000):
+                tally.note(ADMITTED, TokenUse(f"m{number}", 1, 0, 0), is_whole=True)
+            tally.note(ADMITTED._replace(principal="other"), TokenUse("m", 1, 0, 0), is_whole=True)
+
+    asyncio.run(run())
+    of_first = [one.use for one in store.added if one.principal == "sub"]
+    assert (len(of_first), of_first[-1]) == (
+        MODELS_KEPT + 1,
+        ModelUse(OTHER, 10_000 - MODELS_KEPT, 0, 10_000 - MODELS_KEPT),
+    )
+    assert store.added[-1] == Answered("other", "app", "openai", NOW, ModelUse("m", 1, 0, 1, 0, 0))
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
