@@ -23,11 +23,11 @@ from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
-from local import directory_lock, restoring, secret_file
+from local import directory_lock, restoring, secret_file, state_directory
 from local.administrators import Administrators
-from local.errors import NoStateDirectory, RealKeysHere, RestoreInterrupted, StateFileMissing, StateOpenToOthers
+from local.errors import NoStateDirectory, RestoreInterrupted
 from local.practice import policy as practice
-from local.provider_key_file import ProviderKeyFile, is_practice
+from local.provider_key_file import ProviderKeyFile
 from local.provider_keys import LocalProviderKeys
 from local.signing_key_file import SigningKey
 from local.simulator.callers import Callers
@@ -107,8 +107,7 @@ class Machine:
         if alone:
             directory_lock.hold(self.directory)
             restoring.finish(self.directory)
-        self._check_state_file()
-        self._check_modes()
+        self._check_directory()
         StateFile.create(self._path("state.db"))
         self._check_keys()
         key = SigningKey.create(self._path("signing-key.pem"))
@@ -131,8 +130,7 @@ class Machine:
 
     def check(self) -> None:
         """Read every file that `prepare` would use, and change nothing; raises Unavailable."""
-        self._check_state_file()
-        self._check_modes()
+        self._check_directory()
         self._check_keys()
         SigningKey(self._path("signing-key.pem"))
         for one in self.administrators().all():
@@ -243,13 +241,13 @@ class Machine:
         """Return where it is counted what answers took; raises Unavailable if the file is missing."""
         return SqliteAnswerUsage(self._state(durable=False))
 
+    def _check_directory(self) -> None:
+        state_directory.check_state_file(self.directory)
+        state_directory.check_modes(self.directory)
+
     def _check_keys(self) -> None:
-        # SECURITY: a start without --no-practice must neither delete real keys nor replace the policy beside them
-        # (test_practice_over_real_keys_is_refused).
-        if self._urls.provider is not None and not all(map(is_practice, self._provider_key_file().origins())):
-            raise RealKeysHere(
-                hint=f"{self.directory} contains real provider keys: start with --no-practice, or use another directory"
-            )
+        if self._urls.provider is not None:
+            state_directory.check_no_real_keys(self.directory)
 
     def _provider_key_file(self) -> ProviderKeyFile:
         return ProviderKeyFile(self._path("provider-keys.json"))
@@ -263,25 +261,6 @@ class Machine:
         # write-ahead log mixed into it
         # (test_an_early_replacement_is_not_served, test_a_worker_serves_no_other_state_file).
         return StateFile(self._path("state.db"), durable=durable, identity=self._state_identity).bind()
-
-    def _check_state_file(self) -> None:
-        # SECURITY: a new state file would not have the revocations of tokens that the signing key still verifies
-        # (test_missing_state_file_beside_its_key).
-        state = self._path("state.db")
-        if self._path("signing-key.pem").exists() and not (state.exists() and state.stat().st_size):
-            raise StateFileMissing(
-                hint=f"{state} is missing: restore it, or delete the whole directory to start afresh"
-            )
-
-    def _check_modes(self) -> None:
-        # SECURITY: a user who may write here can remove revocations, and replace a file after its check
-        # (test_a_state_that_others_may_change_is_refused).
-        for path, closed in ((self.directory, 0o022), (self._path("state.db"), 0o077)):
-            status = path.stat() if path.exists() else None
-            if status and (status.st_mode & closed or status.st_uid not in (0, os.geteuid())):
-                raise StateOpenToOthers(
-                    hint=f"{path} must be accessible to its owner alone: chown it to the user that runs this, and chmod go-rwx"
-                )
 
     def _practice_origin(self) -> str | None:
         # CloudFront accepts no IP address as an origin's domain name.

@@ -1,0 +1,40 @@
+"""What a state directory has to be before it is used: whole, and nobody else's to change."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from local.errors import RealKeysHere, StateFileMissing, StateOpenToOthers
+from local.provider_key_file import ProviderKeyFile, is_practice
+
+
+def check_state_file(directory: Path) -> None:
+    """Raise StateFileMissing where there is a signing key and no state."""
+    # SECURITY: a new state file would not have the revocations of tokens that the signing key still verifies
+    # (test_missing_state_file_beside_its_key).
+    state = directory / "state.db"
+    if (directory / "signing-key.pem").exists() and not (state.exists() and state.stat().st_size):
+        raise StateFileMissing(hint=f"{state} is missing: restore it, or delete the whole directory to start afresh")
+
+
+def check_modes(directory: Path) -> None:
+    """Raise StateOpenToOthers if anybody but root and this user may change the directory, or read its state."""
+    # SECURITY: a user who may write here can remove revocations, and replace a file after its check
+    # (test_a_state_that_others_may_change_is_refused).
+    for path, closed in ((directory, 0o022), (directory / "state.db", 0o077)):
+        status = path.stat() if path.exists() else None
+        if status and (status.st_mode & closed or status.st_uid not in (0, os.geteuid())):
+            raise StateOpenToOthers(
+                hint=f"{path} must be accessible to its owner alone: chown it to the user that runs this, and chmod go-rwx"
+            )
+
+
+def check_no_real_keys(directory: Path) -> None:
+    """Raise RealKeysHere if there is a key of a real provider."""
+    # SECURITY: a start without --no-practice must neither delete real keys nor replace the policy beside them
+    # (test_practice_over_real_keys_is_refused).
+    if not all(map(is_practice, ProviderKeyFile(directory / "provider-keys.json").origins())):
+        raise RealKeysHere(
+            hint=f"{directory} contains real provider keys: start with --no-practice, or use another directory"
+        )
