@@ -5,6 +5,7 @@ KEYBROKER_LOG=json puts every line on stdout, as JSON; otherwise they go to stde
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -18,6 +19,8 @@ LINE_BYTES = 8192
 """A line is not longer, whatever is logged."""
 REPEATS = 5
 """So many times a minute the same warning is logged; the others are counted in the next one after that."""
+_VALUES = (500, 100, 20)
+"""Characters that are left of each value in a line that is too long: the first with which it is not."""
 _MINUTE = 60.0
 _TEXTS = 256
 """Texts of warnings that are remembered."""
@@ -41,6 +44,8 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
         text = super().format(record)
+        if len(text) > LINE_BYTES:
+            return _cut_object(record, text)
         if _is_object(text):
             line = f'{{"time": "{_time(record)}", {text[1:]}'
             return line if len(line.encode(errors="replace")) <= LINE_BYTES else _cut_object(record, text)
@@ -56,18 +61,19 @@ class Repeats(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._seen: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See `logging.Filter.filter`."""
         if record.levelno < logging.WARNING or record.exc_info:
             return True
         text, now = record.getMessage(), time.monotonic()
-        began, count = self._seen.pop(text, (now, 0))
+        known = hashlib.sha256(text.encode(errors="replace")).digest()  # as short for a long text as for any
+        began, count = self._seen.pop(known, (now, 0))
         missed = 0
         if now - began >= _MINUTE:
             missed, began, count = max(0, count - REPEATS), now, 0
-        self._seen[text] = (began, count + 1)
+        self._seen[known] = (began, count + 1)
         if len(self._seen) > _TEXTS:
             self._seen.popitem(last=False)
         if missed:
@@ -92,10 +98,22 @@ def _with_missed(text: str, missed: int) -> str:
 
 
 def _cut_object(record: logging.LogRecord, text: str) -> str:
-    """Return a line that says how long it would have been, and how it began."""
-    about = {"time": _time(record), "level": record.levelname.lower(), "cut": len(text.encode(errors="replace"))}
+    """Return a line that says how long it would have been, with the beginnings of what is long in it."""
+    about = {"time": _time(record), "cut": len(text.encode(errors="replace"))}
+    # SECURITY: the members stay, so that no long value hides a refusal, or whose it was (test_a_long_value_hides_nothing).
+    members = _object(text) or {}
+    for longest in _VALUES if members else ():
+        line = json.dumps({**about, **{name: _begun(value, longest) for name, value in members.items()}})
+        if len(line) <= LINE_BYTES:
+            return line
     # A quote or a control character takes up to six bytes in JSON.
-    return json.dumps({**about, "message": text[: (LINE_BYTES - 200) // 6]})
+    return json.dumps({**about, "level": record.levelname.lower(), "message": text[: (LINE_BYTES - 200) // 6]})
+
+
+def _begun(value: object, longest: int) -> object:
+    """Return a value, or how its text begins."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return value if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _start(line: str) -> str:
@@ -103,12 +121,18 @@ def _start(line: str) -> str:
 
 
 def _is_object(text: str) -> bool:
+    return _object(text) is not None
+
+
+def _object(text: str) -> dict[str, object] | None:
+    """Return the object that a line is; None if it is none."""
     if not (text.startswith('{"') and text.endswith("}")):
-        return False
+        return None
     try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return read if isinstance(read, dict) else None
 
 
 def _time(record: logging.LogRecord) -> str:

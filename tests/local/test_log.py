@@ -60,6 +60,35 @@ def test_a_line_is_bounded(formatter: logging.Formatter, text: str) -> None:
         assert line.endswith(" (cut)")
 
 
+@pytest.mark.parametrize("formatter", [TimedFormatter("%(message)s"), JsonFormatter("%(message)s")])
+@pytest.mark.parametrize("long", ["n" * 2**20, "\x01" * 2**20, ["é" * 1000] * 1000, {"a": {"b": "c" * 2**20}}])
+def test_a_long_value_hides_nothing(formatter: logging.Formatter, long: object) -> None:
+    """However long a name is, the line is bounded, and says what was refused, and of which request, as it would have."""
+    about = {"door": "edge", "name": long, "status": 401, "reason": "revoked_principal", "request_id": "r" * 36}
+    line = formatter.format(_record(json.dumps(about)))
+    assert len(line.encode()) <= LINE_BYTES
+    read = json.loads(line)
+    assert read["cut"] > 2**20 - 30
+    assert {**about, "name": ""} == {name: "" if name == "name" else read[name] for name in about}
+    assert len(read["name"]) <= 501
+
+
+def test_many_members_are_bounded() -> None:
+    """A line of so many members that their beginnings do not fit is cut as any other text."""
+    text = json.dumps({f"member-{number}": "x" * 30 for number in range(1000)})
+    line = JsonFormatter("%(message)s").format(_record(text))
+    assert len(line.encode()) <= LINE_BYTES
+    assert json.loads(line)["message"] == text[:1332]
+
+
+def test_what_is_remembered_is_short() -> None:
+    """Warnings with long texts that differ take no memory: each is remembered by its hash."""
+    repeats = Repeats()
+    for number in range(3):
+        assert repeats.filter(_record(f"{number}" + "x" * 2**20))
+    assert sum(len(one) for one in repeats._seen) == 3 * 32
+
+
 @pytest.mark.parametrize("text", ["worker 1 ended", '{"a": 1}', "{", '{"a": 1}\nTraceback', "[1]", "", '{"a'])
 def test_every_line_is_json(text: str) -> None:
     """With KEYBROKER_LOG=json each line is one object with its time, whatever is logged."""
