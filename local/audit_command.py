@@ -19,7 +19,8 @@ from chalicelib.admin import completeness, paging
 from chalicelib.audit import Query
 from chalicelib.errors import Unavailable
 from local.machine import Machine
-from local.sqlite import sweep
+from local.sqlite import shrink, sweep
+from local.sqlite.state_file import PATIENT_MS
 
 CUT_AFTER = 7 * 86400
 """Seconds that an event stays at least."""
@@ -43,7 +44,7 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
         metavar="N",
         help="any time in the window, in epoch seconds (default: the last complete one)",
     )
-    cut = verbs.add_parser("cut", help="remove events that were exported; more space is free, the file stays as large")
+    cut = verbs.add_parser("cut", help="remove events that were exported; the file shrinks")
     cut.add_argument(
         "--before", type=_time, required=True, metavar="N", help="end of what goes (exclusive), 7 days ago or earlier"
     )
@@ -93,8 +94,16 @@ def _cut(options: argparse.Namespace) -> bool:
         from_then = f"from {exported} on" if exported else "yet"
         raise ValueError(f"events were not exported {from_then}: export them first, or say --not-exported")
     machine.ledger().record(machine.event("audit.cut", {"before": str(options.before), "exported": str(exported)}))
-    removed = sum(sweep.cut_audit(machine.state_file(), options.before))
-    sys.stdout.write(json.dumps({"removed": removed, "before": options.before}) + "\n")
+    state = machine.state_file()
+    removed = sum(sweep.cut_audit(state, options.before))
+    for _ in shrink.shrink(state, wait_ms=PATIENT_MS):
+        pass
+    state.checkpoint()  # which is what makes the file shorter
+    if not shrink.shrinks(state):
+        text = "the file stays as large: an older Keybroker made it; stop the server, and run `state compact` once"
+        sys.stderr.write(f"warning: {text}\n")
+    found = {"removed": removed, "before": options.before, "bytes": state.path.stat().st_size}
+    sys.stdout.write(json.dumps(found) + "\n")
     return True
 
 

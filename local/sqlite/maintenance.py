@@ -1,4 +1,4 @@
-"""Keeps the state file small: checkpoints, and the removal of what has ended. Nothing relies on it."""
+"""Keeps the state file small: checkpoints, the removal of what has ended, and of its pages. Nothing relies on it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from chalicelib.errors import Unavailable
+from local.sqlite import shrink
 from local.sqlite.state_file import StateFile
 from local.sqlite.steady_clock import Reading, SteadyClock, reader
 from local.sqlite.sweep import sweep, sweep_records
@@ -73,7 +74,11 @@ class Upkeep:
     def _sweep(self) -> None:
         now = self._clock.now()
         records = sweep_records(self._state, now - self._keep) if self._keep else ()
-        for _ in itertools.chain(sweep(self._state, now), records):
+        for _ in itertools.chain(sweep(self._state, now), records, self._shrunk()):
             self._checkpoint()
             if self._stop.wait(PAUSE_SECONDS):
                 return
+
+    def _shrunk(self) -> Iterator[None]:
+        if shrink.is_due(self._state):
+            yield from shrink.shrink(self._state)

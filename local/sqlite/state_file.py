@@ -67,6 +67,8 @@ class StateFile:
                 path.touch(mode=0o600)
             connection = sqlite3.connect(path, isolation_level=None, timeout=5)
             try:
+                # Only a new file takes this: so that its free pages go back to the disk (local/sqlite/shrink.py).
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("PRAGMA journal_mode = WAL")
                 schema.migrate(connection)
             finally:

@@ -1,7 +1,8 @@
 """How large a state file becomes: `python -m tests.bench.state_size [TOKENS]`.
 
 Tokens as GitHub's are issued through a real broker's ledger: each is an event, a replay lock and three counters' steps.
-Each principal calls a few times, and the numbers are the file's own pages, by table with its indexes.
+Each principal calls a few times, and the numbers are the file's own pages, by table with its indexes. Then half of the events
+are cut.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+import statistics
 import sys
 import tempfile
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +21,7 @@ from pathlib import Path
 from chalicelib.audit import Event
 from chalicelib.exchange.ledger import Lock
 from chalicelib.quota import counters
-from local.sqlite import counter_rows
+from local.sqlite import counter_rows, shrink, sweep
 from local.sqlite.ledger import _take_lock, write_event
 from local.sqlite.state_file import StateFile
 
@@ -46,8 +49,9 @@ def main(count: int) -> None:
                 for number in range(first, first + 1000):
                     _issue(connection, number)
         state.checkpoint()
-        state.close()
         _report(path, count)
+        _cut(state, NOW + count // 40)
+        state.close()
 
 
 def _issue(connection: sqlite3.Connection, number: int) -> None:
@@ -58,6 +62,18 @@ def _issue(connection: sqlite3.Connection, number: int) -> None:
     write_event(connection, replace(event, expires=now + 900, claims=_CLAIMS))
     _take_lock(connection, Lock(secrets.token_hex(32), now + 300, "", "", _ISSUED), now)
     counter_rows.add_one(connection, counters("tokens", "practice-ci", f"principal-{number % 500:028}", now))
+
+
+def _cut(state: StateFile, before: int) -> None:
+    """Cut half of the audit, give its pages back, and print what the file is then, and what one transaction of it takes."""
+    removed = sum(sweep.cut_audit(state, before))
+    steps, began = [0.0], time.thread_time()
+    for _ in shrink.shrink(state):
+        steps.append(time.thread_time() - began)
+        state.checkpoint()
+        began = time.thread_time()
+    ended = {"events_cut": removed, "file": state.path.stat().st_size, "transactions": len(steps) - 1}
+    print(json.dumps({**ended, "cpu_ms_each": round(statistics.median(steps) * 1000, 1)}))
 
 
 def _report(path: Path, count: int) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -159,12 +162,39 @@ def test_what_was_exported_is_cut(state: Path) -> None:
     record(state, *range(100, 500))
     exported(state, "--until", 300)
     one = cut(state, "--before", 300)
-    assert (one.code, json.loads(one.stdout)) == (0, {"removed": 200, "before": 300})
+    found = json.loads(one.stdout)
+    assert (one.code, found) == (0, {"removed": 200, "before": 300, "bytes": found["bytes"]})
     assert times(state)[0] == 300
     assert exported(state, "--since", 300)[0]["detail"]["before"] == "300"
     assert cut(state, "--before", 400).code == 0
     assert times(state)[0] == 400
     assert cut(state, "--before", 450).code == 0
+
+
+def test_the_file_shrinks(state: Path) -> None:
+    """What was cut goes back to the disk, all but 4 MiB; the file of an older Keybroker shrinks once it was compacted."""
+    file = state / "state.db"
+    for number in (1, 2):
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.executemany(
+                "INSERT INTO audit (at, kind, request_id, principal, grant_name, key, event)"
+                " VALUES (100, 'keys.read', '', '', '', '', ?)",
+                [("x" * 3000,)] * 3000,
+            )
+        full = file.stat().st_size
+        one = cut(state, "--before", 200, "--not-exported")
+        gc.collect()  # the command's connection would be another program's
+        assert json.loads(one.stdout)["bytes"] == file.stat().st_size
+        if number == 1:
+            assert (one.stderr, file.stat().st_size < 5 * 2**20 < full) == ("", True)
+            with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+                for statement in ("journal_mode = DELETE", "auto_vacuum = NONE"):
+                    connection.execute(f"PRAGMA {statement}")
+                connection.execute("VACUUM")
+    assert one.stderr.startswith("warning: the file stays as large: an older Keybroker made it")
+    assert file.stat().st_size == full
+    assert main(["state", "compact", "--state", str(state)]) == 0
+    assert file.stat().st_size < 2**20
 
 
 @pytest.mark.parametrize("exports", [(), (("--since", 250),), (("--until", 200), ("--since", 250))])
