@@ -21,6 +21,7 @@ KINDS = (
     "admin.removed",
     "state.backed_up",
     "state.restored",
+    "state.sealed",
     "audit.exported",
     "audit.cut",
 )

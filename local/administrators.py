@@ -7,7 +7,6 @@ from the next one on.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
@@ -69,7 +68,7 @@ class Administrators:
         path = self._path(name if _NAME.fullmatch(name) else "-")
         try:
             path.unlink()
-            _sync(path.parent)
+            secret_file.sync(path.parent)
         except FileNotFoundError:
             raise ValueError(
                 f"there is no administrator {name!r}; there are: {', '.join(self.files()) or 'none'}"
@@ -118,12 +117,3 @@ class Administrators:
 
     def _first_name(self) -> str:
         return PRACTICE if self._practising else FIRST
-
-
-def _sync(directory: Path) -> None:
-    """Have a removal outlive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

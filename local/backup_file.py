@@ -15,7 +15,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.errors import BackupNewer, BackupUnusable, SecretFileOpenToOthers
+from local.errors import BackupNewer, BackupUnusable, SecretFileOpenToOthers, StateOfAnotherUser
 from local.sqlite import schema
 
 FORMAT = 1
@@ -26,7 +26,7 @@ _PIECE = 1024 * 1024
 _NAME = re.compile(
     r"state\.db|signing-key\.pem|(provider-keys|admin|aws-callers|urls)\.json|admins/[a-z][a-z0-9._-]{0,63}\.json"
 )
-NEEDED = frozenset({"state.db", "signing-key.pem", "provider-keys.json"})
+NEEDED = frozenset({"state.db", "signing-key.pem", "provider-keys.json", "urls.json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,9 @@ class Manifest:
 
 
 def write(path: Path, directory: Path, taken: int) -> None:
-    """Write all files of a directory to a new backup, which is on the disk then; raises OSError."""
-    names = sorted(str(one.relative_to(directory)) for one in directory.rglob("*") if one.is_file())
+    """Write all files of a state directory to a new backup, which is on the disk then; raises OSError."""
+    found = (str(one.relative_to(directory)) for one in directory.rglob("*") if one.is_file())
+    names = sorted(filter(_NAME.fullmatch, found))  # no lock of who has read it
     files = {name: {"bytes": (directory / name).stat().st_size, "sha256": _hash(directory / name)} for name in names}
     manifest = {"keybroker_backup": FORMAT, "taken": taken, "schema": schema.VERSION, "files": files}
     with (
@@ -66,6 +67,10 @@ def unpack(path: Path, directory: Path) -> Manifest:
         status = os.fstat(file.fileno())
         if stat.S_IMODE(status.st_mode) & 0o077 or not stat.S_ISREG(status.st_mode):
             raise SecretFileOpenToOthers(hint=f"{path} holds keys: chmod 600 it")
+        # SECURITY: what another user has written here would be in force, epochs, keys and administrators
+        # (test_the_backup_of_another_user).
+        if status.st_uid not in (0, os.geteuid()):
+            raise StateOfAnotherUser(hint=f"{path} belongs to user {status.st_uid}: take one of your own, or chown it")
         try:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 manifest = _read_manifest(tar)

@@ -42,7 +42,7 @@ class StateOfAnotherUser(OperatorNeeded, reason="state_of_another_user"):
 
 
 class RestoreInterrupted(OperatorNeeded, reason="restore_interrupted"):
-    """A restore was cut off. Start the server, or restore again: either finishes it."""
+    """A restore or a seal was cut off. Start the server, or run the command again: either finishes it."""
 
 
 class BackupUnusable(OperatorNeeded, reason="backup_unusable"):
@@ -86,6 +86,14 @@ class SecretFileUnreadable(OperatorNeeded, reason="secret_file_unreadable"):
 
 class PassphraseUnusable(OperatorNeeded, reason="passphrase_unusable"):
     """A file of keys is sealed, and its passphrase is missing, too short or another. Name the right one."""
+
+
+class KmsKeyUnusable(OperatorNeeded, reason="kms_key_unusable"):
+    """A file of keys is sealed by a KMS key that is not named, or that KMS does not let us use. Name it, or allow it."""
+
+
+class KmsUnavailable(Unavailable, reason="kms_unavailable"):
+    """KMS did not answer in time, and a file of keys is sealed by a key of it. Retry."""
 
 
 class AdministratorMalformed(OperatorNeeded, reason="administrator_malformed"):

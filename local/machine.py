@@ -107,6 +107,7 @@ class Machine:
         if alone:
             directory_lock.hold(self.directory)
             restoring.finish(self.directory)
+            state_directory.remove_leftovers(self.directory)
         self._check_directory()
         StateFile.create(self._path("state.db"))
         self._check_keys()
@@ -255,7 +256,7 @@ class Machine:
     def _state(self, *, durable: bool = True) -> StateFile:
         if restoring.is_unfinished(self.directory):
             raise RestoreInterrupted(
-                hint=f"start the server with {self.directory}, or restore again: either finishes it"
+                hint=f"start the server with {self.directory}, or run the command again: either finishes it"
             )
         # SECURITY: bound at the start, not at the first use: a file that replaced it in between would be served, with our
         # write-ahead log mixed into it

@@ -32,7 +32,7 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace the file atomically, mode 0600; raises Unavailable for a text too large to be read back."""
+    """Replace the file atomically, mode 0600, on the disk when it returns; raises Unavailable for a text too large to be read back."""
     if len(text.encode()) > _SIZE_LIMIT:
         raise SecretFileTooLarge
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600 from the start
@@ -42,9 +42,16 @@ def write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(made).replace(path)
+        sync(path.parent)
     except BaseException:
         Path(made).unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writes of this file that were killed have left beside it; nobody may be writing it."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink()
 
 
 def write_once(path: Path, text: str) -> str:
@@ -60,4 +67,14 @@ def write_once(path: Path, text: str) -> str:
         pass
     finally:
         Path(made).unlink()
+    sync(path.parent)
     return read(path)
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or what was done in a directory, outlive a power cut; raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
-from local import addresses, descriptors, log, mount, systemd, tls, worker
+from local import addresses, descriptors, kms_key, log, mount, systemd, tls, worker
 from local.configuration import Configuration, Door
 from local.errors import PartDidNotStart
 from local.machine import Machine, Urls
@@ -142,6 +142,7 @@ def _job(configuration: Configuration, machine: Machine, urls: Urls, sockets: Ma
         log_level=configuration.log_level,
         trusted_proxies=configuration.trusted_proxies,
         tls_files=configuration.tls,
+        data_keys=kms_key.unwrapped(),
     )
 
 

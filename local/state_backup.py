@@ -6,15 +6,16 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
-from local import backup_file, secret_file
+from local import backup_file, sealing, secret_file, state_directory
 from local.administrators import Administrators
 from local.backup_file import Manifest
-from local.errors import BackupUnwritable, StateOfAnotherUser
+from local.errors import BackupUnusable, BackupUnwritable, StateOfAnotherUser
 from local.machine import Machine
 from local.provider_key_file import ProviderKeyFile
 from local.signing_key_file import SigningKey
@@ -30,18 +31,20 @@ def back_up(machine: Machine, path: Path, now: int) -> int:
     It appears whole or not at all. Raises Unavailable; FileExistsError, or another OSError.
     """
     check_owner(machine.directory)
+    state_directory.check_modes(machine.directory)
     if path.exists():
         raise BackupUnwritable(hint=f"{path} is there already: name another file")
     machine.ledger().record(machine.event("state.backed_up", {"file": str(path.absolute())[:300]}))
-    with _scratch(path.absolute().parent) as scratch:
+    with scratch_beside(path) as scratch:
         copied = scratch / "files"
         _copy(machine, copied)
+        _check_copy(copied)
         backup_file.write(scratch / "backup", copied, now)
         try:
             os.link(scratch / "backup", path)  # unlike a rename, it replaces nothing
         except FileExistsError:
             raise BackupUnwritable(hint=f"{path} is there already: name another file") from None
-        sync(path.absolute().parent)
+        secret_file.sync(path.absolute().parent)
     return path.stat().st_size
 
 
@@ -71,32 +74,51 @@ def check_owner(directory: Path) -> None:
 
 
 def _copy(machine: Machine, to: Path) -> None:
-    source, keys = machine.directory, machine.directory / "provider-keys.json"
     to.mkdir(mode=0o700)
     with contextlib.ExitStack() as moment:
-        with ProviderKeyFile(
-            keys
-        ).unchanging():  # what the state says is in force is in the file, and the other way round
+        # What the state says is in force is in the file, and the other way round; and nobody seals the keys anew meanwhile.
+        with ProviderKeyFile(machine.directory / "provider-keys.json").unchanging():
             connection = moment.enter_context(snapshot.moment(machine.state_file()))
-            provider_keys = secret_file.read(keys) if keys.exists() else "{}"
+            _copy_files(machine.directory, to)
+        # A restore, which would replace them, is kept out by the connection until all is copied.
         snapshot.copy(connection, to / "state.db")
-    secret_file.write(to / "provider-keys.json", provider_keys)
+
+
+def _copy_files(source: Path, to: Path) -> None:
+    """Copy everything but the state itself."""
     for name in _OTHERS:
-        if (source / name).exists() and not (to / name).exists():
+        if (source / name).exists():
             text = (source / name).read_text() if name == "urls.json" else secret_file.read(source / name)
             secret_file.write(to / name, text)
+    if not (to / "provider-keys.json").exists():
+        secret_file.write(to / "provider-keys.json", "{}")
     for path in Administrators(source, practising=False).files().values():
         if path.parent != source:
             (to / "admins").mkdir(mode=0o700, exist_ok=True)
             secret_file.write(to / "admins" / path.name, secret_file.read(path))
 
 
+def _check_copy(copied: Path) -> None:
+    """Raise BackupUnusable for a copy that no restore would take: a backup that is acknowledged can be restored."""
+    missing = sorted(one for one in backup_file.NEEDED if not (copied / one).exists())
+    if missing:
+        raise BackupUnusable(hint=f"the directory lacks {', '.join(missing)}")
+    snapshot.check_file(copied / "state.db")
+    keys = (secret_file.read(copied / name) for name in state_directory.SEALED)
+    if not any(map(sealing.is_sealed, keys)):  # else that needs what opens them
+        check_files(copied)
+
+
 @contextlib.contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    """Make a directory for this backup, mode 0700, and remove it and those that killed backups left."""
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """Make a directory beside a backup, mode 0700, and remove it and those that killed commands of ours left there."""
+    parent = path.absolute().parent
     for left in parent.glob(f"{_SCRATCH}*"):
-        with contextlib.suppress(BlockingIOError), _held(left):
-            shutil.rmtree(left)
+        status = left.lstat()
+        # Others may have made what is called so in a directory that is for everybody: it is none of our business.
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+            with contextlib.suppress(BlockingIOError), _held(left):
+                shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=parent) as made, _held(Path(made)):
         yield Path(made)
 
@@ -108,14 +130,5 @@ def _held(directory: Path) -> Iterator[None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    finally:
-        os.close(handle)
-
-
-def sync(directory: Path) -> None:
-    """Have what was done in a directory outlive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)

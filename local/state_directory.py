@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from local import restoring, secret_file
 from local.errors import RealKeysHere, StateFileMissing, StateOpenToOthers
 from local.provider_key_file import ProviderKeyFile, is_practice
+
+SEALED = ("signing-key.pem", "provider-keys.json")
+"""The files that are sealed where anything is named to seal them by."""
 
 
 def check_state_file(directory: Path) -> None:
@@ -28,6 +32,13 @@ def check_modes(directory: Path) -> None:
             raise StateOpenToOthers(
                 hint=f"{path} must be accessible to its owner alone: chown it to the user that runs this, and chmod go-rwx"
             )
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what writes and commands that were killed have left, keys included; the caller holds the directory."""
+    restoring.remove_leftovers(directory)
+    for name in SEALED:
+        secret_file.remove_leftovers(directory / name)
 
 
 def check_no_real_keys(directory: Path) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from local import directory_lock, restoring
+from local import directory_lock, restoring, state_directory
 from local.administrators import Administrators
 from local.errors import BackupUnusable
 from local.machine import Machine
@@ -16,8 +15,6 @@ from local.sqlite import restored, snapshot
 from local.sqlite.restored import Restored
 from local.sqlite.state_file import StateFile
 from local.state_backup import check_backup, check_owner
-
-_SCRATCH = ".restore-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +37,18 @@ def restore(path: Path, directory: Path, now_ms: int) -> Outcome:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_owner(directory)
     directory_lock.hold(directory)
+    state_directory.check_modes(directory)
     restoring.finish(directory)
-    for left in directory.glob(f"{_SCRATCH}*"):
-        shutil.rmtree(left)
+    state_directory.remove_leftovers(directory)
     try:
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=directory) as scratch:
-            return _restore(path, directory, Path(scratch) / "new", now_ms)
+        with restoring.made_ready(directory, "restore") as coming:
+            return _restore(path, directory, coming, now_ms)
     finally:
         if made and not any(directory.iterdir()):
             directory.rmdir()
 
 
 def _restore(path: Path, directory: Path, coming: Path, now_ms: int) -> Outcome:
-    coming.mkdir(mode=0o700)
     manifest = check_backup(path, coming)
     if now_ms < manifest.taken * 1000:
         # SECURITY: the time is what puts the epoch above all that was counted since (test_a_clock_of_the_past).

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,10 +30,11 @@ from chalicelib.edge import preview
 from chalicelib.edge.running import RunningState
 from chalicelib.errors import Unavailable
 from chalicelib.http import public_routes
-from local import addresses, descriptors, log
+from local import addresses, descriptors, kms_key, log
 from local.accept_faults import AcceptFaults
 from local.addresses import Listen
 from local.configuration import TlsFiles
+from local.kms_key import UnwrappedKeys
 from local.machine import Machine, Urls
 from local.mount import mount
 from local.once import Once
@@ -77,6 +78,7 @@ class Job:
     trusted_proxies: the addresses whose X-Forwarded headers are believed
     tls: what every door serves but one at a UNIX socket; None: plain HTTP
     tls_files: where a new pair is, after SIGHUP
+    data_keys: what the parent had of KMS, so that a process that takes another's place needs no KMS
     """
 
     directory: Path
@@ -91,12 +93,14 @@ class Job:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     tls: Pair | None = None
     tls_files: TlsFiles | None = None
+    data_keys: UnwrappedKeys = field(default_factory=dict, repr=False)
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
     """Serve the broker and the edge until stopped. lifeline: closes when the parent dies. ready: is told once it responds."""
     end_with_parent(lifeline)
     log.to_stderr(job.log_level)
+    kms_key.know(job.data_keys)
     machine = Machine(job.directory, job.urls, job.practice_ttl, job.state)
     asyncio.run(run_until_stopped(ready, functools.partial(_serve_doors, machine, job)))
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from chalicelib.audit import Event
 from chalicelib.revocation import EVERYTHING
+from local.sqlite import schema
 from local.sqlite.ledger import write_event
 from local.sqlite.state_file import StateFile
 
@@ -48,6 +49,8 @@ class Restored(NamedTuple):
     """Keys of which another value was in force in the state that is replaced."""
     carried: Carried | None
     """None if that state could not be read, or was another installation's."""
+    newer: bool = False
+    """Whether that state was of a newer Keybroker, of which only what this one knows was carried over."""
 
 
 class _DamagedError(Exception):
@@ -70,7 +73,7 @@ def make_safe(state: StateFile, old: sqlite3.Connection | None, now_ms: int, eve
             (*EVERYTHING, epoch),
         )
         write_event(connection, event)
-        return Restored(epoch, _policy(connection), was, keys, carried)
+        return Restored(epoch, _policy(connection), was, keys, carried, old is not None and _is_newer(old))
 
 
 def _from(
@@ -150,6 +153,13 @@ def _carry_revocation(connection: sqlite3.Connection, row: tuple[str, str, str, 
             (scope, target, json.dumps({revocation_id: until}), f'$."{revocation_id}"', until),
         )
     return made
+
+
+def _is_newer(old: sqlite3.Connection) -> bool:
+    try:
+        return _number(old, "PRAGMA user_version") > schema.VERSION
+    except _DamagedError:
+        return False
 
 
 def _other_keys(old: sqlite3.Connection, connection: sqlite3.Connection) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from chalicelib.errors import InternalFault, Refusal, StateUnavailable, Unavaila
 from chalicelib.exchange.errors import Replayed
 from chalicelib.http.messages import refused
 from chalicelib.tokens.errors import CLAIM_REASONS, KEY_REASONS, PROOF_REASONS, REASONS
-from local.errors import StateFileReplaced
+from local.errors import KmsUnavailable, StateFileReplaced
 from tests.error_table import DOC, doors, refusals, written
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -47,9 +47,9 @@ def test_only_what_time_mends_is_to_be_tried_again(kind: type[Unavailable]) -> N
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 def test_nothing_at_the_start_is_mended_by_time(kind: type[Refusal]) -> None:
-    """What keeps one machine from starting has to be mended by its operator; a file can be put back while it runs."""
+    """What keeps one machine from starting has to be mended by its operator; a file can be put back, and KMS answer again."""
     if kind.__module__ == "local.errors":
-        assert kind.retryable is (kind is StateFileReplaced)
+        assert kind.retryable is (kind in {StateFileReplaced, KmsUnavailable})
 
 
 def test_context_can_say_more_to_the_caller() -> None:

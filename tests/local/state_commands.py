@@ -61,8 +61,9 @@ def killed(tmp_path: Path, verb: str) -> list[dict[str, Any]]:
     template = tmp_path / "template"
     template.mkdir()
     (tmp_path / "state").rename(template / "state")
-    if (tmp_path / "backup").exists():
-        (tmp_path / "backup").rename(template / "backup")
+    for name in ("backup", "old", "new"):
+        if (tmp_path / name).exists():
+            (tmp_path / name).rename(template / name)
     script = ROOT / "tests" / "local" / "killed_state.py"
     command = [sys.executable, str(script), verb, str(template), str(tmp_path / "work")]
     ended = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,16 @@ def test_a_name_leads_nowhere_else(tmp_path: Path, machine: Machine, capsys: Out
         assert do(capsys, "restore", made, "--state", machine.directory)[0] == 1
         assert not (machine.directory.parent / "evil").exists()
         assert not list(machine.directory.rglob("evil"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_backup_of_another_user(machine: Machine, capsys: Output) -> None:
+    """A backup that another user may have written is refused in one line, to root as well."""
+    path = backed_up(capsys, machine)
+    os.chown(path, 12345, -1)
+    before = content(machine.directory)
+    for verb in (("restore", path, "--state", machine.directory), ("check", path)):
+        code, _, said = do(capsys, *verb)
+        assert (code, len(said.splitlines())) == (1, 1)
+        assert said.startswith("error: state_of_another_user (")
+    assert content(machine.directory) == before

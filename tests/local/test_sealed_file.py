@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.errors import Unavailable
-from local import sealed_file
+from local import sealed_file, sealing
 from local.__main__ import main
 from local.machine import Machine
 from local.provider_key_file import ProviderKeyFile
@@ -25,7 +25,7 @@ def passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "passphrase"
     path.write_text(PASSPHRASE + "\n")
     path.chmod(0o600)
-    monkeypatch.setenv(sealed_file.VARIABLE, str(path))
+    monkeypatch.setenv(sealing.FILE_VARIABLE, str(path))
     return path
 
 
@@ -63,7 +63,7 @@ def test_another_passphrase_opens_nothing(tmp_path: Path, passphrase: Path, monk
     passphrase.write_text("another horse battery staple")
     with pytest.raises(Unavailable, match="passphrase_unusable"):
         sealed_file.read(path)
-    monkeypatch.delenv(sealed_file.VARIABLE)
+    monkeypatch.delenv(sealing.FILE_VARIABLE)
     with pytest.raises(Unavailable, match="passphrase_unusable") as caught:
         sealed_file.read(path)
     assert PASSPHRASE not in caught.value.hint
@@ -86,8 +86,8 @@ def test_a_passphrase_of_no_use_stops_a_write(
 
 def test_a_credential_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A passphrase may come as systemd's credential, whose mode is systemd's affair."""
-    (tmp_path / sealed_file.CREDENTIAL).write_text(PASSPHRASE)
-    (tmp_path / sealed_file.CREDENTIAL).chmod(0o440)
+    (tmp_path / sealing.CREDENTIAL).write_text(PASSPHRASE)
+    (tmp_path / sealing.CREDENTIAL).chmod(0o440)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     sealed_file.write(tmp_path / "keys.json", "sk-real")
     assert "sk-real" not in (tmp_path / "keys.json").read_text()
@@ -96,11 +96,11 @@ def test_a_credential_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_next_start_seals(tmp_path: Path, policy: Path, passphrase: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start with a passphrase seals both files, and one without it is refused and writes nothing in the clear."""
-    monkeypatch.delenv(sealed_file.VARIABLE)
+    monkeypatch.delenv(sealing.FILE_VARIABLE)
     machine = start(tmp_path / "state", REAL, policy)
     set_real_key(machine)
     kid = SigningKey(machine.directory / "signing-key.pem").kid()
-    monkeypatch.setenv(sealed_file.VARIABLE, str(passphrase))
+    monkeypatch.setenv(sealing.FILE_VARIABLE, str(passphrase))
     machine = start(tmp_path / "state", REAL, policy)
     files = [machine.directory / name for name in ("signing-key.pem", "provider-keys.json")]
     for file in files:
@@ -109,7 +109,7 @@ def test_the_next_start_seals(tmp_path: Path, policy: Path, passphrase: Path, mo
     assert SigningKey(files[0]).kid() == kid
     assert ProviderKeyFile(files[1]).get("openai", "real-1").value == "sk-real"
     before = [file.read_text() for file in files]
-    monkeypatch.delenv(sealed_file.VARIABLE)
+    monkeypatch.delenv(sealing.FILE_VARIABLE)
     with pytest.raises(Unavailable, match="passphrase_unusable"):
         start(tmp_path / "state", REAL, policy)
     assert [file.read_text() for file in files] == before
@@ -126,7 +126,7 @@ def test_a_backup_stays_sealed(
     assert b"sk-real" not in (tmp_path / "backup").read_bytes()
     assert main(["state", "check", str(tmp_path / "backup")]) == 0
     capsys.readouterr()
-    monkeypatch.delenv(sealed_file.VARIABLE)
+    monkeypatch.delenv(sealing.FILE_VARIABLE)
     assert main(["state", "check", str(tmp_path / "backup")]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: passphrase_unusable (")

@@ -38,6 +38,21 @@ def test_what_is_written_is_read_and_only_its_owner_can(path: Path, write: objec
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("write", [secret_file.write, secret_file.write_once])
+def test_what_is_written_outlives_a_power_cut(path: Path, write: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file's content is on the disk first, and then its name: a key that is acknowledged is there afterwards."""
+    assert callable(write)
+    synced, real = [], os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, path.exists()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write(path, "sk-made-up")
+    assert synced == [(path.stat().st_ino, False), (path.parent.stat().st_ino, True)]
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620, 0o601, 0o610])
 def test_a_file_that_others_may_touch_is_refused(path: Path, mode: int) -> None:
     secret_file.write(path, "sk-made-up")

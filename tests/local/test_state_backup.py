@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import resource
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from local import secret_file
 from local.machine import Machine
+from local.sqlite import snapshot
 from tests.local.state_commands import Output, backed_up, do, killed
 from tests.local.test_machine import REAL, events, start
+from tests.running import ROOT
 
 pytestmark = pytest.mark.slow  # each makes and reads whole directories
 
@@ -74,3 +82,107 @@ def test_a_backup_that_is_killed_leaves_none(tmp_path: Path, machine: Machine) -
     found = killed(tmp_path, "backup")
     assert len(found) > 20
     assert {(one["code"], one["policy"], one["value"]) for one in found} == {(0, 1, "sk-real")}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda state: (state / "signing-key.pem").unlink(), "the directory lacks signing-key.pem"),
+        (lambda state: (state / "signing-key.pem").write_text(""), "error: "),
+        (lambda state: (state / "provider-keys.json").write_text('{"openai":'), "error: "),
+        (lambda state: _overwrite(state / "state.db"), "error: "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_restored_is_no_backup(machine: Machine, capsys: Output, spoil: Any, said: str) -> None:  # noqa: ANN401
+    """A backup of a directory that is damaged or incomplete is refused in one line: one that is made can be restored."""
+    spoil(machine.directory)
+    code, out, error = do(capsys, "backup", machine.directory.parent / "b", "--state", machine.directory)
+    assert (code, out, len(error.splitlines())) == (1, None, 1), error
+    assert said in error
+    assert "sk-real" not in error
+    assert sorted(one.name for one in machine.directory.parent.iterdir() if one.name.startswith((".", "b"))) == []
+
+
+def _overwrite(path: Path) -> None:
+    """Damage one page in the middle of a state file."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        rows = [(f"p{number}", "x" * 2000, 1) for number in range(40)]
+        connection.executemany("INSERT INTO pins VALUES (?, ?, ?)", rows)
+        connection.commit()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size - 6 * 4096)
+        file.write(b"\xff" * 4096)
+
+
+def test_what_was_left_is_removed(machine: Machine, capsys: Output) -> None:
+    """What a command that was killed left beside a backup, keys included, goes with the next one, a check as well."""
+    path = backed_up(capsys, machine)
+    for arguments in (("check", path), ("backup", machine.directory.parent / "b", "--state", machine.directory)):
+        left = machine.directory.parent / ".keybroker-backup-abc"
+        (left / "files").mkdir(parents=True)
+        (left / "files" / "signing-key.pem").write_text("secret")
+        code, _, said = do(capsys, *arguments)
+        assert code == 0, said
+        assert not left.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_what_others_left_stops_no_backup(machine: Machine, capsys: Output) -> None:
+    """In a directory that is for everybody, what others made under the name of what is left behind is left alone."""
+    folder, file, link = (machine.directory.parent / f".keybroker-backup-{one}" for one in ("folder", "file", "link"))
+    folder.mkdir(mode=0)
+    os.chown(folder, 12345, -1)
+    file.touch()
+    link.symlink_to(machine.directory)
+    backed_up(capsys, machine)
+    assert folder.exists()
+    assert file.exists()
+    assert link.is_symlink()
+    assert (machine.directory / "state.db").exists()
+
+
+def test_a_directory_open_to_others_is_not_backed_up(machine: Machine, capsys: Output) -> None:
+    """Where others may write, a backup would make theirs what is restored; nor is anything restored there."""
+    path = backed_up(capsys, machine)
+    machine.directory.chmod(0o777)
+    for verb, file in (("backup", machine.directory.parent / "b"), ("restore", path)):
+        code, _, said = do(capsys, verb, file, "--state", machine.directory)
+        assert (code, len(said.splitlines())) == (1, 1)
+        assert said.startswith("error: state_open_to_others (")
+
+
+def test_no_restore_comes_between(machine: Machine, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a backup reads, no restore puts other files into the directory: what it has is of one moment."""
+    path, said = backed_up(capsys, machine), []
+    command = [sys.executable, "-m", "local", "state", "restore", str(path), "--state", str(machine.directory)]
+    real = snapshot.copy
+
+    def copy(connection: sqlite3.Connection, to: Path) -> None:
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        said.append((ended.returncode, ended.stderr))
+        real(connection, to)
+
+    monkeypatch.setattr(snapshot, "copy", copy)
+    made = backed_up(capsys, machine, "b")
+    assert said == [(1, f"error: state_in_use (a program uses {machine.directory / 'state.db'}: stop it)\n")]
+    assert do(capsys, "check", made)[0] == 0
+
+
+def test_no_seal_comes_between(machine: Machine, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a backup reads the keys, no seal changes one of them: both are sealed by the same."""
+    real, held = secret_file.read, []
+
+    def read(path: Path) -> str:
+        if path.parent == machine.directory and path.name in {"signing-key.pem", "provider-keys.json"}:
+            with (machine.directory / "provider-keys.lock").open() as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held.append(False)
+                except BlockingIOError:
+                    held.append(True)
+        return real(path)
+
+    monkeypatch.setattr(secret_file, "read", read)
+    backed_up(capsys, machine)
+    assert held == [True, True]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 import sqlite3
 import time
@@ -146,3 +148,40 @@ def test_a_clock_of_the_past(machine: Machine, capsys: Output, monkeypatch: pyte
     monkeypatch.setattr(time, "time_ns", lambda: 86_400 * 10**9)
     code, _, said = do(capsys, "restore", path, "--state", machine.directory)
     assert (code, "set the clock" in said) == (1, True)
+
+
+def test_tokens_issued_after_the_backup(tmp_path: Path, capsys: Output) -> None:
+    """A token of after the backup is dead after its restore, revoked or not, in whichever scope, also on a new machine."""
+    ports = ("--port", str(_free_ports()))
+    with serve(*ports, directory=tmp_path) as running:
+        assert do(capsys, "backup", tmp_path / "b", "--state", running.state)[0] == 0
+        everything = running.revoke("everything", "*")  # so that later tokens state an epoch that the backup never had
+        assert running.administer("DELETE", f"/admin/revocations/{everything}").status == 200
+        alive, gone, single = running.token("1701"), running.token("1702"), running.token("1703")
+        running.revoke("principal", running.sub("1702"))
+        running.revoke("token", _jti(single))
+        assert [running.complete(one).status for one in (alive, gone, single)] == [200, 403, 403]
+    (running.state).rename(tmp_path / "lost")
+    assert do(capsys, "restore", tmp_path / "b", "--state", running.state)[0] == 0
+    with serve(*ports, directory=tmp_path) as running:
+        answers = [running.complete(one).json["error"]["code"] for one in (alive, gone, single)]
+        assert answers == ["invalid_token"] * 3
+        assert running.complete(running.token("1701")).status == 200
+
+
+def _jti(token: str) -> str:
+    payload = token.split(".")[1]
+    found: str = json.loads(base64.urlsafe_b64decode(payload + "=="))["jti"]
+    return found
+
+
+def test_what_a_newer_state_knew_is_said(machine: Machine, capsys: Output) -> None:
+    """A state of a newer Keybroker is replaced, what can be read of it carried over, and it is said that there is more."""
+    path = backed_up(capsys, machine)
+    machine.control().pin("p", "id-2", machine.event("principal.pinned", {}))
+    with closing(sqlite3.connect(machine.directory / "state.db")) as connection, connection:
+        connection.execute("PRAGMA user_version = 99")
+    code, done, said = do(capsys, "restore", path, "--state", machine.directory)
+    assert (code, done["carried_over"]["events"]) == (0, 1)
+    assert "is of a newer Keybroker" in said
+    assert Path(done["kept_aside"]).is_dir()
