@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -54,7 +54,7 @@ def make_handler(
         """Return the request to send on, or the answer that refuses it."""
         request_id = "-"
         try:
-            with _reading():
+            with _READING:
                 cloudfront = event["Records"][0]["cf"]
                 request_id, request = str(cloudfront["config"]["requestId"]), cloudfront["request"]
             if not made:
@@ -70,7 +70,7 @@ def make_handler(
 
 
 def _handle(request: dict[str, Any], request_id: str, ports: Ports) -> dict[str, Any]:
-    with _reading():
+    with _READING:
         if request["uri"].startswith(_WELL_KNOWN):
             return _describe(request, ports.edge)
         call = _call(request, request_id)
@@ -81,14 +81,21 @@ def _handle(request: dict[str, Any], request_id: str, ports: Ports) -> dict[str,
     return _send_on(request, admitted, call.unverified_token, timeouts)
 
 
-@contextlib.contextmanager
-def _reading() -> Iterator[None]:
-    """Raise EventMalformed where an event is none of CloudFront's."""
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, AttributeError) as fault:
-        # SECURITY: the kind of fault, never its text, which may hold a header (test_a_malformed_event_is_a_503).
-        raise EventMalformed(aws_code=type(fault).__name__) from None
+class _Reading:
+    """A block that raises EventMalformed where an event is none of CloudFront's. A generator would take twice as long."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, fault: BaseException | None, _where: object) -> None:
+        if isinstance(fault, KeyError | IndexError | TypeError | AttributeError):
+            # SECURITY: the kind of fault, never its text, which may hold a header (test_a_malformed_event_is_a_503).
+            raise EventMalformed(aws_code=type(fault).__name__) from None
+
+
+_READING = _Reading()
 
 
 def _call(request: Mapping[str, Any], request_id: str) -> Call:

@@ -57,6 +57,7 @@ def _has_one_text(uri: str) -> bool:
     return text.isprintable() and unicodedata.normalize("NFKC", text) == text
 
 
+@functools.lru_cache(maxsize=256)
 def to_provider_form(path: str, forms: PathForms) -> str:
     """Return a path as the provider itself writes it; raises PathAmbiguous if that could be mapped again."""
     found = _mapped(path, forms)
@@ -110,7 +111,12 @@ def is_closed(provider: Provider, path: str) -> bool:
     """Whether a path in the provider's own form is closed or below a closed one, so that no grant opens it."""
     # SECURITY: in any spelling that some server takes for the same: by capitals, `authTokens` for `auth_tokens`, with a verb
     # behind `:`, or in either reading of an encoded slash (test_closed_in_every_spelling, test_nothing_closed_is_open).
-    closed, sent = _closed_tree(provider.closed), patterns.canonical(path)
+    return _is_in_closed(provider.closed, path)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_in_closed(paths: tuple[str, ...], path: str) -> bool:
+    closed, sent = _closed_tree(paths), patterns.canonical(path)
     return any(_is_below(closed, one.lower()) for one in {sent, patterns.decoded(sent)})
 
 
@@ -192,6 +198,7 @@ def scope_within(wanted: str, scope: tuple[str, ...], provider: Provider) -> boo
     return scope_opens(scope, method, path, provider)
 
 
+@functools.lru_cache(maxsize=256)
 def scope_may_open(scope: tuple[str, ...], method: str, path: str) -> bool:
     """Whether a scope opens a method and a path, as a client wrote it, at some provider.
 

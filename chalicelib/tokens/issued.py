@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Protocol
 
 from chalicelib.revocation import EPOCHS
@@ -54,15 +55,20 @@ def verify_signature(
 def check_claims(verified: tokens.VerifiedSignature, issuer: str, audience: str | None, now: int) -> tokens.Claims:
     """Return the claims of a token of ours that is valid now: the second half of `verify`."""
     named = verified.claims.get("aud") if audience is None else audience
-    expected = tokens.Expected(
+    expected = _expected(issuer, named if isinstance(named, str) else "")
+    return _check_types(tokens.check_claims(verified, expected, now))
+
+
+@functools.lru_cache(maxsize=64)
+def _expected(issuer: str, audience: str) -> tokens.Expected:
+    return tokens.Expected(
         issuer=issuer,
-        audience=named if isinstance(named, str) else "",
+        audience=audience,
         max_lifetime=tokens.TTL_CEILING,
         types=_TYPES,
         required=_REQUIRED,
         grace=0,  # our own clock set `exp`, and a token of minutes must not live half a minute more
     )
-    return _check_types(tokens.check_claims(verified, expected, now))
 
 
 def _check_types(claims: tokens.Claims) -> tokens.Claims:

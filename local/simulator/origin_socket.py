@@ -22,12 +22,14 @@ _UNREADY = 0
 class OriginSocket(socket.socket):
     """A TCP socket whose writes do not fail because the peer has closed. `has_sent`: whether it took bytes since `lease`."""
 
-    __slots__ = ("has_sent", "leases")
+    __slots__ = ("_poll", "has_sent", "leases")
 
     def __init__(self, family: int, kind: int, protocol: int) -> None:
         super().__init__(family, kind, protocol)
         self.has_sent = False
         self.leases = 0
+        self._poll = select.poll()  # not select(), which knows descriptors up to 1,023 only
+        self._poll.register(self.fileno(), select.POLLIN)
 
     def lease(self) -> None:
         """Begin a call."""
@@ -41,9 +43,7 @@ class OriginSocket(socket.socket):
 
     def is_over(self) -> bool:
         """Whether the peer has closed it, or said something although nobody asked: it is of no use for another call."""
-        poll = select.poll()  # not select(), which knows descriptors up to 1,023 only
-        poll.register(self.fileno(), select.POLLIN)
-        return bool(poll.poll(_UNREADY))
+        return bool(self._poll.poll(_UNREADY))
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """Send; to a peer that takes no more, all of it is gone."""

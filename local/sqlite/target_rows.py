@@ -47,7 +47,7 @@ def read(connection: sqlite3.Connection, targets: Iterable[RevocationTarget]) ->
     found = dict.fromkeys(targets, ABSENT)
     values = [part for target in found for part in target]
     for scope, target_id, *columns in connection.execute(_query(len(found)), values):
-        found[RevocationTarget(scope, target_id)] = row(*columns)
+        found[scope, target_id] = row(*columns)  # type: ignore[index]  # equal to its target, and made in half the time
     return found
 
 
