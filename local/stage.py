@@ -44,9 +44,10 @@ class Stage:
     ) -> None:
         """environ: may name other endpoints, as for an emulator or a VPC. broker: of the public door, None without one.
 
-        Raises ValueError for a URL without a host.
+        Raises ValueError for a URL without a host, NotConfigured for a configuration of AWS's tools that is no use.
         """
-        self._names, self._broker, self._credentials = names, broker, credentials
+        self._names, self._broker = names, broker
+        self._session = session_of(credentials) if broker else None
         # Only what the doors use: each may run as a role that is allowed no more.
         beside = ([names.counters] if has_edge else []) + ([broker.ledger] if broker else [])
         self._looked_at = {names.control: [published_keys.KEY], **{table: [_NO_ITEM] for table in beside}}
@@ -65,7 +66,7 @@ class Stage:
         """Return the public door's ports; there must be one."""
         if self._broker is None:
             raise ValueError("this stage has no public door")
-        region, session = self._broker.region, session_of(self._credentials)
+        region, session = self._broker.region, self._session
         client = make_client(region, session=session)
         tables = Tables(client, self._broker.control, self._broker.counters, self._broker.ledger)
         return wiring.public_over(self._broker, tables, functools.partial(clients.make, "kms", region, session=session))

@@ -15,6 +15,7 @@ import botocore.exceptions
 import botocore.session
 
 from chalicelib.aws.sigv4 import Credentials
+from chalicelib.errors import NotConfigured
 
 RENEW_SECONDS = 60.0
 """Seconds between two looks. botocore renews what expires a quarter of an hour before it does."""
@@ -93,8 +94,15 @@ class _Chain:
 
 
 def session_of(credentials: Find) -> Any:  # noqa: ANN401  botocore's own has no types
-    """Return a session of botocore whose clients sign each request with what `credentials` returns then, and wait for none."""
+    """Return a session of botocore whose clients sign each request with what `credentials` returns then, and wait for none.
+
+    Raises NotConfigured where AWS's configuration is no use: a profile that is not there, a file that cannot be read.
+    """
     session: Any = botocore.session.Session()
+    try:
+        session.get_scoped_config()  # here, not in the first client that is made
+    except botocore.exceptions.BotoCoreError as fault:
+        raise NotConfigured(hint=f"AWS's configuration: {type(fault).__name__}") from None
     session.register_component("credential_provider", _Known(credentials))
     return session
 

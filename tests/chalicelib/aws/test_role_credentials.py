@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
@@ -15,6 +16,7 @@ from botocore.awsrequest import AWSResponse
 from chalicelib.aws import clients, role_credentials
 from chalicelib.aws.role_credentials import RoleCredentials, session_of
 from chalicelib.aws.sigv4 import Credentials
+from chalicelib.errors import NotConfigured
 
 FIRST, SECOND = Credentials("AKIA1", "one", "session-1"), Credentials("AKIA2", "two", "session-2")
 
@@ -122,6 +124,21 @@ def test_a_client_signs_with_those_of_the_moment() -> None:
             client.list_keys()
         assert f"Credential={found.key_id}/" in sent[-1]["authorization"]
         assert found.session_token in sent[-1]["x-amz-security-token"]
+
+
+@pytest.mark.parametrize("text", [None, "[default\nregion ="])
+def test_a_configuration_of_no_use_is_said_at_once(
+    text: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A profile that is not there, and a file that is none, are told by their kind, before any client is made."""
+    if text is not None:
+        (tmp_path / "config").write_text(text)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", "made-up-secret")
+    with pytest.raises(NotConfigured, match=r"^not_configured$") as caught:
+        session_of(lambda: FIRST)
+    assert caught.value.hint == f"AWS's configuration: {'ProfileNotFound' if text is None else 'ConfigParseError'}"
 
 
 def test_without_credentials_nothing_is_sent() -> None:
