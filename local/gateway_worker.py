@@ -29,6 +29,7 @@ from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.health import Health
 from local.simulator.running_calls import RunningCalls
+from local.simulator.settlements import Settlements
 from local.simulator.sigv4 import Caller, InvalidSignatureError, SignedRequest
 from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
@@ -122,6 +123,7 @@ def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: 
     unsent = Unsent(give_backs.later)
     ports = stage.edge_ports()._replace(admitted=unsent.admitted)
     running, running_state = RunningCalls(clock=ports.clock), stage.running_state()
+    settlements = Settlements(give_backs.later)
     answers, answer_usage = AnswerTally(ports.clock, ANSWERS_SECONDS), stage.answer_usage()
     distribution = make_distribution(
         edge.make_handler(lambda: ports, log=_LOG.info),
@@ -131,6 +133,7 @@ def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: 
         unsent=unsent,
         running=running,
         answers=answers,
+        settlements=settlements,
         url=settings.names.edge_url,
         read_timeout=settings.provider_timeout,
         **beyond_cloudfront(lambda: ports, lambda: running_state),
@@ -139,7 +142,8 @@ def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: 
         idle_timeout=settings.keep_alive,
         proxies=TrustedProxies(settings.trusted_proxies),
     )
-    # Pushed before the distribution, so that the last answers are written once they have ended.
+    # Pushed before the distribution, so that the last answers are settled and written once they have ended.
+    stack.push_async_callback(cancel, asyncio.create_task(settlements.keep()))
     stack.push_async_callback(cancel, asyncio.create_task(answers.keep(lambda: answer_usage)))
     stack.push_async_callback(distribution.close)
     # Pushed before the door, so that calls are looked after while they are drained.
@@ -169,14 +173,14 @@ def _thread(name: str) -> Iterator[ThreadPoolExecutor]:
 
 
 class _GiveBacks:
-    """Gives numbers back in threads of its own: the event loop waits for no table."""
+    """Gives numbers back, and settles, in threads of its own: the event loop waits for no table."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="give-back")
-        self._running: set[asyncio.Future[None]] = set()
+        self._running: set[asyncio.Future[object]] = set()
 
-    def later(self, give_back: Callable[[], None]) -> None:
-        """Give back soon; called on the event loop."""
+    def later(self, give_back: Callable[[], object]) -> None:
+        """Give back, or settle, soon; called on the event loop."""
         running = asyncio.get_running_loop().run_in_executor(self._threads, give_back)
         self._running.add(running)
         running.add_done_callback(self._running.discard)
@@ -187,6 +191,7 @@ class _GiveBacks:
             await asyncio.wait(self._running, timeout=GIVE_BACK_SECONDS)
         if self._running:
             _LOG.warning(
-                "%d calls that were not sent stay counted: the tables did not answer in time", len(self._running)
+                "%d calls that were not sent, or have ended, stay counted as they were: the tables did not answer in time",
+                len(self._running),
             )
         self._threads.shutdown(wait=False, cancel_futures=True)

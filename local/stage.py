@@ -8,10 +8,12 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import edge
 from chalicelib.aws import clients, config, published_keys, round_trip, wiring
 from chalicelib.aws.answer_usage import DynamoAnswerUsage
+from chalicelib.aws.budgets import DynamoBudgets
 from chalicelib.aws.config import BrokerConfig, EdgeConfig
 from chalicelib.aws.dynamodb import Tables, make_client
 from chalicelib.aws.role_credentials import session_of
@@ -60,6 +62,7 @@ class Stage:
     def edge_ports(self) -> edge.Ports:
         """Return the edge's ports, connected as far as round_trip.CALL_SECONDS allow: the first call need not wait."""
         made, log = config.edge_over(self._names, self._client, ahead=True), logging.getLogger("keybroker").info
+        made = replace(made, budgets=DynamoBudgets(self._client, self._names.counters))
         return edge.Ports(made, self._client.now, log, bounded=round_trip.whole_call)
 
     def public_ports(self) -> PublicPorts:

@@ -78,10 +78,12 @@ class BrokerConfig(NamedTuple):
     """A provider key's secret is `<prefix>/<name>`. Administrators' door only."""
     secrets_key: str = ""
     """The KMS key that encrypts those secrets. Administrators' door only."""
+    gateway: bool = False
+    """Whether gateways serve this stage, which see answers; `true` or `false`, which it is unless said. Administrators' door only."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> BrokerConfig:
-        """Read it; raises ValueError for a variable that is missing or malformed. There are no defaults."""
+        """Read it; raises ValueError for a variable that is missing or malformed. There are no defaults but `gateway`'s."""
         door = environ.get("KEYBROKER_DOOR", "")
         if door not in _OF_DOOR:
             raise ValueError(f"KEYBROKER_DOOR must be one of {', '.join(_OF_DOOR)}")
@@ -93,7 +95,14 @@ class BrokerConfig(NamedTuple):
                 raise ValueError(f"{variables[name]} is not set")
             if name in ("url", "edge_url"):
                 _check_url(variables[name], value)
-        return cls(door=door, **found)
+        return cls(door=door, gateway=_is_true("KEYBROKER_GATEWAY", environ), **found)
+
+
+def _is_true(name: str, environ: Mapping[str, str]) -> bool:
+    said = environ.get(name, "false")
+    if said not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false")
+    return said == "true"
 
 
 _OF_DOOR: Mapping[str, tuple[str, ...]] = {

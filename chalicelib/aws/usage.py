@@ -6,11 +6,12 @@ import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from chalicelib.aws import answer_items, slice_items
+from chalicelib.aws import answer_items, budget_items, slice_items
 from chalicelib.aws.counter_items import CounterItem, beginning, items, key_of
 from chalicelib.aws.dynamodb import Tables, as_unavailable, read_batch, read_partition, read_query, run_parallel
 from chalicelib.aws.items import Item, held, number, text
-from chalicelib.quota import WINDOWS, counters, cursor_key, read_cursor_key
+from chalicelib.budget import WHATS, BudgetUse
+from chalicelib.quota import WINDOWS, Counter, counters, cursor_key, read_cursor_key
 from chalicelib.usage import RECENT_SECONDS, ModelUse, UsagePage, UsageQuery, Use, window_start
 
 INDEX = "by_day"
@@ -113,7 +114,18 @@ class DynamoUsage:
 def _keys(pair: tuple[str, str], query: UsageQuery) -> list[Mapping[str, Any]]:
     """Return the keys of the items that hold a pair's counts in the window, and its labels of that day or the day before."""
     counted = [_item(what, pair, query).key for what in ("tokens", "calls")]
-    return [*counted, *_labels(pair, query), *_list_of_models(pair, query)]
+    of_budget = [budget_items.key_of(_budget(WHATS[0], pair, query))] if query.models else []
+    return [*counted, *_labels(pair, query), *_list_of_models(pair, query), *of_budget]
+
+
+def _budget(what: str, pair: tuple[str, str], query: UsageQuery) -> Counter:
+    return Counter(what, pair[1], pair[0], query.window, query.start)
+
+
+def _budgets(pair: tuple[str, str], query: UsageQuery, found: _Found) -> dict[str, BudgetUse]:
+    counters = [_budget(what, pair, query) for what in WHATS]
+    item = _at(found, budget_items.key_of(counters[0]))
+    return {one.what: budget_items.use(item, one, query.now) for one in counters if budget_items.is_counted(item, one)}
 
 
 def _list_of_models(pair: tuple[str, str], query: UsageQuery) -> list[Mapping[str, Any]]:
@@ -162,6 +174,7 @@ def _use(pair: tuple[str, str], query: UsageQuery, found: _Found, models: tuple[
             max(number(tokens, "seen"), number(calls, "seen"), query.start), query.start + WINDOWS[query.window] - 60
         ),
         models=models,
+        budgets=_budgets(pair, query, found),
     )
     did = use.tokens or use.calls or use.refused_tokens or use.refused_calls or models
     return use if did else None

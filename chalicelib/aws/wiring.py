@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.aws import clients, cloudwatch
@@ -80,7 +81,9 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         keys=control,
         key_store=SecretsManagerKeyStore(secrets_manager, config.secrets_prefix, config.secrets_key),
         origins=Origins(),
-        rules=DEPLOYED,
+        # SECURITY: a limit of what models take is a fault unless somebody has said that gateways are there
+        # (test_a_budget_needs_a_gateway).
+        rules=replace(DEPLOYED, sees_answers=config.gateway),
         clock=_clock,
         new_id=_new_id,
     )

@@ -29,7 +29,7 @@ class InstallationRules:
     loopback_issuers: bool = False
     """Whether issuers on this machine may use http://."""
     sees_answers: bool = False
-    """Whether every edge sees answers, and so can hold what models take to a limit; Lambda@Edge cannot."""
+    """Whether there are edges that see answers, and so can hold what models take to a limit. Any other admits nobody under it."""
 
 
 def compile_issuer(name: str, entry: IssuerEntry, rules: InstallationRules, faults: Faults) -> registry.Issuer | Faulty:

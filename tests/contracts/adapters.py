@@ -38,7 +38,7 @@ class Adapters:
     running_state: RunningState
     control: Control
     usage: Usage
-    budgets: Budgets | None
+    budgets: Budgets
     answers: AnswerUsage
     counted: Callable[[Counter], tuple[int, int]]
     again: Callable[[], Adapters]

@@ -18,6 +18,7 @@ from moto.dynamodb.models import DynamoDBBackend
 from chalicelib.aws import clients, endpoints, round_trip, slice_items
 from chalicelib.aws.answer_usage import DynamoAnswerUsage
 from chalicelib.aws.botocore_client import BotocoreClient
+from chalicelib.aws.budgets import DynamoBudgets
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.counter_items import items
 from chalicelib.aws.dynamodb import Tables, make_client
@@ -136,8 +137,9 @@ def over(tables: Tables, edge_client: AwsClient | None = None) -> Adapters:
     client = edge_client or BotocoreClient(tables.client)
     running_state = DynamoRunningState(client, tables.control, "gateway-1")
     control, usage, answers = Control(tables), DynamoUsage(tables), DynamoAnswerUsage(client, tables.counters)
+    budgets = DynamoBudgets(client, tables.counters)
     again = functools.partial(over, tables, edge_client)
-    return Adapters(ledger, edge_state, running_state, control, usage, None, answers, counted, again, cut)
+    return Adapters(ledger, edge_state, running_state, control, usage, budgets, answers, counted, again, cut)
 
 
 def edge_state_of(tables: Tables, client: AwsClient | None = None) -> DynamoEdgeState:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from chalicelib import quota
 from chalicelib.budget import HELD_SECONDS, Balance, BudgetLimit, Budgets, BudgetUse, Reservation
-from chalicelib.quota import WINDOWS
+from chalicelib.quota import WINDOWS, Limit
 from chalicelib.usage import UsageQuery
+from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, SUB
 
@@ -16,8 +20,9 @@ OF_ALL = BudgetLimit("usage", 150, "day", shared=True)
 
 @pytest.fixture
 def budgets(adapters: Adapters) -> Budgets:
-    if adapters.budgets is None:
-        pytest.skip("budgets are not kept over DynamoDB yet")
+    event = samples.event(at=NOW, principal=SUB, grant="ci", key="openai")
+    counted = tuple((counter, (Limit(9, "day"),)) for counter in quota.counters("tokens", "ci", SUB, NOW))
+    adapters.ledger.issue(replace(samples.issuance(), event=event, counters=counted), NOW)
     return adapters.budgets
 
 

@@ -12,26 +12,38 @@ import pytest
 
 from chalicelib.admin import impact
 from chalicelib.audit import Query
-from chalicelib.aws import answer_items, counter_items, round_trip, slice_items
 from chalicelib.aws import audit as dynamodb_audit
+from chalicelib.aws import counter_items, round_trip, slice_items
 from chalicelib.aws.answer_usage import DynamoAnswerUsage
 from chalicelib.aws.botocore_client import BotocoreClient
-from chalicelib.aws.dynamodb import make_client
+from chalicelib.aws.budgets import DynamoBudgets
 from chalicelib.aws.items import Item
+from chalicelib.budget import BudgetLimit
 from chalicelib.edge.lots import Lot
 from chalicelib.errors import Refusal
 from chalicelib.exchange.ledger import StateQuery
 from chalicelib.quota import counters
 from chalicelib.revocation import EVERYTHING, RevocationTarget
-from chalicelib.usage import Answered, ModelUse, NotAdded, UsagePage, UsageQuery, window_start
+from chalicelib.usage import UsageQuery
 from tests.contracts import dynamodb_adapters, tables_template
 from tests.deployment import CLAIMS, GITHUB, NOW, POLICY, ROLE, SUB, Deployment
 from tests.dynamodb_units import WRU, index_entry, metered, size_of
+from tests.gateway_items import (
+    DAY,
+    HOUR,
+    answered,
+    answers_of_hour,
+    budget_sizes,
+    item_of,
+    list_of_models,
+    read_usage_with_answers,
+    reserved,
+    subject,
+)
 
 pytestmark = pytest.mark.slow  # moto copies a whole table for each transaction on it
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "data-model.md"
-HOUR, DAY = window_start("hour", NOW), window_start("day", NOW)
 MONTH = 1_793_491_200
 """1 November 2026."""
 EVENTS, USES = 200, 50
@@ -87,6 +99,8 @@ def test_call_costs(d: Deployment) -> None:
     day = counter_items.add(counter_items.items(counters("calls", "app-ci", subject(781), NOW))[1])
     write(d, d.tables.counters, [{**item_of(day), "d": {"N": "10000"}}])
     answers = DynamoAnswerUsage(BotocoreClient(d.tables.client), d.tables.counters)
+    budgets = DynamoBudgets(BotocoreClient(d.tables.client), d.tables.counters)
+    limits, took = (BudgetLimit("usage", 20_000, "day"),), {"usage": 900}
     operations: Operations = {
         "admission": partial(d.call, own),
         "admission, grant with a `total`": partial(d.call, of_total, "anthropic"),
@@ -95,6 +109,11 @@ def test_call_costs(d: Deployment) -> None:
         "refused admission, grant with a `total`": partial(d.call, of_total, "anthropic", ip="192.0.2.1"),
         "refused by one of several limits": partial(d.call, used_up),
         "refused before state is read": partial(d.call, own + "A"),
+        "what a call may take is reserved, at a gateway": partial(budgets.reserve, reserved(1), limits, NOW),
+        "reserved, grant with a `total` of that": partial(budgets.reserve, reserved(2, shared=True), limits, NOW),
+        "there is no room for it in the day": partial(budgets.reserve, reserved(3), limits, NOW),
+        "what it took is settled": partial(budgets.settle, reserved(1), took),
+        "settled, grant with a `total` of that": partial(budgets.settle, reserved(2, shared=True), took),
         "the same, of a gateway's first answer of that model in a day": partial(answers.add, [answered()]),
         "what a model's answers took, in five seconds, at a gateway": partial(answers.add, [answered()]),
     }
@@ -181,24 +200,6 @@ def test_reading_costs(d: Deployment) -> None:
     check(d, "Reading", operations)
 
 
-def answered(number: int = 0, minute: int = NOW, count: int = 1, model: str = "gpt-5-mini") -> Answered:
-    """Return what answers of this many hundred tokens took."""
-    return Answered(subject(number), "app-ci", "openai", minute, ModelUse(model, count, 0, 900 * count, 400 * count, 0))
-
-
-def read_usage_with_answers(d: Deployment) -> UsagePage:
-    """Read one principal's usage once its answers were counted, which costs nobody anything here."""
-    unmetered = BotocoreClient(make_client("us-east-1"))
-    assert DynamoAnswerUsage(unmetered, d.tables.counters).add([answered()]) == NotAdded()
-    page = d.usage.uses(UsageQuery("hour", HOUR, principal=subject(0)))
-    assert page.uses[0].models == (answered().use,)
-    return page
-
-
-def subject(number: int) -> str:
-    return f"{GITHUB}|repository_id:{456000 + number}"
-
-
 def fill(d: Deployment) -> None:
     """Write what administrators read, as the adapters would, in batches."""
     event = d.event("token.issued", key="openai", principal_name="octo-org/octo-repo", claims=CLAIMS)
@@ -216,12 +217,6 @@ def write(d: Deployment, table: str, items: Sequence[Item]) -> None:
         d.tables.client.batch_write_item(RequestItems={table: puts})
 
 
-def item_of(update: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the item that an update makes of nothing: its names and its values are in one order."""
-    names, values = update["ExpressionAttributeNames"], update["ExpressionAttributeValues"]
-    return {**update["Key"], **dict(zip(names.values(), values.values(), strict=True))}
-
-
 def test_item_sizes(d: Deployment) -> None:
     """Items are as large as the page says."""
     d.call(d.token())
@@ -233,6 +228,7 @@ def test_item_sizes(d: Deployment) -> None:
     hour, day = (f"{window}#{start}" for window, start in (("hour", HOUR), ("day", DAY)))
     once = size_of(d.item("control", f"principal#{SUB}", "-"))
     d.revoke("principal", SUB)
+    of_budget = tuple(budget_sizes(d))
     sizes = {
         "everything, 2 signing keys": size_of(d.item("control", "everything#*#0", "-")),
         "an issuer, GitHub": size_of(d.item("control", f"issuer#{GITHUB}#0", "-")),
@@ -249,6 +245,8 @@ def test_item_sizes(d: Deployment) -> None:
         "a model's answers of an hour, after the first": size_of(answers_of_hour(1, 1)),
         "the same, after 60 minutes of a dozen each": size_of(answers_of_hour(60, 12)),
         "a day's list of 2 models": size_of(list_of_models(d)),
+        "a budget's hour, after 60 minutes": of_budget[0],
+        "each call under way, in each of its items": of_budget[1],
         "an hour's tokens, after the first": size_of(d.item("ledger", f"tokens#{SUB}", f"{hour}#app-ci")),
         "a day's tokens": size_of(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci")),
         "the same, in the index": size_of(index_entry(d.item("ledger", f"tokens#{SUB}", f"{day}#app-ci"))),
@@ -259,23 +257,6 @@ def test_item_sizes(d: Deployment) -> None:
         "an event, an identity token of 16 KiB": size_of(d.ledger.put(event)["Put"]["Item"]),
     }
     compare({name: [f"{size:,}"] for name, size in sizes.items()}, documented("Sizes"))
-
-
-def answers_of_hour(minutes: int, count: int) -> Item:
-    """Return a model's item of an hour after so many minutes, in each of which there were so many answers."""
-    item: dict[str, Any] = {}
-    for minute in range(minutes):
-        for name, value in item_of(answer_items.add(answered(0, HOUR + 60 * minute, count), "gpt-5-mini")).items():
-            is_sum = name.startswith("h")
-            item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(value["N"]))} if is_sum else value
-    return item
-
-
-def list_of_models(d: Deployment) -> Item:
-    """Return the list of a day's two models."""
-    answers = DynamoAnswerUsage(BotocoreClient(d.tables.client), d.tables.counters)
-    answers.add([answered(), answered(model="text-embedding-3-small")])
-    return d.item("counters", answer_items.partition("app-ci", subject(0)), f"models#{DAY}")
 
 
 def full_slice() -> Item:

@@ -132,7 +132,7 @@ def test_a_door_is_told_its_names_and_no_secret(door: str) -> None:
     told = properties(door, "APIHandler")["Environment"]["Variables"]
     names = {
         "public": {"DOOR", "CONTROL", "LEDGER", "URL", "EDGE_URL", "SIGNING_KEY"},
-        "admin": {"DOOR", "CONTROL", "COUNTERS", "LEDGER", "SECRETS_PREFIX", "SECRETS_KEY"},
+        "admin": {"DOOR", "CONTROL", "COUNTERS", "LEDGER", "SECRETS_PREFIX", "SECRETS_KEY", "GATEWAY"},
     }[door]
     assert told.keys() == {f"KEYBROKER_{name}" for name in names}
     assert told["KEYBROKER_DOOR"] == door

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from chalicelib.aws import clients
+from chalicelib.budget import BudgetLimit, BudgetUse
 from chalicelib.quota import Limit
 from chalicelib.usage import ModelUse, UsageQuery, window_start
 from local.configuration import TlsFiles
@@ -118,6 +119,38 @@ def test_what_answers_took_is_counted(here: Here, tmp_path: Path) -> None:
     query = UsageQuery("day", window_start("day", int(time.time())), principal=samples.SUB)
     (use,) = here.stage.adapters.usage.uses(query).uses
     assert ModelUse("gpt-5-nano", 3, 0, 27, 12, 0) in use.models
+
+
+def test_a_budget_is_held_and_settled(here: Here) -> None:
+    """A call reserves what it may take in the stage's tables, is settled from its answer, and one that has no room is refused."""
+    asked = {"model": "gpt-5-nano", "messages": [], "max_tokens": 100}
+
+    def limit(tokens: int) -> None:
+        budget = BudgetLimit("usage", tokens, "day")
+        here.stage.put_in_force(samples.grant(calls=MANY, issued=MANY)._replace(budgets=(budget,)))
+
+    def used() -> BudgetUse | None:
+        now = int(time.time())
+        query = UsageQuery("day", window_start("day", now), principal=f"{samples.ISSUER}|sub:build-2", now=now)
+        (use,) = here.stage.adapters.usage.uses(query).uses
+        return use.budgets.get("usage")
+
+    limit(20_000)
+    token = here.stage.token("build-2")
+    assert [here.gateway.complete(token, patience=10, body=asked).status for _ in range(3)] == [200] * 3
+    wait_until(lambda: used() == BudgetUse(3 * 13, 0), 10)
+    limit(2_000)
+    here.provider.may_end.clear()
+    held = threading.Thread(target=here.gateway.complete, args=(token, 10, asked))
+    held.start()
+    wait_until(lambda: (used() or BudgetUse(0, 0)).reserved > 1_000, 10)
+    refused = here.gateway.complete(token, body=asked)
+    assert (refused.status, refused.headers["retry-after"]) == (429, "5")
+    here.provider.may_end.set()
+    held.join(30)
+    wait_until(lambda: used() == BudgetUse(4 * 13, 0), 10)
+    assert '"reason": "quota_usage"' in here.gateway.log.read_text()
+    here.stage.put_in_force(samples.grant(calls=MANY, issued=MANY))
 
 
 def test_tables_that_are_gone_are_a_503(here: Here) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -54,6 +54,18 @@ def test_iam_callers_get_a_token(installed: Installed) -> None:
     unsigned = installed.caller("public").ask("POST", "/token/iam", sent)
     assert (signed.status, unsigned.status) == (200, 403)
     assert "status" not in installed.call(signed.json["access_token"])
+
+
+@pytest.mark.parametrize(("said", "status"), [(None, 422), ("false", 422), ("true", 200), ("yes", 503)])
+def test_a_budget_needs_a_gateway(installed: Installed, said: str | None, status: int) -> None:
+    """A limit of what models take is a fault unless it was said that gateways serve the stage, and one that is in force is told."""
+    text = aws_scenario.policy().replace(
+        "quota: {tokens: 100/hour", "quota: {usage: 200000 tokens/day, tokens: 100/hour"
+    )
+    told = {} if said is None else {"KEYBROKER_GATEWAY": said}
+    one = replace(installed, admin={**installed.admin, **told})
+    answer = one.administrator().ask("POST", "/admin/policy/validate", {"text": text})
+    assert answer.status == status, answer.body
 
 
 def test_a_revoked_token_is_refused(installed: Installed) -> None:

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from chalicelib.budget import BudgetLimit, BudgetUse
 from chalicelib.errors import StateUnavailable
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Limit
@@ -32,6 +33,7 @@ from tests.races.course import ROUNDS, Course
 from tests.races.http_field import refusal_of
 from tests.races.racer import Racer, Recorded, Told
 from tests.races.summary import NUMBERS
+from tests.running import wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -41,6 +43,7 @@ pytestmark = pytest.mark.slow  # three gateways are started, and pressed on
 GATEWAYS, CALLERS, THREADS = 3, 6, 24
 SUBJECTS = tuple(f"build-{number}" for number in range(1, 3 + len(SCOPES)))
 BODY = b'{"model": "gpt-5-mini", "messages": []}'
+LIMITED = b'{"model": "gpt-5-mini", "messages": [], "max_tokens": 500}'
 
 
 class Callers:
@@ -80,12 +83,22 @@ class Three:
             made = made._replace(total_limits=(Limit(total, "day"),))
         self.stage.put_in_force(made)
 
-    def call(self, token: str, callers: Callers) -> tuple[int, str]:
+    def used(self, subjects: Iterable[str]) -> BudgetUse:
+        """Return what these used of their budgets, all together."""
+        now = int(time.time())
+        found = [0, 0]
+        for subject in subjects:
+            query = UsageQuery("day", window_start("day", now), principal=f"{ISSUER}|sub:{subject}", now=now)
+            for use in self.stage.adapters.usage.uses(query).uses:
+                found = [a + b for a, b in zip(found, use.budgets.get("usage", (0, 0)), strict=True)]
+        return BudgetUse(*found)
+
+    def call(self, token: str, callers: Callers, body: bytes = BODY) -> tuple[int, str]:
         """Make one call at any of them; return status and text."""
         connection = callers.at(urlsplit(random.choice(self.gateways).url).netloc)
         try:
             headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-            connection.request("POST", "/openai/v1/chat/completions", BODY, headers)
+            connection.request("POST", "/openai/v1/chat/completions", body, headers)
             with connection.getresponse() as answer:
                 return answer.status, answer.read().decode()
         except (OSError, HTTPException) as error:
@@ -146,6 +159,24 @@ def test_a_total_is_exact(three: Three) -> None:
     tokens = [three.stage.token(one) for one in ("build-4", "build-5")]
     said = three.together(tokens, 8 * THREADS)
     exact(said, 31)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_budget_is_exact(three: Three, *, shared: bool) -> None:
+    """Calls that run at once at three gateways reserve exactly what a budget has room for, and are settled from their answers."""
+    subjects = ("build-7", "build-8") if shared else ("build-6",)
+    worst = len(LIMITED) + 1_000 + 500
+    limit = BudgetLimit("usage", 7 * worst + worst // 2, "day", shared)
+    three.stage.put_in_force(_grant()._replace(budgets=(limit,)))
+    tokens, before = [three.stage.token(one) for one in subjects], len(three.provider.seen)
+    three.provider.may_end.clear()
+    with Callers() as callers, ThreadPoolExecutor(THREADS) as pool:
+        calls = [pool.submit(three.call, tokens[number % len(tokens)], callers, LIMITED) for number in range(THREADS)]
+        wait_until(lambda: sum(one.done() for one in calls) + len(three.provider.seen) - before == THREADS, 60)
+        three.provider.may_end.set()
+        said = Counter(one.result()[0] for one in calls)
+    exact(said, 7)
+    wait_until(lambda: three.used(subjects) == BudgetUse(13 * said[200], 0), 20)
 
 
 def test_one_that_is_killed_loses_no_count(three: Three, tmp_path: Path) -> None:
