@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from local.sqlite.state_file import PATIENT_MS
 CUT_AFTER = 7 * 86400
 """Seconds that an event stays at least."""
 _ALL_PAGES = sys.maxsize
+_AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name for this type
@@ -32,21 +36,29 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
     parser = commands.add_parser("audit", help="export the audit of a state directory, check it, or cut it")
     verbs = parser.add_subparsers(dest="verb", required=True)
     export = verbs.add_parser("export", help="print events as JSON lines, newest first")
-    export.add_argument("--since", type=_time, default=0, metavar="N", help="first time to include, in epoch seconds")
     export.add_argument(
-        "--until", type=_time, default=2**53, metavar="N", help="end of the time range (exclusive), in epoch seconds"
+        "--since",
+        type=_time,
+        default=0,
+        metavar="TIME",
+        help="first time to include: 2h, 7d, 2026-11-24, or epoch seconds",
     )
+    export.add_argument("--until", type=_time, default=2**53, metavar="TIME", help="end of the time range (exclusive)")
     check = verbs.add_parser("check", help="check that each counted token has exactly one event")
     check.add_argument("--window", choices=("hour", "day"), default="day", help="window to check (default: day)")
     check.add_argument(
         "--start",
         type=_time,
-        metavar="N",
-        help="any time in the window, in epoch seconds (default: the last complete one)",
+        metavar="TIME",
+        help="any time in the window (default: the last complete one)",
     )
     cut = verbs.add_parser("cut", help="remove events that were exported; the file shrinks")
     cut.add_argument(
-        "--before", type=_time, required=True, metavar="N", help="end of what goes (exclusive), 7 days ago or earlier"
+        "--before",
+        type=_time,
+        required=True,
+        metavar="TIME",
+        help="end of what goes (exclusive), such as 90d; 7 days ago or earlier",
     )
     cut.add_argument("--not-exported", action="store_true", help="remove also what was never exported")
     for verb in (export, check, cut):
@@ -137,6 +149,14 @@ def _fail(text: str) -> int:
 
 
 def _time(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 11):
-        raise argparse.ArgumentTypeError(f"must be a time in whole seconds since 1970, not {text!r}")
-    return int(text)
+    """Read epoch seconds, how long ago (`90d`, `2h`), or a date, which is in UTC without an offset."""
+    if text.isascii() and text.isdecimal() and len(text) <= 11:
+        return int(text)
+    if match := _AGO.fullmatch(text):
+        return max(0, int(time.time()) - int(match[1]) * _UNITS[match[2]])
+    try:
+        parsed = datetime.fromisoformat(text if "-" in text[1:] else "")
+        return max(0, int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()))
+    except ValueError:
+        allowed = "a time in whole seconds since 1970, how long ago (7d, 2h), or a date (2026-11-24)"
+        raise argparse.ArgumentTypeError(f"must be {allowed}, not {text!r}") from None

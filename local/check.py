@@ -8,29 +8,38 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InvalidPolicyError
 from local import addresses, descriptors, directory_lock, restoring
+from local.addresses import Listen
 from local.configuration import Configuration, Door
 from local.errors import NoPolicyYet, PolicyInForceUnusable, StateFileOlder, StateOfAnotherUser
 from local.machine import Machine, Urls
 from local.start import first_policy
 from local.tls import Pair, when
 
+Finding = tuple[str, str]
+"""`ok`, `warning` or `error`, and what was found."""
 _OF_THE_ONE_THAT_RUNS = (errno.EADDRINUSE, errno.EACCES)
 """Why an address cannot be had beside a server that has it, or is handed it by systemd."""
 
 
 def report(told: Configuration) -> int:
-    """Say on stderr what was found, one line each, and return the exit code: 0, or 1 if a start would fail.
+    """Say what was found of a state directory's server, as `say` does."""
+    machine = Machine(told.state, urls(told)) if told.state else None
+    return say([certificate(told), _policy_file(told, machine), _addresses(told, machine), _state(told, machine)])
+
+
+def say(parts: Iterable[Iterator[Finding]]) -> int:
+    """Say on stderr what all parts find, one line each, and return the exit code: 0, or 1 if a start would fail.
 
     A server that runs with this configuration is what a check is made beside, and no fault: that is a warning.
     """
-    found = list(dict.fromkeys(_findings(told)))
+    found = list(dict.fromkeys(_found(parts)))
     failed = any(kind == "error" for kind, _ in found)
     for kind, text in found:
         if kind != "ok" or not failed:
@@ -38,11 +47,10 @@ def report(told: Configuration) -> int:
     return 1 if failed else 0
 
 
-def _findings(told: Configuration) -> Iterator[tuple[str, str]]:
-    machine = Machine(told.state, urls(told)) if told.state else None
-    for one in (_limits, _certificate, _policy_file, _addresses, _state):
+def _found(parts: Iterable[Iterator[Finding]]) -> Iterator[Finding]:
+    for one in parts:
         try:
-            yield from one(told, machine)
+            yield from one
         except InvalidPolicyError as error:
             yield from (("error", str(fault)) for fault in error.faults)
         except Unavailable as fault:
@@ -51,13 +59,10 @@ def _findings(told: Configuration) -> Iterator[tuple[str, str]]:
             yield "error", str(fault)
 
 
-def _limits(_told: Configuration, _machine: Machine | None) -> Iterator[tuple[str, str]]:
+def certificate(told: Configuration) -> Iterator[Finding]:
+    """Look at the certificate, and whether there are descriptors enough to serve with."""
     descriptors.raise_limit()
     descriptors.share()
-    yield from ()
-
-
-def _certificate(told: Configuration, _machine: Machine | None) -> Iterator[tuple[str, str]]:
     if told.tls:
         now = time.time()
         pair = Pair.read(told.tls, now)
@@ -65,22 +70,31 @@ def _certificate(told: Configuration, _machine: Machine | None) -> Iterator[tupl
         yield ("warning", soon) if soon else ("ok", f"{told.tls.certificate} serves until {when(pair.ends)}")
 
 
-def _policy_file(told: Configuration, machine: Machine | None) -> Iterator[tuple[str, str]]:
-    if told.policy and machine:
-        text, name = first_policy(told.policy, practising=False)
-        parsed = policy.parse(text, name, machine.rules())
-        yield "ok", f"{name} has {len(parsed.keys)} keys and {len(parsed.grants)} grants"
-
-
-def _addresses(told: Configuration, machine: Machine | None) -> Iterator[tuple[str, str]]:
-    runs = machine is not None and _is_served(machine.directory)
-    if machine and runs:
-        yield "warning", f"{machine.directory} is served now: another server starts once that one has stopped"
-    for name, listen in told.places().items():
+def doors(places: Mapping[str, Listen], *, runs: bool) -> Iterator[Finding]:
+    """Look at where a server is to listen. runs: whether one may do so already."""
+    for name, listen in places.items():
         try:
             addresses.check(name, listen)
         except OSError as fault:
             yield "warning" if runs and fault.errno in _OF_THE_ONE_THAT_RUNS else "error", str(fault)
+
+
+def _policy_file(told: Configuration, machine: Machine | None) -> Iterator[Finding]:
+    if told.policy and machine:
+        text, name = first_policy(told.policy, practising=False)
+        parsed = policy.parse(text, name, machine.rules())
+        yield "ok", f"{name} has {_number(len(parsed.keys), 'key')} and {_number(len(parsed.grants), 'grant')}"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _addresses(told: Configuration, machine: Machine | None) -> Iterator[Finding]:
+    runs = machine is not None and _is_served(machine.directory)
+    if machine and runs:
+        yield "warning", f"{machine.directory} is served now: another server starts once that one has stopped"
+    yield from doors(told.places(), runs=runs)
 
 
 def _is_served(directory: Path) -> bool:
@@ -89,7 +103,7 @@ def _is_served(directory: Path) -> bool:
     return False
 
 
-def _state(told: Configuration, machine: Machine | None) -> Iterator[tuple[str, str]]:
+def _state(told: Configuration, machine: Machine | None) -> Iterator[Finding]:
     if machine:
         _check_owner(machine.directory)
     if machine and restoring.is_unfinished(machine.directory):

@@ -37,10 +37,7 @@ def write(path: Path, text: str) -> None:
         raise SecretFileTooLarge
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600 from the start
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _fill(handle, text, path)
         Path(made).replace(path)
         sync(path.parent)
     except BaseException:
@@ -58,10 +55,7 @@ def write_once(path: Path, text: str) -> str:
     """Create the file unless it exists, and return its text; of several writers at once, one wins."""
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _fill(handle, text, path)
         os.link(made, path)
     except FileExistsError:
         pass
@@ -69,6 +63,17 @@ def write_once(path: Path, text: str) -> str:
         Path(made).unlink()
     sync(path.parent)
     return read(path)
+
+
+def _fill(handle: int, text: str, path: Path) -> None:
+    """Write and close a file that becomes `path`; raises OSError with that name, which a full disk has not."""
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync(path: Path) -> None:

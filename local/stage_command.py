@@ -8,16 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from chalicelib.aws.config import BrokerConfig, EdgeConfig
-from chalicelib.errors import Unavailable
-from local import descriptors, gateway
+from local import check, gateway
 from local.configuration import Configuration
 from local.configuration_stage import StageTables
 from local.gateway_settings import Settings
-from local.tls import Pair, when
 
 _OF_A_STATE = ("apply", "set_keys", "practice", "no_practice", "practice_ttl", "public_url", "public_edge_url")
 """Options that mean nothing where the stage's tables are the state."""
@@ -83,20 +80,7 @@ def _broker(names: EdgeConfig, tables: StageTables) -> BrokerConfig:
 
 def _report(told: Configuration, tables: StageTables) -> int:
     """Say what a start would read, and start nothing; the exit code is 1 if it would fail or serve nobody."""
-    lines: list[str] = []
-    faults: list[str] = []
-    for findings in (_certificate(told), gateway.check(settings(told, tables))):
-        try:
-            lines += [f"ok: {found}" for found in findings]
-        except Unavailable as fault:
-            faults.append(f"error: {fault.reason} ({fault.hint})")
-    for line in faults or lines:
-        print(line, file=sys.stderr)
-    return 1 if faults else 0
-
-
-def _certificate(told: Configuration) -> Iterator[str]:
-    descriptors.raise_limit()
-    descriptors.share()
-    if told.tls:
-        yield f"{told.tls.certificate} serves until {when(Pair.read(told.tls, time.time()).ends)}"
+    found = settings(told, tables)
+    # Whether a server of this configuration runs here, nothing tells.
+    places = check.doors(found.doors, runs=True)
+    return check.say([check.certificate(told), places, (("ok", one) for one in gateway.check(found))])

@@ -270,6 +270,18 @@ def test_invalid_time_is_a_usage_error(state: Path, arguments: tuple[str, ...]) 
     assert "a time in whole seconds since 1970" in one.stderr or "expected one argument" in one.stderr
 
 
+def test_times_are_as_people_write_them(state: Path) -> None:
+    """A time is epoch seconds, how long ago, or a date in UTC; the tokens of `keybroker audit` and these are the same."""
+    now = int(time.time())
+    ids = record(state, now - 9 * 86400, now - 7 * 86400 - 60, now - 7300)
+    assert [one["id"] for one in exported(state, "--since", "8d", "--until", "2h")] == ids[:0:-1]
+    day = time.strftime("%Y-%m-%d", time.gmtime(now - 8 * 86400))
+    assert [one["id"] for one in exported(state, "--until", day)] == ids[:1]
+    assert [one["id"] for one in exported(state, "--until", f"{day}T00:00:00+00:00")] == ids[:1]
+    exported(state)
+    assert json.loads(cut(state, "--before", "8d").stdout)["removed"] == 1
+
+
 def test_both_verbs_say_what_they_do() -> None:
     one = run("--help")
     assert one.code == 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from local import configuration
 from local.__main__ import main
+from tests.running import ROOT
 
 Output = pytest.CaptureFixture[str]
 MADE = {"keybroker.toml", "keybroker.yaml", "admin.env", "state"}
@@ -104,3 +106,18 @@ def test_no_way_there_is_one_line(tmp_path: Path, capsys: Output) -> None:
     assert main(["init", str(tmp_path / "none" / "k")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks", [0, 8, 200])
+def test_a_full_disk_is_one_line(tmp_path: Path, blocks: int) -> None:
+    """Without room for all of it, it is one line that says what could not be written; with room, the next one makes it."""
+    command = [sys.executable, "-m", "local", "--installed", "init", str(tmp_path / "k")]
+    limited = ["sh", "-c", f'ulimit -f {blocks} && exec "$@"', "sh", *command]
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert done.stderr.startswith(("error: state_unavailable (", f"error: [Errno 27] File too large: '{tmp_path}/k/"))
+    assert not (tmp_path / "k" / "keybroker.toml").exists()
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "k" / "keybroker.toml").exists()
