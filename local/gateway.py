@@ -77,6 +77,8 @@ def serve(settings: Settings, announce: Callable[[Mapping[str, str]], None]) -> 
             systemd.notify("READY=1", f"STATUS=serving {' and '.join(settings.doors)} over {settings.names.control}")
             _watch(processes, renewal, stop, hang_ups)
             systemd.notify("STOPPING=1")
+            for one in sockets.values():  # as in `local.serve`: the workers' own are enough until they have drained
+                one.close()
 
 
 def _watch(processes: Processes, renewal: Renewal | None, stop: list[int], hang_ups: list[int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import stat
 from collections.abc import MutableMapping
 
 from local.addresses import Listen
@@ -34,11 +35,17 @@ class Handed:
         return cls([_listening(_FIRST + number) for number in range(int(named["LISTEN_FDS"]))])
 
     def find(self, listen: Listen) -> socket.socket | None:
-        """Return the socket that listens at an address, once; None if none was handed over."""
+        """Return the socket that listens at an address, once; None if none was handed over.
+
+        Raises OSError for a UNIX socket that every user of this machine may connect to, as systemd makes them unless told.
+        """
         wanted = str(listen.path) if listen.path is not None else (listen.host, listen.port)
         for one in self._sockets:
             name = one.getsockname()
             if (name if isinstance(name, str) else name[:2]) == wanted:
+                # SECURITY: not more open than one that is made here (test_a_unix_socket_is_not_everybody_s).
+                if listen.path is not None and listen.path.stat().st_mode & stat.S_IWOTH:
+                    raise OSError(f"{listen} is open to every user of this machine: say SocketMode=0600 in its unit")
                 self._sockets.remove(one)
                 return one
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import socket
 import ssl
@@ -205,7 +206,7 @@ def _used(stage: GatewayStage) -> tuple[int, int]:
 
 
 def test_a_call_under_way_is_finished(here: Here) -> None:
-    """At SIGTERM a gateway is not ready, finishes the call that is under way, and ends with 0."""
+    """At SIGTERM a gateway is not ready, then refuses who comes, finishes the call that is under way, and ends with 0."""
     token, answers = here.stage.token(), []
     with gateway(here.stage, here.directory, "--drain", "20", "--drain-delay", "2") as one:
         here.provider.may_end.clear()
@@ -215,10 +216,19 @@ def test_a_call_under_way_is_finished(here: Here) -> None:
         wait_until(lambda: len(here.provider.seen) > seen, 20)
         one.process.send_signal(signal.SIGTERM)
         wait_until(lambda: one.ready() == (503, "draining"), 10)
+        wait_until(lambda: _refuses(one), 10)
         here.provider.may_end.set()
         calling.join(20)
         assert one.process.wait(30) == 0
     assert [answer.status for answer in answers] == [200]
+
+
+def _refuses(one: Gateway) -> bool:
+    """Whether a connection is refused, which is neither accepted nor kept waiting."""
+    url = urlsplit(one.url)
+    with socket.socket() as asking:
+        asking.settimeout(5)
+        return asking.connect_ex((url.hostname, url.port)) == errno.ECONNREFUSED
 
 
 def test_a_call_that_does_not_end_is_cut(here: Here) -> None:

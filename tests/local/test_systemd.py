@@ -78,6 +78,22 @@ def test_what_is_meant_for_another_process_is_left(listening: socket.socket, pid
     handed.check_all_found()
 
 
+def test_a_unix_socket_is_not_everybody_s(tmp_path: Path) -> None:
+    """A UNIX socket is taken as its owner's, or also a group's; not as systemd makes it unless told, open to every user."""
+    listen = Listen("", path=tmp_path / "admin.sock")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(listen.path))
+        one.listen(1)
+        for mode in (0o600, 0o660):
+            (tmp_path / "admin.sock").chmod(mode)
+            assert Handed([one]).find(listen) is one
+        (tmp_path / "admin.sock").chmod(0o666)
+        with pytest.raises(
+            OSError, match=r"^unix:.*admin.sock is open to every user of this machine: say SocketMode=0600"
+        ):
+            Handed([one]).find(listen)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("given", ["file", "stranger", "unlistening"])
 def test_what_is_handed_over_in_vain(tmp_path: Path, listening: socket.socket, given: str) -> None:
