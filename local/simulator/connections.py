@@ -21,6 +21,9 @@ HEAD_TIMEOUT: Final = 30.0
 """Seconds that a new connection has until its first request's head is complete."""
 LOG_SECONDS: Final = 10.0
 """Seconds between two log lines of a door that is full."""
+MOST_HEAD: Final = 64 * 1024
+"""Bytes of a request's head that a connection holds before it is complete: more than any door answers otherwise."""
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 END_SECONDS: Final = 0.5
 """Seconds that a call which is broken off at a stop has to tidy up."""
 _LOG: Final = logging.getLogger(__name__)
@@ -116,11 +119,12 @@ class Connections:
 class Connection(web.RequestHandler):
     """aiohttp's connection, as one of its door's."""
 
-    __slots__ = ("_places",)
+    __slots__ = ("_head", "_places")
 
     def __init__(self, connections: Connections, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  aiohttp's
         super().__init__(manager, **options)
         self._places = connections
+        self._head = 0
 
     @property
     def places(self) -> Connections:
@@ -143,12 +147,33 @@ class Connection(web.RequestHandler):
         """Take what comes, also at a stop: aiohttp drops it then, even what a call under way still needs."""
         if not self._close or not self._request_in_progress:
             super().data_received(data)
-            return
-        self._close = False
-        try:
-            super().data_received(data)
-        finally:
-            self._close = True
+        else:
+            self._close = False
+            try:
+                super().data_received(data)
+            finally:
+                self._close = True
+        if self._is_within_a_head():
+            self._head += len(data)
+            # SECURITY: aiohttp's parser limits lines and their number alone, together megabytes for each connection
+            # (test_a_head_is_bounded).
+            if self._head > MOST_HEAD:
+                self._end_of_head()
+        elif self._head:
+            self._head = 0
+
+    def _is_within_a_head(self) -> bool:
+        """Whether what came last is of a head that is not complete."""
+        if self._messages or self._upgraded:
+            return False
+        if (request := self._current_request) is not None:
+            return request.content.is_eof()  # a client does not wait for its answer
+        return self._waiter is not None and not self._waiter.done()
+
+    def _end_of_head(self) -> None:
+        if self.transport is not None and self._current_request is None:
+            self.transport.write(_TOO_LARGE)
+        self.force_close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  aiohttp's signature
         """Give a call under way its time first: from then on aiohttp reads nothing more. timeout: seconds; None: any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -119,6 +120,55 @@ def test_a_head_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
             assert await is_open(*good)
 
     at(8, 4, serve)
+
+
+HEADERS = b"".join(b"X%d: %s\r\n" % (number, b"a" * 4_000) for number in range(connections.MOST_HEAD // 4_000 + 8))
+"""More than a head may hold, in lines and a number of them that are fine."""
+
+
+@pytest.mark.parametrize(
+    "before", [b"", ASK, b"GET /long HTTP/1.1\r\nHost: door\r\n\r\n"], ids=["first", "next", "pipelined"]
+)
+def test_a_head_is_bounded(before: bytes) -> None:
+    """A head that is not complete within its bound ends the connection, wherever it comes."""
+
+    async def serve(door: Door, port: int) -> None:
+        async with viewer(port) as (reader, writer):
+            writer.write(before)
+            if before == ASK:
+                await reader.readuntil(b"ok")
+            elif before:
+                await until(lambda: door.begun == 1)
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"POST / HTTP/1.1\r\nHost: door\r\n" + HEADERS)
+                await writer.drain()
+                answered = await reader.read()
+                assert answered == b"" if b"long" in before else b" 431 " in answered
+        await until(lambda: len(door.places) == 0)
+
+    at(4, 2, serve)
+
+
+def test_a_body_is_no_head() -> None:
+    """What follows a head is not counted to it, in one piece with it or not, also once it is answered."""
+
+    async def serve(_door: Door, port: int) -> None:
+        body = b"x" * connections.MOST_HEAD
+        async with viewer(port) as one:
+            for _ in range(2):
+                one[1].write(b"GET / HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % (3 * len(body)) + body)
+                assert (await one[0].readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+                one[1].write(body)
+                await asyncio.sleep(0.01)
+                one[1].write(body)
+            assert await is_open(*one)
+
+    at(4, 2, serve)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  another task brings it about
+        await asyncio.sleep(0.01)
 
 
 def test_as_many_as_there_are_cannot_be_busy() -> None:
