@@ -25,7 +25,7 @@ from tests.running import JWT, TOKEN_EXCHANGE
 
 ISSUER = "https://ci.example"
 _SIGNER = Key("k1", "ES256", ec.generate_private_key(ec.SECP256R1()))
-_SCOPE = '["POST:/v1/chat/completions", "GET:/v1/models", "GET:/v1/realtime"]'
+_SCOPE = '["POST:/v1/chat/completions", "GET:/v1/models", "WEBSOCKET:/v1/realtime"]'
 _MANY = "{tokens: 10000000/hour, calls: [10000000/minute]}"
 POLICY = f"""\
 keys:

@@ -145,6 +145,7 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what comes, also at a stop: aiohttp drops it then, even what a call under way still needs."""
+        was_within_a_head = self._is_within_a_head()
         if not self._close or not self._request_in_progress:
             super().data_received(data)
         else:
@@ -153,7 +154,7 @@ class Connection(web.RequestHandler):
                 super().data_received(data)
             finally:
                 self._close = True
-        if self._is_within_a_head():
+        if was_within_a_head and self._is_within_a_head():
             self._head += len(data)
             # SECURITY: aiohttp's parser limits lines and their number alone, together megabytes for each connection
             # (test_a_head_is_bounded).
@@ -163,7 +164,7 @@ class Connection(web.RequestHandler):
             self._head = 0
 
     def _is_within_a_head(self) -> bool:
-        """Whether what came last is of a head that is not complete."""
+        """Whether a head is awaited, or the rest of one."""
         if self._messages or self._upgraded:
             return False
         if (request := self._current_request) is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import collections
+import contextlib
 import hashlib
 import json
 import random
@@ -21,11 +23,21 @@ ASKED = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"
 CUT_SECONDS = 3.0
 """Seconds within which a stream has to end once it is revoked, on a machine that is busy."""
 BROKEN = (aiohttp.ClientError, ConnectionError)
+
+
+class PutOffError(Exception):
+    """A door asks for the same again, later: the state is busy."""
+
+
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Acts:
-    """All acts, over one client. issued: tokens that were given out. slowest_cut: seconds from a revocation to a stream's end."""
+    """All acts, over one client.
+
+    issued: tokens that were given out. slowest_cut: seconds from a revocation to a stream's end. put_off: answers of 503 that
+    asked to be repeated, by door.
+    """
 
     def __init__(self, server: OwnServer, provider: OwnProvider, session: aiohttp.ClientSession) -> None:
         self.server, self.provider, self.session = server, provider, session
@@ -33,6 +45,7 @@ class Acts:
         self.tokens: dict[str, str] = {}
         self.issued = self.revoked = self.applied = 0
         self.slowest_cut = 0.0
+        self.put_off: collections.Counter[str] = collections.Counter()
         self._applying, self._numbers = asyncio.Lock(), iter(range(1 << 60))
 
     def table(self) -> dict[str, tuple[int, Callable[[], Awaitable[bool]]]]:
@@ -66,6 +79,7 @@ class Acts:
     async def stream(self) -> bool:
         """A call that is answered as a stream."""
         async with self._post(self.tokens["ci"], "sse") as answer:
+            self._check(answer, "edge")
             return (await answer.read()).endswith(b"data: [DONE]\n\n")
 
     async def large(self) -> bool:
@@ -73,6 +87,7 @@ class Acts:
         words = "x" * self.random.randint(1_100_000, 1_600_000)
         body = json.dumps({"messages": [{"role": "user", "content": words}], "model": "gpt-5-mini"}).encode()
         async with self._post(self.tokens["modelled"], "digest", body) as answer:
+            self._check(answer, "edge")
             return bool((await answer.json()).get("digest") == hashlib.sha256(body).hexdigest())
 
     async def web_socket(self) -> bool:
@@ -122,6 +137,7 @@ class Acts:
         act = self.random.choice(["reset-early", "reset-head", "reset-late"])
         try:
             async with self._post(self.tokens["ci"], act) as answer:
+                self._check(answer, "edge")
                 await answer.read()
         except BROKEN:
             return act == "reset-late"
@@ -135,6 +151,7 @@ class Acts:
         if not is_good:
             fields["subject_token"] = fields["subject_token"][:-20] + "A" * 20
         async with self.session.post(f"{self.server.broker}/token", **sent) as answer:  # type: ignore[arg-type]
+            self._check(answer, "broker")
             await answer.read()
         self.issued += answer.status == 200
         return answer.status == (200 if is_good else 400)
@@ -144,9 +161,11 @@ class Acts:
         sub, loop = f"ci:revoked-{next(self._numbers)}", asyncio.get_running_loop()
         token = await self._token(sub)
         async with self._post(token, "wait") as answer:
+            self._check(answer, "edge")
             await answer.content.readuntil(b"\n\n")
             body = {"scope": "principal", "id": principal(sub), "reason": "soak", "unseen": True}
-            status, said = await self.administer("POST", "/admin/revocations", body)
+            once = {"Idempotency-Key": f"{sub}-0123456789-0123456789"}
+            status, said = await self._insist("POST", "/admin/revocations", body, once)
             began = loop.time()
             try:
                 async with asyncio.timeout(CUT_SECONDS):
@@ -156,7 +175,7 @@ class Acts:
             else:
                 return False  # it ended whole
         is_refused = await self._status(token) == 403
-        lifted, _ = await self.administer("DELETE", f"/admin/revocations/{said['id']}")
+        lifted, _ = await self._insist("DELETE", f"/admin/revocations/{said['id']}")
         self.revoked += 1
         old, new = await self._status(token), await self._status(await self._token(sub))
         return (status, is_refused, lifted, old, new) == (201, True, 200, 401, 200)
@@ -189,10 +208,26 @@ class Acts:
             self.server.signed(method, path, data, more),
         )
         async with self.session.request(method, url, data=data, headers=headers) as answer:
+            self._check(answer, "administration")
             return answer.status, await answer.json(content_type=None)
+
+    async def _insist(
+        self, method: str, path: str, body: object = None, more: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, object]]:
+        """Make a request until it is not put off."""
+        while True:
+            with contextlib.suppress(PutOffError):
+                return await self.administer(method, path, body, more)
+            await asyncio.sleep(0.1)
+
+    def _check(self, answer: aiohttp.ClientResponse, door: str) -> None:
+        if answer.status == 503 and "Retry-After" in answer.headers:
+            self.put_off[door] += 1
+            raise PutOffError
 
     async def _token(self, sub: str) -> str:
         async with self.session.post(f"{self.server.broker}/token", json=exchange(sub)) as answer:
+            self._check(answer, "broker")
             said = await answer.json()
         self.issued += answer.status == 200
         return str(said["access_token"])
@@ -206,5 +241,6 @@ class Acts:
 
     async def _status(self, token: str, act: str = "", *, path: str = PATH, body: bytes | None = None) -> int:
         async with self._post(token, act, body, path) as answer:
+            self._check(answer, "edge")
             await answer.read()
             return answer.status

@@ -30,6 +30,8 @@ class Door(web.Server):
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.places.has_head(request.protocol)
+        if (request.content_length or 0) > connections.MOST_HEAD:
+            await request.read()
         if request.path == "/long":
             with self.places.busy(request.protocol):
                 self.begun += 1
@@ -152,18 +154,30 @@ def test_a_head_is_bounded(before: bytes) -> None:
 def test_a_body_is_no_head() -> None:
     """What follows a head is not counted to it, in one piece with it or not, also once it is answered."""
 
-    async def serve(_door: Door, port: int) -> None:
-        body = b"x" * connections.MOST_HEAD
-        async with viewer(port) as one:
-            for _ in range(2):
-                one[1].write(b"GET / HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % (3 * len(body)) + body)
-                assert (await one[0].readuntil(b"ok")).startswith(b"HTTP/1.1 200")
-                one[1].write(body)
-                await asyncio.sleep(0.01)
-                one[1].write(body)
-            assert await is_open(*one)
+    async def serve(door: Door, port: int) -> None:
+        body = b"x" * (connections.MOST_HEAD + 1)
+        for path in ("/", "/long"):
+            door.end.clear()
+            async with viewer(port) as one:
+                for number in (1, 2):
+                    one[1].write(
+                        b"POST %s HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % (path.encode(), 3 * len(body))
+                    )
+                    for _ in range(3):
+                        one[1].write(body)
+                        await one[1].drain()
+                        await asyncio.sleep(0.01)
+                    if path == "/long":
+                        await until_begun(door, number)
+                        door.end.set()
+                    assert (await one[0].readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+                assert await is_open(*one)
 
     at(4, 2, serve)
+
+
+async def until_begun(door: Door, number: int) -> None:
+    await until(lambda: door.begun == number)
 
 
 async def until(condition: Callable[[], bool]) -> None:
