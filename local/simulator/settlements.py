@@ -44,13 +44,15 @@ class Settlements:
         else:
             self._try(settle)
 
-    def _try(self, settle: _Settle) -> None:
+    def _try(self, settle: _Settle) -> bool:
         try:
             settle()
         except Unavailable as fault:
             if len(self._waiting) < MOST:
                 self._waiting.append(settle)
             _LOG.warning("a call stays counted as it was reserved until it can be settled: %s", fault.reason)
+            return False
+        return True
 
     async def keep(self) -> None:
         """Repeat what failed until this is cancelled, and once more then."""
@@ -65,8 +67,14 @@ class Settlements:
 
     async def _repeat(self, thread: ThreadPoolExecutor) -> None:
         waiting, self._waiting = self._waiting, []
-        for settle in waiting:
-            await asyncio.get_running_loop().run_in_executor(thread, self._try, settle)
+        try:
+            while waiting:
+                is_settled = await asyncio.get_running_loop().run_in_executor(thread, self._try, waiting[0])
+                waiting.pop(0)
+                if not is_settled:
+                    return  # neither would the others be
+        finally:
+            self._waiting[:0] = waiting  # one that is under way as well: it is settled once
 
 
 class Settlement:

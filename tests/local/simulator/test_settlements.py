@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -226,6 +227,52 @@ def test_a_state_that_is_away_settles_later(monkeypatch: pytest.MonkeyPatch) -> 
 
     asyncio.run(run())
     assert len(asked) == 3
+
+
+def test_an_end_amid_repeating_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that wait to be settled when a process ends amid that are settled by its last attempt, as often as it takes."""
+    monkeypatch.setattr(settlements, "PERIOD", 0.01)
+    held, begun, settled = threading.Event(), threading.Event(), list[str]()
+
+    def settle(name: str) -> None:
+        if not begun.is_set() and name == "a":
+            begun.set()
+            held.wait(10)
+        settled.append(name)
+
+    async def run() -> None:
+        kept = Settlements()
+        kept._waiting += [lambda name=name: settle(name) for name in "abc"]  # type: ignore[misc]  # mypy takes it for a parameter
+        keeping = asyncio.create_task(kept.keep())
+        await asyncio.to_thread(begun.wait, 10)
+        keeping.cancel()
+        await asyncio.sleep(0)
+        held.set()
+        await asyncio.wait([keeping])
+
+    asyncio.run(run())
+    assert set(settled) == {"a", "b", "c"}
+
+
+def test_a_state_that_is_away_is_asked_once_a_round() -> None:
+    """However many calls wait, a state that is away is tried with one of them, so that an end takes no longer than that."""
+    asked: list[int] = []
+
+    def settle() -> None:
+        asked.append(1)
+        raise StateUnavailable
+
+    async def run() -> None:
+        kept = Settlements()
+        kept._waiting += [settle] * 1_000
+        keeping = asyncio.create_task(kept.keep())
+        await asyncio.sleep(0)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        assert len(kept._waiting) == 1_000
+
+    asyncio.run(run())
+    assert len(asked) == 1
 
 
 async def until(condition: Callable[[], bool]) -> None:
