@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import edge
 from chalicelib.aws import clients, config, published_keys, round_trip, wiring
@@ -18,6 +18,7 @@ from chalicelib.aws.config import BrokerConfig, EdgeConfig
 from chalicelib.aws.dynamodb import Tables, make_client
 from chalicelib.aws.role_credentials import session_of
 from chalicelib.aws.running_state import DynamoRunningState
+from chalicelib.aws.signing import KmsSigner
 from chalicelib.aws.sigv4 import Credentials
 from chalicelib.errors import Unavailable
 from chalicelib.http.ports import PublicPorts
@@ -72,7 +73,10 @@ class Stage:
         region, session = self._broker.region, self._session
         client = make_client(region, session=session)
         tables = Tables(client, self._broker.control, self._broker.counters, self._broker.ledger)
-        return wiring.public_over(self._broker, tables, functools.partial(clients.make, "kms", region, session=session))
+        return wiring.public_over(self._broker, tables, self._kms)
+
+    def _kms(self) -> Any:  # noqa: ANN401  botocore's clients have no type here
+        return clients.make("kms", self._names.region, session=self._session)
 
     def running_state(self) -> DynamoRunningState:
         """Return where the calls under way are looked after, with connections of its own."""
@@ -97,12 +101,13 @@ class Stage:
                 round_trip.make(self._looking, round_trip.batch({table: keys}))
             yield f"the table {table} in {self._names.region} answers"
         if self._broker is not None:
-            ports = self.public_ports()
+            signer = KmsSigner(self._kms, self._broker.signing_key)
             with _named(f"the signing key {self._broker.signing_key}"):
-                kid = ports.broker.signer.kid()
+                kid = signer.kid()
+                signer.check_permission()
             # SECURITY: a token of a key that is not listed opens nothing, and who got it would not know why
             # (test_a_key_that_is_not_live_signs_nothing).
-            if kid not in {one["kid"] for one in ports.jwks()}:
+            if kid not in {one["kid"] for one in self.public_ports().jwks()}:
                 raise StageUnusable(hint=f"the signing key {self._broker.signing_key} is no live one of this stage")
             yield f"the signing key {kid} is live"
 

@@ -58,6 +58,23 @@ class KmsSigner:
         signed = f"{_encoded({'alg': ISSUED_ALGORITHM, **header})}.{_encoded(claims)}"
         return PendingKmsSignature(signed, _POOL.submit(self._sign, hashlib.sha256(signed.encode()).digest()))
 
+    def check_permission(self) -> None:
+        """Ask whether this role may sign, without a signature; raises Unavailable."""
+        _waited(_POOL.submit(self._dry_run), time.monotonic() + _SECONDS)
+
+    def _dry_run(self) -> None:
+        try:
+            self._client().sign(
+                KeyId=self._key,
+                Message=bytes(hashlib.sha256().digest_size),
+                MessageType="DIGEST",
+                SigningAlgorithm=KMS_ALGORITHM,
+                DryRun=True,
+            )
+        except botocore.exceptions.ClientError as error:
+            if error_code(error) != "DryRunOperationException":  # it would have been signed
+                raise
+
     def _sign(self, digest: bytes) -> bytes:
         # The digest, not the text: KMS takes 4,096 bytes of text at most, and a grant's scope may be longer.
         answer = self._client().sign(

@@ -22,7 +22,7 @@ from local import configuration, stage_command
 from tests import moto_kms
 from tests.contracts import samples
 from tests.contracts.verbs import BROKER, Keys
-from tests.faulty_dynamodb import Door, door, error, tables_behind
+from tests.faulty_dynamodb import Door, answers, door, error, tables_behind, where
 from tests.gateway_stage import (
     EDGE,
     MANY,
@@ -219,6 +219,16 @@ def test_a_role_that_may_not_is_one_line(here: Here) -> None:
         assert one.stderr == (
             f"error: cannot start: stage_unusable (the table {here.stage.name}-control in us-east-1: AccessDeniedException)\n"
         )
+
+
+def test_a_role_that_may_not_sign_is_one_line(here: Here) -> None:
+    """A key whose policy does not know this role, `Broker=true` forgotten, ends a start in one line, not each exchange."""
+    denied = answers(400, '{"__type": "AccessDeniedException", "message": "as the test wants it"}')
+    with here.door.failing(where(lambda turn: turn.operation == "Sign", denied)):
+        done = started(here, here.text())
+    assert done.returncode == 1
+    named = f"the signing key {here.signing_key}: AccessDeniedException"
+    assert done.stderr == f"error: cannot start: stage_unusable ({named})\n"
 
 
 def test_a_key_that_is_not_live_signs_nothing(here: Here) -> None:

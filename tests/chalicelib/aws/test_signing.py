@@ -20,6 +20,7 @@ from chalicelib.aws import clients
 from chalicelib.aws import signing as kms_signing
 from chalicelib.aws.signing import KmsSigner, public_jwk, raw_signature
 from chalicelib.errors import Unavailable
+from chalicelib.tokens.errors import SigningUnavailable
 from chalicelib.tokens.jwk import thumbprint, verifying_key
 from tests import moto_kms
 
@@ -135,3 +136,27 @@ def test_a_signature_of_a_longer_curve_is_refused() -> None:
     der = ec.generate_private_key(ec.SECP521R1()).sign(b"x", ec.ECDSA(hashes.SHA256()))
     with pytest.raises(OverflowError):
         raw_signature(der)
+
+
+class _Asked(_Fails):
+    """The same, which notes what it was asked."""
+
+    def sign(self, **asked: object) -> Any:  # noqa: ANN401  as above
+        self.asked = asked
+        return super().sign()
+
+
+def test_a_permission_is_asked_for_without_a_signature() -> None:
+    """Whether a role may sign is asked by a dry run, of nothing that could be a token."""
+    kms = _Asked(ClientError({"Error": {"Code": "DryRunOperationException", "Message": "ok"}}, "Sign"))
+    KmsSigner(lambda: kms, "key").check_permission()
+    asked = kms.asked
+    assert (asked["DryRun"], asked["Message"], asked["SigningAlgorithm"]) == (True, bytes(32), "ECDSA_SHA_256")
+
+
+@pytest.mark.parametrize("answer", [DENIED, EndpointConnectionError(endpoint_url="kms")], ids=["denied", "unreachable"])
+def test_a_denied_permission_is_told(answer: Exception) -> None:
+    """A role that may not sign, and a KMS that does not answer, are told as such."""
+    with pytest.raises(SigningUnavailable, match=r"^signing_unavailable$") as caught:
+        KmsSigner(lambda: _Fails(answer), "key").check_permission()
+    assert caught.value.aws_code == ("AccessDeniedException" if answer is DENIED else "")
