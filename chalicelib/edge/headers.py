@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from chalicelib.edge.errors import HeaderName, MethodOverride, NoWebSocket
 from chalicelib.providers import header_names, paths
 from chalicelib.providers.header_names import canonical
@@ -44,14 +46,12 @@ def forwarded(headers: Headers, key_header: str, token: str) -> Headers:
 
     key_header: the one that the provider's key goes into; no other may be taken for it.
     """
-    named = (canonical(name.strip()) for header in headers.get("connection", ()) for name in header["value"].split(","))
-    # SECURITY: a server that joins what it takes for one header would join our key with what a caller sent, and may
-    # quote both (test_one_header_in_every_spelling).
-    not_sent_on = frozenset(named) | {canonical(key_header)}
+    named = {canonical(name.strip()) for header in headers.get("connection", ()) for name in header["value"].split(",")}
     kept: Headers = {}
-    for name, values in headers.items():
-        if header_names.is_dropped(name) or (canonical(name) in not_sent_on and name not in header_names.READ_ONLY):
+    for name in _sent_on(tuple(headers), canonical(key_header)):
+        if canonical(name) in named and name not in header_names.READ_ONLY:
             continue
+        values = headers[name]
         left = _without_oauth_flag(values) if canonical(name) == "anthropic-beta" else values
         if name not in header_names.READ_ONLY:
             # SECURITY: a cookie or a referrer may hold the token as well (test_token_in_another_header).
@@ -59,6 +59,18 @@ def forwarded(headers: Headers, key_header: str, token: str) -> Headers:
         if left:
             kept[name] = left
     return kept
+
+
+@functools.lru_cache(maxsize=64)
+def _sent_on(names: tuple[str, ...], key_header: str) -> tuple[str, ...]:
+    """Return the names that may go on beside a key's header; a client sends the same names with every call."""
+    # SECURITY: a server that joins what it takes for one header would join our key with what a caller sent, and may
+    # quote both (test_one_header_in_every_spelling).
+    return tuple(
+        name
+        for name in names
+        if not header_names.is_dropped(name) and (canonical(name) != key_header or name in header_names.READ_ONLY)
+    )
 
 
 def _without_oauth_flag(values: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -77,7 +77,13 @@ class GeneratedResponse:
 
 def protected_headers(headers: Headers) -> dict[str, list[str]]:
     """Return the values of the headers that a function must not add or change, to compare them after the invocation."""
-    return {name: [entry["value"] for entry in found] for name, found in headers.items() if _is_protected(name)}
+    return {name: [entry["value"] for entry in headers[name]] for name in _protected_among(tuple(headers))}
+
+
+@lru_cache(maxsize=256)
+def _protected_among(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names that a function must not add or change; a client sends the same names with every call."""
+    return tuple(filter(_is_protected, names))
 
 
 @lru_cache(maxsize=1024)
