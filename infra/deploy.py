@@ -57,7 +57,8 @@ class Deployment:
             aws.deploy(stage.stack("watch"), self.out / "watch.yaml", region, watch)
         warmed = {**named, **self._parameters("tables")}
         tables = aws.deploy(stage.stack("tables"), self.out / "tables.yaml", stage.region, warmed)
-        keys = aws.deploy(stage.stack("keys"), self.out / "keys.yaml", stage.region, named)
+        may = {**named, **self._parameters("keys")}
+        keys = aws.deploy(stage.stack("keys"), self.out / "keys.yaml", stage.region, may)
         self._protect("tables", "keys")
         signing = {name: keys[name] for name in ("SigningKeyA", "SigningKeyB")}
         shared = {**named, "TablesKey": tables["KeyArn"]}

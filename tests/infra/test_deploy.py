@@ -210,7 +210,7 @@ def test_the_longest_stage_has_names_that_aws_takes() -> None:
     ("text", "fault"),
     [
         ("[]", "a JSON object"),
-        ('{"keys": {}}', "with no members but"),
+        ('{"artefacts": {}}', "with no members but"),
         ('{"public": {"Burst": 5}}', "public must be an object of strings"),
         ("{", "Expecting"),
     ],
@@ -227,6 +227,17 @@ def test_a_stage_s_file_says_where_home_is(tmp_path: Path) -> None:
     assert Stage.read("prod", "", tmp_path) == Stage("prod", "eu-west-1", {"edge": {"Domain": "keys.example.com"}})
     with pytest.raises(ValueError, match="no region"):
         Stage.read("other", "", tmp_path)
+
+
+def test_a_stage_s_file_names_its_gateways(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:
+    """What docs/gateway.md has one write into a stage's file reaches the stacks that have to know of gateways."""
+    said = {"keys": {"Gateway": "true", "Broker": "true"}, "admin": {"Gateway": "true"}}
+    (tmp_path / "prod.json").write_text(json.dumps(said))
+    aws = _Aws(URLS)
+    Deployment(Stage.read("prod", "eu-central-1", tmp_path), aws, tmp_path, ("eu-west-1",)).run()
+    told = dict(aws.told)
+    assert {stack: said[stack].items() <= told[stack].items() for stack in said} == {"keys": True, "admin": True}
+    assert nothing_is_built
 
 
 def test_deploy_needs_the_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
