@@ -14,7 +14,7 @@ from pathlib import Path
 from chalicelib.errors import Unavailable
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InvalidPolicyError
-from local import addresses, descriptors, directory_lock, restoring
+from local import addresses, descriptors, directory_lock, price_file, restoring
 from local.addresses import Listen
 from local.configuration import Configuration, Door
 from local.errors import NoPolicyYet, PolicyInForceUnusable, StateFileOlder, StateOfAnotherUser
@@ -31,7 +31,8 @@ _OF_THE_ONE_THAT_RUNS = (errno.EADDRINUSE, errno.EACCES)
 def report(told: Configuration) -> int:
     """Say what was found of a state directory's server, as `say` does."""
     machine = Machine(told.state, urls(told)) if told.state else None
-    return say([certificate(told), _policy_file(told, machine), _addresses(told, machine), _state(told, machine)])
+    files = [certificate(told), _policy_file(told, machine), _prices(told)]
+    return say([*files, _addresses(told, machine), _state(told, machine)])
 
 
 def say(parts: Iterable[Iterator[Finding]]) -> int:
@@ -84,6 +85,12 @@ def _policy_file(told: Configuration, machine: Machine | None) -> Iterator[Findi
         text, name = first_policy(told.policy, practising=False)
         parsed = policy.parse(text, name, machine.rules())
         yield "ok", f"{name} has {_number(len(parsed.keys), 'key')} and {_number(len(parsed.grants), 'grant')}"
+
+
+def _prices(told: Configuration) -> Iterator[Finding]:
+    if told.prices:
+        found = price_file.read(told.prices)
+        yield "ok", f"{told.prices} has prices of {sum(map(len, found.models.values()))} models, as of {found.date}"
 
 
 def _number(count: int, what: str) -> str:

@@ -58,6 +58,8 @@ class Configuration:
     """The state directory; None: a temporary one."""
     policy: Path | None = None
     """The first policy's file; None: the policy in force, or else the practice policy."""
+    prices: Path | None = None
+    """What models cost (docs/grants.md); None: the prices that come along."""
     tls: TlsFiles | None = None
     """For every door that listens at an IP address; None: plain HTTP."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -99,6 +101,7 @@ class InvalidConfigurationError(Exception):
 
 _READERS: Mapping[str, Callable[[object, Path], Any]] = {
     "policy": values.path,
+    "prices": values.path,
     "workers": values.whole_number(1, 64),
     "log_level": values.one_of(*values.LOG_LEVELS),
     "trusted_proxies": values.networks,
@@ -176,6 +179,7 @@ class _Reader:
             administration=None if tables else self._door("administration"),
             state=got("state.directory"),
             policy=got("policy"),
+            prices=got("prices"),
             tls=self._tls(),
             trusted_proxies=got("trusted_proxies", ()),
             workers=got("workers", 1),

@@ -72,6 +72,10 @@ class PolicyUnreadable(OperatorNeeded, reason="policy_unreadable"):
     """The policy file cannot be read."""
 
 
+class PricesUnusable(OperatorNeeded, reason="prices_unusable"):
+    """The file of models' prices cannot be read, or is malformed. Mend it, or name none: the prices that came along serve then."""
+
+
 class SecretFileOpenToOthers(OperatorNeeded, reason="secret_file_open_to_others"):
     """Others on this machine can read a file of secrets. Close it to them (mode 0600)."""
 

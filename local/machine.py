@@ -15,6 +15,7 @@ import edge
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event
 from chalicelib.edge.admission import Edge
+from chalicelib.edge.billing import Kept
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
 from chalicelib.http.ports import PublicPorts
@@ -23,6 +24,7 @@ from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
+from chalicelib.providers.prices import NO_PRICES, Prices
 from local import directory_lock, restoring, secret_file, state_directory
 from local.administrators import Administrators
 from local.errors import NoStateDirectory, RestoreInterrupted
@@ -218,21 +220,15 @@ class Machine:
             new_id=_new_id,
         )
 
-    def edge_ports(self) -> edge.Ports:
+    def edge_ports(self, prices: Prices = NO_PRICES) -> edge.Ports:
         """Return the edge's ports; raises Unavailable if a file is missing."""
         # Calls are counted without waiting for the disk: a power cut may lose the last of them, `kill -9` does not.
         state = self._state(durable=False)
-        return edge.Ports(
-            Edge(
-                state=SqliteEdgeState(state),
-                signing_keys=SigningKey(self._path("signing-key.pem")),
-                provider_keys=LocalProviderKeys(self._provider_key_file(), SqliteControl(state)),
-                issuer=self._urls.broker,
-                url=self._urls.edge,
-                budgets=SqliteBudgets(state),
-            ),
-            log=logging.getLogger("keybroker").info,
-        )
+        signing_keys = SigningKey(self._path("signing-key.pem"))
+        keys = LocalProviderKeys(self._provider_key_file(), SqliteControl(state))
+        kept = Kept(SqliteBudgets(state), prices)
+        parts = Edge(SqliteEdgeState(state), signing_keys, keys, self._urls.broker, self._urls.edge, budgets=kept)
+        return edge.Ports(parts, log=logging.getLogger("keybroker").info)
 
     def running_state(self) -> SqliteRunningState:
         """Return where the calls under way are looked after; raises Unavailable if the file is missing."""

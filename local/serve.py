@@ -18,7 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from chalicelib.errors import Unavailable
-from local import addresses, descriptors, kms_key, log, mount, systemd, tls, worker
+from chalicelib.providers.prices import Prices
+from local import addresses, descriptors, kms_key, log, mount, price_file, systemd, tls, worker
 from local.configuration import Configuration, Door
 from local.errors import PartDidNotStart
 from local.machine import Machine, Urls
@@ -79,13 +80,14 @@ def _serve(
         directory = given or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keybroker-")))
         sockets = _listen(configuration, stack)
         urls = _urls(configuration, sockets)
+        prices = price_file.read(configuration.prices)
         values = practice.made_up_values() if configuration.practice else {}
         machine = Machine(directory, urls, configuration.practice.ttl if configuration.practice else None)
         machine.prepare(
             configuration.policy, values, apply=configuration.apply, set_keys=configuration.set_keys, alone=True
         )
         request_token = secrets.token_urlsafe(16) if configuration.practice else None
-        job = _job(configuration, machine, urls, sockets)
+        job = _job(configuration, machine, prices, urls, sockets)
         processes = stack.enter_context(_processes(configuration, job, renewal, values, request_token))
         names = machine.keys_not_set()
         announce(Running(urls, machine.callers.admin(), directory, request_token, names, given is None))
@@ -129,7 +131,9 @@ def renewed(renewal: Renewal, *, asked: bool) -> bool:
     return is_new
 
 
-def _job(configuration: Configuration, machine: Machine, urls: Urls, sockets: Mapping[str, socket.socket]) -> Job:
+def _job(
+    configuration: Configuration, machine: Machine, prices: Prices, urls: Urls, sockets: Mapping[str, socket.socket]
+) -> Job:
     return Job(
         machine.directory,
         urls,
@@ -143,6 +147,7 @@ def _job(configuration: Configuration, machine: Machine, urls: Urls, sockets: Ma
         trusted_proxies=configuration.trusted_proxies,
         tls_files=configuration.tls,
         data_keys=kms_key.unwrapped(),
+        prices=prices,
     )
 
 

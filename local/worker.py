@@ -30,6 +30,7 @@ from chalicelib.edge import preview
 from chalicelib.edge.running import RunningState
 from chalicelib.errors import Unavailable
 from chalicelib.http import public_routes
+from chalicelib.providers.prices import NO_PRICES, Prices
 from local import addresses, descriptors, kms_key, log
 from local.accept_faults import AcceptFaults
 from local.addresses import Listen
@@ -79,6 +80,7 @@ class Job:
     tls: what every door serves but one at a UNIX socket; None: plain HTTP
     tls_files: where a new pair is, after SIGHUP
     data_keys: what the parent had of KMS, so that a process that takes another's place needs no KMS
+    prices: what models cost, for grants that limit money
     """
 
     directory: Path
@@ -94,6 +96,7 @@ class Job:
     tls: Pair | None = None
     tls_files: TlsFiles | None = None
     data_keys: UnwrappedKeys = field(default_factory=dict, repr=False)
+    prices: Prices = NO_PRICES
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
@@ -120,7 +123,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
         Once(machine.admin_ports),
-        Once(lambda: machine.edge_ports()._replace(admitted=unsent.admitted)),
+        Once(lambda: machine.edge_ports(job.prices)._replace(admitted=unsent.admitted)),
     )
     for ports in (public_ports, admin_ports, edge_ports):
         try:

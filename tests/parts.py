@@ -20,6 +20,7 @@ import edge
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
 from chalicelib.edge import admission
+from chalicelib.edge.billing import Kept
 from chalicelib.edge.call import Admitted, Call
 from chalicelib.exchange import exchange
 from chalicelib.exchange.exchange import Broker, TokenRequest
@@ -29,6 +30,7 @@ from chalicelib.issuers import presets
 from chalicelib.issuers.jwks import Jwks
 from chalicelib.models.body import CallBody
 from chalicelib.policy import compile as policy
+from chalicelib.providers import prices
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.presets import PROVIDERS
@@ -56,6 +58,11 @@ DIALECT = policy.InstallationRules(
     {"ci": replace(presets.PRESETS["github-actions"], url=CI, algorithms=("ES256",))}, sees_answers=True
 )
 KEY_VALUE = "sk-real-0123456789abcdef"
+
+PRICES = prices.parse(
+    '{"date": "2026-11-28", "providers": {"openai": {"gpt-5": [[0, 1000000, 8000000, 100000, 1000000]]}}}'
+)
+"""A dollar for a million tokens of input, eight for one of output."""
 
 ISSUERS = """\
 keys:
@@ -169,8 +176,8 @@ class Parts:
     def edge_parts(self) -> admission.Edge:
         """What an admission needs; keeps what it remembers of provider keys from call to call."""
         keys = LocalProviderKeys(self.provider_keys, self.control)
-        budgets = SqliteBudgets(self.state)
-        return admission.Edge(self.edge_state, self.signer, keys, BROKER, EDGE, budgets=budgets)
+        kept = Kept(SqliteBudgets(self.state), PRICES)
+        return admission.Edge(self.edge_state, self.signer, keys, BROKER, EDGE, budgets=kept)
 
     def public_ports(self) -> PublicPorts:
         """What the public door's routes need."""

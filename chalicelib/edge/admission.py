@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chalicelib import rate_limit
-from chalicelib.budget import Budgets
 from chalicelib.edge.call import Admitted, Call
 from chalicelib.edge.counting import CallCount
 from chalicelib.edge.decision import Decision, check_total_quota, decide, in_force
@@ -29,7 +28,7 @@ from chalicelib.tokens.issued import SigningKeys
 from chalicelib.tokens.signature_cache import SignatureCache
 
 if TYPE_CHECKING:
-    from chalicelib.edge.billing import Bill
+    from chalicelib.edge.billing import Bill, Kept
 
 _TRIES = 16
 """How often a call is counted at most, while others that are refused as well have taken what was left for it."""
@@ -50,7 +49,7 @@ class Edge:
     """The signatures verified so far: beside `refusals`, all that is remembered from call to call."""
     refusals: RefusalLimit = field(default_factory=RefusalLimit)
     """Who has been refused too often this minute."""
-    budgets: Budgets | None = None
+    budgets: Kept | None = None
     """Where it is kept what models took; None where no answer is seen, and no call is admitted under such a limit."""
 
 

@@ -229,6 +229,13 @@ class BeyondBudget(Refusal, reason=("usage_beyond_quota", "spend_beyond_quota"),
         super().__init__(text, reason=f"{limit.what}_beyond_quota")
 
 
+class SpendUnknown(Refusal, reason="spend_unknown", error="insufficient_scope", status=403):
+    """The grant limits money, and what this call costs is not known. Use a model with a price, at its usual price."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the grant limits what models cost, and {why}")
+
+
 class BudgetsNotKept(
     OperatorNeeded,
     reason="budgets_not_kept",

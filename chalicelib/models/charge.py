@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from chalicelib.models.worst_case import WorstCase
 from chalicelib.providers.answer_usage import TokenUse
+from chalicelib.providers.prices import Tokens
 
 
 class Ending(Enum):
@@ -18,14 +19,6 @@ class Ending(Enum):
     LEFT = "it was sent, and ended before anything of its answer's body came"
     CUT = "its answer broke off, on whichever side"
     WHOLE = "its answer came whole"
-
-
-class Charge(NamedTuple):
-    """Tokens that a call is charged. cached: those of the input that came from a cache."""
-
-    input: int = 0
-    output: int = 0
-    cached: int = 0
 
 
 class Seen(NamedTuple):
@@ -44,22 +37,29 @@ A_SECOND = 1_000
 """Tokens that no model puts out faster; of a model that reasons first, none of it is seen."""
 
 
-def charge(worst: WorstCase, ending: Ending, seen: Seen = NOTHING) -> Charge:
+def charge(worst: WorstCase, ending: Ending, seen: Seen = NOTHING) -> Tokens:
     """Return what a call is charged.
 
     What is not known counts as the worst case. What the answer says counts even where it is more than that.
     """
     if ending in (Ending.NOT_SENT, Ending.REFUSED):
-        return Charge()
+        return Tokens()
     if ending is Ending.FAILED:
-        return Charge(input=worst.input)
+        return _unsaid(worst, 0)
     said = seen.said
     if ending is Ending.WHOLE and said is not None:
-        return Charge(said.input, said.output, said.cached)
+        return Tokens(said.input, said.output, said.cached, said.written)
     if ending is Ending.CUT:
         # SECURITY: a caller that hangs up before the answer says what it took pays for all that it was sent, a token has a
         # byte at least, and for what the model may have thought meanwhile (test_hanging_up_early_saves_nothing).
         unsaid = min(worst.output, max(seen.passed, int(seen.seconds * A_SECOND)))
         output = max(said.output if said else 0, unsaid)
-        return Charge(said.input or worst.input if said else worst.input, output, said.cached if said else 0)
-    return Charge(worst.input, worst.output)
+        if said is None or not said.input:
+            return _unsaid(worst, output)
+        return Tokens(said.input, output, said.cached, said.written)
+    return _unsaid(worst, worst.output)
+
+
+def _unsaid(worst: WorstCase, output: int) -> Tokens:
+    """Return what counts where the answer says nothing of the input: all of it, as if it were written to a cache."""
+    return Tokens(worst.input, output, written=worst.input)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from chalicelib.errors import Refusal
-from chalicelib.models import endpoints, json_body, selection
+from chalicelib.models import dearer, endpoints, json_body, selection
 from chalicelib.models import members as model_members
 from chalicelib.models.body import CallBody
 from chalicelib.models.errors import UsageEndpointClosed, UsageUnbounded, UsageUnclear, UsageUnknown
@@ -50,6 +50,8 @@ class WorstCase(NamedTuple):
     model: str
     input: int
     output: int
+    dearer: str = ""
+    """A part of it for which another price than the model's usual one may be asked; "" if there is none."""
 
 
 def find(provider: str, scope: str, body: CallBody) -> WorstCase | None:
@@ -82,14 +84,16 @@ def find(provider: str, scope: str, body: CallBody) -> WorstCase | None:
     model = in_path.replace("%2F", "/") if in_path else named if isinstance(named, str) else ""
     seen = _Seen.of(whole, model)
     tokens = len(content) - seen.image_bytes + seen.image_tokens + OVERHEAD_TOKENS
-    return WorstCase(model, tokens, _output(whole, members, model, len(content)) if members else 0)
+    output = _output(whole, members, model, len(content)) if members else 0
+    return WorstCase(model, tokens, output, dearer.part(whole, seen.kinds))
 
 
 class _Seen(NamedTuple):
-    """The images of a body: their bytes there, and what they are counted for."""
+    """The images of a body: their bytes there, and what they are counted for. kinds: the types of all its parts."""
 
     image_bytes: int
     image_tokens: int
+    kinds: frozenset[str]
 
     @classmethod
     def of(cls, body: Mapping[str, object], model: str) -> _Seen:
@@ -103,9 +107,13 @@ class _Seen(NamedTuple):
                 raise UsageUnbounded(name)
             if _plain(name) == "prompt" and isinstance(value, dict):
                 raise UsageUnbounded(name)
-        images = [one for name, one in _objects(body) if _is_image(name, one)]
+        objects = list(_objects(body))
+        images = [one for name, one in objects if _is_image(name, one)]
+        kinds = frozenset(
+            _mime_type(one) if _plain(name) == "inlinedata" else str(one.get("type")) for name, one in objects
+        )
         each = SMALL_IMAGE_TOKENS if _SMALL_MODELS.match(model) else IMAGE_TOKENS
-        return cls(sum(map(_data_bytes, images)), each * len(images))
+        return cls(sum(map(_data_bytes, images)), each * len(images), kinds)
 
 
 def _objects(body: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -14,7 +14,7 @@ from chalicelib.policy.compile_to import compile_to
 from chalicelib.policy.faults import ABSENT, FAULTY, Absent, Faulty, Path
 from chalicelib.policy.grants import Grant
 from chalicelib.policy.reader import Faults
-from chalicelib.policy.schema import GrantEntry, Limits, TokenQuota, TotalQuota, UsageLimits, network_fault
+from chalicelib.policy.schema import GrantEntry, Limits, SpendLimits, TokenQuota, TotalQuota, UsageLimits, network_fault
 from chalicelib.tokens import verify
 
 TTLS = (verify.TTL_LEAST, verify.TTL_CEILING)
@@ -102,15 +102,24 @@ def _budgets_of(
 ) -> tuple[BudgetLimit, ...] | Faulty:
     if quotas is FAULTY:
         return FAULTY
-    texts: UsageLimits | Faulty | Absent = quotas.usage
-    if texts is ABSENT:
-        return ()
+    found: list[BudgetLimit] = []
+    is_faulty = False
+    for what, texts in (("usage", quotas.usage), ("spend", quotas.spend)):
+        limits = () if texts is ABSENT else _budget(what, texts, (*path, what), rules, faults)
+        is_faulty |= limits is FAULTY
+        found += limits or ()
+    return FAULTY if is_faulty else tuple(found)
+
+
+def _budget(
+    what: str, texts: UsageLimits | SpendLimits | Faulty, path: Path, rules: InstallationRules, faults: Faults
+) -> tuple[BudgetLimit, ...] | Faulty:
     # SECURITY: a limit that nobody holds anyone to would be none (test_a_budget_where_no_edge_sees_answers).
     if not rules.sees_answers:
-        faults.note((*path, "usage"), UNSEEN, texts)
+        faults.note(path, UNSEEN, texts)
         return FAULTY
-    allowed = f"N from 1 to {budget.MOST}"
-    return _each_window(texts, lambda text: budget.parse("usage", text), allowed, (*path, "usage"), faults)
+    most = budget.amount_text(what, budget.MOST)
+    return _each_window(texts, lambda text: budget.parse(what, text), f"more than 0 and at most {most}", path, faults)
 
 
 class _Windowed(Protocol):

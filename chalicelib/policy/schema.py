@@ -64,6 +64,14 @@ UsageText = Annotated[
         description="a limit of models' tokens: N tokens/minute, N tokens/hour or N tokens/day",
     ),
 ]
+SpendText = Annotated[
+    str,
+    Meta(
+        pattern=f"^[0-9]{{1,7}}([.][0-9]{{1,6}})? usd/(minute|hour|day){_END}",
+        description="a limit of what models cost: N usd/minute, N usd/hour or N usd/day",
+    ),
+]
+SpendLimits = SpendText | Annotated[list[SpendText | Faulty], Meta(min_length=1, max_length=3)]
 UsageLimits = UsageText | Annotated[list[UsageText | Faulty], Meta(min_length=1, max_length=3)]
 
 
@@ -149,6 +157,7 @@ class TokenQuota(Struct, frozen=True, forbid_unknown_fields=True):
     tokens: Limits | Faulty
     calls: Limits | Faulty
     usage: UsageLimits | Faulty | Absent = ABSENT
+    spend: SpendLimits | Faulty | Absent = ABSENT
 
 
 class TotalQuota(Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,6 +165,7 @@ class TotalQuota(Struct, frozen=True, forbid_unknown_fields=True):
 
     calls: Limits | Faulty | Absent = ABSENT
     usage: UsageLimits | Faulty | Absent = ABSENT
+    spend: SpendLimits | Faulty | Absent = ABSENT
 
 
 class GrantEntry(Struct, frozen=True, forbid_unknown_fields=True):

@@ -27,6 +27,8 @@ class UsageForm(NamedTuple):
     """Its members that add up to all tokens of the output."""
     cached: tuple[Path, ...] = ()
     """Its member for the tokens of the input that came from a cache; the first that is there."""
+    written: tuple[Path, ...] = ()
+    """Its member for the tokens of the input that were written to one; the first that is there."""
 
 
 def _paths(*written: str) -> tuple[Path, ...]:
@@ -35,12 +37,16 @@ def _paths(*written: str) -> tuple[Path, ...]:
 
 
 class TokenUse(NamedTuple):
-    """What one answer took. model: the name that the answer has for it, "" if it has none that is plain."""
+    """What one answer took. model: the name that the answer has for it, "" if it has none that is plain.
+
+    cached, written: tokens of the input that came from a cache, that were written to one.
+    """
 
     model: str
     input: int
     output: int
     cached: int
+    written: int = 0
 
 
 _MODELS = _paths("model", "response.model", "message.model", "modelVersion", "session.model")
@@ -51,6 +57,7 @@ CHAT = UsageForm(
     input=_paths("prompt_tokens"),
     output=_paths("completion_tokens"),
     cached=_paths("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens"),
+    written=_paths("prompt_tokens_details.cache_write_tokens"),
 )
 """OpenAI's chats and embeddings, and their copies. Tokens of reasoning are within those of the completion."""
 TOKENS = UsageForm(
@@ -59,6 +66,7 @@ TOKENS = UsageForm(
     input=_paths("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"),
     output=_paths("output_tokens"),
     cached=_paths("cache_read_input_tokens", "input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
+    written=_paths("cache_creation_input_tokens", "input_tokens_details.cache_write_tokens"),
 )
 """OpenAI's responses, images and transcriptions, its Realtime API, and Anthropic's messages."""
 GEMINI = UsageForm(
@@ -125,11 +133,15 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
             return None
         used_input, output = _sum(numbers, form.input), _sum(numbers, form.output)
         if used_input is not None or output is not None:
-            cached = [numbers[one] for one in form.cached if one in numbers]
-            return TokenUse(
-                named_model(documents), used_input or 0, output or 0, min(cached[0] if cached else 0, used_input or 0)
-            )
+            cached = min(_first(numbers, form.cached), used_input or 0)
+            written = min(_first(numbers, form.written), (used_input or 0) - cached)
+            return TokenUse(named_model(documents), used_input or 0, output or 0, cached, written)
     return None
+
+
+def _first(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int:
+    """Return the first of the members that is there, 0 if none is."""
+    return next((numbers[one] for one in members if one in numbers), 0)
 
 
 def _sum(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int | None:
@@ -143,7 +155,7 @@ def _add_numbers(form: UsageForm, document: object, numbers: dict[Path, int]) ->
     for where in form.objects:
         held = _at(document, where)
         if type(held) is dict:
-            for members in (form.input, form.output, form.cached):
+            for members in (form.input, form.output, form.cached, form.written):
                 for one in members:
                     value = _at(held, one)
                     if value is None:

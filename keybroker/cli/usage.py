@@ -59,13 +59,22 @@ _NUMBERS = ("answers", "unknown", "input_tokens", "output_tokens", "cached_token
 
 def _show_budgets(found: list[dict[str, Any]]) -> None:
     """Show what was taken of limits of what models take, a row for each that has any."""
-    headings = ("principal", "name", "grant", "key", "tokens used", "reserved")
+    headings = ("principal", "name", "grant", "key", "tokens used", "reserved", "usd used", "reserved")
     rows = [
-        (*(use[name] or "-" for name in headings[:4]), of_tokens["used"], of_tokens["reserved"])
+        (
+            *(use[name] or "-" for name in headings[:4]),
+            *(one["usage"][name] for name in ("used", "reserved")),
+            *(_dollars(one.get("spend"), name) for name in ("used", "reserved")),
+        )
         for use in found
-        if (of_tokens := use.get("budgets", {}).get("usage"))
+        if "usage" in (one := use.get("budgets", {}))
     ]
     output.rows(headings, rows)
+
+
+def _dollars(spend: dict[str, int] | None, name: str) -> str:
+    """Return an amount in dollars, to the millionth; "-" where the grant limits no money."""
+    return "-" if spend is None else f"{spend[name] // 1_000_000}.{spend[name] % 1_000_000:06}"
 
 
 def _show_models(found: list[dict[str, Any]]) -> None:

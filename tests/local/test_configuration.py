@@ -12,6 +12,7 @@ from local.configuration import Configuration, InvalidConfigurationError, TlsFil
 STATE = '[state]\ndirectory = "state"\n'
 WHOLE = """\
 policy = "keybroker.yaml"
+prices = "prices.json"
 workers = 2
 log_level = "warning"
 trusted_proxies = ["10.0.0.7", "10.1.0.0/16"]
@@ -58,7 +59,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     """Everything that can be said is read, paths from where the file is."""
     found = read(tmp_path, WHOLE)
     assert found.administration is not None
-    assert found.policy == tmp_path / "keybroker.yaml"
+    assert (found.policy, found.prices) == (tmp_path / "keybroker.yaml", tmp_path / "prices.json")
     assert found.tls == TlsFiles(tmp_path / "tls/fullchain.pem", tmp_path / "tls/key.pem")
     assert [str(one.listen) for one in (found.broker, found.edge)] == ["0.0.0.0:8443", "[::]:8444"]
     assert (found.broker.public_url, found.edge.public_url) == ("https://broker.example.com", "https://llm.example.com")

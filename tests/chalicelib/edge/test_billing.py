@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from chalicelib.edge import admission
+from chalicelib.edge.billing import Kept
 from chalicelib.edge.call import Admitted, Call
 from chalicelib.errors import StateUncertain
 from chalicelib.models.body import CallBody
@@ -19,7 +21,7 @@ from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.quota import EVERYBODY
 from chalicelib.usage import UsageQuery, window_start
 from local.sqlite.usage import SqliteUsage
-from tests.parts import NOW, SUB, Parts, grant, parts_in
+from tests.parts import NOW, PRICES, SUB, Parts, grant, parts_in
 from tests.refused import refused
 
 QUOTA = "{tokens: 100/hour, calls: 100/minute, usage: [3000 tokens/day]}"
@@ -40,17 +42,18 @@ def admit(
     *,
     path: str = "/v1/chat/completions",
     method: str = "POST",
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> Admitted:
-    content = json.dumps({"model": "gpt-5", "max_tokens": most}).encode() if method == "POST" else b""
+    content = json.dumps({"model": "gpt-5", "max_tokens": most, **more}).encode() if method == "POST" else b""
     body = CallBody(base64.b64encode(content).decode(), truncated=False, content_types=("application/json",))
     call = Call(token, "openai", method, path, body=body, id=f"request-{number}")
     return admission.admit(call, parts.edge_parts(), NOW)
 
 
-def used(parts: Parts) -> tuple[int, int]:
+def used(parts: Parts, what: str = "usage") -> tuple[int, int]:
     query = UsageQuery("day", window_start("day", NOW), now=NOW)
     (use,) = SqliteUsage(parts.state).uses(query).uses
-    found = use.budgets.get("usage")
+    found = use.budgets.get(what)
     return (found.used, found.reserved) if found else (0, 0)
 
 
@@ -142,26 +145,77 @@ def test_a_call_without_an_id_is_not_admitted(parts: Parts) -> None:
 def test_a_lost_answer_leaves_no_reservation(parts: Parts) -> None:
     """Where it is not known whether a call has reserved, it is refused, and what it may have reserved is given back."""
     edge = parts.edge_parts()
-    real = edge.budgets
-    assert real is not None
+    assert edge.budgets is not None
+    real = edge.budgets.budgets
 
     class Lossy:
         """Reserves, and loses the answer."""
 
         def settle(self, *asked: object) -> bool:
             """See `Budgets.settle`."""
-            assert real is not None
             return real.settle(*asked)  # type: ignore[arg-type]  # passed on as they are
 
         def reserve(self, *asked: object) -> None:
             """See `Budgets.reserve`."""
-            assert real is not None
             real.reserve(*asked)  # type: ignore[arg-type]  # passed on as they are
             raise StateUncertain
 
     content = base64.b64encode(b'{"model": "gpt-5", "max_tokens": 5}').decode()
     body = CallBody(content, truncated=False, content_types=("application/json",))
     call = Call(parts.token(), "openai", "POST", "/v1/chat/completions", body=body, id="request-1")
-    refusal = refused(lambda: admission.admit(call, replace(edge, budgets=Lossy()), NOW))
+    refusal = refused(lambda: admission.admit(call, replace(edge, budgets=Kept(Lossy(), PRICES)), NOW))
     assert refusal.reason == "state_uncertain"
     assert (used(parts), parts.counted()["day"]) == ((0, 0), (0, 1))
+
+
+SPENDING = "{tokens: 100/hour, calls: 100/minute, spend: [0.01 usd/day]}"
+
+
+def test_money_is_reserved_and_settled(parts: Parts) -> None:
+    """A call under a limit of money has reserved what its worst case costs, and once it is settled what it did cost, rounded up."""
+    parts.apply(grant(quota=SPENDING))
+    bill = admit(parts, parts.token()).bill
+    assert bill is not None
+    assert used(parts, "spend") == (0, bill.worst.input + 8 * 500)
+    assert bill.settle(Ending.WHOLE, Seen(TokenUse("gpt-5", 1_005, 30, 1_000)))
+    assert (used(parts, "spend"), used(parts)) == ((5 + 100 + 240, 0), (1_035, 0))
+
+
+def test_no_more_money_is_reserved_than_there_is(parts: Parts) -> None:
+    """A call for which no money is left is a 429 in dollars, and one that costs more than the whole limit a 400."""
+    parts.apply(grant(quota=SPENDING))
+    token = parts.token()
+    admit(parts, token)
+    refusal = refused(lambda: admit(parts, token, 2, 1_000))
+    assert (refusal.reason, refusal.status) == ("quota_spend", 429)
+    assert "of the quota of 0.01 usd/day of yours" in refusal.description
+    assert '"spend-day";q=10000;w=86400' in refusal.headers["ratelimit-policy"]
+    assert refused(lambda: admit(parts, token, 3, 2_000)).reason == "spend_beyond_quota"
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"model": "gpt-6"}, "no price of 'gpt-6' in those of 2026-11-28"),
+        ({"service_tier": "priority"}, "'service_tier'"),
+        ({"modalities": ["text", "audio"]}, "'modalities'"),
+        ({"messages": [{"content": [{"type": "input_audio", "input_audio": {"data": "AA"}}]}]}, "'input_audio'"),
+    ],
+    ids=["model", "tier", "output", "sound"],
+)
+def test_what_has_no_price_is_refused(parts: Parts, more: dict[str, object], why: str) -> None:
+    """Where money is limited, what a call costs has to be known; where only tokens are, it does not matter."""
+    parts.apply(grant(quota=SPENDING))
+    token = parts.token()
+    refusal = refused(lambda: admit(parts, token, more=more))
+    assert (refusal.reason, refusal.status) == ("spend_unknown", 403)
+    assert why in refusal.description
+    parts.apply(grant(quota=QUOTA))
+    assert admit(parts, token, 2, more=more).bill is not None
+
+
+def test_a_dated_name_has_the_model_s_price(parts: Parts) -> None:
+    """A model is known by its name with a date as well; what it usually costs is asked for by every usual value."""
+    parts.apply(grant(quota=SPENDING))
+    more = {"model": "gpt-5-2025-08-07", "service_tier": "default", "modalities": ["text"]}
+    assert admit(parts, parts.token(), more=more).bill is not None

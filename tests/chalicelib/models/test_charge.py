@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.models.charge import Charge, Ending, Seen, charge
+from chalicelib.models.charge import Ending, Seen, charge
 from chalicelib.models.worst_case import WorstCase
 from chalicelib.providers.answer_usage import TokenUse
+from chalicelib.providers.prices import Tokens
 
 WORST = WorstCase("m", 1_000, 400)
-SAID = TokenUse("m", 200, 30, 50)
+SAID = TokenUse("m", 200, 30, 50, 20)
 
 
 @pytest.mark.parametrize(
     ("ending", "said", "passed", "charged"),
     [
-        (Ending.NOT_SENT, None, 0, Charge()),
-        (Ending.REFUSED, None, 900, Charge()),
-        (Ending.FAILED, None, 0, Charge(1_000)),
-        (Ending.LEFT, None, 0, Charge(1_000, 400)),
-        (Ending.WHOLE, SAID, 900, Charge(200, 30, 50)),
-        (Ending.WHOLE, None, 900, Charge(1_000, 400)),
-        (Ending.WHOLE, TokenUse("m", 5_000, 9_000, 0), 900, Charge(5_000, 9_000)),
-        (Ending.CUT, None, 90, Charge(1_000, 90)),
-        (Ending.CUT, TokenUse("m", 200, 1, 0), 5_000, Charge(200, 400)),
-        (Ending.CUT, TokenUse("m", 0, 120, 0), 100, Charge(1_000, 120)),
+        (Ending.NOT_SENT, None, 0, Tokens()),
+        (Ending.REFUSED, None, 900, Tokens()),
+        (Ending.FAILED, None, 0, Tokens(1_000, 0, 0, 1_000)),
+        (Ending.LEFT, None, 0, Tokens(1_000, 400, 0, 1_000)),
+        (Ending.WHOLE, SAID, 900, Tokens(200, 30, 50, 20)),
+        (Ending.WHOLE, None, 900, Tokens(1_000, 400, 0, 1_000)),
+        (Ending.WHOLE, TokenUse("m", 5_000, 9_000, 0), 900, Tokens(5_000, 9_000)),
+        (Ending.CUT, None, 90, Tokens(1_000, 90, 0, 1_000)),
+        (Ending.CUT, TokenUse("m", 200, 1, 0), 5_000, Tokens(200, 400)),
+        (Ending.CUT, TokenUse("m", 0, 120, 0), 100, Tokens(1_000, 120, 0, 1_000)),
     ],
 )
-def test_every_ending_has_its_charge(ending: Ending, said: TokenUse | None, passed: int, charged: Charge) -> None:
+def test_every_ending_has_its_charge(ending: Ending, said: TokenUse | None, passed: int, charged: Tokens) -> None:
     """What the answer says is charged; what is not known counts as the worst case; what cannot have cost anything is free."""
     assert charge(WORST, ending, Seen(said, passed)) == charged
 

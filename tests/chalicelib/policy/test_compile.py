@@ -327,6 +327,8 @@ def test_http_elsewhere(url: str) -> None:
 SEEING = InstallationRules(PRESETS, sees_answers=True)
 _USAGE = "a limit of models' tokens: N tokens/minute, N tokens/hour or N tokens/day"
 
+_SPEND = "a limit of what models cost: N usd/minute, N usd/hour or N usd/day"
+
 
 def with_usage(usage: str, total: str = "") -> str:
     return ONE.replace("calls: 1/minute}", f"calls: 1/minute, usage: {usage}}}") + (
@@ -338,6 +340,16 @@ def with_usage(usage: str, total: str = "") -> str:
     ("usage", "total", "budgets"),
     [
         ("5 tokens/day", "", (BudgetLimit("usage", 5, "day"),)),
+        (
+            "5 tokens/day, spend: [0.5 usd/hour, 20 usd/day]",
+            "{spend: 100 usd/day}",
+            (
+                BudgetLimit("usage", 5, "day"),
+                BudgetLimit("spend", 500_000, "hour"),
+                BudgetLimit("spend", 20_000_000, "day"),
+                BudgetLimit("spend", 100_000_000, "day", shared=True),
+            ),
+        ),
         (
             "[5 tokens/day, 2 tokens/minute]",
             "{usage: 9 tokens/day}",
@@ -362,8 +374,13 @@ def test_budgets_of_a_file(usage: str, total: str, budgets: tuple[BudgetLimit, .
         ("0 tokens/day", [8, "grants.app.quota.usage", "'0 tokens/day'", _USAGE]),
         (
             "9000000000000 tokens/day",
-            [8, "grants.app.quota.usage", "'9000000000000 tokens/day'", "N from 1 to 1000000000000"],
+            [8, "grants.app.quota.usage", "'9000000000000 tokens/day'", "more than 0 and at most 1000000000000 tokens"],
         ),
+        (
+            "5 tokens/day, spend: 0 usd/day",
+            [8, "grants.app.quota.spend", "'0 usd/day'", "more than 0 and at most 1000000 usd"],
+        ),
+        ("5 tokens/day, spend: 1e3 usd/day", [8, "grants.app.quota.spend", "'1e3 usd/day'", _SPEND]),
         (
             "[5 tokens/day, 6 tokens/day]",
             [8, "grants.app.quota.usage.1", "'6 tokens/day'", "one limit for each window"],
