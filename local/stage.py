@@ -20,8 +20,10 @@ from chalicelib.aws.role_credentials import session_of
 from chalicelib.aws.running_state import DynamoRunningState
 from chalicelib.aws.signing import KmsSigner
 from chalicelib.aws.sigv4 import Credentials
+from chalicelib.edge.billing import Kept
 from chalicelib.errors import Unavailable
 from chalicelib.http.ports import PublicPorts
+from local import price_file
 from local.errors import StageUnusable
 
 _NO_ITEM = {"pk": {"S": "gateway"}, "sk": {"S": "-"}}
@@ -63,7 +65,8 @@ class Stage:
     def edge_ports(self) -> edge.Ports:
         """Return the edge's ports, connected as far as round_trip.CALL_SECONDS allow: the first call need not wait."""
         made, log = config.edge_over(self._names, self._client, ahead=True), logging.getLogger("keybroker").info
-        made = replace(made, budgets=DynamoBudgets(self._client, self._names.counters))
+        kept = Kept(DynamoBudgets(self._client, self._names.counters), price_file.read(None))
+        made = replace(made, budgets=kept)
         return edge.Ports(made, self._client.now, log, bounded=round_trip.whole_call)
 
     def public_ports(self) -> PublicPorts:
