@@ -61,8 +61,12 @@ class Pair:
         return pair
 
     def warning(self, path: Path, now: float) -> str | None:
-        """Return what is to be said of a certificate that ends soon, or has ended. path: of its file. now: epoch seconds."""
+        """Return what is to be said of a certificate that ends soon, has ended or has not begun. path: of its file. now: epoch seconds."""
         left = self.ends - now
+        if now < self.begins:
+            return (
+                f"{path} is valid from {when(self.begins)} on, and callers refuse it until then: look at the clock, too"
+            )
         if left <= 0:
             return f"{path} expired on {when(self.ends)}, and callers refuse it: renew it"
         # One that lives for days is renewed in its last ones as a matter of course.

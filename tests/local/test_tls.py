@@ -118,6 +118,11 @@ DAY = 86400
         (90 * DAY, 1.5 * DAY, "expires on 1970-04-01 00:00 UTC, in 1 day: renew it"),
         (90 * DAY, 3599, "expires on 1970-04-01 00:00 UTC, in less than an hour: renew it"),
         (90 * DAY, 0, "expired on 1970-04-01 00:00 UTC, and callers refuse it: renew it"),
+        (
+            DAY,
+            DAY + 1,
+            "is valid from 1970-03-31 00:00 UTC on, and callers refuse it until then: look at the clock, too",
+        ),
         (6 * DAY, DAY + 1, None),
         (6 * DAY, DAY - 1, "expires on 1970-04-01 00:00 UTC, in 23 hours: renew it"),
     ],
