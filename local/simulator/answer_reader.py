@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
@@ -12,12 +12,15 @@ from local.simulator.answer_decoders import Unreadable, decoder
 
 WHOLE: Final = 64 * 1024
 """Bytes of JSON that are read whole; of a longer answer its beginning and its end, so many bytes each, are looked through."""
+MEMBERS: Final = 100
+"""Of one answer that speak of usage."""
 LINE: Final = 1024**2
 """Bytes of one line of a stream."""
 _SAYS_IT: Final = re.compile(rb'"usage(?:Metadata)?"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
 """It begins with plain text, which is found without a look at every quote."""
 _LINE_SAYS_IT: Final = re.compile(rb'^data:[^\n]*?"usage(?:Metadata)?"[ \t\r]*:[ \t\r]*\{[^\n]*', re.MULTILINE)
 """A line of a stream that says it."""
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NAMES_MODEL: Final = re.compile(rb'"(model|modelVersion)"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,100})"')
 _DECODER: Final = json.JSONDecoder()
 
@@ -47,13 +50,12 @@ class Lines:
         if len(self.waiting) > LINE:
             raise Unreadable
 
-    def documents(self) -> Iterable[object]:
+    def documents(self, *, is_whole: bool) -> Iterable[object]:  # noqa: ARG002  each line is whole or not by itself
         """Return what those two lines say, once the stream is over."""
         self._note(self.waiting)
-        if self._first is not None:
-            yield from parsed(self._first.partition(b":")[2])
-        if self._last is not None:
-            yield from parsed(self._last.partition(b":")[2])
+        for line in (self._first, self._last):
+            if line is not None:
+                yield from _event(line)
 
     def _note(self, lines: bytes | bytearray) -> None:
         for found in _LINE_SAYS_IT.finditer(lines):
@@ -87,9 +89,9 @@ class Document:
         """Return its beginning, which is all of it unless there is more, and its end."""
         return bytes(self._head), bytes(self.tail[-WHOLE:])
 
-    def documents(self) -> Iterable[object]:
-        """Return what it says, once it is over."""
-        yield from parsed(*self.ends())
+    def documents(self, *, is_whole: bool) -> Iterable[object]:
+        """Return what it says, once it is over. is_whole: whether it came to its end."""
+        yield from parsed(*self.ends(), is_whole=is_whole)
 
 
 def says_it(part: bytes) -> bool:
@@ -97,19 +99,64 @@ def says_it(part: bytes) -> bool:
     return _SAYS_IT.search(part) is not None
 
 
-def parsed(head: bytes, tail: bytes = b"") -> Iterator[object]:
-    """Return what JSON says, or a list of JSON, as far as it matters. tail: the end of one that is longer than its head."""
-    # Within a string each quote has a backslash before it, so that no text can pass for a member.
-    for part in (tail, head):
-        if found := deque(_SAYS_IT.finditer(part), maxlen=1):
-            # Only what is wanted is read: all of an answer would take several times as long.
-            if model := _NAMES_MODEL.search(head):
-                yield {model[1].decode(): model[2].decode("utf-8", "replace")}
-            yield _member(part, found[0])
-            return
-    if len(head) < WHOLE and not tail:
+def parsed(head: bytes, tail: bytes = b"", *, depth: int = 1, is_whole: bool = True) -> Iterator[object]:
+    """Return what JSON says, or a list of JSON, as far as it matters.
+
+    tail: the end of one that is longer than its head. depth: how deep in it usage is. is_whole: whether it came to its end.
+    """
+    if head.lstrip()[:1] == b"[":
+        depth += 1
+    part = tail or head
+    found = _before_end(part, depth) if is_whole else None
+    if found is None and (tail or not is_whole):
+        part, found = head, _behind_beginning(head, depth)
+    if found is not None:
+        # Only what is wanted is read: all of an answer would take several times as long.
+        if model := _NAMES_MODEL.search(head):
+            yield {model[1].decode(): model[2].decode("utf-8", "replace")}
+        yield _member(part, found)
+    elif not tail and is_whole:
         whole = json.loads(head.decode())
         yield from whole if isinstance(whole, list) else [whole]
+
+
+# SECURITY: an answer repeats parts of its call, such as the form of a tool, in which its caller may have a member `usage`;
+# only where the provider has its own it counts (test_what_a_caller_put_in_is_no_usage). Within a string each quote has a
+# backslash before it, so that no text can pass for a member.
+
+
+def _behind_beginning(part: bytes, depth: int) -> re.Match[bytes] | None:
+    """Return the last member that speaks of usage and is so deep in a document that begins so; None if there is none."""
+    at, above, chosen = 0, 0, None
+    for found in _members(part):
+        above += _opened(part[at : found.start()])
+        at = found.start()
+        chosen = found if above == depth else chosen
+    return chosen
+
+
+def _before_end(part: bytes, depth: int) -> re.Match[bytes] | None:
+    """Return the same of a document that ends so."""
+    end, above = len(part), 0
+    for found in reversed(_members(part)):
+        above -= _opened(part[found.start() : end])
+        end = found.start()
+        if above == depth:
+            return found
+    return None
+
+
+def _members(part: bytes) -> list[re.Match[bytes]]:
+    found = list(itertools.islice(_SAYS_IT.finditer(part), MEMBERS + 1))
+    if len(found) > MEMBERS:
+        raise Unreadable
+    return found
+
+
+def _opened(part: bytes) -> int:
+    """Return how many objects and lists a part opens beyond those that it closes; it begins and ends outside of strings."""
+    plain = _STRING.sub(b"", part)
+    return plain.count(b"{") + plain.count(b"[") - plain.count(b"}") - plain.count(b"]")
 
 
 def _member(part: bytes, found: re.Match[bytes]) -> dict[str, object]:
@@ -118,9 +165,17 @@ def _member(part: bytes, found: re.Match[bytes]) -> dict[str, object]:
     return {name: value}
 
 
+def _event(line: bytes) -> Iterator[object]:
+    """Return what a line of a stream says, all of it; nothing if it broke off."""
+    try:
+        yield json.loads(line.partition(b":")[2])
+    except ValueError:
+        return
+
+
 class _Reader(Protocol):
     def feed(self, piece: bytes) -> None: ...
-    def documents(self) -> Iterable[object]: ...
+    def documents(self, *, is_whole: bool) -> Iterable[object]: ...
 
 
 class AnswerReader:
@@ -151,12 +206,15 @@ class AnswerReader:
         except Exception:  # noqa: BLE001  whatever it is: its usage is unknown, and that is counted
             self._give_up()
 
-    def documents(self) -> list[object]:
-        """Return what of the answer speaks of its usage, as JSON; nothing if it cannot be read."""
+    def documents(self, *, is_whole: bool = True) -> list[object]:
+        """Return what of the answer speaks of its usage, as JSON; nothing if it cannot be read.
+
+        is_whole: whether it came to its end.
+        """
         if self._reader is None:
             return []
         try:
-            return list(self._reader.documents())
+            return list(self._reader.documents(is_whole=is_whole))
         except Exception:  # noqa: BLE001  as in `feed`
             self._give_up()
             return []

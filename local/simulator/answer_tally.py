@@ -146,7 +146,7 @@ class _Reading:
         self._reader.feed(piece)
 
     def __exit__(self, raised: type[BaseException] | None, *_where: object) -> None:
-        use = answer_usage.read(self._admitted.provider, self._reader.documents())
+        use = answer_usage.read(self._admitted.provider, self._reader.documents(is_whole=raised is None))
         if self._settlement is not None:
             self._settlement.read(use, is_whole=raised is None)
             if not self._settlement.is_success:

@@ -59,8 +59,9 @@ class WebSocketUsage:
 
     def _read_end(self, head: bytes, tail: bytes) -> None:
         if tail:
-            kind, found = _TYPE.search(head), list(parsed(head, tail))
+            kind = _TYPE.search(head)
             name: object = kind[1].decode() if kind else None
+            found = list(parsed(head, tail, depth=1 if name == answer_usage.TRANSCRIBED else 2))
         else:
             found = [json.loads(head)]
             name = found[0].get("type") if isinstance(found[0], dict) else None

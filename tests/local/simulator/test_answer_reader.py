@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import brotli
 import pytest
@@ -143,6 +144,52 @@ def test_a_long_document_in_small_pieces_is_cheap() -> None:
     assert len(held) == 1
     head, tail = document.ends()
     assert (len(head), len(tail), tail[-4:]) == (WHOLE, WHOLE, b"kend")
+
+
+ECHO: dict[str, Any] = {
+    "tools": [{"parameters": {"properties": {"usage": {"prompt_tokens": 1, "completion_tokens": 0}}}}]
+}
+FILLER: dict[str, Any] = {"data": ["k" * 1_000] * (3 * WHOLE // 1_000)}
+
+
+@pytest.mark.parametrize("filler", [{}, FILLER], ids=["short", "long"])
+@pytest.mark.parametrize("echo", [ECHO, {"metadata": ECHO["tools"][0]["parameters"]["properties"]}, {"a": [[ECHO]]}])
+def test_what_a_caller_put_in_is_no_usage(echo: dict[str, Any], filler: dict[str, Any]) -> None:
+    """What an answer repeats of its call, such as the form of a tool, is not taken for what it took."""
+    said: dict[str, Any] = {"usage": USAGE}
+    orders = ([said, filler, echo], [echo, filler, said], [said, echo, filler], [filler, said, echo])
+    for one in ({"model": "gpt-5-mini", **a, **b, **c} for a, b, c in orders):
+        assert read(json.dumps(one).encode(), "application/json", size=1_000) == EXPECTED
+    for one in ({"model": "m", **filler, **echo}, {"model": "m", **echo, **filler}):
+        assert read(json.dumps(one).encode(), "application/json") is None
+
+
+@pytest.mark.parametrize("filler", [{}, FILLER], ids=["short", "long"])
+def test_what_broke_off_has_no_end(filler: dict[str, Any]) -> None:
+    """Of an answer that its caller broke off where it liked, the last bytes say nothing of how deep they are."""
+    answer = json.dumps({"model": "m", **filler, **ECHO, "more": "k" * 100, "usage": USAGE}).encode()
+    for end in range(answer.index(b'"tools"'), answer.index(b'"more"')):
+        reader = AnswerReader("application/json", "")
+        reader.feed(answer[:end])
+        assert answer_usage.read("openai", reader.documents(is_whole=False)) is None
+
+
+def test_many_members_are_given_up() -> None:
+    """An answer that speaks of usage more often than any does is not looked through."""
+    many = {f"a{number}": {"usage": {"prompt_tokens": 1}} for number in range(101)}
+    assert read(json.dumps({**many, "usage": USAGE}).encode(), "application/json") is None
+    many.popitem()
+    many.popitem()
+    assert read(json.dumps({**many, "usage": USAGE}).encode(), "application/json") is not None
+
+
+def test_an_event_that_repeats_the_call_says_nothing() -> None:
+    """A stream that broke off before it said what it took did not say it, whatever its first event repeats of the call."""
+    begins = {"type": "response.created", "response": {"model": "gpt-5-mini", "usage": None, **ECHO}}
+    ends = {"type": "response.completed", "response": {"model": "gpt-5-mini", "usage": USAGE, **ECHO}}
+    assert read(events(begins, CHUNK), "text/event-stream") is None
+    assert read(events(begins, CHUNK) + b'data: {"usage": {"prompt_tokens": 1}', "text/event-stream") is None
+    assert read(events(begins, CHUNK, ends), "text/event-stream") == EXPECTED
 
 
 def test_an_answer_of_ten_megabytes() -> None:
