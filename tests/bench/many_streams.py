@@ -20,7 +20,7 @@ from tests.soak import measure
 from tests.soak.measure import Held
 from tests.system.under_way import ASKED, PATH, Here, served
 
-AT_ONCE = 50
+AT_ONCE = 8
 """Streams that are opened at once."""
 PATIENCE = 20.0
 """Seconds that a stream has to end."""
@@ -69,7 +69,9 @@ async def _milliseconds(here: Here, token: str) -> float:
 async def _open(here: Here, sub: str, places: asyncio.Semaphore) -> aiohttp.ClientResponse:
     async with places:
         headers = {"Authorization": f"Bearer {await here.token(sub)}", "X-Act": "wait"}
-        answer = await here.session.post(here.server.edge + PATH, json=ASKED, headers=headers)
+        while (answer := await here.session.post(here.server.edge + PATH, json=ASKED, headers=headers)).status == 503:
+            answer.release()
+            await asyncio.sleep(0.1)
         assert answer.status == 200, await answer.text()
         await answer.content.readuntil(b"\n\n")
         return answer
