@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def envoy(behind: Practice, ours: Door, issuer: str, directory: Path) -> Iterato
         json.dumps(_envoy_config(port, int(behind.provider.rpartition(":")[2]), issuer, keys, behind.key))
     )
     said = subprocess.run([str(program), "--version"], capture_output=True, text=True, timeout=60, check=False).stdout
-    version = said.partition("/")[2].split("/")[0] if said.count("/") == 1 else said.split("/")[1]
+    version = found[1] if (found := re.search(r"/(\d+\.\d+\.\d+)/", said)) else "?"
     options = ["--concurrency", "1", "--log-level", "off", "--disable-hot-restart"]
     with doors.started([str(program), "-c", str(config), *options], port) as pid:
         yield Door(f"Envoy {version}, jwt_authn, credential_injector", port, "", ours.key, (pid,))
