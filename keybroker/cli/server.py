@@ -67,5 +67,5 @@ def directory() -> Path:
 serve = _command("serve", "Run Keybroker on this machine.")
 init = _command("init", "Make what `serve` needs.")
 gateway = _command("gateway", "Run the edge over a deployed stage's tables.")
-state = _command("state", "Back up, restore, check, seal or compact a state directory.")
+state = _command("state", "Back up, restore, check, seal a state directory.")
 admins = _command("admins", "Add, list or remove administrators.")
