@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 
 from chalicelib.aws.role_credentials import RoleCredentials
 from chalicelib.errors import OperatorNeeded, StateUnavailable, Unavailable
-from local import addresses, descriptors, gateway_worker, log, systemd
+from local import addresses, descriptors, gateway_worker, log, price_file, systemd
 from local.addresses import Listen
 from local.errors import StageUnusable
 from local.gateway_settings import Settings
@@ -38,8 +38,9 @@ _MARGIN = GIVE_BACK_SECONDS + ANSWERS_END_SECONDS + 5.0
 def check(settings: Settings) -> Iterator[str]:
     """Yield what is found of tables and signing key.
 
-    Raises OperatorNeeded where waiting does not mend it, Unavailable if AWS does not answer in time.
+    Raises OperatorNeeded where waiting does not mend it (PricesUnusable, too), Unavailable if AWS does not answer in time.
     """
+    price_file.read(settings.prices)
     with RoleCredentials() as credentials, contextlib.closing(_stage(settings, credentials)) as stage:
         if not credentials.wait(START_SECONDS):
             raise StateUnavailable(hint="there are no AWS credentials")

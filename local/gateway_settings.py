@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
 from chalicelib.aws.config import BrokerConfig, EdgeConfig
 from chalicelib.aws.role_credentials import RoleCredentials
@@ -30,6 +31,7 @@ class Settings:
     drain_delay: seconds after SIGTERM in which calls are still taken, for load balancers to notice `/readyz`
     drain: seconds after these that running calls have to finish
     log_level: from which on our lines are logged
+    prices: a file of what models cost; None: the prices that come along
     """
 
     names: EdgeConfig
@@ -43,6 +45,7 @@ class Settings:
     drain_delay: int = 5
     drain: int = 100
     log_level: str = "info"
+    prices: Path | None = None
 
     def stage(self, credentials: RoleCredentials) -> Stage:
         """Return the tables, as far as the doors use them."""

@@ -21,7 +21,7 @@ from chalicelib.aws.answer_usage import ADD_SECONDS
 from chalicelib.aws.role_credentials import RoleCredentials
 from chalicelib.aws.round_trip import ROUND_TRIP_SECONDS
 from chalicelib.errors import Unavailable
-from local import descriptors, log
+from local import descriptors, log, price_file
 from local.gateway_settings import Settings
 from local.mount import mount
 from local.simulator.answer_tally import AnswerTally
@@ -121,7 +121,7 @@ def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: 
     settings, give_backs = job.settings, _GiveBacks()
     stack.push_async_callback(give_backs.end)
     unsent = Unsent(give_backs.later)
-    ports = stage.edge_ports()._replace(admitted=unsent.admitted)
+    ports = stage.edge_ports(price_file.read(job.settings.prices))._replace(admitted=unsent.admitted)
     running, running_state = RunningCalls(clock=ports.clock), stage.running_state()
     settlements = Settlements(give_backs.later)
     answers, answer_usage = AnswerTally(ports.clock, ANSWERS_SECONDS), stage.answer_usage()

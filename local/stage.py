@@ -23,7 +23,7 @@ from chalicelib.aws.sigv4 import Credentials
 from chalicelib.edge.billing import Kept
 from chalicelib.errors import Unavailable
 from chalicelib.http.ports import PublicPorts
-from local import price_file
+from chalicelib.providers.prices import NO_PRICES, Prices
 from local.errors import StageUnusable
 
 _NO_ITEM = {"pk": {"S": "gateway"}, "sk": {"S": "-"}}
@@ -62,10 +62,13 @@ class Stage:
         self._watching = config.client_of(names, environ, credentials)
         self._answers = config.client_of(names, environ, credentials)
 
-    def edge_ports(self) -> edge.Ports:
-        """Return the edge's ports, connected as far as round_trip.CALL_SECONDS allow: the first call need not wait."""
+    def edge_ports(self, prices: Prices = NO_PRICES) -> edge.Ports:
+        """Return the edge's ports, connected as far as round_trip.CALL_SECONDS allow: the first call need not wait.
+
+        prices: what models cost, for grants that limit money.
+        """
         made, log = config.edge_over(self._names, self._client, ahead=True), logging.getLogger("keybroker").info
-        kept = Kept(DynamoBudgets(self._client, self._names.counters), price_file.read(None))
+        kept = Kept(DynamoBudgets(self._client, self._names.counters), prices)
         made = replace(made, budgets=kept)
         return edge.Ports(made, self._client.now, log, bounded=round_trip.whole_call)
 

@@ -62,6 +62,7 @@ def settings(told: Configuration, tables: StageTables) -> Settings:
         keep_alive=tables.keep_alive,
         drain_delay=tables.drain_delay,
         drain=told.drain_seconds,
+        prices=told.prices,
         log_level=told.log_level,
     )
 

@@ -88,6 +88,24 @@ def test_all_faults_are_told(configuration: Path, capsys: Output) -> None:
         assert sum(word in line for line in said) == 1, said
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            '{"date": "2027-01-01", "providers": {"openai": {"m": [[0, 1, 1, 1, 1]]}}}',
+            "has prices of 1 models, as of 2027-01-01",
+        ),
+        ("{}", "prices_unusable"),
+    ],
+)
+def test_prices_are_read(configuration: Path, capsys: Output, text: str, told: str) -> None:
+    """A file of prices that is named is read, and what is wrong with it is told before anything starts."""
+    (configuration.parent / "prices.json").write_text(text)
+    configuration.write_text('prices = "prices.json"\n' + configuration.read_text())
+    _, said = check(configuration, capsys)
+    assert sum(told in line for line in said) == 1, said
+
+
 def test_a_policy_in_force_of_no_use(configuration: Path, capsys: Output) -> None:
     """A policy in force that this start could not use is told, with what to do."""
     text = configuration.read_text().replace('policy = "keybroker.yaml"\n', "")
