@@ -19,6 +19,7 @@ from local.signing_key_file import SigningKey
 from tests.local.state_commands import Output, backed_up, content, do, killed
 from tests.local.test_machine import REAL, events, start
 
+pytestmark = pytest.mark.slow  # each seal takes the time that keeps a passphrase from being guessed
 FILES = ("signing-key.pem", "provider-keys.json")
 
 
@@ -198,7 +199,6 @@ def test_a_start_removes_what_was_left(machine: Machine, policy: Path) -> None:
     assert [one.name for one in machine.directory.glob(".*")] == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("before", ["sealed", "in the clear"])
 def test_a_seal_that_is_killed(
     machine: Machine, capsys: Output, monkeypatch: pytest.MonkeyPatch, files: Passphrases, before: str
