@@ -25,6 +25,8 @@ from tests.parts import NOW, PRICES, SUB, Parts, grant, parts_in
 from tests.refused import refused
 
 QUOTA = "{tokens: 100/hour, calls: 100/minute, usage: [3000 tokens/day]}"
+keeps_budgets = pytest.mark.inside
+"""Of an edge that sees answers, which the zip's function is not: it admits nobody."""
 
 
 @pytest.fixture
@@ -57,6 +59,7 @@ def used(parts: Parts, what: str = "usage") -> tuple[int, int]:
     return (found.used, found.reserved) if found else (0, 0)
 
 
+@keeps_budgets
 def test_a_call_reserves_and_is_settled(parts: Parts) -> None:
     """An admitted call has reserved its worst case, and once it is settled it counts as what it took."""
     admitted = admit(parts, parts.token())
@@ -67,6 +70,7 @@ def test_a_call_reserves_and_is_settled(parts: Parts) -> None:
     assert used(parts) == (42, 0)
 
 
+@keeps_budgets
 def test_no_more_is_reserved_than_there_is(parts: Parts) -> None:
     """A call for which there is no room is a 429 that says why, what is left and when, and takes nothing, no number either."""
     token = parts.token()
@@ -80,6 +84,7 @@ def test_no_more_is_reserved_than_there_is(parts: Parts) -> None:
     assert used(parts)[1] < 1_600
 
 
+@keeps_budgets
 def test_what_is_used_up_comes_back_with_the_window(parts: Parts) -> None:
     """Where nothing is merely reserved, a refusal waits for the window's end, which SDKs do not wait for."""
     token = parts.token()
@@ -89,6 +94,7 @@ def test_what_is_used_up_comes_back_with_the_window(parts: Parts) -> None:
     assert refused(lambda: admit(parts, token, 2)).retry_after == 86_400 - NOW % 86_400
 
 
+@keeps_budgets
 def test_a_call_beyond_the_whole_quota_is_told_so(parts: Parts) -> None:
     """A call that could never be admitted is a 400 that says what to lower."""
     refusal = refused(lambda: admit(parts, parts.token(), most=128_000))
@@ -97,12 +103,14 @@ def test_a_call_beyond_the_whole_quota_is_told_so(parts: Parts) -> None:
     assert parts.counted()["day"] == (0, 1)
 
 
+@keeps_budgets
 def test_what_is_not_sent_is_given_back(parts: Parts) -> None:
     """A call of which nothing was sent takes neither a number nor a token of a model."""
     admit(parts, parts.token()).give_back("not_sent")
     assert (used(parts), parts.counted()["day"]) == ((0, 0), (0, 1))
 
 
+@keeps_budgets
 def test_a_list_of_models_reserves_nothing(parts: Parts) -> None:
     """What runs no model is admitted without a bill, however little is left."""
     token = parts.token()
@@ -110,6 +118,7 @@ def test_a_list_of_models_reserves_nothing(parts: Parts) -> None:
     assert admit(parts, token, 2, path="/v1/models", method="GET").bill is None
 
 
+@keeps_budgets
 def test_all_callers_share_a_total(parts: Parts) -> None:
     """A limit of all callers counts everybody, and is said to be one."""
     parts.apply(grant(quota=QUOTA, total="{usage: 3200 tokens/day}"))
@@ -142,6 +151,7 @@ def test_a_call_without_an_id_is_not_admitted(parts: Parts) -> None:
     assert refusal.reason == "budgets_not_kept"
 
 
+@keeps_budgets
 def test_a_lost_answer_leaves_no_reservation(parts: Parts) -> None:
     """Where it is not known whether a call has reserved, it is refused, and what it may have reserved is given back."""
     edge = parts.edge_parts()
@@ -171,6 +181,7 @@ def test_a_lost_answer_leaves_no_reservation(parts: Parts) -> None:
 SPENDING = "{tokens: 100/hour, calls: 100/minute, spend: [0.01 usd/day]}"
 
 
+@keeps_budgets
 def test_money_is_reserved_and_settled(parts: Parts) -> None:
     """A call under a limit of money has reserved what its worst case costs, and once it is settled what it did cost, rounded up."""
     parts.apply(grant(quota=SPENDING))
@@ -181,6 +192,7 @@ def test_money_is_reserved_and_settled(parts: Parts) -> None:
     assert (used(parts, "spend"), used(parts)) == ((5 + 100 + 240, 0), (1_035, 0))
 
 
+@keeps_budgets
 def test_no_more_money_is_reserved_than_there_is(parts: Parts) -> None:
     """A call for which no money is left is a 429 in dollars, and one that costs more than the whole limit a 400."""
     parts.apply(grant(quota=SPENDING))
@@ -193,6 +205,7 @@ def test_no_more_money_is_reserved_than_there_is(parts: Parts) -> None:
     assert refused(lambda: admit(parts, token, 3, 2_000)).reason == "spend_beyond_quota"
 
 
+@keeps_budgets
 @pytest.mark.parametrize(
     ("more", "why"),
     [
@@ -214,6 +227,7 @@ def test_what_has_no_price_is_refused(parts: Parts, more: dict[str, object], why
     assert admit(parts, token, 2, more=more).bill is not None
 
 
+@keeps_budgets
 def test_a_dated_name_has_the_model_s_price(parts: Parts) -> None:
     """A model is known by its name with a date as well; what it usually costs is asked for by every usual value."""
     parts.apply(grant(quota=SPENDING))
