@@ -213,7 +213,8 @@ def test_stuck_round_trips_delay_no_other(here: Stage, fault: Fault) -> None:
         except Unavailable:
             assert time.monotonic() - healed < BOUND
     settle()
-    assert len(here.door.arrived) <= 2 * CONNECTIONS + (tries + 1) * _REQUESTS, "nor is what was under way, but for one"
+    most = 3 * CONNECTIONS + (tries + 1) * _REQUESTS  # on a busy machine each thread may have had one in hand just then
+    assert len(here.door.arrived) <= most < 40 * _REQUESTS, "nor is what was under way, but for one"
 
 
 _REQUESTS = 6
