@@ -7,7 +7,7 @@ there has no bound that the edge could see, and is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from chalicelib.errors import Refusal
@@ -35,11 +35,27 @@ _STORED = frozenset({"background", "mcpservers", "websearchoptions", "searchpara
 _TOOL = re.compile(r"function|custom|local_shell|apply_patch|computer.*|(bash|text_editor|memory)_\d+")
 """Tools that the caller runs."""
 _DECLARED = frozenset({"functiondeclarations"})
+_NAMED = frozenset(
+    {
+        "name",
+        "description",
+        "parameters",
+        "parameterdefinitions",
+        "inputschema",
+        "inputexamples",
+        "cachecontrol",
+        "strict",
+    }
+    | {"deferloading", "allowedcallers", "eagerinputstreaming"}
+)
+"""Members of a tool of the caller's that has a name and no type, at Anthropic and Cohere."""
 _IMAGES = frozenset({"image_url", "input_image", "image"})
 _FILES = frozenset(
     {"document", "file", "input_file", "container_upload", "video", "video_url", "input_video", "item_reference"}
 )
-_FREE_FORM = frozenset({"parameters", "arguments", "args", "metadata", "labels", "input_examples", "input_schema"})
+_FREE_FORM = frozenset(
+    {"parameters", "arguments", "args", "response", "metadata", "labels", "input_examples", "input_schema", "documents"}
+)
 _DATA = re.compile("data:image/[a-z0-9.+-]+;base64,[A-Za-z0-9+/=_-]*$", re.ASCII)
 _BASE64 = re.compile("[A-Za-z0-9+/=_-]*", re.ASCII)
 
@@ -113,7 +129,7 @@ class _Seen(NamedTuple):
             _mime_type(one) if _plain(name) == "inlinedata" else str(one.get("type")) for name, one in objects
         )
         each = SMALL_IMAGE_TOKENS if _SMALL_MODELS.match(model) else IMAGE_TOKENS
-        return cls(sum(map(_data_bytes, images)), each * len(images), kinds)
+        return cls(_data_bytes(images), each * len(images), kinds)
 
 
 def _objects(body: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -141,7 +157,9 @@ def _is_free(member: str) -> bool:
 def _check(name: str, value: Mapping[str, object]) -> None:
     """Raise UsageUnbounded for a tool that the provider runs, and for what it fetches or has stored."""
     kind = value.get("type")
-    if name == "tools[]" and not _is_of_the_caller(kind, value):
+    # SECURITY: Google's parsers take an object for a list of one, and Go's another spelling
+    # (test_what_is_not_in_the_call_is_refused).
+    if _plain(name.rstrip("[]")) == "tools" and not _is_of_the_caller(kind, value):
         raise UsageUnbounded(f"tools: {kind}" if isinstance(kind, str) else "tools")
     is_text = kind == "document" and _type_of(value.get("source")) == "text"
     if isinstance(kind, str) and kind in _FILES and not is_text:
@@ -159,7 +177,8 @@ def _check(name: str, value: Mapping[str, object]) -> None:
 def _is_of_the_caller(kind: object, tool: Mapping[str, object]) -> bool:
     if isinstance(kind, str):
         return _TOOL.fullmatch(kind) is not None
-    return kind is None and ("name" in tool or {_plain(name) for name in tool} == _DECLARED)
+    names = {_plain(name) for name in tool}
+    return kind is None and (names == _DECLARED or ("name" in tool and names <= _NAMED))
 
 
 def _is_image(name: str, value: Mapping[str, object]) -> bool:
@@ -178,10 +197,12 @@ def _type_of(value: object) -> object:
     return value.get("type") if isinstance(value, dict) else None
 
 
-def _data_bytes(image: Mapping[str, object]) -> int:
-    """Return the bytes of an image's data, which no model reads as text."""
-    held = [one for value in image.values() for one in (value.items() if isinstance(value, dict) else ())]
-    texts = [(name, value) for name, value in (*image.items(), *held) if isinstance(value, str)]
+def _data_bytes(images: Iterable[Mapping[str, object]]) -> int:
+    """Return the bytes of the images' data, which no model reads as text."""
+    # SECURITY: an image may stand in another, and what is left out twice would make up for a text, or be paid out
+    # (test_an_image_within_an_image_counts_once).
+    places = {id(place): place for image in images for place in (image, *image.values()) if isinstance(place, dict)}
+    texts = [(name, value) for place in places.values() for name, value in place.items() if isinstance(value, str)]
     # SECURITY: a text in an image's part is a text all the same (test_a_text_within_an_image_counts).
     return sum(len(text) for name, text in texts if _DATA.match(text) or (name == "data" and _BASE64.fullmatch(text)))
 

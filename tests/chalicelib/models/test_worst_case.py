@@ -123,6 +123,26 @@ def test_an_image_counts_as_one(part: dict[str, object], model: str, tokens: int
     assert 2 * tokens < found.input < 2 * tokens + OVERHEAD_TOKENS + 1_000
 
 
+def test_an_image_within_an_image_counts_once() -> None:
+    """The data of an image is left out once, whatever it stands in, so that none makes up for a text."""
+    inner = {"type": "image", "data": "A" * 400_000}
+    nested = of(
+        {"model": "gpt-5", "max_tokens": 1, "messages": [{"content": [{"type": "image_url", "image_url": inner}]}]}
+    )
+    plain = of(
+        {"model": "gpt-5", "max_tokens": 1, "messages": [{"content": [{"type": "image_url", "image_url": {}}, inner]}]}
+    )
+    assert nested.input == plain.input - len("{}, ")
+    assert nested.input > 2 * IMAGE_TOKENS
+
+
+def test_what_a_function_returned_is_text() -> None:
+    """A model reads what is in a function's response, and so it counts, whatever it looks like."""
+    response = {"type": "image", "data": "A" * 40_000}
+    parts = [{"functionResponse": {"name": "f", "response": response}}]
+    assert of({"contents": [{"parts": parts}]}, GEMINI, "gemini").input > 40_000
+
+
 def test_a_text_within_an_image_counts() -> None:
     """What stands in an image's part without being one counts as the text that it may be read as."""
     part = {"type": "image_url", "image_url": {"url": PICTURE}, "text": "tell me " * 10_000}
@@ -144,6 +164,10 @@ def test_a_text_within_an_image_counts() -> None:
         (CHAT, {"web_search_options": {}}),
         (CHAT, {"messages": [{"content": [{"type": "file", "file": {"file_id": "file-1"}}]}]}),
         (CHAT, {"tools": [{"google_search": {}}]}),
+        (CHAT, {"tools": {"google_search": {}}}),
+        (CHAT, {"Tools": [{"google_search": {}}]}),
+        (CHAT, {"tools": [[{"google_search": {}}]]}),
+        (CHAT, {"tools": [{"name": "x", "google_search": {}}]}),
         (CHAT, {"contents": [{"parts": [{"fileData": {"fileUri": "https://v.example"}}]}]}),
         (CHAT, {"contents": [{"parts": [{"inline_data": {"mime_type": "application/pdf", "data": "AA"}}]}]}),
         (CHAT, {"mcp_servers": [{"url": "https://x.example"}]}),
