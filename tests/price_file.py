@@ -31,6 +31,10 @@ _PROVIDERS = {
 """Our name of a provider, and genai-prices'."""
 _KEYS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok")
 _DATED = re.compile(r".+(-latest|-\d{8}|-\d{4}-\d{2}-\d{2})")
+_BILLED_OTHERWISE = re.compile(
+    r"(^|[-/._])(images?|search|research|sonar|online|audio|realtime|live|tts|transcribe|video)([-._]|$)"
+)
+"""Models that put out or take in more than text, or search by themselves: a price of text tokens is not all they cost."""
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+~-]{1,100}")
 
 
@@ -69,7 +73,7 @@ def _models(provider: Any) -> dict[str, list[list[int]]]:  # noqa: ANN401  genai
     for model in provider.models:
         tiers = _tiers(model.get_prices(dt.datetime.now(tz=dt.UTC)))
         for name in _names(model):
-            if tiers and _PLAIN.fullmatch(name):
+            if tiers and _PLAIN.fullmatch(name) and not _BILLED_OTHERWISE.search(name):
                 found.setdefault(name, tiers)
     return dict(sorted(found.items()))
 

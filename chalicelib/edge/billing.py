@@ -91,5 +91,8 @@ def _price(decision: Decision, worst: WorstCase, prices: Prices) -> Price | None
 
 
 def _amounts(tokens: Tokens, cost: int, price: Price | None) -> Mapping[str, int]:
+    # SECURITY: a call is never paid for what it takes, whatever a count says (test_nothing_is_paid_out).
+    if min(tokens.input, tokens.output, cost) < 0:
+        raise ValueError("a call takes less than nothing")
     usage = {"usage": tokens.input + tokens.output}
     return usage if price is None else {**usage, "spend": cost}

@@ -217,7 +217,8 @@ def _output(body: Mapping[str, object], members: frozenset[str], model: str, siz
     plain = {_plain(one) for one in members}
     limits = [_number(name, value) for name, value in given if _plain(name) in plain]
     # SECURITY: a member that only some parsers take for the limit does not lower it (test_another_spelling_lowers_nothing).
-    is_limited = any(name in members for name, _ in given)
+    # 0 may mean "not set" to a parser (test_a_limit_of_nothing_is_none).
+    is_limited = any(name in members for name, _ in given) and max(limits) > 0
     most = max(limits) if is_limited else max([default_output(model), *limits])
     times = [_number(name, value) for name, value in given if _plain(name) in ("n", "bestof", "candidatecount")]
     prompts = body.get("prompt")

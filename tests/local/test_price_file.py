@@ -60,3 +60,19 @@ def test_a_file_that_is_no_use(tmp_path: Path, content: bytes | None) -> None:
     with pytest.raises(PricesUnusable) as caught:
         price_file.read(path)
     assert str(path) in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openai", "gpt-image-2"),
+        ("openai", "gpt-4o-search-preview"),
+        ("openai", "o3-deep-research-2025-06-26"),
+        ("openai", "gpt-realtime"),
+        ("gemini", "gemini-3-pro-image"),
+        ("openrouter", "perplexity/sonar"),
+    ],
+)
+def test_what_is_billed_otherwise_has_no_price(provider: str, model: str) -> None:
+    """A model that costs more than its text tokens is not in the prices that come along."""
+    assert price_file.read(None).find(provider, model) is None

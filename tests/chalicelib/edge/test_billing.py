@@ -11,13 +11,14 @@ from types import MappingProxyType
 
 import pytest
 
-from chalicelib.edge import admission
+from chalicelib.edge import admission, billing
 from chalicelib.edge.billing import Kept
 from chalicelib.edge.call import Admitted, Call
 from chalicelib.errors import StateUncertain
 from chalicelib.models.body import CallBody
 from chalicelib.models.charge import Ending, Seen
 from chalicelib.providers.answer_usage import TokenUse
+from chalicelib.providers.prices import Tokens
 from chalicelib.quota import EVERYBODY
 from chalicelib.usage import UsageQuery, window_start
 from local.sqlite.usage import SqliteUsage
@@ -233,3 +234,11 @@ def test_a_dated_name_has_the_model_s_price(parts: Parts) -> None:
     parts.apply(grant(quota=SPENDING))
     more = {"model": "gpt-5-2025-08-07", "service_tier": "default", "modalities": ["text"]}
     assert admit(parts, parts.token(), more=more).bill is not None
+
+
+@keeps_budgets
+@pytest.mark.parametrize("tokens", [Tokens(-1, 5), Tokens(5, -1)])
+def test_nothing_is_paid_out(tokens: Tokens) -> None:
+    """A count below nothing is a fault, and credits nobody."""
+    with pytest.raises(ValueError, match="less than nothing"):
+        billing._amounts(tokens, 0, None)

@@ -253,3 +253,8 @@ def test_a_body_that_is_not_seen_whole_is_refused(body: CallBody, why: str) -> N
     refusal = refused(lambda: worst_case.find("openai", CHAT, body))
     assert refusal.reason == why
     assert "models, " not in refusal.description
+
+
+def test_a_limit_of_nothing_is_none() -> None:
+    """A limit of 0 does not lower the worst case, since a provider may take it for none."""
+    assert output({"model": "gpt-4o", "max_tokens": 0}) == output({"model": "gpt-4o"}) == 16_384
