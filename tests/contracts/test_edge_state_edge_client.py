@@ -19,6 +19,7 @@ from tests.contracts.test_edge_state import (
 from tests.faulty_dynamodb import door, tables_behind
 from tests.integration import ministack
 
+pytestmark = pytest.mark.slow  # as all that goes over moto
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 

@@ -73,6 +73,7 @@ def test_no_state_is_one_line(tmp_path: Path, capsys: Output) -> None:
     assert "no_state_directory" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_real_installation_shows_no_secret(tmp_path: Path, capsys: Output) -> None:
     """A real start announces a file; who is added is let in by name, and refused once removed, without a restart."""
     with serve("--no-practice", policy=POLICY, directory=tmp_path) as running:

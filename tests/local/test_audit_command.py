@@ -171,6 +171,7 @@ def test_what_was_exported_is_cut(state: Path) -> None:
     assert cut(state, "--before", 450).code == 0
 
 
+@pytest.mark.slow
 def test_the_file_shrinks(state: Path) -> None:
     """What was cut goes back to the disk, all but 4 MiB; the file of an older Keybroker shrinks once it was compacted."""
     file = state / "state.db"

@@ -165,6 +165,7 @@ def chat(running: Running, token: str, size: int) -> Answer:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "size", "status"),
     [("9919", MEBIBYTE, 200), ("9919", MEBIBYTE + 1, 413), ("9919", 2 * MEBIBYTE, 413), ("7", 2 * MEBIBYTE, 200)],

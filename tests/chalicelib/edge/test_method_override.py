@@ -163,6 +163,7 @@ PIECES += [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES)
 def test_a_megabyte_is_read_at_once(piece: str) -> None:
     """The largest body that the edge sees takes a moment, whatever it holds."""

@@ -55,6 +55,7 @@ def test_sdk_works_with_the_returned_base_url(practising: Running, name: str) ->
     assert (done.choices[0].message.content or "").startswith("A key that lives for minutes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_every_presets_key_is_accepted(practising: Running, name: str) -> None:
     """The provider gets every preset's key, and never the token."""

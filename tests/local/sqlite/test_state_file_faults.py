@@ -163,6 +163,7 @@ def _refuses(act: Callable[[Adapters], object], adapters: Adapters) -> None:
     assert (caught.value.status, caught.value.retry_after) == (503, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("port", [*READS, *WRITES])
 @pytest.mark.parametrize(
     "fault",
