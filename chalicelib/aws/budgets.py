@@ -72,17 +72,17 @@ class DynamoBudgets:
     ) -> Steps[bool]:
         """Take these in turn. Whether all of them had room."""
         for one in items:
-            try:
-                yield self._updating(budget_items.reserve(one, reservation, limits))
-            except RequestFailed as failed:
-                if failed.code != _CONDITION_FAILED:
-                    raise
+            if not (yield from self._write(budget_items.reserve(one, reservation, limits))):
                 return False
         return True
 
     def _settle(self, item: BudgetItem, reservation: Reservation, amounts: Mapping[str, int]) -> Steps[bool]:
+        return self._write(budget_items.settle(item, reservation, amounts))
+
+    def _write(self, update: Mapping[str, Any]) -> Steps[bool]:
+        """Make a conditional update. Whether its condition held."""
         try:
-            yield self._updating(budget_items.settle(item, reservation, amounts))
+            yield self._updating(update)
         except RequestFailed as failed:
             if failed.code != _CONDITION_FAILED:
                 raise
