@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -197,14 +198,12 @@ def test_what_is_not_copied_is_not_sent() -> None:
     assert "*" in lines
 
 
-@pytest.mark.slow
-def test_what_it_makes_serves_and_writes_nothing(image: Image) -> None:
-    """With the locked packages alone the image's command serves, is not ready without tables, and ends with 0."""
-    before = _files(image.root)
-    told = ("--region", "eu-central-1", "--stage", "keybroker", "--issuer", "https://broker.example.com")
+@contextlib.contextmanager
+def _served(image: Image, command: list[str], door: str) -> Iterator[str]:
+    """Give the URL of a door that a command of the image serves without tables, and see it end with 0."""
     environment = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     process = subprocess.Popen(
-        image.command(*told, "--url", "https://keys.example.com", "--port", "0", "--drain-delay", "0", "--json"),
+        command,
         cwd=image.at(image.workdir),
         env={**environment, **image.environment},
         stdout=subprocess.PIPE,
@@ -215,12 +214,21 @@ def test_what_it_makes_serves_and_writes_nothing(image: Image) -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         try:
-            url = json.loads(line)["gateway"]
-            assert call("GET", f"{url}/healthz", patience=0).status == 200
-            assert call("GET", f"{url}/readyz", patience=0).status == 503
+            yield json.loads(line)[door]
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_what_it_makes_serves_and_writes_nothing(image: Image) -> None:
+    """With the locked packages alone the image's command serves, is not ready without tables, and ends with 0."""
+    before = _files(image.root)
+    told = ("--region", "eu-central-1", "--stage", "keybroker", "--issuer", "https://broker.example.com")
+    command = image.command(*told, "--url", "https://keys.example.com", "--port", "0", "--drain-delay", "0", "--json")
+    with _served(image, command, "gateway") as url:
+        assert call("GET", f"{url}/healthz", patience=0).status == 200
+        assert call("GET", f"{url}/readyz", patience=0).status == 503
     assert _files(image.root) == before
     assert len(image.external) == 1
     assert re.search(r"pip .* install", image.external[0])
@@ -234,33 +242,10 @@ def test_a_broker_of_its_own_is_in_it(image: Image, tmp_path: Path) -> None:
         "edge_url = 'https://keys.example.com'\nsigning_key = 'arn:aws:kms:eu-central-1:123456789012:key/1'\n"
         "[broker]\nlisten = '127.0.0.1:0'\n[timeouts]\ndrain_delay_seconds = 0\n"
     )
-    environment = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-    process = subprocess.Popen(
-        [
-            str(image.at(image.entrypoint[0])),
-            "-m",
-            "local",
-            "serve",
-            "--config",
-            str(tmp_path / "keybroker.toml"),
-            "--json",
-        ],
-        cwd=image.at(image.workdir),
-        env={**environment, **image.environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        try:
-            url = json.loads(line)["broker"]
-            assert call("GET", f"{url}/readyz", patience=0).status == 503
-            assert call("GET", f"{url}/.well-known/jwks.json", patience=0).status == 503
-        finally:
-            process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+    serve = ["-m", "local", "serve", "--config", str(tmp_path / "keybroker.toml"), "--json"]
+    with _served(image, [str(image.at(image.entrypoint[0])), *serve], "broker") as url:
+        assert call("GET", f"{url}/readyz", patience=0).status == 503
+        assert call("GET", f"{url}/.well-known/jwks.json", patience=0).status == 503
 
 
 def _files(root: Path) -> set[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from local import configuration
-from local.configuration import Configuration, InvalidConfigurationError, TlsFiles
+from local.configuration import InvalidConfigurationError, TlsFiles
+from tests.local.configuration_files import faults, read
 
 STATE = '[state]\ndirectory = "state"\n'
 WHOLE = """\
@@ -40,19 +41,6 @@ keep_records_days = 400
 provider_seconds = 600
 drain_seconds = 30
 """
-
-
-def read(directory: Path, text: str) -> Configuration:
-    """Read a file of this text."""
-    (directory / "keybroker.toml").write_text(text)
-    return configuration.read(directory / "keybroker.toml")
-
-
-def faults(directory: Path, text: str) -> list[tuple[int, str]]:
-    """Return the line and the field of each fault of a file with this text."""
-    with pytest.raises(InvalidConfigurationError) as caught:
-        read(directory, text)
-    return [(fault.line, fault.field) for fault in caught.value.faults]
 
 
 def test_a_whole_file(tmp_path: Path) -> None:

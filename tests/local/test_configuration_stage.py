@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from local import configuration
-from local.configuration import Configuration, InvalidConfigurationError
 from local.configuration_stage import StageTables
+from tests.local.configuration_files import faults, read
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 TABLES = f"""\
@@ -21,19 +20,6 @@ signing_key = "{KEY}"
 EDGE = "[edge]\npublic_url = 'https://gateway.example.com'\n"
 BROKER = "[broker]\n"
 BOTH = TABLES + BROKER + EDGE
-
-
-def read(directory: Path, text: str) -> Configuration:
-    """Read a file of this text."""
-    (directory / "keybroker.toml").write_text(text)
-    return configuration.read(directory / "keybroker.toml")
-
-
-def faults(directory: Path, text: str) -> list[tuple[int, str]]:
-    """Return the line and the field of each fault of a file with this text."""
-    with pytest.raises(InvalidConfigurationError) as caught:
-        read(directory, text)
-    return [(fault.line, fault.field) for fault in caught.value.faults]
 
 
 def test_both_doors_are_read(tmp_path: Path) -> None:
