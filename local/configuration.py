@@ -124,7 +124,7 @@ _READERS: Mapping[str, Callable[[object, Path], Any]] = {
     "tables.stage": values.stage,
     "tables.issuer": values.stage_url,
     "tables.edge_url": values.stage_url,
-    "tables.signing_key": values.kms_key,
+    "tables.signing_key": values.kms_keys,
     "tables.secrets_region": values.region,
 }
 """What reads each field; takes the directory that relative paths start from, and raises ValueError with what is allowed."""

@@ -29,7 +29,7 @@ class StageTables:
     stage: the prefix of the tables and of the provider keys' secrets
     issuer: the broker's URL, the `iss` of its tokens
     edge_url: where the broker's tokens open calls
-    signing_key: the ARN of the KMS key that signs; "" without the broker's door
+    signing_key: the ARNs of the KMS keys that may sign, with commas between them; "" without the broker's door
     secrets_region: of the provider keys
     doors: which are opened, of `broker` and `edge`: those that the file names
     drain_delay: seconds in which calls are still taken once the server is to stop

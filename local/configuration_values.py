@@ -89,9 +89,11 @@ def stage(value: object, _directory: Path | None = None) -> str:
     return _matched(_STAGE, value, "2 to 24 lower-case letters, digits and hyphens")
 
 
-def kms_key(value: object, _directory: Path | None = None) -> str:
-    """Read the ARN of a key in KMS, or of an alias."""
-    return _matched(_KMS_KEY, value, "the ARN of a KMS key, an output of the stage's stack PREFIX-keys")
+def kms_keys(value: object, _directory: Path | None = None) -> str:
+    """Read the ARN of a key in KMS, or of an alias; several as a list. Returns them with commas between them."""
+    listed = value if isinstance(value, list) and value else [value]
+    allowed = "the ARN of a KMS key, an output of the stage's stack PREFIX-keys, or a list of them"
+    return ",".join(_matched(_KMS_KEY, one, allowed) for one in listed)
 
 
 def _matched(pattern: re.Pattern[str], value: object, allowed: str) -> str:

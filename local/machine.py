@@ -31,7 +31,7 @@ from local.errors import NoStateDirectory, RestoreInterrupted
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile
 from local.provider_keys import LocalProviderKeys
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from local.simulator.callers import Callers
 from local.sqlite.answer_usage import SqliteAnswerUsage
 from local.sqlite.budgets import SqliteBudgets
@@ -113,13 +113,13 @@ class Machine:
         self._check_directory()
         StateFile.create(self._path("state.db"))
         self._check_keys()
-        key = SigningKey.create(self._path("signing-key.pem"))
+        keys = SigningKeyFile.create(self._path("signing-key.pem"))
         self.callers.create()
         secret_file.write(self._path("urls.json"), json.dumps(asdict(self._urls)))
         control, file = self.control(), self._provider_key_file()
         start = Start(control, self.ledger(), file, self.event, self.rules(), practising)
         parsed = start.policy(policy_file, apply=apply)
-        control.list_signing_keys((key.kid(),))
+        start.signing_keys(keys)
         if (origin := self._practice_origin()) is not None:
             start.practice_keys(parsed, practice.provider_keys(parsed.keys, origin, values))
         else:
@@ -135,7 +135,7 @@ class Machine:
         """Read every file that `prepare` would use, and change nothing; raises Unavailable."""
         self._check_directory()
         self._check_keys()
-        SigningKey(self._path("signing-key.pem"))
+        SigningKeyFile(self._path("signing-key.pem"))
         for one in self.administrators().all():
             if isinstance(one, Unavailable):
                 raise one
@@ -181,7 +181,8 @@ class Machine:
 
     def public_ports(self) -> PublicPorts:
         """Return the public door's ports; raises Unavailable if a file is missing."""
-        state, key = self._state(), SigningKey(self._path("signing-key.pem"))
+        state, key = self._state(), SigningKeyFile(self._path("signing-key.pem"))
+        control = SqliteControl(state)
         broker = Broker(
             ledger=SqliteLedger(state),
             keys=Jwks(get_json, loopback=True),
@@ -194,8 +195,8 @@ class Machine:
         )
         return PublicPorts(
             broker=broker,
-            revocations=SqliteControl(state),
-            jwks=lambda: [key.public_jwk],
+            revocations=control,
+            jwks=lambda: key.public_jwks(control.signing_key_list().live),
             clock=_clock,
             new_id=_new_id,
         )
@@ -214,6 +215,8 @@ class Machine:
             usage=SqliteUsage(state),
             keys=provider_keys,
             key_store=provider_keys,
+            signing_key_lists=control,
+            signing_key_store=SigningKeyFile(self._path("signing-key.pem")),
             origins=Origins(self._practice_origin()),
             rules=self.rules(),
             clock=_clock,
@@ -224,7 +227,7 @@ class Machine:
         """Return the edge's ports; raises Unavailable if a file is missing."""
         # Calls are counted without waiting for the disk: a power cut may lose the last of them, `kill -9` does not.
         state = self._state(durable=False)
-        signing_keys = SigningKey(self._path("signing-key.pem"))
+        signing_keys = SigningKeyFile(self._path("signing-key.pem"))
         keys = LocalProviderKeys(self._provider_key_file(), SqliteControl(state))
         kept = Kept(SqliteBudgets(state), prices)
         parts = Edge(SqliteEdgeState(state), signing_keys, keys, self._urls.broker, self._urls.edge, budgets=kept)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import edge
-from chalicelib.aws import clients, config, published_keys, round_trip, wiring
+from chalicelib.aws import clients, config, published_keys, round_trip, target_items, wiring
 from chalicelib.aws.answer_usage import DynamoAnswerUsage
 from chalicelib.aws.budgets import DynamoBudgets
 from chalicelib.aws.config import BrokerConfig, EdgeConfig
@@ -24,6 +24,7 @@ from chalicelib.edge.billing import Kept
 from chalicelib.errors import Unavailable
 from chalicelib.http.ports import PublicPorts
 from chalicelib.providers.prices import NO_PRICES, Prices
+from chalicelib.revocation import EVERYTHING
 from local.errors import StageUnusable
 
 _NO_ITEM = {"pk": {"S": "gateway"}, "sk": {"S": "-"}}
@@ -107,15 +108,20 @@ class Stage:
                 round_trip.make(self._looking, round_trip.batch({table: keys}))
             yield f"the table {table} in {self._names.region} answers"
         if self._broker is not None:
-            signer = KmsSigner(self._kms, self._broker.signing_key)
+            signer = KmsSigner(self._kms, *self._broker.signing_keys())
             with _named(f"the signing key {self._broker.signing_key}"):
-                kid = signer.kid()
-                signer.check_permission()
+                kid = signer.kid(self._signs())
+                signer.check_permission(kid)
             # SECURITY: a token of a key that is not listed opens nothing, and who got it would not know why
             # (test_a_key_that_is_not_live_signs_nothing).
             if kid not in {one["kid"] for one in self.public_ports().jwks()}:
                 raise StageUnusable(hint=f"the signing key {self._broker.signing_key} is no live one of this stage")
             yield f"the signing key {kid} is live"
+
+    def _signs(self) -> str:
+        """Return the kid of the key that the stage's state lets sign, "" if it names none; raises Unavailable."""
+        steps = target_items.reading(self._names.control, [EVERYTHING], "0")
+        return target_items.signs(round_trip.make(self._looking, steps)[0][EVERYTHING])
 
     def close(self) -> None:
         """Close the connections that are kept."""

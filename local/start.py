@@ -24,6 +24,7 @@ from chalicelib.providers.versions import KeyInfo, KeyVersion
 from local.errors import NoPolicyYet, PolicyInForceUnusable, PolicyUnreadable, ProviderKeyMissing
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
+from local.signing_key_file import SigningKeyFile
 from local.sqlite.control import SqliteControl
 from local.sqlite.ledger import SqliteLedger
 
@@ -63,6 +64,25 @@ class Start:
         if sent[0] != current.text or not self.control.holds(parsed):
             self.control.apply(parsed, sent[0], current.version, self.event("policy.applied", {"file": sent[1]}))
         return parsed
+
+    def signing_keys(self, file: SigningKeyFile) -> None:
+        """List the file's signing keys if the state lists none of them: at the first start, and where the file was replaced.
+
+        Else they stay as they are listed, unless the one that signs is not in the file. Raises Unavailable.
+        """
+        listed = self.control.signing_key_list()
+        here = tuple(kid for kid in file.published() if kid not in listed.tainted)
+        kept = tuple(kid for kid in listed.live if kid in here)
+        if (listed.signs or file.kid()) in kept:
+            return
+        if not listed.live and not listed.tainted:
+            self.control.list_signing_keys(here)
+            return
+        # SECURITY: a file in which all keys are tainted gets a new one (test_a_tainted_key_stays_so_after_a_restore).
+        live = kept or here or (file.spare(frozenset(listed.tainted)),)
+        changed = listed._replace(live=live, signs=live[-1]) if kept else listed.only(live)
+        detail = {"kid": live[-1], "cause": "the key that signed is not in the file any more, or is tainted"}
+        self.control.change_signing_keys(listed, changed, self.event("signing.activated", detail))
 
     def practice_keys(self, parsed: Policy, keys: Mapping[str, ProviderKey]) -> None:
         """Put made-up keys in force, which are new at each start. keys: by name."""

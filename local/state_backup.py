@@ -18,7 +18,7 @@ from local.backup_file import Manifest
 from local.errors import BackupUnusable, BackupUnwritable, StateOfAnotherUser
 from local.machine import Machine
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from local.sqlite import snapshot
 
 _SCRATCH = ".keybroker-backup-"
@@ -58,7 +58,7 @@ def check_backup(path: Path, scratch: Path) -> Manifest:
 
 def check_files(directory: Path) -> None:
     """Read every file of a state directory beside the state itself; raises Unavailable for one that is of no use."""
-    SigningKey(directory / "signing-key.pem")
+    SigningKeyFile(directory / "signing-key.pem")
     ProviderKeyFile(directory / "provider-keys.json").origins()
     for one in Administrators(directory, practising=False).all():
         if isinstance(one, Unavailable):

@@ -36,7 +36,7 @@ from chalicelib.revocation import Revocation, detail
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.jws import parse
 from chalicelib.tokens.signer import IssuedToken
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class _ProviderKeys:
 class _IssuerKeys:
     """What verifies an issuer's tokens (`KeySource`)."""
 
-    key: SigningKey
+    key: SigningKeyFile
 
     def find(self, issuer: Issuer, kid: str, alg: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's
         """See `KeySource.find`."""
@@ -105,7 +105,7 @@ class Deployment:
         self.revocations, self.usage = DynamoRevocations(tables), DynamoUsage(tables)
         self.ledger = DynamoLedger(tables, lambda: NOW)
         self._ids, self._versions = itertools.count(1), itertools.count()
-        self._signer, self._issuer = (SigningKey.create(directory / name) for name in ("broker.pem", "issuer.pem"))
+        self._signer, self._issuer = (SigningKeyFile.create(directory / name) for name in ("broker.pem", "issuer.pem"))
         self._broker = Broker(
             ledger=self.ledger,
             keys=_IssuerKeys(self._issuer),

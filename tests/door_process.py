@@ -20,7 +20,7 @@ from aiohttp import web
 import edge
 from chalicelib.edge.admission import Edge
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import StateFile
@@ -65,7 +65,7 @@ def door_process(parts: Parts) -> Iterator[DoorProcess]:
 
 async def _serve(directory: Path) -> None:
     edge_state = SqliteEdgeState(StateFile(directory / "state.db", durable=False).bind())
-    signing, keys = SigningKey(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
+    signing, keys = SigningKeyFile(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
     ports = edge.Ports(Edge(edge_state, signing, keys, BROKER, EDGE), lambda: NOW, lambda _line: None)
     distribution = make_distribution(edge.make_handler(lambda: ports))
     runner = make_runner(distribution, grace=0.1)

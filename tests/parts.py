@@ -39,7 +39,7 @@ from chalicelib.revocation import Revocation
 from chalicelib.tokens.signer import IssuedToken
 from local.provider_key_file import ProviderKeyFile
 from local.provider_keys import LocalProviderKeys
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
@@ -110,7 +110,7 @@ class Parts:
             SqliteLedger(self.state),
             SqliteEdgeState(self.state),
         )
-        self.signer = SigningKey.create(directory / "signing-key.pem")
+        self.signer = SigningKeyFile.create(directory / "signing-key.pem")
         self.provider_keys = ProviderKeyFile(directory / "provider-keys.json")
         self.versions: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -200,6 +200,8 @@ class Parts:
             usage=SqliteUsage(self.state),
             keys=LocalProviderKeys(self.provider_keys, self.control),
             key_store=self.provider_keys,
+            signing_key_lists=self.control,
+            signing_key_store=self.signer,
             origins=Origins(),
             rules=DIALECT,
             clock=lambda: NOW,

@@ -13,7 +13,7 @@ import pytest
 import edge
 from chalicelib.edge.admission import Edge
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from local.simulator.function_result import GeneratedResponse, OriginRequest
 from local.simulator.origin_request_event import Event
 from local.sqlite.edge_state import SqliteEdgeState
@@ -108,7 +108,7 @@ def _handler(directory: Path) -> tuple[Callable[[Event, object], dict[str, Any]]
     """A handler with everything of its own, as in a process of its own, over a directory; and its log."""
     log: list[str] = []
     edge_state = SqliteEdgeState(StateFile(directory / "state.db").bind())
-    signing, keys = SigningKey(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
+    signing, keys = SigningKeyFile(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
     ports = edge.Ports(Edge(edge_state, signing, keys, BROKER), lambda: NOW, log.append)
     return edge.make_handler(lambda: ports), log
 

@@ -15,6 +15,7 @@ from chalicelib.providers.keys import ProviderKeyStore
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.versions import Keys
 from chalicelib.revocation import Revocations
+from chalicelib.tokens.key_list import SigningKeyLists, SigningKeyStore
 from chalicelib.usage import Usage
 
 
@@ -38,6 +39,10 @@ class AdminPorts:
     """What is known of each provider key except its value."""
     key_store: ProviderKeyStore
     """Where the values of provider keys are stored."""
+    signing_key_lists: SigningKeyLists
+    """Which of our own signing keys are live, and which one signs."""
+    signing_key_store: SigningKeyStore
+    """Where those keys are, or their public halves."""
     origins: Origins
     """Where a provider key may be sent."""
     rules: InstallationRules

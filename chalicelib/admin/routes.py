@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.admin import audit, keys, policy, principals, revocations, usage
+from chalicelib.admin import audit, keys, policy, principals, revocations, signing, usage
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import TEXT_LIMIT, TIME_LIMIT
 from chalicelib.audit import FILTERS, KINDS, PAGE_DEFAULT, PAGE_LIMIT
@@ -156,6 +156,23 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         keys.set_key,
         (Parameter("name", "the name of a key of the policy", location="path", required=True), _DRY_RUN),
         body="KeyRequest",
+        refusals=(404, 409),
+    ),
+    Route(
+        "GET",
+        "/admin/signing",
+        "The signing keys: which one signs, which are accepted, which are tainted",
+        {200: "SigningKeyList"},
+        signing.list_signing_keys,
+    ),
+    Route(
+        "POST",
+        "/admin/signing",
+        "Prepare, activate, taint or retire a signing key. It is in force when this is answered",
+        {200: "SigningKeyAnswer"},
+        signing.change_signing_keys,
+        (_DRY_RUN,),
+        body="SigningKeyRequest",
         refusals=(404, 409),
     ),
     Route(

@@ -71,7 +71,8 @@ class BrokerConfig(NamedTuple):
     edge_url: str = ""
     """The edge's URL, where tokens are used. Public door only."""
     signing_key: str = ""
-    """The ARN of the KMS key that signs tokens. Public door only."""
+    """The ARNs of the KMS keys that may sign tokens, with commas between them. The first one signs unless the state names
+    another (`POST /admin/signing`). Public door only."""
     counters: str = ""
     """The name of the table `counters`. Administrators' door only."""
     secrets_prefix: str = ""
@@ -80,6 +81,10 @@ class BrokerConfig(NamedTuple):
     """The KMS key that encrypts those secrets. Administrators' door only."""
     gateway: bool = False
     """Whether gateways serve this stage, which see answers; `true` or `false`, which it is unless said. Administrators' door only."""
+
+    def signing_keys(self) -> tuple[str, ...]:
+        """Return the ARNs of the KMS keys that may sign tokens."""
+        return tuple(one.strip() for one in self.signing_key.split(","))
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> BrokerConfig:

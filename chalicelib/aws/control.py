@@ -6,6 +6,8 @@ Every method is one transaction with its audit event; config, version, blocks an
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from chalicelib.audit import Event
 from chalicelib.aws import target_items, target_writes
@@ -14,11 +16,12 @@ from chalicelib.aws.dynamodb import Tables, as_unavailable, read_batch, read_ite
 from chalicelib.aws.items import Item, text
 from chalicelib.aws.policies import named
 from chalicelib.errors import StateInconsistent
-from chalicelib.policy import stored
 from chalicelib.providers.errors import KeyChanged, NoSuchKey
 from chalicelib.providers.keys import KeyConfig
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
+from chalicelib.tokens.errors import SigningKeysChanged
+from chalicelib.tokens.key_list import SigningKeyList
 
 
 class DynamoControl:
@@ -73,13 +76,41 @@ class DynamoControl:
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
         """List the live signing keys; a token signed with any other is refused from the next call on."""
-        change = {
-            "UpdateExpression": "SET config = :config",
-            "ExpressionAttributeValues": {":config": {"S": stored.signing_keys(kids)}},
-        }
-        target_writes.write(
-            self._tables, EVERYTHING, lambda item: target_writes.update(self._tables, EVERYTHING, item, change)
-        )
+        self._write_signing_keys(lambda listed: listed.listing(kids))
+
+    def signing_key_list(self) -> SigningKeyList:
+        """See `SigningKeyLists.signing_key_list`."""
+        return _signing_key_list(read_item(self._tables, target_items.key(EVERYTHING, "0")))
+
+    def change_signing_keys(self, before: SigningKeyList, after: SigningKeyList, event: Event) -> None:
+        """See `SigningKeyLists.change_signing_keys`."""
+
+        def changed(listed: SigningKeyList) -> SigningKeyList:
+            if listed != before:
+                raise SigningKeysChanged
+            return after
+
+        self._write_signing_keys(changed, self._audit.put(event))
+
+    def _write_signing_keys(
+        self, changed: Callable[[SigningKeyList], SigningKeyList], *recorded: Mapping[str, Any]
+    ) -> None:
+        """Write all copies in one transaction, each on condition that it is as it was read; raises SigningKeysChanged."""
+
+        def actions(item: Item) -> list[Mapping[str, Any]]:
+            found = text(item, "config")
+            change = {
+                "UpdateExpression": "SET config = :config",
+                "ConditionExpression": "config = :found" if found else "attribute_not_exists(config)",
+                "ExpressionAttributeValues": {
+                    ":config": {"S": changed(_signing_key_list(item)).to_text()},
+                    **({":found": {"S": found}} if found else {}),
+                },
+            }
+            return [*target_writes.update(self._tables, EVERYTHING, item, change), *recorded]
+
+        if not target_writes.write(self._tables, EVERYTHING, actions):
+            raise SigningKeysChanged
 
     def pin(self, principal: str, unique_id: str, event: Event) -> None:
         """See `Pins.pin`."""
@@ -91,6 +122,11 @@ class DynamoControl:
         }
         if transact(self._tables, [{"Update": update}, self._audit.put(event)]) is not None:
             raise StateInconsistent  # there is already an event of this id
+
+
+def _signing_key_list(item: Item) -> SigningKeyList:
+    config = text(item, "config")
+    return SigningKeyList.from_text(config) if config else SigningKeyList()
 
 
 def _info(item: Item, config: KeyConfig) -> KeyInfo:

@@ -30,7 +30,7 @@ from chalicelib.exchange.ledger import (
 from chalicelib.policy import grants
 from chalicelib.principal import AWS
 from chalicelib.quota import Counter, Limit
-from chalicelib.revocation import RevocationTarget
+from chalicelib.revocation import EVERYTHING, RevocationTarget
 
 LOCK_KEPT = 86400
 """Seconds that a replay lock's item is kept after the lock has expired; then DynamoDB's TTL may delete it."""
@@ -176,6 +176,7 @@ def _state(
         key=target_items.key_config(found.get(RevocationTarget("key", query.key), {})),
         grants=candidates,
         taken=taken,
+        signs=target_items.signs(found.get(EVERYTHING, {})),
     )
 
 

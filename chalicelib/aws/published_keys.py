@@ -16,14 +16,10 @@ from chalicelib.aws.items import Item
 from chalicelib.aws.round_trip import AwsClient, Request, Steps
 from chalicelib.errors import StateUnread
 from chalicelib.tokens.errors import InvalidTokenError, SigningKeysUnavailable
+from chalicelib.tokens.issued import UNKNOWN_KID_PAUSE
 from chalicelib.tokens.jwk import VerifyingKey, thumbprint, verifying_key
 from chalicelib.tokens.verify import ISSUED_ALGORITHM
 
-UNKNOWN_KID_PAUSE = 10
-"""Seconds between reads for unknown kids, so that made-up ones cost one read in that time.
-
-A key must be published that long before it signs.
-"""
 FAILURE_PAUSE = 1
 """The same after a read that failed."""
 

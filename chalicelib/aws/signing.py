@@ -39,33 +39,50 @@ _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="kms")
 
 
 class KmsSigner:
-    """`chalicelib.tokens.signer.Signer`. client: called at the first use. key: the id or ARN of an ECC_NIST_P256 key."""
+    """`chalicelib.tokens.signer.Signer`. client: called at the first use.
 
-    def __init__(self, client: Callable[[], Client], key: str) -> None:
+    keys: the ids or ARNs of ECC_NIST_P256 keys, the one that is configured first.
+    """
+
+    def __init__(self, client: Callable[[], Client], *keys: str) -> None:
         self._client = functools.cache(client)
-        self._key = key
-        self._kid = ""
+        self._keys = keys
+        self._by_kid: dict[str, str] = {}
 
-    def kid(self) -> str:
-        """See `Signer.kid`. Read from KMS once; a key's public half never changes."""
-        if not self._kid:
-            read = _POOL.submit(lambda: public_jwk(self._client(), self._key)["kid"])
-            self._kid = _waited(read, time.monotonic() + _SECONDS)
-        return self._kid
+    def kid(self, wanted: str = "") -> str:
+        """See `Signer.kid`. Each is read from KMS once, as far as needed; a key's public half never changes."""
+        ends = time.monotonic() + _SECONDS
+        for key in self._keys[len(self._by_kid) :]:
+            if wanted in self._by_kid or (self._by_kid and not wanted):
+                break
+            self._by_kid[_waited(_POOL.submit(self._kid, key), ends)] = key
+        if wanted and wanted not in self._by_kid:
+            raise SigningUnavailable(
+                hint=f"the signing key {wanted}, which the state names, is none of the configured ones"
+            )
+        return wanted or next(iter(self._by_kid))
+
+    def _kid(self, key: str) -> str:
+        return public_jwk(self._client(), key)["kid"]
 
     def begin(self, header: Mapping[str, str], claims: Mapping[str, object]) -> PendingKmsSignature:
         """See `Signer.begin`: one request, of a second at most."""
         signed = f"{_encoded({'alg': ISSUED_ALGORITHM, **header})}.{_encoded(claims)}"
-        return PendingKmsSignature(signed, _POOL.submit(self._sign, hashlib.sha256(signed.encode()).digest()))
+        digest = hashlib.sha256(signed.encode()).digest()
+        return PendingKmsSignature(signed, _POOL.submit(self._sign, self._key(header.get("kid", "")), digest))
 
-    def check_permission(self) -> None:
-        """Ask whether this role may sign, without a signature; raises Unavailable."""
-        _waited(_POOL.submit(self._dry_run), time.monotonic() + _SECONDS)
+    def _key(self, kid: str) -> str:
+        """Return the key of a kid that `kid` has returned; the configured one for any other, whose tokens do not verify."""
+        return self._by_kid.get(kid, self._keys[0])
 
-    def _dry_run(self) -> None:
+    def check_permission(self, kid: str = "") -> None:
+        """Ask whether this role may sign with a key, without a signature; raises Unavailable."""
+        _waited(_POOL.submit(self._dry_run, self._key(kid)), time.monotonic() + _SECONDS)
+
+    def _dry_run(self, key: str) -> None:
         try:
             self._client().sign(
-                KeyId=self._key,
+                KeyId=key,
                 Message=bytes(hashlib.sha256().digest_size),
                 MessageType="DIGEST",
                 SigningAlgorithm=KMS_ALGORITHM,
@@ -75,11 +92,9 @@ class KmsSigner:
             if error_code(error) != "DryRunOperationException":  # it would have been signed
                 raise
 
-    def _sign(self, digest: bytes) -> bytes:
+    def _sign(self, key: str, digest: bytes) -> bytes:
         # The digest, not the text: KMS takes 4,096 bytes of text at most, and a grant's scope may be longer.
-        answer = self._client().sign(
-            KeyId=self._key, Message=digest, MessageType="DIGEST", SigningAlgorithm=KMS_ALGORITHM
-        )
+        answer = self._client().sign(KeyId=key, Message=digest, MessageType="DIGEST", SigningAlgorithm=KMS_ALGORITHM)
         return raw_signature(answer["Signature"])
 
 

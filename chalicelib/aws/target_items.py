@@ -88,6 +88,11 @@ def signing_keys(item: Item) -> tuple[str, ...]:
     return stored.read_signing_keys(item["config"]["S"]) if "config" in item else ()
 
 
+def signs(item: Item) -> str:
+    """Return the `kid` of the key that signs, "" if the item of everything names none."""
+    return stored.read_signs(item["config"]["S"]) if "config" in item else ""
+
+
 def reading(
     control: str, targets: Iterable[RevocationTarget], copy: str
 ) -> round_trip.Steps[dict[RevocationTarget, Item]]:

@@ -42,7 +42,7 @@ def public_over(config: BrokerConfig, tables: Tables, kms: Callable[[], Any]) ->
     broker = Broker(
         ledger=cloudwatch.LoggedLedger(DynamoLedger(tables)),
         keys=Jwks(get_json),
-        signer=KmsSigner(kms, config.signing_key),
+        signer=KmsSigner(kms, *config.signing_keys()),
         signing_keys=DynamoSigningKeys(tables),
         url=config.url,
         edge_url=config.edge_url,
@@ -80,6 +80,8 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         usage=DynamoUsage(tables),
         keys=control,
         key_store=SecretsManagerKeyStore(secrets_manager, config.secrets_prefix, config.secrets_key),
+        signing_key_lists=control,
+        signing_key_store=DynamoSigningKeys(tables),
         origins=Origins(),
         # SECURITY: a limit of what models take is a fault unless somebody has said that gateways are there
         # (test_a_budget_needs_a_gateway).

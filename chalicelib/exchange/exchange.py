@@ -258,7 +258,7 @@ def _issue(verified: _Verified, choice: _Choice, broker: Broker, new_id: Callabl
         make_lock(verified.request, verified.caller, verified.replay_key, grant.name, claims),
         verified.pin,
     )
-    header = {"typ": tokens.ISSUED_TYPE, "kid": broker.signer.kid()}
+    header = {"typ": tokens.ISSUED_TYPE, "kid": broker.signer.kid(verified.found.signs)}
     # SECURITY: the signature is made beside the transaction and thrown away unless the transaction holds
     # (test_nothing_is_issued_without_its_record).
     pending = broker.signer.begin(header, claims)

@@ -61,6 +61,8 @@ class ExchangeState:
 
     For display only: the limit is enforced by the transaction.
     """
+    signs: str = ""
+    """The kid of the key that signs; "" for the one that the broker is configured with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,6 @@ from chalicelib.providers.keys import KeyConfig
 from chalicelib.revocation import RevocationTarget
 
 if TYPE_CHECKING:  # the edge, which must start quickly, reads neither issuers nor policies
-    from collections.abc import Iterable
-
     from chalicelib.issuers.registry import Issuer
     from chalicelib.policy.compile import Policy
 
@@ -34,11 +32,6 @@ def configs(policy: Policy) -> dict[RevocationTarget, str]:
         **{RevocationTarget("grant", name): one.to_json() for name, one in policy.grants.items()},
     }
     return {target: json.dumps(value) for target, value in values.items()}
-
-
-def signing_keys(kids: Iterable[str]) -> str:
-    """Return the text that lists the live signing keys. It is stored for `everything`."""
-    return json.dumps({"signing": list(kids)})
 
 
 @functools.lru_cache(maxsize=_KEPT)
@@ -66,3 +59,9 @@ def read_key(text: str, version: str = "") -> KeyConfig:
 def read_signing_keys(text: str) -> tuple[str, ...]:
     """Return the `kid`s of the live signing keys that a text lists, in its order."""
     return tuple(json.loads(text)["signing"])
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def read_signs(text: str) -> str:
+    """Return the `kid` of the key that signs, "" if a text names none."""
+    return str(json.loads(text).get("signs", ""))

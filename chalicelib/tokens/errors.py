@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chalicelib.errors import OperatorNeeded, Unavailable
+from chalicelib.errors import OperatorNeeded, Refusal, Unavailable
 
 PROOF_REASONS = (
     "not_three_segments",
@@ -100,3 +100,61 @@ class SigningKeyMalformed(OperatorNeeded, reason="signing_key_malformed"):
 
 class SigningKeysUnavailable(Unavailable, reason="signing_keys_unavailable"):
     """The public halves of the signing keys cannot be read. Retry."""
+
+
+class NoSuchSigningKey(
+    Refusal,
+    reason="no_such_signing_key",
+    error="not_found",
+    status=404,
+    text="no signing key of this kid is live; list them, and prepare it first",
+):
+    """No signing key of this `kid` is live. List them, and prepare it first."""
+
+
+class SigningKeyTainted(
+    Refusal,
+    reason="signing_key_tainted",
+    error="signing_key_tainted",
+    status=409,
+    text="this signing key is tainted, and never signs again",
+):
+    """The signing key is tainted, and never signs again. Prepare another one."""
+
+
+class SigningKeyTooNew(Refusal, reason="signing_key_too_new", error="signing_key_too_new", status=409, retryable=True):
+    """The signing key was prepared only just now, and not every edge knows it; the text says how long to wait."""
+
+
+class SigningKeyInUse(Refusal, reason="signing_key_in_use", error="signing_key_in_use", status=409):
+    """The signing key signs, or a token of it may be alive; the text says for how long. Retire it later, or taint it."""
+
+
+class NoOtherSigningKey(
+    Refusal,
+    reason="no_other_signing_key",
+    error="no_other_signing_key",
+    status=409,
+    text="no other signing key is live, and without one no token can be issued; prepare one first",
+):
+    """No other signing key is live, so that no token could be issued. Prepare one first."""
+
+
+class NoSpareSigningKey(
+    Refusal,
+    reason="no_spare_signing_key",
+    error="no_spare_signing_key",
+    status=409,
+    text="every published signing key is live or tainted; publish another one first (docs/operate.md)",
+):
+    """Every signing key that is published is live or tainted. Publish another one first (docs/operate.md)."""
+
+
+class SigningKeysChanged(
+    Refusal,
+    reason="signing_keys_changed",
+    error="signing_keys_changed",
+    status=409,
+    text="another administrator has changed the signing keys meanwhile, and nothing was changed; look, and send yours again",
+):
+    """Another administrator has changed the signing keys meanwhile. Look at them, and send the request again."""

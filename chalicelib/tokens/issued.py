@@ -12,6 +12,11 @@ from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.signature_cache import SignatureCache
 
+UNKNOWN_KID_PAUSE = 10
+"""Seconds between reads for unknown kids, so that made-up ones cost one read in that time.
+
+A key must be published that long before it signs.
+"""
 _TEXTS = ("sub", "client_id", "scope", "grant", "idp", "jti")
 """The claims of an issued token that are text; `ep` is the epochs."""
 _REQUIRED = (*_TEXTS, "ep")

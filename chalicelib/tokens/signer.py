@@ -12,11 +12,17 @@ from chalicelib.quota import Allowance
 class Signer(Protocol):
     """Signs issued tokens."""
 
-    def kid(self) -> str:
-        """Return the signing key's kid; raises Unavailable if there is no signing key."""
+    def kid(self, wanted: str = "") -> str:
+        """Return the kid of the key that signs; raises Unavailable if it is none of those at hand.
+
+        wanted: the kid that the state names; "" for the one that is configured.
+        """
 
     def begin(self, header: Mapping[str, str], claims: Mapping[str, object]) -> PendingSignature:
-        """Start to sign, so that the state's transaction can run meanwhile; the result is fetched afterwards."""
+        """Start to sign with the header's `kid`, so that the state's transaction can run meanwhile.
+
+        The result is fetched afterwards.
+        """
 
 
 class PendingSignature(Protocol):

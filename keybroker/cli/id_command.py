@@ -6,8 +6,8 @@ import re
 
 import click
 
-_ID = re.compile(r"-[A-Za-z0-9_-]{21}")
-"""16 bytes in base64url: what the broker's own ids are. No option of ours is as long."""
+_ID = re.compile(r"-(?:[A-Za-z0-9_-]{21}|[A-Za-z0-9_-]{42})")
+"""16 or 32 bytes in base64url: what the broker's own ids and its signing keys' are. No option of ours is as long."""
 
 
 class IdCommand(click.Command):

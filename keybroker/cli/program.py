@@ -33,6 +33,7 @@ COMMANDS = {
     "usage": "usage:usage",
     "audit": "audit:audit",
     "keys": "keys:keys",
+    "signing": "signing:signing",
     "setup": "setup:setup",
     "doctor": "doctor:doctor",
     "completion": "completion:completion",

@@ -13,7 +13,9 @@ from chalicelib.policy.plan import StoredPolicy
 from chalicelib.providers.errors import KeyChanged, NoSuchKey
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
-from local.sqlite import policy_rows
+from chalicelib.tokens.errors import SigningKeysChanged
+from chalicelib.tokens.key_list import SigningKeyList
+from local.sqlite import policy_rows, target_rows
 from local.sqlite.ledger import write_event
 from local.sqlite.revocations import SqliteRevocations
 
@@ -98,13 +100,21 @@ class SqliteControl(SqliteRevocations):
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
         """List the live signing keys; a token signed with any other is refused from the next call on."""
-        config = stored.signing_keys(kids)
         with self._state.writing() as connection:
-            connection.execute(
-                "INSERT INTO things (scope, id, config) VALUES (?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET config = excluded.config",
-                (EVERYTHING.scope, EVERYTHING.id, config),
-            )
+            _list_signing_keys(connection, _signing_key_list(connection).listing(kids))
+
+    def signing_key_list(self) -> SigningKeyList:
+        """See `SigningKeyLists.signing_key_list`."""
+        with self._state.reading() as connection:
+            return _signing_key_list(connection)
+
+    def change_signing_keys(self, before: SigningKeyList, after: SigningKeyList, event: Event) -> None:
+        """See `SigningKeyLists.change_signing_keys`."""
+        with self._state.writing() as connection:
+            if _signing_key_list(connection) != before:
+                raise SigningKeysChanged
+            _list_signing_keys(connection, after)
+            write_event(connection, event)
 
 
 def _current(connection: sqlite3.Connection) -> StoredPolicy:
@@ -115,6 +125,18 @@ def _current(connection: sqlite3.Connection) -> StoredPolicy:
 def _key_info(row: tuple[str, str, str | None]) -> KeyInfo:
     name, provider, version = row
     return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)
+
+
+def _signing_key_list(connection: sqlite3.Connection) -> SigningKeyList:
+    config = target_rows.read(connection, [EVERYTHING])[EVERYTHING].config
+    return SigningKeyList.from_text(config) if config else SigningKeyList()
+
+
+def _list_signing_keys(connection: sqlite3.Connection, keys: SigningKeyList) -> None:
+    connection.execute(
+        "INSERT INTO things (scope, id, config) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET config = excluded.config",
+        (*EVERYTHING, keys.to_text()),
+    )
 
 
 def _check_version(connection: sqlite3.Connection, expected: int) -> None:

@@ -23,7 +23,7 @@ from chalicelib.exchange.ledger import (
 from chalicelib.policy import grants
 from chalicelib.principal import AWS
 from chalicelib.quota import Counter
-from chalicelib.revocation import RevocationTarget
+from chalicelib.revocation import EVERYTHING, RevocationTarget
 from local.sqlite import counter_rows, target_rows
 from local.sqlite.state_file import StateFile
 from local.sqlite.target_rows import ABSENT, Row
@@ -53,6 +53,7 @@ class SqliteLedger:
                 key=rows.get(RevocationTarget("key", query.key), ABSENT).key_config(),
                 grants=found,
                 taken=_taken(connection, query, found or ()),
+                signs=rows.get(EVERYTHING, ABSENT).signs(),
             )
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:

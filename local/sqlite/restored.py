@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from chalicelib.audit import Event
 from chalicelib.revocation import EVERYTHING
+from chalicelib.tokens.key_list import SigningKeyList
 from local.sqlite import schema
 from local.sqlite.ledger import write_event
 from local.sqlite.state_file import StateFile
@@ -85,7 +86,9 @@ def _from(
     connection.execute("SAVEPOINT carried")
     try:
         epoch = _number(old, _EPOCH, *EVERYTHING)
-        if _signing_keys(old) == _signing_keys(connection):
+        was, now_has = _signing_keys(old), _signing_keys(connection)
+        if _is_same_installation(was, now_has):
+            _carry_taints(was, now_has, connection)
             return _carry_over(old, connection, now), _policy(old), epoch, _other_keys(old, connection)
     except _DamagedError:  # that is what a backup is for
         connection.execute("ROLLBACK TO carried")
@@ -100,9 +103,26 @@ def _rows(connection: sqlite3.Connection, statement: str, values: tuple[object, 
         raise _DamagedError from error
 
 
-def _signing_keys(connection: sqlite3.Connection) -> list[Any]:
-    """Return the live signing keys, by which an installation is known."""
-    return list(_rows(connection, "SELECT config FROM things WHERE scope = ? AND id = ?", EVERYTHING))
+def _signing_keys(connection: sqlite3.Connection) -> SigningKeyList:
+    rows = list(_rows(connection, "SELECT config FROM things WHERE scope = ? AND id = ?", EVERYTHING))
+    return SigningKeyList.from_text(rows[0][0]) if rows and rows[0][0] else SigningKeyList()
+
+
+def _is_same_installation(one: SigningKeyList, other: SigningKeyList) -> bool:
+    """Whether these are lists of the same installation, at two times: they have a key in common, live or tainted."""
+    known, others = ({*keys.live, *keys.tainted} for keys in (one, other))
+    return known == others or not known.isdisjoint(others)
+
+
+def _carry_taints(old: SigningKeyList, keys: SigningKeyList, connection: sqlite3.Connection) -> None:
+    # SECURITY: a key that was tainted after the backup stays so: who has it could sign tokens of any epoch
+    # (test_a_tainted_key_stays_so_after_a_restore).
+    tainted = {**keys.tainted, **old.tainted}
+    live = tuple(kid for kid in keys.live if kid not in tainted)
+    signs = keys.signs if keys.signs in live else ""
+    changed = keys._replace(live=live, signs=signs, tainted=tainted)
+    if changed != keys:
+        connection.execute("UPDATE things SET config = ? WHERE scope = ? AND id = ?", (changed.to_text(), *EVERYTHING))
 
 
 def _carry_over(old: sqlite3.Connection, connection: sqlite3.Connection, now: int) -> Carried:

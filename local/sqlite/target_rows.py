@@ -37,6 +37,10 @@ class Row(NamedTuple):
         """Return the `kid`s of the live signing keys, which the row of everything lists."""
         return stored.read_signing_keys(self.config) if self.config else ()
 
+    def signs(self) -> str:
+        """Return the `kid` of the key that signs, "" if the row of everything names none."""
+        return stored.read_signs(self.config) if self.config else ""
+
 
 ABSENT = Row(RevocationState(), None)
 """What a target without a row counts as: never revoked, and not there."""

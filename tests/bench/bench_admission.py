@@ -20,7 +20,7 @@ from chalicelib.edge.call import Call
 from chalicelib.errors import Unavailable
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import WAIT_MS, StateFile
 from tests.bench.crowd import Burst, Case, Crowd, gathered
@@ -116,7 +116,7 @@ def _cases(stage: Stage, number: int) -> dict[str, Case]:
 def _admission(directory: Path, tokens: Sequence[str]) -> Case:
     # As Machine.edge_ports (local/machine.py) puts it together.
     edge_state = SqliteEdgeState(StateFile(directory / "state.db", durable=False).bind())
-    signing, provider = SigningKey(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
+    signing, provider = SigningKeyFile(directory / "signing-key.pem"), ProviderKeyFile(directory / "provider-keys.json")
     edge, turns = Edge(edge_state, signing, provider, BROKER), itertools.cycle(tokens)
 
     def admit() -> bool:
@@ -175,7 +175,7 @@ def _upsert(directory: Path, number: int) -> Case:
 
 
 def _decode(directory: Path, tokens: Sequence[str]) -> Case:
-    key = SigningKey(directory / "signing-key.pem")
+    key = SigningKeyFile(directory / "signing-key.pem")
     verifying, turns = key.find(key.kid(), NOW).key, itertools.cycle(tokens)
 
     def decode() -> bool:

@@ -15,10 +15,11 @@ from chalicelib.policy.plan import Policies
 from chalicelib.providers.versions import Keys
 from chalicelib.quota import Counter
 from chalicelib.revocation import Revocations
+from chalicelib.tokens.key_list import SigningKeyLists
 from chalicelib.usage import AnswerUsage, Usage
 
 
-class Control(Revocations, Policies, Pins, Keys, Protocol):
+class Control(Revocations, Policies, Pins, Keys, SigningKeyLists, Protocol):
     """What administrators write: revocations, the policy, keys, unique ids that principals are bound to."""
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:

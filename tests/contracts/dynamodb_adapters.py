@@ -68,6 +68,7 @@ class Control:
         self.pin, self.keys, self.set_key = control.pin, control.keys, control.set_key
         self.key_info = control.key_info
         self.list_signing_keys = control.list_signing_keys
+        self.signing_key_list, self.change_signing_keys = control.signing_key_list, control.change_signing_keys
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from chalicelib.providers.keys import ProviderKey
 from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.jws import parse
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER
@@ -28,8 +28,8 @@ class Keys:
     """Key pairs, made once: the broker's, and the issuer's (`KeySource`)."""
 
     def __init__(self, directory: Path) -> None:
-        self.broker = SigningKey.create(directory / "broker.pem")
-        self.issuer = SigningKey.create(directory / "issuer.pem")
+        self.broker = SigningKeyFile.create(directory / "broker.pem")
+        self.issuer = SigningKeyFile.create(directory / "issuer.pem")
 
     def find(self, issuer: Issuer, kid: str, alg: str, now: int) -> VerifyingKey:  # noqa: ARG002  the port's
         """See `KeySource.find`."""

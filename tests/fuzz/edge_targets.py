@@ -16,7 +16,7 @@ from chalicelib.edge.admission import Edge
 from chalicelib.providers.header_names import TOKEN_HEADERS
 from chalicelib.providers.presets import PROVIDERS
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from local.simulator.function_result import (
     GeneratedResponse,
     MalformedResultError,
@@ -75,7 +75,7 @@ class Stage:
         self.tokens = Tokens(self.good, [expired, "made-up", "a.b.c", ""])
         self.log: list[str] = []
         edge_state = SqliteEdgeState(StateFile(parts.directory / "state.db", durable=False).bind())
-        signing = SigningKey(parts.directory / "signing-key.pem")
+        signing = SigningKeyFile(parts.directory / "signing-key.pem")
         own = Edge(edge_state, signing, ProviderKeyFile(parts.directory / "provider-keys.json"), BROKER, EDGE)
         self.handle = edge.make_handler(lambda: edge.Ports(own, lambda: NOW, self.log.append))
 

@@ -17,7 +17,7 @@ from chalicelib.errors import Unavailable
 from local import kms_key, sealed_file, sealing
 from local.__main__ import main
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from tests.local.test_machine import REAL, set_real_key, start
 from tests.local.test_machine import policy as policy  # noqa: PLC0414  a fixture
 from tests.running import ROOT
@@ -133,7 +133,7 @@ def test_a_start_seals_by_kms(
     monkeypatch.delenv(sealing.KMS_VARIABLE)
     machine = start(tmp_path / "state", REAL, policy)
     set_real_key(machine)
-    kid = SigningKey(machine.directory / "signing-key.pem").kid()
+    kid = SigningKeyFile(machine.directory / "signing-key.pem").kid()
     monkeypatch.setenv(sealing.KMS_VARIABLE, arn)
     with out_of_reach("AccessDeniedException", refused=True), pytest.raises(Unavailable, match="kms_key_unusable"):
         start(tmp_path / "state", REAL, policy)
@@ -141,7 +141,7 @@ def test_a_start_seals_by_kms(
     files = [machine.directory / name for name in ("signing-key.pem", "provider-keys.json")]
     assert not any(word in file.read_text() for file in files for word in ("sk-real", "PRIVATE KEY", "openai"))
     kms_key._UNWRAPPED.clear()
-    assert SigningKey(files[0]).kid() == kid
+    assert SigningKeyFile(files[0]).kid() == kid
     assert ProviderKeyFile(files[1]).get("openai", "real-1").value == "sk-real"
     kms_key._UNWRAPPED.clear()
     with out_of_reach():

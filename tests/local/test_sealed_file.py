@@ -12,7 +12,7 @@ from local import sealed_file, sealing
 from local.__main__ import main
 from local.machine import Machine
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from tests.local.test_machine import REAL, set_real_key, start
 from tests.local.test_machine import policy as policy  # noqa: PLC0414  a fixture
 
@@ -99,14 +99,14 @@ def test_the_next_start_seals(tmp_path: Path, policy: Path, passphrase: Path, mo
     monkeypatch.delenv(sealing.FILE_VARIABLE)
     machine = start(tmp_path / "state", REAL, policy)
     set_real_key(machine)
-    kid = SigningKey(machine.directory / "signing-key.pem").kid()
+    kid = SigningKeyFile(machine.directory / "signing-key.pem").kid()
     monkeypatch.setenv(sealing.FILE_VARIABLE, str(passphrase))
     machine = start(tmp_path / "state", REAL, policy)
     files = [machine.directory / name for name in ("signing-key.pem", "provider-keys.json")]
     for file in files:
         assert not any(word in file.read_text() for word in ("sk-real", "PRIVATE KEY", "openai"))
         assert file.stat().st_mode & 0o777 == 0o600
-    assert SigningKey(files[0]).kid() == kid
+    assert SigningKeyFile(files[0]).kid() == kid
     assert ProviderKeyFile(files[1]).get("openai", "real-1").value == "sk-real"
     before = [file.read_text() for file in files]
     monkeypatch.delenv(sealing.FILE_VARIABLE)

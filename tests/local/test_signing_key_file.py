@@ -15,7 +15,8 @@ from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import thumbprint
 from local import secret_file
-from local.signing_key_file import SigningKey
+from local.signing_key import SigningKey
+from local.signing_key_file import MOST_KEYS, SigningKeyFile
 
 
 @pytest.fixture
@@ -32,29 +33,29 @@ def _write(path: Path, key: PrivateKeyTypes, password: bytes | None = None) -> N
 
 def _reason(path: Path) -> str:
     with pytest.raises(Unavailable) as caught:
-        SigningKey(path)
+        SigningKeyFile(path)
     return caught.value.reason
 
 
 def test_a_key_is_made_once_and_read_ever_after(path: Path) -> None:
-    made = SigningKey.create(path)
-    assert SigningKey.create(path).kid() == SigningKey(path).kid() == made.kid()
+    made = SigningKeyFile.create(path)
+    assert SigningKeyFile.create(path).kid() == SigningKeyFile(path).kid() == made.kid()
 
 
 def test_its_id_is_the_thumbprint_of_rfc_7638(path: Path) -> None:
-    key = SigningKey.create(path)
+    key = SigningKeyFile.create(path)
     members = {name: key.public_jwk[name] for name in ("kty", "crv", "x", "y")}
     assert key.kid() == key.public_jwk["kid"] == thumbprint(members)
 
 
 def test_what_is_published_is_the_public_half_alone(path: Path) -> None:
-    published = SigningKey.create(path).public_jwk
+    published = SigningKeyFile.create(path).public_jwk
     assert set(published) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
     assert (published["use"], published["alg"], published["crv"]) == ("sig", "ES256", "P-256")
 
 
 def test_what_it_signs_verifies_with_the_key_that_it_gives(path: Path) -> None:
-    key = SigningKey.create(path)
+    key = SigningKeyFile.create(path)
     claims: dict[str, object] = {"iss": "https://us", "aud": "openai", "iat": 100, "exp": 200}
     text = key.begin({"typ": "at+jwt", "kid": key.kid()}, claims).result()
     unverified = jws.parse(text)
@@ -65,7 +66,7 @@ def test_what_it_signs_verifies_with_the_key_that_it_gives(path: Path) -> None:
 
 def test_another_key_s_id_is_not_found(path: Path) -> None:
     with pytest.raises(InvalidTokenError, match="kid_unknown"):
-        SigningKey.create(path).find("another", 0)
+        SigningKeyFile.create(path).find("another", 0)
 
 
 def test_a_missing_key_is_unavailable(path: Path) -> None:
@@ -73,11 +74,11 @@ def test_a_missing_key_is_unavailable(path: Path) -> None:
 
 
 def test_a_key_that_others_can_read_is_refused(path: Path) -> None:
-    SigningKey.create(path)
+    SigningKeyFile.create(path)
     path.chmod(0o640)
     assert _reason(path) == "secret_file_open_to_others"
     with pytest.raises(Unavailable, match="secret_file_open_to_others"):
-        SigningKey.create(path)
+        SigningKeyFile.create(path)
 
 
 @pytest.mark.parametrize("text", ["", "not a key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
@@ -104,3 +105,62 @@ def test_a_key_of_another_kind_is_refused(path: Path, key: PrivateKeyTypes) -> N
 def test_an_encrypted_key_is_refused(path: Path) -> None:
     _write(path, ec.generate_private_key(ec.SECP256R1()), b"a password")
     assert _reason(path) == "signing_key_malformed"
+
+
+def test_another_process_s_key_is_found(path: Path) -> None:
+    """A key that another process has made is found once it is asked for, and one that it deleted is used no more."""
+    here = SigningKeyFile.create(path)
+    first, other = here.kid(), SigningKeyFile(path)
+    made = other.spare(frozenset([first]))
+    assert here.kid(made) == made
+    claims: dict[str, object] = {"iss": "https://us"}
+    text = here.begin({"typ": "at+jwt", "kid": made}, claims).result()
+    assert tokens.verify_signature(jws.parse(text), other.find(made, 0)).claims == claims
+    other.forget(first)
+    assert (other.published(), here.published(), here.kid()) == ((made,), (made,), made)
+
+
+def test_a_spare_key_is_made_once(path: Path) -> None:
+    """A key that was made and never listed is taken before another is made, and their number is bounded."""
+    keys = SigningKeyFile.create(path)
+    known = frozenset([keys.kid()])
+    assert keys.spare(known) == keys.spare(known)
+    for _ in range(MOST_KEYS - 1):
+        known |= {keys.spare(known)}
+    with pytest.raises(Unavailable, match=r"^signing_key_malformed$"):
+        keys.spare(known)
+    assert len(keys.published()) == MOST_KEYS
+
+
+def test_the_last_key_is_not_forgotten(path: Path) -> None:
+    """A file without a key would be no file of keys, so the last one stays."""
+    keys = SigningKeyFile.create(path)
+    keys.forget(keys.kid())
+    assert len(SigningKeyFile(path).published()) == 1
+
+
+def test_an_unknown_key_signs_nothing(path: Path) -> None:
+    """Where the state names a key that is not in the file, nothing is signed."""
+    keys = SigningKeyFile.create(path)
+    with pytest.raises(Unavailable, match=r"^signing_unavailable$"):
+        keys.kid("another")
+
+
+@pytest.mark.parametrize("cut", ["half", "between", "twice_half"])
+def test_a_file_of_keys_alone(path: Path, cut: str) -> None:
+    """A file with half a key, or with anything between its keys, is not read in part."""
+    keys = SigningKeyFile.create(path)
+    keys.spare(frozenset([keys.kid()]))
+    text = path.read_text()
+    half = len(text) // 2
+    secret_file.write(
+        path, {"half": text[:-40], "between": text[:half] + "x\n" + text[half:], "twice_half": text + text[:60]}[cut]
+    )
+    assert _reason(path) == "signing_key_malformed"
+
+
+def test_a_signing_key_s_repr_has_no_key(path: Path) -> None:
+    """Neither a key nor the file shows the private half."""
+    keys = SigningKeyFile.create(path)
+    shown = repr(SigningKey(path.read_text())) + repr(keys)
+    assert not [line for line in path.read_text().splitlines() if "-----" not in line and line in shown]

@@ -185,3 +185,20 @@ def test_what_a_newer_state_knew_is_said(machine: Machine, capsys: Output) -> No
     assert (code, done["carried_over"]["events"]) == (0, 1)
     assert "is of a newer Keybroker" in said
     assert Path(done["kept_aside"]).is_dir()
+
+
+def test_a_tainted_key_stays_so_after_a_restore(tmp_path: Path, capsys: Output) -> None:
+    """A signing key that was tainted after the backup is not accepted after its restore; another one signs."""
+    ports = ("--port", str(_free_ports()))
+    with serve(*ports, directory=tmp_path) as running:
+        (old,) = (one["kid"] for one in running.administer("GET", "/admin/signing").json["items"])
+        assert do(capsys, "backup", tmp_path / "b", "--state", running.state)[0] == 0
+        assert running.administer("POST", "/admin/signing", {"action": "prepare"}).status == 200
+        taint = {"action": "taint", "kid": old, "reason": "it leaked"}
+        assert running.administer("POST", "/admin/signing", taint).status == 200
+    code, _, said = do(capsys, "restore", tmp_path / "b", "--state", running.state)
+    assert code == 0, said
+    with serve(*ports, directory=tmp_path) as running:
+        found = {one["kid"]: one["status"] for one in running.administer("GET", "/admin/signing").json["items"]}
+        assert (found.pop(old), list(found.values())) == ("tainted", ["signing"])
+        assert running.complete(running.token("1603")).status == 200

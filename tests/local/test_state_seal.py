@@ -15,7 +15,7 @@ from chalicelib.errors import Unavailable
 from local import directory_lock, kms_key, sealing
 from local.machine import Machine
 from local.provider_key_file import ProviderKeyFile
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from tests.local.state_commands import Output, backed_up, content, do, killed
 from tests.local.test_machine import REAL, events, start
 
@@ -63,7 +63,7 @@ def name(monkeypatch: pytest.MonkeyPatch, file: object = "", arn: str = "") -> N
 def opened(machine: Machine) -> tuple[str, str]:
     """Return the keys as a start has them."""
     key = ProviderKeyFile(machine.directory / "provider-keys.json").get("openai", "real-1").value
-    return SigningKey(machine.directory / "signing-key.pem").kid(), key
+    return SigningKeyFile(machine.directory / "signing-key.pem").kid(), key
 
 
 def in_the_clear(machine: Machine) -> list[str]:

@@ -57,7 +57,7 @@ def test_the_kid_is_the_key_s_thumbprint_and_is_asked_for_once(kms: Any) -> None
     kms.meta.events.register("before-call.kms.GetPublicKey", lambda model, **_: asked.append(model.name))
     signer = KmsSigner(lambda: kms, made(kms))
     kids = {signer.kid() for _ in range(3)}
-    jwk = public_jwk(kms, signer._key)
+    jwk = public_jwk(kms, signer._keys[0])
     assert kids == {thumbprint(jwk)} == {jwk["kid"]}
     assert asked == ["GetPublicKey"] * 2
 

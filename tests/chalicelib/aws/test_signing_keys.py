@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from chalicelib.aws.dynamodb import Tables
-from chalicelib.aws.published_keys import FAILURE_PAUSE, UNKNOWN_KID_PAUSE, PublishedSigningKeys
+from chalicelib.aws.published_keys import FAILURE_PAUSE, PublishedSigningKeys
 from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.errors import Unavailable
 from chalicelib.tokens.errors import InvalidTokenError
-from local.signing_key_file import SigningKey
+from chalicelib.tokens.issued import UNKNOWN_KID_PAUSE
+from local.signing_key_file import SigningKeyFile
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.samples import NOW
 from tests.faulty_dynamodb import Door, answers, error, hangs, tables_behind
@@ -34,7 +35,7 @@ def keys(tables: Tables) -> DynamoSigningKeys:
 
 
 def new_key(directory: Path, name: str = "a") -> Mapping[str, str]:
-    return SigningKey.create(directory / f"{name}.pem").public_jwk
+    return SigningKeyFile.create(directory / f"{name}.pem").public_jwk
 
 
 def write(tables: Tables, kid: str, text: str) -> None:

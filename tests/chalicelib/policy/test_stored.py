@@ -9,6 +9,7 @@ import pytest
 from chalicelib.policy import stored
 from chalicelib.providers.keys import KeyConfig
 from chalicelib.revocation import RevocationTarget
+from chalicelib.tokens.key_list import SigningKeyList
 from tests.contracts.samples import ISSUER, grant, issuer, policy
 
 
@@ -21,7 +22,7 @@ def test_everything_a_policy_names_is_read_back_as_it_was() -> None:
     assert stored.read_grant(texts[RevocationTarget("grant", "ci")]) == grant()
     assert stored.read_issuer(texts[RevocationTarget("issuer", ISSUER)]) == issuer()
     assert stored.read_key(texts[RevocationTarget("key", "openai")]) == KeyConfig("openai")
-    assert stored.read_signing_keys(stored.signing_keys(["kid-1", "kid-2"])) == ("kid-1", "kid-2")
+    assert stored.read_signing_keys(SigningKeyList(("kid-1", "kid-2")).to_text()) == ("kid-1", "kid-2")
 
 
 def test_aws_is_stored_with_every_policy_and_is_no_oidc_issuer() -> None:

@@ -17,7 +17,7 @@ from chalicelib.tokens import verify as tokens
 from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
 from chalicelib.tokens.signature_cache import SignatureCache
-from local.signing_key_file import SigningKey
+from local.signing_key_file import SigningKeyFile
 from tests.parts import NOW, SUB, Parts, claims_of, grant
 from tests.refused import refused
 
@@ -92,7 +92,7 @@ def test_key_gone_though_remembered(parts: Parts, edge: Edge, tmp_path: Path) ->
     token = parts.token()
     admit(edge, token)
     (tmp_path / "other").mkdir()
-    stranger = SigningKey.create(tmp_path / "other" / "key.pem")
+    stranger = SigningKeyFile.create(tmp_path / "other" / "key.pem")
     assert reason(replace(edge, signing_keys=stranger), token) == "kid_unknown"
 
 
@@ -101,7 +101,7 @@ def test_another_key_of_the_kid(parts: Parts, edge: Edge, verified: list[str]) -
     token = parts.token()
     admit(edge, token)
     verified.clear()
-    again = SigningKey(parts.directory / "signing-key.pem")
+    again = SigningKeyFile(parts.directory / "signing-key.pem")
     admit(replace(edge, signing_keys=again), token)
     assert verified == [token]
 
