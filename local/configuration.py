@@ -72,6 +72,8 @@ class Configuration:
     """Seconds that running calls have to finish when the server stops."""
     log_level: str = "info"
     """One of LOG_LEVELS."""
+    revocation_probe: int = 300
+    """Seconds from one measurement of how long a revocation takes to the next; 0: none."""
     keep_records: int | None = None
     """Days that events, replaced policies and ended revocations are kept; None: for good."""
     tables: StageTables | None = None
@@ -116,6 +118,7 @@ _READERS: Mapping[str, Callable[[object, Path], Any]] = {
     "tls.key": values.path,
     "state.directory": values.path,
     "state.keep_records_days": values.whole_number(7, 36500),
+    "state.revocation_probe_seconds": values.pause,
     "timeouts.provider_seconds": values.whole_number(1, 3600),
     "timeouts.drain_seconds": values.whole_number(1, 3600),
     "timeouts.drain_delay_seconds": values.whole_number(0, 120),
@@ -186,6 +189,7 @@ class _Reader:
             provider_timeout=got("timeouts.provider_seconds"),
             drain_seconds=got("timeouts.drain_seconds", 100 if tables else 3),
             log_level=got("log_level", "info"),
+            revocation_probe=got("state.revocation_probe_seconds", 300),
             keep_records=got("state.keep_records_days"),
             tables=tables,
         )

@@ -89,6 +89,13 @@ def stage(value: object, _directory: Path | None = None) -> str:
     return _matched(_STAGE, value, "2 to 24 lower-case letters, digits and hyphens")
 
 
+def pause(value: object, _directory: Path | None = None) -> int:
+    """Read the seconds from one measurement to the next; 0 for none."""
+    if type(value) is not int or not (value == 0 or 5 <= value <= 86400):
+        raise ValueError("a whole number of seconds from 5 to 86400, or 0 for none")
+    return value
+
+
 def kms_keys(value: object, _directory: Path | None = None) -> str:
     """Read the ARN of a key in KMS, or of an alias; several as a list. Returns them with commas between them."""
     listed = value if isinstance(value, list) and value else [value]

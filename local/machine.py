@@ -26,11 +26,13 @@ from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.prices import NO_PRICES, Prices
 from local import directory_lock, restoring, secret_file, state_directory
+from local import revocation_probe as probe
 from local.administrators import Administrators
 from local.errors import NoStateDirectory, RestoreInterrupted
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile
 from local.provider_keys import LocalProviderKeys
+from local.revocation_probe import RevocationProbing
 from local.signing_key_file import SigningKeyFile
 from local.simulator.callers import Callers
 from local.sqlite.answer_usage import SqliteAnswerUsage
@@ -175,6 +177,15 @@ class Machine:
         """Return the maintenance of the state file. keep_days: how long records are kept; None: for good."""
         return Upkeep(self._state(durable=False), keep=keep_days and keep_days * 86400)
 
+    def probing(self, own: probe.Edge, every: float) -> RevocationProbing:
+        """Return what measures how long a revocation takes. own: this server's edge. every: seconds."""
+        control = self.control()
+
+        def steps(now: int) -> probe.Steps:
+            return probe.Steps(own, control, SigningKeyFile(self._path("signing-key.pem")), self._urls.broker, now)
+
+        return RevocationProbing(steps, self._probe_file(), every)
+
     def event(self, kind: str, detail: Mapping[str, str]) -> Event:
         """Return an audit event for a change that was made on this machine."""
         return Event(id=_new_id(), at=_clock(), kind=kind, request_id="", actor="this machine", detail=detail)
@@ -217,6 +228,7 @@ class Machine:
             key_store=provider_keys,
             signing_key_lists=control,
             signing_key_store=SigningKeyFile(self._path("signing-key.pem")),
+            revocation_probes=self._probe_file(),
             origins=Origins(self._practice_origin()),
             rules=self.rules(),
             clock=_clock,
@@ -248,6 +260,9 @@ class Machine:
     def _check_keys(self) -> None:
         if self._urls.provider is not None:
             state_directory.check_no_real_keys(self.directory)
+
+    def _probe_file(self) -> probe.ProbeFile:
+        return probe.ProbeFile(self._path("revocation-probe.json"))
 
     def _provider_key_file(self) -> ProviderKeyFile:
         return ProviderKeyFile(self._path("provider-keys.json"))

@@ -25,6 +25,7 @@ from local.errors import PartDidNotStart
 from local.machine import Machine, Urls
 from local.practice import policy as practice
 from local.processes import Part, Processes
+from local.revocation_probe import Edge
 from local.simulator.origin_request_event import READ_TIMEOUT
 from local.tls import Renewal
 from local.worker import Job
@@ -92,6 +93,9 @@ def _serve(
         names = machine.keys_not_set()
         announce(Running(urls, machine.callers.admin(), directory, request_token, names, given is None))
         stack.enter_context(machine.upkeep(configuration.keep_records).running())
+        if configuration.revocation_probe:
+            own = Edge(sockets["edge"], is_tls=configuration.tls is not None)
+            stack.enter_context(machine.probing(own, configuration.revocation_probe).running())
         systemd.notify("READY=1", f"STATUS=serving {urls.broker} and {urls.edge}")
         stack.callback(systemd.notify, "STOPPING=1")
         while not stop:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from local.serve import Running
 
 _LOOPBACK = "127.0.0.1"
-_IN_FILE = ("state", "port", "policy", "workers", "keep_records", "provider_timeout")
+_IN_FILE = ("state", "port", "policy", "workers", "keep_records", "revocation_probe", "provider_timeout")
 """Options that say what a configuration file says, which is said once."""
 
 
@@ -50,6 +50,8 @@ def add_to(commands: Any, *, installed: bool) -> None:  # noqa: ANN401  argparse
     add("--public-edge-url", type=_url, metavar="URL", help="the edge's URL as callers have it")
     text = "days that audit events, replaced policies and ended revocations are kept, 7 or more (default: for good)"
     add("--keep-records", type=_days, metavar="DAYS", help=text)
+    text = "how often it is measured how long a revocation takes (default: 300; 0: never)"
+    add("--revocation-probe", type=_pause, metavar="SECONDS", help=text)
     add("--practice-ttl", type=_ttl, metavar="SECONDS", help="lifetime of tokens, to test expiry")
     practice = server.add_mutually_exclusive_group()
     practice.add_argument(
@@ -135,6 +137,7 @@ def _configuration(options: argparse.Namespace, *, practising: bool) -> Configur
             policy=options.policy,
             workers=options.workers or 1,
             keep_records=options.keep_records,
+            revocation_probe=300 if options.revocation_probe is None else options.revocation_probe,
             provider_timeout=options.provider_timeout,
         )
     return replace(
@@ -210,6 +213,10 @@ def _count(text: str) -> int:
 
 def _days(text: str) -> int:
     return _number(text, 7, 36500)
+
+
+def _pause(text: str) -> int:
+    return _number(text, 0 if text == "0" else 5, 86400)
 
 
 def _seconds(text: str) -> int:

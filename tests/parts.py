@@ -39,6 +39,7 @@ from chalicelib.revocation import Revocation
 from chalicelib.tokens.signer import IssuedToken
 from local.provider_key_file import ProviderKeyFile
 from local.provider_keys import LocalProviderKeys
+from local.revocation_probe import ProbeFile
 from local.signing_key_file import SigningKeyFile
 from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
@@ -202,6 +203,7 @@ class Parts:
             key_store=self.provider_keys,
             signing_key_lists=self.control,
             signing_key_store=self.signer,
+            revocation_probes=ProbeFile(self.directory / "revocation-probe.json"),
             origins=Origins(),
             rules=DIALECT,
             clock=lambda: NOW,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chalicelib.admin.revocation_probe import RevocationProbes
 from chalicelib.audit import Audit, Event
 from chalicelib.exchange.ledger import Pins
 from chalicelib.http.messages import Request
@@ -43,6 +44,8 @@ class AdminPorts:
     """Which of our own signing keys are live, and which one signs."""
     signing_key_store: SigningKeyStore
     """Where those keys are, or their public halves."""
+    revocation_probes: RevocationProbes
+    """How long a revocation took when it was last measured."""
     origins: Origins
     """Where a provider key may be sent."""
     rules: InstallationRules

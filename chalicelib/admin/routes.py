@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.admin import audit, keys, policy, principals, revocations, signing, usage
+from chalicelib.admin import audit, keys, policy, principals, probes, revocations, signing, usage
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import TEXT_LIMIT, TIME_LIMIT
 from chalicelib.audit import FILTERS, KINDS, PAGE_DEFAULT, PAGE_LIMIT
@@ -157,6 +157,13 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         (Parameter("name", "the name of a key of the policy", location="path", required=True), _DRY_RUN),
         body="KeyRequest",
         refusals=(404, 409),
+    ),
+    Route(
+        "GET",
+        "/admin/probes",
+        "How long a revocation took until it held, as it was last measured",
+        {200: "RevocationProbeList"},
+        probes.list_revocation_probes,
     ),
     Route(
         "GET",

@@ -64,6 +64,8 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
     from chalicelib.aws.control import DynamoControl  # noqa: PLC0415
     from chalicelib.aws.policies import DynamoPolicies  # noqa: PLC0415
     from chalicelib.aws.provider_key_store import SecretsManagerKeyStore  # noqa: PLC0415
+    from chalicelib.aws.revocation_probes import DynamoRevocationProbes  # noqa: PLC0415
+    from chalicelib.aws.signing_key_store import DynamoSigningKeyStore  # noqa: PLC0415
     from chalicelib.aws.usage import DynamoUsage  # noqa: PLC0415
     from chalicelib.policy.compile import DEPLOYED  # noqa: PLC0415
     from chalicelib.providers.origins import Origins  # noqa: PLC0415
@@ -81,7 +83,8 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         keys=control,
         key_store=SecretsManagerKeyStore(secrets_manager, config.secrets_prefix, config.secrets_key),
         signing_key_lists=control,
-        signing_key_store=DynamoSigningKeys(tables),
+        signing_key_store=DynamoSigningKeyStore(tables),
+        revocation_probes=DynamoRevocationProbes(tables),
         origins=Origins(),
         # SECURITY: a limit of what models take is a fault unless somebody has said that gateways are there
         # (test_a_budget_needs_a_gateway).

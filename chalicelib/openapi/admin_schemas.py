@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from chalicelib.admin import key_request, revocation_request
 from chalicelib.audit import KINDS
 from chalicelib.http.route import TEXT
-from chalicelib.openapi import signing_schemas
+from chalicelib.openapi import probe_schemas, signing_schemas
 from chalicelib.openapi.shapes import (
     BY_REASON,
     COUNT,
@@ -193,6 +193,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "PinRequest": some_of({"unique_id": {**TEXT, "pattern": "^(AROA|AIDA)[A-Z0-9]{12,28}$"}}, "unique_id"),
     "Pinned": some_of({"dry_run": TRUE, "principal": TEXT, "unique_id": TEXT}, "principal", "unique_id"),
     **signing_schemas.SCHEMAS,
+    **probe_schemas.SCHEMAS,
     "KeyListed": all_of({**_KEY, **{name: or_null(one) for name, one in _VERSION.items()}}),
     "KeyList": list_of("KeyListed"),
     "KeyRequest": some_of(

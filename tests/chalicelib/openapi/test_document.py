@@ -178,6 +178,7 @@ DONE: Mapping[str, tuple[object, dict[str, str]]] = {
     "GET /admin/keys": (None, {}),
     "PUT /admin/keys/{name}": ({"value": "sk-new"}, {"name": "openai"}),
     "PUT /admin/keys/{name}?dry_run=true": ({"value": "sk-new"}, {"name": "openai"}),
+    "GET /admin/probes": (None, {}),
     "GET /admin/signing": (None, {}),
     "POST /admin/signing?dry_run=true": ({"action": "prepare"}, {}),
     "POST /admin/signing": ({"action": "prepare"}, {}),

@@ -1,0 +1,87 @@
+"""How long a revocation takes until it holds, measured by a principal that exists for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final, NamedTuple, Protocol
+
+PROMISED_SECONDS: Final = 1.0
+"""Seconds after its acknowledgement by which no call is admitted any more that came before (docs/concepts.md)."""
+LONGEST_SECONDS: Final = 10.0
+"""Seconds after which a probe gives up."""
+PAUSE_SECONDS: Final = 0.005
+"""Seconds between two calls of a probe."""
+IN_A_ROW: Final = 3
+"""Refusals that follow each other until a revocation counts as holding: each call may meet another process."""
+
+
+class Seen(Enum):
+    """What became of one call of a probe."""
+
+    OPEN = "open"
+    """It was not refused as revoked: it would be admitted, but for what the probe must not do."""
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+    """It was not answered, or with something else: 429, 503, no HTTP."""
+
+
+class RevocationProbe(NamedTuple):
+    """One measurement. Times but `at` are seconds."""
+
+    where: str
+    """Where it was made, e.g. `this machine` or a region."""
+    at: int
+    """When, in epoch seconds."""
+    outcome: str
+    """`held` within PROMISED_SECONDS, `late`, `never` within LONGEST_SECONDS, or `unknown`: nothing could be told."""
+    seconds: float | None
+    """From the acknowledgement to the first of the refusals that nothing but refusals followed; None if there was none."""
+    open_after: int
+    """Calls after the acknowledgement that were not refused as revoked."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that is stored and answered."""
+        return self._asdict()
+
+
+class Steps(Protocol):
+    """What a probe does. `revoke` raises Unavailable."""
+
+    def call(self) -> Seen:
+        """Make one call with a token of the probe's own, in bounded time."""
+
+    def revoke(self) -> None:
+        """Revoke the probe's principal; returns once it is acknowledged."""
+
+
+class RevocationProbes(Protocol):
+    """Where the newest measurements are kept."""
+
+    def revocation_probes(self) -> tuple[RevocationProbe, ...]:
+        """Return the newest of each place; raises Unavailable."""
+
+
+def measure(
+    steps: Steps, where: str, now: int, monotonic: Callable[[], float], pause: Callable[[float], None]
+) -> RevocationProbe:
+    """Return how long it took until a revocation held. now: epoch seconds. Raises Unavailable if nothing was revoked."""
+    if steps.call() is not Seen.OPEN:
+        return RevocationProbe(where, now, "unknown", None, 0)
+    steps.revoke()
+    acknowledged = monotonic()
+    began, refused, still_open, is_unknown = acknowledged, 0, 0, False
+    while refused < IN_A_ROW:
+        begins = monotonic()
+        if begins - acknowledged > LONGEST_SECONDS:
+            return RevocationProbe(where, now, "unknown" if is_unknown else "never", None, still_open)
+        seen = steps.call()
+        if seen is Seen.REVOKED:
+            began, refused = (began, refused + 1) if refused else (begins, 1)
+            continue
+        # SECURITY: what is no refusal is never taken for one (test_what_is_not_known_is_not_held).
+        refused, is_unknown = 0, seen is Seen.UNKNOWN
+        still_open += seen is Seen.OPEN
+        pause(PAUSE_SECONDS)
+    seconds = round(began - acknowledged, 6)
+    return RevocationProbe(where, now, "held" if seconds <= PROMISED_SECONDS else "late", seconds, still_open)

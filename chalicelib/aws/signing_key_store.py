@@ -1,0 +1,31 @@
+"""Which signing keys are published, for administrators, who publish none and sign nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chalicelib.aws.dynamodb import Tables, read_item
+from chalicelib.aws.published_keys import KEY, MARK
+from chalicelib.tokens.errors import NoSpareSigningKey
+
+
+class DynamoSigningKeyStore:
+    """`chalicelib.tokens.key_list.SigningKeyStore`, over the table `control`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def published(self) -> Sequence[str]:
+        """See `SigningKeyStore.published`; in which order they were published is not known."""
+        item = read_item(self._tables, KEY)
+        return sorted(name.removeprefix(MARK) for name in item if name.startswith(MARK))
+
+    def spare(self, known: frozenset[str]) -> str:
+        """See `SigningKeyStore.spare`. Keys are made in KMS and published by a deployment, never by the broker."""
+        for kid in self.published():
+            if kid not in known:
+                return kid
+        raise NoSpareSigningKey
+
+    def forget(self, kid: str) -> None:
+        """See `SigningKeyStore.forget`: no role of the broker may disable a key in KMS."""
