@@ -48,13 +48,14 @@ class Deployment:
         stage, aws = self.stage, self.aws
         number = aws.account(stage.region)
         named = {"Prefix": stage.prefix}
+        topics: dict[str, str] = {}
         for region in dict.fromkeys((stage.region, EDGE_REGION)):
             aws.deploy(stage.stack("artefacts"), self.out / "artefacts.yaml", region, named)
             here = {"Home": region == stage.region, "EdgeFunction": region == EDGE_REGION}
             values = {**named, **{name: str(one).lower() for name, one in here.items()}, **self._parameters("logs")}
             aws.deploy(stage.stack("logs"), self.out / "logs.yaml", region, values)
             watch = {**named, "Home": values["Home"], **self._parameters("watch")}
-            aws.deploy(stage.stack("watch"), self.out / "watch.yaml", region, watch)
+            topics[region] = aws.deploy(stage.stack("watch"), self.out / "watch.yaml", region, watch)["Topic"]
         warmed = {**named, **self._parameters("tables")}
         tables = aws.deploy(stage.stack("tables"), self.out / "tables.yaml", stage.region, warmed)
         may = {**named, **self._parameters("keys")}
@@ -66,9 +67,8 @@ class Deployment:
         admin = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], **self._of_door("admin")}
         administration = aws.deploy(stage.stack("admin"), self.out / "admin" / "sam.yaml", stage.region, admin, bucket)
         self._publish(tables["ControlName"], list(signing.values()))
-        broker, edge = self._doors(
-            {**shared, **signing}, {**shared, "ProviderKeysKey": keys["ProviderKeysKey"]}, number
-        )
+        of_edge = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], "Topic": topics[EDGE_REGION]}
+        broker, edge = self._doors({**shared, **signing}, of_edge, number)
         self._keep_logs()
         return {"broker": broker, "edge": edge, "administration": administration["Url"]}
 

@@ -27,6 +27,7 @@ OURS = frozenset(
         "BrokerPath",
         "Home",
         "EdgeFunction",
+        "Topic",
     ]
 )
 """What `make deploy` finds out itself."""

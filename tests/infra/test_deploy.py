@@ -97,7 +97,7 @@ class _Aws(AwsCli):
     ) -> Mapping[str, str]:
         name = stack.rpartition("-")[2]
         self.told.append((name, parameters))
-        outputs = ("KeyArn", "ControlName", "SigningKeyA", "SigningKeyB", "ProviderKeysKey")
+        outputs = ("KeyArn", "ControlName", "SigningKeyA", "SigningKeyB", "ProviderKeysKey", "Topic")
         self._made[stack] = {"Url": self._urls.get(name, ""), **dict.fromkeys(outputs, "arn")}
         return self._made[stack]
 

@@ -284,13 +284,13 @@ def test_logs_have_a_retention() -> None:
     """Every function's log group has a retention."""
     functions = {name: properties(name, "APIHandler")["FunctionName"] for name in DOORS}
     wanted = {f"/aws/lambda/{one}" for one in functions.values()} | {"/aws/lambda/us-east-1.keybroker-edge"}
-    wanted.add("/aws/apigateway/keybroker-admin")
+    wanted |= {"/aws/apigateway/keybroker-admin", "/aws/vendedlogs/keybroker-access"}
     made = resolved(template("logs"))
     assert all(one["Properties"]["RetentionInDays"] == 90 for one in made.values())
     groups = {one["Properties"]["LogGroupName"] for one in made.values()}
     assert groups == wanted
     assert properties("edge", "Function")["FunctionName"] == "keybroker-edge"
-    assert resolved(template("logs"), Home="false").keys() == {"Edge"}
+    assert resolved(template("logs"), Home="false").keys() == {"Edge", "Access"}
     assert resolved(template("logs"), EdgeFunction="false").keys() == {"Public", "Admin", "AdminAccess"}
 
 
