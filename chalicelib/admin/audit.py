@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
 
-from chalicelib.admin import completeness, query, seen
+from chalicelib.admin import completeness, ocsf, query, seen
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.audit import FILTERS, Page, Query
+from chalicelib.audit import FILTERS, Event, Page, Query
 from chalicelib.errors import MalformedRequest
 from chalicelib.http.messages import Request, Response
 
 JSON_LINES = "application/jsonl"
 _JSON_LINES = (JSON_LINES, "application/x-ndjson", "application/x-jsonlines", "application/jsonlines")
 _TIMES = ("since", "until", "limit", "after")
+FORMATS = ("event", "ocsf")
+_Write = Callable[[Event], Mapping[str, Any]]
 
 
 def list_events(request: Request, ports: AdminPorts) -> Response:
     """Answer audit events, newest first: as one object, or in JSON lines for a client that accepts them."""
     request.administrator()
-    params = query.read(request, *FILTERS, *_TIMES)
+    params = query.read(request, *FILTERS, *_TIMES, "format", "claims")
+    write = _writer(params)
     since, until = params.time("since"), params.time("until")
     wanted = Query(
         equals={name: params.values[name] for name in FILTERS if name in params.values},
@@ -31,8 +36,8 @@ def list_events(request: Request, ports: AdminPorts) -> Response:
     with query.checking_cursor():
         page = ports.audit.page(wanted)
     if _accepts_lines(request.headers.get("accept", "")):
-        return _lines(page, request)
-    answer: dict[str, object] = {"items": [event.to_json() for event in page.events], "next": page.next or None}
+        return _lines(page, request, write)
+    answer: dict[str, object] = {"items": [write(event) for event in page.events], "next": page.next or None}
     if not (page.events or wanted.after):
         answer |= seen.nothing_known(wanted.equals, ports)
     return Response(answer)
@@ -52,15 +57,29 @@ def check(request: Request, ports: AdminPorts) -> Response:
     return Response(completeness.check(span, ports.audit, ports.usage, now).to_json())
 
 
+def _writer(params: query.QueryParams) -> _Write:
+    """Return how an event is written. Claims name people: OCSF, which goes to other systems, has them only when asked."""
+    is_ocsf = params.one_of("format", FORMATS) == "ocsf"
+    asked = params.flag("claims")
+    claims = not is_ocsf if asked is None else asked
+
+    def write(event: Event) -> Mapping[str, Any]:
+        if is_ocsf:
+            return ocsf.to_ocsf(event, claims=claims)
+        return event.to_json() if claims else {**event.to_json(), "claims": {}}
+
+    return write
+
+
 def _accepts_lines(accept: str) -> bool:
     return any(one.partition(";")[0].strip().lower() in _JSON_LINES for one in accept.split(","))
 
 
-def _lines(page: Page, request: Request) -> Response:
+def _lines(page: Page, request: Request, write: _Write) -> Response:
     headers = {"content-type": JSON_LINES}
     if page.next:
         # A relative reference with only a query: right at any host name and stage.
         parameters = {**request.query, "after": page.next}
         link = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items())
         headers["link"] = f'<?{link}>; rel="next"'
-    return Response({}, headers=headers, text="".join(json.dumps(event.to_json()) + "\n" for event in page.events))
+    return Response({}, headers=headers, text="".join(json.dumps(write(event)) + "\n" for event in page.events))

@@ -129,6 +129,16 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
             ),
             _time("since", "only events at or after this time"),
             _time("until", "only events before this time"),
+            Parameter(
+                "format",
+                "ocsf: as events of the Open Cybersecurity Schema Framework 1.5.0",
+                {"enum": list(audit.FORMATS), "default": "event"},
+            ),
+            Parameter(
+                "claims",
+                "whether to include the callers' verified claims; the default is true, and false with `format=ocsf`",
+                {"type": "boolean"},
+            ),
             *_PAGING,
         ),
         json_lines=True,

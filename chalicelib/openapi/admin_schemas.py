@@ -11,6 +11,7 @@ from chalicelib.openapi import probe_schemas, signing_schemas
 from chalicelib.openapi.shapes import (
     BY_REASON,
     COUNT,
+    NEXT,
     TEXTS,
     TIME,
     TRUE,
@@ -139,7 +140,14 @@ SCHEMAS: Mapping[str, Schema] = {
             "repeated": {**COUNT, "description": "how often the same was refused again within 10 minutes"},
         }
     ),
-    "EventList": list_of("Event", UNKNOWN),
+    "OcsfEvent": {
+        "type": "object",
+        "description": "an event as `format=ocsf` writes it, see https://schema.ocsf.io/1.5.0",
+        "required": ["metadata", "class_uid", "category_uid", "activity_id", "type_uid", "severity_id", "time"],
+    },
+    "EventList": some_of(
+        {"items": {"type": "array", "items": any_of("Event", "OcsfEvent")}, "next": NEXT, **UNKNOWN}, "items", "next"
+    ),
     "Completeness": all_of(
         {
             **_SPAN,

@@ -8,6 +8,7 @@ import click
 
 from keybroker.cli import output, server
 from keybroker.cli.admin_client import AdminClient
+from keybroker.cli.audit_export import export
 from keybroker.cli.settings import Settings, common_options, pass_settings
 from keybroker.cli.times import PAST, format_time
 
@@ -58,11 +59,7 @@ def check(settings: Settings, window: str, start: int | None) -> int:
     return 0 if result["agree"] else 1
 
 
-@audit.command(context_settings=server.PLAIN, short_help="Write all events of a state directory.")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def export(arguments: tuple[str, ...]) -> None:
-    """Write every event of a state directory as JSON lines, newest first."""
-    server.start("audit", ("export", *arguments))
+audit.add_command(export)
 
 
 @audit.command(context_settings=server.PLAIN, short_help="Remove exported events of a state directory.")

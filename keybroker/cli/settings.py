@@ -53,6 +53,15 @@ pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 def common_options(command: _Command) -> _Command:
     """Add the options that may stand anywhere on the command line; the rightmost one wins."""
+    formats = click.Choice(["table", "json"])
+    text = "Output format. [KEYBROKER_OUTPUT]"
+    return click.option("--output", type=formats, help=text, expose_value=False, callback=_store, is_eager=True)(
+        url_options(command)
+    )
+
+
+def url_options(command: _Command) -> _Command:
+    """Add those of `common_options` that say which broker."""
     for name, variable, text in (
         ("--admin-url", "KEYBROKER_ADMIN_URL", "URL of the administration API, if it differs from --url."),
         ("--url", "KEYBROKER_URL", "URL of the broker."),
@@ -60,11 +69,7 @@ def common_options(command: _Command) -> _Command:
         command = click.option(
             name, metavar="URL", help=f"{text} [{variable}]", expose_value=False, callback=_store, is_eager=True
         )(command)
-    formats = click.Choice(["table", "json"])
-    text = "Output format. [KEYBROKER_OUTPUT]"
-    return click.option("--output", type=formats, help=text, expose_value=False, callback=_store, is_eager=True)(
-        command
-    )
+    return command
 
 
 def grant_options(command: _Command) -> _Command:

@@ -119,7 +119,7 @@ def test_next_link_over_http(running: Running) -> None:
         ({"after": "garbage"}, "after must be the `next` of the previous page"),
         (
             {"reason": "x"},
-            "unknown or repeated query parameters: this route takes request_id, principal, grant, key, kind, since, until, limit, after, each once",
+            "unknown or repeated query parameters: this route takes request_id, principal, grant, key, kind, since, until, limit, after, format, claims, each once",
         ),
     ],
 )
@@ -133,6 +133,18 @@ def test_until_0(parts: Parts, door: Door) -> None:
     """`until=0` is a time, and matches nothing."""
     parts.token()
     assert ask(door, "", until="0").json["items"] == []
+
+
+@pytest.mark.parametrize(("query", "has"), [({}, True), ({"claims": "false"}, False), ({"claims": "true"}, True)])
+def test_claims_on_request(parts: Parts, door: Door, query: dict[str, str], has: bool) -> None:  # noqa: FBT001  a row
+    """Events have the callers' claims, and OCSF has them only when asked."""
+    parts.token()
+    (event,) = ask(door, "", kind="token.issued", **query).json["items"]
+    assert bool(event["claims"]) == has
+    (written,) = ask(door, "", kind="token.issued", format="ocsf", **query).json["items"]
+    assert (written["metadata"]["uid"], "claims" in written["unmapped"]) == (event["id"], query.get("claims") == "true")
+    line = ask(door, LINES, kind="token.issued", format="ocsf", **query).body
+    assert json.loads(line) == written
 
 
 # complete

@@ -174,6 +174,7 @@ DONE: Mapping[str, tuple[object, dict[str, str]]] = {
     "GET /admin/usage": (None, {}),
     "GET /admin/audit": (None, {}),
     "GET /admin/audit?limit=1": (None, {}),
+    "GET /admin/audit?format=ocsf": (None, {}),
     "GET /admin/audit/check?window=hour&start=1800000000": (None, {}),
     "GET /admin/keys": (None, {}),
     "PUT /admin/keys/{name}": ({"value": "sk-new"}, {"name": "openai"}),

@@ -51,7 +51,7 @@ def test_arguments_are_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["serve", "init", "admins", "state", "gateway", "audit export"])
+@pytest.mark.parametrize("command", ["serve", "init", "admins", "state", "gateway", "audit cut"])
 def test_the_working_directory_is_no_server(tmp_path: Path, command: str) -> None:
     """Modules in the directory where a command is run are not taken for the server's; help is the server's own."""
     for name in ("local", "app", "chalicelib", "edge"):
