@@ -13,7 +13,7 @@ EVERYBODY = "*"
 """The principal of the counters of a grant's `total`; no real principal has this name."""
 
 COUNT_LIMIT = 1_000_000_000
-COUNTERS_KEPT = 3 * 86400
+COUNTERS_KEPT: Mapping[str, int] = {"minute": 3 * 86400, "hour": 3 * 86400, "day": 35 * 86400}
 """Seconds that counters are kept after their window has ended, for people to read. Stores may delete them from then on."""
 
 

@@ -225,6 +225,7 @@ ASKED: Mapping[tuple[str, str], tuple[object, dict[str, str]]] = {
     ("GET", "/admin/audit/check"): (None, {}),
     ("GET", "/admin/keys"): (None, {}),
     ("PUT", "/admin/keys/{name}"): ({"value": "sk-new"}, {"name": "openai"}),
+    ("GET", "/admin/now"): (None, {}),
     ("GET", "/admin/probes"): (None, {}),
     ("GET", "/admin/signing"): (None, {}),
     ("POST", "/admin/signing"): ({"action": "prepare"}, {}),

@@ -45,7 +45,7 @@ class Span:
         """
         start = window_start(window, now) - WINDOWS[window] if at is None else window_start(window, at)
         span = cls(window, start)
-        if start > now or span.end + COUNTERS_KEPT <= now:
+        if start > now or span.end + COUNTERS_KEPT["hour"] <= now:
             raise ValueError(
                 "start must not be in the future, or in a window that ended 3 days ago or earlier, whose counters may be gone"
             )

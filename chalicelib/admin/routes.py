@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from chalicelib.admin import audit, keys, policy, principals, probes, revocations, signing, usage
+from chalicelib.admin import audit, keys, now, policy, principals, probes, revocations, signing, usage
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import TEXT_LIMIT, TIME_LIMIT
+from chalicelib.admin.totals import ORDERS
 from chalicelib.audit import FILTERS, KINDS, PAGE_DEFAULT, PAGE_LIMIT
 from chalicelib.http.messages import ADMIN_BODY_LIMIT
 from chalicelib.http.public_routes import IDEMPOTENCY_KEY
@@ -107,14 +108,34 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "GET",
         "/admin/usage",
         "What each principal did under each grant, in one window",
-        {200: "UsageList"},
+        {200: "UsageAnswer"},
         usage.list_usage,
         (
             _WINDOW,
             _time("at", "any time within the window; the default is now"),
             *(_exact(name, f"only those of this {name}") for name in ("principal", "grant", "key")),
             *_PAGING,
+            Parameter(
+                "top",
+                "only so many, those with the most of `by`, the largest first; without pages",
+                {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT},
+            ),
+            Parameter("by", "what `top` is by; calls if left out", {"enum": list(ORDERS)}),
+            Parameter(
+                "series",
+                "sums of one window after the other, the oldest first: of 60 minutes, 72 hours or 35 days at most",
+                {"enum": list(WINDOWS)},
+            ),
+            _time("since", "with series: any time within the first window"),
+            _time("until", "with series: any time within the last window; the default is now"),
         ),
+    ),
+    Route(
+        "GET",
+        "/admin/now",
+        "What is going on: this hour and day by key and grant, who is busiest, and what is revoked",
+        {200: "Now"},
+        now.get_now,
     ),
     Route(
         "GET",

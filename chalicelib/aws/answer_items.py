@@ -129,4 +129,4 @@ def _beginning(hour: int) -> str:
 
 def _kept(day: int) -> Mapping[str, str]:
     # An hour is a part of its day, which is read from its hours.
-    return {"N": str(day + _DAY + COUNTERS_KEPT)}
+    return {"N": str(day + _DAY + COUNTERS_KEPT["hour"])}

@@ -61,7 +61,7 @@ def reserve(item: BudgetItem, reservation: Reservation, limits: Collection[Budge
             name = names(name_of(counter))
             there = f"{name} <= {values(_number(room))}"
             conditions.append(f"(attribute_not_exists({name}) OR {there})" if room >= 0 else there)
-    kept = max(map(window_ends, item.counters)) + COUNTERS_KEPT
+    kept = max(window_ends(one) + COUNTERS_KEPT[one.window] for one in item.counters)
     setting = f"{mark} = {record}, {names('expires_at')} = {values(_number(kept))}"
     return {
         "Key": dict(item.key),

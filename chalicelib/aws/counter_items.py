@@ -87,7 +87,7 @@ def taken(item: Item, minute: int) -> dict[Counter, int]:
 
 def _item(counter: Counter, names: Mapping[str, str], seen: int, event: Event | None) -> CounterItem:
     marks: dict[str, Any] = {
-        "expires_at": {"N": str(window_ends(counter) + COUNTERS_KEPT)},
+        "expires_at": {"N": str(window_ends(counter) + COUNTERS_KEPT[counter.window])},
         "seen": {"N": str(seen)},
     }
     if event is not None:

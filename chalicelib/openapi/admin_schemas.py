@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from chalicelib.admin import key_request, revocation_request
 from chalicelib.audit import KINDS
 from chalicelib.http.route import TEXT
-from chalicelib.openapi import probe_schemas, signing_schemas
+from chalicelib.openapi import probe_schemas, signing_schemas, usage_schemas
 from chalicelib.openapi.shapes import (
-    BY_REASON,
     COUNT,
     NEXT,
     TEXTS,
@@ -56,17 +55,9 @@ _REVOCATION: Mapping[str, Schema] = {
 _KEY: Mapping[str, Schema] = each(TEXT, "name", "provider")
 _VERSION: Mapping[str, Schema] = {"version": TEXT, "origin": TEXT, "header": TEXT, "author": TEXT, "at": TIME}
 _PLAN: Mapping[str, Schema] = {"version": COUNT, "changes": {"type": "array", "items": ref("Step")}}
-_GRANT_USE: Mapping[str, Schema] = {
-    **each(TEXT, "grant", "key"),
-    **each(COUNT, "tokens", "calls"),
-    **each(BY_REASON, "refused_tokens", "refused_calls"),
-    "last_seen": TIME,
-}
-_MODEL_USE: Schema = all_of(
-    {"model": TEXT, **each(COUNT, "answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")}
+_DID: Schema = all_of(
+    {"start": TIME, "end": TIME, "grants": {"type": "array", "items": all_of(usage_schemas.GRANT_USE)}}
 )
-_BUDGET_USE: Schema = all_of(each(COUNT, "used", "reserved"))
-_DID: Schema = all_of({"start": TIME, "end": TIME, "grants": {"type": "array", "items": all_of(_GRANT_USE)}})
 _CHANGES: Schema = {
     "type": "array",
     "items": all_of({"principal": TEXT, "key": TEXT, "before": TEXTS, "after": TEXTS}),
@@ -160,16 +151,7 @@ SCHEMAS: Mapping[str, Schema] = {
             },
         }
     ),
-    "Use": all_of(
-        {
-            "principal": TEXT,
-            "name": TEXT,
-            **_GRANT_USE,
-            "models": {"type": "array", "items": _MODEL_USE},
-            "budgets": {"type": "object", "additionalProperties": _BUDGET_USE},
-        }
-    ),
-    "UsageList": list_of("Use", UNKNOWN, **_SPAN),
+    **usage_schemas.SCHEMAS,
     "Seen": all_of(
         {
             **each(TEXT, "principal", "name", "issuer"),

@@ -47,9 +47,11 @@ def sweep(state: StateFile, now: int) -> Iterator[None]:
     """Remove what has ended at `now`, and stop after each transaction that may have left some; raises Unavailable."""
     ended: list[tuple[str, tuple[object, ...]]] = [(_LOCKS, (now - LOCK_KEPT,))]
     for window, length in WINDOWS.items():
-        before = (window, now - length - COUNTERS_KEPT)
-        ended += [(_COUNTERS, before), (_REFUSALS, before), (_ANSWERS, before)]
-    ended.append((_RESERVATIONS, (now - max(WINDOWS.values()) - COUNTERS_KEPT,)))
+        before = (window, now - length - COUNTERS_KEPT[window])
+        # A day's answers are the sum of its hours', and go with them.
+        answers_before = (window, now - length - COUNTERS_KEPT["hour"])
+        ended += [(_COUNTERS, before), (_REFUSALS, before), (_ANSWERS, answers_before)]
+    ended.append((_RESERVATIONS, (now - max(WINDOWS.values()) - COUNTERS_KEPT["day"],)))
     for statement, values in ended:
         yield from _in_parts(state, statement, values)
     yield from _token_revocations(state, now - TOKEN_REVOCATION_KEPT)

@@ -148,8 +148,8 @@ def test_window_containing() -> None:
 def test_window_bounds() -> None:
     """A window can be checked from its beginning until its counters may be gone."""
     ended = Span("hour", NOW).end
-    assert Span.containing("hour", NOW, ended + COUNTERS_KEPT - 1) == Span("hour", NOW)
-    for at, now in ((NOW, ended + COUNTERS_KEPT), (NOW + HOUR, NOW), (0, NOW), (99_999_999_999, NOW)):
+    assert Span.containing("hour", NOW, ended + COUNTERS_KEPT["hour"] - 1) == Span("hour", NOW)
+    for at, now in ((NOW, ended + COUNTERS_KEPT["hour"]), (NOW + HOUR, NOW), (0, NOW), (99_999_999_999, NOW)):
         with pytest.raises(
             ValueError, match="start must not be in the future, or in a window that ended 3 days ago or earlier"
         ):

@@ -126,7 +126,7 @@ def test_usage_pages(parts: Parts, door: Door) -> None:
         ({"principal": "x" * 1025}, "principal must be text of at most 1024 characters"),
         (
             {"user": "x"},
-            "unknown or repeated query parameters: this route takes window, at, principal, grant, key, limit, after, each once",
+            "unknown or repeated query parameters: this route takes series, window, at, limit, after, top, by, principal, grant, key, since, until, each once",
         ),
     ],
 )
@@ -134,3 +134,55 @@ def test_usage_bad_parameter(door: Door, query: dict[str, str], detail: str) -> 
     """An invalid parameter is a 400 that says what is allowed."""
     answer = door.administer("GET", USAGE, query=query)
     assert (answer.status, answer.json["title"], answer.json["detail"]) == (400, "invalid_request", detail)
+
+
+def test_the_busiest_come_first(parts: Parts, door: Door) -> None:
+    """With `top` the principals with the most of something come first, and none that has nothing of it."""
+    for number, calls in (("7", 1), ("8", 3), ("9", 2)):
+        token = parts.token(repository_id=number)
+        for _ in range(calls):
+            parts.admit(token)
+    with pytest.raises(Refusal, match="no_grant"):
+        parts.exchange(mint(repository_id="5", ref="x"))
+    names = [one.rpartition(":")[2] for one in who(door, top="2")]
+    assert names == ["8", "9"]
+    found = usage(door, top="5", by="refused", window="hour")
+    assert [(one["principal"], one["refused_tokens"]) for one in found["items"]] == [(OTHER, {"no_grant": 1})]
+    assert (found["by"], found["complete"], found["next"]) == ("refused", True, None)
+
+
+def test_a_series_has_every_window(parts: Parts, door: Door) -> None:
+    """A series has the sums of each window, with zeros where nothing was done, the newest last."""
+    token = parts.token()
+    parts.admit(token)
+    parts.admit(token)
+    parts.revoke("principal", SUB)
+    with pytest.raises(Refusal, match="revoked_principal"):
+        parts.admit(token)
+    found = usage(door, series="hour", since=str(NOW - 7200))
+    calls = [(one["start"], one["calls"], one["refused_calls"], one["principals"]) for one in found["items"]]
+    assert calls == [(NOW - 7200, 0, {}, 0), (NOW - 3600, 0, {}, 0), (NOW, 2, {"revoked_principal": 1}, 1)]
+    assert (found["series"], found["complete"]) == ("hour", True)
+    assert [len(usage(door, series=one)["items"]) for one in ("minute", "hour", "day")] == [60, 72, 35]
+    assert [one["calls"] for one in usage(door, series="day", principal=OTHER, since=str(NOW))["items"]] == [0]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"series": "week"}, "series must be one of minute, hour, day"),
+        ({"series": "minute", "since": "0"}, "a series by minute has 1 to 60 of them"),
+        ({"series": "day", "since": str(NOW), "until": str(NOW - 5 * DAY)}, "a series by day has 1 to 35"),
+        ({"series": "hour", "window": "hour"}, "window is of one window"),
+        ({"series": "hour", "top": "5"}, "top is of one window"),
+        ({"since": "1"}, "since needs series"),
+        ({"by": "calls"}, "by needs top"),
+        ({"top": "0"}, "top must be a whole number from 1 to"),
+        ({"top": "5", "limit": "5"}, "limit is of pages"),
+        ({"top": "5", "by": "name"}, "by must be one of calls, refused, tokens"),
+    ],
+)
+def test_what_does_not_go_together(door: Door, query: dict[str, str], told: str) -> None:
+    """Parameters that do not go together, and a series that is too long, are refused by name."""
+    answer = door.administer("GET", USAGE, query=query)
+    assert (answer.status, told in answer.json["detail"]) == (400, True), answer

@@ -105,7 +105,7 @@ def test_all_of_a_day_ends_together(tables: Tables, store: DynamoAnswerUsage) ->
     }
     items = read_query(tables, tables.counters, partition)
     assert sorted(text(one, "sk").partition("#")[0] for one in items) == ["hour", "hour", "models"]
-    assert {one["expires_at"]["N"] for one in items} == {str(NOW + 86400 + COUNTERS_KEPT)}
+    assert {one["expires_at"]["N"] for one in items} == {str(NOW + 86400 + COUNTERS_KEPT["hour"])}
 
 
 class Client:

@@ -58,9 +58,11 @@ def test_counters_are_kept_for_usage_and_then_removed(kept: StateFile, clocks: C
     SqliteEdgeState(kept).count(quota.counters("calls", "app", "p", NOW))
     SqliteEdgeState(kept).give_back(quota.counters("calls", "app", "p", NOW), "a_test")
     upkeep = Upkeep(kept, clocks)
-    live(upkeep, clocks, quota.COUNTERS_KEPT - 3600)
+    live(upkeep, clocks, quota.COUNTERS_KEPT["hour"] - 3600)
     assert (rows(kept, "counters"), rows(kept, "refusals")) == (3, 3)
     live(upkeep, clocks, 2 * DAY)
+    assert (rows(kept, "counters"), rows(kept, "refusals")) == (1, 1)  # the day's
+    live(upkeep, clocks, quota.COUNTERS_KEPT["day"] - quota.COUNTERS_KEPT["hour"])
     assert (rows(kept, "counters"), rows(kept, "refusals")) == (0, 0)
 
 

@@ -14,7 +14,7 @@ from local.sqlite.sweep import ROWS, sweep, sweep_records
 from tests.contracts import samples
 from tests.local.sqlite.conftest import NOW
 
-LATER = NOW + quota.COUNTERS_KEPT + 2 * 86400
+LATER = NOW + quota.COUNTERS_KEPT["day"] + 2 * 86400
 
 
 def left(state: StateFile, table: str) -> int:

@@ -1,0 +1,60 @@
+"""What is going on, in one answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.admin import totals
+from chalicelib.admin.revocation_probe import RevocationProbe
+from chalicelib.admin.totals import Totals
+from chalicelib.errors import Refusal
+from chalicelib.usage import UsageQuery
+from local.revocation_probe import ProbeFile
+from local.sqlite.usage import SqliteUsage
+from tests.http_door import Door
+from tests.parts import NOW, SUB, Parts, mint
+
+
+def test_everything_in_one_answer(parts: Parts, door: Door) -> None:
+    """Sums by key and grant, the busiest with their share, what is frozen, and how long a revocation takes."""
+    token = parts.token()
+    other = parts.token(repository_id="9")
+    for one in (token, token, token, other):
+        parts.admit(one)
+    with pytest.raises(Refusal, match="no_grant"):
+        parts.exchange(mint(repository_id="5", ref="x"))
+    parts.revoke("key", "anthropic")
+    parts.revoke("principal", "https://ci.example|repository_id:77", until=NOW + 60)
+    probe = RevocationProbe("here", NOW, "held", 0.004, 0)
+    ProbeFile(parts.directory / "revocation-probe.json").keep(probe)
+    found = door.administer("GET", "/admin/now").json
+    app = {"calls": 4, "tokens": 2, "refused_calls": {}, "refused_tokens": {}, "principals": 2}
+    assert found["hour"]["grants"]["app"] == found["day"]["grants"]["app"] == app
+    total = {**app, "refused_tokens": {"no_grant": 1}, "principals": 3}
+    assert (found["hour"]["total"], found["day"]["keys"]) == (total, {"openai": total})
+    busiest = found["busiest"][0]
+    assert (busiest["principal"], busiest["calls"], busiest["share"]) == (SUB, 3, 0.75)
+    assert found["revoked"]["in_force"] == {"key": 1, "principal": 1}
+    assert [(one["scope"], one["target"]) for one in found["revoked"]["frozen"]] == [("key", "anthropic")]
+    assert found["revocation_probes"] == [probe.to_json()]
+    assert found["hour"]["complete"]
+    assert found["revoked"]["complete"]
+
+
+def test_what_is_read_is_bounded(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more uses than are read, the sums say that they are in part."""
+    for number in range(3):
+        parts.admit(parts.token(repository_id=str(number)))
+    monkeypatch.setattr(totals, "PAGE_LIMIT", 1)
+    query = UsageQuery("hour", NOW, now=NOW)
+    part, all_of_it = (Totals.read(SqliteUsage(parts.state), query, pages) for pages in (2, 3))
+    assert [(one.complete, one.sums().calls) for one in (part, all_of_it)] == [(False, 2), (True, 3)]
+    assert replace(part, complete=True).by("grant")["app"].calls == 2
+
+
+def test_nothing_is_going_on(door: Door) -> None:
+    """Without a call there are zeros, and no share of nothing."""
+    found = door.administer("GET", "/admin/now").json
+    assert (found["hour"]["total"]["calls"], found["busiest"], found["revocation_probes"]) == (0, [], [])
