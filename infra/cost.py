@@ -34,6 +34,7 @@ PRICES: Mapping[str, tuple[float, str]] = {
     "CloudWatch, GB of log lines": (0.50, "taken in, once"),
     "CloudWatch, metric-month": (0.30, "first 10,000"),
     "CloudWatch, alarm-month": (0.10, "standard resolution"),
+    "CloudWatch, dashboard-month": (3.00, "the first three are free"),
 }
 """Price in dollars in us-east-1, and a note."""
 
@@ -95,6 +96,18 @@ FIXED = (
     Term("20 metrics (5 keys, 4 outcomes)", "CloudWatch, metric-month", 20 / MILLION),
 )
 """The monthly cost without any calls."""
+RUNS = {minutes: 30 * 24 * 60 // minutes for minutes in (5, 1)}
+"""Runs of the watcher in a month, by the minutes between them."""
+WATCHING = (
+    Term("14 alarms", "CloudWatch, alarm-month", 14 / MILLION),
+    Term("44 metrics (14, and 6 for each of 5 keys)", "CloudWatch, metric-month", 44 / MILLION),
+    Term("a dashboard", "CloudWatch, dashboard-month", 1 / MILLION),
+    Term("the watcher, each 5 minutes, 512 MB for half a second", "Lambda, GB-second", 0.25 * RUNS[5] / MILLION),
+    Term("its log lines (10 KB a run)", "CloudWatch, GB of log lines", 10e3 / 1e9 * RUNS[5] / MILLION),
+)
+"""The monthly cost of watching with `Alarms: all` and the dashboard, without the reads. The run is assumed."""
+CROWDS = (50, 200, 1000, 10_000)
+"""Principals that are active on a day."""
 
 
 def total(terms: Iterable[Term]) -> float:
@@ -124,13 +137,30 @@ def tables() -> str:
         "\n### A month without a call\n",
         *_table(FIXED),
         f"\nThe audit of a million tokens takes {AUDIT_GB * MILLION:.2f} GB, which is ${AUDIT_GB * MILLION * audit:.2f} more.\n",
-        "### Where each part ends\n",
+        "### A month of watching\n",
+        *_table(WATCHING),
+        "\nWithout what it reads, which depends on the principals of a day, of whom a tenth call in each run:\n",
+        "| Principals | Read units a run | $ a month, each 5 minutes | $ a month, each minute |\n|---|---|---|---|",
+        *(
+            f"| {crowd:,} | {run_units(crowd):,.0f} | {_reads(crowd, 5):.2f} | {_reads(crowd, 1):.2f} |"
+            for crowd in CROWDS
+        ),
+        "\n### Where each part ends\n",
         *ceilings.table(ceilings.ceilings(_units(), EXCHANGE_SECONDS)),
         "\n### Prices\n",
         "| | $ | |\n|---|---|---|",
         *(f"| {name} | {_price(dollars)} | {note} |" for name, (dollars, note) in PRICES.items()),
     )
     return "\n".join(parts)
+
+
+def run_units(principals: int) -> float:
+    """Return the read units of a run of the watcher: an item of each, three more of a tenth, the index, and the keys."""
+    return principals + 3 * principals / 10 + principals * 0.15 / 8 + 5
+
+
+def _reads(principals: int, minutes: int) -> float:
+    return run_units(principals) * RUNS[minutes] * PRICES["DynamoDB, read unit"][0]
 
 
 def _units() -> ceilings.Units:

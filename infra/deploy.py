@@ -69,6 +69,7 @@ class Deployment:
         self._publish(tables["ControlName"], list(signing.values()))
         of_edge = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], "Topic": topics[EDGE_REGION]}
         broker, edge = self._doors({**shared, **signing}, of_edge, number)
+        self._watch({**shared, **signing, "Topic": topics[stage.region]}, bucket)
         self._keep_logs()
         return {"broker": broker, "edge": edge, "administration": administration["Url"]}
 
@@ -108,6 +109,12 @@ class Deployment:
         values |= self._parameters("edge")
         bucket = stage.bucket(account, EDGE_REGION)
         return self.aws.deploy(stage.stack("edge"), self.out / "edge" / "edge.yaml", EDGE_REGION, values, bucket)["Url"]
+
+    def _watch(self, parameters: Mapping[str, str], bucket: str) -> None:
+        stage = self.stage
+        distribution = self.aws.stack_outputs(stage.stack("edge"), EDGE_REGION).get("DistributionId", "")
+        values = {**parameters, "DistributionId": distribution, **self._parameters("watcher")}
+        self.aws.deploy(stage.stack("watcher"), self.out / "watcher.yaml", stage.region, values, bucket)
 
     def _parameters(self, stack: str) -> Mapping[str, str]:
         return self.stage.parameters.get(stack, {})

@@ -48,6 +48,12 @@ def edge_template(content: bytes, source: str = "") -> str:
     return text
 
 
+def watcher_template() -> str:
+    """Return infra/watcher.yaml, which deploys a function of the administration's zip, for the Python of that zip."""
+    text = (ROOT / "infra" / "watcher.yaml").read_text(encoding="utf-8")
+    return text.replace("Runtime: python3.11\n", f"Runtime: python{PYTHON}\n")
+
+
 def retiring(version: tuple[int, int]) -> str:
     """Return a warning for a version of Python that Lambda retires before 3.13, and nothing for others."""
     if version >= (3, 13):
@@ -75,6 +81,7 @@ def main(arguments: list[str]) -> int:
         return 1
     for name in UNCHANGED:
         shutil.copy(ROOT / "infra" / f"{name}.yaml", options.out / f"{name}.yaml")
+    (options.out / "watcher.yaml").write_text(watcher_template(), encoding="utf-8")
     sys.stderr.write(retiring(sys.version_info[:2]))
     for door in broker_zip.DOORS:
         content = (options.out / door / "deployment.zip").read_bytes()

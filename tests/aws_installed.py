@@ -13,12 +13,14 @@ import pytest
 
 import app
 import edge
-from chalicelib.aws import clients, config, target_items, wiring
-from chalicelib.aws.dynamodb import Tables
+from chalicelib.aws import clients, config, target_items, watcher, wiring
+from chalicelib.aws.dynamodb import Tables, make_client
 from chalicelib.aws.signing import public_jwk
+from chalicelib.aws.watcher import WatcherConfig
 from infra import signing_keys
 from tests import aws_scenario, moto_kms
 from tests.aws_requests import IamRequest, iam_requests
+from tests.aws_roles import DOORS
 from tests.aws_scenario import Caller
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.tables_template import create_tables
@@ -32,7 +34,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.door = ""
-        self.requests: dict[str, set[IamRequest]] = {"public": set(), "admin": set(), "edge": set()}
+        self.requests: dict[str, set[IamRequest]] = {name: set() for name in DOORS}
         self._real = clients.make
 
     def make(self, service: str, region: str, endpoint: str | None = None, session: Any = None) -> Any:  # noqa: ANN401  as the real one
@@ -77,6 +79,19 @@ class Installed:
 
     def administrator(self) -> Caller:
         return self.caller("admin", {"userArn": aws_scenario.ADMINISTRATOR})
+
+    def watch(self, now: int) -> str:
+        """Run the watcher, one that has just started; return what it prints."""
+        names = (self.tables.control, self.tables.counters, self.tables.ledger)
+        config = WatcherConfig("us-east-1", "keybroker", *names, 5, 1000, 90)
+        printed: list[str] = []
+
+        def run() -> None:
+            tables = self.tables._replace(client=make_client(config.region))
+            watcher.run(config, tables, now, printed.append)
+
+        self.recorder.during("watcher", run)
+        return "".join(printed)
 
     def baked(self) -> dict[str, str]:
         """Return what is baked into the edge's zip."""

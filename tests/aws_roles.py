@@ -1,4 +1,4 @@
-"""The three roles: what each needs, and what none may do; checked against the templates and an emulator."""
+"""The four roles: what each needs, and what none may do; checked against the templates and an emulator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.iam_policy import Context
 
-DOORS = ("public", "admin", "edge")
+DOORS = ("public", "admin", "edge", "watcher")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,14 @@ NEEDED = (
     RoleRequest("edge", "dynamodb:UpdateItem", "counters", ("calls#app#alice",)),
     RoleRequest("edge", "dynamodb:BatchGetItem", "counters", ("calls#app#alice",)),
     RoleRequest("edge", "secretsmanager:GetSecretValue", "secret"),
+    RoleRequest("watcher", "dynamodb:BatchGetItem", "control", ("key#openai#0",)),
+    RoleRequest("watcher", "dynamodb:GetItem", "control", ("policy",)),
+    RoleRequest("watcher", "dynamodb:Query", "control", ("policy#names",)),
+    RoleRequest("watcher", "dynamodb:Query", "index"),
+    RoleRequest("watcher", "dynamodb:BatchGetItem", "ledger", ("tokens#alice",)),
+    RoleRequest("watcher", "dynamodb:Query", "ledger", ("tokens#alice",)),
+    RoleRequest("watcher", "dynamodb:BatchGetItem", "counters", ("calls#app#alice",)),
+    RoleRequest("watcher", "dynamodb:Query", "counters", ("calls#app#alice",)),
 )
 """Without any of these, something that is promised does not work."""
 
@@ -92,12 +100,16 @@ DENIED = (
             ("admin", "secretsmanager:DeleteSecret"),
             ("edge", "secretsmanager:DeleteSecret"),
             ("public", "secretsmanager:DescribeSecret"),
+            ("watcher", "secretsmanager:GetSecretValue"),
+            ("watcher", "secretsmanager:PutSecretValue"),
+            ("watcher", "secretsmanager:DescribeSecret"),
+            ("watcher", "secretsmanager:ListSecretVersionIds"),
         )
     ),
-    # The public broker and the edge write neither policy, revocations nor keys.
+    # The public broker, the edge and the watcher write neither policy, revocations nor keys.
     *(
         RoleRequest(role, action, "control", (key,), what=what)
-        for role in ("public", "edge")
+        for role in ("public", "edge", "watcher")
         for key, what in _OF_ADMINISTRATORS.items()
         for action in _WRITES
     ),
@@ -122,10 +134,21 @@ DENIED = (
         for action in ("dynamodb:PutItem", "dynamodb:UpdateItem")
         for key in ("lock#0", "tokens#alice")
     ),
+    # The watcher reads who calls how often, and neither audit nor locks; it writes nothing at all.
+    *(
+        RoleRequest("watcher", f"dynamodb:{action}", "ledger", (key,), what="audit or replay lock")
+        for action in ("GetItem", "BatchGetItem", "Query")
+        for key in ("audit#2026-11#0", "lock#0", "pin#arn")
+    ),
+    *(
+        RoleRequest("watcher", action, "ledger", (key,), what="a record, or a count of tokens")
+        for action in _WRITES
+        for key in ("audit#2026-11#0", "lock#0", "tokens#alice")
+    ),
     # Counters are the edge's, who adds to them and cannot take them away.
     *(
         RoleRequest(role, action, "counters", ("calls#app#alice",), what="a count of calls")
-        for role in ("public", "admin")
+        for role in ("public", "admin", "watcher")
         for action in _WRITES
     ),
     RoleRequest("public", "dynamodb:GetItem", "counters", ("calls#app#alice",), what="who calls how often"),
@@ -147,7 +170,7 @@ DENIED = (
     # The broker signs and nothing else; nobody does anything to a key.
     *(
         RoleRequest(role, "kms:Sign", "signing", context=_ES256, what="a token of anybody")
-        for role in ("admin", "edge")
+        for role in ("admin", "edge", "watcher")
     ),
     RoleRequest(
         "public", "kms:Sign", "signing", context={"kms:SigningAlgorithm": ("ECDSA_SHA_384",)}, what="another algorithm"

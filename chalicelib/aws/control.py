@@ -33,13 +33,18 @@ class DynamoControl:
 
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
         """See `Keys.keys`."""
+        found = self.known_keys()
+        self._audit.record(event)
+        return found
+
+    def known_keys(self) -> tuple[KeyInfo, ...]:
+        """Return the policy's keys, by name, for a function that reads them each minute and may record nothing; raises Unavailable."""
         names = sorted(one.id for one in named(self._tables) if one.scope == "key")
         wanted = [target_items.key(RevocationTarget("key", name), "0") for name in names]
         items: list[Item] = []
         for start in range(0, len(wanted), 100):
             with as_unavailable():
                 items += read_batch(self._tables, {self._tables.control: wanted[start : start + 100]})
-        self._audit.record(event)
         found = (_info(item, config) for item in items if (config := target_items.key_config(item)))
         return tuple(sorted(found, key=lambda one: one.name))
 

@@ -16,7 +16,7 @@ from chalicelib.usage import RECENT_SECONDS, ModelUse, UsagePage, UsageQuery, Us
 
 INDEX = "by_day"
 _DAY = WINDOWS["day"]
-_Found = Mapping[tuple[str, str], Item]
+Found = Mapping[tuple[str, str], Item]
 """Items by partition and sort key."""
 
 
@@ -32,7 +32,7 @@ class DynamoUsage:
         listed = self._listed(query)
         pairs = [read_cursor_key(one) for one in listed[: query.limit]]
         wanted = [(principal, grant) for principal, grant in pairs if query.grant in ("", grant)]
-        found = self._read(_keys(pair, query) for pair in wanted)
+        found = self.read(_keys(pair, query) for pair in wanted)
         models = self._models(wanted, query, found)
         uses = [_use(pair, query, found, models.get(pair, ())) for pair in wanted]
         kept = tuple(use for use in uses if use and query.key in ("", use.key))
@@ -41,7 +41,7 @@ class DynamoUsage:
     def recent_calls(self, pairs: Collection[tuple[str, str]], now: int) -> Mapping[tuple[str, str], int]:
         """See `Usage.recent_calls`."""
         minutes = range(window_start("minute", now) - RECENT_SECONDS + 60, now + 1, 60)
-        found = self._read([_calls(pair, at).key for at in (minutes[0], now)] for pair in pairs)
+        found = self.read([_calls(pair, at).key for at in (minutes[0], now)] for pair in pairs)
         return {pair: sum(_of_minute(_calls(pair, at), found) for at in minutes) for pair in pairs}
 
     def _listed(self, query: UsageQuery) -> list[str]:
@@ -77,7 +77,8 @@ class DynamoUsage:
             )
         return [text(item, "place") for item in held(answer, "Items")]
 
-    def _read(self, keys: Iterable[Sequence[Mapping[str, Any]]]) -> _Found:
+    def read(self, keys: Iterable[Sequence[Mapping[str, Any]]]) -> Found:
+        """Return items of both tables by partition and sort key, hundreds at once; numbers that nobody took yet are left out."""
         wanted = {(key["pk"]["S"], key["sk"]["S"]): key for group in keys for key in group}
         batches = [list(wanted.values())[start : start + 100] for start in range(0, len(wanted), 100)]
         answers = run_parallel(*(functools.partial(self._batch, batch) for batch in batches))
@@ -85,7 +86,7 @@ class DynamoUsage:
         return {**found, **self._without_what_is_left(found)}
 
     def _models(
-        self, pairs: Iterable[tuple[str, str]], query: UsageQuery, found: _Found
+        self, pairs: Iterable[tuple[str, str]], query: UsageQuery, found: Found
     ) -> Mapping[tuple[str, str], tuple[ModelUse, ...]]:
         """Return what answers took, of those whose models are listed: at CloudFront none are."""
         listed = [pair for pair in pairs if any(_at(found, key) for key in _list_of_models(pair, query))]
@@ -96,10 +97,10 @@ class DynamoUsage:
         asked = answer_items.query(pair[1], pair[0], query)
         return answer_items.uses(read_query(self._tables, self._tables.counters, asked), query)
 
-    def _without_what_is_left(self, found: _Found) -> _Found:
+    def _without_what_is_left(self, found: Found) -> Found:
         """Return those items that handed out numbers ahead, without the numbers that nobody has taken yet."""
         places = slice_items.places(found.values())
-        slices = self._read(places.values()) if places else {}
+        slices = self.read(places.values()) if places else {}
         return {
             place: slice_items.merged(found[place], [_at(slices, key) for key in keys])
             for place, keys in places.items()
@@ -122,7 +123,7 @@ def _budget(what: str, pair: tuple[str, str], query: UsageQuery) -> Counter:
     return Counter(what, pair[1], pair[0], query.window, query.start)
 
 
-def _budgets(pair: tuple[str, str], query: UsageQuery, found: _Found) -> dict[str, BudgetUse]:
+def _budgets(pair: tuple[str, str], query: UsageQuery, found: Found) -> dict[str, BudgetUse]:
     counters = [_budget(what, pair, query) for what in WHATS]
     item = _at(found, budget_items.key_of(counters[0]))
     return {one.what: budget_items.use(item, one, query.now) for one in counters if budget_items.is_counted(item, one)}
@@ -148,15 +149,15 @@ def _calls(pair: tuple[str, str], at: int) -> CounterItem:
     return items(counters("calls", pair[1], pair[0], at))[0]
 
 
-def _at(found: _Found, key: Mapping[str, Any]) -> Item:
+def _at(found: Found, key: Mapping[str, Any]) -> Item:
     return found.get((key["pk"]["S"], key["sk"]["S"]), {})
 
 
-def _of_minute(item: CounterItem, found: _Found) -> int:
+def _of_minute(item: CounterItem, found: Found) -> int:
     return item.numbers(_at(found, item.key))["minute"]
 
 
-def _use(pair: tuple[str, str], query: UsageQuery, found: _Found, models: tuple[ModelUse, ...]) -> Use | None:
+def _use(pair: tuple[str, str], query: UsageQuery, found: Found, models: tuple[ModelUse, ...]) -> Use | None:
     of_tokens, of_calls = (_item(what, pair, query) for what in ("tokens", "calls"))
     tokens, calls = _at(found, of_tokens.key), _at(found, of_calls.key)
     label = next((_at(found, key) for key in _labels(pair, query) if _at(found, key)), {})

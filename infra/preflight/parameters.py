@@ -28,6 +28,7 @@ OURS = frozenset(
         "Home",
         "EdgeFunction",
         "Topic",
+        "DistributionId",
     ]
 )
 """What `make deploy` finds out itself."""

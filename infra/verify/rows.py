@@ -70,6 +70,10 @@ ROWS = (
     Row("Anthropic's SDK gets a token at the edge's host", by_calls.anthropic_asks_at_the_edge),
     Row("TLS 1.2 and up with a domain", by_calls.tls_is_new),
     Row("cold starts and durations", why="it takes days of use"),
+    Row("CloudFront writes the access log, with the names of a call", why="it takes minutes to come"),
+    Row("the log's second JSON text is read for the ranking", why="the same"),
+    Row("the watcher runs, and its numbers are metrics", why="it takes minutes to come"),
+    Row("a signature and a provider key by anybody else are told", why="a mail is read by a person"),
     Row("the edge's role in another region", why="it takes calls from another region"),
     Row("`make destroy`", why="it ends the stage"),
 )

@@ -20,7 +20,7 @@ def test_page_without_markers_is_rejected() -> None:
 
 
 def test_every_price_is_used_and_every_term_has_one() -> None:
-    used = {term.price for term in (*cost.TOKEN, *cost.CALL, *cost.FIXED)}
+    used = {term.price for term in (*cost.TOKEN, *cost.CALL, *cost.FIXED, *cost.WATCHING)}
     storage = {name for name in cost.PRICES if name.startswith("DynamoDB, GB-month")}
     assert used | storage == cost.PRICES.keys()
 

@@ -40,6 +40,7 @@ def test_stacks_are_deployed_in_order(capsys: pytest.CaptureFixture[str]) -> Non
         ("admin", home),
         ("public", home),
         ("edge", edge),
+        ("watcher", home),
     ]
     assert said.index("infra.signing_keys") < said.index("keybroker-prod-public"), "no token before it can be verified"
     assert len(shown(said, "update-termination-protection", "--enable-termination-protection")) == 2
@@ -97,7 +98,7 @@ class _Aws(AwsCli):
     ) -> Mapping[str, str]:
         name = stack.rpartition("-")[2]
         self.told.append((name, parameters))
-        outputs = ("KeyArn", "ControlName", "SigningKeyA", "SigningKeyB", "ProviderKeysKey", "Topic")
+        outputs = ("KeyArn", "ControlName", "SigningKeyA", "SigningKeyB", "ProviderKeysKey", "Topic", "DistributionId")
         self._made[stack] = {"Url": self._urls.get(name, ""), **dict.fromkeys(outputs, "arn")}
         return self._made[stack]
 
@@ -268,7 +269,7 @@ def test_destroy_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     """The stacks are deleted, and it prints what is left."""
     assert destroy.main(["prod", "--region", "eu-central-1", "--show"]) == 0
     said = capsys.readouterr().out
-    assert re.findall(r"delete-stack --stack-name keybroker-prod-(\w+)", said) == ["edge", "public", "admin"]
+    assert re.findall(r"delete-stack --stack-name keybroker-prod-(\w+)", said) == ["edge", "watcher", "public", "admin"]
     for left in (
         "keybroker-prod-tables",
         "keybroker-prod-edge --region us-east-1",

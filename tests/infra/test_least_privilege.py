@@ -17,7 +17,7 @@ from tests.aws_roles import DENIED, DOORS, NEEDED, RoleRequest
 from tests.cloudformation import ACCOUNT, REGION
 from tests.iam_policy import Policy, allows
 
-ROLES = {"public": "ApiHandlerRole", "admin": "ApiHandlerRole", "edge": "Role"}
+ROLES = {"public": "ApiHandlerRole", "admin": "ApiHandlerRole", "edge": "Role", "watcher": "Role"}
 ARNS = {
     "control": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/keybroker-control",
     "counters": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/keybroker-counters",
@@ -35,6 +35,7 @@ PARAMETERS = {
     "SigningKeyA": ARNS["signing"],
     "SigningKeyB": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/signing-b",
     "HomeRegion": REGION,
+    "Alarms": "all",
 }
 
 

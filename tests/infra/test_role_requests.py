@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import pytest
 
+from chalicelib.admin import unusual
 from chalicelib.aws import cloudwatch
 from chalicelib.aws.answer_usage import DynamoAnswerUsage
 from chalicelib.aws.botocore_client import BotocoreClient
@@ -30,6 +31,7 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, 
     with installation(tmp_path_factory.mktemp("aws"), PREFIX) as one:
         _ask_for_tokens(one)
         _administer(one)
+        _watch(one)
         yield one.recorder.requests
     cloudwatch._LOG.handlers, cloudwatch._LOG.propagate = log
 
@@ -74,6 +76,16 @@ def _administer(one: Installed) -> None:
     _see_what_answers_took(one)
     explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_scenario.subject_token()})
     assert explained.status == 200
+
+
+def _watch(one: Installed) -> None:
+    began = int(time.time())
+    assert "status" not in one.call(issued(one))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unusual, "LEAST", 1)  # whoever calls is compared with what it did before
+        windows = range(began - began % 300, int(time.time()) + 1, 300)  # one, or two where it went on meanwhile
+        printed = "".join(one.watch(start + 300) for start in windows)
+    assert '"first_use"' in printed
 
 
 def _see_what_answers_took(one: Installed) -> None:

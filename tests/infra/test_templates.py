@@ -13,7 +13,19 @@ from tests import cloudformation
 from tests.cloudformation import ACCOUNT, resolved, template
 
 DOORS = ("public", "admin")
-TEMPLATES = ("artefacts", "tables", "keys", "logs", "watch", *DOORS, "edge", "gateway-role", "broker-role", "gateway")
+TEMPLATES = (
+    "artefacts",
+    "tables",
+    "keys",
+    "logs",
+    "watch",
+    *DOORS,
+    "edge",
+    "watcher",
+    "gateway-role",
+    "broker-role",
+    "gateway",
+)
 ADDRESS = {"Domain": "keys.example.com", "Certificate": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1"}
 OPEN = {
     "/token": "post",
@@ -285,13 +297,14 @@ def test_logs_have_a_retention() -> None:
     functions = {name: properties(name, "APIHandler")["FunctionName"] for name in DOORS}
     wanted = {f"/aws/lambda/{one}" for one in functions.values()} | {"/aws/lambda/us-east-1.keybroker-edge"}
     wanted |= {"/aws/apigateway/keybroker-admin", "/aws/vendedlogs/keybroker-access"}
+    wanted.add("/aws/lambda/keybroker-watcher")
     made = resolved(template("logs"))
     assert all(one["Properties"]["RetentionInDays"] == 90 for one in made.values())
     groups = {one["Properties"]["LogGroupName"] for one in made.values()}
     assert groups == wanted
     assert properties("edge", "Function")["FunctionName"] == "keybroker-edge"
     assert resolved(template("logs"), Home="false").keys() == {"Edge", "Access"}
-    assert resolved(template("logs"), EdgeFunction="false").keys() == {"Public", "Admin", "AdminAccess"}
+    assert resolved(template("logs"), EdgeFunction="false").keys() == {"Public", "Admin", "Watcher", "AdminAccess"}
 
 
 def test_two_keys_sign_and_none_of_them_can_leave_kms() -> None:
@@ -348,7 +361,7 @@ def test_resources_are_tagged(name: str) -> None:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_what_has_no_default_is_another_stack_s_output(name: str) -> None:
     asked = {key for key, one in template(name).get("Parameters", {}).items() if "Default" not in one}
-    given = {"TablesKey", "ProviderKeysKey", "SigningKeyA", "SigningKeyB", "HomeRegion", "BrokerHost"}
+    given = {"TablesKey", "ProviderKeysKey", "SigningKeyA", "SigningKeyB", "HomeRegion", "BrokerHost", "Topic"}
     if name == "gateway":  # `make deploy` does not deploy it: docs/gateway.md says what to give it
         given = {"Image", "Repository", "BrokerUrl", "Domain", "Certificate", "Vpc", "Subnets", "LoadBalancerSubnets"}
     assert asked <= given

@@ -59,8 +59,8 @@ TOLD: Mapping[str, list[tuple[str, dict[str, Any]]]] = {
 """By AWS's service: the event's name and what was asked."""
 
 
-def rules() -> Mapping[str, Mapping[str, Any]]:
-    found = resolved(template("watch")).items()
+def rules(name: str = "watch", **parameters: str) -> Mapping[str, Mapping[str, Any]]:
+    found = resolved(template(name), **parameters).items()
     return {name: one["Properties"] for name, one in found if one["Type"] == "AWS::Events::Rule"}
 
 
@@ -71,15 +71,16 @@ def event(service: str, name: str, request: Mapping[str, Any], **identity: str) 
 
 
 def told(happened: Mapping[str, Any]) -> bool:
-    return any(_matches(rule["EventPattern"], happened) for rule in rules().values())
+    return any(matches(rule["EventPattern"], happened) for rule in rules().values())
 
 
-def _matches(pattern: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+def matches(pattern: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
     for name, want in pattern.items():
         if name == "$or":
-            found = any(_matches(one, value) for one in want)
+            found = any(matches(one, value) for one in want)
         elif isinstance(want, Mapping):
-            found = _matches(want, value.get(name, {}))
+            parts = value.get(name) or {}
+            found = any(matches(want, one) for one in (parts if isinstance(parts, list) else [parts]))
         else:
             found = any(_is(one, value.get(name)) for one in want)
         if not found:
@@ -95,6 +96,8 @@ def _is(want: Any, value: Any) -> bool:  # noqa: ANN401  as EventBridge has them
     ((how, what),) = want.items()
     if how == "exists":
         return (value is not None) is what
+    if how == "anything-but":
+        return value is not None and value not in what
     assert how in ("prefix", "wildcard"), how
     pattern = ".*".join(map(re.escape, what.split("*"))) if how == "wildcard" else re.escape(what) + ".*"
     return isinstance(value, str) and re.fullmatch(pattern, value) is not None

@@ -24,6 +24,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests import pip_index
+from tests.aws_roles import DOORS
 from tests.integration.ministack import CREDENTIALS
 from tests.running import ROOT, Answer
 
@@ -34,6 +35,11 @@ PREFIX = "keybroker-test"
 UNJUDGED = ("dynamodb:LeadingKeys", "kms:SigningAlgorithm", "aws:PrincipalArn")
 """Condition keys that ministack does not know, or not as AWS does (of a role's session it takes the session's own ARN): with
 them it denies what AWS allows. They are judged in tests/infra/test_least_privilege.py."""
+_WATCHER = (
+    *("cloudformation", "deploy", "--stack-name", f"{PREFIX}-watcher", "--region", HOME),
+    *("--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides", "Alarms=all", "Dashboard=true"),
+)
+"""The watcher's stack again, with everything that is off by default; other parameters stay as they are."""
 _HANDLE = """
 import json, sys
 import start
@@ -156,9 +162,15 @@ def deploy(endpoint: str, out: Path) -> Installation:
     arguments = ("test", "--region", HOME, "--out", str(out), "--log-regions", EDGE, "ap-south-1")
     said = _run("infra.deploy", *arguments, **environment)
     urls = dict(line.split(": ", 1) for line in said.splitlines()[-3:])
+    _aws(environment, *_WATCHER, "--template-file", str(out / "watcher.packaged.yaml"))
     made = Installation(endpoint, out, urls)
     _let_tests_be(made)
     return made
+
+
+def _aws(environment: Mapping[str, str], *arguments: str) -> None:
+    done = subprocess.run([AWS, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _leave_out(resource: str, template: Path) -> None:
@@ -185,9 +197,9 @@ def _run(module: str, *arguments: str, **environment: str) -> str:
 
 
 def _let_tests_be(made: Installation) -> None:
-    """Let a test be any of the three roles, and take off what ministack cannot judge."""
+    """Let a test be any of the four roles, and take off what ministack cannot judge."""
     iam, kms = made.client("iam"), made.client("kms")
-    for door in ("public", "admin", "edge"):
+    for door in DOORS:
         role = f"{PREFIX}-{door}"
         iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(_trust("lambda.amazonaws.com")))
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:

@@ -130,4 +130,5 @@ def test_what_is_not_asked_here_rests_on_a_condition_that_is_not_judged_here() -
         *(("admin", action, "ledger") for action in writes),
         *(("admin", action, "control") for action in (*writes, "dynamodb:DeleteItem")),
         ("public", "kms:Sign", "signing"),  # with another algorithm
+        *(("watcher", f"dynamodb:{action}", "ledger") for action in ("BatchGetItem", "Query")),
     }
