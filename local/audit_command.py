@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from chalicelib.audit import Query
 from chalicelib.errors import Unavailable
 from local.machine import Machine
 from local.sqlite import shrink, sweep
+from local.sqlite.ledger import SqliteLedger
 from local.sqlite.state_file import PATIENT_MS
 
 CUT_AFTER = 7 * 86400
@@ -44,7 +46,7 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
         help="first time to include: 2h, 7d, 2026-11-24, or epoch seconds",
     )
     export.add_argument("--until", type=_time, default=2**53, metavar="TIME", help="end of the time range (exclusive)")
-    check = verbs.add_parser("check", help="check that each counted token has exactly one event")
+    check = verbs.add_parser("check", help="check that events are as they were written, one for each counted token")
     check.add_argument("--window", choices=("hour", "day"), default="day", help="window to check (default: day)")
     check.add_argument(
         "--start",
@@ -61,14 +63,15 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
         help="end of what goes (exclusive), such as 90d; 7 days ago or earlier",
     )
     cut.add_argument("--not-exported", action="store_true", help="remove also what was never exported")
-    for verb in (export, check, cut):
+    head = verbs.add_parser("head", help="print the newest link of the chain, to be published")
+    for verb in (export, check, cut, head):
         verb.add_argument("--state", type=Path, required=True, metavar="DIR")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run one command and return its exit code."""
     try:
-        matches = {"export": _export, "check": _check, "cut": _cut}[options.verb](options)
+        matches = {"export": _export, "check": _check, "cut": _cut, "head": _head}[options.verb](options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader closed the pipe, as in `… | head`; otherwise Python would report it again at exit.
@@ -107,7 +110,7 @@ def _cut(options: argparse.Namespace) -> bool:
         raise ValueError(f"events were not exported {from_then}: export them first, or say --not-exported")
     machine.ledger().record(machine.event("audit.cut", {"before": str(options.before), "exported": str(exported)}))
     state = machine.state_file()
-    removed = sum(sweep.cut_audit(state, options.before))
+    removed = sum(sweep.cut_audit(state, options.before, int(time.time())))
     for _ in shrink.shrink(state, wait_ms=PATIENT_MS):
         pass
     state.checkpoint()  # which is what makes the file shorter
@@ -139,8 +142,28 @@ def _check(options: argparse.Namespace) -> bool:
     span = completeness.Span.containing(options.window, options.start, now)
     everything = completeness.Bounds(pages=_ALL_PAGES, events=2**62)
     found = completeness.check(span, machine.ledger(), machine.usage(), now, everything)
-    sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")
+    chain = _chain(machine.ledger())
+    sys.stdout.write(json.dumps({**found.to_json(), "chain": chain}, indent=2) + "\n")
+    if chain["items"]:
+        raise ValueError("events were changed, removed or inserted")
     return found.agree
+
+
+def _chain(ledger: SqliteLedger) -> dict[str, Any]:
+    """Return what the chain of hashes says, with the faults of its first faulty part."""
+    counts: Counter[str] = Counter(links=0, events=0, unchained=0)
+    after: str | None = ""
+    while after is not None:
+        page = ledger.check_chain(after).to_json()
+        counts.update({name: page[name] for name in counts})
+        after = None if page["items"] else page["next"]
+    return {**counts, "items": page["items"]}
+
+
+def _head(options: argparse.Namespace) -> bool:
+    head = Machine.open(options.state).ledger().head(None)
+    sys.stdout.write(json.dumps({"seq": head.seq, "hash": head.hash, "at": head.at}) + "\n")
+    return True
 
 
 def _fail(text: str) -> int:

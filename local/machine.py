@@ -221,6 +221,7 @@ class Machine:
             issuer_keys=Jwks(get_json, loopback=True),
             revocations=control,
             audit=SqliteLedger(state),
+            chain=SqliteLedger(state),
             policies=control,
             pins=control,
             usage=SqliteUsage(state),

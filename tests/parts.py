@@ -196,6 +196,7 @@ class Parts:
             issuer_keys=_issuer_keys(),
             revocations=self.control,
             audit=self.ledger,
+            chain=self.ledger,
             policies=self.control,
             pins=self.control,
             usage=SqliteUsage(self.state),

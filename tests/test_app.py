@@ -223,6 +223,8 @@ ASKED: Mapping[tuple[str, str], tuple[object, dict[str, str]]] = {
     ("GET", "/admin/usage"): (None, {}),
     ("GET", AUDIT): (None, {}),
     ("GET", "/admin/audit/check"): (None, {}),
+    ("GET", "/admin/audit/chain"): (None, {}),
+    ("GET", "/admin/audit/head"): (None, {}),
     ("GET", "/admin/keys"): (None, {}),
     ("PUT", "/admin/keys/{name}"): ({"value": "sk-new"}, {"name": "openai"}),
     ("GET", "/admin/now"): (None, {}),

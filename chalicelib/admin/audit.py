@@ -57,6 +57,22 @@ def check(request: Request, ports: AdminPorts) -> Response:
     return Response(completeness.check(span, ports.audit, ports.usage, now).to_json())
 
 
+def check_chain(request: Request, ports: AdminPorts) -> Response:
+    """Answer what a part of the chain of hashes says about the events."""
+    request.administrator()
+    params = query.read(request, "after")
+    with query.checking_cursor():
+        page = ports.chain.check_chain(params.text("after"))
+    return Response(page.to_json())
+
+
+def head(request: Request, ports: AdminPorts) -> Response:
+    """Answer the newest link of the chain, or the one of a number."""
+    request.administrator()
+    seq = query.read(request, "seq").number("seq", 0, 2**53)
+    return Response(ports.chain.head(seq).to_json())
+
+
 def _writer(params: query.QueryParams) -> _Write:
     """Return how an event is written. Claims name people: OCSF, which goes to other systems, has them only when asked."""
     is_ocsf = params.one_of("format", FORMATS) == "ocsf"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chalicelib.admin.audit_chain import AuditChain
 from chalicelib.admin.revocation_probe import RevocationProbes
 from chalicelib.audit import Audit, Event
 from chalicelib.exchange.ledger import Pins
@@ -30,6 +31,8 @@ class AdminPorts:
     """What is revoked, and the state of each target."""
     audit: Audit
     """The audit events."""
+    chain: AuditChain
+    """The hashes over the audit events."""
     policies: Policies
     """The policy in force."""
     pins: Pins

@@ -178,6 +178,22 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
             ),
         ),
     ),
+    Route(
+        "GET",
+        "/admin/audit/chain",
+        "Compare a part of the chain of hashes with the events; without `items` all is as it was written",
+        {200: "ChainPage"},
+        audit.check_chain,
+        (_exact("after", "the `next` of the previous part"),),
+    ),
+    Route(
+        "GET",
+        "/admin/audit/head",
+        "The newest link of the chain, to be published; or the link of a number, to be compared with one that was",
+        {200: "ChainHead"},
+        audit.head,
+        (Parameter("seq", "the link's number", {"type": "integer", "minimum": 0, "maximum": 2**53}),),
+    ),
     Route("GET", "/admin/keys", "The policy's keys, without their values", {200: "KeyList"}, keys.list_keys),
     Route(
         "PUT",

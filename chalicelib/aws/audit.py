@@ -59,8 +59,8 @@ class DynamoAudit:
     @staticmethod
     def key(event: Event) -> dict[str, Any]:
         """Return the key of an event's item."""
-        partition = _partition(_month(event.at), _shard(event.id))
-        return {"pk": {"S": partition}, "sk": {"S": _order(event.at, event.id)}}
+        partition = partition_of(month_of(event.at), _shard(event.id))
+        return {"pk": {"S": partition}, "sk": {"S": order(event.at, event.id)}}
 
     def page(self, query: Query) -> Page:
         """See `Audit.page`. The cursor is a sort key, time and id: the next page has the events before it.
@@ -70,7 +70,7 @@ class DynamoAudit:
         if not set(query.equals) <= set(FILTERS) or (query.after and not _is_cursor(query.after)):
             raise ValueError("not a filter or cursor of the audit")
         ends = time.monotonic() + PAGE_SECONDS
-        before = query.after or _order(min(query.until, 2**40), "")
+        before = query.after or order(min(query.until, 2**40), "")
         newest = min(int(before[:13]), int(self._clock()) + 86400)  # a day, for clocks that are ahead of ours
         found: list[Item] = []
         for month in _months(newest, query.since):
@@ -80,7 +80,7 @@ class DynamoAudit:
                 found += items
                 if len(found) > query.limit:
                     return _page(found[: query.limit], text(found[query.limit - 1], "sk"))
-                more, before = bool(frontier), frontier or _order(_month_starts(month), "")
+                more, before = bool(frontier), frontier or order(_month_starts(month), "")
                 if time.monotonic() > ends:
                     return _page(found, before)
         return _page(found, "")
@@ -108,7 +108,7 @@ class DynamoAudit:
             "TableName": self._audit.ledger,
             "KeyConditionExpression": "pk = :pk AND sk BETWEEN :since AND :before",
             "ExpressionAttributeValues": {
-                ":since": {"S": _order(query.since, "")},
+                ":since": {"S": order(query.since, "")},
                 ":before": {"S": before},
                 **{f":{name}": {"S": value} for name, value in query.equals.items()},
             },
@@ -127,7 +127,7 @@ class DynamoAudit:
         return sorted(items, key=lambda item: text(item, "sk"), reverse=True), frontier
 
     def _query(self, parameters: Mapping[str, Any], month: str, shard: int) -> Any:  # noqa: ANN401  DynamoDB's answer
-        values = {**parameters["ExpressionAttributeValues"], ":pk": {"S": _partition(month, shard)}}
+        values = {**parameters["ExpressionAttributeValues"], ":pk": {"S": partition_of(month, shard)}}
         with as_unavailable():
             return self._audit.client.query(**{**parameters, "ExpressionAttributeValues": values})
 
@@ -141,7 +141,8 @@ def _event(item: Item) -> Event:
     return Event.from_json({**stored, "repeated": number(item, "repeated") or stored.get("repeated", 0)})
 
 
-def _partition(month: str, shard: int) -> str:
+def partition_of(month: str, shard: int) -> str:
+    """Return a partition of the audit."""
     return f"audit#{month}#{shard}"
 
 
@@ -149,7 +150,8 @@ def _shard(event_id: str) -> int:
     return hashlib.sha256(event_id.encode()).digest()[0] % SHARDS
 
 
-def _order(at: int, event_id: str) -> str:
+def order(at: int, event_id: str) -> str:
+    """Return an event's sort key; without an id, what all events from this time on come behind."""
     return f"{at:013d}#{event_id}"
 
 
@@ -157,7 +159,8 @@ def _is_cursor(cursor: str) -> bool:
     return len(cursor) <= 200 and cursor[:13].isascii() and cursor[:13].isdecimal() and cursor[13:14] == "#"
 
 
-def _month(at: int) -> str:
+def month_of(at: int) -> str:
+    """Return the month of a time."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m")
 
 
@@ -168,7 +171,7 @@ def _month_starts(month: str) -> int:
 def _months(newest: int, since: int) -> Iterator[str]:
     """Yield the months between two times, newest first, MONTHS at most."""
     year, month = datetime.fromtimestamp(newest, UTC).timetuple()[:2]
-    least = _month(max(since, 0))
+    least = month_of(max(since, 0))
     for _ in range(MONTHS):
         name = f"{year:04d}-{month:02d}"
         if name < least:

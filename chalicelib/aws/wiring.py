@@ -61,6 +61,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
     """Return the administrators' door's ports; raises as `public_ports`."""
     # Imported here: the public door's cold start does without them, the policy's reader above all.
     from chalicelib.admin.ports import AdminPorts  # noqa: PLC0415
+    from chalicelib.aws.audit_chain import DynamoAuditChain  # noqa: PLC0415
     from chalicelib.aws.control import DynamoControl  # noqa: PLC0415
     from chalicelib.aws.policies import DynamoPolicies  # noqa: PLC0415
     from chalicelib.aws.provider_key_store import SecretsManagerKeyStore  # noqa: PLC0415
@@ -77,6 +78,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         issuer_keys=Jwks(get_json),
         revocations=DynamoRevocations(tables),
         audit=DynamoLedger(tables),
+        chain=DynamoAuditChain(tables),
         policies=DynamoPolicies(tables),
         pins=control,
         usage=DynamoUsage(tables),

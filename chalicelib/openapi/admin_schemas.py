@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chalicelib.admin import key_request, revocation_request
-from chalicelib.audit import KINDS
 from chalicelib.http.route import TEXT
-from chalicelib.openapi import probe_schemas, signing_schemas, usage_schemas
+from chalicelib.openapi import audit_schemas, probe_schemas, signing_schemas, usage_schemas
 from chalicelib.openapi.shapes import (
     COUNT,
-    NEXT,
     TEXTS,
     TIME,
     TRUE,
-    UNKNOWN,
     YES,
     Schema,
     all_of,
@@ -117,28 +114,7 @@ SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "RestoreAnswer": any_of("Restored", "RestoreRehearsed"),
-    "Event": all_of(
-        {
-            "id": TEXT,
-            "at": TIME,
-            "kind": {"enum": list(KINDS)},
-            "request_id": TEXT,
-            **each(TEXT, "principal", "principal_name", "issuer", "key", "grant", "jti"),
-            "expires": COUNT,
-            **each(TEXT, "reason", "actor"),
-            "claims": {"type": "object"},
-            "detail": {"type": "object", "additionalProperties": TEXT},
-            "repeated": {**COUNT, "description": "how often the same was refused again within 10 minutes"},
-        }
-    ),
-    "OcsfEvent": {
-        "type": "object",
-        "description": "an event as `format=ocsf` writes it, see https://schema.ocsf.io/1.5.0",
-        "required": ["metadata", "class_uid", "category_uid", "activity_id", "type_uid", "severity_id", "time"],
-    },
-    "EventList": some_of(
-        {"items": {"type": "array", "items": any_of("Event", "OcsfEvent")}, "next": NEXT, **UNKNOWN}, "items", "next"
-    ),
+    **audit_schemas.SCHEMAS,
     "Completeness": all_of(
         {
             **_SPAN,

@@ -8,8 +8,9 @@ import click
 
 from keybroker.cli import output, server
 from keybroker.cli.admin_client import AdminClient
+from keybroker.cli.audit_check import check, head
 from keybroker.cli.audit_export import export
-from keybroker.cli.settings import Settings, common_options, pass_settings
+from keybroker.cli.settings import Settings, common_options
 from keybroker.cli.times import PAST, format_time
 
 
@@ -38,27 +39,8 @@ def audit(context: click.Context, /, limit: int, **filters: object) -> None:
     output.rows(headings, [_row(event) for event in events])
 
 
-@audit.command()
-@click.option("--window", type=click.Choice(["hour", "day"]), default="day", show_default=True)
-@click.option("--start", type=PAST, metavar="TIME", help="When the window began. [the last complete one]")
-@common_options
-@pass_settings
-def check(settings: Settings, window: str, start: int | None) -> int:
-    """Check that there is one event for each token counted; exits with 1 if not."""
-    result = AdminClient(settings.admin_api_url).get("/admin/audit/check", {"window": window, "start": start})
-    if settings.json:
-        output.as_json(result)
-    else:
-        times = [(name, format_time(result[name])) for name in ("start", "end")]
-        counts = (("events", result["issued_events"]), ("counted", result["counted"]))
-        flags = ((name, "yes" if result[name] else "no") for name in ("complete", "agree"))
-        output.members([*times, *counts, *flags])
-        if result["differing"]:
-            headings = ("principal", "grant", "events", "counted")
-            output.rows(headings, [tuple(row[name] for name in headings) for row in result["differing"]])
-    return 0 if result["agree"] else 1
-
-
+audit.add_command(check)
+audit.add_command(head)
 audit.add_command(export)
 
 

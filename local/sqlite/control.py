@@ -15,8 +15,7 @@ from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 from chalicelib.tokens.errors import SigningKeysChanged
 from chalicelib.tokens.key_list import SigningKeyList
-from local.sqlite import policy_rows, target_rows
-from local.sqlite.ledger import write_event
+from local.sqlite import audit_rows, policy_rows, target_rows
 from local.sqlite.revocations import SqliteRevocations
 
 _KEYS = (
@@ -45,7 +44,7 @@ class SqliteControl(SqliteRevocations):
                 (applied.version, applied.text, applied.author, applied.at),
             )
             policy_rows.write(connection, changed)
-            write_event(connection, event)
+            audit_rows.write(connection, event)
         return applied
 
     def holds(self, policy: Policy) -> bool:
@@ -67,13 +66,13 @@ class SqliteControl(SqliteRevocations):
                 " ON CONFLICT DO UPDATE SET unique_id = excluded.unique_id, at = excluded.at",
                 (principal, unique_id, event.at),
             )
-            write_event(connection, event)
+            audit_rows.write(connection, event)
 
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
         """See `Keys.keys`."""
         with self._state.writing() as connection:
             rows = connection.execute(f"{_KEYS} ORDER BY id").fetchall()
-            write_event(connection, event)
+            audit_rows.write(connection, event)
         return tuple(map(_key_info, rows))
 
     def key_info(self, name: str) -> KeyInfo | None:
@@ -96,7 +95,7 @@ class SqliteControl(SqliteRevocations):
                 " WHERE scope = 'key' AND id = ?",
                 (json.dumps(version.to_json()), version.version, name),
             )
-            write_event(connection, event)
+            audit_rows.write(connection, event)
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
         """List the live signing keys; a token signed with any other is refused from the next call on."""
@@ -114,7 +113,7 @@ class SqliteControl(SqliteRevocations):
             if _signing_key_list(connection) != before:
                 raise SigningKeysChanged
             _list_signing_keys(connection, after)
-            write_event(connection, event)
+            audit_rows.write(connection, event)
 
 
 def _current(connection: sqlite3.Connection) -> StoredPolicy:

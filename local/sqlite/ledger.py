@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 from chalicelib import quota
+from chalicelib.admin.audit_chain import ChainPage, Head
 from chalicelib.audit import FILTERS, REPEAT_SECONDS, Event, IssuedCount, Page, Query
 from chalicelib.exchange.errors import IdentityChanged
 from chalicelib.exchange.ledger import (
@@ -24,7 +25,7 @@ from chalicelib.policy import grants
 from chalicelib.principal import AWS
 from chalicelib.quota import Counter
 from chalicelib.revocation import EVERYTHING, RevocationTarget
-from local.sqlite import counter_rows, target_rows
+from local.sqlite import audit_rows, counter_rows, target_rows
 from local.sqlite.state_file import StateFile
 from local.sqlite.target_rows import ABSENT, Row
 
@@ -69,7 +70,7 @@ class SqliteLedger:
                 counters = tuple(counter for counter, _ in issuance.counters)
                 over_quota(issuance.counters[0][1], counter_rows.add_one(connection, counters), now)
                 counter_rows.label(connection, counters, issuance.event)
-            write_event(connection, issuance.event)
+            audit_rows.write(connection, issuance.event)
         return None
 
     def record(self, event: Event) -> None:
@@ -80,7 +81,7 @@ class SqliteLedger:
                 counter_rows.add_refused(connection, counters, event.reason)
                 counter_rows.label(connection, counters, event)
             if not _count_repeat(connection, event):
-                write_event(connection, event)
+                audit_rows.write(connection, event)
 
     def page(self, query: Query) -> Page:
         """See `Audit.page`."""
@@ -99,6 +100,16 @@ class SqliteLedger:
         more = len(rows) > query.limit
         return Page(tuple(Event.from_json(json.loads(event)) for _, event in shown), str(shown[-1][0]) if more else "")
 
+    def head(self, seq: int | None) -> Head:
+        """See `AuditChain.head`."""
+        with self._state.reading() as connection:
+            return audit_rows.head(connection, seq)
+
+    def check_chain(self, after: str) -> ChainPage:
+        """See `AuditChain.check_chain`."""
+        with self._state.reading() as connection:
+            return audit_rows.check(connection, after)
+
     def count_issued(self, since: int, until: int, at_most: int) -> IssuedCount:
         """See `Audit.count_issued`."""
         with self._state.reading() as connection:
@@ -109,18 +120,6 @@ class SqliteLedger:
             ).fetchall()
         counts = {(principal, grant): count for principal, grant, count in rows}
         return IssuedCount(counts, sum(counts.values()) <= at_most)
-
-
-def write_event(connection: sqlite3.Connection, event: Event) -> None:
-    """Write an event within a transaction of the caller's."""
-    connection.execute(
-        "INSERT INTO audit (at, kind, request_id, principal, grant_name, key, subject, event)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(event.at, event.kind, event.request_id, event.principal, event.grant, event.key),
-            *(event.subject or None, json.dumps(event.to_json())),
-        ),
-    )
 
 
 def _count_repeat(connection: sqlite3.Connection, event: Event) -> bool:

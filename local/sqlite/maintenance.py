@@ -73,7 +73,7 @@ class Upkeep:
 
     def _sweep(self) -> None:
         now = self._clock.now()
-        records = sweep_records(self._state, now - self._keep) if self._keep else ()
+        records = sweep_records(self._state, now - self._keep, now) if self._keep else ()
         for _ in itertools.chain(sweep(self._state, now), records, self._shrunk()):
             self._checkpoint()
             if self._stop.wait(PAUSE_SECONDS):

@@ -10,13 +10,10 @@ from typing import Any, NamedTuple
 from chalicelib.audit import Event
 from chalicelib.revocation import EVERYTHING
 from chalicelib.tokens.key_list import SigningKeyList
-from local.sqlite import schema
-from local.sqlite.ledger import write_event
+from local.sqlite import audit_rows, schema
 from local.sqlite.state_file import StateFile
 
 _EPOCH = "SELECT coalesce(max(epoch), 0) FROM things WHERE scope = ? AND id = ?"
-_LAST_EVENT = "SELECT coalesce(max(seq), 0) FROM audit"
-_EVENTS = "at, kind, request_id, principal, grant_name, key, event"
 _IN_FORCE = (
     "SELECT id, scope, target, reason, author, at, until FROM revocations"
     " WHERE lifted_at IS NULL AND scope <> 'token' AND (until IS NULL OR until > ?)"
@@ -73,7 +70,7 @@ def make_safe(state: StateFile, old: sqlite3.Connection | None, now_ms: int, eve
             "INSERT INTO things (scope, id, epoch) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch",
             (*EVERYTHING, epoch),
         )
-        write_event(connection, event)
+        audit_rows.write(connection, event)
         return Restored(epoch, _policy(connection), was, keys, carried, old is not None and _is_newer(old))
 
 
@@ -126,11 +123,10 @@ def _carry_taints(old: SigningKeyList, keys: SigningKeyList, connection: sqlite3
 
 
 def _carry_over(old: sqlite3.Connection, connection: sqlite3.Connection, now: int) -> Carried:
-    last = _number(connection, _LAST_EVENT)
-    events = connection.executemany(
-        f"INSERT INTO audit (seq, {_EVENTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant
-        _rows(old, f"SELECT seq, {_EVENTS} FROM audit WHERE seq > ? ORDER BY seq", (last,)),  # noqa: S608  as that
-    ).rowcount
+    try:
+        events = audit_rows.carry_over(old, connection)
+    except sqlite3.Error as error:
+        raise _DamagedError from error
     # SECURITY: a lock that was taken over since is the one that is held (test_a_lock_that_was_taken_over_stays).
     connection.executemany(
         "INSERT INTO locks (id, expires, idempotency, request, claims) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
@@ -149,7 +145,7 @@ def _carry_over(old: sqlite3.Connection, connection: sqlite3.Connection, now: in
         rows = _rows(old, f"SELECT {columns}, {numbers} FROM {table}")  # noqa: S608  constants
         connection.executemany(_larger(table, columns, numbers), rows)
     revocations = sum(_carry_revocation(connection, row) for row in _rows(old, _IN_FORCE, (now,)))
-    return Carried(revocations, max(0, events))
+    return Carried(revocations, events)
 
 
 def _larger(table: str, columns: str, numbers: str) -> str:

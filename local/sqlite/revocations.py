@@ -17,8 +17,7 @@ from chalicelib.revocation import (
     detail,
     read_cursor,
 )
-from local.sqlite import target_rows
-from local.sqlite.ledger import write_event
+from local.sqlite import audit_rows, target_rows
 from local.sqlite.state_file import StateFile
 
 _COLUMNS = "id, scope, target, reason, author, at, until, lifted_at, lifted_by"
@@ -51,7 +50,7 @@ class SqliteRevocations:
                 " ON CONFLICT DO UPDATE SET epoch = epoch + 1, blocks = json_set(blocks, ?, ?)",
                 (revocation.scope, revocation.target, block, f'$."{revocation.id}"', revocation.until),
             )
-            write_event(connection, event)
+            audit_rows.write(connection, event)
         return revocation
 
     def restore(self, revocation_id: str, author: str, event: Event) -> Revocation | None:
@@ -70,7 +69,7 @@ class SqliteRevocations:
                     (f'$."{revocation_id}"', revocation.scope, revocation.target),
                 )
                 principal = revocation.target if revocation.scope == "principal" else ""
-                write_event(connection, replace(event, principal=principal, detail=detail(revocation)))
+                audit_rows.write(connection, replace(event, principal=principal, detail=detail(revocation)))
         return revocation
 
     def revocations(self, scope: str, after: str, limit: int) -> RevocationPage:

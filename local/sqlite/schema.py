@@ -89,6 +89,19 @@ CREATE INDEX reservations_by_grant ON reservations (grant_name, at);
 CREATE INDEX reservations_by_time ON reservations (at)
 """
 
+_FOR_THE_CHAIN = """
+ALTER TABLE audit ADD COLUMN before           -- hash of the row before it; NULL: from before the chain
+    BLOB;
+ALTER TABLE audit ADD COLUMN hash             -- its own, see chalicelib/admin/audit_chain.py
+    BLOB;
+CREATE TABLE audit_chain (                    -- one row: what the oldest row that is chained follows
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    start INTEGER NOT NULL,                   -- rows up to this number are in no chain
+    seq INTEGER NOT NULL, hash BLOB NOT NULL);
+INSERT INTO audit_chain SELECT 1, coalesce(max(seq), 0), coalesce(max(seq), 0), zeroblob(32)
+    FROM (SELECT seq FROM audit UNION ALL SELECT seq FROM sqlite_sequence WHERE name = 'audit')
+"""
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -129,6 +142,10 @@ def _add_what_budgets_need(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_BUDGETS)
 
 
+def _add_what_the_chain_needs(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_THE_CHAIN)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin_versions,
     _add_what_the_sweep_needs,
@@ -136,6 +153,7 @@ _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _add_what_repeats_need,
     _add_what_answers_took,
     _add_what_budgets_need,
+    _add_what_the_chain_needs,
 )
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)

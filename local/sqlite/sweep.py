@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from chalicelib.quota import COUNTERS_KEPT, WINDOWS
 from chalicelib.revocation import TOKEN_REVOCATION_KEPT
+from local.sqlite import audit_rows
 from local.sqlite.state_file import PATIENT_MS, StateFile
 
 ROWS = 200
@@ -31,7 +32,6 @@ _ANSWERS = (
 )
 _RESERVATIONS = "DELETE FROM reservations WHERE id IN (SELECT id FROM reservations WHERE at < ? LIMIT ?)"
 """Those that were never settled. A day's counters, in which they count, are gone by then."""
-_EVENTS = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ? LIMIT ?)"
 _REPLACED_POLICY = (
     "DELETE FROM policies WHERE version = (SELECT min(version) FROM policies)"
     " AND (SELECT at FROM policies ORDER BY version LIMIT 1 OFFSET 1) < ?"
@@ -57,13 +57,13 @@ def sweep(state: StateFile, now: int) -> Iterator[None]:
     yield from _token_revocations(state, now - TOKEN_REVOCATION_KEPT)
 
 
-def sweep_records(state: StateFile, before: int) -> Iterator[None]:
+def sweep_records(state: StateFile, before: int, now: int = 2**53) -> Iterator[None]:
     """Remove events, replaced policies and ended revocations from before a time, as `sweep` does.
 
     SECURITY: never what is in force: the newest policy, a revocation whose block goes on, or any epoch
     (test_what_is_in_force_is_kept).
     """
-    yield from _in_parts(state, _EVENTS, (before,))
+    yield from (None for _ in _cut_audit(state, before, now, 0))
     removed = 1
     while removed:
         with state.writing() as connection:
@@ -78,12 +78,21 @@ def sweep_records(state: StateFile, before: int) -> Iterator[None]:
         yield
 
 
-def cut_audit(state: StateFile, before: int) -> Iterator[int]:
-    """Remove the audit's events from before a time, and yield how many after each transaction; raises Unavailable."""
+def cut_audit(state: StateFile, before: int, now: int = 2**53) -> Iterator[int]:
+    """Remove the audit's events from before a time, and yield how many after each transaction; raises Unavailable.
+
+    The chain has no holes: an event that was written behind a younger one stays until that one goes.
+    """
+    yield from _cut_audit(state, before, now, PATIENT_MS)
+
+
+def _cut_audit(state: StateFile, before: int, now: int, wait_ms: int) -> Iterator[int]:
+    with state.reading() as connection:
+        below = audit_rows.boundary(connection, before, now)
     removed = ROWS
     while removed == ROWS:
-        with state.writing(PATIENT_MS) as connection:
-            removed = connection.execute(_EVENTS, (before, ROWS)).rowcount
+        with state.writing(wait_ms) as connection:
+            removed = audit_rows.cut(connection, below, ROWS)
         yield removed
 
 

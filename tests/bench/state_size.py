@@ -21,8 +21,8 @@ from pathlib import Path
 from chalicelib.audit import Event
 from chalicelib.exchange.ledger import Lock
 from chalicelib.quota import counters
-from local.sqlite import counter_rows, shrink, sweep
-from local.sqlite.ledger import _take_lock, write_event
+from local.sqlite import audit_rows, counter_rows, shrink, sweep
+from local.sqlite.ledger import _take_lock
 from local.sqlite.state_file import StateFile
 
 NOW = 1_800_000_000
@@ -59,7 +59,7 @@ def _issue(connection: sqlite3.Connection, number: int) -> None:
     event = Event(id=secrets.token_urlsafe(16), at=now, kind="token.issued", request_id=secrets.token_hex(16))
     event = replace(event, principal=principal, principal_name="octo-org/octo-repo", grant="practice-ci", key="openai")
     event = replace(event, issuer="https://token.actions.githubusercontent.com", jti=secrets.token_urlsafe(16))
-    write_event(connection, replace(event, expires=now + 900, claims=_CLAIMS))
+    audit_rows.write(connection, replace(event, expires=now + 900, claims=_CLAIMS))
     _take_lock(connection, Lock(secrets.token_hex(32), now + 300, "", "", _ISSUED), now)
     counter_rows.add_one(connection, counters("tokens", "practice-ci", f"principal-{number % 500:028}", now))
 

@@ -202,6 +202,31 @@ def test_audit_check_bad_query(door: Door, query: dict[str, str], detail: str) -
     assert (answer.status, answer.json["title"], answer.json["detail"]) == (400, "invalid_request", detail)
 
 
+# chain
+
+
+def test_audit_chain(parts: Parts, door: Door) -> None:
+    """A part of the chain says what is not as it was written; a head is the newest link, or that of a number."""
+    parts.token()
+    found = door.administer("GET", f"{AUDIT}/chain").json
+    newest = door.administer("GET", f"{AUDIT}/head").json
+    assert (found["items"], found["next"], found["events"]) == ([], None, newest["seq"])
+    assert door.administer("GET", f"{AUDIT}/head", query={"seq": str(newest["seq"])}).json == newest
+    with parts.state.writing() as connection:
+        connection.execute("UPDATE audit SET principal = 'x' WHERE kind = 'token.issued'")
+    (fault,) = door.administer("GET", f"{AUDIT}/chain").json["items"]
+    assert (fault["what"], fault["at"]) == ("changed", NOW)
+
+
+@pytest.mark.parametrize(
+    ("route", "query"), [("chain", {"after": "x"}), ("chain", {"seq": "1"}), ("head", {"seq": "-1"}), ("head", {"after": "1"})]
+)  # fmt: skip
+def test_audit_chain_bad_query(door: Door, route: str, query: dict[str, str]) -> None:
+    """Anything else in the query is a 400."""
+    answer = door.administer("GET", f"{AUDIT}/{route}", query=query)
+    assert (answer.status, answer.json["title"]) == (400, "invalid_request")
+
+
 # filters and pages
 
 

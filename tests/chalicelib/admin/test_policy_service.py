@@ -19,8 +19,9 @@ from chalicelib.issuers.registry import Issuer
 from chalicelib.policy import lint
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.tokens.jwk import VerifyingKey
+from local.sqlite import audit_rows
 from local.sqlite.control import SqliteControl
-from local.sqlite.ledger import SqliteLedger, write_event
+from local.sqlite.ledger import SqliteLedger
 from local.sqlite.state_file import StateFile
 from tests.parts import CI, DIALECT, GRANTS, ISSUERS, NOW, SUB, Parts, grant, mint
 
@@ -368,7 +369,7 @@ def issued(parts: Parts, kind: str, callers: int, times: int) -> None:
     ]
     with parts.state.writing() as connection:
         for event in events:
-            write_event(connection, event)
+            audit_rows.write(connection, event)
 
 
 def test_strangers_hide_no_caller(parts: Parts) -> None:
