@@ -98,19 +98,18 @@ def serving(name: str, root: Path) -> Iterator[Edge]:
         policy = Path(directory) / "keybroker.yaml"
         policy.write_text(POLICY)
         command = ["-m", "local", "serve", "--json", "--port", "0", "--workers", "1", "--policy", str(policy)]
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, *command, "--state", f"{directory}/state"],
             cwd=root,
             env={**os.environ, "PYTHONPATH": str(root)},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-        )
-        try:
-            urls = json.loads(process.stdout.readline())  # type: ignore[union-attr]  # it is a pipe
-            yield Edge(name, _port(urls["edge"]), _token(urls, "1"), _token(urls, "2"))
-        finally:
-            process.terminate()
-            process.wait()
+        ) as process:
+            try:
+                urls = json.loads(process.stdout.readline())  # type: ignore[union-attr]  # it is a pipe
+                yield Edge(name, _port(urls["edge"]), _token(urls, "1"), _token(urls, "2"))
+            finally:
+                process.terminate()
 
 
 def _port(url: str) -> int:
