@@ -16,10 +16,10 @@ from multiprocessing.connection import Connection
 from aiohttp import web
 
 import app
-import edge
 from chalicelib.aws.answer_usage import ADD_SECONDS
 from chalicelib.aws.role_credentials import RoleCredentials
 from chalicelib.aws.round_trip import ROUND_TRIP_SECONDS
+from chalicelib.edge.door import EdgeDoor
 from chalicelib.errors import Unavailable
 from local import descriptors, log, price_file
 from local.gateway_settings import Settings
@@ -126,7 +126,7 @@ def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: 
     settlements = Settlements(give_backs.later)
     answers, answer_usage = AnswerTally(ports.clock, ANSWERS_SECONDS), stage.answer_usage()
     distribution = make_distribution(
-        edge.make_handler(lambda: ports, log=_LOG.info),
+        EdgeDoor(lambda: ports, _LOG.info),
         broker=settings.names.issuer,
         connections=share.edge,
         provider_below=share.provider_below,

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 from chalice.app import Chalice
@@ -27,6 +26,7 @@ import app
 import edge
 from chalicelib.admin import routes as admin_routes
 from chalicelib.edge import preview
+from chalicelib.edge.door import EdgeDoor, Request
 from chalicelib.edge.running import RunningState
 from chalicelib.errors import Unavailable
 from chalicelib.http import public_routes
@@ -136,7 +136,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     # SECURITY: to the broker of this process: where its public URL leads is others' affair (test_the_edge_reaches_its_own_broker).
     inside = stack.enter_context(contextlib.closing(addresses.bind("broker", Listen(_LOOPBACK), share.broker)))
     distribution = make_distribution(
-        edge.make_handler(edge_ports, log=_LOG.info),
+        EdgeDoor(edge_ports, _LOG.info),
         broker=f"http://{_LOOPBACK}:{inside.getsockname()[1]}",
         connections=share.edge,
         provider_below=share.provider_below,
@@ -213,9 +213,7 @@ def beyond_cloudfront(ports: Callable[[], edge.Ports], state: Callable[[], Runni
     return {"allow_web_sockets": True, "needs_whole_body": functools.partial(_needs_whole_body, ports, state)}
 
 
-def _needs_whole_body(
-    ports: Callable[[], edge.Ports], state: Callable[[], RunningState], request: Mapping[str, Any]
-) -> bool:
+def _needs_whole_body(ports: Callable[[], edge.Ports], state: Callable[[], RunningState], request: Request) -> bool:
     """See `make_distribution`; without the state no body is kept, and the decision says why."""
     try:
         found = ports()

@@ -8,7 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from local.simulator.cloudfront import Handler, make_distribution, make_runner
+from chalicelib.edge.door import EdgeDoor
+from local.simulator.cloudfront import make_distribution, make_runner
+from local.simulator.edge_function import Handler
 from tests.raw_provider import Answer, RawProvider, Seen, raw_provider
 
 Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -32,7 +34,7 @@ async def served(server: web.Server, runner: web.ServerRunner | None = None) -> 
 
 
 @asynccontextmanager
-async def door(handler: Handler, **options: Any) -> AsyncIterator[int]:  # noqa: ANN401  make_distribution's
+async def door(handler: Handler | EdgeDoor, **options: Any) -> AsyncIterator[int]:  # noqa: ANN401  make_distribution's
     """The port of a distribution that runs `handler`."""
     distribution = make_distribution(handler, **options)
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chalicelib.edge.token import VerifiedToken
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen, which costs a call a microsecond; nobody changes it
 class Call:
     """What a caller attempts: one method on one path of one key."""
 

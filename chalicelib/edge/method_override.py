@@ -71,7 +71,7 @@ def check_body(body: CallBody, kinds: tuple[str, ...]) -> None:
     Raises MethodUnclear (415) or MethodCut (413) if that cannot be told, BodyNotShown (503) if nothing was shown.
     """
     kind, is_multipart = _kind(body)
-    if kind not in kinds or body.encoded == "":
+    if kind not in kinds or body.is_empty:
         return
     if any(one.lower() not in ("", "identity") for one in body.content_encodings):
         raise MethodUnclear

@@ -1,9 +1,10 @@
 """The distribution's cache behaviour for Anthropic's token exchange: no function, and the broker as its origin."""
 
-from typing import Any, Final
+from typing import Final
 
 from yarl import URL
 
+from chalicelib.edge.door import Request
 from local.simulator.function_result import OriginRequest, header_list
 from local.simulator.origin import MAX_READ_TIMEOUT
 
@@ -21,10 +22,11 @@ class BrokerCacheBehaviour:
         self._address, self._target = str(url.origin()), url.raw_path.rstrip("/") + TOKEN_PATH
         self._host = url.host_port_subcomponent or ""
 
-    def origin_request(self, request: dict[str, Any]) -> OriginRequest | None:
-        """Return the request for the broker, or None for any other path. request: of an origin-request event."""
-        if request["uri"] != TOKEN_PATH:
+    def origin_request(self, request: Request) -> OriginRequest | None:
+        """Return the request for the broker, or None for any other path."""
+        if request.path != TOKEN_PATH:
             return None
-        headers = header_list({**request["headers"], "host": [{"key": "Host", "value": self._host}]}, "headers")
-        query = f"?{request['querystring']}" if request["querystring"] else ""
+        host = [{"key": "Host", "value": self._host}]
+        headers = header_list({**request.headers.to_event(), "host": host}, "headers")
+        query = f"?{request.query}" if request.query else ""
         return OriginRequest(self._address, self._target + query, headers, float(MAX_READ_TIMEOUT), to_broker=True)

@@ -3,34 +3,28 @@
 import contextlib
 import logging
 import secrets
-import time
 from collections.abc import Callable
-from typing import Any, Final, TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 from aiohttp import web
 
+from chalicelib.edge.door import EdgeDoor, Request
+from chalicelib.models.body import CallBody
 from chalicelib.providers import paths
-from local.simulator import web_sockets
+from local.simulator import edge_function, web_sockets
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
 from local.simulator.cloudfront_errors import location
 from local.simulator.connections import Connections
+from local.simulator.edge_function import Decide, Handler
 from local.simulator.forwarding import Accounts, Forwarding, is_disconnected
-from local.simulator.function_result import (
-    GeneratedResponse,
-    MalformedResultError,
-    OriginRequest,
-    parse_result,
-    protected_headers,
-)
+from local.simulator.function_result import GeneratedResponse, MalformedResultError, OriginRequest
 from local.simulator.health import Health
 from local.simulator.include_body import BUFFERED, INCLUDED_BYTES, NotInvokedError, included_body, receive
-from local.simulator.lambda_context import LambdaContext
 from local.simulator.long_invocations import LONG_THREADS, LongInvocations, caller, takes_long
-from local.simulator.origin import MAX_READ_TIMEOUT
 from local.simulator.origin_body import CHUNK
 from local.simulator.origin_client import MAX_HEADERS, OriginClient
-from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, Event, make_event, request_error
+from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, received, request_error
 from local.simulator.running_calls import RunningCalls
 from local.simulator.settlements import Settlements
 from local.simulator.trusted_proxies import NOBODY, TrustedProxies
@@ -40,10 +34,8 @@ from local.simulator.viewer_response import ViewerResponse, error_response, unre
 from local.simulator.waiting_invocations import WaitingInvocations
 from local.simulator.whole_bodies import KEPT, WholeBodies
 
-Handler = Callable[[Event, LambdaContext], dict[str, Any]]
-NeedsWholeBody = Callable[[dict[str, Any]], bool]
+NeedsWholeBody = Callable[[Request], bool]
 
-FUNCTION_TIMEOUT: Final = 30.0  # seconds, as at Lambda@Edge; only in the context, as the function is quick
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may stay open without a complete request
 MOST_CONNECTIONS: Final = 4_096
 _LOG: Final = logging.getLogger(__name__)
@@ -53,8 +45,7 @@ class Beyond(TypedDict, total=False):
     """What a distribution may do that CloudFront does not; nothing of it unless given."""
 
     needs_whole_body: NeedsWholeBody | None
-    """Whether a call with more than 1 MiB is decided by all of its body, by the event's `request`; called in a thread. None:
-    none is."""
+    """Whether a call with more than 1 MiB is decided by all of its body; called in a thread. None: none is."""
     allow_web_sockets: bool
     """Whether a call may ask for a WebSocket; where not, it is refused, as behind an origin-request function."""
 
@@ -77,13 +68,12 @@ class Distribution(web.Server):
 
     def __init__(  # noqa: PLR0913  its parts
         self,
-        handler: Handler,
+        decide: Decide,
         broker: BrokerCacheBehaviour | None,
         places: Connections,
         forwarding: Forwarding,
         unsent: Unsent,
         *,
-        read_timeout: int,
         needs_whole_body: NeedsWholeBody | None = None,
         allow_web_sockets: bool = False,
         over_network: bool = False,
@@ -104,11 +94,11 @@ class Distribution(web.Server):
             max_field_size=MAX_HEAD,
             max_headers=MAX_HEADERS,
         )
-        self._handler = handler
+        self._decide = decide
         self._broker = broker
         self._places = places
         self._forwarding, self._unsent = forwarding, unsent
-        self._read_timeout, self._proxies = read_timeout, proxies
+        self._proxies = proxies
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
         self._health, self._allow_web_sockets = health, allow_web_sockets
@@ -168,31 +158,24 @@ class Distribution(web.Server):
             return await self._forwarding.forward(request, result, request_id)
 
     async def _invoke(self, request: web.BaseRequest, request_id: str) -> OriginRequest | GeneratedResponse:
-        event = make_event(request, request_id, self._read_timeout)
-        cf_request: dict[str, Any] = event["Records"][0]["cf"]["request"]
-        to_broker = None if self._broker is None else self._broker.origin_request(cf_request)
+        asked = received(request)
+        to_broker = None if self._broker is None else self._broker.origin_request(asked)
         if to_broker is not None:
             return to_broker
         if web_sockets.are_asked(request):
-            web_sockets.take_token(cf_request["headers"])
             # SECURITY: what reads opens no conversation (test_a_get_scope_opens_no_web_socket).
-            cf_request["method"] = paths.WEB_SOCKET
-        method: str = cf_request["method"]
+            asked = asked._replace(headers=web_sockets.with_token(asked.headers), method=paths.WEB_SOCKET)
         await receive(request)
         if is_disconnected(request):
             raise NotInvokedError("malformed")  # nobody will see the answer
-        whole = await self._whole(request, event) if len(request.get(BUFFERED, b"")) > INCLUDED_BYTES else {}
-        protected = protected_headers(cf_request["headers"])
-        longest = max(MAX_READ_TIMEOUT, self._read_timeout)
-        context = LambdaContext(request_id, time.monotonic() + FUNCTION_TIMEOUT, "keybroker-edge", "1")
+        whole = await self._whole(request, asked) if len(request.get(BUFFERED, b"")) > INCLUDED_BYTES else None
 
         def invoke() -> OriginRequest | GeneratedResponse:
             # SECURITY: so many calls at once that no connection waits would leave a newcomer no place to take
             # (test_more_calls_than_places_are_refused).
             if self._places.is_busy:
                 raise NotInvokedError("too_many_calls")
-            cf_request.update(whole or included_body(request))
-            return parse_result(self._handler(event, context), method, protected, longest)
+            return self._decide(asked._replace(body=whole or included_body(request, asked.headers)), request_id)
 
         # SECURITY: a body that takes long to read holds up nobody else's call
         # (test_a_call_completes_while_a_body_is_read).
@@ -200,19 +183,19 @@ class Distribution(web.Server):
             return await self._long.run(caller(request), invoke)
         return invoke() if self._waiting is None else await self._waiting.run(invoke)
 
-    async def _whole(self, request: web.BaseRequest, event: Event) -> dict[str, Any]:
-        """Receive a long body whole if its call is decided by what may come last, and return the event's `body` in a dict."""
+    async def _whole(self, request: web.BaseRequest, asked: Request) -> CallBody | None:
+        """Receive a long body whole if its call is decided by what may come last, and return its outline."""
         needs_whole_body = self._needs_whole_body
         if needs_whole_body is None:
-            return {}
-        cf_request, whose = event["Records"][0]["cf"]["request"], caller(request)
-        if not await self._long.run(whose, lambda: needs_whole_body(cf_request)):
-            return {}
-        return await self._whole_bodies.receive(request, whose, cf_request["headers"])
+            return None
+        whose = caller(request)
+        if not await self._long.run(whose, lambda: needs_whole_body(asked)):
+            return None
+        return await self._whole_bodies.receive(request, whose, included_body(request, asked.headers))
 
 
 def make_distribution(  # noqa: PLR0913  named, each with a default
-    handler: Handler,
+    function: Handler | EdgeDoor,
     *,
     broker: str | None = None,
     connections: int = MOST_CONNECTIONS,
@@ -227,6 +210,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
 ) -> Distribution:
     """Return a distribution with this edge function, called on the event loop, or in a thread for a body that takes long.
 
+    function: the handler that Lambda@Edge would run, which is given events, or the door to the same rules without any.
     broker: the base URL for `/anthropic/v1/oauth/token`, a cache behaviour without a function; None leaves it out.
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
     provider_below: see `OriginClient`. unsent: is told which calls were sent, and gives back those that were not.
@@ -244,7 +228,7 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     accounts = Accounts(unsent, running or RunningCalls(), answers or AnswerTally(), settlements or Settlements())
     forwarding = Forwarding(OriginClient(provider_below), accounts, url, silence=read_timeout is None)
     seconds = read_timeout or READ_TIMEOUT
-    return Distribution(handler, behaviour, places, forwarding, unsent, read_timeout=seconds, **more)
+    return Distribution(edge_function.of(function, seconds), behaviour, places, forwarding, unsent, **more)
 
 
 def make_runner(distribution: Distribution, *, grace: float = 3.0) -> web.ServerRunner:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from chalicelib.edge.door import Answer, OnItsWay, Origin
+from chalicelib.edge.headers import EventHeaders
 from local.simulator.origin import MAX_READ_TIMEOUT, InvalidOriginError, parse_origin
-from local.simulator.origin_request_event import MAX_HEAD, MAX_URL, Headers
+from local.simulator.origin_request_event import MAX_HEAD, MAX_URL, event_origin
 
 HeaderList = list[tuple[str, str]]
 
@@ -75,7 +77,7 @@ class GeneratedResponse:
     body: bytes
 
 
-def protected_headers(headers: Headers) -> dict[str, list[str]]:
+def protected_headers(headers: EventHeaders) -> dict[str, list[str]]:
     """Return the values of the headers that a function must not add or change, to compare them after the invocation."""
     return {name: [entry["value"] for entry in headers[name]] for name in _protected_among(tuple(headers))}
 
@@ -134,9 +136,54 @@ def _origin_request(
         raise MalformedResultError("headers.host")
     headers += _custom_headers(result["origin"]["custom"].get("customHeaders"), result["headers"])
     target = _target(result.get("uri"), result.get("querystring"))
+    _check_size(method, target, headers)
+    return OriginRequest(origin.address, origin.path + target, headers, origin.read_timeout)
+
+
+def _check_size(method: str, target: str, headers: HeaderList) -> None:
     if len(method) + len(target) + _size(headers) > MAX_HEAD + _OWN_HEADERS:
         raise MalformedResultError("headers: too large together")
-    return OriginRequest(origin.address, origin.path + target, headers, origin.read_timeout)
+
+
+def direct_result(
+    result: OnItsWay | Answer, method: str, read_timeout: int, longest: int
+) -> OriginRequest | GeneratedResponse:
+    """Return what `parse_result` would of the same decision in the event's form, which is not made.
+
+    method: the viewer's. read_timeout: seconds, of the distribution's own origin. longest: as there.
+    What is not looked at here cannot be otherwise: names were checked, and no header that frames the body was changed.
+    """
+    if isinstance(result, Answer):
+        answered = {name: [{"key": name, "value": value}] for name, value in result.headers.items()}
+        return _generated({"status": str(result.status), "headers": answered, "body": result.body})
+    address, seconds = _place(result.origin, read_timeout, longest)
+    names, sent, texts = result.headers
+    # SECURITY: as for a function (test_both_doors_refuse_a_key_in_a_disallowed_header).
+    if _is_protected(names[-1]) or not _are_names(names):
+        raise MalformedResultError("headers: a read-only or disallowed one")
+    values = "".join(texts)
+    if not values.isprintable() and _FORBIDDEN_IN_VALUES.search(values):
+        raise MalformedResultError("headers")
+    target, headers = _target(result.path, result.query), list(zip(sent, texts, strict=True))
+    _check_size(method, target, headers)
+    return OriginRequest(address, target, headers, seconds)
+
+
+@lru_cache(maxsize=256)
+def _are_names(names: tuple[str, ...]) -> bool:
+    return all(one and len(one) <= _MAX_NAME and _NAMES.fullmatch(one) for one in names)
+
+
+@lru_cache(maxsize=256)
+def _place(chosen: Origin, read_timeout: int, longest: int) -> tuple[str, float]:
+    """Return an origin's address and the seconds that it may be silent; raises MalformedResultError."""
+    try:
+        found = parse_origin(event_origin(chosen, read_timeout), longest)
+    except InvalidOriginError as error:
+        raise MalformedResultError(str(error)) from None
+    if chosen.host.lower() not in found.hosts:
+        raise MalformedResultError("headers.host")
+    return found.address, found.read_timeout
 
 
 def _custom_headers(custom: object, others: Mapping[str, Any]) -> HeaderList:

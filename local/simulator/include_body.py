@@ -5,11 +5,13 @@ origin while the rest arrives, so that an upload hardly takes longer. At most th
 """
 
 import asyncio
-import base64
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
+
+from chalicelib.edge.headers import Headers
+from chalicelib.models.body import CallBody
 
 INCLUDED_BYTES: Final = 1_048_576  # CloudFront's "1 MB" for an origin-request function
 IDLE_TIMEOUT: Final = 30.0  # seconds between two chunks
@@ -17,6 +19,8 @@ TOTAL_TIMEOUT: Final = 120.0  # seconds for everything that is included
 BUFFERED: Final = web.RequestKey("buffered", bytearray)
 """The part of a request's body that was read and not sent on yet."""
 _WITH_BODIES: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH, hdrs.METH_DELETE})
+
+_OF_BODIES: Final = ("content-type", "content-encoding")
 
 
 class NotInvokedError(Exception):
@@ -46,14 +50,15 @@ async def receive(request: web.BaseRequest) -> None:
         raise NotInvokedError("malformed") from None
 
 
-def included_body(request: web.BaseRequest) -> dict[str, Any]:
-    """Return the event's member `body` in a dict, which is empty for methods without a body. Call `receive` first."""
-    if BUFFERED not in request:
-        return {}
-    buffered = request[BUFFERED]
-    data = base64.b64encode(memoryview(buffered)[:INCLUDED_BYTES]).decode()
-    is_cut = len(buffered) > INCLUDED_BYTES
-    return {"body": {"action": "read-only", "data": data, "encoding": "base64", "inputTruncated": is_cut}}
+def included_body(request: web.BaseRequest, headers: Headers) -> CallBody:
+    """Return what the function is shown of the body: nothing for methods without one. Call `receive` first."""
+    types, encodings = (tuple([one.strip() for one in headers.all(name)]) for name in _OF_BODIES)
+    shown = CallBody(content_types=types, content_encodings=encodings, header_names=headers.names)
+    if BUFFERED in request:
+        buffered = request[BUFFERED]
+        shown.truncated = len(buffered) > INCLUDED_BYTES
+        shown.received = buffered[:INCLUDED_BYTES] if shown.truncated else buffered
+    return shown
 
 
 async def send_continue(request: web.BaseRequest) -> None:

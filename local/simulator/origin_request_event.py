@@ -1,7 +1,8 @@
 """The Lambda@Edge origin-request event for a viewer's HTTP request, and the limits that CloudFront checks first."""
 
+import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
@@ -9,8 +10,11 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
+from chalicelib.edge.door import Origin, Request
+from chalicelib.edge.headers import Headers
+from chalicelib.models.body import CallBody
+
 Event = dict[str, Any]
-Headers = Mapping[str, list[dict[str, str]]]
 
 DISTRIBUTION_ID: Final = "ELOCAL"
 DISTRIBUTION_NAME: Final = "local.simulator.cloudfront.net"
@@ -27,6 +31,8 @@ HOP_BY_HOP: Final = frozenset(
 # Besides hop-by-hop headers: those that CloudFront sets itself or removes from a viewer's request.
 _REMOVED: Final = HOP_BY_HOP | {"host", "expect", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"}
 _REMOVED_PREFIXES: Final = ("x-amz-cf-", "x-edge-")
+_OWN_ORIGIN: Final = Origin("origin.invalid", "https", "origin.invalid", 443)
+"""The distribution's own; it is never called, as the function chooses another or generates a response."""
 # '#' would end the path at the origin although the function saw more of it, so it is rejected.
 _TARGET: Final = re.compile(r"/[!-\"$-~]*")
 
@@ -65,30 +71,47 @@ def _unsupported(request: web.BaseRequest) -> str | None:
     return None
 
 
-def make_event(request: web.BaseRequest, request_id: str, read_timeout: int = READ_TIMEOUT) -> Event:
-    """Return the origin-request event of a request without a `request_error`: a new dict, which the function may change.
+def received(request: web.BaseRequest) -> Request:
+    """Return what reached the edge of a request without a `request_error`, without its body.
 
-    `uri` and `querystring` are exactly as sent; the headers are those of the policy AllViewerExceptHostHeader.
-    read_timeout: seconds, of the distribution's own origin.
+    Path and query are exactly as sent; the headers are those of the policy AllViewerExceptHostHeader.
     """
     path, _, query = request.raw_path.partition("?")
+    # The peer of the socket, never a header: grants are bound to source addresses.
+    client_ip = request.remote or "unknown"  # SECURITY: test_claimed_addresses_are_ignored
+    return Request(request.method, path, query, _headers(request, client_ip), client_ip)
+
+
+def make_event(request: Request, request_id: str, read_timeout: int = READ_TIMEOUT) -> Event:
+    """Return the origin-request event of a request: a new dict, which the function may change.
+
+    read_timeout: seconds, of the distribution's own origin.
+    """
     config = {
         "distributionDomainName": DISTRIBUTION_NAME,
         "distributionId": DISTRIBUTION_ID,
         "eventType": "origin-request",
         "requestId": request_id,
     }
-    # The peer of the socket, never a header: grants are bound to source addresses.
-    client_ip = request.remote or "unknown"  # SECURITY: test_claimed_addresses_are_ignored
     cf_request = {
-        "clientIp": client_ip,
-        "headers": _event_headers(request, client_ip),
+        "clientIp": request.source_ip,
+        "headers": request.headers.to_event(),
         "method": request.method,
-        "querystring": query,
-        "uri": path,
-        "origin": _default_origin(read_timeout),
+        "querystring": request.query,
+        "uri": request.path,
+        "origin": event_origin(_OWN_ORIGIN, read_timeout),
+        **event_body(request.body),
     }
     return {"Records": [{"cf": {"config": config, "request": cf_request}}]}
+
+
+def event_body(body: CallBody) -> dict[str, Any]:
+    """Return the event's member `body` in a dict, which is empty where the function is shown none."""
+    if body.received is None:
+        return {}
+    data = base64.b64encode(body.received).decode()
+    shown = {"action": "read-only", "data": data, "encoding": "base64", "inputTruncated": body.truncated}
+    return {"body": {**shown, "outline": body.fault} if body.is_outline else shown}
 
 
 def connection_options(values: Iterable[str]) -> frozenset[str]:
@@ -104,25 +127,33 @@ def text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _event_headers(request: web.BaseRequest, client_ip: str) -> dict[str, list[dict[str, str]]]:
-    passed: dict[str, list[dict[str, str]]] = {}
-    hop_by_hop: frozenset[str] = frozenset()
+def _headers(request: web.BaseRequest, client_ip: str) -> Headers:
+    raw = request.raw_headers  # `headers` has the well-known names in aiohttp's spelling
+    options: frozenset[str] = frozenset()
     if hdrs.CONNECTION in request.headers:
-        hop_by_hop = connection_options(request.headers.getall(hdrs.CONNECTION))
-    for raw_key, raw_value in request.raw_headers:  # `headers` has the well-known names in aiohttp's spelling
-        key, name, is_passed = _parse_name(raw_key)
-        if not is_passed or name in hop_by_hop:
-            continue
-        entry = {"key": key, "value": text(raw_value)}
-        if name in passed:
-            passed[name].append(entry)
-        else:
-            passed[name] = [entry]
+        options = connection_options(request.headers.getall(hdrs.CONNECTION)) - HOP_BY_HOP
+    places, names, sent = _passed(tuple([name for name, _ in raw]), options)
+    values = [text(raw[place][1]) for place in places]
     major, minor = request.version
-    passed["via"] = [{"key": "Via", "value": f"{major}.{minor} {VIA}"}]
-    passed["x-forwarded-for"] = [{"key": "X-Forwarded-For", "value": client_ip}]
-    passed["host"] = [{"key": "Host", "value": "origin.invalid"}]
-    return passed
+    return Headers(names, sent, [*values, f"{major}.{minor} {VIA}", client_ip, "origin.invalid"])
+
+
+@lru_cache(maxsize=256)
+def _passed(
+    raw_names: tuple[bytes, ...], hop_by_hop: frozenset[str]
+) -> tuple[tuple[int, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the places of the headers that CloudFront passes to the origin, those of one name together, and the names of all.
+
+    A client sends the same names with every call. CloudFront's own three come last.
+    """
+    parsed = [_parse_name(one) for one in raw_names]
+    passed: dict[str, list[int]] = {}
+    for place, (_, name, is_passed) in enumerate(parsed):
+        if is_passed and name not in hop_by_hop:
+            passed.setdefault(name, []).append(place)
+    places = tuple(place for ones in passed.values() for place in ones)
+    names, sent = tuple(parsed[place][1] for place in places), tuple(parsed[place][0] for place in places)
+    return places, (*names, "via", "x-forwarded-for", "host"), (*sent, "Via", "X-Forwarded-For", "Host")
 
 
 @lru_cache(maxsize=1024)
@@ -133,15 +164,15 @@ def _parse_name(raw_key: bytes) -> tuple[str, str, bool]:
     return key, name, name not in _REMOVED and not name.startswith(_REMOVED_PREFIXES)
 
 
-def _default_origin(read_timeout: int) -> dict[str, Any]:
-    """Return the distribution's own origin; it is never called, as the function chooses another or generates a response."""
-    custom = {
+def event_origin(chosen: Origin, read_timeout: int) -> dict[str, Any]:
+    """Return an origin in the event's form. read_timeout: seconds, of the distribution's own origin."""
+    custom: dict[str, Any] = {
         "customHeaders": {},
-        "domainName": "origin.invalid",
+        "domainName": chosen.domain,
         "keepaliveTimeout": 5,
         "path": "",
-        "port": 443,
-        "protocol": "https",
+        "port": chosen.port,
+        "protocol": chosen.protocol,
         "readTimeout": read_timeout,
         "sslProtocols": ["TLSv1.2"],
     }

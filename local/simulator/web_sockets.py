@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.http import WS_KEY, HttpVersion11, StreamWriter
 
+from chalicelib.edge.headers import Headers
 from local.simulator.origin_exchange import OriginAnswer
 from local.simulator.origin_request_event import connection_options
 from local.simulator.viewer_response import ViewerResponse
@@ -49,9 +50,9 @@ def is_handshake(request: web.BaseRequest) -> bool:
     )
 
 
-def take_token(headers: dict[str, list[dict[str, str]]]) -> None:
-    """Move a token among the protocols of an event's headers to where every other call has it."""
-    kept, tokens = [], []
+def with_token(sent: Headers) -> Headers:
+    """Return the headers with a token among the protocols where every other call has it."""
+    kept, tokens, headers = [], [], sent.to_event()
     for one in headers.pop(_PROTOCOLS, []):
         names = [name.strip() for name in one["value"].split(",")]
         # SECURITY: what may be a token never stays, however it is spelled (test_a_token_among_the_protocols).
@@ -64,6 +65,7 @@ def take_token(headers: dict[str, list[dict[str, str]]]) -> None:
     if tokens:
         named = [{"key": "Authorization", "value": f"Bearer {token}"} for token in tokens]
         headers["authorization"] = [*headers.get("authorization", []), *named]
+    return Headers.from_event(headers)
 
 
 def is_accepted(request: web.BaseRequest, upstream: OriginAnswer) -> bool:

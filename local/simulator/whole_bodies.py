@@ -7,18 +7,19 @@ The edge function is shown an outline, made while the body arrives (chalicelib/m
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from chalicelib.models import outline
+from chalicelib.models.body import CallBody
 from chalicelib.models.outline import Outline
 from local.simulator.include_body import BUFFERED, IDLE_TIMEOUT, NotInvokedError
 
@@ -104,15 +105,15 @@ class WholeBodies:
         self._most, self._share = most, share
         self._sizes: Counter[str] = Counter()
 
-    async def receive(self, request: web.BaseRequest, caller: str, headers: Mapping[str, Any]) -> dict[str, Any]:
-        """Receive the rest of a body and return the event's member `body` with its outline in a dict, or an empty one.
+    async def receive(self, request: web.BaseRequest, caller: str, shown: CallBody) -> CallBody | None:
+        """Receive the rest of a body and return its outline as what the function is shown of it.
 
-        caller: whose it is. headers: the event's. It is empty for a body that has no outline, which is then not kept.
+        caller: whose it is. shown: what the function would be shown without. None: it has no outline, and is not kept.
         Raises NotInvokedError.
         """
-        made = outline.of(_values(headers, "content-type"), _values(headers, "content-encoding"))
+        made = outline.of(list(shown.content_types), list(shown.content_encodings))
         if made is None:
-            return {}
+            return None
         try:
             kept = request[KEPT] = KeptBody(self, caller)
             await _receive(request, kept, made)
@@ -123,9 +124,7 @@ class WholeBodies:
         except OSError as error:
             _LOG.warning("a body cannot be kept in a file: %s", error.strerror or type(error).__name__)
             raise NotInvokedError("no_room") from None
-        data = base64.b64encode(made.end()).decode()
-        shown = {"action": "read-only", "data": data, "encoding": "base64", "inputTruncated": False}
-        return {"body": {**shown, "outline": made.fault}}
+        return replace(shown, received=made.end(), truncated=False, is_outline=True, fault=made.fault)
 
     def take(self, caller: str, own: int, more: int) -> None:
         """Take room for more of a body that has `own` bytes by now; raises NotInvokedError."""
@@ -154,7 +153,3 @@ async def _receive(request: web.BaseRequest, kept: KeptBody, made: Outline) -> N
             made.feed(chunk)
             await kept.write(chunk)
             timeout.reschedule(loop.time() + IDLE_TIMEOUT)
-
-
-def _values(headers: Mapping[str, Any], name: str) -> list[str]:
-    return [str(one["value"]).strip() for one in headers.get(name, ())]

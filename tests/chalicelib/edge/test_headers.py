@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.edge import headers as rules
 from chalicelib.edge.errors import NoWebSocket
-from chalicelib.edge.headers import Headers, check
-from chalicelib.edge.headers import forwarded as forwarded_with
+from chalicelib.edge.headers import Headers
 from chalicelib.errors import Refusal
 from chalicelib.providers.header_names import TOKEN_HEADERS
+from chalicelib.providers.keys import ProviderKey
 
 OAUTH = "oauth-2025-04-20"
 NEVER = {
@@ -43,8 +46,19 @@ ALMOST = (
 )
 
 
-def forwarded(headers: Headers) -> Headers:
-    return forwarded_with(headers, "authorization", "a.b.c")
+KEY = ProviderKey("v1", "https://api.example", "authorization", "Bearer ", "the-key")
+Event = dict[str, list[dict[str, str]]]
+
+
+def forwarded(headers: Event) -> Event:
+    found = rules.forwarded(Headers.from_event(headers), KEY, "api.example", "a.b.c").to_event()
+    assert found.pop("host") == [{"key": "Host", "value": "api.example"}]
+    assert found.pop("authorization") == [{"key": "authorization", "value": "Bearer the-key"}]
+    return found
+
+
+def check(headers: Event, method: str) -> None:
+    rules.check(Headers.from_event(headers), method)
 
 
 _NAMES = st.sampled_from([*NEVER, *ALWAYS, *ALMOST, "anthropic-beta"]) | st.text("abcxyz-", min_size=1, max_size=8)
@@ -54,9 +68,9 @@ _SPELLINGS = st.sampled_from([str.lower, str.upper, str.title])
 
 
 @st.composite
-def header_sets(draw: st.DrawFn) -> Headers:
+def header_sets(draw: st.DrawFn) -> Event:
     """Headers in CloudFront's form: a few names, each with some values, in any spelling and order."""
-    found: Headers = {}
+    found: Event = {}
     for name in draw(st.lists(_NAMES.filter(lambda one: one != "connection"), max_size=12)):
         value = draw(_FLAGS if name == "anthropic-beta" else _VALUES | _FLAGS)
         found.setdefault(name, []).append({"key": draw(_SPELLINGS)(name), "value": value})
@@ -64,7 +78,7 @@ def header_sets(draw: st.DrawFn) -> Headers:
 
 
 @given(header_sets())
-def test_other_headers_keep_order_and_values(headers: Headers) -> None:
+def test_other_headers_keep_order_and_values(headers: Event) -> None:
     """All headers go on unchanged and in order, except those that never may."""
     before = {name: [dict(one) for one in values] for name, values in headers.items()}
     found = forwarded(headers)
@@ -78,10 +92,10 @@ def test_other_headers_keep_order_and_values(headers: Headers) -> None:
 
 
 @given(header_sets())
-def test_beta_flags_keep_their_order(headers: Headers) -> None:
+def test_beta_flags_keep_their_order(headers: Event) -> None:
     """The flags of `anthropic-beta` go on in order, without the OAuth flag."""
 
-    def flags(of: Headers) -> list[str]:
+    def flags(of: Event) -> list[str]:
         return [flag.strip() for one in of.get("anthropic-beta", ()) for flag in one["value"].split(",")]
 
     left = [flag for flag in flags(headers) if flag != OAUTH]
@@ -91,7 +105,7 @@ def test_beta_flags_keep_their_order(headers: Headers) -> None:
 
 
 @given(header_sets())
-def test_forwarding_is_idempotent(headers: Headers) -> None:
+def test_forwarding_is_idempotent(headers: Event) -> None:
     """Headers that were forwarded would be forwarded again unchanged."""
     once = forwarded(headers)
     assert forwarded(once) == once
@@ -125,3 +139,16 @@ def test_a_handshake_by_get_is_refused(name: str, method: str) -> None:
         check(headers, method)
     check(headers, "WEBSOCKET")
     check({"sec-websocket-protocol": [{"key": "Sec-WebSocket-Protocol", "value": "realtime"}]}, method)
+
+
+@given(header_sets())
+def test_headers_are_read_from_events_and_written(headers: Event) -> None:
+    """Headers in the form of events are the same once they were read and written."""
+    assert Headers.from_event(headers).to_event() == headers
+
+
+@pytest.mark.parametrize("one", [{"key": "X"}, {"key": "X", "value": 1}, {"key": None, "value": "1"}])
+def test_headers_that_no_event_has_are_not_read(one: Any) -> None:  # noqa: ANN401  anything but CloudFront's
+    """What is not in CloudFront's form is an error of its own kind, which the door takes for a malformed event."""
+    with pytest.raises((KeyError, TypeError)):
+        Headers.from_event({"x": [one]})

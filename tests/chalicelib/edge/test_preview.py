@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from chalicelib.edge.door import Request
+from chalicelib.edge.headers import Headers
 from chalicelib.edge.preview import needs_whole_body
 from chalicelib.edge.running import Seen
 from chalicelib.errors import StateUnavailable
@@ -16,12 +17,12 @@ from local.sqlite.running_state import SqliteRunningState
 from tests.parts import NOW, SUB, Parts, grant, parts_in
 
 
-def request(token: str, uri: str = "/openai/v1/chat/completions") -> dict[str, Any]:
-    authorization = [{"key": "Authorization", "value": f"Bearer {token}"}]
-    return {"uri": uri, "method": "POST", "querystring": "", "headers": {"authorization": authorization}}
+def request(token: str, path: str = "/openai/v1/chat/completions") -> Request:
+    headers = Headers(("authorization",), ("Authorization",), (f"Bearer {token}",))
+    return Request("POST", path, "", headers, "")
 
 
-def needs(parts: Parts, asked: dict[str, Any], now: int = NOW) -> bool:
+def needs(parts: Parts, asked: Request, now: int = NOW) -> bool:
     return needs_whole_body(asked, parts.edge_parts(), SqliteRunningState(parts.state), now)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from local.simulator.cloudfront import Handler, make_distribution, make_runner
+from local.simulator.cloudfront import make_distribution, make_runner
+from local.simulator.edge_function import Handler
 from local.simulator.lambda_context import LambdaContext
 
 

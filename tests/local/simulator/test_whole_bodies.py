@@ -19,6 +19,7 @@ import pytest
 
 import edge
 from chalicelib.edge import preview
+from chalicelib.models.body import CallBody
 from local.simulator import whole_bodies
 from local.simulator.include_body import INCLUDED_BYTES, NotInvokedError
 from local.simulator.whole_bodies import BATCH, KeptBody, WholeBodies
@@ -136,9 +137,9 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     real = WholeBodies.receive
 
-    async def receive(self: WholeBodies, request: Any, caller: str, headers: Any) -> dict[str, Any]:  # noqa: ANN401
+    async def receive(self: WholeBodies, request: Any, caller: str, shown: CallBody) -> CallBody | None:  # noqa: ANN401
         found.append(caller)
-        return await real(self, request, caller, headers)
+        return await real(self, request, caller, shown)
 
     monkeypatch.setattr(WholeBodies, "receive", receive)
     return found

@@ -1,0 +1,168 @@
+"""A request as it reached the edge -> the request for a provider, or the edge's own answer: the same at every door.
+
+Lambda@Edge's door (edge.py) reads and writes events; a server (local/) has no use for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from chalicelib.edge import admission, resource_metadata
+from chalicelib.edge import headers as call_headers
+from chalicelib.edge import query as call_query
+from chalicelib.edge import refusal as edge_refusal
+from chalicelib.edge import token as call_token
+from chalicelib.edge.call import Admitted, Call
+from chalicelib.edge.errors import NoPage, PageMethod
+from chalicelib.edge.headers import Headers
+from chalicelib.errors import InternalFault, Refusal
+from chalicelib.models.body import NOT_SHOWN, CallBody
+from chalicelib.providers import paths
+
+WELL_KNOWN = "/.well-known/"
+"""Below it the edge has pages of its own."""
+
+
+class Request(NamedTuple):
+    """A request as it reached the edge, which verified nothing of it."""
+
+    method: str
+    """`WEBSOCKET` where it asks for one."""
+    path: str
+    """As it was sent: `/<key>/<path>`."""
+    query: str
+    """Without its `?`."""
+    headers: Headers
+    source_ip: str
+    """The caller's address as the server saw it, no header's."""
+    body: CallBody = NOT_SHOWN
+
+    def __repr__(self) -> str:
+        # SECURITY: a token must not reach a log by way of a repr (test_a_request_is_not_printed).
+        return f"Request(method={self.method!r})"
+
+
+class Origin(NamedTuple):
+    """What an origin's URL says."""
+
+    host: str
+    """Its name, with the port if the URL has one."""
+    protocol: str
+    domain: str | None
+    port: int
+
+
+class OnItsWay(NamedTuple):
+    """The request for a provider. Its method and body are the caller's."""
+
+    origin: Origin
+    path: str
+    query: str
+    headers: Headers
+    """All of them, the key's last."""
+
+    def __repr__(self) -> str:
+        # SECURITY: the key is in it (test_a_request_is_not_printed).
+        return f"OnItsWay(origin={self.origin.host!r})"
+
+
+class Answer(NamedTuple):
+    """An answer of the edge's own."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+class Ports(NamedTuple):
+    """What a door needs.
+
+    clock: epoch seconds. log: takes one line per refusal. admitted: is told a call's request id, and what it was admitted
+    with, so that it can be given back if nothing of it is sent, and ended while it runs; on AWS nobody can do either.
+    bounded: within it a call is admitted, and ends in time.
+    """
+
+    edge: admission.Edge
+    clock: Callable[[], int]
+    log: Callable[[str], None]
+    admitted: Callable[[str, Admitted], None] = lambda _request_id, _admitted: None
+    bounded: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+
+
+class EdgeDoor:
+    """What every door does with a request. ports: called at the first one, and again after a fault. log: used until then."""
+
+    def __init__(self, ports: Callable[[], Ports], log: Callable[[str], None]) -> None:
+        self._ports, self._log = ports, log
+        self._made: Ports | None = None
+
+    def serve(self, request_id: str, read: Callable[[], Request]) -> OnItsWay | Answer:
+        """Return what becomes of a request. read: returns it, and may raise a Refusal."""
+        try:
+            ports = self._made
+            if ports is None:
+                ports = self._made = self._ports()
+            with ports.bounded():
+                return _serve(read(), request_id, ports)
+        except Refusal as refusal:
+            return self.refuse(refusal, request_id)
+        except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token or a key
+            return self.refuse(InternalFault(fault), request_id)
+
+    def refuse(self, refusal: Refusal, request_id: str) -> Answer:
+        """Return the answer that refuses a request, and log it."""
+        # SECURITY: fixed words, and who and what was refused once that is verified; nothing else of the call (test_canary.py).
+        line = {"door": "edge", "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
+        log, url = (self._log, "") if self._made is None else (self._made.log, self._made.edge.url)
+        log(json.dumps({**line, **refusal.log_fields()}))
+        headers = edge_refusal.headers(refusal, request_id, url)
+        return Answer(refusal.status, headers, edge_refusal.body(refusal, request_id))
+
+
+def _serve(request: Request, request_id: str, ports: Ports) -> OnItsWay | Answer:
+    if request.path.startswith(WELL_KNOWN):
+        return _describe(request, ports.edge)
+    call = _call(request, request_id)
+    admitted = admission.admit(call, ports.edge, ports.clock())
+    ports.admitted(request_id, admitted)
+    return _send_on(request, admitted, call.unverified_token)
+
+
+def _call(request: Request, request_id: str) -> Call:
+    method, uri, query, headers, address, body = request
+    key, path = paths.split(uri)
+    call_headers.check(headers, method)
+    call_query.check(query)
+    # SECURITY: the address is the server's own finding, no header's (test_edge.py).
+    return Call(call_token.find(headers, query), key, method, path, address, body, query, request_id)
+
+
+def _describe(request: Request, edge: admission.Edge) -> Answer:
+    """Answer the edge's metadata, the one page that the edge has of its own."""
+    if request.path != resource_metadata.PATH or not edge.url:
+        raise NoPage
+    if request.method != "GET":
+        raise PageMethod
+    headers = {"content-type": "application/json", "cache-control": "public, max-age=300"}
+    return Answer(200, headers, json.dumps(resource_metadata.document(edge.url, edge.issuer)))
+
+
+def _send_on(request: Request, admitted: Admitted, token: str) -> OnItsWay:
+    # SECURITY: where the call goes is the key's own, never the request's; what could carry the token or spoof an
+    # address is taken off before the key is put on (test_edge_headers.py).
+    key, origin = admitted.key, _origin(admitted.key.origin)
+    headers = call_headers.forwarded(request.headers, key, origin.host, token)
+    return OnItsWay(origin, admitted.path, admitted.query, headers)
+
+
+@functools.lru_cache(maxsize=256)
+def _origin(url: str) -> Origin:
+    origin = urlsplit(url)
+    port = origin.port or (443 if origin.scheme == "https" else 80)
+    return Origin(origin.netloc, origin.scheme, origin.hostname, port)

@@ -1,0 +1,51 @@
+"""The edge function as a distribution calls it: by events, as Lambda@Edge does, or without any, over the same rules."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from chalicelib.edge.door import EdgeDoor, Request
+from local.simulator.function_result import (
+    GeneratedResponse,
+    OriginRequest,
+    direct_result,
+    parse_result,
+    protected_headers,
+)
+from local.simulator.lambda_context import LambdaContext
+from local.simulator.origin import MAX_READ_TIMEOUT
+from local.simulator.origin_request_event import Event, make_event
+
+Handler = Callable[[Event, LambdaContext], dict[str, Any]]
+"""What Lambda@Edge runs."""
+Decide = Callable[[Request, str], OriginRequest | GeneratedResponse]
+"""Returns what becomes of a request with this id; raises MalformedResultError, and whatever the function raises."""
+
+FUNCTION_TIMEOUT: Final = 30.0  # seconds, as at Lambda@Edge; only in the context, as the function is quick
+
+
+def of(function: Handler | EdgeDoor, read_timeout: int) -> Decide:
+    """Return how a function decides. read_timeout: seconds, of the distribution's own origin."""
+    longest = max(MAX_READ_TIMEOUT, read_timeout)
+    if isinstance(function, EdgeDoor):
+        return _directly(function, read_timeout, longest)
+    return _by_events(function, read_timeout, longest)
+
+
+def _directly(door: EdgeDoor, read_timeout: int, longest: int) -> Decide:
+    def decide(request: Request, request_id: str) -> OriginRequest | GeneratedResponse:
+        return direct_result(door.serve(request_id, lambda: request), request.method, read_timeout, longest)
+
+    return decide
+
+
+def _by_events(handler: Handler, read_timeout: int, longest: int) -> Decide:
+    def decide(request: Request, request_id: str) -> OriginRequest | GeneratedResponse:
+        event = make_event(request, request_id, read_timeout)
+        protected = protected_headers(event["Records"][0]["cf"]["request"]["headers"])
+        context = LambdaContext(request_id, time.monotonic() + FUNCTION_TIMEOUT, "keybroker-edge", "1")
+        return parse_result(handler(event, context), request.method, protected, longest)
+
+    return decide
