@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from keybroker.cli import output, server
+from keybroker.cli import output, server, shortened
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.audit_check import check, head
 from keybroker.cli.audit_export import export
 from keybroker.cli.settings import Settings, common_options
-from keybroker.cli.times import PAST, format_time
+from keybroker.cli.times import PAST
 
 
 @click.group(invoke_without_command=True, short_help="Show decisions and their reasons.")
@@ -56,4 +56,4 @@ def _row(event: dict[str, Any]) -> tuple[object, ...]:
     why = event["reason"] or ", ".join(f"{name}={value}" for name, value in event["detail"].items()) or "-"
     why += f" (and {event['repeated']} times more)" if event.get("repeated") else ""
     grant, key = event["grant"] or "-", event["key"] or "-"
-    return (format_time(event["at"]), event["kind"], who, grant, key, why, event["request_id"])
+    return (shortened.age(event["at"]), event["kind"], who, grant, key, why, event["request_id"])

@@ -50,6 +50,13 @@ def rows(headings: Sequence[str], found: Sequence[Sequence[object]], none: str =
         data(f"\033[1m{line}\033[0m" if is_head and coloured(sys.stdout) else line)
 
 
+def clear() -> None:
+    """Clear a terminal, for what is shown again; nothing for a file or a pipe."""
+    sys.stdout.flush()
+    if sys.stdout.isatty():
+        sys.stdout.write("\033[H\033[2J")
+
+
 def members(found: Sequence[tuple[str, object]]) -> None:
     """Write names and values, one a line."""
     for line in table.pairs(found):
@@ -94,6 +101,11 @@ def waiting(text: str) -> Iterator[None]:
 def counts(found: Mapping[str, int]) -> str:
     """Return `3 revoked, 1 quota` for a mapping of reasons to numbers."""
     return ", ".join(f"{number} {reason}" for reason, number in found.items())
+
+
+def number(count: int, what: str) -> str:
+    """Return `1 call`, `2 calls`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _labelled(label: str, text: object, stream: TextIO) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from keybroker.cli import output
+from keybroker.cli import output, shortened
 from keybroker.cli.admin_client import AdminClient, segment
+from keybroker.cli.principal_id import resolve
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 from keybroker.cli.times import format_time
 
@@ -24,18 +25,19 @@ def principals(context: click.Context) -> None:
     if settings.json:
         output.as_json(found)
         return
-    headings = ("principal", "name", "grants", "last seen", "tokens", "calls", "refused")
+    ids = shortened.principals({row["principal"] for row in found})
+    headings = ("name", "principal", "grants", "calls", "refused", "tokens", "seen")
     rows = [
         (
-            row["principal"],
             row["name"],
+            ids[row["principal"]],
             ", ".join(row["grants"]),
-            format_time(row["last_seen"]),
-            row["tokens"],
             row["calls"],
             row["refused"],
+            row["tokens"],
+            shortened.age(row["last_seen"]),
         )
-        for row in found
+        for row in sorted(found, key=lambda one: (-one["calls"], -one["refused"], one["name"]))
     ]
     output.rows(headings, rows)
 
@@ -46,7 +48,8 @@ def principals(context: click.Context) -> None:
 @pass_settings
 def show(settings: Settings, sub: str) -> None:
     """Show a principal's state, usage and live tokens, and (with --output json) its latest events."""
-    result = AdminClient(settings.admin_api_url).get(f"/admin/principals/{segment(sub)}")
+    client = AdminClient(settings.admin_api_url)
+    result = client.get(f"/admin/principals/{segment(resolve(client, sub))}")
     if settings.json:
         output.as_json(result)
         return
@@ -54,7 +57,7 @@ def show(settings: Settings, sub: str) -> None:
     state = f"blocked by {', '.join(blocks)}" if result["standing"]["blocked"] else "not blocked"
     output.members([*((name, result[name]) for name in ("principal", "name", "issuer")), ("state", state)])
     output.data("")
-    headings = ("window", "grant", "key", "tokens", "calls", "refused tokens", "refused calls")
+    headings = ("window", "grant", "key", "calls", "refused", "tokens", "refused")
     windows = ("hour", "today")
     output.rows(headings, [_usage_row(window, grant) for window in windows for grant in result[window]["grants"]])
     if result["live_tokens"]:
@@ -83,8 +86,8 @@ def re_pin(settings: Settings, arn: str, unique_id: str, dry_run: bool) -> None:
 
 
 def _usage_row(window: str, grant: dict[str, Any]) -> tuple[object, ...]:
-    refused = (output.counts(grant["refused_tokens"]) or "-", output.counts(grant["refused_calls"]) or "-")
-    return (window, grant["grant"], grant["key"], grant["tokens"], grant["calls"], *refused)
+    calls, tokens = (output.counts(grant[f"refused_{what}"]) or "-" for what in ("calls", "tokens"))
+    return (window, grant["grant"], grant["key"], grant["calls"], calls, grant["tokens"], tokens)
 
 
 def _block(block: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ COMMANDS = {
     "restore": "revocations:restore",
     "revocations": "revocations:revocations",
     "principals": "principals:principals",
+    "status": "status:status",
     "usage": "usage:usage",
     "audit": "audit:audit",
     "keys": "keys:keys",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from keybroker.cli import output
+from keybroker.cli import output, shortened
 from keybroker.cli.admin_client import AdminClient, segment
 from keybroker.cli.id_command import IdCommand
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
+from keybroker.cli.shortened import Shortened
 from keybroker.cli.times import format_time
 
 _SCOPES = ["everything", "issuer", "key", "grant", "principal", "token"]
@@ -27,15 +28,18 @@ def revocations(settings: Settings, scope: str | None, ended: bool) -> None:  # 
     if settings.json:
         output.as_json(found)
         return
-    headings = ("id", "scope", "target", "at", "until", "in force", "reason", "author")
+    ids = shortened.principals({one["target"] for one in found if one["scope"] == "principal"})
+    headings = ("scope", "target", "reason", "author", "at", "until", "in force", "id")
     rows = [
         (
-            *(revocation[name] for name in headings[:3]),
-            format_time(revocation["at"]),
+            revocation["scope"],
+            ids.get(revocation["target"], revocation["target"]),
+            revocation["reason"],
+            Shortened(revocation["author"], revocation["author"].rpartition("/")[2]),
+            shortened.age(revocation["at"]),
             format_time(revocation["until"]) or "-",
             "yes" if revocation["in_force"] else "no",
-            revocation["reason"],
-            revocation["author"],
+            revocation["id"],
         )
         for revocation in found
     ]

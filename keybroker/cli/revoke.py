@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from keybroker.claims import unverified_claims
-from keybroker.cli import input_file, output
+from keybroker.cli import input_file, output, shortened
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.command_error import LOCAL, REMOTE, CommandError
 from keybroker.cli.id_command import IdCommand
+from keybroker.cli.principal_id import is_short, resolve
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 from keybroker.cli.times import FUTURE, format_time
 
@@ -54,6 +55,8 @@ def _add(scope: str, metavar: str, what: str) -> None:
     @_options
     def command(settings: Settings, /, target: str, dry_run: bool, **fields: Any) -> None:  # noqa: FBT001, ANN401  a flag; the others
         target_id = _read_jti() if (scope, target) == ("token", "-") else target
+        if scope == "principal" and is_short(target):
+            target_id = resolve(AdminClient(settings.admin_api_url), target)
         unseen = fields.pop("unseen", False) or None
         _revoke(settings, {"scope": scope, "id": target_id, "unseen": unseen, **fields}, dry_run=dry_run)
 
@@ -111,10 +114,11 @@ def _revoke(settings: Settings, fields: dict[str, Any], *, dry_run: bool) -> Non
 
 
 def _show_impact(impact: dict[str, Any]) -> None:
-    headings = ("principal", "name", "grants", "live tokens", "calls last hour")
+    ids = shortened.principals({row["principal"] for row in impact["principals"]})
+    headings = ("name", "principal", "grants", "live tokens", "calls last hour")
     rows = [
-        (row["principal"], row["name"], ", ".join(row["grants"]), row["live_tokens"], row["calls_last_hour"])
-        for row in impact["principals"]
+        (row["name"], ids[row["principal"]], ", ".join(row["grants"]), row["live_tokens"], row["calls_last_hour"])
+        for row in sorted(impact["principals"], key=lambda one: -one["calls_last_hour"])
     ]
     output.rows(headings, rows)
     more = "" if impact["complete"] else ", possibly more: not every event was read"

@@ -1,92 +1,82 @@
-"""`keybroker usage`: what each principal did under each grant in one minute, hour or day."""
+"""`keybroker usage`: what each principal did under each grant in one minute, hour or day; or one window after the other."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, Final
 
 import click
 
-from keybroker.cli import output
+from keybroker.cli import output, shortened, usage_series, usage_tables
 from keybroker.cli.admin_client import AdminClient
+from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.principal_id import resolve
 from keybroker.cli.settings import Settings, common_options, pass_settings
-from keybroker.cli.times import PAST, format_time
+from keybroker.cli.times import PAST
+
+_SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
+    "calls": lambda use: (-use["calls"], -usage_tables.refused(use)),
+    "refused": lambda use: (-usage_tables.refused(use), -use["calls"]),
+    "tokens": lambda use: (-use["tokens"], -use["calls"]),
+    "seen": lambda use: -use["last_seen"],
+    "name": lambda use: (use["name"], use["principal"], use["grant"]),
+}
 
 
 @click.command(short_help="Show who used what, and how much.")
-@click.option("--window", type=click.Choice(["minute", "hour", "day"]), default="day", show_default=True)
+@click.option("--window", type=click.Choice(["minute", "hour", "day"]), default=None, help="[day]")
 @click.option("--at", "moment", type=PAST, metavar="TIME", help="A time in the window: 1d, 2026-11-24. [now]")
-@click.option("--principal", metavar="SUB", help="Only this principal.")
+@click.option(
+    "--since", type=PAST, metavar="TIME", help="Sums of one window after the other, from this time: 30m, 6h, 14d."
+)
+@click.option("--until", type=PAST, metavar="TIME", help="Up to this time. [now]")
+@click.option("--principal", metavar="SUB", help="Only this principal, by its id, its name or the end of its id.")
 @click.option("--grant", metavar="NAME", help="Only this grant.")
 @click.option("--key", metavar="NAME", help="Only this key.")
+@click.option("--name", metavar="TEXT", help="Only those whose name contains this.")
+@click.option("--reason", metavar="REASON", help="Only those of whom something was refused for this reason.")
+@click.option("--sort", type=click.Choice(list(_SORTS)), default="calls", show_default=True)
+@click.option("--top", type=click.IntRange(1, 200), metavar="N", help="Only the first N.")
+@click.option("--watch", type=click.IntRange(1, 3600), metavar="SECONDS", help="Show it again every so many seconds.")
 @click.option("--models", is_flag=True, help="Show what the models' answers took, where the edge sees them.")
 @click.option("--spend", is_flag=True, help="Show what calls took of limits of what models take, and have reserved.")
 @common_options
 @pass_settings
-def usage(
-    settings: Settings, /, window: str, moment: int | None, *, models: bool, spend: bool, **filters: str | None
-) -> None:
-    """Show tokens issued, calls admitted and refusals, by principal and grant; or what models took."""
-    query = {"window": window, "at": moment, **filters}
-    found = list(AdminClient(settings.admin_api_url).items("/admin/usage", query))
+def usage(settings: Settings, /, watch: int | None, **options: Any) -> None:  # noqa: ANN401  as declared above
+    """Show calls admitted, tokens issued and refusals, by principal and grant; or what models took."""
+    if options["since"] is None and options["until"] is not None:
+        raise CommandError(LOCAL, "--until needs --since")
+    if options["since"] is not None and (options["moment"] is not None or options["models"] or options["spend"]):
+        raise CommandError(LOCAL, "--since shows sums: --at, --models and --spend are of one window")
+    client = AdminClient(settings.admin_api_url)
+    if options["principal"]:
+        options["principal"] = resolve(client, options["principal"])
+    _show(client, settings, options)
+    while watch is not None:
+        time.sleep(watch)
+        output.clear()
+        _show(client, settings, options)
+
+
+def _show(client: AdminClient, settings: Settings, options: dict[str, Any]) -> None:
+    if options["since"] is not None:
+        usage_series.show(client, settings, options)
+        return
+    named = {name: options[name] for name in ("principal", "grant", "key")}
+    found = list(client.items("/admin/usage", {"window": options["window"] or "day", "at": options["moment"], **named}))
+    found = sorted((one for one in found if _fits(one, options)), key=_SORTS[options["sort"]])[: options["top"]]
     if settings.json:
         output.as_json(found)
-        return
-    if models:
-        _show_models(found)
-        return
-    if spend:
-        _show_budgets(found)
-        return
-    headings = ("principal", "name", "grant", "key", "tokens", "calls", "refused tokens", "refused calls", "last seen")
-    rows = [
-        (
-            *(row[name] for name in headings[:2]),
-            row["grant"] or "-",
-            row["key"] or "-",
-            row["tokens"],
-            row["calls"],
-            output.counts(row["refused_tokens"]) or "-",
-            output.counts(row["refused_calls"]) or "-",
-            format_time(row["last_seen"]),
-        )
-        for row in found
-    ]
-    output.rows(headings, rows)
+    elif options["models"]:
+        usage_tables.models(found)
+    elif options["spend"]:
+        usage_tables.budgets(found)
+    else:
+        usage_tables.uses(found, shortened.principals({one["principal"] for one in found}))
 
 
-_NUMBERS = ("answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")
-
-
-def _show_budgets(found: list[dict[str, Any]]) -> None:
-    """Show what was taken of limits of what models take, a row for each that has any."""
-    headings = ("principal", "name", "grant", "key", "tokens used", "reserved", "usd used", "reserved")
-    rows = [
-        (
-            *(use[name] or "-" for name in headings[:4]),
-            *(one["usage"][name] for name in ("used", "reserved")),
-            *(_dollars(one.get("spend"), name) for name in ("used", "reserved")),
-        )
-        for use in found
-        if "usage" in (one := use.get("budgets", {}))
-    ]
-    output.rows(headings, rows)
-
-
-def _dollars(spend: dict[str, int] | None, name: str) -> str:
-    """Return an amount in dollars, to the millionth; "-" where the grant limits no money."""
-    return "-" if spend is None else f"{spend[name] // 1_000_000}.{spend[name] % 1_000_000:06}"
-
-
-def _show_models(found: list[dict[str, Any]]) -> None:
-    """Show the tokens of language models, a row for each model. A broker from before there were any says nothing of them."""
-    headings = ("principal", "name", "grant", "key", "model", *(one.replace("_", " ") for one in _NUMBERS))
-    rows = [
-        (
-            *(use[name] or "-" for name in headings[:4]),
-            model["model"] or "-",
-            *(model[name] for name in _NUMBERS),
-        )
-        for use in found
-        for model in use.get("models", ())
-    ]
-    output.rows(headings, rows)
+def _fits(use: dict[str, Any], options: dict[str, Any]) -> bool:
+    name, reason = options["name"], options["reason"]
+    reasons = {*use["refused_tokens"], *use["refused_calls"]}
+    return (name is None or name.lower() in use["name"].lower()) and (reason is None or reason in reasons)

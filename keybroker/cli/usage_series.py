@@ -1,0 +1,51 @@
+"""`keybroker usage --since …`: the sums of one window after the other."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from keybroker.cli import output, shortened, usage_tables
+from keybroker.cli.admin_client import AdminClient
+from keybroker.cli.settings import Settings
+from keybroker.cli.sparkline import sparkline
+from keybroker.cli.times import format_time
+
+_REACH: Final = {"minute": 3600, "hour": 72 * 3600, "day": 35 * 86400}
+"""Seconds that a series by this window covers at most."""
+
+
+def show(client: AdminClient, settings: Settings, options: dict[str, Any]) -> None:
+    """Show a series by the shortest window that reaches so far back, or by the one that is named."""
+    until = options["until"] or int(time.time())
+    reach = until - options["since"]
+    window = options["window"] or next((one for one, seconds in _REACH.items() if reach < seconds), "day")
+    named = {name: options[name] for name in ("principal", "grant", "key")}
+    query = {"series": window, "since": options["since"], "until": options["until"], **named}
+    found = client.get("/admin/usage", query)
+    if settings.json:
+        output.as_json(found)
+        return
+    points = found["items"]
+    calls = [one["calls"] for one in points]
+    refused = [usage_tables.refused(one) for one in points]
+    headings = (window, "calls", "refused", "tokens", "refused", "principals")
+    output.rows(
+        headings,
+        [
+            (
+                format_time(one["start"])[: 10 if window == "day" else 16],
+                one["calls"],
+                shortened.refused(one["refused_calls"]),
+                one["tokens"],
+                shortened.refused(one["refused_tokens"]),
+                one["principals"],
+            )
+            for one in points
+            if one["principals"]
+        ],
+    )
+    output.message(f"calls    {sparkline(calls)} at most {max(calls):,} in a {window}")
+    output.message(f"refused  {sparkline(refused)} at most {max(refused):,}")
+    partly = "" if found["complete"] else "; not everything was read, so these are too low"
+    output.message(f"together: {usage_tables.sums(points)}{partly}")

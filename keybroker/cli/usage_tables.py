@@ -1,0 +1,84 @@
+"""The tables of `keybroker usage`: who did what, what models took, and what was taken of limits of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from keybroker.cli import output, shortened
+from keybroker.cli.shortened import Shortened
+
+_NUMBERS = ("answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")
+
+
+def refused(use: dict[str, Any]) -> int:
+    """Return how much was refused, calls and tokens."""
+    return int(sum(use["refused_calls"].values()) + sum(use["refused_tokens"].values()))
+
+
+def uses(found: list[dict[str, Any]], ids: Mapping[str, Shortened]) -> None:
+    """Show what each principal did under each grant, and what all of them come to."""
+    headings = ("name", "principal", "grant", "key", "calls", "refused", "tokens", "refused", "seen")
+    rows = [
+        (
+            row["name"] or "-",
+            ids[row["principal"]],
+            row["grant"] or "-",
+            row["key"] or "-",
+            row["calls"],
+            shortened.refused(row["refused_calls"]),
+            row["tokens"],
+            shortened.refused(row["refused_tokens"]),
+            shortened.age(row["last_seen"]),
+        )
+        for row in found
+    ]
+    output.rows(headings, rows)
+    if len(found) > 1:
+        output.message(f"together: {sums(found)}, by {output.number(len(ids), 'principal')}")
+
+
+def sums(found: Iterable[dict[str, Any]]) -> str:
+    """Return what uses come to, e.g. "12 calls (3 refused), 4 tokens (0 refused)"."""
+    listed, told = list(found), []
+    for what in ("call", "token"):
+        refusals = sum(sum(one[f"refused_{what}s"].values()) for one in listed)
+        told.append(f"{output.number(sum(one[f'{what}s'] for one in listed), what)} ({refusals:,} refused)")
+    return ", ".join(told)
+
+
+def budgets(found: list[dict[str, Any]]) -> None:
+    """Show what was taken of limits of what models take, a row for each that has any."""
+    headings = ("name", "principal", "grant", "key", "tokens used", "reserved", "usd used", "reserved")
+    ids = shortened.principals({use["principal"] for use in found})
+    rows = [
+        (
+            *_who(use, ids),
+            *(one["usage"][name] for name in ("used", "reserved")),
+            *(_dollars(one.get("spend"), name) for name in ("used", "reserved")),
+        )
+        for use in found
+        if "usage" in (one := use.get("budgets", {}))
+    ]
+    output.rows(headings, rows)
+
+
+def models(found: list[dict[str, Any]]) -> None:
+    """Show the tokens of language models, a row for each model. A broker from before there were any says nothing of them."""
+    headings = ("name", "principal", "grant", "key", "model", *(one.replace("_", " ") for one in _NUMBERS))
+    ids = shortened.principals({use["principal"] for use in found})
+    rows = [
+        (*_who(use, ids), model["model"] or "-", *(model[name] for name in _NUMBERS))
+        for use in found
+        for model in use.get("models", ())
+    ]
+    output.rows(headings, rows)
+
+
+def _who(use: dict[str, Any], ids: Mapping[str, Shortened]) -> tuple[object, ...]:
+    return (use["name"] or "-", ids[use["principal"]], use["grant"] or "-", use["key"] or "-")
+
+
+def _dollars(spend: dict[str, int] | None, name: str) -> str:
+    """Return an amount in dollars, to the millionth; "-" where the grant limits no money."""
+    return "-" if spend is None else f"{spend[name] // 1_000_000}.{spend[name] % 1_000_000:06}"

@@ -1,0 +1,48 @@
+"""`keybroker status`: the proof that a principal is cut off, over a running broker."""
+
+from __future__ import annotations
+
+import json
+
+from tests.keybroker.cli.keybroker_command import administrator, run
+from tests.running import Running
+
+
+def test_who_is_cut_off_is_shown_to_be(running: Running) -> None:
+    """An active principal is said to be one; once it is revoked, who did it, why and what was refused since is told."""
+    environ, token = administrator(running), running.token("4301")
+    assert running.complete(token).status == 200
+    before = run("status", "repository_id:4301", environ=environ)
+    assert (before.code, before.out.startswith("active: ")) == (0, True), before
+    assert "1 token alive; 1 call this hour, 0 refused" in before.out
+    running.revoke("principal", running.sub("4301"), reason="a drill")
+    assert running.complete(token).status == 403
+    after = run("status", "repository_id:4301", environ=environ)
+    assert after.code == 3
+    assert after.out.startswith(f"cut off: octo-org/octo-repo ({running.sub('4301')}): revoked ")
+    assert ": a drill; calls since: " in after.out
+    assert len(after.out.splitlines()) == 1
+    found = json.loads(run("status", running.sub("4301"), "--output", "json", environ=environ).out)
+    assert (found["state"], found["since"]["calls_admitted"], found["since"]["calls_refused"]) == ("cut off", 0, 1)
+    assert [one["reason"] for one in found["revocations"]] == ["a drill"]
+
+
+def test_one_grant_of_two_is_not_all(running: Running) -> None:
+    """A principal whose grant is frozen is cut off; one that used another grant, too, is not."""
+    environ = administrator(running)
+    for key in ("openai", "anthropic"):
+        running.token("4302", audience=key)
+    running.token("4303")
+    frozen = running.revoke("key", "openai", reason="a drill")
+    try:
+        one, both = (run("status", f"repository_id:{number}", environ=environ) for number in ("4303", "4302"))
+    finally:
+        running.administer("DELETE", f"/admin/revocations/{frozen}")
+    assert (one.code, "revoked (key openai) " in one.out) == (3, True), one
+    assert (both.code, both.out.startswith("active: ")) == (0, True), both
+
+
+def test_nobody_is_not_found(running: Running) -> None:
+    """A principal that was never seen is said not to be known."""
+    done = run("status", "repository_id:999999", environ=administrator(running))
+    assert (done.code, "no principal with this id is known" in done.err) == (3, True)

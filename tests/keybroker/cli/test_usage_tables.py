@@ -1,0 +1,79 @@
+"""The table that is looked at at night: twelve principals as they really are called, at 120 and 80 columns."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from keybroker.cli import output, shortened, usage_tables
+from keybroker.cli.plain_text import width
+
+GITHUB = "https://token.actions.githubusercontent.com"
+GITLAB = "https://gitlab.example.com"
+CLUSTER = "https://oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
+WHO = [
+    (f"{GITHUB}|repository_id:123456789", "octo-org/payments-service"),
+    (f"{GITHUB}|repository_id:987654321", "octo-org/a-repository-with-quite-a-long-name-for-a-service"),
+    (f"{GITHUB}|repository_id:555", "octo-org/evals"),
+    (f"{GITLAB}|project_id:42", "platform/data/embeddings-backfill"),
+    (f"{GITLAB}|project_id:555", "platform/web"),
+    (
+        f"{CLUSTER}|sub:system:serviceaccount:production:recommendations",
+        "system:serviceaccount:production:recommendations",
+    ),
+    (f"{CLUSTER}|sub:system:serviceaccount:staging:recommendations", "system:serviceaccount:staging:recommendations"),
+    ("arn:aws:iam::123456789012:role/nightly-summaries", "nightly-summaries"),
+    ("arn:aws:iam::210987654321:role/nightly-summaries", "nightly-summaries"),
+    ("https://agent.buildkite.com|pipeline_id:0184990a-477b-4fa8-9968-496074483cee", "acme/deploy"),
+    (f"{GITHUB}|repository_id:66", "値札/価格"),
+    (f"{GITHUB}|repository_id:67", "evil\n\x1b[2Jname\u202egnp.exe"),
+]
+
+
+def uses() -> list[dict[str, Any]]:
+    return [
+        {
+            "principal": principal,
+            "name": name,
+            "grant": "summaries-in-production" if at % 3 else "ci",
+            "key": "openai" if at % 2 else "anthropic-batch",
+            "calls": 10 ** (at % 6),
+            "tokens": at,
+            "refused_calls": {"revoked_principal": at, "quota_calls_minute": 3} if at % 4 == 1 else {},
+            "refused_tokens": {"no_grant": 1} if at == 2 else {},
+            "last_seen": 1_795_523_640,
+        }
+        for at, (principal, name) in enumerate(WHO)
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_twelve_principals_take_a_screen(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each principal has one line that fits, tells it from all others, and controls no terminal."""
+    monkeypatch.setattr(output, "_columns", lambda _stream: columns)
+    found = uses()
+    usage_tables.uses(found, shortened.principals({one["principal"] for one in found}))
+    shown, told = capsys.readouterr()
+    lines = shown.splitlines()
+    assert len(lines) == 13
+    assert max(map(width, lines)) <= columns
+    assert len({tuple(re.split(" {2,}", line)[:2]) for line in lines}) == 13
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert told == "together: 222,222 calls (24 refused), 66 tokens (1 refused), by 12 principals\n"
+
+
+def test_a_pipe_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no terminal gets every value whole: ids, reasons and times."""
+    assert not sys.stdout.isatty()
+    found = uses()
+    usage_tables.uses(found, shortened.principals({one["principal"] for one in found}))
+    shown = capsys.readouterr().out
+    assert all(principal in shown for principal, _ in WHO)
+    assert "1 revoked_principal, 3 quota_calls_minute" in shown
+    assert "2026-11-24 12:34:00Z" in shown
