@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -62,7 +63,13 @@ class Allowance(NamedTuple):
 
 def counters(what: str, grant: str, principal: str, now: int) -> tuple[Counter, ...]:
     """Return the three counters, minute, hour and day, that something done at `now` counts in."""
-    return tuple([Counter(what, grant, principal, window, now - now % length) for window, length in WINDOWS.items()])
+    return _counters(what, grant, principal, now - now % WINDOWS["minute"])
+
+
+@functools.lru_cache(maxsize=1024)
+def _counters(what: str, grant: str, principal: str, minute: int) -> tuple[Counter, ...]:
+    names = WINDOWS.items()
+    return tuple([Counter(what, grant, principal, window, minute - minute % length) for window, length in names])
 
 
 def window_ends(counter: Counter) -> int:

@@ -173,7 +173,8 @@ def stopped(states: Mapping[str, RevocationState], epochs: Mapping[str, int], no
     states: by scope; one that is missing blocks. epochs: by scope, as the token states them; a token itself is at 0.
     """
     for scope in SCOPES:
-        if scope not in states or states[scope].blocked(now):
+        state = states.get(scope)
+        if state is None or (state.blocks and state.blocked(now)):
             return Stop(scope, blocked=True)
     for scope in SCOPES:
         if states[scope].epoch != epochs.get(scope, -1):

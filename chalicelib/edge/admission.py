@@ -17,7 +17,7 @@ from chalicelib.edge.decision import Decision, check_total_quota, decide, in_for
 from chalicelib.edge.errors import BudgetsNotKept, BudgetUsedUp, CallsUsedUp, InvalidToken, OutOfScope, TokenMissing
 from chalicelib.edge.refusal_limit import RefusalLimit
 from chalicelib.edge.state import EdgeState
-from chalicelib.edge.token import VerifiedToken
+from chalicelib.edge.token import KnownTokens, VerifiedToken
 from chalicelib.errors import InternalFault, Refusal, Unavailable
 from chalicelib.providers import header_names, paths
 from chalicelib.providers.errors import ProviderKeyHeaderFixed
@@ -46,7 +46,9 @@ class Edge:
     url: str = ""
     """The edge's own URL, "" if it is not known."""
     signatures: SignatureCache = field(default_factory=SignatureCache)
-    """The signatures verified so far: beside `refusals`, all that is remembered from call to call."""
+    """The signatures verified so far: beside the next two, all that is remembered from call to call."""
+    tokens: KnownTokens = field(default_factory=KnownTokens)
+    """What those tokens say."""
     refusals: RefusalLimit = field(default_factory=RefusalLimit)
     """Who has been refused too often this minute."""
     budgets: Kept | None = None
@@ -78,7 +80,7 @@ def verify(call: Call, edge: Edge, now: int) -> VerifiedToken:
         raise TokenMissing
     try:
         signed = issued.verify_signature(call.unverified_token, edge.signing_keys, now, edge.signatures)
-        return VerifiedToken.from_claims(issued.check_claims(signed, edge.issuer, call.key, now), signed.key.kid)
+        return edge.tokens.read(signed, edge.issuer, call.key, now)
     except InvalidTokenError as invalid:
         raise InvalidToken(invalid.reason) from None
 

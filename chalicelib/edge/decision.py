@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -58,7 +59,7 @@ def decide(call: Call, token: VerifiedToken, snapshot: Snapshot, now: int) -> De
     provider = PROVIDERS[key.provider]
     # SECURITY: from here on the call is what will be sent, not what the caller wrote (test_edge_paths.py).
     call = _to_provider_form(call, provider)
-    _check_paths(call, token, grant, provider)
+    _check_paths(call, token, grant, key.provider)
     _check_address(call, grant)
     _check_quota(grant.call_limits, snapshot.numbers, now, "of yours")
     if snapshot.total:
@@ -116,13 +117,19 @@ def _to_provider_form(call: Call, provider: Provider) -> Call:
     return call if (path, query) == (call.path, call.query) else replace(call, path=path, query=query)
 
 
-def _check_paths(call: Call, token: VerifiedToken, grant: Grant, provider: Provider) -> None:
-    if paths.is_closed(provider, call.path):
+def _check_paths(call: Call, token: VerifiedToken, grant: Grant, provider: str) -> None:
+    if paths.is_closed(PROVIDERS[provider], call.path):
         raise PathClosed
     for scope in (token.scope, grant.scope):  # the grant's may be narrower by now
-        unopened = paths.unopened(scope, call.method, call.path, provider)
+        unopened = _unopened(scope, call.method, call.path, provider)
         if unopened is not None:
             raise OutOfScope(call.method, unopened)
+
+
+@functools.lru_cache(maxsize=256)
+def _unopened(scope: tuple[str, ...], method: str, path: str, provider: str) -> str | None:
+    """See `paths.unopened`. provider: its name."""
+    return paths.unopened(scope, method, path, PROVIDERS[provider])
 
 
 def _check_address(call: Call, grant: Grant) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from chalicelib.edge import query as call_query
 from chalicelib.edge.errors import TwoTokens
 from chalicelib.edge.headers import Headers
 from chalicelib.providers.presets import PROVIDERS
-from chalicelib.revocation import EPOCHS, RevocationTarget
-from chalicelib.tokens.verify import Claims
+from chalicelib.revocation import EPOCHS, SCOPES, RevocationTarget
+from chalicelib.tokens import issued
+from chalicelib.tokens.signature_cache import LIMIT
+from chalicelib.tokens.verify import LEEWAY, Claims, VerifiedSignature
 
 _SCHEMES = ("bearer", "token")  # PyGithub and GitHub's own command line send the second
 _PARAMETERS = frozenset(one.token_parameter for one in PROVIDERS.values()) - {""}
@@ -53,16 +57,47 @@ class VerifiedToken(NamedTuple):
             expires=_seconds(claims["exp"]),
         )
 
-    def targets(self, key: str) -> dict[str, RevocationTarget]:
+    def targets(self, key: str) -> Mapping[str, RevocationTarget]:
         """Return what a revocation can name to stop a call with this token and key, by scope."""
-        return {
-            "everything": RevocationTarget("everything", "*"),
-            "issuer": RevocationTarget("issuer", self.issuer),
-            "key": RevocationTarget("key", key),
-            "grant": RevocationTarget("grant", self.grant),
-            "principal": RevocationTarget("principal", self.principal),
-            "token": RevocationTarget("token", self.jti),
-        }
+        return _targets(self.issuer, key, self.grant, self.principal, self.jti)
+
+
+@functools.lru_cache(maxsize=LIMIT)
+def _targets(*ids: str) -> Mapping[str, RevocationTarget]:
+    named = zip(SCOPES, ("*", *ids), strict=True)
+    return MappingProxyType({scope: RevocationTarget(scope, one) for scope, one in named})
+
+
+class _Known(NamedTuple):
+    signed: VerifiedSignature
+    begins: int
+    token: VerifiedToken
+
+
+class KnownTokens:
+    """What tokens say whose signature is remembered: it cannot change, and only the time has to be looked at again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str, str], _Known] = {}
+
+    def read(self, signed: VerifiedSignature, issuer: str, audience: str, now: int) -> VerifiedToken:
+        """Return what a token says whose signature verified; raises InvalidTokenError, as `issued.check_claims`.
+
+        now: epoch seconds.
+        """
+        place = id(signed), issuer, audience
+        known = self._known.get(place)
+        # SECURITY: for this very signature, issuer and key alone, and within the token's own times
+        # (test_a_known_token_is_good_within_its_times_alone).
+        if known is not None and known.signed is signed and known.begins <= now < known.token.expires:
+            return known.token
+        claims = issued.check_claims(signed, issuer, audience, now)
+        token = VerifiedToken.from_claims(claims, signed.key.kid)
+        begins = max(_seconds(claims["iat"]), _seconds(claims.get("nbf"))) - LEEWAY
+        self._known[place] = _Known(signed, begins, token)
+        while len(self._known) > LIMIT:
+            self._known.pop(next(iter(self._known)), None)
+        return token
 
 
 def find(headers: Headers, query: str) -> str:

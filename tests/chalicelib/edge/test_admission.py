@@ -7,7 +7,9 @@ import pytest
 
 from chalicelib.edge.admission import admit
 from chalicelib.edge.call import Call
+from chalicelib.edge.errors import InvalidToken
 from chalicelib.errors import Unavailable
+from chalicelib.models.body import CallBody
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.quota import Counter, counters
 from chalicelib.revocation import SCOPES, RevocationTarget
@@ -17,6 +19,7 @@ from tests.parts import CI, ISSUERS, KEY_VALUE, NOW, SUB, Parts, claims_of, gran
 from tests.refused import refused
 
 CHAT = "/v1/chat/completions"
+EMPTY = CallBody("", truncated=False)
 
 
 def target(scope: str, token: str) -> RevocationTarget:
@@ -301,3 +304,23 @@ def test_total_is_shared(parts: Parts) -> None:
     refusal = refused(lambda: parts.admit(bob))
     assert (refusal.reason, refusal.status) == ("quota_calls", 429)
     assert parts.counted()["day"] == (6, 2), "three calls, each counted for its caller and for all, and both given back"
+
+
+def test_a_known_token_is_good_within_its_times_alone(parts: Parts) -> None:
+    """What is remembered of a token is for its key alone, and neither begins it earlier nor lets it live longer."""
+    parts.apply(grant())
+    edge, token = parts.edge_parts(), parts.token()
+    ends = int(claims_of(token)["exp"])
+
+    def admitted(now: int, key: str = "openai") -> str:
+        try:
+            return admit(Call(token, key, "POST", CHAT, body=EMPTY), edge, now).jti
+        except InvalidToken as refusal:
+            return refusal.reason
+
+    jti = claims_of(token)["jti"]
+    nows = (NOW, NOW - 30, NOW - 31, ends - 1, ends, NOW)
+    assert [admitted(now) for now in nows] == [jti, jti, "iat_future", jti, "exp_past", jti]
+    assert admitted(NOW, "anthropic") == "aud_wrong"
+    again = parts.sign({**claims_of(token), "jti": "another"})
+    assert admit(Call(again, "openai", "POST", CHAT, body=EMPTY), edge, NOW).jti == "another"

@@ -281,7 +281,7 @@ def test_order_of_checks(facts: Facts) -> None:
     assert reason(within) == "model_not_allowed"
     assert reason(wrong, "gpt-5-mini") == reason(wrong) == "quota_calls"
     assert reason(regranted(wrong, {"source_ips": ["198.51.100.0/24"]})) == "address_refused"
-    assert reason(regranted(wrong, {"scope": ["GET:/v1/models"]})) == "out_of_scope"
+    assert reason(regranted(wrong, {"scope": ("GET:/v1/models",)})) == "out_of_scope"
 
 
 def test_no_body_is_read_beyond_the_quota(facts: Facts) -> None:
