@@ -13,11 +13,12 @@ import pytest
 from chalicelib.admin import impact
 from chalicelib.audit import Query
 from chalicelib.aws import audit as dynamodb_audit
-from chalicelib.aws import counter_items, round_trip, slice_items
+from chalicelib.aws import counter_items, round_trip, slice_items, watcher
 from chalicelib.aws.answer_usage import DynamoAnswerUsage
 from chalicelib.aws.botocore_client import BotocoreClient
 from chalicelib.aws.budgets import DynamoBudgets
 from chalicelib.aws.items import Item
+from chalicelib.aws.watcher import WatcherConfig
 from chalicelib.budget import BudgetLimit
 from chalicelib.edge.lots import Lot
 from chalicelib.errors import Refusal
@@ -196,8 +197,18 @@ def test_reading_costs(d: Deployment) -> None:
         "usage of 50 in a day": partial(d.usage.uses, UsageQuery("day", DAY)),
         "usage of one principal in an hour": partial(d.usage.uses, UsageQuery("hour", HOUR, principal=subject(0))),
         "the same, whose answers a gateway read": partial(read_usage_with_answers, d),
+        "a run of the watcher: 50 call, each for the first time": partial(watch, d, NOW),
+        "the same, an hour in which nobody calls": partial(watch, d, NOW + 3600),
     }
     check(d, "Reading", operations)
+
+
+def watch(d: Deployment, at: int) -> None:
+    """Run the watcher over the five minutes of a time."""
+    written: list[str] = []
+    names = (d.tables.control, d.tables.counters, d.tables.ledger)
+    watcher.run(WatcherConfig("", "keybroker", *names, 5, 1000, 90), d.tables, at - at % 300 + 300, written.append)
+    assert f'"FirstUses": {USES if at == NOW else 0}' in written[0]
 
 
 def fill(d: Deployment) -> None:

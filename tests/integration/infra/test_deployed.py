@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -223,6 +225,24 @@ def test_the_edge_s_zip_is_told_where_home_is(installed: Installation) -> None:
 def test_the_distribution_runs_a_numbered_version(installed: Installation) -> None:
     arn = installed.outputs("edge", EDGE)["FunctionVersion"]
     assert re.fullmatch(rf"arn:aws:lambda:us-east-1:\d{{12}}:function:{PREFIX}-edge:\d+", arn)
+
+
+# watching
+
+
+def test_the_watcher_measures_under_its_own_role(installed: Installation) -> None:
+    """As deployed, from the administration's zip: it reads the tables, and prints calls by key and who made them."""
+    token = by_token(installed)
+    assert status_of(*installed.call(aws_scenario.edge_event(token))) == ""
+    at = time.strftime(
+        "%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 300)
+    )  # so that now is among the minutes that are over
+    asked = {"FunctionName": f"{PREFIX}-watcher", "Payload": json.dumps({"time": at}), "LogType": "Tail"}
+    answer = installed.client("lambda").invoke(**asked)
+    printed = base64.b64decode(answer.get("LogResult", "")).decode()
+    assert "FunctionError" not in answer, answer["Payload"].read().decode() + printed
+    assert '"Heartbeat": 1' in printed, printed
+    assert "sub:build-1" in printed
 
 
 # make verify
