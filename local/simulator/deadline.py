@@ -1,7 +1,10 @@
 """When a call that was sent on is given up: an origin that is silent for too long, or a body that stands still on its way."""
 
+from __future__ import annotations
+
 import asyncio
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from local.simulator.origin_request_event import READ_TIMEOUT
 
@@ -9,21 +12,42 @@ STALL_TIMEOUT: Final = READ_TIMEOUT + 30.0  # seconds without a byte of a body i
 
 
 class Deadline:
-    """The one time-out of a call, within the block of its `asyncio.timeout`.
+    """The one time-out of a call: a `with` block of the task that serves it, which raises TimeoutError once it is over.
 
-    Setting a timer is expensive compared with the rest of the work for one chunk, so it is not set for each: it may end
-    up to a hundredth earlier.
+    Setting a timer is expensive compared with the rest of the work for a call, so there is one that finds out, when it
+    fires, whether the deadline has moved; `asyncio.timeout` would set one each time.
     """
 
-    __slots__ = ("_is_answered", "_loop", "_seconds", "_stall", "_timeout")
+    __slots__ = ("_cancelling", "_is_answered", "_is_over", "_loop", "_seconds", "_stall", "_task", "_timer", "_when")
+    _task: asyncio.Task[object]
 
-    def __init__(self, timeout: asyncio.Timeout, seconds: float | None) -> None:
-        """seconds: for which an origin may be silent; None: for as long as it likes."""
-        self._timeout, self._seconds = timeout, seconds
+    def __init__(self, seconds: float | None) -> None:
+        """seconds: for which an origin may be silent; None: for as long as it likes. Call it in the running event loop."""
+        self._seconds = seconds
         # A longer silence than CloudFront allows makes this longer as well.
         self._stall = STALL_TIMEOUT + max(0.0, (seconds or 0.0) - READ_TIMEOUT)
         self._loop = asyncio.get_running_loop()
-        self._is_answered = False
+        self._is_answered = self._is_over = False
+        self._when: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline belongs to a task")
+        self._task, self._cancelling = task, task.cancelling()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, _w: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        was_over, self._is_over = self._is_over, True
+        # As in asyncio.timeout: what others have cancelled at the same time stays cancelled.
+        if was_over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from raised
 
     def body_moves(self) -> None:
         """Give the next chunk of a body its time: one has moved, or the first is about to."""
@@ -32,23 +56,34 @@ class Deadline:
     def is_sent(self) -> None:
         """Note that all of the request is sent. One deadline from here on, however the origin drips its head (or 1xx answers)."""
         if not self._is_answered:
-            self._timeout.reschedule(None if self._seconds is None else self._loop.time() + self._seconds)
+            self._end_in(self._seconds)
 
     def is_answered(self) -> None:
         """Note that the answer's head is complete."""
         self._is_answered = True
-        self._timeout.reschedule(None)
+        self._when = None
 
     def waits_for_origin(self) -> None:
         """Give the origin the time for the next chunk of its answer."""
         self._end_in(self._seconds)
 
     def _end_in(self, seconds: float | None) -> None:
-        when = self._timeout.when()
-        if seconds is None:
-            if when is not None:
-                self._timeout.reschedule(None)
+        if seconds is None or self._is_over:
+            self._when = None
             return
-        now = self._loop.time()
-        if when is None or not now + 0.99 * seconds <= when <= now + seconds:
-            self._timeout.reschedule(now + seconds)
+        when = self._when = self._loop.time() + seconds
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._is_due)
+
+    def _is_due(self) -> None:
+        self._timer = None
+        if self._when is None or self._is_over:
+            return
+        if self._loop.time() < self._when:
+            self._timer = self._loop.call_at(self._when, self._is_due)
+            return
+        self._is_over = True
+        self._task.cancel()

@@ -72,21 +72,19 @@ class Forwarding:
         response: ViewerResponse | None = None
         run = self._running.run(request_id, settlement.admitted, ends_with_token=web_sockets.are_asked(request))
         try:
-            async with asyncio.timeout(None) as timeout:
-                deadline = Deadline(timeout, self._seconds(origin_request))
-                with run or contextlib.nullcontext():
-                    origin_request.headers.append(("X-Amz-Cf-Id", request_id))
-                    upstream = await self._send(request, origin_request, deadline, request_id)
-                    settlement.answered(upstream.status)
-                    try:
-                        response = ViewerResponse(
-                            upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
-                        )
-                        with self._answers.reading(settlement, request.method, upstream) as feed:
-                            await _answer(request, upstream, response, deadline, feed)
-                    finally:
-                        # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
-                        upstream.close()
+            with Deadline(self._seconds(origin_request)) as deadline, run or contextlib.nullcontext():
+                origin_request.headers.append(("X-Amz-Cf-Id", request_id))
+                upstream = await self._send(request, origin_request, deadline, request_id)
+                settlement.answered(upstream.status)
+                try:
+                    response = ViewerResponse(
+                        upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
+                    )
+                    with self._answers.reading(settlement, request.method, upstream) as feed:
+                        await _answer(request, upstream, response, deadline, feed)
+                finally:
+                    # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
+                    upstream.close()
         except (TimeoutError, ClientError, OSError, ValueError) as error:
             if not is_disconnected(request):
                 host = URL(origin_request.address).host
