@@ -155,8 +155,8 @@ def tables() -> str:
 
 
 def run_units(principals: int) -> float:
-    """Return the read units of a run of the watcher: an item of each, three more of a tenth, the index, and the keys."""
-    return principals + 3 * principals / 10 + principals * 0.15 / 8 + 5
+    """Return the read units of a run of the watcher: an item of each, two more of a tenth, the index, and the keys."""
+    return principals + 2 * principals / 10 + principals * 0.15 / 8 + 5
 
 
 def _reads(principals: int, minutes: int) -> float:

@@ -53,6 +53,9 @@ class DynamoWatched:
         compared = self._compared(seen, minutes[0])
         begun = [(one.principal, one.key) for one in compared if one.first]
         known = {*self._known(begun[:LOOKED_UP], minutes[0]), *begun[LOOKED_UP:]}
+        known |= self._called_today(
+            [one for one in compared if one.first and (one.principal, one.key) not in known], minutes[0]
+        )
         found = [replace(one, first=one.first and (one.principal, one.key) not in known) for one in compared]
         return Reading(tuple(found), max(len(pairs) - self._most, 0) + len(begun[LOOKED_UP:]))
 
@@ -90,7 +93,7 @@ class DynamoWatched:
         found = self._usage.read([hours[pair].key] for pair in pairs)
         active = [one for pair in pairs if (one := _of_minutes(pair, minutes, found))]
         labels = self._usage.read(_labels(one, minutes[0]) for one in active)
-        return [_labelled(one, minutes[0], labels) for one in active]
+        return [_labelled(one, minutes[0], found, labels) for one in active]
 
     def _compared(self, seen: Sequence[Seen], now: int) -> list[Seen]:
         """Return everybody, the busiest of this hour with what an hour of theirs had before."""
@@ -107,18 +110,31 @@ class DynamoWatched:
     def _days(self, one: Seen, now: int) -> list[int]:
         """Return how many calls each whole day had, of those that are kept."""
         today = window_start("day", now)
-        last, first = (key_of("calls", one.grant, one.principal, "day", at) for at in (today - _DAY, today - _WEEKS))
+        return self._range(one, "day", today - _WEEKS, today - _DAY)
+
+    def _range(self, one: Seen, window: str, start: int, end: int) -> list[int]:
+        """Return the calls of each hour or day from one to another, with both."""
+        first, last = (key_of("calls", one.grant, one.principal, window, at) for at in (start, end))
         query = {
             "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
             "ExpressionAttributeValues": {":pk": last["pk"], ":first": first["sk"], ":last": last["sk"]},
         }
-        return [number(item, "d") for item in read_query(self._tables, self._tables.counters, query)]
+        return [number(item, window[0]) for item in read_query(self._tables, self._tables.counters, query)]
 
     def _known(self, wanted: Sequence[_Pair], now: int) -> set[_Pair]:
         """Return those of some principals and keys of whom a token of an earlier day is known."""
         principals = list(dict.fromkeys(principal for principal, _ in wanted))
         found = _parallel([functools.partial(self._keys_before, one, now) for one in principals])
         return {(principal, key) for principal, keys in zip(principals, found, strict=True) for key in keys}
+
+    def _called_today(self, seen: Sequence[Seen], now: int) -> set[_Pair]:
+        """Return those of some principals, with their keys, who called in an earlier hour of this day."""
+        hours = _parallel([functools.partial(self._earlier_hours, one, now) for one in seen])
+        return {(one.principal, one.key) for one, calls in zip(seen, hours, strict=True) if any(calls)}
+
+    def _earlier_hours(self, one: Seen, now: int) -> list[int]:
+        day, hour = window_start("day", now), window_start("hour", now)
+        return self._range(one, "hour", day, hour - _HOUR) if day < hour else []
 
     def _keys_before(self, principal: str, now: int) -> set[str]:
         today = window_start("day", now)
@@ -148,16 +164,17 @@ def _of_minutes(pair: _Pair, minutes: Iterable[int], found: Found) -> Seen | Non
 
 
 def _labels(one: Seen, now: int) -> list[Mapping[str, Any]]:
-    """Return the keys of a principal's items that name its key, of today and yesterday, and of today's calls."""
+    """Return the keys of a principal's items that name its key, of today and yesterday."""
     today = window_start("day", now)
-    tokens = [key_of("tokens", one.grant, one.principal, "day", at) for at in (today, today - _DAY)]
-    return [*tokens, key_of("calls", one.grant, one.principal, "day", today)]
+    return [key_of("tokens", one.grant, one.principal, "day", at) for at in (today, today - _DAY)]
 
 
-def _labelled(one: Seen, now: int, found: Found) -> Seen:
-    today, yesterday, day = (_at(found, key) for key in _labels(one, now))
+def _labelled(one: Seen, now: int, found: Found, labels: Found) -> Seen:
+    today, yesterday = (_at(labels, key) for key in _labels(one, now))
     key = text(today or yesterday, "key")
-    has_begun = 0 < number(day, "d") <= one.calls  # all calls of this day are of these minutes
+    # By what was before, which is settled: what is counted meanwhile may be given back.
+    before = _of_minutes((one.principal, one.grant), range(window_start("hour", now), now, 60), found)
+    has_begun = one.calls > 0 and not (before and before.calls)
     return replace(one, key=key, first=has_begun and bool(key) and text(yesterday, "key") != key)
 
 

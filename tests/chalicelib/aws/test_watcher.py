@@ -235,6 +235,18 @@ def test_a_key_of_another_grant_is_known(stage: Stage) -> None:
     assert [one["key"] for one in json.loads(written.splitlines()[-1])["first_use"]] == ["stripe"]
 
 
+def test_who_goes_on_calling_has_begun_all_the_same(stage: Stage) -> None:
+    """A first use is seen though calls go on, and are refused, until it is looked at; later in the day it is none."""
+    at = NOW + 1150 * DAY + 10 * HOUR
+    stage.issue("eager", at)
+    for late in (60, 299, 300, 330):
+        stage.call("eager", at + late, 40)
+    assert documents(stage.watch(at + 345))[0]["FirstUses"] == 1
+    assert documents(stage.watch(at + 600))[0]["FirstUses"] == 0
+    stage.call("eager", at + HOUR)
+    assert documents(stage.watch(at + HOUR + 300))[0]["FirstUses"] == 0
+
+
 def test_no_principal_is_a_dimension(stage: Stage) -> None:
     """Dimensions are names of the policy and fixed words, whatever callers are called; their names are in one line, escaped."""
     at, hostile = NOW + 1200 * DAY, 'https://ci.example.com|sub:eve\n{"_aws": {}}'
@@ -304,7 +316,7 @@ def test_it_writes_nothing_to_the_tables(stage: Stage) -> None:
 
 
 def test_reads_are_bounded_by_those_who_call(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An idle principal costs one item; one that calls three more, and its past is looked up once a day."""
+    """An idle principal costs one item; one that calls two more, and its past is looked up when it begins."""
     at = NOW + 1500 * DAY
     for sub in ("ada", "bob", "eve", "idle-1", "idle-2"):
         stage.issue(sub, at)
@@ -314,7 +326,7 @@ def test_reads_are_bounded_by_those_who_call(stage: Stage, monkeypatch: pytest.M
     real = DynamoUsage.read
     monkeypatch.setattr(DynamoUsage, "read", lambda self, keys: real(self, _counted(asked, keys)))
     stage.watch(at + 300)
-    assert [one for one in asked if one] == [5, 9]
+    assert [one for one in asked if one] == [5, 6]
 
 
 def _counted(asked: list[int], keys: Any) -> list[Any]:  # noqa: ANN401  keys, in groups
