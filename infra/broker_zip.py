@@ -18,8 +18,8 @@ from infra.edge.dependencies import ROOT
 from infra.edge.reproducible_zip import write_zip
 from infra.edge.wheels import PYTHON, download
 
-SERVICES = ("dynamodb", "kms", "secretsmanager")
-"""The AWS services that the broker calls."""
+SERVICES = ("dynamodb", "firehose", "kms", "s3", "secretsmanager")
+"""The AWS services that the broker and the functions in its zip call."""
 DOORS = ("public", "admin")
 _SHIPPED = ("app.py", "requirements.txt", "chalicelib", ".chalice", "infra")
 """What Chalice reads: the code that it ships, its configuration, and the templates that it merges."""

@@ -70,6 +70,7 @@ class Deployment:
         of_edge = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], "Topic": topics[EDGE_REGION]}
         broker, edge = self._doors({**shared, **signing}, of_edge, number)
         self._watch({**shared, **signing, "Topic": topics[stage.region]}, bucket)
+        self._audit(shared, bucket)
         self._keep_logs()
         return {"broker": broker, "edge": edge, "administration": administration["Url"]}
 
@@ -115,6 +116,12 @@ class Deployment:
         distribution = self.aws.stack_outputs(stage.stack("edge"), EDGE_REGION).get("DistributionId", "")
         values = {**parameters, "DistributionId": distribution, **self._parameters("watcher")}
         self.aws.deploy(stage.stack("watcher"), self.out / "watcher.yaml", stage.region, values, bucket)
+
+    def _audit(self, parameters: Mapping[str, str], bucket: str) -> None:
+        """Deploy what looks after the audit, for a stage whose file says how; one without it has no such stack."""
+        if chosen := self._parameters("audit"):
+            stack, template = self.stage.stack("audit"), self.out / "audit.yaml"
+            self.aws.deploy(stack, template, self.stage.region, {**parameters, **chosen}, bucket)
 
     def _parameters(self, stack: str) -> Mapping[str, str]:
         return self.stage.parameters.get(stack, {})

@@ -17,6 +17,8 @@ from infra.edge.wheels import PYTHON
 OUT = ROOT / "dist"
 UNCHANGED = ("artefacts", "tables", "keys", "logs", "watch", "gateway-role", "broker-role", "gateway")
 """Templates that are deployed as they are."""
+OF_FUNCTIONS = ("watcher", "audit")
+"""Templates of functions that are in the administration's zip."""
 _SETTING = re.compile(r"^      (?:Handler|Runtime|Architectures|MemorySize|Timeout): .+$", re.MULTILINE)
 """What Lambda keeps with a version of the edge's function, as its template says it."""
 ZIP_LIMIT = 50 * 1024 * 1024
@@ -48,9 +50,9 @@ def edge_template(content: bytes, source: str = "") -> str:
     return text
 
 
-def watcher_template() -> str:
-    """Return infra/watcher.yaml, which deploys a function of the administration's zip, for the Python of that zip."""
-    text = (ROOT / "infra" / "watcher.yaml").read_text(encoding="utf-8")
+def template_of_function(name: str) -> str:
+    """Return infra/<name>.yaml, which deploys a function of the administration's zip, for the Python of that zip."""
+    text = (ROOT / "infra" / f"{name}.yaml").read_text(encoding="utf-8")
     return text.replace("Runtime: python3.11\n", f"Runtime: python{PYTHON}\n")
 
 
@@ -81,7 +83,8 @@ def main(arguments: list[str]) -> int:
         return 1
     for name in UNCHANGED:
         shutil.copy(ROOT / "infra" / f"{name}.yaml", options.out / f"{name}.yaml")
-    (options.out / "watcher.yaml").write_text(watcher_template(), encoding="utf-8")
+    for name in OF_FUNCTIONS:
+        (options.out / f"{name}.yaml").write_text(template_of_function(name), encoding="utf-8")
     sys.stderr.write(retiring(sys.version_info[:2]))
     for door in broker_zip.DOORS:
         content = (options.out / door / "deployment.zip").read_bytes()

@@ -134,6 +134,14 @@ DENIED = (
         for action in ("dynamodb:PutItem", "dynamodb:UpdateItem")
         for key in ("lock#0", "tokens#alice")
     ),
+    # The chain of hashes over the audit is written by its own function alone.
+    *(
+        RoleRequest(role, action, "ledger", (key,), what="a digest that fits an event that was changed")
+        for role in DOORS
+        for action in _WRITES
+        for key in ("chain#audit", "chain#export")
+    ),
+    RoleRequest("public", "dynamodb:PutItem", "ledger", ("tokens#alice", "chain#audit"), what="one beside a count"),
     # The watcher reads who calls how often, and neither audit nor locks; it writes nothing at all.
     *(
         RoleRequest("watcher", f"dynamodb:{action}", "ledger", (key,), what="audit or replay lock")

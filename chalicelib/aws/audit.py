@@ -133,10 +133,11 @@ class DynamoAudit:
 
 
 def _page(items: list[Item], after: str) -> Page:
-    return Page(tuple(map(_event, items)), after)
+    return Page(tuple(map(event_of, items)), after)
 
 
-def _event(item: Item) -> Event:
+def event_of(item: Item) -> Event:
+    """Return the event of an item."""
     stored = json.loads(text(item, "event"))
     return Event.from_json({**stored, "repeated": number(item, "repeated") or stored.get("repeated", 0)})
 

@@ -8,7 +8,7 @@ from infra.aws_cli import AwsCli, AwsCommandError
 from infra.preflight.finding import Finding, one_line
 from infra.stage import EDGE_REGION, Stage
 
-HOME = ("artefacts", "logs", "watch", "tables", "keys", "admin", "public", "watcher")
+HOME = ("artefacts", "logs", "watch", "tables", "keys", "admin", "public", "watcher", "audit")
 EDGE = ("artefacts", "logs", "watch", "edge")
 TABLES = ("control", "counters", "ledger")
 _DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")

@@ -19,7 +19,7 @@ WHOLE = frozenset(
     "AssumeRolePolicyDocument DefinitionBody EventPattern KeyPolicy PolicyDocument Tags Variables".split()  # noqa: SIM905  a list of words
 )
 """Properties that hold a document or names of ours: there is no page for what is in them."""
-CLIENTS = ("dynamodb", "kms", "secretsmanager")
+CLIENTS = ("dynamodb", "firehose", "kms", "s3", "secretsmanager")
 """The services that the functions call."""
 OPERATION = re.compile(r"[a-z]+(?:-[a-z]+)+|deploy|package|sign|wait")
 """How `aws` spells operations: with a hyphen, but for these."""

@@ -111,7 +111,7 @@ def test_nothing_in_it_is_botocore_s_other_services(built: tuple[Path, Path]) ->
     with zipfile.ZipFile(built[0] / "public" / "deployment.zip") as packed:
         names = packed.namelist()
     services = {name.split("/")[2] for name in names if re.match(r"botocore/data/[^/]+/", name)}
-    assert services == {"dynamodb", "kms", "secretsmanager"}
+    assert services == {"dynamodb", "firehose", "kms", "s3", "secretsmanager"}
     assert not [name for name in names if name.startswith(("tests/", "local/", "keybroker/", "infra/"))]
     assert sum(name.endswith(".pyc") for name in names) > 300
 

@@ -269,7 +269,13 @@ def test_destroy_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     """The stacks are deleted, and it prints what is left."""
     assert destroy.main(["prod", "--region", "eu-central-1", "--show"]) == 0
     said = capsys.readouterr().out
-    assert re.findall(r"delete-stack --stack-name keybroker-prod-(\w+)", said) == ["edge", "watcher", "public", "admin"]
+    assert re.findall(r"delete-stack --stack-name keybroker-prod-(\w+)", said) == [
+        "edge",
+        "watcher",
+        "audit",
+        "public",
+        "admin",
+    ]
     for left in (
         "keybroker-prod-tables",
         "keybroker-prod-edge --region us-east-1",

@@ -22,6 +22,7 @@ TEMPLATES = (
     *DOORS,
     "edge",
     "watcher",
+    "audit",
     "gateway-role",
     "broker-role",
     "gateway",
@@ -277,7 +278,9 @@ def test_no_identity_may_anything_on_everything(name: str) -> None:
                 continue
             assert resource != "*", one
             # A name's end is open where what is meant is all of a kind of this installation's: streams, secrets, routes.
-            assert re.fullmatch(r"<\w+>|arn:aws:(logs|secretsmanager|dynamodb|execute-api):.*", resource), resource
+            assert re.fullmatch(r"<\w+>|arn:aws:(logs|secretsmanager|dynamodb|execute-api|s3|firehose):.*", resource), (
+                resource
+            )
             if resource.startswith("arn:aws:dynamodb"):
                 assert "*" not in resource
 

@@ -89,8 +89,8 @@ def test_the_function_reads_what_it_is_told() -> None:
 
 
 def test_the_runtime_is_that_of_the_zip() -> None:
-    assert f"Runtime: python{PYTHON}\n" in package.watcher_template()
-    assert package.watcher_template().count("Runtime: ") == 1
+    assert f"Runtime: python{PYTHON}\n" in package.template_of_function("watcher")
+    assert package.template_of_function("watcher").count("Runtime: ") == 1
 
 
 SIGNED = {"keyId": KEYS["SigningKeyA"], "signingAlgorithm": "ECDSA_SHA_256"}

@@ -72,7 +72,7 @@ def test_a_home_in_us_east_1_is_asked_once(built: Path) -> None:
     aws = Answering(cloudformation__describe_stacks=ABSENT)
     assert stops(built, aws, Stage("prod", "us-east-1")) == []
     asked = [arguments for arguments in aws.asked if arguments[1] == "describe-stacks"]
-    assert len(asked) == len({arguments[3] for arguments in asked}) == 9
+    assert len(asked) == len({arguments[3] for arguments in asked}) == 10
 
 
 def test_a_fault_ends_make_deploy(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ TEMPLATES = (
     *(DIST / f"{name}.yaml" for name in package.UNCHANGED),
     *(DIST / name / "sam.yaml" for name in ("public", "admin")),
     DIST / "edge" / "edge.yaml",
-    DIST / "watcher.yaml",
+    *(DIST / f"{name}.yaml" for name in package.OF_FUNCTIONS),
 )
 
 _FUNCTION = {

@@ -127,6 +127,7 @@ def test_what_is_not_asked_here_rests_on_a_condition_that_is_not_judged_here() -
     writes = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
     assert left == {
         *(("public", action, "control") for action in writes),
+        *(("public", action, "ledger") for action in writes),
         *(("admin", action, "ledger") for action in writes),
         *(("admin", action, "control") for action in (*writes, "dynamodb:DeleteItem")),
         ("public", "kms:Sign", "signing"),  # with another algorithm
