@@ -18,6 +18,7 @@ from chalicelib.edge.admission import Edge
 from chalicelib.edge.billing import Kept
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
+from chalicelib.http.key_probe import HttpKeyProbe
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
 from chalicelib.issuers.presets import GENERIC, PRESETS
@@ -227,6 +228,7 @@ class Machine:
             usage=SqliteUsage(state),
             keys=provider_keys,
             key_store=provider_keys,
+            key_probe=HttpKeyProbe(),
             signing_key_lists=control,
             signing_key_store=SigningKeyFile(self._path("signing-key.pem")),
             revocation_probes=self._probe_file(),

@@ -74,7 +74,14 @@ def wanted(subject: str = "") -> dict[str, str]:
 
 
 def event(
-    method: str, resource: str, body: object, identity: Mapping[str, str], *, if_match: str = '"0"', **parameters: str
+    method: str,
+    resource: str,
+    body: object,
+    identity: Mapping[str, str],
+    *,
+    if_match: str = '"0"',
+    query: Mapping[str, str] | None = None,
+    **parameters: str,
 ) -> dict[str, Any]:
     """Return API Gateway's event (payload 1.0). body: sent as JSON. parameters: those of the path."""
     request_id = f"request-{next(_IDS)}"
@@ -84,7 +91,7 @@ def event(
         "httpMethod": method,
         "headers": {"content-type": "application/json", "if-match": if_match},
         "multiValueHeaders": {"content-type": ["application/json"], "if-match": [if_match]},
-        "multiValueQueryStringParameters": None,
+        "multiValueQueryStringParameters": {name: [value] for name, value in query.items()} if query else None,
         "pathParameters": parameters or None,
         "stageVariables": None,
         "requestContext": {**context, "identity": {"sourceIp": "203.0.113.1", **identity}},
@@ -99,10 +106,18 @@ class Caller:
     def __init__(self, send: Send, identity: Mapping[str, str] | None = None) -> None:
         self._send, self._identity = send, identity or {}
 
-    def ask(self, method: str, resource: str, body: object = None, **parameters: str) -> Answer:
+    def ask(
+        self,
+        method: str,
+        resource: str,
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        **parameters: str,
+    ) -> Answer:
         """Call a route; again if the state took longer than a busy machine has."""
         for _ in range(4):
-            answered = self._send(event(method, resource, body, self._identity, **parameters))
+            answered = self._send(event(method, resource, body, self._identity, query=query, **parameters))
             named = {name.lower(): value for name, value in answered["headers"].items()}
             answer = Answer(answered["statusCode"], named, str(answered["body"]).encode())
             if answer.status != 503:

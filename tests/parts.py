@@ -34,6 +34,7 @@ from chalicelib.providers import prices
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.presets import PROVIDERS
+from chalicelib.providers.probing import Probed
 from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import Revocation
 from chalicelib.tokens.signer import IssuedToken
@@ -98,6 +99,14 @@ def grant(**changes: str) -> str:
         **changes,
     }
     return ISSUERS + "grants:\n  app:\n" + "".join(f"    {name}: {value}\n" for name, value in fields.items())
+
+
+class Accepting:
+    """A provider that says of every key that it works (`chalicelib.providers.probing.KeyProbe`)."""
+
+    def probe(self, key: ProviderKey, provider: str) -> tuple[Probed, str]:  # noqa: ARG002  the port's
+        """See `KeyProbe.probe`."""
+        return Probed.WORKS, "status_200"
 
 
 class Parts:
@@ -202,6 +211,7 @@ class Parts:
             usage=SqliteUsage(self.state),
             keys=LocalProviderKeys(self.provider_keys, self.control),
             key_store=self.provider_keys,
+            key_probe=Accepting(),
             signing_key_lists=self.control,
             signing_key_store=self.signer,
             revocation_probes=ProbeFile(self.directory / "revocation-probe.json"),

@@ -175,6 +175,7 @@ def test_a_token_is_decoded_in_one_place() -> None:
 def test_a_provider_key_is_revealed_only_where_it_is_set_and_where_it_is_stored() -> None:
     assert {file for file in FILES if calls(file, ".reveal")} == {
         "chalicelib/edge/headers.py",
+        "chalicelib/http/key_probe.py",
         "local/provider_key_file.py",
         "chalicelib/aws/provider_key_store.py",
     }

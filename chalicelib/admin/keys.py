@@ -12,8 +12,9 @@ from chalicelib.admin.ports import AdminPorts
 from chalicelib.errors import StateUncertain, Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
-from chalicelib.providers.errors import NoSuchKey
+from chalicelib.providers.errors import KeyRefused, KeyUnproved, NoSuchKey
 from chalicelib.providers.keys import ProviderKey
+from chalicelib.providers.probing import Probed
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it
@@ -33,15 +34,16 @@ def list_keys(request: Request, ports: AdminPorts) -> Response:
 
 
 def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
-    """Store a key's value with its origin and header, then put it in force. No response holds the value."""
+    """Probe a key's value, store it with its origin and header, then put it in force. No response holds the value."""
     author = request.administrator()
-    dry_run = query.dry_run(request)
+    params = query.read(request, "dry_run", "probe")
+    dry_run = params.flag("dry_run") or False
     info = ports.keys.key_info(name) if _NAME.fullmatch(name) else None
     if info is None:
         # SECURITY: the name is not quoted: a caller who mixes up name and value has sent the value (test_keys.py).
         raise NoSuchKey
     key = key_request.read(request.json(BODY_LIMIT), info, ports.origins, ports.new_id())
-    about = {"name": name, "provider": info.provider}
+    about = {"name": name, "provider": info.provider, "probe": _probed(key, info, ports, params.flag("probe"))}
     previous = {"previous_origin": info.current.origin if info.current else None}
     if dry_run:
         would = {**about, "origin": key.origin, "header": key.header, **previous}
@@ -49,6 +51,18 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
     version = KeyVersion(key.version, key.origin, key.header, author, ports.clock(), key.prefix, info.provider)
     _put_in_force(request, ports, info, key, version)
     return Response({**about, **version.shown(), **previous})
+
+
+def _probed(key: ProviderKey, info: KeyInfo, ports: AdminPorts, asked: bool | None) -> str:  # noqa: FBT001  a parameter
+    """Return what the provider says of a key, `skipped` if it was not to be asked; raises KeyRefused or KeyUnproved."""
+    if asked is False:
+        return "skipped"
+    probed, why = ports.key_probe.probe(key, info.provider)
+    if probed is Probed.REFUSED:
+        raise KeyRefused(why)
+    if probed is Probed.UNKNOWN:
+        raise KeyUnproved(why)
+    return str(probed.value)
 
 
 def _put_in_force(request: Request, ports: AdminPorts, info: KeyInfo, key: ProviderKey, version: KeyVersion) -> None:

@@ -15,6 +15,7 @@ from chalicelib.policy.compile import InstallationRules
 from chalicelib.policy.plan import Policies
 from chalicelib.providers.keys import ProviderKeyStore
 from chalicelib.providers.origins import Origins
+from chalicelib.providers.probing import KeyProbe
 from chalicelib.providers.versions import Keys
 from chalicelib.revocation import Revocations
 from chalicelib.tokens.key_list import SigningKeyLists, SigningKeyStore
@@ -43,6 +44,8 @@ class AdminPorts:
     """What is known of each provider key except its value."""
     key_store: ProviderKeyStore
     """Where the values of provider keys are stored."""
+    key_probe: KeyProbe
+    """Who asks providers whether a key works."""
     signing_key_lists: SigningKeyLists
     """Which of our own signing keys are live, and which one signs."""
     signing_key_store: SigningKeyStore

@@ -23,6 +23,11 @@ def _exact(name: str, text: str) -> Parameter:
 
 
 _DRY_RUN = Parameter("dry_run", "true: return what would happen, and change nothing", {"type": "boolean"})
+_PROBE = Parameter(
+    "probe",
+    "false: do not ask the provider whether the value works; else a value that it refuses, or says nothing of, changes nothing",
+    {"type": "boolean"},
+)
 _PAGING = (
     Parameter(
         "limit",
@@ -201,9 +206,9 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Set a key's value, origin and header. It is used from the next call on, and cannot be read back",
         {200: "KeyAnswer"},
         keys.set_key,
-        (Parameter("name", "the name of a key of the policy", location="path", required=True), _DRY_RUN),
+        (Parameter("name", "the name of a key of the policy", location="path", required=True), _DRY_RUN, _PROBE),
         body="KeyRequest",
-        refusals=(404, 409),
+        refusals=(404, 409, 422),
     ),
     Route(
         "GET",

@@ -68,6 +68,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
     from chalicelib.aws.revocation_probes import DynamoRevocationProbes  # noqa: PLC0415
     from chalicelib.aws.signing_key_store import DynamoSigningKeyStore  # noqa: PLC0415
     from chalicelib.aws.usage import DynamoUsage  # noqa: PLC0415
+    from chalicelib.http.key_probe import HttpKeyProbe  # noqa: PLC0415
     from chalicelib.policy.compile import DEPLOYED  # noqa: PLC0415
     from chalicelib.providers.origins import Origins  # noqa: PLC0415
 
@@ -84,6 +85,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         usage=DynamoUsage(tables),
         keys=control,
         key_store=SecretsManagerKeyStore(secrets_manager, config.secrets_prefix, config.secrets_key),
+        key_probe=HttpKeyProbe(),
         signing_key_lists=control,
         signing_key_store=DynamoSigningKeyStore(tables),
         revocation_probes=DynamoRevocationProbes(tables),

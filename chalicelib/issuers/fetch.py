@@ -1,4 +1,4 @@
-"""One small JSON document over HTTP, in bounded time and space whatever the other side does."""
+"""One small request over HTTP, in bounded time and space whatever the other side does."""
 
 from __future__ import annotations
 
@@ -27,46 +27,62 @@ def get_json(url: str, within: float) -> object:
     byte. Reasons: too_slow, too_large, status_<code> (other than 200), unreachable, unreachable_certificate (it is of no
     known authority, or of another name), malformed (no strict JSON).
     """
-    if within <= 0:
-        raise FetchError("too_slow")
     try:
-        get = _Get(url, within)
-        get.start()
-        get.join(within)
-        if get.is_alive():
-            get.connection.cut()
-            raise FetchError("too_slow")
-        if get.fault:
-            raise FetchError(get.fault)
-        return strict_json.parse(get.body)
+        status, body = send("GET", url, _HEADERS, within)
+        if status != 200:
+            raise FetchError(f"status_{status}")
+        return strict_json.parse(body)
     except ValueError:  # of the URL; or JsonError
         raise FetchError("malformed") from None
 
 
-class _Get(threading.Thread):
-    """One GET on a thread of its own: a time-out of a socket bounds neither a name's look-up nor a header that drips."""
+def send(method: str, url: str, headers: Mapping[str, str], within: float, body: bytes = b"") -> tuple[int, bytes]:
+    """Make one request within so many seconds; return status and body, which is empty unless the status is 2xx.
 
-    def __init__(self, url: str, timeout: float) -> None:
-        super().__init__(name="keybroker-get", daemon=True)
+    Otherwise as `get_json`. Raises FetchError, and ValueError for a URL that is none.
+    """
+    if within <= 0:
+        raise FetchError("too_slow")
+    request = _Request(method, url, headers, body, within)
+    request.start()
+    request.join(within)
+    if request.is_alive():
+        request.connection.cut()
+        raise FetchError("too_slow")
+    if request.fault:
+        raise FetchError(request.fault)
+    return request.status, request.answer
+
+
+class _Request(threading.Thread):
+    """One request on a thread of its own: a time-out of a socket bounds neither a name's look-up nor a header that drips."""
+
+    def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> None:
+        super().__init__(name="keybroker-request", daemon=True)
         parts = urlsplit(url)
         kind = _Tls if parts.scheme == "https" else _Plain
         # A second more, so that it is the caller who gives up, with one and the same reason.
         self.connection = kind(parts.hostname or "", parts.port, timeout=timeout + 1)
         self.target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self.body = b""
+        self._method, self._headers, self._body = method, headers, body
+        self.status, self.answer = 0, b""
         self.fault = "unreachable"
 
     def run(self) -> None:
-        """Fill `body`, and empty `fault` if all went well."""
+        """Fill `status` and `answer`, and empty `fault` if all went well."""
+        options = {"preload_content": False, "decode_content": False}
         try:
-            self.connection.request("GET", self.target, headers=_HEADERS, preload_content=False, decode_content=False)
+            self.connection.request(
+                self._method, self.target, self._body or None, headers=dict(self._headers), **options
+            )
             with contextlib.closing(self.connection.getresponse()) as response:
-                if response.status != 200:
-                    self.fault = f"status_{response.status}"
-                    return
-                while len(self.body) <= DOCUMENT_LIMIT and (part := response.read(DOCUMENT_LIMIT + 1)):
-                    self.body += part
-            self.fault = "too_large" if len(self.body) > DOCUMENT_LIMIT else ""
+                self.status = response.status
+                is_done = not 200 <= self.status < 300
+                while not is_done and len(self.answer) <= DOCUMENT_LIMIT:
+                    part = response.read(DOCUMENT_LIMIT + 1)
+                    self.answer += part
+                    is_done = not part
+            self.fault = "too_large" if len(self.answer) > DOCUMENT_LIMIT else ""
         except ssl.SSLCertVerificationError:
             self.fault = "unreachable_certificate"
         except (HTTPError, HTTPException, OSError, ValueError):

@@ -51,6 +51,10 @@ _REVOCATION: Mapping[str, Schema] = {
 }
 _KEY: Mapping[str, Schema] = each(TEXT, "name", "provider")
 _VERSION: Mapping[str, Schema] = {"version": TEXT, "origin": TEXT, "header": TEXT, "author": TEXT, "at": TIME}
+_PROBED: Schema = {
+    "enum": ["works", "restricted", "none", "skipped"],
+    "description": "what the provider says of the value; none: there is no way to ask it",
+}
 _PLAN: Mapping[str, Schema] = {"version": COUNT, "changes": {"type": "array", "items": ref("Step")}}
 _DID: Schema = all_of(
     {"start": TIME, "end": TIME, "grants": {"type": "array", "items": all_of(usage_schemas.GRANT_USE)}}
@@ -180,13 +184,14 @@ SCHEMAS: Mapping[str, Schema] = {
         },
         "value",
     ),
-    "KeySet": all_of({**_KEY, **_VERSION, "previous_origin": or_null(TEXT)}),
+    "KeySet": all_of({**_KEY, **_VERSION, "previous_origin": or_null(TEXT), "probe": _PROBED}),
     "KeyRehearsed": all_of(
         {
             "dry_run": TRUE,
             **_KEY,
             **each(TEXT, "origin", "header"),
             **each(or_null(TEXT), "previous_origin", "replaces"),
+            "probe": _PROBED,
         }
     ),
     "KeyAnswer": any_of("KeySet", "KeyRehearsed"),

@@ -51,6 +51,21 @@ class ProviderKeyHeaderFixed(OperatorNeeded, reason="provider_key_header"):
     """The key's header is one that CloudFront sets, so a caller's cannot be taken off. Set the key with another header."""
 
 
+class KeyRefused(Refusal, reason="key_refused", error="key_refused", status=422):
+    """The provider does not accept the value that was to be set. Nothing was changed: send the right one."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the provider does not accept this value ({why}), and nothing was changed")
+
+
+class KeyUnproved(Unavailable, reason="key_unproved"):
+    """The provider did not say whether the value works, and nothing was changed. Retry, or set it without a probe."""
+
+    def __init__(self, why: str = "") -> None:
+        text = f"the provider did not say whether this value works ({why}), and nothing was changed"
+        super().__init__(f"{text}; try again, or set it without a probe")
+
+
 class NoSuchKey(Refusal, reason="no_such_key", error="not_found", status=404, text="the policy names no such key"):
     """The policy names no such key. Add it to the policy first."""
 

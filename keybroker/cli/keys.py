@@ -14,6 +14,13 @@ from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 from keybroker.cli.times import format_time
 
+_PROBED = {
+    "restricted": "the provider knows this key and did not let it do what was tried: see that its scopes open what is called",
+    "none": "there is no way to ask this provider whether a key works: make a call to see",
+    "skipped": "the provider was not asked whether this key works: make a call to see",
+}
+"""What is said of a key whose provider did not say that it works."""
+
 
 @click.group(short_help="List the keys, or set one.")
 @common_options
@@ -41,11 +48,14 @@ def list_keys(settings: Settings) -> None:
 @click.option("--origin", metavar="URL", help="Where it may be sent. [as now, or the provider's]")
 @click.option("--header", metavar="NAME", help="Header that carries it. [as now, or the provider's]")
 @click.option("--prefix", metavar="TEXT", help='Text put before the value, e.g. "Bearer ". [as now]')
+@click.option("--no-probe", is_flag=True, help="Do not ask the provider whether the value works.")
 @dry_run_option()
 @common_options
 @pass_settings
-def set_key(settings: Settings, /, name: str, file: str | None, dry_run: bool, **parts: str | None) -> None:  # noqa: FBT001  a flag
-    """Set a key's value; it takes effect with the next call.
+def set_key(
+    settings: Settings, /, name: str, file: str | None, *, no_probe: bool, dry_run: bool, **parts: str | None
+) -> None:
+    """Set a key's value; it takes effect with the next call, once the provider has accepted it.
 
     What you do not name stays as it is: the origin above all, which is shown with the one before it.
     The value comes from a file, from standard input or from a hidden prompt, never from the command line, which other
@@ -53,13 +63,16 @@ def set_key(settings: Settings, /, name: str, file: str | None, dry_run: bool, *
     """
     body = {"value": _read_value(file), **{part: text for part, text in parts.items() if text is not None}}
     path = f"/admin/keys/{segment(name)}"
-    result = AdminClient(settings.admin_api_url).call("PUT", path, {"dry_run": dry_run}, body).body
+    query = {"dry_run": dry_run, "probe": "false" if no_probe else None}
+    result = AdminClient(settings.admin_api_url).call("PUT", path, query, body).body
     if settings.json:
         output.as_json(result)
     elif dry_run:
         output.message(f"dry run: {name} would be sent to {_destination(result)}; nothing was changed")
     else:
         output.message(f"in force: {name} version {result['version']}, sent to {_destination(result)}")
+    if not settings.json and (told := _PROBED.get(result.get("probe", ""))):
+        output.labelled("warning", told)
 
 
 def _destination(result: Mapping[str, Any]) -> str:

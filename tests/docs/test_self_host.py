@@ -85,7 +85,7 @@ def script(source: str, port: int) -> str:
         "file:///path/to/clone": source,
         "keybroker init keybroker\n": f"keybroker init keybroker --port {port}\n",
         SERVE: SERVE + READY.replace("8080", str(port)),
-        "keybroker keys set openai\n": f"printf %s {KEY} | keybroker keys set openai\n",
+        "keybroker keys set openai\n": f"printf %s {KEY} | keybroker keys set openai --no-probe\n",
     }
     for shown, here in replaced.items():
         assert shown in text

@@ -194,7 +194,7 @@ def _calls(story: Story) -> None:
 def _redirects(story: Story, provider: Mirror) -> None:
     """A provider that redirects, sets a cookie and quotes what it was sent; and one that is gone."""
     running = story.running
-    done = running.administer("PUT", "/admin/keys/google", {"value": MIRROR_KEY, "origin": provider.origin})
+    done = running.administer("PUT", "/admin/keys/google?probe=false", {"value": MIRROR_KEY, "origin": provider.origin})
     story.see(200, done)
     path = f"{running.edge}/google{GENERATE}"
     for name, query, headers in (
@@ -211,7 +211,7 @@ def _redirects(story: Story, provider: Mirror) -> None:
         story.see(400, call("POST", f"{path}?{query}", {}, named))
     story.see(401, call("POST", f"{path}?access_token={token}", {}))
     gone = {"value": MIRROR_KEY, "origin": "http://localhost:1024"}
-    story.see(200, running.administer("PUT", "/admin/keys/google", gone))
+    story.see(200, running.administer("PUT", "/admin/keys/google?probe=false", gone))
     story.see(502, call("POST", f"{path}?key={token}", {"contents": []}, patience=0.0))
 
 

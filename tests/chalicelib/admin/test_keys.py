@@ -16,6 +16,7 @@ from chalicelib.audit import Event
 from chalicelib.errors import Refusal, StateUncertain
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.providers.keys import ProviderKey, ProviderKeyStore
+from chalicelib.providers.probing import Probed
 from chalicelib.providers.versions import KeyInfo, Keys, KeyVersion
 from local.machine import Machine, Urls
 from tests.http_door import ADA, Door, admin_door, problem
@@ -105,6 +106,7 @@ def test_set_key(parts: Parts, door: Door) -> None:
         "author": ADA,
         "at": NOW,
         "previous_origin": "https://api.openai.com",
+        "probe": "works",
     }
     key = parts.admit(token).key
     assert (key.value, key.version, key.prefix) == (VALUE, answer.json["version"], "Bearer ")
@@ -157,6 +159,7 @@ def test_set_key_dry_run(parts: Parts, door: Door) -> None:
             "header": "x-api-key",
             "previous_origin": "https://api.openai.com",
             "replaces": parts.versions["openai"],
+            "probe": "works",
         },
     )
     assert (in_force(parts), parts.events(), stored(parts)) == before
@@ -358,7 +361,7 @@ def test_set_practice_key(running: Running) -> None:
     """With practice parts, a key is sent to the practice provider only."""
     real = json.loads((running.state / "provider-keys.json").read_text())["anthropic"]
     value = next(iter(real.values()))["value"]
-    answer = running.administer("PUT", f"{KEYS}/anthropic", {"value": value})
+    answer = running.administer("PUT", f"{KEYS}/anthropic?probe=false", {"value": value})
     assert answer.status == 200
     assert answer.json["origin"] == running.provider.replace("127.0.0.1", "localhost")
     token = running.token("8301", "anthropic")
@@ -373,7 +376,7 @@ def test_set_key_in_every_worker(tmp_path: Path) -> None:
     with start("--workers", "2", directory=tmp_path) as running:
         token = running.token("8302")
         assert {running.complete(token).status for _ in range(6)} == {200}
-        assert running.administer("PUT", f"{KEYS}/openai", {"value": VALUE}).status == 200
+        assert running.administer("PUT", f"{KEYS}/openai?probe=false", {"value": VALUE}).status == 200
         assert {running.complete(token).status for _ in range(6)} == {401}  # the practice provider knows another one
         seen = call("GET", f"{running.provider}/_seen").json["seen"]
         assert [one["headers"]["authorization"] for one in seen][-6:] == [f"Bearer {VALUE}"] * 6
@@ -384,7 +387,7 @@ def test_set_key_in_every_worker(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["%00", "a%2Fb", "..%2Fopenai", "openai%20", "x" * 300, quote(VALUE)])
 def test_odd_key_name(running: Running, path: str) -> None:
     """An odd key name over HTTP is a 404."""
-    answer = running.administer("PUT", f"{KEYS}/{path}", {"value": VALUE})
+    answer = running.administer("PUT", f"{KEYS}/{path}?probe=false", {"value": VALUE})
     assert (answer.status, answer.json["detail"]) == (404, "the policy names no such key")
 
 
@@ -396,10 +399,70 @@ def test_real_keys_need_https(tmp_path: Path) -> None:
     ports = machine.admin_ports()
     door = Door(app.admin_app(lambda: ports))
     assert put(door, {"value": VALUE, "origin": "http://localhost:9000"}).status == 400
-    assert put(door, {"value": VALUE}).json["origin"] == "https://api.openai.com"
+    assert put(door, {"value": VALUE}, probe="false").json["origin"] == "https://api.openai.com"
     assert machine.control().key_info("openai") is not None
     with pytest.raises(Refusal, match="provider_key_missing"):
         machine.edge_ports().edge.provider_keys.get("anthropic", "x")
     Machine.open(tmp_path / "state").prepare(None, {})
     kept = json.loads((tmp_path / "state" / "provider-keys.json").read_text())
     assert [one["value"] for one in kept["openai"].values()] == [VALUE]  # a restart forgets no key that was set
+
+
+class Answering:
+    """A provider that says this of every key, and notes which it was asked of."""
+
+    def __init__(self, probed: Probed, why: str) -> None:
+        self._answer, self.asked = (probed, why), list[ProviderKey]()
+
+    def probe(self, key: ProviderKey, provider: str) -> tuple[Probed, str]:
+        assert provider == "openai"
+        self.asked.append(key)
+        return self._answer
+
+
+@pytest.mark.parametrize("dry_run", ["true", "false"])
+@pytest.mark.parametrize(
+    ("probed", "why", "refused", "told"),
+    [
+        (Probed.REFUSED, "status_401", (422, "key_refused"), "does not accept this value (status_401)"),
+        (
+            Probed.UNKNOWN,
+            "status_429",
+            (503, "temporarily_unavailable"),
+            "did not say whether this value works (status_429)",
+        ),
+        (
+            Probed.UNKNOWN,
+            "too_slow",
+            (503, "temporarily_unavailable"),
+            "(too_slow), and nothing was changed; try again, or",
+        ),
+    ],
+)
+def test_what_is_unknown_is_not_promoted(  # noqa: PLR0917  a case
+    parts: Parts, probed: Probed, why: str, refused: tuple[int, str], told: str, dry_run: str
+) -> None:
+    """A value that the provider refuses, or says nothing of, is neither stored nor put in force, and is not in the answer."""
+    before = in_force(parts), stored(parts), parts.events()
+    answer = put(admin_door(parts, key_probe=Answering(probed, why)), {"value": VALUE}, dry_run=dry_run)
+    status, title, detail = problem(answer)
+    assert ((status, title), told in detail) == (refused, True), answer
+    assert VALUE not in answer.body.decode()
+    assert (in_force(parts), stored(parts), parts.events()) == before
+
+
+def test_a_probe_has_the_new_value(parts: Parts) -> None:
+    """The provider is asked about the value that is to be set, at the origin and in the header that it will have."""
+    asked = Answering(Probed.RESTRICTED, "status_403")
+    answer = put(admin_door(parts, key_probe=asked), {"value": VALUE})
+    assert (answer.status, answer.json["probe"]) == (200, "restricted")
+    assert [(one.value, one.origin, one.header) for one in asked.asked] == [
+        (VALUE, "https://api.openai.com", "authorization")
+    ]
+
+
+def test_a_probe_can_be_left_out(parts: Parts) -> None:
+    """Without a probe nobody is asked, and the answer says so."""
+    asked = Answering(Probed.REFUSED, "status_401")
+    answer = put(admin_door(parts, key_probe=asked), {"value": VALUE}, probe="false")
+    assert (answer.status, answer.json["probe"], asked.asked) == (200, "skipped", [])

@@ -131,7 +131,7 @@ def test_key_members() -> None:
     """The schema of a key has the members of its version."""
     members = {"name", "provider", *KeyVersion("", "", "", "", 0).shown()}
     assert set(SCHEMAS["KeyListed"]["required"]) == members
-    assert set(SCHEMAS["KeySet"]["required"]) == members | {"previous_origin"}
+    assert set(SCHEMAS["KeySet"]["required"]) == members | {"previous_origin", "probe"}
 
 
 def test_key_value_is_write_only() -> None:

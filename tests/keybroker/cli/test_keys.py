@@ -12,7 +12,9 @@ VALUE = "sk-made-up-0123456789abcdef"
 def test_a_typed_value_is_not_shown(running: Running) -> None:
     """A value that is typed at the prompt is not echoed."""
     asked = {"New value (hidden): ": f"{VALUE}\n"}
-    code, shown = terminal.run("keys", "set", "openai", "--dry-run", environ=administrator(running), typed=asked)
+    code, shown = terminal.run(
+        "keys", "set", "openai", "--no-probe", "--dry-run", environ=administrator(running), typed=asked
+    )
     assert code == 0, shown
     assert "dry run" in shown
     assert VALUE not in shown
@@ -21,7 +23,7 @@ def test_a_typed_value_is_not_shown(running: Running) -> None:
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
 def test_a_line_end_is_not_part_of_the_value(running: Running, ending: str) -> None:
     """A line end after the value is removed."""
-    done = run("keys", "set", "openai", "--dry-run", environ=administrator(running), stdin=VALUE + ending)
+    done = run("keys", "set", "openai", "--no-probe", "--dry-run", environ=administrator(running), stdin=VALUE + ending)
     assert (done.code, done.out) == (0, "")
 
 
