@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -28,6 +28,7 @@ from chalicelib.admin import routes as admin_routes
 from chalicelib.edge import preview
 from chalicelib.edge.door import EdgeDoor, Request
 from chalicelib.edge.running import RunningState
+from chalicelib.edge.state import Counted, Wanted
 from chalicelib.errors import Unavailable
 from chalicelib.http import public_routes
 from chalicelib.providers.prices import NO_PRICES, Prices
@@ -43,11 +44,12 @@ from local.practice.issuer import make_issuer
 from local.practice.provider import make_provider
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
-from local.simulator.cloudfront import Beyond, make_distribution, make_runner
+from local.simulator.cloudfront import Beyond, Options, make_distribution, make_runner
 from local.simulator.running_calls import RunningCalls
 from local.simulator.settlements import Settlements
 from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
+from local.sqlite.edge_state import SqliteEdgeState
 from local.tls import Listener, Pair
 
 GRACE = 3.0
@@ -146,8 +148,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         settlements=settlements,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
-        proxies=proxies,
-        **({} if job.urls.provider else beyond_cloudfront(edge_ports, running_state)),
+        **_options(job, edge_ports, running_state, proxies),
     )
     for beside in (running.watch(running_state), answers.keep(Once(machine.answer_usage)), settlements.keep()):
         stack.push_async_callback(cancel, asyncio.create_task(beside))
@@ -157,6 +158,20 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     for name, runner in doors.items():
         await mount(stack, runner, job.sockets[name], 1 if job.workers > 1 else share.at_once, listener)
     await web.SockSite(doors["broker"], inside).start()
+
+
+def _options(
+    job: Job, ports: Callable[[], edge.Ports], state: Callable[[], RunningState], proxies: TrustedProxies
+) -> Options:
+    ours: Options = {"proxies": proxies, "read_and_count_all": functools.partial(_read_and_count_all, ports)}
+    return ours if job.urls.provider else {**ours, **beyond_cloudfront(ports, state)}
+
+
+def _read_and_count_all(ports: Callable[[], edge.Ports], wanted: Sequence[Wanted]) -> Sequence[Counted]:
+    state = ports().edge.state
+    if not isinstance(state, SqliteEdgeState):
+        raise TypeError
+    return state.read_and_count_all(wanted)
 
 
 def _gateways(

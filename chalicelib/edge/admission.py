@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chalicelib import rate_limit
 from chalicelib.edge.call import Admitted, Call
@@ -60,13 +60,38 @@ def admit(call: Call, edge: Edge, now: int) -> Admitted:
 
     401 where a fresh token would help, 403 where it would not, 429 for quota, 503 (Unavailable) when we cannot tell.
     """
+    return finish(begin(call, edge, now), edge)
+
+
+class Begun(NamedTuple):
+    """A call whose token is good, and of which no state is known yet."""
+
+    call: Call
+    token: VerifiedToken
+    counting: CallCount
+    now: int
+
+
+def begin(call: Call, edge: Edge, now: int) -> Begun:
+    """Do what an admission does before it needs the state; raises Refusal. now: epoch seconds."""
     token = verify(call, edge, now)
     try:
-        return _admit(call, token, edge, now)
+        if not paths.scope_may_open(token.scope, call.method, call.path):
+            raise OutOfScope(call.method, call.path)
+        edge.refusals.check(token, now)
+    except Refusal as refusal:
+        raise refusal.with_context(about=_about(call, token)) from refusal
+    return Begun(call, token, CallCount(edge.state, call.key, token, now), now)
+
+
+def finish(begun: Begun, edge: Edge) -> Admitted:
+    """Count a call, unless it was with others, and return how it goes on; raises Refusal."""
+    try:
+        return _admit(begun, edge)
     except Refusal as refusal:
         if refusal.about:
             raise
-        raise refusal.with_context(about=_about(call, token)) from refusal
+        raise refusal.with_context(about=_about(begun.call, begun.token)) from refusal
 
 
 def _about(call: Call, token: VerifiedToken) -> dict[str, str]:
@@ -85,11 +110,8 @@ def verify(call: Call, edge: Edge, now: int) -> VerifiedToken:
         raise InvalidToken(invalid.reason) from None
 
 
-def _admit(call: Call, token: VerifiedToken, edge: Edge, now: int) -> Admitted:
-    if not paths.scope_may_open(token.scope, call.method, call.path):
-        raise OutOfScope(call.method, call.path)
-    edge.refusals.check(token, now)
-    count = CallCount(edge.state, call.key, token, now)
+def _admit(begun: Begun, edge: Edge) -> Admitted:
+    call, token, count, now = begun
     for tries_left in reversed(range(_TRIES)):
         count.read_and_count()
         try:

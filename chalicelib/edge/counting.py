@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from chalicelib import quota
 from chalicelib.edge import lots
-from chalicelib.edge.state import EdgeState, Snapshot
+from chalicelib.edge.state import Counted, EdgeState, Snapshot, Wanted
 from chalicelib.edge.token import VerifiedToken
 from chalicelib.errors import StateUnavailable
 from chalicelib.policy.grants import Grant
@@ -33,6 +33,16 @@ class CallCount:
         self._total: tuple[Counter, ...] = self._of_all() if token.has_total else ()
         self._late_total: tuple[Counter, ...] = ()
         self._refused_for, self._waits = "", False
+        self._ahead: Counted = None
+
+    @property
+    def wanted(self) -> Wanted:
+        """What `read_and_count` asks for, for the first time."""
+        return Wanted(self._targets, self._own, self._total)
+
+    def is_counted(self, counted: Counted) -> None:
+        """Take what became of the call where several were counted at once: `read_and_count` returns or raises it, once."""
+        self._ahead = counted
 
     @property
     def has_total(self) -> bool:
@@ -41,9 +51,18 @@ class CallCount:
 
     def read_and_count(self) -> Snapshot:
         """Read what the decision needs, and count the call: for the first time, or again after `give_back`."""
-        self.snapshot = self._state.read_and_count(self._targets, self._own, self._total, self._refused_for)
+        ahead, self._ahead = self._ahead, None
+        if isinstance(ahead, Exception):
+            raise ahead
+        self.snapshot = ahead or self._state.read_and_count(*self.wanted, self._refused_for)
         self._late_total, self._waits = (), self.snapshot.slices is not None
         return self.snapshot
+
+    def give_back_ahead(self, reason: str) -> None:
+        """Give back what the call took where several were counted at once, if it is not to go on; raises Unavailable."""
+        if isinstance(self._ahead, Snapshot):
+            self.read_and_count()
+            self.give_back(reason)
 
     @property
     def waits(self) -> bool:

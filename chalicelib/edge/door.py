@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from chalicelib.edge import admission, resource_metadata
@@ -18,6 +18,7 @@ from chalicelib.edge import headers as call_headers
 from chalicelib.edge import query as call_query
 from chalicelib.edge import refusal as edge_refusal
 from chalicelib.edge import token as call_token
+from chalicelib.edge.admission import Begun
 from chalicelib.edge.call import Admitted, Call
 from chalicelib.edge.errors import NoPage, PageMethod
 from chalicelib.edge.headers import Headers
@@ -25,6 +26,7 @@ from chalicelib.errors import InternalFault, Refusal
 from chalicelib.models.body import NOT_SHOWN, CallBody
 from chalicelib.providers import paths
 
+_Result = TypeVar("_Result")
 WELL_KNOWN = "/.well-known/"
 """Below it the edge has pages of its own."""
 
@@ -104,12 +106,23 @@ class EdgeDoor:
 
     def serve(self, request_id: str, read: Callable[[], Request]) -> OnItsWay | Answer:
         """Return what becomes of a request. read: returns it, and may raise a Refusal."""
+        return self._answered(request_id, lambda ports: _serve(read(), request_id, ports))
+
+    def begin(self, request_id: str, request: Request) -> Begun | Answer:
+        """Return the answer to a request that needs no state, or one that `finish` goes on with."""
+        return self._answered(request_id, lambda ports: _begin(request, request_id, ports))
+
+    def finish(self, request_id: str, request: Request, begun: Begun) -> OnItsWay | Answer:
+        """Return what becomes of a request that was begun, and counted with others or not."""
+        return self._answered(request_id, lambda ports: _finish(request, request_id, begun, ports))
+
+    def _answered(self, request_id: str, act: Callable[[Ports], _Result]) -> _Result | Answer:
         try:
             ports = self._made
             if ports is None:
                 ports = self._made = self._ports()
             with ports.bounded():
-                return _serve(read(), request_id, ports)
+                return act(ports)
         except Refusal as refusal:
             return self.refuse(refusal, request_id)
         except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token or a key
@@ -126,12 +139,20 @@ class EdgeDoor:
 
 
 def _serve(request: Request, request_id: str, ports: Ports) -> OnItsWay | Answer:
+    begun = _begin(request, request_id, ports)
+    return _finish(request, request_id, begun, ports) if isinstance(begun, Begun) else begun
+
+
+def _begin(request: Request, request_id: str, ports: Ports) -> Begun | Answer:
     if request.path.startswith(WELL_KNOWN):
         return _describe(request, ports.edge)
-    call = _call(request, request_id)
-    admitted = admission.admit(call, ports.edge, ports.clock())
+    return admission.begin(_call(request, request_id), ports.edge, ports.clock())
+
+
+def _finish(request: Request, request_id: str, begun: Begun, ports: Ports) -> OnItsWay:
+    admitted = admission.finish(begun, ports.edge)
     ports.admitted(request_id, admitted)
-    return _send_on(request, admitted, call.unverified_token)
+    return _send_on(request, admitted, begun.call.unverified_token)
 
 
 def _call(request: Request, request_id: str) -> Call:

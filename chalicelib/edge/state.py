@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -10,6 +10,14 @@ from chalicelib.policy.grants import Grant
 from chalicelib.providers.keys import KeyConfig
 from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationState, RevocationTarget
+
+
+class Wanted(NamedTuple):
+    """What one call reads and counts, as in `EdgeState.read_and_count`."""
+
+    targets: Mapping[str, RevocationTarget]
+    counters: tuple[Counter, ...]
+    total: tuple[Counter, ...] = ()
 
 
 class Slices(Protocol):
@@ -83,3 +91,18 @@ class EdgeState(Protocol):
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
         """Return what each counter holds, without all that was given back before this was called."""
+
+
+Counted = Snapshot | Exception | None
+"""What became of one call of several: what was found, what `read_and_count` would have raised, or None: it is not counted,
+and to be counted by itself."""
+
+
+class GroupingState(EdgeState, Protocol):
+    """A state that can do for several calls at once what it does for one."""
+
+    def read_and_count_all(self, wanted: Sequence[Wanted]) -> Sequence[Counted]:
+        """Do what `read_and_count` does, for each in turn, in one round trip; return what became of each. Raises nothing.
+
+        When this returns, what is counted is committed.
+        """

@@ -8,6 +8,7 @@ from typing import Final, TypedDict, Unpack
 
 from aiohttp import web
 
+from chalicelib.edge.admission import Begun
 from chalicelib.edge.door import EdgeDoor, Request
 from chalicelib.models.body import CallBody
 from chalicelib.providers import paths
@@ -16,7 +17,8 @@ from local.simulator.answer_tally import AnswerTally
 from local.simulator.broker_cache_behaviour import BrokerCacheBehaviour
 from local.simulator.cloudfront_errors import location
 from local.simulator.connections import Connections
-from local.simulator.edge_function import Decide, Handler
+from local.simulator.counting_together import WORTH_IT, CountingTogether, ReadAndCountAll, give_back
+from local.simulator.edge_function import Decide, Direct, Handler
 from local.simulator.forwarding import Accounts, Forwarding, is_disconnected
 from local.simulator.function_result import GeneratedResponse, MalformedResultError, OriginRequest
 from local.simulator.health import Health
@@ -59,6 +61,8 @@ class Options(Beyond, total=False):
     """What load balancers ask; None: the edge has no such pages."""
     idle_timeout: float
     """Seconds that a connection may stay open without a complete request; more than a load balancer's own."""
+    read_and_count_all: ReadAndCountAll | None
+    """Counts several calls in one round trip, without waiting for a network; None: each is counted by itself."""
     proxies: TrustedProxies
     """Those whose X-Forwarded headers are believed."""
 
@@ -79,6 +83,7 @@ class Distribution(web.Server):
         over_network: bool = False,
         health: Health | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
+        read_and_count_all: ReadAndCountAll | None = None,
         proxies: TrustedProxies = NOBODY,
     ) -> None:
         super().__init__(
@@ -101,6 +106,7 @@ class Distribution(web.Server):
         self._proxies = proxies
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
+        self._together = None if read_and_count_all is None else CountingTogether(read_and_count_all)
         self._health, self._allow_web_sockets = health, allow_web_sockets
         self._needs_whole_body, self._whole_bodies = needs_whole_body, WholeBodies()
 
@@ -171,17 +177,42 @@ class Distribution(web.Server):
         whole = await self._whole(request, asked) if len(request.get(BUFFERED, b"")) > INCLUDED_BYTES else None
 
         def invoke() -> OriginRequest | GeneratedResponse:
-            # SECURITY: so many calls at once that no connection waits would leave a newcomer no place to take
-            # (test_more_calls_than_places_are_refused).
-            if self._places.is_busy:
-                raise NotInvokedError("too_many_calls")
+            self._check_places()
             return self._decide(asked._replace(body=whole or included_body(request, asked.headers)), request_id)
 
         # SECURITY: a body that takes long to read holds up nobody else's call
         # (test_a_call_completes_while_a_body_is_read).
         if takes_long(request.get(BUFFERED, b"")):
             return await self._long.run(caller(request), invoke)
-        return invoke() if self._waiting is None else await self._waiting.run(invoke)
+        if self._waiting is not None:
+            return await self._waiting.run(invoke)
+        if self._together is None or not isinstance(self._decide, Direct) or self._unsent.under_way < WORTH_IT:
+            return invoke()
+        shown = asked._replace(body=included_body(request, asked.headers))
+        return await self._invoke_together(self._decide, self._together, shown, request_id)
+
+    def _check_places(self) -> None:
+        # SECURITY: so many calls at once that no connection waits would leave a newcomer no place to take
+        # (test_more_calls_than_places_are_refused).
+        if self._places.is_busy:
+            raise NotInvokedError("too_many_calls")
+
+    async def _invoke_together(
+        self, decide: Direct, together: CountingTogether, asked: Request, request_id: str
+    ) -> OriginRequest | GeneratedResponse:
+        """Decide on a call that is counted with those that come in the same turn of the event loop."""
+        self._check_places()
+        begun = decide.begin(asked, request_id)
+        if not isinstance(begun, Begun):
+            return begun
+        # SECURITY: committed before anything of it is sent (test_nothing_is_sent_before_the_commit).
+        await together.count(begun)
+        try:
+            self._check_places()  # others of its group may have taken the last of them
+        except NotInvokedError:
+            give_back(begun)
+            raise
+        return decide.finish(asked, request_id, begun)
 
     async def _whole(self, request: web.BaseRequest, asked: Request) -> CallBody | None:
         """Receive a long body whole if its call is decided by what may come last, and return its outline."""

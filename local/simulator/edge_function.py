@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from chalicelib.edge.door import EdgeDoor, Request
+from chalicelib.edge.admission import Begun
+from chalicelib.edge.door import Answer, EdgeDoor, OnItsWay, Request
 from local.simulator.function_result import (
     GeneratedResponse,
     OriginRequest,
@@ -30,15 +31,32 @@ def of(function: Handler | EdgeDoor, read_timeout: int) -> Decide:
     """Return how a function decides. read_timeout: seconds, of the distribution's own origin."""
     longest = max(MAX_READ_TIMEOUT, read_timeout)
     if isinstance(function, EdgeDoor):
-        return _directly(function, read_timeout, longest)
+        return Direct(function, read_timeout, longest)
     return _by_events(function, read_timeout, longest)
 
 
-def _directly(door: EdgeDoor, read_timeout: int, longest: int) -> Decide:
-    def decide(request: Request, request_id: str) -> OriginRequest | GeneratedResponse:
-        return direct_result(door.serve(request_id, lambda: request), request.method, read_timeout, longest)
+class Direct:
+    """A `Decide` without events, which may also be taken in two steps, between which the call is counted with others."""
 
-    return decide
+    def __init__(self, door: EdgeDoor, read_timeout: int, longest: int) -> None:
+        """Times are seconds: see `direct_result`."""
+        self._door, self._read_timeout, self._longest = door, read_timeout, longest
+
+    def __call__(self, request: Request, request_id: str) -> OriginRequest | GeneratedResponse:
+        """Return what becomes of a request."""
+        return self._result(self._door.serve(request_id, lambda: request), request)
+
+    def begin(self, request: Request, request_id: str) -> Begun | OriginRequest | GeneratedResponse:
+        """Return what becomes of a request that is not counted, or one that is to be."""
+        begun = self._door.begin(request_id, request)
+        return begun if isinstance(begun, Begun) else self._result(begun, request)
+
+    def finish(self, request: Request, request_id: str, begun: Begun) -> OriginRequest | GeneratedResponse:
+        """Return what becomes of a request that was begun."""
+        return self._result(self._door.finish(request_id, request, begun), request)
+
+    def _result(self, result: OnItsWay | Answer, request: Request) -> OriginRequest | GeneratedResponse:
+        return direct_result(result, request.method, self._read_timeout, self._longest)
 
 
 def _by_events(handler: Handler, read_timeout: int, longest: int) -> Decide:

@@ -41,6 +41,11 @@ class Unsent:
         if not is_open:  # its caller left meanwhile
             _give_back(request_id, admitted)
 
+    @property
+    def under_way(self) -> int:
+        """How many calls have begun and not ended."""
+        return len(self._calls)
+
     def admission(self, request_id: str) -> Admitted | None:
         """Return what a call was admitted with, until it is `sent`; None if nobody told."""
         return self._calls.get(request_id)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 
-from chalicelib.edge.state import Snapshot
+from chalicelib.edge.state import Counted, Snapshot, Wanted
+from chalicelib.errors import Unavailable
 from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationTarget
 from local.sqlite import counter_rows, target_rows
 from local.sqlite.state_file import PATIENT_MS, StateFile
+from local.sqlite.target_rows import Row
+
+Rows = Mapping[RevocationTarget, Row]
 
 
 class SqliteEdgeState:
@@ -31,15 +36,20 @@ class SqliteEdgeState:
             of_all = counter_rows.add_one(connection, total) if total else {}
             if again:
                 counter_rows.take_off_refused(connection, counters + total, again)
-        rows = {scope: found[target] for scope, target in targets.items()}
-        return Snapshot(
-            {scope: row.state for scope, row in rows.items()},
-            numbers,
-            of_all,
-            grant=rows["grant"].grant(),
-            key=rows["key"].key_config(),
-            signing_keys=rows["everything"].signing_keys(),
-        )
+        return _snapshot(targets, found, numbers, of_all)
+
+    def read_and_count_all(self, wanted: Sequence[Wanted]) -> Sequence[Counted]:
+        """See `GroupingState.read_and_count_all`."""
+        try:
+            with self._state.writing() as connection:
+                found = target_rows.read(connection, {one for call in wanted for one in call.targets.values()})
+                numbers = counter_rows.add_each(connection, [call.counters for call in wanted])
+                of_all = counter_rows.add_each(connection, [call.total for call in wanted])
+        except Unavailable as fault:
+            return [fault.with_context() for _ in wanted]
+        except Exception:  # noqa: BLE001  of a row that cannot be read: nothing is counted, and whose it is sees it by itself
+            return [None] * len(wanted)
+        return [_counted(*one) for one in zip(wanted, repeat(found), numbers, of_all, strict=False)]
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """See `EdgeState.count`."""
@@ -58,3 +68,24 @@ class SqliteEdgeState:
         """See `EdgeState.taken`."""
         with self._state.reading() as connection:
             return counter_rows.taken(connection, counters)
+
+
+def _counted(wanted: Wanted, found: Rows, numbers: Mapping[str, int], total: Mapping[str, int]) -> Counted:
+    try:
+        return _snapshot(wanted.targets, found, numbers, total)
+    except Exception as fault:  # noqa: BLE001  the fault of one call, which raises it (CallCount), and not of the others
+        return fault
+
+
+def _snapshot(
+    targets: Mapping[str, RevocationTarget], found: Rows, numbers: Mapping[str, int], total: Mapping[str, int]
+) -> Snapshot:
+    rows = {scope: found[target] for scope, target in targets.items()}
+    return Snapshot(
+        {scope: row.state for scope, row in rows.items()},
+        numbers,
+        total,
+        grant=rows["grant"].grant(),
+        key=rows["key"].key_config(),
+        signing_keys=rows["everything"].signing_keys(),
+    )
