@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import key_request, query
+from chalicelib.admin import key_ages, key_request, query
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.errors import StateUncertain, Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
@@ -22,15 +22,18 @@ _NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "a
 
 
 def list_keys(request: Request, ports: AdminPorts) -> Response:
-    """Answer the policy's keys, by name. Listing them is audited."""
+    """Answer the policy's keys, by name, with when each was last used and is due. Listing them is audited."""
     request.administrator()
     query.read(request)
     found = ports.keys.keys(ports.event(request, "keys.read"))
-    items = [
-        {"name": one.name, "provider": one.provider, **(one.current.shown() if one.current else _NEVER_SET)}
-        for one in found
-    ]
-    return Response({"items": items, "next": None})
+    used, complete = key_ages.last_used(ports.usage, [one.name for one in found if one.current], ports.clock())
+    items = [_listed(one, used.get(one.name)) for one in found]
+    return Response({"items": items, "next": None, "complete": complete})
+
+
+def _listed(key: KeyInfo, used: int | None) -> dict[str, Any]:
+    about = {"name": key.name, "provider": key.provider, **(key.current.shown() if key.current else _NEVER_SET)}
+    return {**about, "last_used": used, "rotate_after": key.rotate_after, "due": key.due()}
 
 
 def set_key(request: Request, ports: AdminPorts, name: str) -> Response:

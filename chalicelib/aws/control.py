@@ -16,6 +16,7 @@ from chalicelib.aws.dynamodb import Tables, as_unavailable, read_batch, read_ite
 from chalicelib.aws.items import Item, text
 from chalicelib.aws.policies import named
 from chalicelib.errors import StateInconsistent
+from chalicelib.policy import stored
 from chalicelib.providers.errors import KeyChanged, NoSuchKey
 from chalicelib.providers.keys import KeyConfig
 from chalicelib.providers.versions import KeyInfo, KeyVersion
@@ -137,4 +138,5 @@ def _signing_key_list(item: Item) -> SigningKeyList:
 def _info(item: Item, config: KeyConfig) -> KeyInfo:
     name = text(item, "pk").split("#")[1]
     version = text(item, "version_set")
-    return KeyInfo(name, config.provider, KeyVersion.from_json(json.loads(version)) if version else None)
+    current = KeyVersion.from_json(json.loads(version)) if version else None
+    return KeyInfo(name, config.provider, current, stored.read_rotate_after(text(item, "config")))

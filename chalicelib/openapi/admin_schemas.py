@@ -164,8 +164,18 @@ SCHEMAS: Mapping[str, Schema] = {
     "Pinned": some_of({"dry_run": TRUE, "principal": TEXT, "unique_id": TEXT}, "principal", "unique_id"),
     **signing_schemas.SCHEMAS,
     **probe_schemas.SCHEMAS,
-    "KeyListed": all_of({**_KEY, **{name: or_null(one) for name, one in _VERSION.items()}}),
-    "KeyList": list_of("KeyListed"),
+    "KeyListed": all_of(
+        {
+            **_KEY,
+            **{name: or_null(one) for name, one in _VERSION.items()},
+            "last_used": {**or_null(TIME), "description": "null: by nobody in 35 days"},
+            "rotate_after": {**or_null(COUNT), "description": "seconds; as the policy says"},
+            "due": {**or_null(TIME), "description": "when its value is to be replaced"},
+        }
+    ),
+    "KeyList": list_of(
+        "KeyListed", complete={**YES, "description": "whether all of the counts were read that `last_used` comes from"}
+    ),
     "KeyRequest": some_of(
         {
             "value": {

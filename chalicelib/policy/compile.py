@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from chalicelib.issuers.presets import PRESETS
 from chalicelib.issuers.registry import Issuer
-from chalicelib.policy.checks import check_one_of
+from chalicelib.policy.checks import check_duration, check_one_of
 from chalicelib.policy.compile_grant import compile_grant
 from chalicelib.policy.compile_issuer import InstallationRules, check_urls, compile_issuer
 from chalicelib.policy.faults import ABSENT, FAULTY, Fault, Faulty, InvalidPolicyError
@@ -24,6 +24,8 @@ from chalicelib.tokens import jwk
 __all__ = ["Fault", "InstallationRules", "InvalidPolicyError", "Policy", "json_schema", "parse", "seconds"]
 
 DEPLOYED = InstallationRules(PRESETS)
+ROTATE_AFTER = (86_400, 3650 * 86_400)
+"""Seconds, the least and the most."""
 _FILE = shape_of(PolicyFile)
 _Entry = TypeVar("_Entry")
 
@@ -40,6 +42,13 @@ class Policy:
     """By name."""
     document: Document
     """The file that it was read from, with its lines."""
+    rotate_after: Mapping[str, int] = field(default_factory=dict)
+    """Name -> seconds after which a key's value is due to be replaced, of the keys that say so."""
+
+    def key(self, name: str) -> dict[str, Any]:
+        """Return a key as stores keep it."""
+        due = {"rotate_after": self.rotate_after[name]} if name in self.rotate_after else {}
+        return {"provider": self.keys[name], **due}
 
 
 def parse(text: str, file: str = "keybroker.yaml", rules: InstallationRules = DEPLOYED) -> Policy:
@@ -72,7 +81,12 @@ def _compile(entries: PolicyFile, document: Document, rules: InstallationRules, 
         name: FAULTY if entry is FAULTY else compile_grant(name, entry, keys, issuers, rules, faults)
         for name, entry in grant_entries.items()
     }
-    return Policy(_sound(keys), _sound(issuers), _sound(grants), document)
+    rotate_after = {
+        name: check_duration(entry.rotate_after, ROTATE_AFTER, ("keys", name, "rotate_after"), faults)
+        for name, entry in key_entries.items()
+        if entry is not FAULTY and entry.rotate_after is not ABSENT
+    }
+    return Policy(_sound(keys), _sound(issuers), _sound(grants), document, _sound(rotate_after))
 
 
 def _provider(name: str, entry: KeyEntry | Faulty, faults: Faults) -> str | Faulty:

@@ -67,7 +67,7 @@ def plan(before: Policy | None, after: Policy) -> tuple[Step, ...]:
     steps: list[Step] = []
     parts = (
         ("grant", before.grants if before else empty, after.grants),
-        ("key", {name: {"provider": one} for name, one in before.keys.items()} if before else empty, _keys(after)),
+        ("key", _keys(before) if before else empty, _keys(after)),
         ("issuer", before.issuers if before else empty, after.issuers),
     )
     refused = narrowing.refused_values(after)
@@ -81,7 +81,7 @@ def plan(before: Policy | None, after: Policy) -> tuple[Step, ...]:
 
 
 def _keys(policy: Policy) -> Mapping[str, Any]:
-    return {name: {"provider": one} for name, one in policy.keys.items()}
+    return {name: policy.key(name) for name in policy.keys}
 
 
 def _step(what: str, name: str, old: Any, new: Any, refused: Mapping[str, RefusedValues]) -> Step | None:  # noqa: ANN401  a Grant, an Issuer or a key

@@ -79,6 +79,11 @@ class KeyEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """A key's name and provider. Its value, origin and header are set elsewhere, together."""
 
     provider: Annotated[str, Meta(description="a provider's preset")] | Faulty
+    rotate_after: (
+        Annotated[Duration, Meta(description="how old its value may grow before it is due: 1d to 3650d")]
+        | Faulty
+        | Absent
+    ) = ABSENT
 
 
 class IssuerEntry(Struct, frozen=True, forbid_unknown_fields=True):

@@ -27,7 +27,7 @@ def configs(policy: Policy) -> dict[RevocationTarget, str]:
     """Return the text of everything that a policy names, and of AWS, which is an issuer of every policy."""
     values = {
         RevocationTarget("issuer", AWS): {"name": AWS},
-        **{RevocationTarget("key", name): {"provider": provider} for name, provider in policy.keys.items()},
+        **{RevocationTarget("key", name): policy.key(name) for name in policy.keys},
         **{RevocationTarget("issuer", one.url): one.to_json() for one in policy.issuers.values()},
         **{RevocationTarget("grant", name): one.to_json() for name, one in policy.grants.items()},
     }
@@ -53,6 +53,12 @@ def read_key(text: str, version: str = "") -> KeyConfig:
     """Return the key that a text holds. version: the one in force, for a store that keeps it beside the text."""
     stored = json.loads(text)
     return KeyConfig(stored["provider"], stored.get("version", version))
+
+
+def read_rotate_after(text: str) -> int | None:
+    """Return after how many seconds the value of the key that a text holds is due to be replaced; None if it never is."""
+    found: int | None = json.loads(text).get("rotate_after")
+    return found
 
 
 @functools.lru_cache(maxsize=_KEPT)

@@ -46,11 +46,19 @@ class KeyVersion:
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key of the policy. current: the version in force, None if its value was never set."""
+    """A key of the policy. current: the version in force, None if its value was never set.
+
+    rotate_after: seconds after which its value is due to be replaced, None if the policy does not say.
+    """
 
     name: str
     provider: str
     current: KeyVersion | None
+    rotate_after: int | None = None
+
+    def due(self) -> int | None:
+        """Return since when, or from when on, its value is due to be replaced (epoch seconds); None if it is not."""
+        return self.current.at + self.rotate_after if self.current and self.rotate_after else None
 
 
 class Keys(Protocol):

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from keybroker.cli import input_file, output
+from keybroker.cli import input_file, key_table, output
 from keybroker.cli.admin_client import AdminClient, segment
 from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
-from keybroker.cli.times import format_time
 
 _PROBED = {
     "restricted": "the provider knows this key and did not let it do what was tried: see that its scopes open what is called",
@@ -32,14 +31,14 @@ def keys() -> None:
 @common_options
 @pass_settings
 def list_keys(settings: Settings) -> None:
-    """List the keys: where they are sent and who set them, never their values."""
-    found = list(AdminClient(settings.admin_api_url).get("/admin/keys")["items"])
+    """List the keys: when they were set, used and are due, and where they are sent, never their values."""
+    answer = AdminClient(settings.admin_api_url).get("/admin/keys")
     if settings.json:
-        output.as_json(found)
-        return
-    headings = ("name", "provider", "version", "origin", "header", "author", "at")
-    rows = [(*(key[name] or "-" for name in headings[:-1]), format_time(key["at"]) or "never set") for key in found]
-    output.rows(headings, rows)
+        output.as_json(answer["items"])
+    else:
+        key_table.show(answer)
+    if not answer.get("complete"):
+        output.labelled("warning", "not all counts were read: a key without a last use may have been used")
 
 
 @keys.command("set")

@@ -19,7 +19,8 @@ from local.sqlite import audit_rows, policy_rows, target_rows
 from local.sqlite.revocations import SqliteRevocations
 
 _KEYS = (
-    "SELECT id, json_extract(config, '$.provider'), key_version FROM things WHERE scope = 'key' AND config IS NOT NULL"
+    "SELECT id, json_extract(config, '$.provider'), key_version, json_extract(config, '$.rotate_after')"
+    " FROM things WHERE scope = 'key' AND config IS NOT NULL"
 )
 
 
@@ -121,9 +122,9 @@ def _current(connection: sqlite3.Connection) -> StoredPolicy:
     return StoredPolicy(*row) if row else StoredPolicy(0, "", "", 0)
 
 
-def _key_info(row: tuple[str, str, str | None]) -> KeyInfo:
-    name, provider, version = row
-    return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None)
+def _key_info(row: tuple[str, str, str | None, int | None]) -> KeyInfo:
+    name, provider, version, rotate_after = row
+    return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None, rotate_after)
 
 
 def _signing_key_list(connection: sqlite3.Connection) -> SigningKeyList:

@@ -54,6 +54,18 @@ def test_keys_come_by_name_each_with_the_version_in_force(filled: Adapters) -> N
     assert _keys(filled) == (KeyInfo("another", "openai", None), KeyInfo("openai", "openai", key_version("v2")))
 
 
+def test_a_key_says_when_it_is_due(adapters: Adapters) -> None:
+    """What the policy says of a key's age is listed with it, whether or not its value was set, until it says otherwise."""
+    for number, due in enumerate(({"openai": 86_400}, {"openai": 172_800}, {})):
+        made = replace(samples.policy(), rotate_after=due)
+        adapters.control.apply(made, "the text", number, samples.event("policy.applied"))
+        if not number:
+            _set(adapters, "openai", "v1")
+        info = KeyInfo("openai", "openai", key_version("v1"), due.get("openai"))
+        assert (_keys(adapters), adapters.control.key_info("openai")) == ((info,), info)
+        assert info.due() == (key_version("v1").at + due["openai"] if due else None)
+
+
 def test_reading_keys_is_recorded(filled: Adapters) -> None:
     """Reading the keys leaves an event."""
     _keys(filled)

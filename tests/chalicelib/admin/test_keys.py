@@ -70,11 +70,11 @@ def test_list_keys(parts: Parts, door: Door) -> None:
     answer = door.administer("GET", KEYS)
     assert answer.status == 200
     assert answer.json["next"] is None
-    never = dict.fromkeys(("version", "origin", "header", "author", "at"))
+    never = dict.fromkeys(("version", "origin", "header", "author", "at", "last_used", "rotate_after", "due"))
     openai = {"version": parts.versions["openai"], "origin": "https://api.openai.com", "header": "authorization"}
     assert {one["name"]: one for one in answer.json["items"]} == {
         "internal": {"name": "internal", "provider": "generic", **never},
-        "openai": {"name": "openai", "provider": "openai", **openai, "author": "ada", "at": NOW},
+        "openai": {**never, "name": "openai", "provider": "openai", **openai, "author": "ada", "at": NOW},
         "anthropic": answer.json["items"][0],
     }
     assert answer.json["items"][0]["name"] == "anthropic"
@@ -86,6 +86,16 @@ def test_listing_keys_is_audited(parts: Parts, door: Door) -> None:
     door.administer("GET", KEYS)
     (event,) = parts.events(kind="keys.read")
     assert (event.actor, event.request_id, event.at) == (ADA, "request-1", NOW)
+
+
+def test_list_keys_used_and_due(parts: Parts, door: Door) -> None:
+    """The list says when a key was last used, and when its value is due if the policy says so."""
+    parts.apply((ISSUERS + GRANTS).replace("{provider: openai}", "{provider: openai, rotate_after: 90d}"))
+    parts.admit(parts.token())
+    answer = door.administer("GET", KEYS).json
+    assert answer["complete"] is True
+    times = {one["name"]: [one[name] for name in ("last_used", "rotate_after", "due")] for one in answer["items"]}
+    assert times == {"anthropic": [None, None, None], "openai": [NOW, 90 * 86_400, NOW + 90 * 86_400]}
 
 
 # a new value

@@ -128,9 +128,9 @@ def test_schema_members(name: str, kind: type) -> None:
 
 
 def test_key_members() -> None:
-    """The schema of a key has the members of its version."""
+    """The schema of a key has the members of its version; where it is listed also when it was used and is due."""
     members = {"name", "provider", *KeyVersion("", "", "", "", 0).shown()}
-    assert set(SCHEMAS["KeyListed"]["required"]) == members
+    assert set(SCHEMAS["KeyListed"]["required"]) == members | {"last_used", "rotate_after", "due"}
     assert set(SCHEMAS["KeySet"]["required"]) == members | {"previous_origin", "probe"}
 
 
