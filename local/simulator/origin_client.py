@@ -100,7 +100,9 @@ class _Connector(TCPConnector):
         """
         place = self._place(address)
         connection, used = await self._leased(place)
-        while used.was_kept and (sending.is_repeated or used.is_over()):
+        # SECURITY: what an origin said while nobody asked is nobody's answer: it waits at the socket, or was read meanwhile
+        # (test_an_answer_nobody_asked_for_is_no_ones).
+        while used.was_kept and (sending.is_repeated or used.is_over() or _has_spoken(connection)):
             connection.close()
             connection, used = await self._leased(place)
         sending.is_connected(used)
@@ -119,6 +121,10 @@ class _Connector(TCPConnector):
             raise BrokenConnectionError  # it was closed as soon as it was there
         used.lease()
         return connection, used
+
+
+def _has_spoken(connection: Connection) -> bool:
+    return connection.protocol is None or connection.protocol.should_close
 
 
 def _place(address: str) -> ClientRequest:

@@ -185,3 +185,28 @@ def test_an_upload_that_stands_still_is_ended(monkeypatch: pytest.MonkeyPatch) -
             return await reader.readuntil(b"\r\n\r\n")
 
     assert asyncio.run(run()).startswith(b"HTTP/1.1 504 ")
+
+
+def test_an_answer_nobody_asked_for_is_no_ones() -> None:
+    """What an origin says between two calls is not read as the second one's answer."""
+
+    async def run() -> bytes:
+        said, writers = asyncio.Event(), []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head("HTTP/1.1 200 OK", "Content-Length: 4") + b"mine")
+            writers.append(writer)
+            await said.wait()
+            if len(writers) == 1:
+                writer.write(head("HTTP/1.1 200 OK", "Content-Length: 6") + b"stolen")
+                await reader.read(-1)
+
+        async with before_raw(serve) as port:
+            await talk(port, ask("GET /first"))
+            said.set()
+            for _ in range(3):  # what was said is read meanwhile, which no poll of the socket sees any more
+                await talk(port, ask("GET /first#"))
+            return (await talk(port, ask("GET /second")))[1]
+
+    assert asyncio.run(run()) == b"mine"
