@@ -1,10 +1,12 @@
 """The client for all origins: it adds no headers, follows no redirects, and sends nothing twice that could do harm."""
 
+from __future__ import annotations
+
 import asyncio
 import errno
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, partial
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from aiohttp import (
@@ -74,9 +76,22 @@ class Sending:
             self.deadline.is_sent()
 
 
+class _Leased(NamedTuple):
+    """A connection. since: when it was kept, as the event loop counts."""
+
+    address: str
+    connection: Connection
+    used: OriginSocket
+    since: float = 0.0
+
+
 class _Connector(TCPConnector):
+    """aiohttp's, which finds names and connects. Connections are kept here: its own pool takes three times as long."""
+
     def __init__(self, below: int | None) -> None:
-        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE, socket_factory=self._make_socket)
+        super().__init__(limit=0, socket_factory=self._make_socket)
+        self._kept: dict[str, list[_Leased]] = {}  # the one that was kept last comes last, and is used first
+        self._sweep: asyncio.TimerHandle | None = None
         self._below = below
         self._sockets: WeakValueDictionary[int, OriginSocket] = WeakValueDictionary()  # by descriptor
         self._place = lru_cache(maxsize=256)(_place)
@@ -93,24 +108,62 @@ class _Connector(TCPConnector):
         self._sockets[made.fileno()] = made
         return made
 
-    async def lease(self, address: str, sending: Sending) -> Connection:
+    async def lease(self, address: str, sending: Sending) -> _Leased:
         """Connect, or take a connection that was kept and is still open, and tell the call that is on its way.
 
         address: as in `OriginRequest`. Raises ClientError or TimeoutError.
         """
-        place = self._place(address)
-        connection, used = await self._leased(place)
-        # SECURITY: what an origin said while nobody asked is nobody's answer: it waits at the socket, or was read meanwhile
-        # (test_an_answer_nobody_asked_for_is_no_ones).
-        while used.was_kept and (sending.is_repeated or used.is_over() or _has_spoken(connection)):
-            connection.close()
-            connection, used = await self._leased(place)
-        sending.is_connected(used)
-        return connection
+        kept = self._kept.get(address)
+        since = asyncio.get_running_loop().time() - _KEEPALIVE
+        while kept:
+            one = kept.pop()
+            # SECURITY: what an origin said while nobody asked is nobody's answer: it waits at the socket, or was read
+            # meanwhile (test_an_answer_nobody_asked_for_is_no_ones).
+            if not (sending.is_repeated or one.since < since or one.used.is_over() or _has_spoken(one.connection)):
+                break
+            one.connection.close()
+        else:
+            one = await self._connected(address)
+        one.used.lease()
+        sending.is_connected(one.used)
+        return one
 
-    async def _leased(self, place: ClientRequest) -> tuple[Connection, OriginSocket]:
+    def keep(self, leased: _Leased) -> None:
+        """Keep a connection on which an answer was read to its end, for a few seconds."""
+        if self.closed or _has_spoken(leased.connection):
+            leased.connection.close()
+            return
+        loop = asyncio.get_running_loop()
+        self._kept.setdefault(leased.address, []).append(leased._replace(since=loop.time()))
+        if self._sweep is None:
+            self._sweep = loop.call_later(_KEEPALIVE, self._end_idle)
+
+    def _end_idle(self) -> None:
+        loop, self._sweep = asyncio.get_running_loop(), None
+        since = loop.time() - _KEEPALIVE
+        kept, self._kept = self._kept, {}
+        for address, ones in kept.items():
+            for one in ones:
+                if one.since > since:
+                    self._kept.setdefault(address, []).append(one)
+                else:
+                    one.connection.close()
+        if self._kept:
+            oldest = min(ones[0].since for ones in self._kept.values())
+            self._sweep = loop.call_at(oldest + _KEEPALIVE, self._end_idle)
+
+    def end_all(self) -> None:
+        """Close those that are kept."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for ones in self._kept.values():
+            for one in ones:
+                one.connection.close()
+        self._kept = {}
+
+    async def _connected(self, address: str) -> _Leased:
         try:
-            connection = await self.connect(place, [], _TIMEOUT)
+            connection = await self.connect(self._place(address), [], _TIMEOUT)
         except TimeoutError as error:
             raise ConnectionTimeoutError("no connection in time") from error
         used = None
@@ -119,8 +172,7 @@ class _Connector(TCPConnector):
         if used is None:
             connection.close()
             raise BrokenConnectionError  # it was closed as soon as it was there
-        used.lease()
-        return connection, used
+        return _Leased(address, connection, used)
 
 
 def _has_spoken(connection: Connection) -> bool:
@@ -144,6 +196,7 @@ class OriginClient:
 
     async def close(self) -> None:
         """Close the connections."""
+        self._connector.end_all()
         await self._connector.close()
 
     async def send(self, call: OriginCall, sending: Sending) -> OriginAnswer:
@@ -166,8 +219,8 @@ class OriginClient:
             raise BrokenConnectionError from error
 
     async def _send(self, call: OriginCall, head: bytes, sending: Sending) -> OriginAnswer:
-        connection = await self._connector.lease(call.address, sending)
-        writing = None
+        leased = await self._connector.lease(call.address, sending)
+        connection, writing = leased.connection, None
         try:
             protocol = connection.protocol
             if protocol is None:
@@ -190,7 +243,7 @@ class OriginClient:
             _end(connection, writing)
             raise
         sending.deadline.is_answered()
-        return OriginAnswer(connection, message, content, writing)
+        return OriginAnswer(connection, message, content, writing, partial(self._connector.keep, leased))
 
 
 def _end(connection: Connection, writing: asyncio.Task[None] | None) -> None:

@@ -45,7 +45,7 @@ class OriginAnswer:
     connection: None once the answer was read to its end, and the connection is kept for another call.
     """
 
-    __slots__ = ("_writing", "connection", "content", "headers", "raw_headers", "reason", "status")
+    __slots__ = ("_keep", "_writing", "connection", "content", "headers", "raw_headers", "reason", "status")
 
     def __init__(
         self,
@@ -53,8 +53,11 @@ class OriginAnswer:
         message: RawResponseMessage,
         content: StreamReader,
         writing: asyncio.Task[None] | None,
+        keep: Callable[[], None],
     ) -> None:
+        """keep: keeps the connection for another call."""
         self.connection: Connection | None = connection
+        self._keep = keep
         self.status, self.reason = message.code, message.reason
         self.headers, self.raw_headers = message.headers, message.raw_headers
         self.content = content
@@ -77,7 +80,7 @@ class OriginAnswer:
         if self._writing is not None and not self._writing.done():
             self.close()
             return
-        self.connection.release()
+        self._keep()
         self.connection = None
 
     def end_to_end_headers(self) -> HeaderList:
@@ -97,22 +100,17 @@ def head(call: OriginCall) -> bytes:
 
     Raises ValueError for what would break a line.
     """
-    host, others, has_length = "", [], False
-    for name, value in call.headers:
-        lower = name.lower()
-        if lower == "host":
-            host = f"{name}: {value}"
-            continue
-        has_length = has_length or lower == "content-length"
-        others.append(f"{name}: {value}")
-    if not host:
-        raise ValueError("a request without a Host")  # an empty line would end its head
-    if not has_length and not isinstance(call.body, bytes):
-        others.append(_CHUNKED)
-    elif not has_length and call.method not in _WITHOUT_BODY:
-        others.append("Content-Length: 0")
-    lines = [f"{call.method} {call.target} HTTP/1.1", host, *others]
-    return http_head.head(lines)
+    names = [name.lower() for name, _ in call.headers]
+    lines = [f"{name}: {value}" for name, value in call.headers]
+    if names.count("host") != 1:
+        raise ValueError("a request needs one Host")
+    host = lines.pop(names.index("host"))
+    if "content-length" not in names:
+        if not isinstance(call.body, bytes):
+            lines.append(_CHUNKED)
+        elif call.method not in _WITHOUT_BODY:
+            lines.append("Content-Length: 0")
+    return http_head.head([f"{call.method} {call.target} HTTP/1.1", host, *lines])
 
 
 async def answered(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:

@@ -2,8 +2,10 @@
 
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -83,7 +85,7 @@ class ViewerResponse(web.StreamResponse):
         elif request.version == HttpVersion10:
             lines.append("Connection: keep-alive")
         if "date" not in names:
-            lines.append(f"Date: {formatdate(usegmt=True)}")
+            lines.append(f"Date: {_date(int(time.time()))}")
         return http_head.head(lines)
 
     def switch(self, request: web.BaseRequest) -> None:
@@ -107,6 +109,11 @@ class ViewerResponse(web.StreamResponse):
             sock = transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def _write(request: web.BaseRequest, data: bytes) -> None:

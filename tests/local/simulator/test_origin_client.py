@@ -4,7 +4,7 @@ import tracemalloc
 import pytest
 from aiohttp import web
 
-from local.simulator import deadline
+from local.simulator import deadline, origin_client
 from tests.edge_door import CHUNK, SHOWN, ask, before, before_raw, code, door, head, sending_to, talk, viewer
 
 
@@ -210,3 +210,25 @@ def test_an_answer_nobody_asked_for_is_no_ones() -> None:
             return (await talk(port, ask("GET /second")))[1]
 
     assert asyncio.run(run()) == b"mine"
+
+
+def test_a_connection_that_is_not_used_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that no call uses for some seconds serves no other, and is closed."""
+    monkeypatch.setattr(origin_client, "_KEEPALIVE", 0.0)
+    opened: list[int] = []
+
+    async def run() -> list[bytes]:
+        ended = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            opened.append(1)
+            while (await reader.read(65_536)).endswith(b"\r\n\r\n"):
+                writer.write(head("HTTP/1.1 200 OK", "Content-Length: 4") + b"%4d" % len(opened))
+            ended.set()
+
+        async with before_raw(serve) as port:
+            first = (await talk(port, ask("GET /")))[1]
+            await ended.wait()
+            return [first, (await talk(port, ask("GET /")))[1]]
+
+    assert asyncio.run(run()) == [b"   1", b"   2"]
