@@ -29,20 +29,28 @@ LOG = logging.getLogger("keybroker")
 LOG.setLevel(logging.INFO)
 
 
-def public_app(ports: Callable[[], PublicPorts] = wiring.public_ports) -> Chalice:
+Seen = Callable[[str, int, str], None]
+"""Is told of an answer: the path of its route as the route has it, the HTTP status, and the reason of a refusal or ""."""
+
+
+def _not_seen(_path: str, _status: int, _reason: str) -> None:
+    pass
+
+
+def public_app(ports: Callable[[], PublicPorts] = wiring.public_ports, seen: Seen = _not_seen) -> Chalice:
     """Return the public door. ports: called at the first request that needs them; by default, those over AWS."""
-    return _make_app("public", public_routes.ROUTES, ports)
+    return _make_app("public", public_routes.ROUTES, ports, seen)
 
 
-def admin_app(ports: Callable[[], AdminPorts] = wiring.admin_ports) -> Chalice:
+def admin_app(ports: Callable[[], AdminPorts] = wiring.admin_ports, seen: Seen = _not_seen) -> Chalice:
     """Return the administrators' door. ports: called at the first request that needs them; by default, those over AWS."""
     # Imported here: the public door's cold start does without the policy's reader.
     from chalicelib.openapi.routes import ADMIN  # noqa: PLC0415
 
-    return _make_app("admin", ADMIN, ports)
+    return _make_app("admin", ADMIN, ports, seen)
 
 
-def _make_app(door: str, routes: Iterable[Route[Ports]], ports: Callable[[], Ports]) -> Chalice:
+def _make_app(door: str, routes: Iterable[Route[Ports]], ports: Callable[[], Ports], seen: Seen) -> Chalice:
     # Chalice would set this logger to ERROR, which drops refusals, and have it write to stdout, which is for data.
     app = Chalice(app_name="keybroker", configure_logs=False)
     cached = functools.cache(ports)  # a fault is not cached: the next request tries again
@@ -55,7 +63,7 @@ def _make_app(door: str, routes: Iterable[Route[Ports]], ports: Callable[[], Por
             name=f"{route.method} {route.path}",
             **options,
         )
-        register(_handler(app, door, route, cached))
+        register(_handler(app, door, route, cached, seen))
 
     @app.middleware("http")
     def finish(event: ChaliceRequest, get_response: Callable[[ChaliceRequest], ChaliceResponse]) -> ChaliceResponse:
@@ -73,18 +81,21 @@ def _make_app(door: str, routes: Iterable[Route[Ports]], ports: Callable[[], Por
 
 
 def _handler(
-    app: Chalice, door: str, route: Route[Ports], ports: Callable[[], Ports]
+    app: Chalice, door: str, route: Route[Ports], ports: Callable[[], Ports], seen: Seen
 ) -> Callable[..., ChaliceResponse]:
     """Return what Chalice calls for a route: its view, whose refusals become responses and log lines."""
 
     def answered(**names: str) -> ChaliceResponse:
         try:
             decoded = {name: unquote(value) for name, value in names.items()}  # API Gateway leaves them encoded
-            return _to_chalice(route.view(_request(app), ports(), **decoded))
+            response = _to_chalice(route.view(_request(app), ports(), **decoded))
+            reason = ""
         except Refusal as refusal:
-            return _refused(app, door, refusal)
+            response, reason = _refused(app, door, refusal), refusal.reason
         except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token
-            return _refused(app, door, InternalFault(fault))
+            response, reason = _refused(app, door, InternalFault(fault)), InternalFault(fault).reason
+        seen(route.path, response.status_code, reason)
+        return response
 
     return answered
 

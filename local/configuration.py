@@ -74,6 +74,8 @@ class Configuration:
     """One of LOG_LEVELS."""
     revocation_probe: int = 300
     """Seconds from one measurement of how long a revocation takes to the next; 0: none."""
+    metrics: Listen | None = None
+    """Where `/metrics` is answered; None: nowhere."""
     keep_records: int | None = None
     """Days that events, replaced policies and ended revocations are kept; None: for good."""
     tables: StageTables | None = None
@@ -90,6 +92,7 @@ class Configuration:
         found = {"broker": self.broker.listen, "edge": self.edge.listen}
         if self.practice:
             found |= {"provider": self.practice.provider, "issuer": self.practice.issuer}
+        found |= {"metrics": self.metrics} if self.metrics else {}
         return found | ({"administration": self.administration.listen} if self.administration else {})
 
 
@@ -107,6 +110,8 @@ _READERS: Mapping[str, Callable[[object, Path], Any]] = {
     "workers": values.whole_number(1, 64),
     "log_level": values.one_of(*values.LOG_LEVELS),
     "trusted_proxies": values.networks,
+    "metrics": values.address,
+    "metrics_beyond_loopback": values.yes_or_no,
     "broker.listen": values.address,
     "broker.public_url": values.public_url,
     "edge.listen": values.address,
@@ -136,6 +141,7 @@ FIELDS = tuple(_READERS)
 _TABLES = {name.partition(".")[0] for name in _READERS if "." in name}
 _TOP = {name for name in _READERS if "." not in name}
 _BEYOND = "administration.beyond_loopback"
+_METRICS_BEYOND = "metrics_beyond_loopback"
 _ENCRYPTED = "a loopback address, or any with [tls], or with trusted_proxies that take TLS off in front of it"
 _DEFAULT_LISTEN = {"broker": "127.0.0.1:8080", "edge": "127.0.0.1:8081", "administration": "127.0.0.1:8082"}
 
@@ -190,6 +196,7 @@ class _Reader:
             drain_seconds=got("timeouts.drain_seconds", 100 if tables else 3),
             log_level=got("log_level", "info"),
             revocation_probe=got("state.revocation_probe_seconds", 300),
+            metrics=got("metrics"),
             keep_records=got("state.keep_records_days"),
             tables=tables,
         )
@@ -198,6 +205,7 @@ class _Reader:
             named = {"broker": found.broker, "edge": found.edge, "administration": found.administration}
             opened = tables.doors if tables else named
             self._check_addresses({name: door for name, door in named.items() if door and name in opened})
+            self._check_metrics(found.metrics)
         if self._faults:
             raise InvalidConfigurationError(self._faults)
         return found
@@ -249,6 +257,11 @@ class _Reader:
                 self._fault(f"{name}.public_url", Description("nothing"), why)
             if first.setdefault(at, name) != name and (door.listen.port or door.listen.path):
                 self._fault(field, at, f"an address of its own: {first[at]}.listen is the same")
+
+    def _check_metrics(self, listen: Listen | None) -> None:
+        # SECURITY: the numbers are on no network unless that is said (test_metrics_stay_on_loopback).
+        if listen and not (listen.is_loopback or self._says(_METRICS_BEYOND)):
+            self._fault("metrics", str(listen), f"a loopback address, or any with {_METRICS_BEYOND} = true")
 
     @property
     def _is_of_a_stage(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -16,19 +17,19 @@ from multiprocessing.process import BaseProcess
 
 from chalicelib.aws.role_credentials import RoleCredentials
 from chalicelib.errors import OperatorNeeded, StateUnavailable, Unavailable
-from local import addresses, descriptors, gateway_worker, log, price_file, systemd
+from local import addresses, descriptors, gateway_worker, log, numbers, price_file, systemd
 from local.addresses import Listen
 from local.errors import StageUnusable
 from local.gateway_settings import Settings
 from local.gateway_worker import ANSWERS_END_SECONDS, BROKER_SECONDS, GIVE_BACK_SECONDS, START_SECONDS, Job
 from local.mount import BACKLOG
 from local.processes import Part, Processes
-from local.serve import renewed
+from local.serve import watch
 from local.stage import Stage
 from local.tls import Renewal
 
 _SPAWN = multiprocessing.get_context("spawn")
-_LABELS = {"edge": "gateway", "broker": "broker"}
+_LABELS = {"edge": "gateway", "broker": "broker", "metrics": "metrics"}
 """What each door is called in an error."""
 _LOG = logging.getLogger("keybroker")
 _MARGIN = GIVE_BACK_SECONDS + ANSWERS_END_SECONDS + 5.0
@@ -69,27 +70,25 @@ def serve(settings: Settings, announce: Callable[[Mapping[str, str]], None]) -> 
     hang_ups: list[int] = []
     signal.signal(signal.SIGHUP, lambda caught, _frame: hang_ups.append(caught))
     renewal = None if settings.tls is None else Renewal(settings.tls, time.time)
-    with _listening(settings) as sockets:
+    with contextlib.ExitStack() as stack, _listening(settings) as sockets:
         _check(settings)
-        with _processes(settings, sockets, renewal) as processes:
+        page = sockets.pop("metrics", None)
+        counted = numbers.directory(stack, page, os.environ)
+        with (
+            _processes(Job(settings, sockets, numbers=counted), renewal) as processes,
+            contextlib.ExitStack() as beside,
+        ):
             scheme = "https" if renewal else "http"
             at = {name: Listen(*one.getsockname()[:2]) for name, one in sockets.items()}
+            if counted:
+                own = numbers.of_server(renewal, processes)
+                beside.enter_context(numbers.shown(counted, page, own, os.environ))
             announce({name: f"{scheme}://{one}" for name, one in at.items()})
             systemd.notify("READY=1", f"STATUS=serving {' and '.join(settings.doors)} over {settings.names.control}")
-            _watch(processes, renewal, stop, hang_ups)
+            watch(processes, renewal, stop, hang_ups)
             systemd.notify("STOPPING=1")
             for one in sockets.values():  # as in `local.serve`: the workers' own are enough until they have drained
                 one.close()
-
-
-def _watch(processes: Processes, renewal: Renewal | None, stop: list[int], hang_ups: list[int]) -> None:
-    """Restart what dies, and hand on new certificates, until there is something in `stop`."""
-    while not stop:
-        processes.watch(seconds=0.5)
-        asked = bool(hang_ups)
-        hang_ups.clear()
-        if renewal is not None and renewed(renewal, asked=asked):
-            processes.send(signal.SIGHUP)
 
 
 @contextlib.contextmanager
@@ -101,10 +100,14 @@ def _listening(settings: Settings) -> Iterator[dict[str, socket.socket]]:
             name: stack.enter_context(
                 contextlib.closing(handed.find(listen) or addresses.bind(_LABELS[name], listen, BACKLOG))
             )
-            for name, listen in settings.doors.items()
+            for name, listen in _places(settings).items()
         }
         handed.check_all_found()
         yield sockets
+
+
+def _places(settings: Settings) -> dict[str, Listen]:
+    return {**settings.doors, **({"metrics": settings.metrics} if settings.metrics else {})}
 
 
 def _check(settings: Settings) -> None:
@@ -119,23 +122,21 @@ def _check(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _processes(
-    settings: Settings, sockets: Mapping[str, socket.socket], renewal: Renewal | None
-) -> Iterator[Processes]:
+def _processes(job: Job, renewal: Renewal | None) -> Iterator[Processes]:
     """Run the child processes, which end at once when this one does, however it ends."""
     lifeline, ours = _SPAWN.Pipe(duplex=False)
-    job = Job(settings, sockets)
+    settings = job.settings
 
-    def spawn() -> tuple[BaseProcess, Connection]:
+    def spawn(number: int) -> tuple[BaseProcess, Connection]:
         ready, sender = _SPAWN.Pipe(duplex=False)
         # One that takes another's place serves what is in force now, whatever is in the files.
-        now = replace(job, tls=renewal.pair if renewal else None)
+        now = replace(job, tls=renewal.pair if renewal else None, number=number)
         with sender:
             process = _SPAWN.Process(target=gateway_worker.serve, args=(now, lifeline, sender), daemon=True)
             process.start()
         return process, ready
 
-    parts = [Part(f"worker {number}", spawn) for number in range(1, settings.workers + 1)]
+    parts = [Part(f"worker {one}", functools.partial(spawn, one)) for one in range(1, settings.workers + 1)]
     both = BROKER_SECONDS if len(settings.doors) > 1 else 0.0  # doors drain one after another
     stop_seconds = settings.drain_delay + settings.drain + both + _MARGIN
     with lifeline, ours, Processes(parts, stop_seconds).running() as processes:

@@ -54,6 +54,10 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
     add("--drain-delay", type=_number(0, 120), default=5, metavar="SECONDS", help=text)
     text = "how long calls under way then have to finish (default: 100)"
     add("--drain", type=_number(1, 3600), default=100, metavar="SECONDS", help=text)
+    text = "the address and port at which /metrics is answered, as 127.0.0.1:9464 (default: none)"
+    add("--metrics", type=_listen, metavar="ADDRESS:PORT", help=text)
+    text = "let /metrics be answered beyond this machine, in plain HTTP, to whoever reaches it"
+    add("--metrics-beyond-loopback", action="store_true", help=text)
     add("--json", action="store_true", help="print one line of JSON to stdout when it responds")
 
 
@@ -76,9 +80,12 @@ def run(options: argparse.Namespace) -> int:
     # (test_beyond_this_machine_it_speaks_tls).
     if not (ipaddress.ip_address(options.host).is_loopback or options.trusted_proxies or options.tls_certificate):
         options.parser.error("--host beyond this machine needs --tls-certificate, or --trusted-proxies in front of it")
+    # SECURITY: the numbers are on no network unless that is said (test_metrics_stay_on_loopback_at_a_gateway).
+    if options.metrics and not (options.metrics.is_loopback or options.metrics_beyond_loopback):
+        options.parser.error("--metrics beyond this machine needs --metrics-beyond-loopback")
     if bool(options.tls_certificate) != bool(options.tls_key):
         options.parser.error("--tls-certificate and --tls-key belong together")
-    told = ("trusted_proxies", "workers", "provider_timeout", "keep_alive", "drain_delay", "drain")
+    told = ("trusted_proxies", "workers", "provider_timeout", "keep_alive", "drain_delay", "drain", "metrics")
     files = TlsFiles(options.tls_certificate, options.tls_key) if options.tls_key else None
     doors = {"edge": Listen(options.host, options.port)}
     settings = Settings(names, doors, tls=files, **{name: getattr(options, name) for name in told})
@@ -103,6 +110,13 @@ def _number(least: int, most: int) -> Any:  # noqa: ANN401  as argparse has it
         return int(text)
 
     return read
+
+
+def _listen(text: str) -> Listen:
+    try:
+        return configuration_values.address(text, Path())
+    except ValueError as allowed:
+        raise argparse.ArgumentTypeError(f"{allowed}, not {text!r}") from None
 
 
 def _address(text: str) -> str:

@@ -31,6 +31,7 @@ class Settings:
     drain_delay: seconds after SIGTERM in which calls are still taken, for load balancers to notice `/readyz`
     drain: seconds after these that running calls have to finish
     log_level: from which on our lines are logged
+    metrics: where `/metrics` is answered; None: nowhere
     prices: a file of what models cost; None: the prices that come along
     """
 
@@ -45,6 +46,7 @@ class Settings:
     drain_delay: int = 5
     drain: int = 100
     log_level: str = "info"
+    metrics: Listen | None = None
     prices: Path | None = None
 
     def stage(self, credentials: RoleCredentials) -> Stage:

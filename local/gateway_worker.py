@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from aiohttp import web
 
@@ -23,6 +24,7 @@ from chalicelib.edge.door import EdgeDoor
 from chalicelib.errors import Unavailable
 from local import descriptors, log, price_file
 from local.gateway_settings import Settings
+from local.measuring import Measuring
 from local.mount import mount
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
@@ -59,11 +61,15 @@ class Job:
     settings: what the gateway is told
     sockets: the listening sockets by door, which all processes share
     tls: what it serves; None: plain HTTP
+    numbers: the directory in which workers add up what is shown at `/metrics`; None: nothing is
+    number: the worker's
     """
 
     settings: Settings
     sockets: Mapping[str, socket.socket]
     tls: Pair | None = None
+    numbers: Path | None = None
+    number: int = 1
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
@@ -81,11 +87,13 @@ async def _serve_doors(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
     health, share = Health(), descriptors.share()
     at_once = 1 if job.settings.workers > 1 else share.at_once
     listener = tls_listener(job.tls, job.settings.tls)
+    measuring = Measuring(job.numbers, job.number)
+    stack.push_async_callback(cancel, asyncio.create_task(measuring.keep()))
     doors: dict[str, web.BaseRunner] = {}
     if "broker" in job.sockets:
-        doors["broker"] = _broker(job, stage, health, share)
+        doors["broker"] = _broker(job, stage, health, share, measuring)
     if "edge" in job.sockets:
-        doors["edge"] = _edge(job, stage, stack, health, share)
+        doors["edge"] = _edge(job, stage, stack, health, share, measuring)
     for name, runner in doors.items():
         await mount(stack, runner, job.sockets[name], at_once, listener)
     thread = stack.enter_context(_thread("look"))
@@ -94,13 +102,13 @@ async def _serve_doors(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
     stack.push_async_callback(_drain, health, job.settings.drain_delay)  # pushed last, so that it comes first
 
 
-def _broker(job: Job, stage: Stage, health: Health, share: descriptors.Share) -> web.BaseRunner:
+def _broker(job: Job, stage: Stage, health: Health, share: descriptors.Share, measuring: Measuring) -> web.BaseRunner:
     """Return the broker's door, without the routes of administration."""
     ports = stage.public_ports()
     with contextlib.suppress(Unavailable):
         ports.broker.signer.kid()  # connects, so that the first caller need not wait
     gateway = make_gateway(
-        lambda: app.public_app(lambda: ports),
+        lambda: app.public_app(lambda: ports, measuring.seen),
         None,
         _signed_elsewhere,
         connections=share.broker,
@@ -108,6 +116,7 @@ def _broker(job: Job, stage: Stage, health: Health, share: descriptors.Share) ->
         proxies=TrustedProxies(job.settings.trusted_proxies),
         health=health,
     )
+    measuring.door(gateway.places)
     return web.ServerRunner(gateway, shutdown_timeout=min(BROKER_SECONDS, job.settings.drain))
 
 
@@ -117,16 +126,20 @@ def _signed_elsewhere(_request: SignedRequest, _now: int) -> Caller:
     raise InvalidSignatureError("AWS signatures are verified at the stage's own broker, not here")
 
 
-def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: descriptors.Share) -> web.BaseRunner:
+def _edge(  # noqa: PLR0913, PLR0917  its parts
+    job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: descriptors.Share, measuring: Measuring
+) -> web.BaseRunner:
     settings, give_backs = job.settings, _GiveBacks()
     stack.push_async_callback(give_backs.end)
     unsent = Unsent(give_backs.later)
-    ports = stage.edge_ports(price_file.read(job.settings.prices))._replace(admitted=unsent.admitted)
+    ports = stage.edge_ports(price_file.read(job.settings.prices))._replace(
+        admitted=measuring.admitted(unsent.admitted)
+    )
     running, running_state = RunningCalls(clock=ports.clock), stage.running_state()
     settlements = Settlements(give_backs.later)
-    answers, answer_usage = AnswerTally(ports.clock, ANSWERS_SECONDS), stage.answer_usage()
+    answers, answer_usage = AnswerTally(ports.clock, ANSWERS_SECONDS, measuring.answered), stage.answer_usage()
     distribution = make_distribution(
-        EdgeDoor(lambda: ports, _LOG.info),
+        EdgeDoor(lambda: ports, _LOG.info, measuring.refused),
         broker=settings.names.issuer,
         connections=share.edge,
         provider_below=share.provider_below,
@@ -141,6 +154,7 @@ def _edge(job: Job, stage: Stage, stack: AsyncExitStack, health: Health, share: 
         health=health,
         idle_timeout=settings.keep_alive,
         proxies=TrustedProxies(settings.trusted_proxies),
+        measured=measuring.measured,
     )
     # Pushed before the distribution, so that the last answers are settled and written once they have ended.
     stack.push_async_callback(cancel, asyncio.create_task(settlements.keep()))

@@ -185,7 +185,7 @@ class Machine:
         def steps(now: int) -> probe.Steps:
             return probe.Steps(own, control, SigningKeyFile(self._path("signing-key.pem")), self._urls.broker, now)
 
-        return RevocationProbing(steps, self._probe_file(), every)
+        return RevocationProbing(steps, self.probe_file(), every)
 
     def event(self, kind: str, detail: Mapping[str, str]) -> Event:
         """Return an audit event for a change that was made on this machine."""
@@ -231,7 +231,7 @@ class Machine:
             key_probe=HttpKeyProbe(),
             signing_key_lists=control,
             signing_key_store=SigningKeyFile(self._path("signing-key.pem")),
-            revocation_probes=self._probe_file(),
+            revocation_probes=self.probe_file(),
             origins=Origins(self._practice_origin()),
             rules=self.rules(),
             clock=_clock,
@@ -264,7 +264,8 @@ class Machine:
         if self._urls.provider is not None:
             state_directory.check_no_real_keys(self.directory)
 
-    def _probe_file(self) -> probe.ProbeFile:
+    def probe_file(self) -> probe.ProbeFile:
+        """Return where the last measurement of how long a revocation takes is."""
         return probe.ProbeFile(self._path("revocation-probe.json"))
 
     def _provider_key_file(self) -> ProviderKeyFile:

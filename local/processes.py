@@ -36,6 +36,8 @@ class Part:
         self._ready: Connection | None = None
         self._began = self._due = 0.0
         self._pause = FIRST_PAUSE
+        self.starts = 0
+        """Processes that were started, or tried to."""
         self._held: signal.Signals | None = None
 
     def start(self) -> None:
@@ -44,6 +46,7 @@ class Part:
         # Ctrl-C reaches the whole process group, and the parent decides. Blocked from its first moment on, a child is not even
         # interrupted while it imports.
         resource_tracker.ensure_running()  # which multiprocessing does anyway, and lifts a block of SIGINT
+        self.starts += 1
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process, self._ready = self._spawn()
@@ -140,6 +143,11 @@ class Processes:
         """stop_seconds: how long they have to stop, before they are killed."""
         self._parts = parts
         self._stop_seconds = stop_seconds
+
+    @property
+    def starts(self) -> int:
+        """How many processes were started, the first ones too."""
+        return sum(part.starts for part in self._parts)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Processes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from chalicelib.errors import Unavailable
 from chalicelib.providers.prices import Prices
-from local import addresses, descriptors, kms_key, log, mount, price_file, systemd, tls, worker
+from local import addresses, descriptors, kms_key, log, mount, numbers, price_file, systemd, tls, worker
 from local.configuration import Configuration, Door
 from local.errors import PartDidNotStart
 from local.machine import Machine, Urls
@@ -46,6 +47,7 @@ class Running:
     request_token: opens the practice issuer's runner endpoint; None without it
     keys_not_set: the names of the policy's keys that have no value yet
     is_temporary: whether the state directory is deleted at the end
+    metrics: the URL of the numbers; None: they are not shown
     """
 
     urls: Urls
@@ -54,6 +56,7 @@ class Running:
     request_token: str | None
     keys_not_set: tuple[str, ...] = ()
     is_temporary: bool = False
+    metrics: str | None = None
 
 
 def serve(configuration: Configuration, announce: Callable[[Running], None]) -> None:
@@ -80,6 +83,8 @@ def _serve(
         given = configuration.state
         directory = given or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keybroker-")))
         sockets = _listen(configuration, stack)
+        page = sockets.pop("metrics", None)
+        counted = numbers.directory(stack, page, os.environ)
         urls = _urls(configuration, sockets)
         prices = price_file.read(configuration.prices)
         values = practice.made_up_values() if configuration.practice else {}
@@ -88,22 +93,22 @@ def _serve(
             configuration.policy, values, apply=configuration.apply, set_keys=configuration.set_keys, alone=True
         )
         request_token = secrets.token_urlsafe(16) if configuration.practice else None
-        job = _job(configuration, machine, prices, urls, sockets)
+        job = replace(_job(configuration, machine, prices, urls, sockets), numbers=counted)
         processes = stack.enter_context(_processes(configuration, job, renewal, values, request_token))
         names = machine.keys_not_set()
-        announce(Running(urls, machine.callers.admin(), directory, request_token, names, given is None))
-        stack.enter_context(machine.upkeep(configuration.keep_records).running())
+        at = f"http://{_address(page)}/metrics" if page else None
+        announce(Running(urls, machine.callers.admin(), directory, request_token, names, given is None, at))
+        upkeep = machine.upkeep(configuration.keep_records)
+        stack.enter_context(upkeep.running())
         if configuration.revocation_probe:
             own = Edge(sockets["edge"], is_tls=configuration.tls is not None)
             stack.enter_context(machine.probing(own, configuration.revocation_probe).running())
+        if counted:
+            known = numbers.of_machine(machine, configuration.revocation_probe, upkeep, renewal, processes)
+            stack.enter_context(numbers.shown(counted, page, known, os.environ))
         systemd.notify("READY=1", f"STATUS=serving {urls.broker} and {urls.edge}")
         stack.callback(systemd.notify, "STOPPING=1")
-        while not stop:
-            processes.watch(seconds=0.5)
-            asked = bool(hang_ups)
-            hang_ups.clear()
-            if renewal is not None and renewed(renewal, asked=asked):
-                processes.send(signal.SIGHUP)
+        watch(processes, renewal, stop, hang_ups)
         # Who comes now is refused, or waits for the next server where systemd holds the socket; a descriptor that is kept
         # open here would have it wait for nothing while calls are drained.
         for one in sockets.values():
@@ -119,6 +124,16 @@ def _signals(configuration: Configuration) -> tuple[list[int], list[int]]:
     if configuration.practice is None:  # with practice, it is a terminal that was closed
         signal.signal(signal.SIGHUP, lambda caught, _frame: hang_ups.append(caught))
     return stop, hang_ups
+
+
+def watch(processes: Processes, renewal: Renewal | None, stop: list[int], hang_ups: list[int]) -> None:
+    """Restart what dies, and hand on new certificates, until there is something in `stop`."""
+    while not stop:
+        processes.watch(seconds=0.5)
+        asked = bool(hang_ups)
+        hang_ups.clear()
+        if renewal is not None and renewed(renewal, asked=asked):
+            processes.send(signal.SIGHUP)
 
 
 def renewed(renewal: Renewal, *, asked: bool) -> bool:
@@ -166,16 +181,19 @@ def _processes(
     """Run the child processes, which end at once when this one does, however it ends."""
     lifeline, ours = _SPAWN.Pipe(duplex=False)
 
-    def spawn(target: Callable[..., None], *extra: object) -> tuple[BaseProcess, Connection]:
+    def spawn(target: Callable[..., None], *extra: object, number: int = 0) -> tuple[BaseProcess, Connection]:
         ready, sender = _SPAWN.Pipe(duplex=False)
         # One that takes another's place serves what is in force now, whatever is in the files.
-        now = replace(job, tls=renewal.pair if renewal else None)
+        now = replace(job, tls=renewal.pair if renewal else None, number=number)
         with sender:
             process = _SPAWN.Process(target=target, args=(now, lifeline, sender, *extra), daemon=True)
             process.start()
         return process, ready
 
-    parts = [Part(f"worker {number}", lambda: spawn(worker.serve)) for number in range(1, configuration.workers + 1)]
+    parts = [
+        Part(f"worker {number}", functools.partial(spawn, worker.serve, number=number))
+        for number in range(1, configuration.workers + 1)
+    ]
     if configuration.practice:
         parts.append(Part("practice parts", lambda: spawn(worker.serve_practice_parts, values, request_token)))
     # Doors drain one after another.

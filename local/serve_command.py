@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from local.serve import Running
 
 _LOOPBACK = "127.0.0.1"
-_IN_FILE = ("state", "port", "policy", "workers", "keep_records", "revocation_probe", "provider_timeout")
+_IN_FILE = ("state", "port", "policy", "workers", "keep_records", "revocation_probe", "provider_timeout", "metrics")
 """Options that say what a configuration file says, which is said once."""
 
 
@@ -63,6 +63,7 @@ def add_to(commands: Any, *, installed: bool) -> None:  # noqa: ANN401  argparse
     text = "put the keys in KEYBROKER_KEY_<NAME> in force over others; without it, only those that were never set"
     add("--set-keys", action="store_true", help=text)
     add("--json", action="store_true", help="print one line of JSON to stdout when all parts respond")
+    add("--metrics", type=_loopback, metavar="ADDRESS:PORT", help="where /metrics is answered (default: nowhere)")
     text = (
         "how long a provider may be silent before its answer and within it, 1 to 3600"
         " (default: any time; with the practice parts 120, as on AWS)"
@@ -139,6 +140,7 @@ def _configuration(options: argparse.Namespace, *, practising: bool) -> Configur
             keep_records=options.keep_records,
             revocation_probe=300 if options.revocation_probe is None else options.revocation_probe,
             provider_timeout=options.provider_timeout,
+            metrics=options.metrics,
         )
     return replace(
         told,
@@ -164,7 +166,7 @@ def _announce_json(running: Running) -> None:
         "keys_not_set": list(running.keys_not_set),
     }
     _warn(running)
-    print(json.dumps(line), flush=True)
+    print(json.dumps({**line, **({"metrics": running.metrics} if running.metrics else {})}), flush=True)
 
 
 def _announce(running: Running) -> None:
@@ -176,6 +178,7 @@ def _announce(running: Running) -> None:
         "administration": urls.administration,
         "provider": urls.provider,
         "issuer": urls.issuer,
+        "metrics": running.metrics,
         "state": f"{running.directory}",
         "admin": running.admin and running.admin.get("file"),
     }
@@ -225,6 +228,16 @@ def _seconds(text: str) -> int:
 
 def _ttl(text: str) -> int:
     return _number(text, 1, tokens.TTL_CEILING)
+
+
+def _loopback(text: str) -> Listen:
+    try:
+        listen = configuration_values.address(text, Path())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be {error}, not {text!r}") from None
+    if not listen.is_loopback:
+        raise argparse.ArgumentTypeError(f"must be a loopback address, not {text!r}; a configuration file may say more")
+    return listen
 
 
 def _url(text: str) -> str:

@@ -62,6 +62,7 @@ def settings(told: Configuration, tables: StageTables) -> Settings:
         keep_alive=tables.keep_alive,
         drain_delay=tables.drain_delay,
         drain=told.drain_seconds,
+        metrics=told.metrics,
         prices=told.prices,
         log_level=told.log_level,
     )
@@ -83,5 +84,6 @@ def _report(told: Configuration, tables: StageTables) -> int:
     """Say what a start would read, and start nothing; the exit code is 1 if it would fail or serve nobody."""
     found = settings(told, tables)
     # Whether a server of this configuration runs here, nothing tells.
-    places = check.doors(found.doors, runs=True)
+    named = {**found.doors, **({"metrics": found.metrics} if found.metrics else {})}
+    places = check.doors(named, runs=True)
     return check.say([check.certificate(told), places, (("ok", one) for one in gateway.check(found))])

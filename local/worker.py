@@ -38,6 +38,7 @@ from local.addresses import Listen
 from local.configuration import TlsFiles
 from local.kms_key import UnwrappedKeys
 from local.machine import Machine, Urls
+from local.measuring import Measuring
 from local.mount import mount
 from local.once import Once
 from local.practice.issuer import make_issuer
@@ -83,6 +84,8 @@ class Job:
     tls_files: where a new pair is, after SIGHUP
     data_keys: what the parent had of KMS, so that a process that takes another's place needs no KMS
     prices: what models cost, for grants that limit money
+    numbers: the directory in which workers add up what is shown at `/metrics`; None: nothing is
+    number: the worker's
     """
 
     directory: Path
@@ -99,6 +102,8 @@ class Job:
     tls_files: TlsFiles | None = None
     data_keys: UnwrappedKeys = field(default_factory=dict, repr=False)
     prices: Prices = NO_PRICES
+    numbers: Path | None = None
+    number: int = 1
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
@@ -121,24 +126,23 @@ def serve_practice_parts(
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
     share, unsent, running = descriptors.share(), Unsent(), RunningCalls()
-    answers, settlements, proxies = AnswerTally(), Settlements(), TrustedProxies(job.trusted_proxies)
+    measuring = Measuring(job.numbers, job.number)
+    stack.push_async_callback(cancel, asyncio.create_task(measuring.keep()))
+    answers, settlements = AnswerTally(also=measuring.answered), Settlements()
+    proxies, running_state = TrustedProxies(job.trusted_proxies), Once(machine.running_state)
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
         Once(machine.admin_ports),
-        Once(lambda: machine.edge_ports(job.prices)._replace(admitted=unsent.admitted)),
+        Once(lambda: machine.edge_ports(job.prices)._replace(admitted=measuring.admitted(unsent.admitted))),
     )
-    for ports in (public_ports, admin_ports, edge_ports):
-        try:
-            ports()
-        except Unavailable as fault:
-            _LOG.warning("a worker starts without its state, and answers 503: %s (%s)", fault.reason, fault.hint)
-    running_state = Once(machine.running_state)
-    public, admin = lambda: app.public_app(public_ports), lambda: app.admin_app(admin_ports)
-    doors = _gateways(functools.partial(_gateway, machine, job, proxies), job, share.broker, public, admin)
+    _open(public_ports, admin_ports, edge_ports)
+    public = functools.partial(app.public_app, public_ports, measuring.seen)
+    admin = functools.partial(app.admin_app, admin_ports, measuring.seen)
+    doors = _gateways(functools.partial(_gateway, machine, job, proxies, measuring), job, share.broker, public, admin)
     # SECURITY: to the broker of this process: where its public URL leads is others' affair (test_the_edge_reaches_its_own_broker).
     inside = stack.enter_context(contextlib.closing(addresses.bind("broker", Listen(_LOOPBACK), share.broker)))
     distribution = make_distribution(
-        EdgeDoor(edge_ports, _LOG.info),
+        EdgeDoor(edge_ports, _LOG.info, measuring.refused),
         broker=f"http://{_LOOPBACK}:{inside.getsockname()[1]}",
         connections=share.edge,
         provider_below=share.provider_below,
@@ -148,7 +152,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         settlements=settlements,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
-        **_options(job, edge_ports, running_state, proxies),
+        **_options(job, edge_ports, running_state, proxies, measuring),
     )
     for beside in (running.watch(running_state), answers.keep(Once(machine.answer_usage)), settlements.keep()):
         stack.push_async_callback(cancel, asyncio.create_task(beside))
@@ -160,10 +164,23 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     await web.SockSite(doors["broker"], inside).start()
 
 
+def _open(*ports: Callable[[], object]) -> None:
+    for one in ports:
+        try:
+            one()
+        except Unavailable as fault:
+            _LOG.warning("a worker starts without its state, and answers 503: %s (%s)", fault.reason, fault.hint)
+
+
 def _options(
-    job: Job, ports: Callable[[], edge.Ports], state: Callable[[], RunningState], proxies: TrustedProxies
+    job: Job,
+    ports: Callable[[], edge.Ports],
+    state: Callable[[], RunningState],
+    proxies: TrustedProxies,
+    measuring: Measuring,
 ) -> Options:
-    ours: Options = {"proxies": proxies, "read_and_count_all": functools.partial(_read_and_count_all, ports)}
+    ours: Options = {"proxies": proxies, "measured": measuring.measured}
+    ours["read_and_count_all"] = functools.partial(_read_and_count_all, ports)
     return ours if job.urls.provider else {**ours, **beyond_cloudfront(ports, state)}
 
 
@@ -193,6 +210,7 @@ def _gateway(  # noqa: PLR0913, PLR0917  a line of each
     machine: Machine,
     job: Job,
     proxies: TrustedProxies,
+    measuring: Measuring,
     public: _App | None,
     admin: _App | None,
     connections: int,
@@ -205,6 +223,7 @@ def _gateway(  # noqa: PLR0913, PLR0917  a line of each
         body_limits=BODY_LIMITS,
         proxies=proxies,
     )
+    measuring.door(gateway.places)
     return web.ServerRunner(gateway, shutdown_timeout=job.drain)
 
 

@@ -98,10 +98,18 @@ class Ports(NamedTuple):
 
 
 class EdgeDoor:
-    """What every door does with a request. ports: called at the first one, and again after a fault. log: used until then."""
+    """What every door does with a request. ports: called at the first one, and again after a fault. log: used until then.
 
-    def __init__(self, ports: Callable[[], Ports], log: Callable[[str], None]) -> None:
-        self._ports, self._log = ports, log
+    refused: is told a request's id, and why it was refused.
+    """
+
+    def __init__(
+        self,
+        ports: Callable[[], Ports],
+        log: Callable[[str], None],
+        refused: Callable[[str, Refusal], None] = lambda _request_id, _refusal: None,
+    ) -> None:
+        self._ports, self._log, self._refused = ports, log, refused
         self._made: Ports | None = None
 
     def serve(self, request_id: str, read: Callable[[], Request]) -> OnItsWay | Answer:
@@ -134,6 +142,7 @@ class EdgeDoor:
         line = {"door": "edge", "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
         log, url = (self._log, "") if self._made is None else (self._made.log, self._made.edge.url)
         log(json.dumps({**line, **refusal.log_fields()}))
+        self._refused(request_id, refusal)
         headers = edge_refusal.headers(refusal, request_id, url)
         return Answer(refusal.status, headers, edge_refusal.body(refusal, request_id))
 

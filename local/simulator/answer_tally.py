@@ -38,8 +38,14 @@ _Row = tuple[str, str, str, int, str]
 class AnswerTally:
     """That of one distribution; only for its event loop. `keep()` runs beside it, and nothing is read without it."""
 
-    def __init__(self, clock: Callable[[], float] = time.time, period: float | None = None) -> None:
-        """period: seconds from one writing to the next."""
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        period: float | None = None,
+        also: Callable[[Admitted, TokenUse | None], None] | None = None,
+    ) -> None:
+        """period: seconds from one writing to the next. also: is told what each answer took, None if it does not say it."""
+        self._also = also
         self._clock, self._period = clock, PERIOD if period is None else period
         self._rows: dict[_Row, list[int]] = {}
         self._models: Counter[tuple[str, str, str, int]] = Counter()
@@ -74,6 +80,8 @@ class AnswerTally:
         """Count an answer. use: what it said, if anything. is_whole: whether all of it went on."""
         if not self._is_kept:
             return
+        if self._also is not None:
+            self._also(admitted, use)
         minute = window_start("minute", int(self._clock()))
         row = admitted.principal, admitted.grant, admitted.key_name, minute, use.model if use else ""
         said = (use.input, use.output, use.cached) if use else (0, 0, 0)

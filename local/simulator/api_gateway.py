@@ -108,6 +108,11 @@ class Gateway(web.Server):
             lingering_time=2.0,
         )
 
+    @property
+    def places(self) -> Connections:
+        """Its connections."""
+        return self._places
+
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's signature
         """End connections as aiohttp does, then the threads. timeout: seconds for running requests."""
         await super().shutdown(timeout)

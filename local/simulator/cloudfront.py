@@ -1,10 +1,12 @@
 """CloudFront on one machine: each request goes through the edge function and then, streamed both ways, to the origin."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from aiohttp import web
 
@@ -36,6 +38,9 @@ from local.simulator.viewer_response import ViewerResponse, error_response, unre
 from local.simulator.waiting_invocations import WaitingInvocations
 from local.simulator.whole_bodies import KEPT, WholeBodies
 
+if TYPE_CHECKING:  # it takes a library that a server without numbers does without
+    from local.metrics.measured import Measured
+
 NeedsWholeBody = Callable[[Request], bool]
 
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may stay open without a complete request
@@ -65,6 +70,8 @@ class Options(Beyond, total=False):
     """Counts several calls in one round trip, without waiting for a network; None: each is counted by itself."""
     proxies: TrustedProxies
     """Those whose X-Forwarded headers are believed."""
+    measured: Measured | None
+    """What calls are measured by; None: they are not."""
 
 
 class Distribution(web.Server):
@@ -85,6 +92,7 @@ class Distribution(web.Server):
         idle_timeout: float = IDLE_TIMEOUT,
         read_and_count_all: ReadAndCountAll | None = None,
         proxies: TrustedProxies = NOBODY,
+        measured: Measured | None = None,
     ) -> None:
         super().__init__(
             self._serve,
@@ -99,11 +107,10 @@ class Distribution(web.Server):
             max_field_size=MAX_HEAD,
             max_headers=MAX_HEADERS,
         )
-        self._decide = decide
-        self._broker = broker
+        self._decide, self._broker = decide, broker
         self._places = places
         self._forwarding, self._unsent = forwarding, unsent
-        self._proxies = proxies
+        self._proxies, self._measured = proxies, measured
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
         self._together = None if read_and_count_all is None else CountingTogether(read_and_count_all)
@@ -128,12 +135,18 @@ class Distribution(web.Server):
             return unread(request, page)
         is_plain, request = self._proxies.says_plain_http(request), self._proxies.seen(request)
         self._unsent.begun(request_id)
+        measured, response = self._measured, None
+        began = measured.begun() if measured is not None else 0.0
         try:
             # SECURITY: what crossed a network in the clear is not taken (test_plain_http_at_a_proxy_is_refused).
             if is_plain:
-                return unread(request, error_response("plain_http", request_id))
-            return await self._respond(request, request_id)
+                response = unread(request, error_response("plain_http", request_id))
+            else:
+                response = await self._respond(request, request_id)
+            return response
         finally:
+            if measured is not None:
+                measured.ended(request_id, began, request.content.total_bytes, response)
             self._unsent.ended(request_id)
             if kept := request.get(KEPT):
                 kept.close()
@@ -254,6 +267,8 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     Call it in the running event loop. Raises ValueError if `broker` is not an http(s) URL with a host name.
     """
     places = Connections("edge", connections, max(1, connections * 3 // 4))
+    if (measured := more.get("measured")) is not None:
+        measured.doors.append(places)
     behaviour = None if broker is None else BrokerCacheBehaviour(broker)
     unsent = unsent or Unsent()
     accounts = Accounts(unsent, running or RunningCalls(), answers or AnswerTally(), settlements or Settlements())

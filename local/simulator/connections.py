@@ -61,7 +61,7 @@ class Connections:
     def __init__(self, door: str, most: int, most_busy: int) -> None:
         if not 0 < most_busy < most:
             raise ValueError("at least one connection must be allowed to be busy, and one must not be")
-        self._door, self._most, self._most_busy = door, most, most_busy
+        self.door, self._most, self._most_busy = door, most, most_busy
         self._waiting: dict[Occupant, None] = {}  # the one that has waited longest comes first
         self._busy: set[Occupant] = set()
         self._heads: dict[Occupant, asyncio.TimerHandle] = {}
@@ -121,7 +121,7 @@ class Connections:
         now = asyncio.get_running_loop().time()
         if now >= self._say_next:
             text = "%s: all %d connections of a worker were in use; closed %d that had waited longest for a request"
-            _LOG.warning(text, self._door, self._most, self._closed)
+            _LOG.warning(text, self.door, self._most, self._closed)
             self._closed, self._say_next = 0, now + LOG_SECONDS
 
 

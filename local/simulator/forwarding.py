@@ -98,6 +98,7 @@ class Forwarding:
                 raise
             if response is None:
                 return unread(request, ended_response(refusal, request_id, self._url))
+            response.why = refusal.reason
             # SECURITY: the viewer must see that this is not the whole answer (test_a_revoked_answer_breaks_off).
             response.abort(request)
         return response

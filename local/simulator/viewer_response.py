@@ -19,6 +19,8 @@ from local.simulator import http_head
 from local.simulator.cloudfront_errors import ERRORS
 from local.simulator.function_result import HeaderList
 
+CUT: Final = "cut"
+"""Why an answer ended before its end: its provider or its caller went."""
 _NO_BODY: Final = frozenset({204, 304})
 _SPELLED: Final = {"content-type": "Content-Type", "content-length": "Content-Length", "cache-control": "Cache-Control"}
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: close() resets
@@ -35,6 +37,17 @@ class ViewerResponse(web.StreamResponse):
         self._whole_body = body
         self._request: web.BaseRequest | None = None
         self._is_chunked = self._no_body = self._has_begun = False
+        self.why = ""
+        """The reason of a refusal of ours, or of an answer that was cut."""
+        self.first_sent_at = 0.0
+        """When its first byte was sent, by `time.perf_counter`; 0.0: it was not yet."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that were sent, the head among them; before any was, those of the whole body."""
+        if self._has_begun and self._payload_writer is not None:
+            return self._payload_writer.output_size
+        return len(self._whole_body)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Note the request that this answers; nothing is sent yet."""
@@ -53,8 +66,11 @@ class ViewerResponse(web.StreamResponse):
         Whether the viewer takes it is not waited for. Raises ConnectionError if it is gone, ValueError for a head with a
         line break in it.
         """
-        head = b"" if self._has_begun else self._head(request)
-        self._has_begun = True
+        head = b""
+        if not self._has_begun:
+            head, self.first_sent_at = self._head(request), time.perf_counter()
+            self._has_begun = True
+            self._payload_writer = request.writer
         if self._no_body:
             data = b""
         if self._is_chunked and data:
@@ -92,7 +108,7 @@ class ViewerResponse(web.StreamResponse):
         """Send the head of a response behind which the connection is a WebSocket: this is the last response on it."""
         self.force_close()
         self._has_begun = self._eof_sent = True
-        self._payload_writer = request.writer
+        self._payload_writer, self.first_sent_at = request.writer, time.perf_counter()
         fields = [f"{name}: {value}" for name, value in self.headers.items()]
         line = f"HTTP/1.1 {self.status} {self.reason}"
         _write(request, http_head.head([line, *fields, "Connection: Upgrade", "Upgrade: websocket"]))
@@ -101,6 +117,7 @@ class ViewerResponse(web.StreamResponse):
         """Break the viewer's connection, so that half a response cannot be mistaken for a whole one."""
         self.force_close()
         self._eof_sent = True
+        self.why = self.why or CUT
         transport = request.transport
         if transport is None:
             return
@@ -149,7 +166,9 @@ def _refusal(refusal: Refusal, headers: Mapping[str, str], request_id: str) -> V
     body = edge_refusal.body(refusal, request_id).encode()
     sent = [(_SPELLED.get(name, name), value) for name, value in headers.items()]
     sent.append(("Content-Length", str(len(body))))
-    return ViewerResponse(refusal.status, HTTPStatus(refusal.status).phrase, sent, body)
+    response = ViewerResponse(refusal.status, HTTPStatus(refusal.status).phrase, sent, body)
+    response.why = refusal.reason
+    return response
 
 
 def unread(request: web.BaseRequest, response: ViewerResponse) -> ViewerResponse:

@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from chalicelib.errors import Unavailable
@@ -36,6 +37,8 @@ class Upkeep:
         self._clock = SteadyClock(state, self._read)
         self._log = WriteAheadLog(state)
         self._stop = threading.Event()
+        self.faults: Counter[str] = Counter()
+        """How often it failed, by reason."""
         self._next_checkpoint = self._next_sweep = self._read().ticks
 
     @contextlib.contextmanager
@@ -63,6 +66,7 @@ class Upkeep:
                 self._next_sweep = self._read().ticks + SWEEP_SECONDS
                 self._sweep()
         except Unavailable as unavailable:
+            self.faults[unavailable.reason] += 1
             logging.getLogger("keybroker").warning(json.dumps({"door": "upkeep", "reason": unavailable.reason}))
 
     def _checkpoint(self) -> None:

@@ -133,6 +133,16 @@ def test_administration_stays_on_loopback(tmp_path: Path) -> None:
     assert read(tmp_path, f"{tls}{beyond}beyond_loopback = true\n").state
 
 
+def test_metrics_stay_on_loopback(tmp_path: Path) -> None:
+    """The numbers are nowhere unless that is said, and beyond loopback only where that is said in a word."""
+    assert read(tmp_path, STATE).metrics is None
+    found = read(tmp_path, f"metrics = '127.0.0.1:9464'\n{STATE}")
+    assert str(found.places()["metrics"]) == "127.0.0.1:9464"
+    assert faults(tmp_path, f"metrics = '0.0.0.0:9464'\n{STATE}") == [(1, "metrics")]
+    assert faults(tmp_path, f"metrics = 'unix:metrics.sock'\n{STATE}") == [(1, "metrics")]
+    assert read(tmp_path, f"metrics = '0.0.0.0:9464'\nmetrics_beyond_loopback = true\n{STATE}").metrics
+
+
 def test_every_address_is_no_url(tmp_path: Path) -> None:
     """Who listens at every address has to say what callers use."""
     tls = f"{STATE}[tls]\ncertificate = 'c'\nkey = 'k'\n"

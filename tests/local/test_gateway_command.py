@@ -55,6 +55,14 @@ def test_beyond_this_machine_it_speaks_tls(capsys: pytest.CaptureFixture[str]) -
     assert "--host beyond this machine needs --tls-certificate, or --trusted-proxies" in capsys.readouterr().err
 
 
+def test_metrics_stay_on_loopback_at_a_gateway(capsys: pytest.CaptureFixture[str]) -> None:
+    """The numbers of a gateway are beyond this machine only where that is said in a word."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments(metrics="10.0.0.1:9464"))
+    assert caught.value.code == 2
+    assert "--metrics beyond this machine needs --metrics-beyond-loopback" in capsys.readouterr().err
+
+
 def test_a_certificate_has_its_key(capsys: pytest.CaptureFixture[str]) -> None:
     """A certificate without its key is told, and so is one that cannot be read."""
     with pytest.raises(SystemExit) as caught:

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from chalicelib.admin.revocation_probe import RevocationProbe
+from local.machine import Machine
+from local.metrics import names
+from local.metrics.exposition import Exposition
+from local.metrics.machine_numbers import MachineNumbers
+
+
+class Clock:
+    """A clock that is set."""
+
+    now = 1_795_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def values(numbers: MachineNumbers) -> dict[tuple[str, tuple[str, ...]], float]:
+    return {(one.metric.name, one.labels): one.value for one in numbers.read()}
+
+
+def test_what_is_shown_of_a_machine(machine: Machine, counted: Path) -> None:
+    """Keys' and signing keys' state and the last probe are shown, and the page takes them all."""
+    numbers = MachineNumbers(machine, 300, Clock())
+    found = values(numbers)
+    assert found["keybroker.state.readable", ()] == 1
+    assert found["keybroker.key.set_timestamp", ("openai",)] == 1  # as `set_real_key` sets it
+    assert found["keybroker.signing_keys", ("live",)] == 1
+    assert found["keybroker.revocation_probe.period", ()] == 300
+    assert ("keybroker.revocation_probe.timestamp", ()) not in found
+    probe = RevocationProbe("this machine", 1_794_999_999, "late", 1.5, 2)
+    (machine.directory / "revocation-probe.json").write_text(json.dumps(probe.to_json()))
+    (machine.directory / "revocation-probe.json").chmod(0o600)
+    found = values(MachineNumbers(machine, 300, Clock()))
+    assert found["keybroker.revocation_probe.timestamp", ()] == 1_794_999_999
+    assert found["keybroker.revocation_probe.duration", ()] == 1.5
+    assert (
+        found["keybroker.revocation_probe.outcome", ("late",)],
+        found["keybroker.revocation_probe.outcome", ("held",)],
+    ) == (1, 0)
+    assert b"keybroker_state_readable 1.0" in Exposition(counted, [numbers.read]).text()
+
+
+def test_it_is_read_now_and_then(machine: Machine) -> None:
+    """Scrapes within half a minute read the state once, and a state that is gone is a number, not a fault."""
+    clock = Clock()
+    numbers = MachineNumbers(machine, 0, clock)
+    first = numbers.read()
+    assert numbers.read() is first
+    clock.now += 31
+    (machine.directory / "state.db").rename(machine.directory / "away.db")
+
+    found = {one.metric.name: one.value for one in numbers.read()}
+    (machine.directory / "away.db").rename(machine.directory / "state.db")
+    assert found[names.READABLE.name] == 0
+    assert names.KEY_SET.name not in found
