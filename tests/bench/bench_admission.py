@@ -18,6 +18,7 @@ from chalicelib import quota
 from chalicelib.edge import admission
 from chalicelib.edge.admission import Edge
 from chalicelib.edge.call import Call
+from chalicelib.edge.state import Snapshot, Wanted
 from chalicelib.errors import Unavailable
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 from local.provider_key_file import ProviderKeyFile
@@ -37,7 +38,8 @@ POLICY = grant(quota="{tokens: 1000000/hour, calls: [1000000/minute, 100000000/d
 
 DISTINCT, SAME, STATE = "admission, many principals", "admission, one principal", "state I/O only, one principal"
 UPSERT, DECODE = "bare: one upsert in SQLite", "bare: jwt.decode ES256"
-CASES = (DISTINCT, SAME, STATE, UPSERT, DECODE)
+TOGETHER = "state I/O of 8 calls in one transaction"
+CASES = (DISTINCT, SAME, STATE, TOGETHER, UPSERT, DECODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def _cases(stage: Stage, number: int) -> dict[str, Case]:
         DISTINCT: _admission(stage.directory, stage.many[number]),
         SAME: _admission(stage.directory, stage.one),
         STATE: _state(stage.directory),
+        TOGETHER: _state(stage.directory, 8),
         UPSERT: _upsert(stage.directory, number),
         DECODE: _decode(stage.directory, stage.many[number]),
     }
@@ -135,14 +138,21 @@ def _admission(directory: Path, tokens: Sequence[str]) -> Case:
     return admit
 
 
-def _state(directory: Path) -> Case:
-    """Do nothing but read and count, so that the file is being written nearly all the time: its highest load."""
+def _state(directory: Path, calls: int = 1) -> Case:
+    """Do nothing but read and count, so that the file is being written nearly all the time: its highest load.
+
+    calls: how many at once, all of one principal.
+    """
     edge_state = SqliteEdgeState(StateFile(directory / "state.db", durable=False).bind())
     named = {"issuer": CI, "key": "openai", "grant": "app", "principal": SUB, "token": "token-1"}
     targets = {"everything": EVERYTHING, **{scope: RevocationTarget(scope, one) for scope, one in named.items()}}
     counters = quota.counters("calls", "app", SUB, NOW)
 
+    group = [Wanted(targets, counters)] * calls
+
     def read_and_count() -> bool:
+        if calls > 1:
+            return all(isinstance(one, Snapshot) for one in edge_state.read_and_count_all(group))
         try:
             edge_state.read_and_count(targets, counters)
         except Unavailable:
