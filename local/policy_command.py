@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> object:
         else:
             fields["claims"] = _claims(options.claims)
         keys = Jwks(get_json, loopback=True)
-        return policy_service.explain(fields, control, rules, keys, int(time.time()))
+        return policy_service.explain(fields, control.current(), rules, keys, int(time.time()))
     event = machine.event("policy.applied", {"file": str(options.file)})
     stored = policy_service.apply(_upload(options), control.current().version, control, rules, event)
     return {"version": stored.version}

@@ -232,6 +232,8 @@ ASKED: Mapping[tuple[str, str], tuple[object, dict[str, str]]] = {
     ("GET", "/admin/signing"): (None, {}),
     ("POST", "/admin/signing"): ({"action": "prepare"}, {}),
     ("GET", "/admin/policy"): (None, {}),
+    ("GET", "/admin/policy/history"): (None, {}),
+    ("GET", "/admin/policy/grants"): (None, {}),
     ("PUT", "/admin/policy"): ({"text": grant(ttl="10m")}, {}),
     ("POST", "/admin/policy/validate"): ({"text": grant()}, {}),
     ("POST", "/admin/policy/plan"): ({"text": grant()}, {}),

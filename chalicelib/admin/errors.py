@@ -25,6 +25,16 @@ class IdempotencyKeyReused(
     """The Idempotency-Key was sent with another request before. Make a new one for each request."""
 
 
+class NoSuchPolicyVersion(
+    Refusal,
+    reason="no_such_policy_version",
+    error="not_found",
+    status=404,
+    text="no such version of the policy is kept, or none was in force at that time as far as is recorded; list them",
+):
+    """No such version of the policy is kept, or none was in force at that time as far as it is recorded. List them."""
+
+
 class NoSuchPrincipal(
     Refusal,
     reason="no_such_principal",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chalicelib.admin import policy_service, query
+from chalicelib.admin import policy_history, policy_service, query
 from chalicelib.admin.errors import IfMatchMissing
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.exchange.request import BODY_LIMIT
@@ -12,12 +12,11 @@ from chalicelib.http.messages import ADMIN_BODY_LIMIT, Request, Response
 
 
 def get_policy(request: Request, ports: AdminPorts) -> Response:
-    """Answer the policy in force, as it was sent, with its version as ETag."""
+    """Answer the policy in force, or one that was, as it was sent, with its version as ETag."""
     request.administrator()
-    query.read(request)
-    current = ports.policies.current()
-    body = {"version": current.version, "text": current.text, "author": current.author, "at": current.at}
-    return Response(body, headers={"etag": f'"{current.version}"'})
+    found = policy_history.named(query.read(request, "version", "at"), ports.policies)
+    body = {"version": found.version, "text": found.text, "author": found.author, "at": found.at}
+    return Response(body, headers={"etag": f'"{found.version}"'})
 
 
 def apply_policy(request: Request, ports: AdminPorts) -> Response:
@@ -55,11 +54,12 @@ def plan(request: Request, ports: AdminPorts) -> Response:
 
 
 def explain(request: Request, ports: AdminPorts) -> Response:
-    """Answer which grants admit some claims, and for each of the others why it does not."""
+    """Answer which grants admit some claims, and for each of the others why it does not; now, or by a version that was in force."""
     request.administrator()
-    query.read(request)
+    found = policy_history.named(query.read(request, "version", "at"), ports.policies)
     fields = request.json(BODY_LIMIT)
-    return Response(policy_service.explain(fields, ports.policies, ports.rules, ports.issuer_keys, ports.clock()))
+    told = policy_service.explain(fields, found, ports.rules, ports.issuer_keys, ports.clock())
+    return Response({"version": found.version, **told})
 
 
 def replay(request: Request, ports: AdminPorts) -> Response:

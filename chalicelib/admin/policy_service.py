@@ -68,11 +68,11 @@ def read(fields: object) -> PolicyUpload:
 
 def validate(upload: PolicyUpload, rules: InstallationRules) -> Policy:
     """Return the policy; raises FaultyPolicy with every fault, or UnwisePolicy with every finding of lint."""
-    parsed = _parse(upload.text, upload.file, rules)
-    found = lint(parsed, rules.presets, upload.allow)
+    sent = _parse(upload.text, upload.file, rules)
+    found = lint(sent, rules.presets, upload.allow)
     if found:
         raise UnwisePolicy(one.to_json() for one in found)
-    return parsed
+    return sent
 
 
 def plan(upload: PolicyUpload, policies: Policies, rules: InstallationRules) -> Plan:
@@ -96,8 +96,18 @@ def apply(
     return policies.apply(validate(upload, rules), upload.text, expected, event)
 
 
-def explain(fields: object, policies: Policies, rules: InstallationRules, keys: KeySource, now: int) -> dict[str, Any]:
-    """Return which grants admit `{"claims": {…}}` or `{"token": …}`, optionally only those for `"key"`.
+def parsed(stored: StoredPolicy, rules: InstallationRules) -> Policy:
+    """Return a version of the policy, parsed; raises NoPolicy, or FaultyPolicy if it is none by the rules of today."""
+    found = _parse(stored.text, f"version {stored.version}", rules) if stored.text else None
+    if found is None:
+        raise NoPolicy
+    return found
+
+
+def explain(
+    fields: object, stored: StoredPolicy, rules: InstallationRules, keys: KeySource, now: int
+) -> dict[str, Any]:
+    """Return which grants of a version admit `{"claims": {…}}` or `{"token": …}`, optionally only those for `"key"`.
 
     A token is verified if possible. If not, the result says why: its claims could be forged. `cause` is the claim
     or limit that is not kept, or what keeps the issuer's keys from being had; "" elsewhere.
@@ -108,9 +118,7 @@ def explain(fields: object, policies: Policies, rules: InstallationRules, keys: 
     one = body.keys() - {"key"} in ({"claims"}, {"token"}) and isinstance(key, str | None)
     if not one or isinstance(claims, Mapping) == isinstance(token, str):
         raise MalformedRequest("the body must be an object with either claims (an object) or token, and optionally key")
-    in_force = _in_force(policies.current().text, rules)
-    if in_force is None:
-        raise NoPolicy
+    in_force = parsed(stored, rules)
     doubt, cause = "claims were sent, not a token", ""
     if isinstance(token, str):
         claims, doubt, cause = _claims(token, in_force, keys, now)

@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-from chalicelib.admin import audit, keys, now, policy, principals, probes, revocations, signing, usage
+from chalicelib.admin import audit, keys, now, policy_routes, principals, probes, revocations, signing, usage
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.admin.query import TEXT_LIMIT, TIME_LIMIT
+from chalicelib.admin.query import TEXT_LIMIT
+from chalicelib.admin.route_parameters import DRY_RUN, PAGING, PRINCIPAL_ID, PROBE, WINDOW, exact, time
 from chalicelib.admin.totals import ORDERS
-from chalicelib.audit import FILTERS, KINDS, PAGE_DEFAULT, PAGE_LIMIT
-from chalicelib.http.messages import ADMIN_BODY_LIMIT
+from chalicelib.audit import FILTERS, KINDS, PAGE_LIMIT
 from chalicelib.http.public_routes import IDEMPOTENCY_KEY
-from chalicelib.http.route import TEXT, Parameter, Route
+from chalicelib.http.route import Parameter, Route
 from chalicelib.quota import WINDOWS
 from chalicelib.revocation import SCOPES
-
-
-def _time(name: str, text: str) -> Parameter:
-    return Parameter(name, text, {"type": "integer", "minimum": 0, "maximum": TIME_LIMIT})
-
-
-def _exact(name: str, text: str) -> Parameter:
-    return Parameter(name, text, {**TEXT, "maxLength": TEXT_LIMIT})
-
-
-_DRY_RUN = Parameter("dry_run", "true: return what would happen, and change nothing", {"type": "boolean"})
-_PROBE = Parameter(
-    "probe",
-    "false: do not ask the provider whether the value works; else a value that it refuses, or says nothing of, changes nothing",
-    {"type": "boolean"},
-)
-_PAGING = (
-    Parameter(
-        "limit",
-        "maximum number of items on the page",
-        {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT, "default": PAGE_DEFAULT},
-    ),
-    _exact("after", "the `next` of the previous page"),
-)
-_ID = Parameter("principal_id", "a principal's `sub`, entirely percent-encoded", location="path", required=True)
-_IF_MATCH = Parameter(
-    "If-Match",
-    'the ETag of the policy that you planned against; "0" if there is none',
-    {**TEXT, "pattern": '^"[0-9]{1,9}"$'},
-    location="header",
-    required=True,
-)
-_WINDOW = Parameter("window", "the length of the window", {"enum": list(WINDOWS), "default": "day"})
 
 ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
@@ -60,7 +27,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
                 "true: only those that still block; false: only those that no longer do",
                 {"type": "boolean"},
             ),
-            *_PAGING,
+            *PAGING,
         ),
     ),
     Route(
@@ -69,7 +36,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Revoke something. 201: the revocation is in force. 200, with `dry_run`: who would be cut off",
         {201: "Revocation", 200: "Impact"},
         revocations.revoke,
-        (_DRY_RUN, IDEMPOTENCY_KEY),
+        (DRY_RUN, IDEMPOTENCY_KEY),
         body="RevocationRequest",
         refusals=(404, 422),
     ),
@@ -79,7 +46,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Restore what was revoked; tokens issued before the revocation stay invalid",
         {200: "RestoreAnswer"},
         revocations.restore,
-        (Parameter("revocation_id", "the revocation's `id`", location="path", required=True), _DRY_RUN),
+        (Parameter("revocation_id", "the revocation's `id`", location="path", required=True), DRY_RUN),
         refusals=(404,),
     ),
     Route(
@@ -88,7 +55,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "The principals that were active today or yesterday (UTC)",
         {200: "SeenList"},
         principals.list_principals,
-        _PAGING,
+        PAGING,
     ),
     Route(
         "GET",
@@ -96,7 +63,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "One principal: whether it is blocked, its activity, its live tokens, and its newest events",
         {200: "Principal"},
         principals.get_principal,
-        (_ID,),
+        (PRINCIPAL_ID,),
         refusals=(404,),
     ),
     Route(
@@ -105,7 +72,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Bind the ARN of a recreated AWS role or user to its new unique id",
         {200: "Pinned"},
         principals.pin,
-        (_ID, _DRY_RUN),
+        (PRINCIPAL_ID, DRY_RUN),
         body="PinRequest",
         refusals=(404,),
     ),
@@ -116,10 +83,10 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         {200: "UsageAnswer"},
         usage.list_usage,
         (
-            _WINDOW,
-            _time("at", "any time within the window; the default is now"),
-            *(_exact(name, f"only those of this {name}") for name in ("principal", "grant", "key")),
-            *_PAGING,
+            WINDOW,
+            time("at", "any time within the window; the default is now"),
+            *(exact(name, f"only those of this {name}") for name in ("principal", "grant", "key")),
+            *PAGING,
             Parameter(
                 "top",
                 "only so many, those with the most of `by`, the largest first; without pages",
@@ -131,8 +98,8 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
                 "sums of one window after the other, the oldest first: of 60 minutes, 72 hours or 35 days at most",
                 {"enum": list(WINDOWS)},
             ),
-            _time("since", "with series: any time within the first window"),
-            _time("until", "with series: any time within the last window; the default is now"),
+            time("since", "with series: any time within the first window"),
+            time("until", "with series: any time within the last window; the default is now"),
         ),
     ),
     Route(
@@ -149,12 +116,12 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         {200: "EventList"},
         audit.list_events,
         (
-            *(_exact(name, f"only those of this {name}") for name in FILTERS if name != "kind"),
+            *(exact(name, f"only those of this {name}") for name in FILTERS if name != "kind"),
             Parameter(
                 "kind", "only events of this kind", {"type": "string", "maxLength": TEXT_LIMIT, "examples": list(KINDS)}
             ),
-            _time("since", "only events at or after this time"),
-            _time("until", "only events before this time"),
+            time("since", "only events at or after this time"),
+            time("until", "only events before this time"),
             Parameter(
                 "format",
                 "ocsf: as events of the Open Cybersecurity Schema Framework 1.5.0",
@@ -165,7 +132,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
                 "whether to include the callers' verified claims; the default is true, and false with `format=ocsf`",
                 {"type": "boolean"},
             ),
-            *_PAGING,
+            *PAGING,
         ),
         json_lines=True,
     ),
@@ -177,7 +144,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         audit.check,
         (
             Parameter("window", "the length of the window", {"enum": ["hour", "day"], "default": "day"}),
-            _time(
+            time(
                 "start",
                 "any time within the window, at most 3 days ago; the default is the newest window that has ended",
             ),
@@ -189,7 +156,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Compare a part of the chain of hashes with the events; without `items` all is as it was written",
         {200: "ChainPage"},
         audit.check_chain,
-        (_exact("after", "the `next` of the previous part"),),
+        (exact("after", "the `next` of the previous part"),),
     ),
     Route(
         "GET",
@@ -206,7 +173,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Set a key's value, origin and header. It is used from the next call on, and cannot be read back",
         {200: "KeyAnswer"},
         keys.set_key,
-        (Parameter("name", "the name of a key of the policy", location="path", required=True), _DRY_RUN, _PROBE),
+        (Parameter("name", "the name of a key of the policy", location="path", required=True), DRY_RUN, PROBE),
         body="KeyRequest",
         refusals=(404, 409, 422),
     ),
@@ -230,68 +197,9 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Prepare, activate, taint or retire a signing key. It is in force when this is answered",
         {200: "SigningKeyAnswer"},
         signing.change_signing_keys,
-        (_DRY_RUN,),
+        (DRY_RUN,),
         body="SigningKeyRequest",
         refusals=(404, 409),
     ),
-    Route(
-        "GET",
-        "/admin/policy",
-        "The policy in force, as it was sent",
-        {200: "PolicyInForce"},
-        policy.get_policy,
-        etag=True,
-    ),
-    Route(
-        "PUT",
-        "/admin/policy",
-        "Apply a policy in place of the version that If-Match names. 412: another version is in force by now",
-        {200: "PolicyAnswer"},
-        policy.apply_policy,
-        (_IF_MATCH, _DRY_RUN),
-        body="PolicySent",
-        body_limit=ADMIN_BODY_LIMIT,
-        refusals=(412, 422, 428),
-        etag=True,
-    ),
-    Route(
-        "POST",
-        "/admin/policy/validate",
-        "Whether a policy parses and passes lint",
-        {200: "Valid"},
-        policy.validate,
-        body="PolicySent",
-        body_limit=ADMIN_BODY_LIMIT,
-        refusals=(422,),
-    ),
-    Route(
-        "POST",
-        "/admin/policy/plan",
-        "What applying a policy would change",
-        {200: "Plan"},
-        policy.plan,
-        body="PolicySent",
-        body_limit=ADMIN_BODY_LIMIT,
-        refusals=(422,),
-        etag=True,
-    ),
-    Route(
-        "POST",
-        "/admin/policy/explain",
-        "Which grants admit some claims, and for each of the others why it does not",
-        {200: "Explanation"},
-        policy.explain,
-        body="ExplainRequest",
-        refusals=(404, 422),
-    ),
-    Route(
-        "POST",
-        "/admin/policy/replay",
-        "Which recorded callers a policy would newly admit or refuse",
-        {200: "Replay"},
-        policy.replay,
-        body="PolicySent",
-        body_limit=ADMIN_BODY_LIMIT,
-        refusals=(404, 422),
-    ),
+    *policy_routes.ROUTES,
 )

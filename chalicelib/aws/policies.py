@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.audit import Event
-from chalicelib.aws import target_items, target_writes
+from chalicelib.aws import policy_texts, target_items, target_writes
 from chalicelib.aws.audit import DynamoAudit
-from chalicelib.aws.dynamodb import Tables, as_unavailable, read_item, read_partition, transact
+from chalicelib.aws.dynamodb import Tables, as_unavailable, read_item, transact
 from chalicelib.aws.items import Item, number, text
 from chalicelib.errors import StateInconsistent, StateUnavailable, StateUncertain, Unavailable
 from chalicelib.policy import narrowing, stored
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.coverage import covers
 from chalicelib.policy.errors import PolicyChanged
-from chalicelib.policy.plan import StoredPolicy
+from chalicelib.policy.plan import VERSIONS, AppliedPolicy, StoredPolicy
 from chalicelib.principal import RefusedValues
 from chalicelib.revocation import RevocationTarget
 
-CHUNK = 300 * 1024
-"""Bytes of compressed text in one item; an item holds 400 KB."""
 _TRIES = 5
 _HEAD = {"pk": {"S": "policy"}, "sk": {"S": "-"}}
 _LANES = 8
@@ -62,8 +59,21 @@ class DynamoPolicies:
         """See `Policies.current`."""
         head = read_item(self._tables, _HEAD)
         version = number(head, "version")
-        found = read_partition(self._tables, self._tables.control, f"policy#{version}") if version else ()
-        return StoredPolicy(version, _unpacked(found), text(head, "author"), number(head, "at"))
+        whole = policy_texts.read(self._tables, str(version)) if version else ""
+        return StoredPolicy(version, whole, text(head, "author"), number(head, "at"))
+
+    def versions(self, below: int, limit: int = VERSIONS) -> tuple[AppliedPolicy, ...]:
+        """See `Policies.versions`."""
+        # SECURITY: above the head is what an apply began and never finished (test_an_abandoned_text_is_no_version).
+        newest = number(read_item(self._tables, _HEAD), "version")
+        return policy_texts.versions(self._tables, min(below, newest + 1), min(limit, VERSIONS))
+
+    def version(self, number: int) -> StoredPolicy | None:
+        """See `Policies.version`."""
+        listed = self.versions(number + 1, 1)
+        if not listed or listed[0].version != number:
+            return None
+        return StoredPolicy(number, policy_texts.read(self._tables, str(number)), listed[0].author, listed[0].at)
 
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
         """See `Policies.apply`."""
@@ -75,7 +85,7 @@ class DynamoPolicies:
         in_force = self._in_force(known | set(wanted))
         try:
             self._put_in_force(apply, _phases(in_force, wanted), wanted)
-            self._put_text(expected + 1, text)
+            policy_texts.write(self._tables, expected + 1, text, event)
             self._put_names(f"names#{expected + 1}", set(wanted), apply)
             return self._finish(apply, event, StoredPolicy(expected + 1, text, event.actor, event.at))
         except Unavailable as fault:  # a part of it is in force by now, or all of it
@@ -222,15 +232,10 @@ class DynamoPolicies:
         names = json.dumps(
             [[target.scope, target.id] for target in sorted(targets, key=lambda one: (one.scope, one.id))]
         )
-        items = _chunks(f"policy#{name}", names)
+        items = policy_texts.chunks(name, names)
         puts = [{"Put": {"TableName": self._tables.control, "Item": item}} for item in items]
         if not self._written([self._leading(apply, 0), *puts], apply):
             raise StateUnavailable
-
-    def _put_text(self, version: int, text: str) -> None:
-        for item in _chunks(f"policy#{version}", text):
-            with as_unavailable():
-                self._tables.client.put_item(TableName=self._tables.control, Item=item)
 
 
 def named(tables: Tables) -> set[RevocationTarget]:
@@ -239,8 +244,7 @@ def named(tables: Tables) -> set[RevocationTarget]:
 
 
 def _names(tables: Tables, name: str) -> set[RevocationTarget]:
-    items = read_partition(tables, tables.control, f"policy#{name}")
-    return {RevocationTarget(*one) for one in json.loads(_unpacked(items) or "[]")}
+    return {RevocationTarget(*one) for one in json.loads(policy_texts.read(tables, name) or "[]")}
 
 
 def _phases(in_force: Mapping[RevocationTarget, str | None], wanted: Configs) -> list[list[RevocationTarget]]:
@@ -262,18 +266,3 @@ def _phases(in_force: Mapping[RevocationTarget, str | None], wanted: Configs) ->
 
 def _lead(lane: int) -> dict[str, Any]:
     return {"pk": {"S": f"policy#lead#{lane}"}, "sk": {"S": "-"}}
-
-
-def _chunks(partition: str, whole: str) -> list[dict[str, Any]]:
-    """Return the items of a text, compressed."""
-    packed = zlib.compress(whole.encode())
-    return [
-        {"pk": {"S": partition}, "sk": {"S": f"{index:04d}"}, "text": {"B": packed[start : start + CHUNK]}}
-        for index, start in enumerate(range(0, len(packed), CHUNK))
-    ]
-
-
-def _unpacked(items: Sequence[Item]) -> str:
-    """Return a text from its items. What is left of a longer one, which an apply began that never finished, is not read."""
-    packed = b"".join(bytes(item["text"]["B"]) for item in items)
-    return zlib.decompress(packed).decode() if packed else ""

@@ -229,8 +229,20 @@ SCHEMAS: Mapping[str, Schema] = {
         **some_of({"claims": {"type": "object"}, "token": TEXT, "key": or_null(TEXT)}),
         "oneOf": [{"required": ["claims"]}, {"required": ["token"]}],
     },
+    "PolicyVersion": all_of({"version": COUNT, "author": TEXT, "at": TIME}),
+    "PolicyVersionList": list_of("PolicyVersion"),
+    "GrantShown": all_of(
+        {
+            **each(TEXT, "name", "key", "issuer"),
+            "claims": {"type": "array", "items": all_of({"claim": TEXTS, "accepted": {"type": "array"}})},
+            "scope": TEXTS,
+            **each({**TEXTS, "type": ["array", "null"]}, "models", "source_ips"),
+        }
+    ),
+    "GrantList": list_of("GrantShown", version=COUNT, author=TEXT, at=TIME),
     "Explanation": all_of(
         {
+            "version": COUNT,
             "verified": YES,
             "unverified_because": TEXT,
             "cause": TEXT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from chalicelib.audit import Event
 from chalicelib.policy import narrowing
@@ -25,8 +25,26 @@ class StoredPolicy:
     at: int
 
 
+class AppliedPolicy(NamedTuple):
+    """That a policy was put in force. author is "" and at 0 where that was not recorded."""
+
+    version: int
+    author: str
+    at: int
+
+
+VERSIONS: Final = 50
+"""Versions that are listed at a time, at most."""
+
+
 class Policies(Protocol):
-    """Where the policy is kept."""
+    """Where the policy is kept, and those that were in force before it."""
+
+    def versions(self, below: int, limit: int = VERSIONS) -> tuple[AppliedPolicy, ...]:
+        """Return the versions below a number that were in force, the newest first, VERSIONS at most; raises Unavailable."""
+
+    def version(self, number: int) -> StoredPolicy | None:
+        """Return a version that is or was in force, None if there was none or it was removed since; raises Unavailable."""
 
     def current(self) -> StoredPolicy:
         """Return the policy in force; raises Unavailable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -12,6 +12,7 @@ import click
 from keybroker.cli import input_file, output
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.policy_history import AT, VERSION, history, of_policy, show
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 
 _FILE = click.argument("file", default="keybroker.yaml")
@@ -86,9 +87,18 @@ def apply(settings: Settings, file: str, allow: tuple[str, ...], version: int | 
     "--claims", "claims_file", metavar="FILE", help="File with a JSON object of claims; - for standard input."
 )
 @click.option("--key", metavar="NAME", help="Only grants for this key.")
+@AT
+@VERSION
 @common_options
 @pass_settings
-def explain(settings: Settings, token_file: str | None, claims_file: str | None, key: str | None) -> None:
+def explain(  # noqa: PLR0913, PLR0917  an option each
+    settings: Settings,
+    token_file: str | None,
+    claims_file: str | None,
+    key: str | None,
+    moment: int | None,
+    version: int | None,
+) -> None:
     """Show which grant admits these claims, and what differs for each that does not."""
     if (token_file is None) == (claims_file is None):
         raise CommandError(LOCAL, "pass either --token FILE or --claims FILE")
@@ -97,7 +107,7 @@ def explain(settings: Settings, token_file: str | None, claims_file: str | None,
         body["token"] = input_file.read_text(token_file).strip()
     else:
         body["claims"] = input_file.read_json_object(str(claims_file))
-    result = _post(settings, "explain", body)
+    result = _post(settings, "explain", body, of_policy(moment, version))
     if settings.json:
         output.as_json(result)
     else:
@@ -131,8 +141,12 @@ def schema() -> None:
     output.data(files("keybroker.cli").joinpath("policy.schema.json").read_text(encoding="utf-8").rstrip())
 
 
-def _post(settings: Settings, verb: str, body: dict[str, Any]) -> Any:  # noqa: ANN401  any JSON
-    return AdminClient(settings.admin_api_url).call("POST", f"/admin/policy/{verb}", body=body).body
+policy.add_command(history)
+policy.add_command(show)
+
+
+def _post(settings: Settings, verb: str, body: dict[str, Any], query: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401  any JSON
+    return AdminClient(settings.admin_api_url).call("POST", f"/admin/policy/{verb}", query, body).body
 
 
 def _upload(file: str, allow: tuple[str, ...]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from chalicelib.audit import Event
 from chalicelib.policy import stored
 from chalicelib.policy.compile import Policy
 from chalicelib.policy.errors import PolicyChanged
-from chalicelib.policy.plan import StoredPolicy
+from chalicelib.policy.plan import VERSIONS, AppliedPolicy, StoredPolicy
 from chalicelib.providers.errors import KeyChanged, NoSuchKey
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
@@ -31,6 +31,23 @@ class SqliteControl(SqliteRevocations):
         """See `Policies.current`."""
         with self._state.reading() as connection:
             return _current(connection)
+
+    def versions(self, below: int, limit: int = VERSIONS) -> tuple[AppliedPolicy, ...]:
+        """See `Policies.versions`."""
+        with self._state.reading() as connection:
+            found = connection.execute(
+                "SELECT version, author, at FROM policies WHERE version < ? ORDER BY version DESC LIMIT ?",
+                (below, min(limit, VERSIONS)),
+            )
+            return tuple(AppliedPolicy(*row) for row in found)
+
+    def version(self, number: int) -> StoredPolicy | None:
+        """See `Policies.version`."""
+        with self._state.reading() as connection:
+            row = connection.execute(
+                "SELECT version, text, author, at FROM policies WHERE version = ?", (number,)
+            ).fetchone()
+        return StoredPolicy(*row) if row else None
 
     def apply(self, policy: Policy, text: str, expected: int, event: Event) -> StoredPolicy:
         """See `Policies.apply`; here it is one transaction, so it is never in force in part."""

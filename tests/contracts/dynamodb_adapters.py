@@ -62,6 +62,7 @@ class Control:
     def __init__(self, tables: Tables) -> None:
         policies, control, revocations = DynamoPolicies(tables), DynamoControl(tables), DynamoRevocations(tables)
         self.current, self.apply = policies.current, policies.apply
+        self.versions, self.version = policies.versions, policies.version
         self.revoke, self.restore, self.exists = revocations.revoke, revocations.restore, revocations.exists
         self.revocation_state = revocations.revocation_state
         self.revocations, self.revocation = revocations.revocations, revocations.revocation

@@ -7,7 +7,7 @@ import pytest
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
 from chalicelib.exchange.ledger import StateQuery
-from chalicelib.policy.plan import StoredPolicy
+from chalicelib.policy.plan import AppliedPolicy, StoredPolicy
 from chalicelib.principal import AWS
 from chalicelib.revocation import RevocationTarget
 from tests.contracts import samples
@@ -113,3 +113,33 @@ class TestApply:
         assert adapters.control.exists(target)
         query = StateQuery((target,), AWS, "openai", None, NOW)
         assert adapters.ledger.find(query).issuer is None  # not an OIDC issuer: none of its tokens is ever verified
+
+
+class TestVersions:
+    """What was in force before."""
+
+    def test_every_version_is_kept(self, adapters: Adapters) -> None:
+        """Each version that was in force is listed, newest first, with who applied it and when, and its text is there."""
+        for number in range(3):
+            _apply(adapters, number, f"text {number + 1}", at=NOW + number, actor=f"ada-{number}")
+        listed = adapters.control.versions(10**9)
+        assert listed == tuple(AppliedPolicy(one, f"ada-{one - 1}", NOW + one - 1) for one in (3, 2, 1))
+        assert adapters.control.versions(3, 1) == (listed[1],)
+        assert adapters.control.versions(1) == ()
+        assert adapters.control.version(2) == StoredPolicy(2, "text 2", "ada-1", NOW + 1)
+
+    def test_what_never_was_is_none(self, adapters: Adapters) -> None:
+        """Before the first policy there is no version, and none above the one in force."""
+        assert (adapters.control.versions(10**9), adapters.control.version(1)) == ((), None)
+        _apply(adapters, 0)
+        assert (adapters.control.version(2), adapters.control.version(0)) == (None, None)
+
+    def test_a_refused_apply_is_no_version(self, adapters: Adapters) -> None:
+        """An apply that another one forestalled leaves no version."""
+        _apply(adapters, 0, "first")
+        with pytest.raises(Refusal, match=r"^policy_changed$"):
+            _apply(adapters, 0, "second")
+        assert [one.version for one in adapters.control.versions(10**9)] == [1]
+        version = adapters.control.version(1)
+        assert version is not None
+        assert version.text == "first"
