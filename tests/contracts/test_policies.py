@@ -143,3 +143,19 @@ class TestVersions:
         version = adapters.control.version(1)
         assert version is not None
         assert version.text == "first"
+
+    def test_an_abandoned_text_is_no_version(self, adapters: Adapters) -> None:
+        """An apply that is cut off at any step leaves a version if, and only if, it is in force."""
+        _apply(adapters, 0, "first")
+        for steps in range(60):
+            try:
+                with adapters.cut(steps):
+                    _apply(adapters, 1, "second")
+            except Refusal:
+                pass
+            in_force = adapters.control.current().version
+            assert [one.version for one in adapters.control.versions(10**9)] == list(range(in_force, 0, -1))
+            assert adapters.control.version(in_force + 1) is None
+            if in_force == 2:
+                return
+        pytest.fail("it was never applied")
