@@ -1,6 +1,6 @@
 """The audit's chain in DynamoDB: digests of some minutes of events, each with the hash of the one before it.
 
-Whoever writes an event has nothing to do with it. A scheduled function seals what is older than SEAL_LAG.
+Writing an event takes no part in it. A scheduled function seals what is older than SEAL_LAG.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import resource
@@ -105,6 +106,7 @@ def test_what_cannot_be_restored_is_no_backup(machine: Machine, capsys: Output, 
 
 def _overwrite(path: Path) -> None:
     """Damage one page in the middle of a state file."""
+    gc.collect()  # SQLite changes the mode of a file only while no other connection is open
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         rows = [(f"p{number}", "x" * 2000, 1) for number in range(40)]

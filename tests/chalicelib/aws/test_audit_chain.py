@@ -1,4 +1,4 @@
-"""The audit's chain over DynamoDB: each test changes the table as somebody with its rights would."""
+"""The audit's chain over DynamoDB: each test changes the table as its rights allow."""
 
 from __future__ import annotations
 

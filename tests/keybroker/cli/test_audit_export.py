@@ -198,9 +198,13 @@ def test_export_over_the_api(running: Running, tmp_path: Path) -> None:
     assert run(*arguments, environ=environ, cwd=tmp_path).code == 0
     first = (tmp_path / "out").read_text().splitlines()
     running.token("8511")
-    done = run(*arguments, environ=environ, cwd=tmp_path)
-    found = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
-    assert (done.code, len(found) > len(first)) == (0, True)
+    found = first_found = [json.loads(line) for line in first]
+    for _ in range(9):  # what happens in the second of an export is in the next one
+        assert run(*arguments, environ=environ, cwd=tmp_path).code == 0
+        found = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+        if len(found) > len(first_found):
+            break
+    assert len(found) > len(first_found)
     issued = [one for one in found if one.get("user", {}).get("uid") == running.sub("8511")]
     assert [one["type_uid"] for one in issued if one["metadata"]["event_code"] == "token.issued"][:1] == [300203]
     assert len({one["metadata"]["uid"] for one in found}) == len(found)

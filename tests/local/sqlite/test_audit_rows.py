@@ -1,4 +1,4 @@
-"""The chain of the audit in the state file: each test changes the file as somebody with a text editor for SQLite would."""
+"""The chain of the audit in the state file: each test changes the file behind its back."""
 
 from __future__ import annotations
 
