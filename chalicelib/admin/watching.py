@@ -55,11 +55,13 @@ class Metrics(NamedTuple):
     values: Mapping[str, float]
 
 
-def measured(seen: Sequence[Seen], ages: Mapping[str, int | None], key_days: int, *, unread: int) -> list[Metrics]:
+def measured(
+    seen: Sequence[Seen], ages: Mapping[str, int | None], key_days: Mapping[str, int], *, unread: int
+) -> list[Metrics]:
     """Return the metrics of some minutes.
 
-    ages: days since the value of each key of the policy was set, None if it never was. key_days: after which a key is past
-    its date, 0 for none. unread: principals, or histories of them, that were more than are read.
+    ages: days since the value of each key of the policy was set, None if it never was. key_days: after which each is past
+    its date, 0 for never. unread: principals, or histories of them, that were more than are read.
     """
     calls, refusals = sum(one.calls for one in seen), sum(one.refusals() for one in seen)
     busiest = max(_by(seen, lambda one: one.principal).values(), default=0)
@@ -76,7 +78,7 @@ def measured(seen: Sequence[Seen], ages: Mapping[str, int | None], key_days: int
         "PrincipalsOverQuota": _count(seen, _is_over_quota),
         "CallsAfterRevocation": sum(one.refusals(_is_revoked) for one in seen),
         "StateErrors": sum(one.refusals(_is_ours) for one in seen),
-        "KeysPastDate": sum(key_days > 0 and age is not None and age > key_days for age in ages.values()),
+        "KeysPastDate": sum(age is not None and 0 < key_days[key] < age for key, age in ages.items()),
         "Unread": unread,
     }
     return [Metrics({}, together), *_of_keys(seen, ages), *_of_reasons(seen, ages)]

@@ -78,7 +78,8 @@ def run(config: WatcherConfig, tables: Tables, now: int, write: Callable[[str], 
     reading = DynamoWatched(tables, config.principals).read(minutes(config.minutes, now))
     keys = DynamoControl(tables).known_keys()
     ages = {one.name: (now - one.current.at) // WINDOWS["day"] if one.current else None for one in keys}
-    for one in measured(reading.seen, ages, config.key_days, unread=reading.unread):
+    days = {one.name: one.rotate_after // WINDOWS["day"] if one.rotate_after else config.key_days for one in keys}
+    for one in measured(reading.seen, ages, days, unread=reading.unread):
         write(json.dumps(embedded(one, config.deployment, now)) + "\n")
     names = told(reading.seen)
     if names:

@@ -7,10 +7,11 @@ import json
 from chalicelib.admin.watching import LEAST_REFUSED, NAMED, SERIES, Metrics, Seen, measured, told
 
 AGES = {"openai": 10, "anthropic": 200, "new": None}
+DAYS = dict.fromkeys(AGES, 90)
 
 
 def together(*seen: Seen, unread: int = 0, key_days: int = 90) -> dict[str, float]:
-    first, *_ = measured(seen, AGES, key_days, unread=unread)
+    first, *_ = measured(seen, AGES, dict.fromkeys(AGES, key_days), unread=unread)
     assert first.dimensions == {}
     return dict(first.values)
 
@@ -21,7 +22,7 @@ def test_calls_and_refusals_by_key_and_reason() -> None:
         Seen("ada", "ci", "openai", 6, {"quota_calls": 2}),
         Seen("bob", "ci", "openai", 3, {"quota_calls": 1, "out_of_scope": 4}),
     ]
-    found = measured(seen, AGES, 90, unread=0)
+    found = measured(seen, AGES, DAYS, unread=0)
     assert found[1:] == [
         Metrics({"key": "openai"}, {"Calls": 9, "Refusals": 7, "KeyAgeDays": 10}),
         Metrics({"key": "anthropic"}, {"Calls": 0, "Refusals": 0, "KeyAgeDays": 200}),
@@ -37,7 +38,7 @@ def test_calls_and_refusals_by_key_and_reason() -> None:
 def test_callers_make_no_metric() -> None:
     """A key that the policy does not name has no metric of its own, and pairs of key and reason are bounded."""
     seen = [Seen(f"p{n}", "ci", f"made-up-{n}", 1, {f"fault_{n}": 1}) for n in range(SERIES + 50)]
-    found = measured(seen, AGES, 90, unread=0)
+    found = measured(seen, AGES, DAYS, unread=0)
     assert {one.dimensions["key"] for one in found if "key" in one.dimensions} == {*AGES, "none"}
     assert sum("reason" in one.dimensions for one in found) == SERIES
 
@@ -54,6 +55,12 @@ def test_principals_are_counted_once() -> None:
     found = together(*two)
     names = ("Principals", "PrincipalsOverQuota", "PrincipalsRefused", "FirstUses")
     assert [found[name] for name in names] == [1, 1, 1, 1]
+
+
+def test_each_key_has_its_own_date() -> None:
+    """A key is past the date that is its own."""
+    first, *_ = measured([], AGES, {"openai": 9, "anthropic": 200, "new": 1}, unread=0)
+    assert first.values["KeysPastDate"] == 1
 
 
 def test_no_date_no_key_past_it() -> None:

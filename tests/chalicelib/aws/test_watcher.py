@@ -65,8 +65,8 @@ class Stage(NamedTuple):
 
 
 @contextmanager
-def _tables() -> Iterator[Tables]:
-    tables = create_tables(dynamodb_adapters.locked_moto(), "kbwatch")
+def _tables(prefix: str = "kbwatch") -> Iterator[Tables]:
+    tables = create_tables(dynamodb_adapters.locked_moto(), prefix)
     try:
         with dynamodb_adapters.patience():
             yield tables
@@ -176,7 +176,7 @@ def test_a_silent_watcher_rings() -> None:
 
 
 def _beat() -> list[Metrics]:
-    return measured([], {}, 90, unread=0)
+    return measured([], {}, {}, unread=0)
 
 
 @pytest.mark.parametrize(("door", "name"), [("public", "broker-fails"), ("admin", "administration-fails")])
@@ -199,6 +199,17 @@ def test_a_key_past_its_date_rings(stage: Stage) -> None:
         now = NOW + days * DAY + 300
         rung[days] = rings(alarms("watcher", **EVERY)["key-past-date"], documents(stage.watch(now)), now)
     assert rung == {90: False, 91: True}
+
+
+def test_a_key_has_the_date_of_its_policy() -> None:
+    """Where the policy says how old a value may grow, that counts, and not the days of all keys."""
+    with _tables("kbdates") as tables:
+        stage = Stage(tables, dynamodb_adapters.over(tables))
+        made = replace(samples.policy(samples.grant()), rotate_after={"openai": 30 * DAY})
+        stage.adapters.control.apply(made, "the text", 0, samples.event("policy.applied"))
+        stage.adapters.control.set_key("openai", samples.key_version("1"), samples.event("key.set"))
+        past = [documents(stage.watch(NOW + days * DAY + 300))[0]["KeysPastDate"] for days in (30, 31)]
+    assert past == [0, 1]
 
 
 def test_more_principals_than_are_read_ring(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
