@@ -47,8 +47,10 @@ class MachineNumbers:
         return (*found, *self._of_probe())
 
     def _of_state(self, now: int) -> Iterator[Reading]:
-        for name, at in watched.keys_set(self._state).items():
+        for name, (at, due) in watched.keys_set(self._state).items():
             yield Reading(names.KEY_SET, (name,), at)
+            if due is not None:
+                yield Reading(names.KEY_DUE, (name,), due)
         for name, count in watched.first_uses(self._state, now).items():
             yield Reading(names.FIRST_USES, (name,), count)
         yield Reading(names.OVER_OWN, (), watched.over_own_weeks(self._state, now))

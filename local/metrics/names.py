@@ -92,6 +92,13 @@ UPKEEP_FAULTS: Final = Metric(
 KEY_SET: Final = Metric(
     "keybroker.key.set_timestamp", "gauge", "s", (KEY,), "when the version of a key in force was set, epoch seconds"
 )
+KEY_DUE: Final = Metric(
+    "keybroker.key.due_timestamp",
+    "gauge",
+    "s",
+    (KEY,),
+    "when a key whose policy says `rotate_after` is due to be replaced, epoch seconds",
+)
 SIGNING: Final = Metric(
     "keybroker.signing_keys", "gauge", "{key}", ("keybroker.status",), "signing keys that are live, and tainted ones"
 )
@@ -124,7 +131,7 @@ OVER_OWN: Final = Metric(
 
 TABLE: Final = (
     *(CALLS, SECONDS, FIRST_BYTE, IO, INPUT, OUTPUT, CACHED, UNKNOWN, UNDER_WAY, CONNECTIONS, REQUESTS),
-    *(BUILD, STARTS, CERTIFICATE, READABLE, UPKEEP_FAULTS, KEY_SET, SIGNING),
+    *(BUILD, STARTS, CERTIFICATE, READABLE, UPKEEP_FAULTS, KEY_SET, KEY_DUE, SIGNING),
     *(PROBED, HELD, PROBE_SECONDS, PROBE_EVERY, FIRST_USES, OVER_OWN),
 )
 """All of them."""

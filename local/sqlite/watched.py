@@ -18,7 +18,9 @@ DAYS: Final = 28
 """Days that a principal's day is compared with."""
 _DAY: Final = 86400
 
-_KEYS = "SELECT id, key_version FROM things WHERE scope = 'key' AND config IS NOT NULL AND key_version IS NOT NULL"
+_KEYS = (
+    "SELECT id, config, key_version FROM things WHERE scope = 'key' AND config IS NOT NULL AND key_version IS NOT NULL"
+)
 _FIRST_USES = """
 SELECT key, count(DISTINCT principal) FROM counters AS today
 WHERE window = 'day' AND start = :day AND what = 'tokens' AND key <> '' AND principal <> :everybody
@@ -42,10 +44,15 @@ WHERE busiest > 0
 """
 
 
-def keys_set(state: StateFile) -> Mapping[str, int]:
-    """Return when the version of each key in force was set, by name; raises Unavailable."""
+def keys_set(state: StateFile) -> Mapping[str, tuple[int, int | None]]:
+    """Return when the version of each key in force was set, and when it is due, None if the policy does not say; raises Unavailable."""
     with state.reading() as connection:
-        return {name: int(json.loads(version)["at"]) for name, version in connection.execute(_KEYS)}
+        rows = connection.execute(_KEYS).fetchall()
+    found = {}
+    for name, config, version in rows:
+        at, after = int(json.loads(version)["at"]), json.loads(config).get("rotate_after")
+        found[name] = at, at + after if after else None
+    return found
 
 
 def first_uses(state: StateFile, now: int) -> Mapping[str, int]:

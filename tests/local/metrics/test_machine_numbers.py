@@ -29,6 +29,7 @@ def test_what_is_shown_of_a_machine(machine: Machine, counted: Path) -> None:
     found = values(numbers)
     assert found["keybroker.state.readable", ()] == 1
     assert found["keybroker.key.set_timestamp", ("openai",)] == 1  # as `set_real_key` sets it
+    assert ("keybroker.key.due_timestamp", ("openai",)) not in found
     assert found["keybroker.signing_keys", ("live",)] == 1
     assert found["keybroker.revocation_probe.period", ()] == 300
     assert ("keybroker.revocation_probe.timestamp", ()) not in found

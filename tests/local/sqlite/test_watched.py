@@ -29,6 +29,19 @@ def count(
         connection.execute("INSERT INTO counters (what, grant_name, principal, window, start, taken, key) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
 
 
+def test_when_keys_are_due(state: StateFile) -> None:
+    """A key with `rotate_after` is due so long after its version was set, one without is never; one without a value is left out."""
+    with state.writing() as connection:
+        for name, config, version in (
+            ("a", '{"provider": "openai", "rotate_after": 86400}', '{"at": 1000}'),
+            ("b", '{"provider": "openai"}', '{"at": 2000}'),
+            ("c", '{"provider": "openai"}', None),
+        ):
+            row = name, config, version
+            connection.execute("INSERT INTO things (scope, id, config, key_version) VALUES ('key', ?, ?, ?)", row)
+    assert watched.keys_set(state) == {"a": (1000, 87_400), "b": (2000, None)}
+
+
 def test_first_uses(state: StateFile) -> None:
     """A principal counts once for a key that it had no token for before, whatever the grant; everybody is nobody."""
     count(state, "new", "tokens", TODAY, 3)
