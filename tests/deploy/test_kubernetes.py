@@ -106,8 +106,11 @@ def test_probes_ask_what_the_gateway_answers() -> None:
     assert one["readinessProbe"]["httpGet"] == {"path": READYZ, "port": "http"}
     for probe in ("livenessProbe", "startupProbe"):
         assert one[probe]["httpGet"] == {"path": HEALTHZ, "port": "http"}
-    (port,) = one["ports"]
+    port, numbers = one["ports"]
     assert port["containerPort"] == options()["port"]
+    assert (numbers["name"], numbers["containerPort"]) == ("metrics", options()["metrics"].port)
+    found = of_kind("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert found["prometheus.io/port"] == str(options()["metrics"].port)
 
 
 def test_a_pod_has_time_to_drain() -> None:
@@ -125,7 +128,7 @@ def test_the_image_is_named_by_a_digest() -> None:
 
 
 def test_instance_metadata_are_out_of_reach() -> None:
-    """No pod reaches the node's metadata, and so its role; callers reach it through the ingress alone."""
+    """No pod reaches the node's metadata, and so its role; callers reach it through the ingress alone, and Prometheus its numbers alone."""
     policy = of_kind("NetworkPolicy")["spec"]
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
     blocks = [to["ipBlock"] for rule in policy["egress"] for to in rule["to"] if "ipBlock" in to]
@@ -136,8 +139,8 @@ def test_instance_metadata_are_out_of_reach() -> None:
         assert [net.num_addresses for net, but in nets if agent in net and not any(agent in one for one in but)] == [1]
     opened = [port["port"] for rule in policy["egress"] if "ipBlock" in rule["to"][0] for port in rule["ports"]]
     assert opened == [443, 80]
-    (rule,) = policy["ingress"]
-    assert all("namespaceSelector" in one for one in rule["from"])
+    assert [[port["port"] for port in rule["ports"]] for rule in policy["ingress"]] == [["http"], ["metrics"]]
+    assert all("namespaceSelector" in one for rule in policy["ingress"] for one in rule["from"])
 
 
 def test_pods_are_apart() -> None:
