@@ -331,3 +331,26 @@ def test_no_secret_is_logged(here: Here) -> None:
     assert '"status": 401' in text
     for secret in (SECRET, token, "AWS_SECRET"):
         assert secret not in text
+
+
+def test_a_gateway_shows_its_numbers(here: Here, tmp_path: Path) -> None:
+    """Calls through two workers are one sum at an address of its own, and no token, key or principal is there."""
+    with contextlib.closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    token = here.stage.token()
+    with gateway(here.stage, tmp_path, "--workers", "2", "--metrics", f"127.0.0.1:{port}") as counted:
+        assert [counted.complete(token, patience=10).status for _ in range(6)] == [200] * 6
+        assert counted.complete(token + "x").status == 401
+        assert call("GET", f"{counted.url}/metrics", patience=0.0).status == 404
+
+        def page() -> str:
+            return call("GET", f"http://127.0.0.1:{port}/metrics", patience=0.0).body.decode()
+
+        row = 'keybroker_calls_total{error_type="",keybroker_key="openai",keybroker_status_class="2xx"} 6.0'
+        wait_until(lambda: row in page())
+        text = page()
+        assert "keybroker_process_starts_total 2.0" in text
+        assert 'keybroker_connections{keybroker_door="edge"}' in text
+        for secret in (SECRET, token, token.rpartition(".")[2], "build-1"):
+            assert secret not in text
