@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+import time
 from typing import Any
 
 import click
@@ -10,8 +13,12 @@ from keybroker.cli import output, server, shortened
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.audit_check import check, head
 from keybroker.cli.audit_export import export
+from keybroker.cli.audit_follow import follow
+from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.plain_text import plain
+from keybroker.cli.principal_id import is_short, resolve
 from keybroker.cli.settings import Settings, common_options
-from keybroker.cli.times import PAST
+from keybroker.cli.times import PAST, format_time
 
 
 @click.group(invoke_without_command=True, short_help="Show decisions and their reasons.")
@@ -23,20 +30,53 @@ from keybroker.cli.times import PAST
 @click.option("--since", type=PAST, metavar="TIME", help="From this time: 2h, 7d, 2026-11-24.")
 @click.option("--until", type=PAST, metavar="TIME", help="Up to this time.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number of events.")
+@click.option("--name", metavar="TEXT", help="Only those whose name contains this.")
+@click.option("--reason", metavar="REASON", help="Only those that were refused for this reason.")
+@click.option("--follow", "follows", is_flag=True, help="Show events as they come, oldest first, until Ctrl-C.")
 @common_options
 @click.pass_context
-def audit(context: click.Context, /, limit: int, **filters: object) -> None:
+def audit(context: click.Context, /, limit: int, *, follows: bool, **filters: Any) -> None:  # noqa: ANN401  as declared above
     """List events, newest first; --output json prints one JSON object per line, as they arrive."""
     if context.invoked_subcommand is not None:
         return
     settings = context.ensure_object(Settings)
-    events = AdminClient(settings.admin_api_url).items("/admin/audit", filters, limit)
+    client, wanted = AdminClient(settings.admin_api_url), {name: filters.pop(name) for name in ("name", "reason")}
+    if filters["principal"] and is_short(filters["principal"]):
+        filters["principal"] = resolve(client, filters["principal"])
+    if follows:
+        _follow(client, settings, filters, wanted)
+        return
+    # What is filtered here is looked for further back than what the broker filters.
+    most = limit if not any(wanted.values()) else None
+    found = (one for one in client.items("/admin/audit", filters, most) if _fits(one, wanted))
+    events = itertools.islice(found, limit)
     if settings.json:
         for event in events:
             output.json_line(event)
         return
     headings = ("at", "kind", "who", "grant", "key", "why", "request")
     output.rows(headings, [_row(event) for event in events])
+
+
+def _follow(client: AdminClient, settings: Settings, filters: dict[str, Any], wanted: dict[str, str | None]) -> None:
+    if filters.pop("until") is not None:
+        raise CommandError(LOCAL, "--follow has no end: leave out --until")
+    since = filters.pop("since")
+    for event in follow(client, filters, int(time.time()) if since is None else since):
+        if not _fits(event, wanted):
+            continue
+        if settings.json:
+            output.json_line(event)
+        else:
+            told = (format_time(event["at"]), *map(str, _row(event)[1:]))
+            output.data("  ".join(map(plain, told)))
+            sys.stdout.flush()
+
+
+def _fits(event: dict[str, Any], wanted: dict[str, str | None]) -> bool:
+    name, reason = wanted["name"], wanted["reason"]
+    named = (event["principal_name"] or event["actor"]).lower()
+    return (name is None or name.lower() in named) and (reason is None or reason == event["reason"])
 
 
 audit.add_command(check)
