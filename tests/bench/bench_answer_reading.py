@@ -1,4 +1,4 @@
-"""What it costs the data path to read what answers say of their usage: two doors, one of which does not, in one run."""
+"""What it costs the data path to read what answers say of their usage: three doors, two of which do not, in one run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import socket
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -64,36 +64,38 @@ def tables() -> Iterator[Table]:
         behind = stack.enter_context(doors.practising(_provide))
         reads = stack.enter_context(doors.keybroker(behind, directory / "reads", 1))
         not_ = stack.enter_context(doors.keybroker(behind, directory / "not", 1, _serve_unread))
-        found = _rounds(stack.enter_context(callers()), (not_, reads))
+        neither = stack.enter_context(doors.keybroker(behind, directory / "neither", 1, _serve_unread))
+        found = _rounds(stack.enter_context(callers()), (not_, reads, neither))
     rows: list[tuple[Cell, ...]] = []
-    for name, pairs in found.items():
-        without, with_ = (statistics.median(one[side] for one in pairs) * 1e6 for side in (0, 1))
-        more = statistics.median(one[1] / one[0] for one in pairs)
-        rows.append((name, without, with_, with_ - without, f"{more - 1:+.1%}"))
+    for name, rounds in found.items():
+        without, with_ = (statistics.median(one[door] for one in rounds) * 1e6 for door in (0, 1))
+        more, noise = (statistics.median(one[door] / one[0] for one in rounds) - 1 for door in (1, 2))
+        rows.append((name, without, with_, with_ - without, f"{more:+.1%}", f"{noise:+.1%}"))
     yield Table(
         "Reading usage from answers: CPU time of a worker for a call",
-        ("answer", "not read, µs", "read, µs", "more, µs", "median of the rounds' ratios"),
+        ("answer", "not read, µs", "read, µs", "more, µs", "median of the rounds' ratios", "null run"),
         rows,
         (
-            f"Median of {ROUNDS} rounds, in which both doors have each case in turn, over {CONNECTIONS} connections, before the same",
+            f"Median of {ROUNDS} rounds, in which all three doors have each case in turn, over {CONNECTIONS} connections, before the same",
             "provider, which sends each event of a stream by itself. With what is written to the state once a second.",
+            "Null run: the same ratio of a second door that reads nothing. What is not above it is noise.",
         ),
     )
 
 
-def _rounds(source: Callers, pair: Sequence[Door]) -> dict[str, list[tuple[float, float]]]:
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
+def _rounds(source: Callers, three: tuple[Door, ...]) -> dict[str, list[tuple[float, ...]]]:
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in CASES}
     for number in range(ROUNDS + 1):
         for index, (name, (calls, _, _)) in enumerate(CASES.items()):
             taken: dict[str, float] = {}
-            for door in pair if number % 2 else reversed(pair):
+            for door in three[number % 3 :] + three[: number % 3]:
                 before = _cpu(door)
                 done = source.run(Load(door.port, _request(door, index), CONNECTIONS, calls))
                 if done.failed:
                     raise RuntimeError(f"{name}: {done.failed} calls were not answered with 200")
                 taken[door.key] = (_cpu(door) - before) / calls
             if number:
-                found[name].append((taken[pair[0].key], taken[pair[1].key]))
+                found[name].append(tuple(taken[door.key] for door in three))
     return found
 
 
