@@ -21,6 +21,7 @@ NEEDED: dict[str, str] = {
     "cryptography": "pyjwt[crypto]>=2.15.1,<3",
     "jwt": "pyjwt[crypto]>=2.15.1,<3",
     "msgspec": "msgspec>=0.22,<0.23",
+    "prometheus_client": "prometheus-client>=0.26,<1",
     "urllib3": "urllib3>=2.8,<3",
     "yaml": "pyyaml>=6.0.3,<7",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -73,11 +74,12 @@ def test_shared_connections_keep_keys_apart(parts: Parts) -> None:
 
 
 async def _calls(port: int, tokens: dict[str, str], number: int) -> None:
-    """Forty calls on one connection, with one token and the other in turn."""
+    """Forty calls on one connection, with one token or the other: not in turn, or all would go in step with each other."""
+    chance = random.Random(number)
     paths = {"openai": "/openai/v1/chat/completions", "anthropic": "/anthropic/v1/messages"}
     async with viewer(port) as (reader, writer):
-        for turn in range(40):
-            key = ("openai", "anthropic")[(turn + number) % 2]
+        for _ in range(40):
+            key = chance.choice(("openai", "anthropic"))
             lines = (f"x-api-key: {tokens[key]}", f"X-Key: {key}", "Content-Length: 2")
             writer.write(head(f"POST {paths[key]} HTTP/1.1", "Host: edge", *lines) + b"{}")
             assert await answers(reader, 1) == [b"ok"]
