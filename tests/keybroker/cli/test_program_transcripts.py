@@ -21,6 +21,7 @@ GROUPS = (
     ("looking", "doctor", "exec", "mistakes", "setup", "token", "login", "keys"),
     ("policy",),
     ("revoke",),
+    ("night",),
 )
 """The transcripts that share a broker, in this order: looking shows all there is, so it is first; keys replaces a key."""
 PAGE = ROOT / "docs" / "cli.md"
@@ -72,6 +73,16 @@ def test_documentation_shows_transcripts() -> None:
     for block in blocks:
         for part in re.split(r"^(?=\$ )", block, flags=re.MULTILINE)[1:]:
             assert part.rstrip() in played, part
+
+
+def test_the_runbooks_show_transcripts() -> None:
+    """What docs/operate.md types at night, and to freeze and thaw, is a part of a transcript."""
+    page = (ROOT / "docs" / "operate.md").read_text()
+    night = page[page.index("## At night") : page.index("## A deploy role was stolen")]
+    parts = re.findall(r"^(\$ .*?^\[exit \d+\])", night, re.MULTILINE | re.DOTALL)
+    assert len(parts) == 10
+    for part in parts:
+        assert part in transcript.read("night.txt"), part
 
 
 def test_a_transcript_is_read_and_written_unchanged() -> None:
