@@ -13,6 +13,7 @@ from keybroker.cli import output
 from keybroker.cli.admin_client import AdminClient, segment
 from keybroker.cli.command_error import REFUSED
 from keybroker.cli.id_command import IdCommand
+from keybroker.cli.plain_text import plain
 from keybroker.cli.principal_id import resolve
 from keybroker.cli.settings import Settings, common_options, pass_settings
 from keybroker.cli.times import format_time
@@ -38,7 +39,7 @@ def status(settings: Settings, principal: str) -> int:
         **{name: found[name] for name in ("principal", "name", "issuer")},
         "state": "cut off" if by else "active",
         "revocations": by,
-        "since": _since(client, sub, max(one["at"] for one in by)) if by else None,
+        "since": _since(client, sub, max(one["at"] for one in by), going_on["at"]) if by else None,
         "live_tokens": len(found["live_tokens"]),
         "last_seen": max((one["last_seen"] for one in found["today"]["grants"]), default=None),
         "grants": sorted({one["grant"] for one in found["today"]["grants"] if one["grant"]}),
@@ -47,7 +48,8 @@ def status(settings: Settings, principal: str) -> int:
     if settings.json:
         output.as_json(told)
     else:
-        output.data(_line(told, found))
+        # SECURITY: the name is a claim of the principal's (test_a_name_controls_no_terminal).
+        output.data(plain(_line(told, found)))
     return REFUSED if by else 0
 
 
@@ -66,7 +68,7 @@ def _revocations(client: AdminClient, found: Mapping[str, Any], going_on: Mappin
         "issuer": {found["issuer"]},
         **{scope: {one[scope] for one in used} for scope in ("key", "grant")},
     }
-    wide = [one for one in going_on["revoked"]["frozen"] if one["target"] in ends.get(one["scope"], ())]
+    wide = [one for one in _frozen(client, going_on["revoked"]) if one["target"] in ends.get(one["scope"], ())]
     # SECURITY: a principal that has another grant or key left is not cut off by the end of one
     # (test_one_grant_of_two_is_not_all).
     gone = {(one["scope"], one["target"]) for one in wide}
@@ -76,9 +78,20 @@ def _revocations(client: AdminClient, found: Mapping[str, Any], going_on: Mappin
     return [{name: one[name] for name in shown} for one in (*own, *whole)]
 
 
-def _since(client: AdminClient, sub: str, at: int) -> dict[str, int] | None:
-    """Return what was admitted and refused in the windows that began after a revocation; None where those are gone."""
-    now = int(time.time())
+def _frozen(client: AdminClient, revoked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the wide revocations in force, all of them."""
+    if revoked["complete"]:
+        return list(revoked["frozen"])
+    # SECURITY: a list in part would call a principal active that is cut off (test_a_list_in_part_is_read_whole).
+    scopes = ("everything", "issuer", "key", "grant")
+    return [one for scope in scopes for one in client.items("/admin/revocations", {"scope": scope, "in_force": "true"})]
+
+
+def _since(client: AdminClient, sub: str, at: int, now: int) -> dict[str, int] | None:
+    """Return what was admitted and refused in the windows that began after a revocation; None where those are gone.
+
+    now: by the broker's clock, as all its times are.
+    """
     window = next((one for one, reach in _REACH.items() if now - at < reach - 60), "")
     if not window:
         return None

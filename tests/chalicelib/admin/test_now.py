@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.admin import totals
+from chalicelib.admin import now, totals
 from chalicelib.admin.revocation_probe import RevocationProbe
 from chalicelib.admin.totals import Totals
 from chalicelib.errors import Refusal
@@ -58,3 +58,16 @@ def test_nothing_is_going_on(door: Door) -> None:
     """Without a call there are zeros, and no share of nothing."""
     found = door.administer("GET", "/admin/now").json
     assert (found["hour"]["total"]["calls"], found["busiest"], found["revocation_probes"]) == (0, [], [])
+
+
+def test_principals_hide_no_freeze(parts: Parts, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many principals were revoked later, what is revoked for everybody is named, and the widest first."""
+    parts.revoke("everything", "*")
+    parts.revoke("key", "anthropic")
+    for number in range(3):
+        parts.revoke("principal", f"https://ci.example|repository_id:{number}", until=NOW + 60)
+    monkeypatch.setattr(now, "PAGE_LIMIT", 2)
+    monkeypatch.setattr(now, "REVOCATION_PAGES", 1)
+    found = door.administer("GET", "/admin/now").json["revoked"]
+    assert [one["scope"] for one in found["frozen"]] == ["everything", "key"]
+    assert (found["in_force"]["everything"], found["complete"]) == (1, False)

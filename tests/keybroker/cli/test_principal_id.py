@@ -17,6 +17,8 @@ LISTED = [
     (f"{GITHUB}|repository_id:555", "octo-org/evals"),
     (f"{GITLAB}|repository_id:555", "platform/web"),
     ("arn:aws:iam::123456789012:role/app", "app"),
+    (f"{GITLAB}|sub:a…b", "odd"),
+    (f"{GITLAB}|sub:aXb", f"{GITLAB}|sub:a…b"),
 ]
 
 
@@ -75,3 +77,17 @@ def test_a_whole_id_is_not_looked_up() -> None:
         False,
         True,
     ]
+
+
+def test_a_whole_id_means_itself() -> None:
+    """An id that has the sign for something left out, or is another's name, is still the principal that has it."""
+    assert resolve(CLIENT, LISTED[4][0]) == LISTED[4][0]
+
+
+def test_many_signs_take_no_time() -> None:
+    """A text with a sign for something left out after each character is answered at once."""
+    long = Listing("http://broker.example")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.keybroker.cli.test_principal_id.LISTED", [(f"{GITLAB}|{'a' * 2000}", "a")])
+        text = "a…" * 500 + "b"
+        assert resolve(long, text) == text

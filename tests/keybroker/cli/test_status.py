@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from keybroker.cli import status
+from keybroker.cli.admin_client import AdminClient
 from tests.keybroker.cli.keybroker_command import administrator, run
 from tests.running import Running
 
@@ -46,3 +50,28 @@ def test_nobody_is_not_found(running: Running) -> None:
     """A principal that was never seen is said not to be known."""
     done = run("status", "repository_id:999999", environ=administrator(running))
     assert (done.code, "no principal with this id is known" in done.err) == (3, True)
+
+
+def test_a_list_in_part_is_read_whole() -> None:
+    """Where the broker names the wide revocations in part, the list of them is read: who is cut off by one is never active."""
+    asked: list[str] = []
+
+    class Listing(AdminClient):
+        def items(self, path: str, query: Mapping[str, object], most: int | None = None) -> Iterator[Any]:  # noqa: ARG002  as there
+            asked.append(path)
+            yield from [{"scope": query["scope"], "target": "*"}] if query["scope"] == "everything" else []
+
+    client = Listing("http://broker.example")
+    assert status._frozen(client, {"frozen": [], "complete": True}) == []
+    assert not asked
+    found = status._frozen(client, {"frozen": [], "complete": False})
+    assert [one["scope"] for one in found] == ["everything"]
+
+
+def test_a_name_controls_no_terminal(running: Running) -> None:
+    """What a principal calls itself cannot move the cursor, nor begin a line of its own."""
+    name = "x\x1b[2K\ncut off: y"
+    running.exchange(running.mint("4304", repository=name))
+    done = run("status", running.sub("4304"), environ=administrator(running))
+    assert done.out.startswith("active: x\\x1b[2K\\ncut off: y ("), done
+    assert len(done.out.splitlines()) == 1
