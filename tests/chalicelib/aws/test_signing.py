@@ -160,3 +160,27 @@ def test_a_denied_permission_is_told(answer: Exception) -> None:
     with pytest.raises(SigningUnavailable, match=r"^signing_unavailable$") as caught:
         KmsSigner(lambda: _Fails(answer), "key").check_permission()
     assert caught.value.aws_code == ("AccessDeniedException" if answer is DENIED else "")
+
+
+def test_the_key_that_the_state_names_signs(kms: Any) -> None:  # noqa: ANN401  a client
+    """Of several keys the first one signs, unless the state names another; each is read once, and only as far as needed."""
+    asked: list[str] = []
+    kms.meta.events.register("before-call.kms.GetPublicKey", lambda model, **_: asked.append(model.name))
+    keys = [made(kms), made(kms)]
+    kids = [public_jwk(kms, key)["kid"] for key in keys]
+    asked.clear()
+    signer = KmsSigner(lambda: kms, *keys)
+    assert ([signer.kid(), signer.kid(kids[0])], len(asked)) == ([kids[0]] * 2, 1)
+    assert ([signer.kid(kids[1]) for _ in range(3)], len(asked)) == ([kids[1]] * 3, 2)
+    for kid, key in zip(kids, keys, strict=True):
+        token = signer.begin({"typ": "at+jwt", "kid": kid}, CLAIMS).result()
+        public = verifying_key(public_jwk(kms, key), ["ES256"])
+        assert jwt.decode(token, public.key, algorithms=["ES256"], audience="openai") == CLAIMS
+
+
+def test_a_key_that_is_not_configured_signs_nothing(kms: Any) -> None:  # noqa: ANN401  a client
+    """Where the state names a key that the broker does not have, nothing is signed."""
+    signer = KmsSigner(lambda: kms, made(kms), made(kms))
+    with pytest.raises(SigningUnavailable, match=r"^signing_unavailable$") as caught:
+        signer.kid("x" * 43)
+    assert "none of the configured ones" in caught.value.hint
