@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from chalicelib.aws.dynamodb import Tables, read_item
 from chalicelib.aws.published_keys import KEY, MARK
+from chalicelib.errors import MalformedRequest
 from chalicelib.tokens.errors import NoSpareSigningKey
 
 
@@ -22,10 +23,12 @@ class DynamoSigningKeyStore:
 
     def spare(self, known: frozenset[str]) -> str:
         """See `SigningKeyStore.spare`. Keys are made in KMS and published by a deployment, never by the broker."""
-        for kid in self.published():
-            if kid not in known:
-                return kid
-        raise NoSpareSigningKey
+        spare = [kid for kid in self.published() if kid not in known]
+        if len(spare) > 1:  # one that was retired is still published, and would be as likely as the new one
+            raise MalformedRequest(f"{len(spare)} published signing keys are spare: name one by its kid")
+        if not spare:
+            raise NoSpareSigningKey
+        return spare[0]
 
     def forget(self, kid: str) -> None:
         """See `SigningKeyStore.forget`: no role of the broker may disable a key in KMS."""

@@ -159,7 +159,10 @@ class SigningKeyStore(Protocol):
         """Return the `kid`s of all keys that verifiers can find, the oldest first where that is known."""
 
     def spare(self, known: frozenset[str]) -> str:
-        """Return the `kid` of a key that is none of `known`, made if keys can be made here; raises NoSpareSigningKey."""
+        """Return the `kid` of a key that is none of `known`, made if keys can be made here.
+
+        Raises NoSpareSigningKey, and MalformedRequest where which of several is meant cannot be told.
+        """
 
     def forget(self, kid: str) -> None:
         """Delete the private half where it can be deleted here; nothing otherwise."""

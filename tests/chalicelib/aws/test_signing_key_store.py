@@ -6,6 +6,7 @@ import pytest
 
 from chalicelib.aws.signing_key_store import DynamoSigningKeyStore
 from chalicelib.aws.signing_keys import DynamoSigningKeys
+from chalicelib.errors import MalformedRequest
 from chalicelib.tokens.errors import NoSpareSigningKey
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.tables_template import create_tables
@@ -24,3 +25,7 @@ def test_a_published_key_is_a_spare_one() -> None:
     assert (store.published(), store.spare(frozenset({"kid-1"}))) == (["kid-1", "kid-2"], "kid-2")
     with pytest.raises(NoSpareSigningKey):
         store.spare(frozenset({"kid-1", "kid-2"}))
+    # A key that was retired stays published: which of two is the new one is not for the broker to guess.
+    with pytest.raises(MalformedRequest) as refused:
+        store.spare(frozenset({"kid-0"}))
+    assert refused.value.description == "2 published signing keys are spare: name one by its kid"
