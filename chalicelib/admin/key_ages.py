@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from chalicelib.admin import totals
-from chalicelib.admin.totals import PAGES_OF_POINT, Totals
+from chalicelib.admin.totals import PAGES_OF_SERIES, Totals
 from chalicelib.usage import Usage, UsageQuery
 
 
@@ -17,11 +17,12 @@ def last_used(usage: Usage, keys: Collection[str], now: int) -> tuple[dict[str, 
     """
     found: dict[str, int] = {}
     complete = True
-    for start in reversed(totals.points("day", None, now)):
+    days = totals.points("day", None, now)
+    for start in reversed(days):
         missing = set(keys) - found.keys()
         if not missing:
             break
-        day = Totals.read(usage, UsageQuery("day", start, now=now), PAGES_OF_POINT)
+        day = Totals.read(usage, UsageQuery("day", start, now=now), PAGES_OF_SERIES // len(days))
         complete = complete and day.complete
         for use in day.uses:
             if use.calls and use.key in missing:

@@ -11,6 +11,7 @@ from chalicelib.admin.ports import AdminPorts
 from chalicelib.errors import MalformedRequest
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
+from chalicelib.tokens.errors import NoSuchSigningKey
 from chalicelib.tokens.key_list import SigningKeyList
 
 EVENTS: Final = {
@@ -44,6 +45,8 @@ def change_signing_keys(request: Request, ports: AdminPorts) -> Response:
     listed = ports.signing_key_lists.signing_key_list()
     if action == "prepare":
         kid = _to_prepare(kid, listed, ports, dry_run=dry_run)
+    if action == "activate" and kid not in ports.signing_key_store.published():
+        raise NoSuchSigningKey  # the list names a key that is not there: with it, no token could be issued
     now = ports.clock()
     changed: SigningKeyList = getattr(listed, action)(kid, now)
     if dry_run:

@@ -40,6 +40,11 @@ _ENDED_REVOCATIONS = (
     "SELECT id FROM revocations WHERE scope <> 'token' AND"
     " (lifted_at IS NOT NULL AND max(lifted_at, kept_from) < ?1 OR until IS NOT NULL AND max(until, kept_from) < ?1) LIMIT ?2"
 )
+_PROBES = (
+    "DELETE FROM revocations WHERE id IN (SELECT id FROM revocations"
+    " WHERE scope = 'principal' AND kept_from < ? AND author = 'revocation-probe' LIMIT ?)"
+)
+"""Those that local/revocation_probe.py makes every few minutes; the audit has them, and their blocks last two seconds."""
 _OLD_REVOCATIONS = "FROM revocations WHERE scope = 'token' AND kept_from < ? ORDER BY kept_from LIMIT ?"
 
 
@@ -52,6 +57,7 @@ def sweep(state: StateFile, now: int) -> Iterator[None]:
         answers_before = (window, now - length - COUNTERS_KEPT["hour"])
         ended += [(_COUNTERS, before), (_REFUSALS, before), (_ANSWERS, answers_before)]
     ended.append((_RESERVATIONS, (now - max(WINDOWS.values()) - COUNTERS_KEPT["day"],)))
+    ended.append((_PROBES, (now - TOKEN_REVOCATION_KEPT,)))
     for statement, values in ended:
         yield from _in_parts(state, statement, values)
     yield from _token_revocations(state, now - TOKEN_REVOCATION_KEPT)

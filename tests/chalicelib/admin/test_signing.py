@@ -135,3 +135,14 @@ def test_nobody_else_changes_them(door: Door) -> None:
     """Without a signature that API Gateway has verified, nothing is answered."""
     for method, body in (("GET", None), ("POST", {"action": "prepare"})):
         assert door.ask(method, SIGNING, body).status in (401, 403)
+
+
+def test_a_key_that_is_gone_is_not_activated(parts: Parts, door: Door) -> None:
+    """A key that is listed, and whose private half is not there any more, cannot sign, and so is not activated."""
+    new = change(parts, "prepare")["kid"]
+    parts.signer.forget(new)
+    late = admin_door(parts, clock=lambda: NOW + 10)
+    answer = problem(late.administer("POST", SIGNING, {"action": "activate", "kid": new}))
+    assert answer[:2] == (404, "not_found")
+    assert statuses(door)[new] == "live"
+    parts.admit(parts.token())

@@ -6,6 +6,7 @@ from contextlib import closing
 from chalicelib import quota
 from chalicelib.audit import Query
 from chalicelib.revocation import TOKEN_REVOCATION_KEPT, RevocationTarget
+from local.revocation_probe import NAME
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
@@ -59,7 +60,7 @@ def test_every_removal_finds_its_rows_by_an_index(kept: StateFile) -> None:
         connection.set_trace_callback(None)
         swept = [one for one in statements if one.startswith(("DELETE", "SELECT"))]
         plans = [row[3] for one in swept for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")]
-    assert len(swept) == 14
+    assert len(swept) == 15
     assert not [plan for plan in plans if plan.startswith("SCAN")], plans
 
 
@@ -117,3 +118,16 @@ def test_many_old_events_go_in_parts(kept: StateFile) -> None:
         plans = [row[3] for one in used for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")]
     assert len(used) == 2
     assert not [plan for plan in plans if "TEMP B-TREE" in plan or plan == "SCAN audit"], plans
+
+
+def test_a_probe_s_revocations_go(kept: StateFile) -> None:
+    """What measures how long a revocation takes leaves its revocations for a day; its epochs stay, and so do all others."""
+    control = SqliteControl(kept)
+    for one in (samples.revocation("principal", "p", at=NOW), samples.revocation("principal", "q", at=NOW)):
+        probing = one._replace(id=f"{one.id}-{one.target}", author=NAME if one.target == "p" else one.author)
+        control.revoke(probing._replace(until=NOW + 2), samples.event("revocation.made", at=NOW))
+    list(sweep(kept, NOW + TOKEN_REVOCATION_KEPT - 1))
+    assert left(kept, "revocations") == 2
+    list(sweep(kept, NOW + TOKEN_REVOCATION_KEPT + 1))
+    assert [one.target for one in control.revocations("principal", "", 10).revocations] == ["q"]
+    assert control.revocation_state(RevocationTarget("principal", "p")).epoch == 1
