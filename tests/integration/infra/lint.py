@@ -49,6 +49,12 @@ ANSWERED: Mapping[str, Mapping[str, str]] = {
         "CKV_AWS_192": "there is no Java; the web ACL counts requests of an address and inspects nothing",
     },
     "admin": _DOOR,
+    "audit": {
+        **_FUNCTION,
+        "CKV_AWS_115": "one run at a time does no harm to another: each digest and each cursor is a conditional write",
+        "CKV_AWS_158": "as for the other log groups: lines hold counts and fixed words",
+        "CKV_AWS_173": "its variables are names; there is no secret in them",
+    },
     "edge": {
         **_FUNCTION,
         "CKV_AWS_115": "Lambda@Edge runs copies in every region, and a reservation holds for one; callers have quotas",
