@@ -85,7 +85,7 @@ class DynamoPolicies:
         in_force = self._in_force(known | set(wanted))
         try:
             self._put_in_force(apply, _phases(in_force, wanted), wanted)
-            policy_texts.write(self._tables, expected + 1, text, event)
+            self._put_text(apply, text, event)
             self._put_names(f"names#{expected + 1}", set(wanted), apply)
             return self._finish(apply, event, StoredPolicy(expected + 1, text, event.actor, event.at))
         except Unavailable as fault:  # a part of it is in force by now, or all of it
@@ -226,6 +226,14 @@ class DynamoPolicies:
             with as_unavailable():
                 found |= target_writes.read(self._tables, wanted[start : start + 100], "0")
         return {target: item["config"]["S"] if "config" in item else None for target, item in found.items()}
+
+    def _put_text(self, apply: _Apply, whole: str, event: Event) -> None:
+        """Store the text of a version, while we lead; it is none until it is in force. Raises PolicyChanged, Unavailable."""
+        # SECURITY: who lost the lead never replaces the text that was applied (test_a_loser_replaces_no_text).
+        for item in policy_texts.items(apply.expected + 1, whole, event):
+            put = {"Put": {"TableName": self._tables.control, "Item": item}}
+            if not self._written([self._leading(apply, 0), put], apply):
+                raise StateUnavailable
 
     def _put_names(self, name: str, targets: set[RevocationTarget], apply: _Apply) -> None:
         """Note what may be written, while we lead, so that a later apply finds all that may exist."""

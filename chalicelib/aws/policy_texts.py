@@ -21,12 +21,10 @@ def read(tables: Tables, name: str) -> str:
     return _unpacked(read_partition(tables, tables.control, f"policy#{name}"))
 
 
-def write(tables: Tables, version: int, whole: str, event: Event) -> None:
-    """Store the text of a version, which is none until it is in force; raises Unavailable."""
+def items(version: int, whole: str, event: Event) -> list[dict[str, Any]]:
+    """Return the items of a version's text, with who applied it and when."""
     who = {"author": {"S": event.actor}, "at": {"N": str(event.at)}}
-    for item in chunks(str(version), whole):
-        with as_unavailable():
-            tables.client.put_item(TableName=tables.control, Item={**item, **who})
+    return [{**item, **who} for item in chunks(str(version), whole)]
 
 
 def versions(tables: Tables, below: int, limit: int) -> tuple[AppliedPolicy, ...]:
@@ -45,8 +43,8 @@ def versions(tables: Tables, below: int, limit: int) -> tuple[AppliedPolicy, ...
     if answer["UnprocessedKeys"]:
         raise StateUnread
     found = {text(item, "pk"): item for item in answer["Responses"][tables.control]}
-    items = [(one, found[key]) for one in wanted if (key := f"policy#{one}") in found]
-    return tuple(AppliedPolicy(one, text(item, "author"), number(item, "at")) for one, item in items)
+    kept = [(one, found[key]) for one in wanted if (key := f"policy#{one}") in found]
+    return tuple(AppliedPolicy(one, text(item, "author"), number(item, "at")) for one, item in kept)
 
 
 def chunks(name: str, whole: str) -> list[dict[str, Any]]:

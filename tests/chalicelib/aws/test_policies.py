@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from chalicelib.aws import policies
+from chalicelib.aws import policy_texts
 from chalicelib.errors import Refusal
 from tests.contracts import dynamodb_adapters, samples
 from tests.contracts.samples import SIX, calls, grant, policy, put_in_force, wanted
@@ -43,10 +43,41 @@ def test_an_apply_between_read_and_write() -> None:
         assert adapters.control.current().version == 2
 
 
+def test_a_loser_replaces_no_text() -> None:
+    """An apply that lost the lead before its text was written leaves the text, author and time of who won."""
+    client = dynamodb_adapters.locked_moto()
+    with dynamodb_adapters.made() as adapters:
+        put_in_force(adapters.control, grant())
+        met: list[int] = []
+
+        def other_first(params: dict[str, Any], **_event: object) -> None:
+            if not met and "policy#2" in json.dumps(params, default=str):
+                met.append(1)
+                adapters.control.apply(
+                    policy(grant()), "the winner's", 1, samples.event("policy.applied", actor="winner")
+                )
+
+        names = [f"provide-client-params.dynamodb.{name}" for name in ("TransactWriteItems", "PutItem")]
+        for name in names:
+            client.meta.events.register(name, other_first)
+        try:
+            with pytest.raises(Refusal, match="policy_changed"):
+                adapters.control.apply(
+                    policy(grant()), "the loser's", 1, samples.event("policy.applied", actor="loser")
+                )
+        finally:
+            for name in names:
+                client.meta.events.unregister(name, other_first)
+        assert met == [1]
+        kept = adapters.control.version(2)
+        assert kept is not None
+        assert (kept.text, kept.author) == ("the winner's", "winner")
+
+
 @pytest.mark.slow
 def test_a_long_policy_has_several_items(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the text nor the names have to fit into one item, and nothing stays of a longer one that was not finished."""
-    monkeypatch.setattr(policies, "CHUNK", 48)
+    monkeypatch.setattr(policy_texts, "CHUNK", 48)
     client = dynamodb_adapters.locked_moto()
     many, few = [f"key-{index}" for index in range(40)], ["key-1", "openai"]
 
