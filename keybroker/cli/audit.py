@@ -18,6 +18,7 @@ from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.plain_text import plain
 from keybroker.cli.principal_id import is_short, resolve
 from keybroker.cli.settings import Settings, common_options
+from keybroker.cli.shown_id import whole
 from keybroker.cli.times import PAST, format_time
 
 
@@ -43,6 +44,9 @@ def audit(context: click.Context, /, limit: int, *, follows: bool, **filters: An
     client, wanted = AdminClient(settings.admin_api_url), {name: filters.pop(name) for name in ("name", "reason")}
     if filters["principal"] and is_short(filters["principal"]):
         filters["principal"] = resolve(client, filters["principal"])
+    if filters["request_id"]:
+        others = {**filters, "request_id": None}
+        filters["request_id"] = whole(client, filters["request_id"], "/admin/audit", others, "request_id")
     if follows:
         _follow(client, settings, filters, wanted)
         return

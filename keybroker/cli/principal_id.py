@@ -46,12 +46,12 @@ def is_short(text: str) -> bool:
 def _fits(text: str, sub: str, name: str) -> bool:
     if ELLIPSIS in text:
         ends = [sub, *(sub[at + 1 :] for at, char in enumerate(sub) if char in "|:/"), name]
-        return any(_shows(text.split(ELLIPSIS), one) for one in ends)
+        return any(shows(text.split(ELLIPSIS), one) for one in ends)
     # Only whole parts: the end of a number is another number.
     return text in (sub, name) or any(sub.endswith(f"{mark}{text}") for mark in "|:/")
 
 
-def _shows(parts: list[str], whole: str) -> bool:
+def shows(parts: list[str], whole: str) -> bool:
     """Whether a text is these parts in their order, with anything between two of them; in time that grows with its length."""
     first, *between, last = parts
     if len(whole) < len(first) + len(last) or not (whole.startswith(first) and whole.endswith(last)):

@@ -9,6 +9,7 @@ from keybroker.cli.admin_client import AdminClient, segment
 from keybroker.cli.id_command import IdCommand
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 from keybroker.cli.shortened import Shortened
+from keybroker.cli.shown_id import whole
 from keybroker.cli.times import format_time
 
 _SCOPES = ["everything", "issuer", "key", "grant", "principal", "token"]
@@ -53,8 +54,10 @@ def revocations(settings: Settings, scope: str | None, ended: bool) -> None:  # 
 @pass_settings
 def restore(settings: Settings, revocation: str, dry_run: bool) -> None:  # noqa: FBT001  a flag
     """Restore what was revoked: tokens can be issued again; those from before stay invalid."""
-    path = f"/admin/revocations/{segment(revocation)}"
-    result = AdminClient(settings.admin_api_url).call("DELETE", path, {"dry_run": dry_run}).body
+    client = AdminClient(settings.admin_api_url)
+    meant = whole(client, revocation, "/admin/revocations", {"in_force": True}, "id")
+    path = f"/admin/revocations/{segment(meant)}"
+    result = client.call("DELETE", path, {"dry_run": dry_run}).body
     target = f"{result['scope']} {result['target']}"
     if settings.json:
         output.as_json(result)

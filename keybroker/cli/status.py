@@ -87,8 +87,10 @@ def _frozen(client: AdminClient, revoked: Mapping[str, Any]) -> list[dict[str, A
     return [one for scope in scopes for one in client.items("/admin/revocations", {"scope": scope, "in_force": "true"})]
 
 
-def _since(client: AdminClient, sub: str, at: int, now: int) -> dict[str, int] | None:
+def _since(client: AdminClient, sub: str, at: int, now: int) -> dict[str, int | None] | None:
     """Return what was admitted and refused in the windows that began after a revocation; None where those are gone.
+
+    calls_admitted: None until the first such window begins, since nothing is known of it before.
 
     now: by the broker's clock, as all its times are.
     """
@@ -105,7 +107,8 @@ def _since(client: AdminClient, sub: str, at: int, now: int) -> dict[str, int] |
         for reason, number in one["refused_calls"].items()
         if reason.startswith(("revoked", "stale"))
     )
-    return {"from": first + length, "calls_admitted": sum(one["calls"] for one in later), "calls_refused": refused}
+    admitted = sum(one["calls"] for one in later) if now >= first + length else None
+    return {"from": first + length, "calls_admitted": admitted, "calls_refused": refused}
 
 
 def _line(told: Mapping[str, Any], found: Mapping[str, Any]) -> str:
@@ -127,10 +130,10 @@ def _line(told: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     return f"{cut}; {_proof(told['since'])}; {seen}{_measured(told['revocation_probes'])}"
 
 
-def _proof(since: Mapping[str, int] | None) -> str:
+def _proof(since: Mapping[str, int | None] | None) -> str:
     if since is None:
         return "so long ago that its calls since are not counted any more"
-    if since["from"] > time.time():
+    if since["calls_admitted"] is None:
         return f"calls since: {since['calls_refused']} refused; those admitted are told from {format_time(since['from'])} on"
     return f"calls since: {since['calls_admitted']} admitted, {since['calls_refused']} refused"
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pytest
+
 from keybroker.cli import status
 from keybroker.cli.admin_client import AdminClient
 from tests.keybroker.cli.keybroker_command import administrator, run
@@ -27,7 +29,8 @@ def test_who_is_cut_off_is_shown_to_be(running: Running) -> None:
     assert ": a drill; calls since: " in after.out
     assert len(after.out.splitlines()) == 1
     found = json.loads(run("status", running.sub("4301"), "--output", "json", environ=environ).out)
-    assert (found["state"], found["since"]["calls_admitted"], found["since"]["calls_refused"]) == ("cut off", 0, 1)
+    assert (found["state"], found["since"]["calls_refused"]) == ("cut off", 1)
+    assert found["since"]["calls_admitted"] in (None, 0)
     assert [one["reason"] for one in found["revocations"]] == ["a drill"]
 
 
@@ -75,3 +78,18 @@ def test_a_name_controls_no_terminal(running: Running) -> None:
     done = run("status", running.sub("4304"), environ=administrator(running))
     assert done.out.startswith("active: x\\x1b[2K\\ncut off: y ("), done
     assert len(done.out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("now", "admitted"), [(1_000_050, None), (1_000_090, 7)])
+def test_admitted_is_counted_after_its_minute(now: int, admitted: int | None) -> None:
+    """Calls admitted since a revocation are those of the minutes after its own; before those begin, nothing is claimed."""
+
+    class Counting(AdminClient):
+        def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401, ARG002  as there
+            later = [{"start": 1_000_080, "calls": 7, "refused_calls": {"revoked_principal": 2}}]
+            own = {"start": 1_000_020, "calls": 5, "refused_calls": {"stale_token": 1, "quota_calls_minute": 9}}
+            return {"items": [own, *(later if now >= 1_000_080 else [])]}
+
+    since = status._since(Counting("http://broker.example"), "x", 1_000_040, now)
+    assert since == {"from": 1_000_080, "calls_admitted": admitted, "calls_refused": 1 if admitted is None else 3}
+    assert ("7 admitted" if admitted else "told from") in status._proof(since)

@@ -115,7 +115,7 @@ def _names(running: Running, here: Path, environ: Mapping[str, str]) -> list[tup
         (r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{22}(?![\w-])", "ID"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"),
         (
-            r"calls since: (?:\d+ admitted, )?\d+ refused(?:; those admitted are told from TIME on)?",
+            r"calls since: (?:0 admitted, )?\d+ refused(?:; those admitted are told from TIME on)?",
             "calls since: 0 admitted, 1 refused",
         ),
         (r"\b1[789]\d{8}\b", "EPOCH"),
