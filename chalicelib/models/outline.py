@@ -20,8 +20,10 @@ MOST = 4 * 1024**2
 """Bytes of an outline."""
 
 _PLAIN, _ESCAPED = rb'[^"\\\x00-\x1f]', rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'
-_TEXT = re.compile(b"%b*+(?:%b%b*+)*+" % (_PLAIN, _ESCAPED, _PLAIN))
-_SHORT = re.compile(b'(?:[^"]*+"%b{0,254}+(?:%b%b{0,254}+){0,8}+")*+' % (_PLAIN, _ESCAPED, _PLAIN))
+# Only single characters repeat possessively: Python before 3.11.5, as Debian 12 has it, matches too little where a group does
+# that may backtrack (python/cpython#106052). What follows a group cannot match in it, so that greedy is the same.
+_TEXT = re.compile(b"%b*+(?:%b%b*+)*" % (_PLAIN, _ESCAPED, _PLAIN))
+_SHORT = re.compile(b'(?:[^"]*+"%b{0,254}+(?:%b%b{0,254}+){0,8}")*' % (_PLAIN, _ESCAPED, _PLAIN))
 """As much as has no long string, read at once: a piece may have thousands of short ones."""
 _ESCAPE = 6
 """Bytes of the longest escape, as in "\\u0000"."""

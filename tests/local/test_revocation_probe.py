@@ -68,8 +68,9 @@ def test_only_a_refusal_is_one(answer: bytes, seen: Seen) -> None:
 
 def test_the_probe_s_token_opens_nothing(parts: Parts) -> None:
     """The token is refused at every key, also where it would be if its principal were not revoked."""
-    with answering(b"") as own:
-        steps = Steps(own, parts.control, parts.signer, BROKER, NOW)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        own = Edge(listening, is_tls=False)
+    steps = Steps(own, parts.control, parts.signer, BROKER, NOW)
     token = steps._token
 
     def reason(key: str) -> str:
