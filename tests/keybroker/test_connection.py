@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import ipaddress
 import socket
 import ssl
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,6 +27,16 @@ from tests.scripted_broker import jwt
 
 SUBJECT = jwt(aud="keybroker", marker="a-secret-that-no-proxy-sees")
 ANSWER = b'{"access_token": "a.b.c", "token_type": "Bearer", "expires_in": 900, "scope": "s", "base_url": "u"}'
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Clear up what http.client of Python before 3.11.5 leaves open where a proxy refuses a tunnel."""
+    yield
+    if sys.version_info < (3, 11, 5):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @pytest.fixture(autouse=True)
