@@ -10,7 +10,7 @@ from chalicelib.usage import Usage, UsageQuery
 
 
 def last_used(usage: Usage, keys: Collection[str], now: int) -> tuple[dict[str, int], bool]:
-    """Return when somebody who called with a key was last seen (epoch seconds), and whether that is all that is known.
+    """Return when a caller of a key was last seen (epoch seconds), and whether that is all that is known.
 
     A key that is not in it was called by nobody in 35 days (`totals.MOST_POINTS`), or, if not all was read, by nobody who was read:
     of each day it is a bounded number. Raises Unavailable.
