@@ -56,7 +56,7 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
     add("--drain", type=_number(1, 3600), default=100, metavar="SECONDS", help=text)
     text = "the address and port at which /metrics is answered, as 127.0.0.1:9464 (default: none)"
     add("--metrics", type=_listen, metavar="ADDRESS:PORT", help=text)
-    text = "let /metrics be answered beyond this machine, in plain HTTP, to whoever reaches it"
+    text = "let /metrics be answered beyond this machine, in plain HTTP, to anyone who reaches it"
     add("--metrics-beyond-loopback", action="store_true", help=text)
     add("--json", action="store_true", help="print one line of JSON to stdout when it responds")
 

@@ -90,7 +90,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         signing_key_store=DynamoSigningKeyStore(tables),
         revocation_probes=DynamoRevocationProbes(tables),
         origins=Origins(),
-        # SECURITY: a limit of what models take is a fault unless somebody has said that gateways are there
+        # SECURITY: a limit of what models take is a fault unless the configuration says that there are gateways
         # (test_a_budget_needs_a_gateway).
         rules=replace(DEPLOYED, sees_answers=config.gateway),
         clock=_clock,

@@ -258,9 +258,9 @@ def make_distribution(  # noqa: PLR0913  named, each with a default
     broker: the base URL for `/anthropic/v1/oauth/token`, a cache behaviour without a function; None leaves it out.
     connections: open ones at most; a newcomer takes the place of one that waits, and three quarters of them may have a call.
     provider_below: see `OriginClient`. unsent: is told which calls were sent, and gives back those that were not.
-    running: ends those under way that must not run on; somebody has to let it `watch`.
-    answers: adds up what answers say that they took; somebody has to let it `keep` that.
-    settlements: settles calls that have reserved a part of a budget; somebody has to let it `keep` what failed.
+    running: ends those under way that must not run on; the caller has it `watch`.
+    answers: adds up what answers say that they took; the caller has it `keep` that.
+    settlements: settles calls that have reserved a part of a budget; the caller has it `keep` what failed.
     url: the edge's own; with it, providers' addresses of their own in answers become the edge's.
     read_timeout: seconds that a provider may be silent, which the function is told in the event and takes over; None: as
     long as it likes, whatever the function says.
