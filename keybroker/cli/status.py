@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from keybroker import duration
-from keybroker.cli import output
+from keybroker.cli import output, usage_series
 from keybroker.cli.admin_client import AdminClient, segment
 from keybroker.cli.command_error import REFUSED
 from keybroker.cli.id_command import IdCommand
@@ -17,8 +17,6 @@ from keybroker.cli.plain_text import plain
 from keybroker.cli.principal_id import resolve
 from keybroker.cli.settings import Settings, common_options, pass_settings
 from keybroker.cli.times import format_time
-
-_REACH: Final = {"minute": 3600, "hour": 72 * 3600, "day": 35 * 86400}
 
 
 @click.command(cls=IdCommand, short_help="Prove in one line whether a principal is cut off.")
@@ -94,12 +92,12 @@ def _since(client: AdminClient, sub: str, at: int, now: int) -> dict[str, int | 
 
     now: by the broker's clock, as all its times are.
     """
-    window = next((one for one, reach in _REACH.items() if now - at < reach - 60), "")
-    if not window:
+    window = usage_series.shortest_window(now - at)
+    if window is None:
         return None
-    length = {"minute": 60, "hour": 3600, "day": 86400}[window]
+    length = usage_series.SECONDS[window]
     first = at - at % length
-    items = client.get("/admin/usage", {"series": window, "since": first, "principal": sub})["items"]
+    items = client.get("/admin/usage", {"series": window, "since": first, "until": now, "principal": sub})["items"]
     later = [one for one in items if one["start"] > first]
     refused = sum(
         number

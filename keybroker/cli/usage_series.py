@@ -11,15 +11,22 @@ from keybroker.cli.settings import Settings
 from keybroker.cli.sparkline import sparkline
 from keybroker.cli.times import format_time
 
-_REACH: Final = {"minute": 3600, "hour": 72 * 3600, "day": 35 * 86400}
-"""Seconds that a series by this window covers at most."""
+SECONDS: Final = {"minute": 60, "hour": 3600, "day": 86400}
+_MOST: Final = {"minute": 60, "hour": 72, "day": 35}
+"""Windows that the broker answers at most in one series."""
+
+
+def shortest_window(reach: int) -> str | None:
+    """Return the shortest window by which a series reaches so many seconds back, whenever that is; None if none does."""
+    # A series that begins within a window has that one, too, so it is one more than the reach has.
+    return next((window for window, length in SECONDS.items() if reach <= (_MOST[window] - 1) * length), None)
 
 
 def show(client: AdminClient, settings: Settings, options: dict[str, Any]) -> None:
     """Show a series by the shortest window that reaches so far back, or by the one that is named."""
     until = options["until"] or int(time.time())
     reach = until - options["since"]
-    window = options["window"] or next((one for one, seconds in _REACH.items() if reach < seconds), "day")
+    window = options["window"] or shortest_window(reach) or "day"
     named = {name: options[name] for name in ("principal", "grant", "key")}
     query = {"series": window, "since": options["since"], "until": options["until"], **named}
     found = client.get("/admin/usage", query)

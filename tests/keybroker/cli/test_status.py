@@ -86,6 +86,7 @@ def test_admitted_is_counted_after_its_minute(now: int, admitted: int | None) ->
 
     class Counting(AdminClient):
         def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401, ARG002  as there
+            assert query == {"series": "minute", "since": 1_000_020, "until": now, "principal": "x"}
             later = [{"start": 1_000_080, "calls": 7, "refused_calls": {"revoked_principal": 2}}]
             own = {"start": 1_000_020, "calls": 5, "refused_calls": {"stale_token": 1, "quota_calls_minute": 9}}
             return {"items": [own, *(later if now >= 1_000_080 else [])]}
