@@ -109,6 +109,23 @@ def test_what_cannot_be_measured_is_unknown(parts: Parts, tmp_path: Path, caplog
     assert steps._token not in caplog.text
 
 
+def test_a_fault_ends_no_measuring(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A fault of any kind is an unknown result; the log has its type and not its text, and the next measurement is made."""
+    times: list[int] = []
+
+    def make(now: int) -> Steps:
+        times.append(now)
+        raise LookupError("eyJ-a-token")
+
+    file = ProbeFile(tmp_path / "probe.json")
+    with RevocationProbing(make, file, 0.01).running():
+        wait_until(lambda: len(times) > 1, 5)
+    (found,) = file.revocation_probes()
+    assert (found.outcome, found.seconds) == ("unknown", None)
+    assert '"reason": "LookupError"' in caplog.text
+    assert "eyJ" not in caplog.text
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"where": 1}'])
 def test_a_file_that_is_no_use_is_no_result(tmp_path: Path, text: str) -> None:
     """A file that cannot be read holds no result, and is replaced by the next one."""
