@@ -65,6 +65,7 @@ def _run(serve: Sequence[str] | None, console: Console) -> int:
     except OutputClosedError:
         raise
     except Exception as error:  # noqa: BLE001  the message names the step, whatever went wrong
+        signals.raise_hidden()
         print(f"error: {current} failed: {_reason(error)}", file=sys.stderr)
         return 1
     took = time.perf_counter() - began

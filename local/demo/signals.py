@@ -7,12 +7,20 @@ from types import FrameType
 from typing import NoReturn
 
 REPEAT_SECONDS = 1.0
+_received: list[int] = []
+"""The signals that came, a process's own as their handlers are."""
 
 
 def raise_on_signals() -> None:
     """Raise KeyboardInterrupt on SIGINT and SystemExit(143) on SIGTERM. Call it in the main thread."""
     signal.signal(signal.SIGINT, _raise_repeatedly)  # some shells start background jobs with SIGINT ignored
     signal.signal(signal.SIGTERM, _raise_repeatedly)
+
+
+def raise_hidden() -> None:
+    """Raise for a signal that came if its exception became another one: Python before 3.12 has `__set_name__` do so."""
+    if _received:
+        _raise(_received[0], None)
 
 
 def stop_repeating() -> None:
@@ -23,6 +31,7 @@ def stop_repeating() -> None:
 
 
 def _raise_repeatedly(number: int, frame: FrameType | None) -> NoReturn:
+    _received.append(number)
     # Python drops an exception that is raised while a finalizer runs, and a signal may arrive at just that moment.
     signal.signal(signal.SIGALRM, lambda _alarm, frame: _raise_repeatedly(number, frame))
     signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS)

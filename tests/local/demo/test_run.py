@@ -179,6 +179,34 @@ def test_exception_dropped_in_a_finalizer_is_repeated(tmp_path: Path, number: in
     assert left_behind(tmp_path) == []
 
 
+WRAPS_ITS_EXCEPTION = """
+import os, signal, sys
+from local.demo import run
+
+class Named:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), {number})
+
+def arguments():
+    class Owner:
+        named = Named()
+
+class Arguments(list):
+    def __iter__(self):
+        arguments()
+
+sys.exit(run.main(Arguments(["unused"])))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_wrapped_exception_still_interrupts(tmp_path: Path, number: int, code: int) -> None:
+    """Python before 3.12 makes a RuntimeError of what is raised while a class is made, as in any import; it is no failed step."""
+    ended, _, err = finish(launch(tmp_path, [sys.executable, "-c", WRAPS_ITS_EXCEPTION.format(number=int(number))]))
+    assert (ended, err.strip()) == (code, "interrupted" if code == 130 else "")
+    assert left_behind(tmp_path) == []
+
+
 def test_closed_stdout_ends_the_demo(tmp_path: Path) -> None:
     """A reader that closes the pipe ends the demo with code 1 and no traceback."""
     process = start(tmp_path, [sys.executable, "-c", "print('{}')"])
