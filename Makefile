@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# For two cores; a process that has nothing left to do takes from the other. What
-# test-infra runs is not even collected: each process would package the templates for it.
-PYTEST := $(BIN)/pytest -n 2 --dist worksteal --ignore=tests/integration/infra
+# For two cores. Not `--dist worksteal`: a process from which all was taken can wait for ever for what is left, and the
+# run with it. What test-infra runs is not even collected: each process would package the templates for it.
+PYTEST := $(BIN)/pytest -n 2 --dist load --ignore=tests/integration/infra
 .DEFAULT_GOAL := help
 OIDC := tests/integration/oidc_provider
 MINISTACK := .venv-ministack
@@ -184,7 +184,7 @@ $(LOCK_STAMP): infra/lock.txt
 	@touch $@
 
 schema: $(STAMP) ## Write the policy file's JSON Schema from the types of its reader
-	@$(BIN)/python -c 'import json; from chalicelib.policy import compile; print(json.dumps(compile.json_schema(), indent=2))' | tee docs/policy.schema.json > keybroker/cli/policy.schema.json
+	@$(BIN)/python -c 'import json; from chalicelib.policy import compile; print(json.dumps(compile.json_schema(), indent=2))' > keybroker/cli/policy.schema.json && cp keybroker/cli/policy.schema.json docs/policy.schema.json
 
 openapi: $(STAMP) ## Write docs/openapi.json from the tables of both doors' routes
 	@$(BIN)/python -c 'from chalicelib.openapi import document, routes; print(document.text(routes.ROUTES), end="")' > docs/openapi.json
