@@ -150,6 +150,16 @@ class Usage(Protocol):
         """Return how many calls were admitted in this minute and the 59 before, by (principal, grant)."""
 
 
+class OwnUsage(Protocol):
+    """Where a caller's own counters are read."""
+
+    def own(self, principal: str, grant: str, now: int) -> Mapping[str, Use]:
+        """Return, by each of WINDOWS, what a principal did under a grant in the window of a time; zeros where it did nothing.
+
+        It reads a bounded number of items. now: epoch seconds. Raises Unavailable.
+        """
+
+
 def window_start(window: str, at: int) -> int:
     """Return when the window of a time began, in epoch seconds."""
     return at - at % WINDOWS[window]

@@ -177,6 +177,7 @@ def _state(
         grants=candidates,
         taken=taken,
         signs=target_items.signs(found.get(EVERYTHING, {})),
+        signing_keys=target_items.signing_keys(found.get(EVERYTHING, {})),
     )
 
 

@@ -13,7 +13,8 @@ from chalicelib.admin.watching import Seen
 from chalicelib.aws.counter_items import CounterItem, items, key_of
 from chalicelib.aws.dynamodb import Tables, as_unavailable, read_partition, read_query, run_parallel
 from chalicelib.aws.items import Item, held, number, text
-from chalicelib.aws.usage import INDEX, DynamoUsage, Found
+from chalicelib.aws.own_usage import Found
+from chalicelib.aws.usage import INDEX, DynamoUsage
 from chalicelib.quota import EVERYBODY, WINDOWS, counters, read_cursor_key
 from chalicelib.usage import window_start
 

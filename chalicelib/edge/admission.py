@@ -136,7 +136,7 @@ def _go_on(call: Call, token: VerifiedToken, count: CallCount, edge: Edge, now: 
     """Return how a call that is counted goes on, or raise Refusal."""
     if count.waits:
         # SECURITY: who is revoked takes no numbers of those who are not (test_a_revoked_flood_takes_no_numbers).
-        _, grant = in_force(call, token, count.snapshot, now)
+        _, grant = in_force(call.key, token, count.snapshot, now)
         count.take_from_slices(grant)
     decision = decide(call, token, count.snapshot, now)
     if decision.grant.total_limits and not count.has_total:

@@ -55,7 +55,7 @@ def decide(call: Call, token: VerifiedToken, snapshot: Snapshot, now: int) -> De
 
     What stops every call of the token is looked at first, then what stops this one, then the quota, and the body last.
     """
-    key, grant = in_force(call, token, snapshot, now)
+    key, grant = in_force(call.key, token, snapshot, now)
     provider = PROVIDERS[key.provider]
     # SECURITY: from here on the call is what will be sent, not what the caller wrote (test_edge_paths.py).
     call = _to_provider_form(call, provider)
@@ -71,15 +71,18 @@ def decide(call: Call, token: VerifiedToken, snapshot: Snapshot, now: int) -> De
     return Decision(key, grant, call)
 
 
-def in_force(call: Call, token: VerifiedToken, snapshot: Snapshot, now: int) -> tuple[KeyConfig, Grant]:
-    """Return the key and the grant as they are now, if nothing stops every call of the token; raises Refusal."""
+def in_force(named: str, token: VerifiedToken, snapshot: Snapshot, now: int) -> tuple[KeyConfig, Grant]:
+    """Return the key and the grant as they are now, if nothing stops every call of the token; raises Refusal.
+
+    named: the key's name. now: epoch seconds.
+    """
     _check_revocations(token, snapshot, now)
     if token.kid not in snapshot.signing_keys:
         raise SigningKeyGone
     key, grant = snapshot.key, snapshot.grant
     if key is None or grant is None:
         raise GrantGone
-    if grant.key != call.key or grant.issuer != token.issuer:
+    if grant.key != named or grant.issuer != token.issuer:
         raise GrantChanged
     return key, grant
 

@@ -58,11 +58,9 @@ def headers(refusal: Refusal, request_id: str, edge_url: str = "") -> dict[str, 
         "request-id": request_id,
         **refusal.headers,
     }
-    if refusal.status in (401, 403):
-        text = _NOT_QUOTABLE.sub("", refusal.description).replace('"', "'")
-        found["www-authenticate"] = f'Bearer realm="keybroker", error="{refusal.error}", error_description="{text}"'
-        if edge_url:
-            found["www-authenticate"] += f', resource_metadata="{resource_metadata.url(edge_url)}"'
+    found |= challenge(refusal)
+    if edge_url and "www-authenticate" in found:
+        found["www-authenticate"] += f', resource_metadata="{resource_metadata.url(edge_url)}"'
     if refusal.retry_after is not None:
         found["retry-after"] = str(refusal.retry_after)
     if _is_used_up(refusal):  # of a used-up quota's answer, Codex shows this header alone
@@ -72,6 +70,14 @@ def headers(refusal: Refusal, request_id: str, edge_url: str = "") -> dict[str, 
     elif refusal.status == 503:
         found["x-should-retry"] = "true"
     return found
+
+
+def challenge(refusal: Refusal) -> dict[str, str]:
+    """Return the header that says why a token was refused (RFC 6750, section 3); none for what is not about a token."""
+    if refusal.status not in (401, 403):
+        return {}
+    text = _NOT_QUOTABLE.sub("", refusal.description).replace('"', "'")
+    return {"www-authenticate": f'Bearer realm="keybroker", error="{refusal.error}", error_description="{text}"'}
 
 
 def _is_worth_waiting(refusal: Refusal) -> bool:

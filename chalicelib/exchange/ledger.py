@@ -63,6 +63,8 @@ class ExchangeState:
     """
     signs: str = ""
     """The kid of the key that signs; "" for the one that the broker is configured with."""
+    signing_keys: tuple[str, ...] = ()
+    """The `kid`s of the signing keys whose tokens are accepted."""
 
 
 @dataclass(frozen=True, slots=True)

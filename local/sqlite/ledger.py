@@ -55,6 +55,7 @@ class SqliteLedger:
                 grants=found,
                 taken=_taken(connection, query, found or ()),
                 signs=rows.get(EVERYTHING, ABSENT).signs(),
+                signing_keys=rows.get(EVERYTHING, ABSENT).signing_keys(),
             )
 
     def issue(self, issuance: Issuance, now: int) -> Mapping[str, object] | None:

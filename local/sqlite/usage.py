@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping
 
-from chalicelib.quota import EVERYBODY, read_cursor_key
+from chalicelib.quota import EVERYBODY, WINDOWS, read_cursor_key
 from chalicelib.usage import RECENT_SECONDS, UsagePage, UsageQuery, Use, window_start
 from local.sqlite import answer_usage, budgets
 from local.sqlite.state_file import StateFile
@@ -60,6 +60,16 @@ class SqliteUsage:
             rows = connection.execute(_USES.format(narrowed=_NARROWED + _of_principal(query)), wanted).fetchall()
             found = [_use(connection, query, row) for row in rows[: query.limit]]
         return UsagePage(tuple(found), found[-1].cursor_key() if len(rows) > query.limit else "")
+
+    def own(self, principal: str, grant: str, now: int) -> Mapping[str, Use]:
+        """See `OwnUsage.own`."""
+        found: dict[str, Use] = {}
+        for window in WINDOWS:
+            start, models = window_start(window, now), window != "minute"
+            asked = UsageQuery(window, start, principal, grant, limit=1, now=now, models=models)
+            page = self.uses(asked)
+            found[window] = page.uses[0] if page.uses else Use(principal, grant)
+        return found
 
     def recent_calls(self, pairs: Collection[tuple[str, str]], now: int) -> Mapping[tuple[str, str], int]:
         """See `Usage.recent_calls`."""

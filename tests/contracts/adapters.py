@@ -16,7 +16,7 @@ from chalicelib.providers.versions import Keys
 from chalicelib.quota import Counter
 from chalicelib.revocation import Revocations
 from chalicelib.tokens.key_list import SigningKeyLists
-from chalicelib.usage import AnswerUsage, Usage
+from chalicelib.usage import AnswerUsage, OwnUsage, Usage
 
 
 class Control(Revocations, Policies, Pins, Keys, SigningKeyLists, Protocol):
@@ -24,6 +24,10 @@ class Control(Revocations, Policies, Pins, Keys, SigningKeyLists, Protocol):
 
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
         """List the live signing keys."""
+
+
+class AllUsage(Usage, OwnUsage, Protocol):
+    """What administrators read of usage, and what a caller reads of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Adapters:
     edge_state: EdgeState
     running_state: RunningState
     control: Control
-    usage: Usage
+    usage: AllUsage
     budgets: Budgets
     answers: AnswerUsage
     counted: Callable[[Counter], tuple[int, int]]
