@@ -208,6 +208,7 @@ class Machine:
         return PublicPorts(
             broker=broker,
             revocations=control,
+            usage=SqliteUsage(state),
             jwks=lambda: key.public_jwks(control.signing_key_list().live),
             clock=_clock,
             new_id=_new_id,

@@ -73,6 +73,7 @@ def _broker(names: EdgeConfig, tables: StageTables) -> BrokerConfig:
         door="public",
         region=names.region,
         control=names.control,
+        counters=names.counters,
         ledger=f"{tables.stage}-ledger",
         url=tables.issuer,
         edge_url=tables.edge_url,

@@ -142,13 +142,13 @@ def installation(directory: Path, prefix: str, certificate: Path | None = None) 
         shared = {
             "AWS_REGION": "us-east-1",
             "KEYBROKER_CONTROL": tables.control,
+            "KEYBROKER_COUNTERS": tables.counters,
             "KEYBROKER_LEDGER": tables.ledger,
         }
         public = {**shared, **URLS, "KEYBROKER_DOOR": "public", "KEYBROKER_SIGNING_KEY": keys[0]}
         admin = {
             **shared,
             "KEYBROKER_DOOR": "admin",
-            "KEYBROKER_COUNTERS": tables.counters,
             "KEYBROKER_SECRETS_PREFIX": prefix,
             "KEYBROKER_SECRETS_KEY": "alias/aws/secretsmanager",
         }

@@ -41,6 +41,8 @@ NEEDED = (
     RoleRequest("public", "dynamodb:UpdateItem", "control", ("token#id-1",), what="a holder takes a token back"),
     RoleRequest("public", "dynamodb:PutItem", "control", ("revocations#holders",), what="and that is recorded"),
     RoleRequest("public", "dynamodb:BatchGetItem", "ledger", ("tokens#alice",)),
+    RoleRequest("public", "dynamodb:BatchGetItem", "counters", ("calls#app#alice",)),
+    RoleRequest("public", "dynamodb:Query", "counters", ("answers#app#alice",)),
     RoleRequest("public", "dynamodb:PutItem", "ledger", ("audit#2026-11#0",)),
     RoleRequest("public", "dynamodb:PutItem", "ledger", ("lock#0",)),
     RoleRequest("public", "dynamodb:UpdateItem", "ledger", ("tokens#alice",)),
@@ -159,7 +161,7 @@ DENIED = (
         for role in ("public", "admin", "watcher")
         for action in _WRITES
     ),
-    RoleRequest("public", "dynamodb:GetItem", "counters", ("calls#app#alice",), what="who calls how often"),
+    RoleRequest("public", "dynamodb:Scan", "counters", what="who calls how often"),
     RoleRequest("edge", "dynamodb:DeleteItem", "counters", ("calls#app#alice",), what="a quota that begins anew"),
     RoleRequest("edge", "dynamodb:PutItem", "counters", ("calls#app#alice",), what="the same"),
     # Nobody reads a table from end to end, touches another one, or the tables themselves.

@@ -80,17 +80,19 @@ def event(
     identity: Mapping[str, str],
     *,
     if_match: str = '"0"',
+    authorization: str = "",
     query: Mapping[str, str] | None = None,
     **parameters: str,
 ) -> dict[str, Any]:
     """Return API Gateway's event (payload 1.0). body: sent as JSON. parameters: those of the path."""
     request_id = f"request-{next(_IDS)}"
+    headers = {"content-type": "application/json", "if-match": if_match, "authorization": authorization}
     context = {"resourcePath": resource, "httpMethod": method, "requestId": request_id, "path": resource}
     return {
         "resource": resource,
         "httpMethod": method,
-        "headers": {"content-type": "application/json", "if-match": if_match},
-        "multiValueHeaders": {"content-type": ["application/json"], "if-match": [if_match]},
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
         "multiValueQueryStringParameters": {name: [value] for name, value in query.items()} if query else None,
         "pathParameters": parameters or None,
         "stageVariables": None,

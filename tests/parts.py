@@ -194,6 +194,7 @@ class Parts:
         return PublicPorts(
             broker=self.broker(),
             revocations=self.control,
+            usage=SqliteUsage(self.state),
             jwks=lambda: [self.signer.public_jwk],
             clock=lambda: NOW,
             new_id=self.new_id,

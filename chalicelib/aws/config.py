@@ -74,7 +74,7 @@ class BrokerConfig(NamedTuple):
     """The ARNs of the KMS keys that may sign tokens, with commas between them. The first one signs unless the state names
     another (`POST /admin/signing`). Public door only."""
     counters: str = ""
-    """The name of the table `counters`. Administrators' door only."""
+    """The name of the table `counters`."""
     secrets_prefix: str = ""
     """A provider key's secret is `<prefix>/<name>`. Administrators' door only."""
     secrets_key: str = ""
@@ -93,7 +93,7 @@ class BrokerConfig(NamedTuple):
         if door not in _OF_DOOR:
             raise ValueError(f"KEYBROKER_DOOR must be one of {', '.join(_OF_DOOR)}")
         variables = {"region": "AWS_REGION"}
-        variables |= {name: f"KEYBROKER_{name.upper()}" for name in ("control", "ledger", *_OF_DOOR[door])}
+        variables |= {name: f"KEYBROKER_{name.upper()}" for name in ("control", "counters", "ledger", *_OF_DOOR[door])}
         found = {name: environ.get(variable, "") for name, variable in variables.items()}
         for name, value in found.items():
             if not value:
@@ -112,7 +112,7 @@ def _is_true(name: str, environ: Mapping[str, str]) -> bool:
 
 _OF_DOOR: Mapping[str, tuple[str, ...]] = {
     "public": ("url", "edge_url", "signing_key"),
-    "admin": ("counters", "secrets_prefix", "secrets_key"),
+    "admin": ("secrets_prefix", "secrets_key"),
 }
 """The variables that only one door reads."""
 

@@ -15,6 +15,7 @@ from chalicelib.aws.config import BrokerConfig
 from chalicelib.aws.dynamodb import Tables, make_client
 from chalicelib.aws.jwks import live_keys
 from chalicelib.aws.ledger import DynamoLedger
+from chalicelib.aws.own_usage import DynamoOwnUsage
 from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.signing import KmsSigner
 from chalicelib.aws.signing_keys import DynamoSigningKeys
@@ -51,6 +52,7 @@ def public_over(config: BrokerConfig, tables: Tables, kms: Callable[[], Any]) ->
     return PublicPorts(
         broker=broker,
         revocations=DynamoRevocations(tables),
+        usage=DynamoOwnUsage(tables),
         jwks=functools.partial(live_keys, tables),
         clock=_clock,
         new_id=_new_id,

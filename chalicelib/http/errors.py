@@ -22,6 +22,16 @@ class QueryMalformed(
     """The query of GET /audience is not one issuer. Send `?issuer=` with its URL, and nothing else."""
 
 
+class QueryNotTaken(
+    Refusal,
+    reason="query_not_taken",
+    error="invalid_request",
+    status=400,
+    text="this route takes no parameters; send the token as Authorization: Bearer",
+):
+    """GET /usage was sent a query. Whose usage it answers is the token's to say, which comes in a header."""
+
+
 class NotAnAdministrator(
     Refusal,
     reason="not_an_administrator",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from chalicelib.exchange.exchange import Broker
 from chalicelib.revocation import Revocations
+from chalicelib.usage import OwnUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class PublicPorts:
     """What an exchange needs: state, issuers' keys and the signer."""
     revocations: Revocations
     """Where a holder's revocation of its own token is put in force."""
+    usage: OwnUsage
+    """Where a caller's own counters are read."""
     jwks: Callable[[], Sequence[Mapping[str, str]]]
     """Returns the public signing keys that are live now, as JWKs; raises Unavailable."""
     clock: Callable[[], int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.http import public
+from chalicelib.http import own_usage, public
 from chalicelib.http.ports import PublicPorts
 from chalicelib.http.route import FORM, JSON, TEXT, Parameter, Route
 from chalicelib.tokens.jws import URL_LIMIT
@@ -58,6 +58,16 @@ ROUTES: tuple[Route[PublicPorts], ...] = (
         body="RevokeRequest",
         content_types=(JSON, FORM),
         signed=False,
+    ),
+    Route(
+        "GET",
+        "/usage",
+        "What the holder of a token used of its grant, and what is left of its limits",
+        {200: "OwnUsage"},
+        own_usage.get_own_usage,
+        refusals=(401, 403),
+        signed=False,
+        bearer=True,
     ),
     Route(
         "GET",

@@ -63,6 +63,8 @@ class Route(Generic[Ports]):
     # (test_admin_routes_are_signed).
     signed: bool = True
     """Whether API Gateway's IAM authorizer is in front of it."""
+    bearer: bool = False
+    """Whether a token of the broker has to come with the request, which the view verifies."""
     etag: bool = False
     """Whether its response carries an ETag."""
     json_lines: bool = False

@@ -16,7 +16,8 @@ _COMMON = {True: (400, 403, 413, 415, 431, 500, 503), False: (400, 413, 415, 431
 """Statuses of refusals that every route can answer, at the administrators' door (True) and at the public one."""
 _WHAT = {
     400: "the request is malformed",
-    403: "the request is not signed, or the signer may not do this",
+    401: "there is no token, or it is no longer valid: get a fresh one",
+    403: "the request is not signed, or the signer may not do this, or what the token opens is revoked",
     404: "it does not exist",
     409: "another administrator has set it meanwhile",
     412: "another version is in force by now",
@@ -61,7 +62,8 @@ def document(routes: Routes) -> dict[str, Any]:
                     "name": "Authorization",
                     "description": "AWS Signature Version 4, service execute-api",
                     "x-amazon-apigateway-authtype": "awsSigv4",
-                }
+                },
+                "token": {"type": "http", "scheme": "bearer", "description": "an access token of the broker"},
             },
         },
     }
@@ -78,7 +80,7 @@ def _operation(route: Route[Any]) -> dict[str, Any]:
         "operationId": _name(route),
         "summary": route.summary,
         "tags": ["administration" if route.admin else "tokens"],
-        "security": [{"sigv4": []}] if route.signed else [],
+        "security": [{"sigv4": []}] if route.signed else [{"token": []}] if route.bearer else [],
         "parameters": [_parameter(one) for one in route.parameters],
         "responses": {
             **{str(status): _response(route, schema) for status, schema in sorted(route.responses.items())},

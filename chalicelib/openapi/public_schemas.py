@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chalicelib.budget import WHATS
 from chalicelib.exchange import request as token_request
 from chalicelib.http.route import TEXT
-from chalicelib.openapi.shapes import COUNT, Schema, all_of, each, or_null, some_of
+from chalicelib.openapi.shapes import BY_REASON, COUNT, TIME, Schema, all_of, each, or_null, some_of
+from chalicelib.openapi.usage_schemas import MODEL_USE
+from chalicelib.quota import WINDOWS
 
 _FIELD: Schema = {"type": "string", "maxLength": token_request.FIELD_LIMIT}
 _NEEDED: Schema = {**_FIELD, "minLength": 1}
@@ -19,6 +22,29 @@ _EXCHANGE: Mapping[str, Schema] = {
     },
     "requested_token_type": or_null(_FIELD),
 }
+_OWN_USE: Schema = all_of(
+    {
+        "window": {"enum": ["hour", "day"]},
+        **each(TIME, "start", "end"),
+        **each(COUNT, "calls", "tokens"),
+        **each(BY_REASON, "refused_calls", "refused_tokens"),
+        "models": {"type": "array", "items": MODEL_USE},
+        "last_seen": TIME,
+    }
+)
+_OWN_LIMIT: Schema = all_of(
+    {
+        "what": {
+            "enum": ["calls", "tokens", *WHATS],
+            "description": "`tokens` are issued by the broker; `usage` is tokens of models, `spend` millionths of a dollar",
+        },
+        "window": {"enum": list(WINDOWS)},
+        **each(COUNT, "limit", "used"),
+        "reserved": {**COUNT, "description": "by calls under way"},
+        "left": COUNT,
+        "resets": {**TIME, "description": "when the window ends"},
+    }
+)
 
 SCHEMAS: Mapping[str, Schema] = {
     "OAuthError": some_of({"error": TEXT, "error_description": TEXT, "request_id": TEXT}, "error", "request_id"),
@@ -62,6 +88,14 @@ SCHEMAS: Mapping[str, Schema] = {
     "Jwks": all_of({"keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid"]}}}),
     "Metadata": {"type": "object", "required": ["issuer", "token_endpoint", "jwks_uri"]},
     "Audience": all_of({"audience": TEXT}),
+    "OwnUsage": all_of(
+        {
+            **each(TEXT, "principal", "grant", "key"),
+            **each(TIME, "at", "expires"),
+            "usage": {"type": "array", "items": _OWN_USE},
+            "limits": {"type": "array", "items": _OWN_LIMIT},
+        }
+    ),
     "Health": all_of({"status": {"const": "ok"}}),
 }
 """By name."""

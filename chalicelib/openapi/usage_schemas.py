@@ -28,7 +28,7 @@ GRANT_USE: Mapping[str, Schema] = {
     **each(BY_REASON, "refused_tokens", "refused_calls"),
     "last_seen": TIME,
 }
-_MODEL_USE: Schema = all_of(
+MODEL_USE: Schema = all_of(
     {"model": TEXT, **each(COUNT, "answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")}
 )
 _BUDGET_USE: Schema = all_of(each(COUNT, "used", "reserved"))
@@ -60,7 +60,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "principal": TEXT,
             "name": TEXT,
             **GRANT_USE,
-            "models": {"type": "array", "items": _MODEL_USE},
+            "models": {"type": "array", "items": MODEL_USE},
             "budgets": {"type": "object", "additionalProperties": _BUDGET_USE},
         }
     ),

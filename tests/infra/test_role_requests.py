@@ -19,6 +19,7 @@ from tests.aws_requests import IamRequest
 from tests.aws_roles import DOORS
 from tests.iam_policy import allows
 from tests.infra.test_least_privilege import ARNS, policies
+from tests.parts import claims_of
 
 PREFIX = "kbasked"
 ARN = "arn:aws:iam::000000000000:role/billing"
@@ -76,6 +77,7 @@ def _administer(one: Installed) -> None:
         assert administrator.ask("GET", f"/admin/{path}").status == 200, path
     assert administrator.ask("GET", "/admin/principals/{principal_id}", principal_id=ARN).status == 200
     _see_what_answers_took(one)
+    _see_own_usage(one)
     explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_scenario.subject_token()})
     assert explained.status == 200
 
@@ -99,6 +101,19 @@ def _see_what_answers_took(one: Installed) -> None:
     assert store.add([answered]) == NotAdded()
     (use, *_) = administrator.ask("GET", "/admin/usage").json["items"]
     assert use["models"] == [asdict(took)]
+
+
+def _see_own_usage(one: Installed) -> None:
+    token = issued(one)
+    assert "status" not in one.call(token)
+    claims, took = claims_of(token), ModelUse("gpt-5-mini", 1, 0, 9, 4, 0)
+    minute = window_start("minute", int(time.time()))
+    store = DynamoAnswerUsage(BotocoreClient(one.tables.client), one.tables.counters)
+    assert store.add([Answered(str(claims["sub"]), str(claims["grant"]), "openai", minute, took)]) == NotAdded()
+    answer = one.caller("public").ask("GET", "/usage", authorization=f"Bearer {token}")
+    assert answer.status == 200, answer.body
+    day = answer.json["usage"][1]
+    assert (day["calls"] > 0, day["models"] != []) == (True, True)
 
 
 def _arn(one: IamRequest) -> str:

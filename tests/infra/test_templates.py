@@ -33,6 +33,7 @@ OPEN = {
     "/revoke": "post",
     "/anthropic/v1/oauth/token": "post",
     "/audience": "get",
+    "/usage": "get",
     "/healthz": "get",
     "/.well-known/jwks.json": "get",
     "/.well-known/oauth-authorization-server": "get",
@@ -144,7 +145,7 @@ def test_gateway_responses_have_the_apis_format(door: str) -> None:
 def test_a_door_is_told_its_names_and_no_secret(door: str) -> None:
     told = properties(door, "APIHandler")["Environment"]["Variables"]
     names = {
-        "public": {"DOOR", "CONTROL", "LEDGER", "URL", "EDGE_URL", "SIGNING_KEY"},
+        "public": {"DOOR", "CONTROL", "COUNTERS", "LEDGER", "URL", "EDGE_URL", "SIGNING_KEY"},
         "admin": {"DOOR", "CONTROL", "COUNTERS", "LEDGER", "SECRETS_PREFIX", "SECRETS_KEY", "GATEWAY"},
     }[door]
     assert told.keys() == {f"KEYBROKER_{name}" for name in names}

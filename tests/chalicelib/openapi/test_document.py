@@ -55,10 +55,11 @@ def test_describes_every_route(parts: Parts) -> None:
 
 
 def test_document_says_signed(parts: Parts) -> None:
-    """The document says of each route whether it must be signed."""
+    """The document says of each route whether it must be signed, or takes a token."""
     for method, path, entry in registered(parts):
         signed = isinstance(entry.authorizer, IAMAuthorizer)
-        assert DOCUMENT["paths"][path][method.lower()]["security"] == ([{"sigv4": []}] if signed else [])
+        unsigned: list[dict[str, list[str]]] = [{"token": []}] if path == "/usage" else []
+        assert DOCUMENT["paths"][path][method.lower()]["security"] == ([{"sigv4": []}] if signed else unsigned)
 
 
 def test_request_bodies(parts: Parts) -> None:
@@ -265,7 +266,8 @@ def test_public_responses_fit(parts: Parts) -> None:
     answers = {("POST", "/token"): issued, ("POST", "/revoke"): door.ask("POST", "/revoke", {"token": "x"})}
     gets = [path for method, path, _ in operations() if method == "GET" and not path.startswith("/admin/")]
     queries = {"/audience": {"issuer": CI}}
-    answers |= {("GET", path): door.ask("GET", path, query=queries.get(path)) for path in gets}
+    token = {"authorization": f"Bearer {issued.json['access_token']}"}
+    answers |= {("GET", path): door.ask("GET", path, query=queries.get(path), headers=token) for path in gets}
     assert {one.status for one in answers.values()} == {200}
     for (method, path), answer in answers.items():
         fits(answer, method, path)
@@ -276,6 +278,7 @@ def test_public_responses_fit(parts: Parts) -> None:
         ):
             assert refused.status in (400, 403, 415)
             fits(refused, "POST", path)
+    fits(door.ask("GET", "/usage"), "GET", "/usage")
 
 
 def test_document_is_served(parts: Parts) -> None:
