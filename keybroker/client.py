@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from keybroker import http_client
@@ -82,6 +84,25 @@ def revoke_token(url: str, access_token: str, *, timeout: float = 10.0) -> None:
     )
     if response.status != 200:
         raise read_refusal(response)
+
+
+def own_usage(url: str, access_token: str, *, timeout: float = 10.0) -> Mapping[str, Any]:
+    """Return what the holder of a token used of its grant, and what is left of its limits: the body of `GET /usage`.
+
+    One request, no retry. url: the broker's. timeout: seconds to connect, and again until the response is complete.
+
+    Raises Refused: the token is no longer valid, or revoked. Unreachable. NotConfigured: the URL is not usable.
+    """
+    address = f"{url.rstrip('/')}/usage"
+    check_broker_url(address)
+    headers = {"authorization": f"Bearer {access_token}", "accept": "application/json"}
+    response = http_client.get(address, headers, timeout)
+    if response.status != 200:
+        raise read_refusal(response)
+    members = read_json_object(response.body)
+    if not all(isinstance(members.get(name), list) for name in ("usage", "limits")):
+        raise unusable_response(response)
+    return members
 
 
 def read_refusal(response: Response) -> Refused:

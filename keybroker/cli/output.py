@@ -24,9 +24,12 @@ def data(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def as_json(value: object) -> None:
-    """Write a JSON document."""
-    data(json_text(value))
+def as_json(value: object, *, line: bool = False) -> None:
+    """Write a JSON document. line: on one line, as `json_line`."""
+    if line:
+        json_line(value)
+    else:
+        data(json_text(value))
 
 
 def json_text(value: object) -> str:

@@ -18,13 +18,14 @@ class Settings:
     """What the options and variables say.
 
     url, admin_url: "" if they say nothing. output: table or json. owns_process: whether the command has this process for
-    itself, and may start it anew.
+    itself, and may start it anew. lines: whether JSON is one document a line, since it is shown again and again.
     """
 
     url: str = ""
     admin_url: str = ""
     output: str = "table"
     owns_process: bool = False
+    lines: bool = False
 
     @property
     def broker_url(self) -> str:

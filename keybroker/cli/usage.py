@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,9 +10,11 @@ import click
 from keybroker.cli import output, shortened, usage_series, usage_tables
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.own_usage import OwnUsage
 from keybroker.cli.principal_id import resolve
 from keybroker.cli.settings import Settings, common_options, pass_settings
 from keybroker.cli.times import PAST
+from keybroker.cli.watching import shown, watch_option
 
 _SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "calls": lambda use: (-use["calls"], -usage_tables.refused(use)),
@@ -25,6 +26,7 @@ _SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
 
 
 @click.command(short_help="Show who used what, and how much.")
+@click.option("--mine", is_flag=True, help="Only one's own, with one's own token for --key [KEYBROKER_KEY].")
 @click.option("--window", type=click.Choice(["minute", "hour", "day"]), default=None, help="[day]")
 @click.option("--at", "moment", type=PAST, metavar="TIME", help="A time in the window: 1d, 2026-11-24. [now]")
 @click.option(
@@ -38,13 +40,17 @@ _SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
 @click.option("--reason", metavar="REASON", help="Only those of whom something was refused for this reason.")
 @click.option("--sort", type=click.Choice(list(_SORTS)), default="calls", show_default=True)
 @click.option("--top", type=click.IntRange(1, 200), metavar="N", help="Only the first N.")
-@click.option("--watch", type=click.IntRange(1, 3600), metavar="SECONDS", help="Show it again every so many seconds.")
+@watch_option
 @click.option("--models", is_flag=True, help="Show what the models' answers took, where the edge sees them.")
 @click.option("--spend", is_flag=True, help="Show what calls took of limits of what models take, and have reserved.")
 @common_options
 @pass_settings
 def usage(settings: Settings, /, watch: int | None, **options: Any) -> None:  # noqa: ANN401  as declared above
     """Show calls admitted, tokens issued and refusals, by principal and grant; or what models took."""
+    if options.pop("mine"):
+        options["sort"] = None if options["sort"] == "calls" else options["sort"]
+        shown(settings, watch, OwnUsage(settings, options).show)
+        return
     if options["since"] is None and options["until"] is not None:
         raise CommandError(LOCAL, "--until needs --since")
     if options["since"] is not None and (options["moment"] is not None or options["models"] or options["spend"]):
@@ -52,11 +58,7 @@ def usage(settings: Settings, /, watch: int | None, **options: Any) -> None:  # 
     client = AdminClient(settings.admin_api_url)
     if options["principal"]:
         options["principal"] = resolve(client, options["principal"])
-    _show(client, settings, options)
-    while watch is not None:
-        time.sleep(watch)
-        output.clear()
-        _show(client, settings, options)
+    shown(settings, watch, lambda: _show(client, settings, options))
 
 
 def _show(client: AdminClient, settings: Settings, options: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from keybroker.cli import output, shortened
 from keybroker.cli.shortened import Shortened
 
+MODEL_HEADINGS = ("model", "answers", "unknown", "input", "output", "cached")
 _NUMBERS = ("answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")
 
 
@@ -67,12 +68,18 @@ def models(found: list[dict[str, Any]]) -> None:
     """Show the tokens of language models, a row for each model. A broker from before there were any says nothing of them."""
     headings = ("name", "principal", "grant", "key", "model", *(one.replace("_", " ") for one in _NUMBERS))
     ids = shortened.principals({use["principal"] for use in found})
-    rows = [
-        (*_who(use, ids), model["model"] or "-", *(model[name] for name in _NUMBERS))
-        for use in found
-        for model in use.get("models", ())
-    ]
+    rows = [(*_who(use, ids), *model_cells(model)) for use in found for model in use.get("models", ())]
     output.rows(headings, rows)
+
+
+def model_cells(model: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return what one model's answers took, as under MODEL_HEADINGS."""
+    return (model["model"] or "-", *(model[name] for name in _NUMBERS))
+
+
+def amount(what: str, count: int) -> str:
+    """Return an amount of a limit: `spend` in dollars, to the millionth, all else as it is."""
+    return f"{count // 1_000_000}.{count % 1_000_000:06}" if what == "spend" else str(count)
 
 
 def _who(use: dict[str, Any], ids: Mapping[str, Shortened]) -> tuple[object, ...]:
@@ -81,4 +88,4 @@ def _who(use: dict[str, Any], ids: Mapping[str, Shortened]) -> tuple[object, ...
 
 def _dollars(spend: dict[str, int] | None, name: str) -> str:
     """Return an amount in dollars, to the millionth; "-" where the grant limits no money."""
-    return "-" if spend is None else f"{spend[name] // 1_000_000}.{spend[name] % 1_000_000:06}"
+    return "-" if spend is None else amount("spend", spend[name])
