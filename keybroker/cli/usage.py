@@ -69,7 +69,7 @@ def _show(client: AdminClient, settings: Settings, options: dict[str, Any]) -> N
     found = list(client.items("/admin/usage", {"window": options["window"] or "day", "at": options["moment"], **named}))
     found = sorted((one for one in found if _fits(one, options)), key=_SORTS[options["sort"]])[: options["top"]]
     if settings.json:
-        output.as_json(found)
+        output.as_json(found, line=settings.lines)
     elif options["models"]:
         usage_tables.models(found)
     elif options["spend"]:

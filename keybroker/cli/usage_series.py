@@ -31,7 +31,7 @@ def show(client: AdminClient, settings: Settings, options: dict[str, Any]) -> No
     query = {"series": window, "since": options["since"], "until": options["until"], **named}
     found = client.get("/admin/usage", query)
     if settings.json:
-        output.as_json(found)
+        output.as_json(found, line=settings.lines)
         return
     points = found["items"]
     calls = [one["calls"] for one in points]
