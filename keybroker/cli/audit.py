@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,6 +21,10 @@ from keybroker.cli.settings import Settings, common_options
 from keybroker.cli.shown_id import whole
 from keybroker.cli.times import PAST, format_time
 
+_LOOK_BACK: Final = 86400
+"""Seconds before the end that are looked through for a name or a reason, unless --since says otherwise: the broker filters by
+neither, so that all of them are read."""
+
 
 @click.group(invoke_without_command=True, short_help="Show decisions and their reasons.")
 @click.option("--request-id", metavar="ID", help="Only this request, by the ID that a refusal shows.")
@@ -31,8 +35,8 @@ from keybroker.cli.times import PAST, format_time
 @click.option("--since", type=PAST, metavar="TIME", help="From this time: 2h, 7d, 2026-11-24.")
 @click.option("--until", type=PAST, metavar="TIME", help="Up to this time.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number of events.")
-@click.option("--name", metavar="TEXT", help="Only those whose name contains this.")
-@click.option("--reason", metavar="REASON", help="Only those that were refused for this reason.")
+@click.option("--name", metavar="TEXT", help="Only those whose name contains this. [--since 24h]")
+@click.option("--reason", metavar="REASON", help="Only those refused for this reason. [--since 24h]")
 @click.option("--follow", "follows", is_flag=True, help="Show events as they come, oldest first, until Ctrl-C.")
 @common_options
 @click.pass_context
@@ -50,6 +54,9 @@ def audit(context: click.Context, /, limit: int, *, follows: bool, **filters: An
     if follows:
         _follow(client, settings, filters, wanted)
         return
+    if any(wanted.values()) and filters["since"] is None and filters["request_id"] is None:
+        filters["since"] = (filters["until"] or int(time.time())) - _LOOK_BACK
+        output.message(f"looking from {format_time(filters['since'])} on; --since TIME looks further back")
     # What is filtered here is looked for further back than what the broker filters.
     most = limit if not any(wanted.values()) else None
     found = (one for one in client.items("/admin/audit", filters, most) if _fits(one, wanted))

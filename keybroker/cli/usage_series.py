@@ -22,13 +22,22 @@ def shortest_window(reach: int) -> str | None:
     return next((window for window, length in SECONDS.items() if reach <= (_MOST[window] - 1) * length), None)
 
 
+def earliest(window: str, until: int) -> int:
+    """Return from when on a series of windows up to a time can be asked for, in epoch seconds."""
+    length = SECONDS[window]
+    return until - until % length - (_MOST[window] - 1) * length
+
+
 def show(client: AdminClient, settings: Settings, options: dict[str, Any]) -> None:
-    """Show a series by the shortest window that reaches so far back, or by the one that is named."""
+    """Show a series by the shortest window that reaches so far back, or by the one that is named; less if none reaches."""
     until = options["until"] or int(time.time())
-    reach = until - options["since"]
-    window = options["window"] or shortest_window(reach) or "day"
+    window = options["window"] or shortest_window(until - options["since"]) or "day"
+    since = max(options["since"], earliest(window, until))
+    if since > options["since"]:
+        output.message(f"from {format_time(since)} on: a series has {_MOST[window]} {window}s at most")
     named = {name: options[name] for name in ("principal", "grant", "key")}
-    query = {"series": window, "since": options["since"], "until": options["until"], **named}
+    # The end is named, too: by the broker's own clock there might be a window more.
+    query = {"series": window, "since": since, "until": until, **named}
     found = client.get("/admin/usage", query)
     if settings.json:
         output.as_json(found, line=settings.lines)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.admin.totals import points
+from chalicelib.admin.totals import MOST_POINTS, points
 from chalicelib.quota import WINDOWS
 from keybroker.cli import usage_series
 from keybroker.cli.usage_series import shortest_window
+from tests.keybroker.cli.keybroker_command import administrator, run
+from tests.running import Running
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,33 @@ def test_the_broker_answers_it(until: int, reach: int) -> None:
 def test_windows_are_as_long_as_the_broker_s() -> None:
     """Windows have the same names and lengths here as at the broker."""
     assert usage_series.SECONDS == WINDOWS
+
+
+@given(
+    until=st.integers(1_795_500_000, 1_895_500_000),
+    reach=st.integers(0, 400 * 86400),
+    window=st.sampled_from(list(WINDOWS)),
+)
+def test_what_is_too_far_back_is_left_out(until: int, reach: int, window: str) -> None:
+    """However far back a series is to begin, the broker answers the part of it that is asked for."""
+    since = max(until - reach, usage_series.earliest(window, until))
+    found = points(window, since, until)
+    assert found[-1] <= until < found[-1] + WINDOWS[window]
+    assert since == until - reach or len(found) == MOST_POINTS[window]
+
+
+@pytest.mark.parametrize("since", ["35d", "400d", "34d"])
+def test_as_far_as_there_is(running: Running, since: str) -> None:
+    """Days that are not kept are left out, and it is said from when on there are any."""
+    running.token("4401")
+    done = run("usage", "--since", since, environ=administrator(running))
+    assert (done.code, done.out.startswith("DAY")) == (0, True), done
+    assert ("a series has 35 days at most" in done.err) == (since != "34d")
+
+
+def test_a_window_that_reaches_less_far(running: Running) -> None:
+    """A window that is named is kept, and shows as much as it can."""
+    running.token("4402")
+    done = run("usage", "--since", "6h", "--window", "minute", "--output", "json", environ=administrator(running))
+    assert (done.code, "a series has 60 minutes at most" in done.err) == (0, True), done
+    assert len(json.loads(done.out)["items"]) == 60
