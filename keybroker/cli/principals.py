@@ -8,22 +8,32 @@ import click
 
 from keybroker.cli import output, shortened
 from keybroker.cli.admin_client import AdminClient, segment
+from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.principal_id import resolve
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 from keybroker.cli.times import format_time
+from keybroker.cli.watching import shown, watch_option
 
 
 @click.group(invoke_without_command=True, short_help="List principals, or show one.")
+@watch_option
 @common_options
 @click.pass_context
-def principals(context: click.Context) -> None:
+def principals(context: click.Context, watch: int | None) -> None:
     """List the principals that were active today or yesterday (UTC)."""
     if context.invoked_subcommand is not None:
+        if watch is not None:
+            raise CommandError(LOCAL, "--watch is of the list: leave it out")
         return
     settings = context.ensure_object(Settings)
-    found = list(AdminClient(settings.admin_api_url).items("/admin/principals", {}))
+    client = AdminClient(settings.admin_api_url)
+    shown(settings, watch, lambda: _list(client, settings))
+
+
+def _list(client: AdminClient, settings: Settings) -> None:
+    found = list(client.items("/admin/principals", {}))
     if settings.json:
-        output.as_json(found)
+        output.as_json(found, line=settings.lines)
         return
     ids = shortened.principals({row["principal"] for row in found})
     headings = ("name", "principal", "grants", "calls", "refused", "tokens", "seen")

@@ -11,6 +11,7 @@ from keybroker.cli.settings import Settings, common_options, dry_run_option, pas
 from keybroker.cli.shortened import Shortened
 from keybroker.cli.shown_id import whole
 from keybroker.cli.times import format_time
+from keybroker.cli.watching import shown, watch_option
 
 _SCOPES = ["everything", "issuer", "key", "grant", "principal", "token"]
 
@@ -20,14 +21,19 @@ _SCOPES = ["everything", "issuer", "key", "grant", "principal", "token"]
     "--scope", type=click.Choice(_SCOPES), help="Only this scope; single tokens are listed only with --scope token."
 )
 @click.option("--all", "ended", is_flag=True, help="Include those that are no longer in force.")
+@watch_option
 @common_options
 @pass_settings
-def revocations(settings: Settings, scope: str | None, ended: bool) -> None:  # noqa: FBT001  a flag
+def revocations(settings: Settings, scope: str | None, ended: bool, watch: int | None) -> None:  # noqa: FBT001  a flag
     """List revocations, newest first."""
-    query = {"scope": scope, "in_force": not ended}
-    found = list(AdminClient(settings.admin_api_url).items("/admin/revocations", query))
+    client = AdminClient(settings.admin_api_url)
+    shown(settings, watch, lambda: _show(client, settings, {"scope": scope, "in_force": not ended}))
+
+
+def _show(client: AdminClient, settings: Settings, query: dict[str, object]) -> None:
+    found = list(client.items("/admin/revocations", query))
     if settings.json:
-        output.as_json(found)
+        output.as_json(found, line=settings.lines)
         return
     ids = shortened.principals({one["target"] for one in found if one["scope"] == "principal"})
     headings = ("scope", "target", "reason", "author", "at", "until", "in force", "id")

@@ -48,10 +48,13 @@ def test_once_without_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [("usage",), ("usage", "--since", "30m")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [("usage",), ("usage", "--since", "30m"), ("principals",), ("revocations", "--all")], ids=" ".join
+)
 def test_each_look_is_a_line_of_json(running: Running, command: tuple[str, ...]) -> None:
     """With --watch and --output json, a reader gets a whole document from each line; without --watch it is indented."""
     running.token("4501")
+    running.revoke("principal", running.sub("4502"), reason="a drill")
     environ = administrator(running)
     once = run(*command, "--output", "json", environ=environ).out
     assert once.count("\n") > 1
