@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from chalicelib.admin import policy_service, query
@@ -91,4 +92,14 @@ def _shown(grant: Grant) -> dict[str, Any]:
         "scope": list(grant.scope),
         "models": None if grant.models is None else list(grant.models),
         "source_ips": None if grant.source_ips is None else list(grant.source_ips),
+        "limits": list(_limits(grant)),
     }
+
+
+def _limits(grant: Grant) -> Iterator[dict[str, Any]]:
+    """Yield each limit, of each principal and, `shared`, of all callers together."""
+    of_each = (("calls", grant.call_limits, False), ("tokens", grant.token_limits, False))
+    for what, limits, shared in (*of_each, ("calls", grant.total_limits, True)):
+        yield from ({"what": what, "window": one.window, "limit": one.count, "shared": shared} for one in limits)
+    for one in grant.budgets:
+        yield {"what": one.what, "window": one.window, "limit": one.amount, "shared": one.shared}

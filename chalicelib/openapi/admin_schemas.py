@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chalicelib.admin import key_request, revocation_request
+from chalicelib.budget import WHATS
 from chalicelib.http.route import TEXT
 from chalicelib.openapi import audit_schemas, probe_schemas, signing_schemas, usage_schemas
 from chalicelib.openapi.shapes import (
@@ -26,6 +27,14 @@ from chalicelib.policy.lint import RULES
 from chalicelib.quota import WINDOWS
 from chalicelib.revocation import SCOPES
 
+_LIMIT: Schema = all_of(
+    {
+        "what": {"enum": ["calls", "tokens", *WHATS]},
+        "window": {"enum": list(WINDOWS)},
+        "limit": COUNT,
+        "shared": {**YES, "description": "whether it is of all callers together"},
+    }
+)
 _ERROR: Schema = some_of(
     {"file": TEXT, "line": COUNT, "field": TEXT, "found": TEXT, "allowed": TEXT, "rule": TEXT, "text": TEXT},
     *("file", "line", "field"),
@@ -237,6 +246,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "claims": {"type": "array", "items": all_of({"claim": TEXTS, "accepted": {"type": "array"}})},
             "scope": TEXTS,
             **each({**TEXTS, "type": ["array", "null"]}, "models", "source_ips"),
+            "limits": {"type": "array", "items": _LIMIT},
         }
     ),
     "GrantList": list_of("GrantShown", version=COUNT, author=TEXT, at=TIME),

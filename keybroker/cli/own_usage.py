@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from keybroker import client
-from keybroker.cli import output, shortened, usage_tables
+from keybroker.cli import limit_table, output, shortened, usage_tables
 from keybroker.cli.command_error import LOCAL, REMOTE, CommandError
 from keybroker.cli.settings import Settings
-from keybroker.duration import words
 from keybroker.errors import Refused
 from keybroker.fetch import fetch
 from keybroker.token import Token, TokenRequest
 
 _MARGIN: Final = 30
 """Seconds before its end from which a token is not used again."""
-_UNITS: Final = {"usage": "model tokens", "spend": "usd"}
 
 
 class OwnUsage:
@@ -62,8 +60,7 @@ def _show(found: Mapping[str, Any]) -> None:
     about = f"{found['grant']} (key {found['key']})"
     output.members([("principal", found["principal"]), ("grant", about)])
     output.data("")
-    rows = [_limit(one, found["at"]) for one in found["limits"]]
-    output.rows(("limit", "of", "used", "reserved", "left", "resets in"), rows)
+    output.rows(limit_table.HEADINGS, [limit_table.row(one, found["at"]) for one in found["limits"]])
     output.data("")
     uses = found["usage"]
     output.rows(("window", "calls", "refused", "tokens", "refused"), [_use(one) for one in uses])
@@ -71,14 +68,6 @@ def _show(found: Mapping[str, Any]) -> None:
     if models:
         output.data("")
         output.rows(("window", *usage_tables.MODEL_HEADINGS), models)
-
-
-def _limit(one: Mapping[str, Any], now: int) -> tuple[object, ...]:
-    what = one["what"]
-    told = [usage_tables.amount(what, one[name]) for name in ("limit", "used", "reserved", "left")]
-    if what in ("calls", "tokens"):
-        told[2] = "-"
-    return (f"{_UNITS.get(what, what)}/{one['window']}", *told, words(max(0, one["resets"] - now)))
 
 
 def _use(one: Mapping[str, Any]) -> tuple[object, ...]:

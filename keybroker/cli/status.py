@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from keybroker import duration
-from keybroker.cli import output, usage_series
+from keybroker.cli import limit_table, output, usage_series
 from keybroker.cli.admin_client import AdminClient, segment
 from keybroker.cli.command_error import REFUSED
 from keybroker.cli.id_command import IdCommand
@@ -21,9 +21,10 @@ from keybroker.cli.times import format_time
 
 @click.command(cls=IdCommand, short_help="Prove in one line whether a principal is cut off.")
 @click.argument("principal", metavar="PRINCIPAL")
+@click.option("--limits", is_flag=True, help="Show how each limit of its grants stands, too.")
 @common_options
 @pass_settings
-def status(settings: Settings, principal: str) -> int:
+def status(settings: Settings, principal: str, limits: bool) -> int:  # noqa: FBT001  a flag
     """Say whether a principal is cut off, since when and by whom, and what it has done since; exits with 3 if it is.
 
     PRINCIPAL is an id, a name, or the end of an id as `keybroker principals` shows it.
@@ -43,11 +44,17 @@ def status(settings: Settings, principal: str) -> int:
         "grants": sorted({one["grant"] for one in found["today"]["grants"] if one["grant"]}),
         "revocation_probes": going_on["revocation_probes"],
     }
+    if limits:
+        told["limits"] = limit_table.read(client, sub, told["grants"], going_on["at"])
     if settings.json:
         output.as_json(told)
     else:
         # SECURITY: the name is a claim of the principal's (test_a_name_controls_no_terminal).
         output.data(plain(_line(told, found)))
+        if limits:
+            rows = [(one["grant"], *limit_table.row(one, going_on["at"])) for one in told["limits"]]
+            output.data("")
+            output.rows(("grant", *limit_table.HEADINGS), rows, "no limits: it was active under no grant today")
     return REFUSED if by else 0
 
 

@@ -89,3 +89,16 @@ def test_a_version_without_a_time_is_not_guessed(parts: Parts, changed: Door) ->
 def test_two_names_are_one_too_many(changed: Door) -> None:
     """A version and a time are not sent together."""
     assert problem(changed.administer("GET", POLICY, query={"at": "1", "version": "1"}))[0] == 400
+
+
+def test_a_grant_s_limits(parts: Parts) -> None:
+    """A grant's limits are told with it: those of each principal, and those of all callers together as shared."""
+    quota, total = "{tokens: 100/hour, calls: 100/minute, usage: 500 tokens/day}", "{calls: 9/day}"
+    parts.apply(grant(quota=quota, total=total))
+    (found,) = get(admin_door(parts), f"{POLICY}/grants", grant="app")["items"]
+    assert [tuple(one.values()) for one in found["limits"]] == [
+        ("calls", "minute", 100, False),
+        ("tokens", "hour", 100, False),
+        ("calls", "day", 9, True),
+        ("usage", "day", 500, False),
+    ]

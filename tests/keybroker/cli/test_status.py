@@ -94,3 +94,20 @@ def test_admitted_is_counted_after_its_minute(now: int, admitted: int | None) ->
     since = status._since(Counting("http://broker.example"), "x", 1_000_040, now)
     assert since == {"from": 1_000_080, "calls_admitted": admitted, "calls_refused": 1 if admitted is None else 3}
     assert ("7 admitted" if admitted else "told from") in status._proof(since)
+
+
+def test_how_each_limit_stands(running: Running) -> None:
+    """With --limits each limit of the principal's grants is told, with what is used and left of it."""
+    environ, token = administrator(running), running.token("4311")
+    assert running.complete(token).status == 200
+    running.complete(running.token("4312"))
+    done = run("status", "repository_id:4311", "--limits", environ=environ)
+    first, _, heading, *rows = done.out.splitlines()
+    assert (done.code, first.startswith("active: ")) == (0, True), done
+    assert heading.split() == ["GRANT", "LIMIT", "OF", "USED", "RESERVED", "LEFT", "RESETS", "IN"]
+    found = json.loads(run("status", "repository_id:4311", "--limits", "--output", "json", environ=environ).out)
+    assert len(found["limits"]) == len(rows) > 1
+    used = {(one["what"], one["window"]): one["used"] for one in found["limits"] if one["window"] != "minute"}
+    assert set(used.values()) == {1}, used
+    assert all(one["left"] == one["limit"] - one["used"] - one["reserved"] for one in found["limits"])
+    assert "limits" not in json.loads(run("status", "repository_id:4311", "--output", "json", environ=environ).out)
