@@ -18,9 +18,10 @@ from local import addresses, descriptors, directory_lock, price_file, restoring
 from local.addresses import Listen
 from local.configuration import Configuration, Door
 from local.errors import NoPolicyYet, PolicyInForceUnusable, StateFileOlder, StateOfAnotherUser
-from local.machine import Machine, Urls
+from local.machine import Machine
 from local.start import first_policy
 from local.tls import Pair, when
+from local.urls import Urls
 
 Finding = tuple[str, str]
 """`ok`, `warning` or `error`, and what was found."""

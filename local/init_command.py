@@ -120,8 +120,9 @@ def run(options: argparse.Namespace) -> int:
 def _make(directory: Path, provider: str, port: int) -> dict[Path, str]:
     from local import secret_file  # noqa: PLC0415  as the next
     from local.administrators import FIRST, Administrator  # noqa: PLC0415
-    from local.machine import Machine, Urls  # noqa: PLC0415  it takes nearly a second, which would delay other commands
+    from local.machine import Machine  # noqa: PLC0415  it takes nearly a second, which would delay other commands
     from local.simulator.callers import ACCOUNT, REGION  # noqa: PLC0415
+    from local.urls import Urls  # noqa: PLC0415
 
     if not 1 <= port <= 65533:
         raise ValueError(f"--port must be from 1 to 65533, not {port}")

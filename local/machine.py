@@ -8,8 +8,9 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import edge
 from chalicelib.admin.ports import AdminPorts
@@ -20,19 +21,21 @@ from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
 from chalicelib.http.key_probe import HttpKeyProbe
 from chalicelib.http.ports import PublicPorts
+from chalicelib.issuers.fetch import send
 from chalicelib.issuers.jwks import Jwks, get_json
 from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.prices import NO_PRICES, Prices
+from chalicelib.rotation.accounts import Accounts
 from local import directory_lock, restoring, secret_file, state_directory
 from local import revocation_probe as probe
 from local.administrators import Administrators
 from local.errors import NoStateDirectory, RestoreInterrupted
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile
-from local.provider_keys import LocalProviderKeys
+from local.provider_keys import LocalManagementKeys, LocalProviderKeys
 from local.revocation_probe import RevocationProbing
 from local.signing_key_file import SigningKeyFile
 from local.simulator.callers import Callers
@@ -46,19 +49,9 @@ from local.sqlite.running_state import SqliteRunningState
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
 from local.start import Start, first_policy
+from local.urls import Urls
 
 _IDENTITIES = frozenset(preset.identity for preset in (*PRESETS.values(), GENERIC))
-
-
-@dataclass(frozen=True, slots=True)
-class Urls:
-    """The parts' URLs; provider and issuer are None without the practice parts, administration at the broker's."""
-
-    broker: str
-    edge: str
-    provider: str | None
-    issuer: str | None
-    administration: str | None = None
 
 
 class Machine:
@@ -230,6 +223,10 @@ class Machine:
             keys=provider_keys,
             key_store=provider_keys,
             key_probe=HttpKeyProbe(),
+            management_store=(management_keys := LocalManagementKeys(self._provider_key_file())),
+            accounts=Accounts(management_keys, send),
+            installation=urlsplit(self._urls.broker).netloc,
+            wait=time.sleep,
             signing_key_lists=control,
             signing_key_store=SigningKeyFile(self._path("signing-key.pem")),
             revocation_probes=self.probe_file(),

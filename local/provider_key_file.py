@@ -57,10 +57,10 @@ class ProviderKeyFile:
         return self._locked()
 
     @contextlib.contextmanager
-    def superseding(self, name: str, version: str) -> Iterator[None]:
-        """Within it, put a version in force; afterwards its predecessors are deleted. Nobody else changes the file meanwhile.
+    def superseding(self, name: str, version: str, kept: str = "") -> Iterator[None]:
+        """Within it, put a version in force; afterwards its predecessors are deleted, but for one that is kept to go back to.
 
-        What was stored later stays: another administrator is about to put it in force.
+        Nobody else changes the file meanwhile. What was stored later stays: another administrator is about to put it in force.
         Raises KeyChanged if a later version was put in force, and this one deleted, before it began; Unavailable.
         """
         with self._locked():
@@ -69,12 +69,14 @@ class ProviderKeyFile:
                 raise KeyChanged
             yield
             try:
-                self._store(_without(self._stored(), name, before=version))
+                self._store(_without(self._stored(), name, before=version, kept=kept))
             except ProviderKeysUnwritable as fault:  # it is in force all the same; the next key or start deletes them
                 _LOG.warning(json.dumps({"door": "admin", "reason": fault.reason, "key": name, "kept": "older values"}))
 
-    def keep_only(self, name: str, version: str) -> bool:
-        """Delete all other versions of a key, and return True; delete nothing, and return False, if this one is not there.
+    def keep_only(self, name: str, version: str, before: str = "") -> bool:
+        """Delete all versions of a key but this one and, if named, the one before it, and return True.
+
+        Delete nothing, and return False, if this one is not there.
 
         Only for start-up, when no keys are being set.
         """
@@ -84,8 +86,9 @@ class ProviderKeyFile:
             # (test_an_old_state_deletes_no_key).
             if version not in stored.get(name, {}):
                 return False
-            if len(stored[name]) > 1:
-                self._store({**stored, name: {version: stored[name][version]}})
+            kept = {each: one for each, one in stored[name].items() if each in (before, version)}
+            if kept != stored[name]:
+                self._store({**stored, name: kept})
             return True
 
     def forget_practice_keys(self) -> None:
@@ -141,11 +144,11 @@ class ProviderKeyFile:
             raise ProviderKeysUnwritable from None
 
 
-def _without(stored: _Stored, name: str, *, before: str) -> _Stored:
-    """Return what is stored, but for the versions of a key that were stored before this one."""
+def _without(stored: _Stored, name: str, *, before: str, kept: str) -> _Stored:
+    """Return what is stored, but for the versions of a key that were stored before this one; one of them is kept."""
     versions = list(stored[name])
-    kept = versions[versions.index(before) :]
-    return {**stored, name: {version: stored[name][version] for version in kept}}
+    later = versions[versions.index(before) :]
+    return {**stored, name: {version: one for version, one in stored[name].items() if version in (kept, *later)}}
 
 
 def is_practice(origin: str) -> bool:

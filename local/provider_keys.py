@@ -1,4 +1,4 @@
-"""Provider keys on one machine: the state says which version is in force, a file holds its value, and no older one."""
+"""Provider keys on one machine: the state says which version is in force, a file holds its value and the one before it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,41 @@ class LocalProviderKeys:
         return self._keys.key_info(name)
 
     def set_key(self, name: str, version: KeyVersion, event: Event, replaces: str | None = None) -> None:
-        """See `Keys.set_key`. The values that it replaces are deleted before this returns."""
-        with self._file.superseding(name, version.version):
+        """See `Keys.set_key`. The values that it replaces are deleted before this returns, but for the one to go back to."""
+        with self._file.superseding(name, version.version, _before(version)):
             self._keys.set_key(name, version, event, replaces)
+
+    def change_key(self, before: KeyInfo, after: KeyInfo, event: Event | None = None) -> None:
+        """See `Keys.change_key`; values are deleted as by `set_key`."""
+        if after.current is None or after.current == before.current:
+            self._keys.change_key(before, after, event)
+            return
+        with self._file.superseding(after.name, after.current.version, _before(after.current)):
+            self._keys.change_key(before, after, event)
+
+
+class LocalManagementKeys:
+    """`ProviderKeys` and `ProviderKeyStore` for the credentials with which keys are replaced, in the same file.
+
+    They are below a name that no key can have, so no call can use them.
+    """
+
+    def __init__(self, file: ProviderKeyFile) -> None:
+        self._file = file
+
+    def get(self, name: str, version: str) -> ProviderKey:
+        """See `ProviderKeys.get`."""
+        return self._file.get(management_name(name), version)
+
+    def put(self, name: str, key: ProviderKey) -> None:
+        """See `ProviderKeyStore.put`."""
+        self._file.put(management_name(name), key)
+
+
+def management_name(key: str) -> str:
+    """Return under which name the credential is that replaces a key."""
+    return f"management/{key}"
+
+
+def _before(version: KeyVersion) -> str:
+    return version.before.version if version.before else ""

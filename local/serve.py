@@ -23,12 +23,13 @@ from chalicelib.providers.prices import Prices
 from local import addresses, descriptors, kms_key, log, mount, numbers, price_file, systemd, tls, worker
 from local.configuration import Configuration, Door
 from local.errors import PartDidNotStart
-from local.machine import Machine, Urls
+from local.machine import Machine
 from local.practice import policy as practice
 from local.processes import Part, Processes
 from local.revocation_probe import Edge
 from local.simulator.origin_request_event import READ_TIMEOUT
 from local.tls import Renewal
+from local.urls import Urls
 from local.worker import Job
 
 _SPAWN = multiprocessing.get_context("spawn")

@@ -24,6 +24,7 @@ from chalicelib.providers.versions import KeyInfo, KeyVersion
 from local.errors import NoPolicyYet, PolicyInForceUnusable, PolicyUnreadable, ProviderKeyMissing
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile, is_practice
+from local.provider_keys import management_name
 from local.signing_key_file import SigningKeyFile
 from local.sqlite.control import SqliteControl
 from local.sqlite.ledger import SqliteLedger
@@ -103,13 +104,17 @@ class Start:
                 self._key_of_environment(info, variable, environment[variable], set_keys=set_keys)
 
     def tidy_keys(self, parsed: Policy) -> None:
-        """Delete every version that is not in force, unless the one in force is not there."""
+        """Delete every version but the one in force and the one before it, unless the one in force is not there."""
         for name in parsed.keys:
             info = self.control.key_info(name)
-            version = info.current.version if info and info.current else ""
-            if version and not self.file.keep_only(name, version) and not _was_practice(info):
+            current = info.current if info else None
+            version = current.version if current else ""
+            before = current.before.version if current and current.before else ""
+            if version and not self.file.keep_only(name, version, before) and not _was_practice(info):
                 text = "its version in force has no value here, and no other was deleted: set it again"
                 _warn("provider_key_missing", key=name, version=version, detail=text)
+            if info and info.management:
+                self.file.keep_only(management_name(name), info.management.version)
 
     def _key_of_environment(self, info: KeyInfo, variable: str, value: str, *, set_keys: bool) -> None:
         info = replace(info, current=None) if _was_practice(info) else info

@@ -37,7 +37,7 @@ from local.accept_faults import AcceptFaults
 from local.addresses import Listen
 from local.configuration import TlsFiles
 from local.kms_key import UnwrappedKeys
-from local.machine import Machine, Urls
+from local.machine import Machine
 from local.measuring import Measuring
 from local.mount import mount
 from local.once import Once
@@ -52,6 +52,7 @@ from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.sqlite.edge_state import SqliteEdgeState
 from local.tls import Listener, Pair
+from local.urls import Urls
 
 GRACE = 3.0
 """Seconds that running calls have to finish when a process stops."""

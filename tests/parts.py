@@ -27,6 +27,7 @@ from chalicelib.exchange.exchange import Broker, TokenRequest
 from chalicelib.exchange.ledger import Ledger
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers import presets
+from chalicelib.issuers.fetch import send
 from chalicelib.issuers.jwks import Jwks
 from chalicelib.models.body import CallBody
 from chalicelib.policy import compile as policy
@@ -37,9 +38,10 @@ from chalicelib.providers.presets import PROVIDERS
 from chalicelib.providers.probing import Probed
 from chalicelib.providers.versions import KeyVersion
 from chalicelib.revocation import Revocation
+from chalicelib.rotation.accounts import Accounts
 from chalicelib.tokens.signer import IssuedToken
 from local.provider_key_file import ProviderKeyFile
-from local.provider_keys import LocalProviderKeys
+from local.provider_keys import LocalManagementKeys, LocalProviderKeys
 from local.revocation_probe import ProbeFile
 from local.signing_key_file import SigningKeyFile
 from local.sqlite.budgets import SqliteBudgets
@@ -213,6 +215,10 @@ class Parts:
             keys=LocalProviderKeys(self.provider_keys, self.control),
             key_store=self.provider_keys,
             key_probe=Accepting(),
+            management_store=(management_keys := LocalManagementKeys(self.provider_keys)),
+            accounts=Accounts(management_keys, send),
+            installation="broker.example",
+            wait=lambda _seconds: None,
             signing_key_lists=self.control,
             signing_key_store=self.signer,
             revocation_probes=ProbeFile(self.directory / "revocation-probe.json"),

@@ -14,7 +14,7 @@ DOORS = ("app", "edge", "local")
 RINGS = (
     {"aws"},
     {"http", "admin", "openapi"},
-    {"exchange", "edge"},
+    {"exchange", "edge", "rotation"},
     {"policy"},
     {"issuers"},
     {"tokens", "models", "providers"},

@@ -42,7 +42,7 @@ def read(fields: object, info: KeyInfo, origins: Origins, version: str) -> Provi
     """
     if not isinstance(fields, Mapping) or fields.keys() - set(MEMBERS):
         raise MalformedRequest(f"the body must be a JSON object; its members are {', '.join(MEMBERS)}")
-    provider, kept = PROVIDERS[info.provider], in_force(info, origins)
+    provider, kept = PROVIDERS[info.provider], info.kept(origins)
     header = _header(fields.get("header", kept.header if kept else provider.header))
     prefix = _prefix(fields.get("prefix", _usual_prefix(header, provider, kept)))
     origin = fields.get("origin", kept.origin if kept else None)
@@ -53,16 +53,6 @@ def read(fields: object, info: KeyInfo, origins: Origins, version: str) -> Provi
     except ValueError as fault:
         raise MalformedRequest(str(fault)) from None
     return ProviderKey(version, chosen, header, prefix, _value(fields.get("value"), prefix))
-
-
-def in_force(info: KeyInfo, origins: Origins) -> KeyVersion | None:
-    """Return the version whose origin, header and prefix stay where nothing else is said; None: the provider's own."""
-    current = info.current
-    # SECURITY: a key whose provider the policy has changed since is another company's: its value must not go to the
-    # former one's address (test_another_provider_keeps_nothing).
-    if current is None or current.provider not in (None, info.provider) or not origins.allows(current.origin):
-        return None
-    return current
 
 
 def _usual_prefix(header: str, provider: Provider, kept: KeyVersion | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import key_ages, key_request, query
+from chalicelib.admin import key_ages, key_request, query, rotation
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.errors import StateUncertain, Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
@@ -33,7 +33,7 @@ def list_keys(request: Request, ports: AdminPorts) -> Response:
 
 def _listed(key: KeyInfo, used: int | None) -> dict[str, Any]:
     about = {"name": key.name, "provider": key.provider, **(key.current.shown() if key.current else _NEVER_SET)}
-    return {**about, "last_used": used, "rotate_after": key.rotate_after, "due": key.due()}
+    return {**about, "last_used": used, "rotate_after": key.rotate_after, "due": key.due(), **rotation.shown(key)}
 
 
 def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
@@ -52,7 +52,7 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
         would = {**about, "origin": key.origin, "header": key.header, **previous}
         return Response({"dry_run": True, **would, "replaces": info.current.version if info.current else None})
     version = KeyVersion(key.version, key.origin, key.header, author, ports.clock(), key.prefix, info.provider)
-    _put_in_force(request, ports, info, key, version)
+    _put_in_force(request, ports, info, key, version.after(info.current))
     return Response({**about, **version.shown(), **previous})
 
 

@@ -18,6 +18,8 @@ from chalicelib.providers.origins import Origins
 from chalicelib.providers.probing import KeyProbe
 from chalicelib.providers.versions import Keys
 from chalicelib.revocation import Revocations
+from chalicelib.rotation.accounts import Accounts
+from chalicelib.rotation.rotate import Rotator
 from chalicelib.tokens.key_list import SigningKeyLists, SigningKeyStore
 from chalicelib.usage import Usage
 
@@ -46,6 +48,14 @@ class AdminPorts:
     """Where the values of provider keys are stored."""
     key_probe: KeyProbe
     """Who asks providers whether a key works."""
+    management_store: ProviderKeyStore
+    """Where the credentials are stored with which keys are replaced at their providers, by the key's name."""
+    accounts: Accounts
+    """Makes what replaces keys at their providers."""
+    installation: str
+    """Names this installation where keys are made, so that two that share an account do not take each other's for orphans."""
+    wait: Callable[[float], None]
+    """Waits so many seconds."""
     signing_key_lists: SigningKeyLists
     """Which of our own signing keys are live, and which one signs."""
     signing_key_store: SigningKeyStore
@@ -60,6 +70,12 @@ class AdminPorts:
     """Returns the time in epoch seconds."""
     new_id: Callable[[], str]
     """Returns an unguessable id."""
+
+    def rotator(self) -> Rotator:
+        """Return what replaces keys at their providers."""
+        prefix = f"keybroker/{self.installation}"
+        parts = self.keys, self.key_store, self.key_probe, self.accounts, self.origins
+        return Rotator(*parts, prefix, self.clock, self.new_id, self.wait)
 
     def event(self, request: Request, kind: str, **detail: str) -> Event:
         """Return the audit event of what the administrator who signed this request does now.

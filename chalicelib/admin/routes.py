@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from chalicelib.admin import audit, keys, now, policy_routes, principals, probes, revocations, signing, usage
+from chalicelib.admin import (
+    audit,
+    keys,
+    now,
+    policy_routes,
+    principals,
+    probes,
+    revocations,
+    rotation_routes,
+    signing,
+    usage,
+)
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import TEXT_LIMIT
 from chalicelib.admin.route_parameters import DRY_RUN, PAGING, PRINCIPAL_ID, PROBE, WINDOW, exact, time
@@ -201,5 +212,6 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         body="SigningKeyRequest",
         refusals=(404, 409),
     ),
+    *rotation_routes.ROUTES,
     *policy_routes.ROUTES,
 )

@@ -19,6 +19,7 @@ from chalicelib.errors import StateInconsistent
 from chalicelib.policy import stored
 from chalicelib.providers.errors import KeyChanged, NoSuchKey
 from chalicelib.providers.keys import KeyConfig
+from chalicelib.providers.rotation import Management, Rotation
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 from chalicelib.tokens.errors import SigningKeysChanged
@@ -75,6 +76,22 @@ class DynamoControl:
             self._tables, target, lambda item: [*target_writes.update(self._tables, target, item, change), recorded]
         ):
             raise KeyChanged if self.key_info(name) else NoSuchKey(name)
+
+    def change_key(self, before: KeyInfo, after: KeyInfo, event: Event | None = None) -> None:
+        """See `Keys.change_key`."""
+        target = RevocationTarget("key", before.name)
+        recorded = [self._audit.put(event)] if event else []
+
+        def actions(item: Item) -> list[Mapping[str, Any]]:
+            config = target_items.key_config(item)
+            if config is None:
+                raise NoSuchKey(before.name)
+            if _changeable(_info(item, config)) != _changeable(before):
+                raise KeyChanged
+            return [*target_writes.update(self._tables, target, item, _change(item, after)), *recorded]
+
+        if not target_writes.write(self._tables, target, actions):
+            raise KeyChanged if self.key_info(before.name) else NoSuchKey(before.name)
 
     def live_signing_keys(self) -> tuple[str, ...]:
         """Return the `kid`s of the signing keys that are listed; raises Unavailable."""
@@ -135,8 +152,45 @@ def _signing_key_list(item: Item) -> SigningKeyList:
     return SigningKeyList.from_text(config) if config else SigningKeyList()
 
 
+_CHANGED = ("version", "version_set", "rotation", "management")
+
+
+def _changeable(info: KeyInfo) -> tuple[object, ...]:
+    return info.current, info.rotation, info.management
+
+
+def _change(item: Item, after: KeyInfo) -> dict[str, Any]:
+    """Return the update that makes a key's item as `after` says, on condition that nobody has changed it meanwhile."""
+    current = after.current
+    values = {
+        "version": current.version if current else "",
+        "version_set": json.dumps(current.to_json()) if current else "",
+        "rotation": after.rotation.to_text() if after.rotation else "",
+        "management": after.management.to_text() if after.management else "",
+    }
+    found = {name: text(item, name) for name in _CHANGED}
+    same = [f"{name} = :was_{name}" if found[name] else f"attribute_not_exists({name})" for name in _CHANGED]
+    to_set = [f"{name} = :{name}" for name in _CHANGED if values[name]]
+    to_remove = [name for name in _CHANGED if not values[name]]
+    parts = [f"{verb} {', '.join(names)}" for verb, names in (("SET", to_set), ("REMOVE", to_remove)) if names]
+    named = {f":{name}": one for name, one in values.items() if one} | {
+        f":was_{name}": one for name, one in found.items() if one
+    }
+    return {
+        "UpdateExpression": " ".join(parts),
+        "ConditionExpression": " AND ".join(["attribute_exists(config)", *same]),
+        **({"ExpressionAttributeValues": {name: {"S": one} for name, one in named.items()}} if named else {}),
+    }
+
+
 def _info(item: Item, config: KeyConfig) -> KeyInfo:
     name = text(item, "pk").split("#")[1]
-    version = text(item, "version_set")
-    current = KeyVersion.from_json(json.loads(version)) if version else None
-    return KeyInfo(name, config.provider, current, stored.read_rotate_after(text(item, "config")))
+    version, rotation, management = (text(item, one) for one in ("version_set", "rotation", "management"))
+    return KeyInfo(
+        name,
+        config.provider,
+        KeyVersion.from_json(json.loads(version)) if version else None,
+        stored.read_rotate_after(text(item, "config")),
+        Rotation.from_text(rotation) if rotation else None,
+        Management.from_text(management) if management else None,
+    )

@@ -51,7 +51,7 @@ class SecretsManagerProviderKeys:
         try:
             answer = yield Request("GetSecretValue", {"SecretId": f"{self._prefix}/{name}"})
             stored = json.loads(answer["SecretString"])
-            self._known.setdefault(name, _key(stored, stored["version"]))
+            self._known.setdefault(name, stored_key(stored, stored["version"]))
         except (RequestFailed, ValueError, KeyError, TypeError, RecursionError):
             return
 
@@ -61,7 +61,7 @@ class SecretsManagerProviderKeys:
         wanted = {"SecretId": f"{self._prefix}/{name}", "VersionId": version_id(version)}
         try:
             [answer] = round_trip.make(self._client, round_trip.ask("GetSecretValue", **wanted))
-            return _key(json.loads(answer["SecretString"]), version)
+            return stored_key(json.loads(answer["SecretString"]), version)
         except (Unavailable, ValueError, KeyError, TypeError, RecursionError) as fault:
             # SECURITY: AWS's word at most, since a JSON error holds the whole text (test_what_cannot_be_read_is_never_quoted).
             raise ProviderKeyUnavailable(aws_code=getattr(fault, "aws_code", "")) from None
@@ -72,7 +72,7 @@ def version_id(version: str) -> str:
     return f"keybroker-{version}".ljust(_LEAST, "-")
 
 
-def _key(stored: Mapping[str, Any], version: str) -> ProviderKey:
+def stored_key(stored: Mapping[str, Any], version: str) -> ProviderKey:
     """Return the stored key; raises KeyError or TypeError if a field is missing or it is another version."""
     fields = {name: stored[name] for name in _FIELDS}
     if not all(isinstance(value, str) for value in fields.values()) or fields["version"] != version:

@@ -88,6 +88,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         keys=control,
         key_store=SecretsManagerKeyStore(secrets_manager, config.secrets_prefix, config.secrets_key),
         key_probe=HttpKeyProbe(),
+        **_replacing(config, secrets_manager),
         signing_key_lists=control,
         signing_key_store=DynamoSigningKeyStore(tables),
         revocation_probes=DynamoRevocationProbes(tables),
@@ -98,6 +99,22 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         clock=_clock,
         new_id=_new_id,
     )
+
+
+def _replacing(config: BrokerConfig, secrets_manager: Callable[[], Any]) -> dict[str, Any]:
+    """Return the administrators' ports that replace keys at their providers."""
+    from chalicelib.aws.management_keys import SecretsManagerManagementKeys, management_prefix  # noqa: PLC0415  as above
+    from chalicelib.aws.provider_key_store import SecretsManagerKeyStore  # noqa: PLC0415
+    from chalicelib.issuers.fetch import send  # noqa: PLC0415
+    from chalicelib.rotation.accounts import Accounts  # noqa: PLC0415
+
+    prefix = management_prefix(config.secrets_prefix)
+    return {
+        "management_store": SecretsManagerKeyStore(secrets_manager, prefix, config.secrets_key),
+        "accounts": Accounts(SecretsManagerManagementKeys(secrets_manager, config.secrets_prefix), send),
+        "installation": config.secrets_prefix,
+        "wait": time.sleep,
+    }
 
 
 def _start(environ: Mapping[str, str], door: str) -> tuple[BrokerConfig, Tables]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from chalicelib.admin import key_request, revocation_request
 from chalicelib.budget import WHATS
 from chalicelib.http.route import TEXT
-from chalicelib.openapi import audit_schemas, probe_schemas, signing_schemas, usage_schemas
+from chalicelib.openapi import audit_schemas, probe_schemas, rotation_schemas, signing_schemas, usage_schemas
 from chalicelib.openapi.shapes import (
     COUNT,
     TEXTS,
@@ -173,6 +173,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Pinned": some_of({"dry_run": TRUE, "principal": TEXT, "unique_id": TEXT}, "principal", "unique_id"),
     **signing_schemas.SCHEMAS,
     **probe_schemas.SCHEMAS,
+    **rotation_schemas.SCHEMAS,
     "KeyListed": all_of(
         {
             **_KEY,
@@ -180,6 +181,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "last_used": {**or_null(TIME), "description": "null: by nobody in 35 days"},
             "rotate_after": {**or_null(COUNT), "description": "seconds; as the policy says"},
             "due": {**or_null(TIME), "description": "when its value is to be replaced"},
+            **rotation_schemas.STATE,
         }
     ),
     "KeyList": list_of(

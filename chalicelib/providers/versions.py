@@ -1,12 +1,14 @@
-"""The policy's keys without their values: which version is in force, where it is sent, who set it and when."""
+"""The policy's keys without their values: which version is in force, where it is sent, who set it and when, what replaces it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from chalicelib.audit import Event
+from chalicelib.providers.origins import Origins
+from chalicelib.providers.rotation import Management, Rotation
 
 _SHOWN = ("version", "origin", "header", "author", "at")
 
@@ -29,6 +31,14 @@ class KeyVersion:
     """What stands before the value in its header; None if that was not recorded."""
     provider: str | None = None
     """The provider that it was set for, which the policy may change later; None if that was not recorded."""
+    provider_key_id: str = ""
+    """The provider's own id of the key, which opens nothing; "" if we did not make it there."""
+    before: KeyVersion | None = None
+    """The version that it replaced, to which one can go back; None if there is none. It has no `before` itself."""
+
+    def after(self, current: KeyVersion | None) -> KeyVersion:
+        """Return this version as the one that replaces `current`, which is kept to go back to."""
+        return replace(self, before=current and replace(current, before=None))
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that state adapters store."""
@@ -41,20 +51,33 @@ class KeyVersion:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> KeyVersion:
         """Read the stored form back."""
-        return cls(**stored)
+        before = stored.get("before")
+        return cls(**{**stored, "before": cls.from_json(before) if before else None})
 
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
     """A key of the policy. current: the version in force, None if its value was never set.
 
-    rotate_after: seconds after which its value is due to be replaced, None if the policy does not say.
+    rotate_after: seconds after which its value is due to be replaced, None if the policy does not say. rotation: the
+    replacement that is under way. management: with what its value is replaced at the provider; None: by hand.
     """
 
     name: str
     provider: str
     current: KeyVersion | None
     rotate_after: int | None = None
+    rotation: Rotation | None = None
+    management: Management | None = None
+
+    def kept(self, origins: Origins) -> KeyVersion | None:
+        """Return the version whose origin, header and prefix stay where nothing else is said; None: the provider's own."""
+        current = self.current
+        # SECURITY: a key whose provider the policy has changed since is another company's: its value must not go to the
+        # former one's address (test_another_provider_keeps_nothing).
+        if current is None or current.provider not in (None, self.provider) or not origins.allows(current.origin):
+            return None
+        return current
 
     def due(self) -> int | None:
         """Return since when, or from when on, its value is due to be replaced (epoch seconds); None if it is not."""
@@ -78,4 +101,11 @@ class Keys(Protocol):
 
         replaces: the version that must be in force until then, "" for none; None: whichever is.
         Raises NoSuchKey (404) for a key that the policy does not name, KeyChanged (409) if another version is in force.
+        """
+
+    def change_key(self, before: KeyInfo, after: KeyInfo, event: Event | None = None) -> None:
+        """Have a key's version, rotation and management be as in `after`, if they are as in `before`; all at once, with the event.
+
+        The value of a version that comes into force must be stored already. None: what is no decision leaves no event.
+        Raises NoSuchKey (404) for a key that the policy does not name, KeyChanged (409) if anything is not as in `before`.
         """

@@ -17,7 +17,7 @@ LISTED_LIMIT = 1000
 """Keys that are listed at most; a provider that has more fails with `too_many`, and nothing is concluded from a part."""
 
 
-class ManagementFailed(Exception):
+class ManagementError(Exception):
     """A provider did not do what it was asked, or nobody knows whether it did. The reason is a fixed word.
 
     `status_<code>`, a reason of `FetchError`, `malformed` or `too_many`. Nothing that the provider answered is in it.
@@ -49,7 +49,7 @@ class ListedKey:
 
 
 class KeyManagement(Protocol):
-    """One account's keys at one provider. Every method is bounded in time and raises ManagementFailed."""
+    """One account's keys at one provider. Every method is bounded in time and raises ManagementError."""
 
     def create(self, name: str) -> CreatedKey:
         """Make a key of this name. If it raises, the key may have been made all the same: look for its name."""

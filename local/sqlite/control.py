@@ -11,6 +11,7 @@ from chalicelib.policy.compile import Policy
 from chalicelib.policy.errors import PolicyChanged
 from chalicelib.policy.plan import VERSIONS, AppliedPolicy, StoredPolicy
 from chalicelib.providers.errors import KeyChanged, NoSuchKey
+from chalicelib.providers.rotation import Management, Rotation
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 from chalicelib.tokens.errors import SigningKeysChanged
@@ -19,7 +20,7 @@ from local.sqlite import audit_rows, policy_rows, target_rows
 from local.sqlite.revocations import SqliteRevocations
 
 _KEYS = (
-    "SELECT id, json_extract(config, '$.provider'), key_version, json_extract(config, '$.rotate_after')"
+    "SELECT id, json_extract(config, '$.provider'), key_version, json_extract(config, '$.rotate_after'), rotation, management"
     " FROM things WHERE scope = 'key' AND config IS NOT NULL"
 )
 
@@ -115,6 +116,33 @@ class SqliteControl(SqliteRevocations):
             )
             audit_rows.write(connection, event)
 
+    def change_key(self, before: KeyInfo, after: KeyInfo, event: Event | None = None) -> None:
+        """See `Keys.change_key`."""
+        with self._state.writing() as connection:
+            row = connection.execute(f"{_KEYS} AND id = ?", (before.name,)).fetchone()
+            if row is None:
+                raise NoSuchKey(before.name)
+            found = _key_info(row)
+            if (found.current, found.rotation, found.management) != (
+                before.current,
+                before.rotation,
+                before.management,
+            ):
+                raise KeyChanged
+            connection.execute(
+                "UPDATE things SET key_version = ?, rotation = ?, management = ?, config = json_set(config, '$.version', ?)"
+                " WHERE scope = 'key' AND id = ?",
+                (
+                    json.dumps(after.current.to_json()) if after.current else None,
+                    after.rotation.to_text() if after.rotation else None,
+                    after.management.to_text() if after.management else None,
+                    after.current.version if after.current else "",
+                    before.name,
+                ),
+            )
+            if event:
+                audit_rows.write(connection, event)
+
     def list_signing_keys(self, kids: tuple[str, ...]) -> None:
         """List the live signing keys; a token signed with any other is refused from the next call on."""
         with self._state.writing() as connection:
@@ -139,9 +167,16 @@ def _current(connection: sqlite3.Connection) -> StoredPolicy:
     return StoredPolicy(*row) if row else StoredPolicy(0, "", "", 0)
 
 
-def _key_info(row: tuple[str, str, str | None, int | None]) -> KeyInfo:
-    name, provider, version, rotate_after = row
-    return KeyInfo(name, provider, KeyVersion.from_json(json.loads(version)) if version else None, rotate_after)
+def _key_info(row: tuple[str, str, str | None, int | None, str | None, str | None]) -> KeyInfo:
+    name, provider, version, rotate_after, rotation, management = row
+    return KeyInfo(
+        name,
+        provider,
+        KeyVersion.from_json(json.loads(version)) if version else None,
+        rotate_after,
+        Rotation.from_text(rotation) if rotation else None,
+        Management.from_text(management) if management else None,
+    )
 
 
 def _signing_key_list(connection: sqlite3.Connection) -> SigningKeyList:

@@ -102,6 +102,13 @@ INSERT INTO audit_chain SELECT 1, coalesce(max(seq), 0), coalesce(max(seq), 0), 
     FROM (SELECT seq FROM audit UNION ALL SELECT seq FROM sqlite_sequence WHERE name = 'audit')
 """
 
+_FOR_ROTATIONS = """
+ALTER TABLE things ADD COLUMN rotation        -- of keys: JSON of the replacement under way
+    TEXT;
+ALTER TABLE things ADD COLUMN management      -- of keys: JSON of the account at the provider that replaces them
+    TEXT
+"""
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -146,6 +153,10 @@ def _add_what_the_chain_needs(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_THE_CHAIN)
 
 
+def _add_what_rotations_need(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_ROTATIONS)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin_versions,
     _add_what_the_sweep_needs,
@@ -154,6 +165,7 @@ _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _add_what_answers_took,
     _add_what_budgets_need,
     _add_what_the_chain_needs,
+    _add_what_rotations_need,
 )
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)

@@ -23,11 +23,12 @@ from cryptography.hazmat.primitives import serialization
 from jwt.algorithms import ECAlgorithm
 
 from local import worker
-from local.machine import Machine, Urls
+from local.machine import Machine
 from local.practice import policy as practice
 from local.practice.issuer import make_issuer
 from local.practice.provider import make_provider
 from local.sqlite.maintenance import Upkeep
+from local.urls import Urls
 from tests.bench import bare_door
 from tests.running import JWT, TOKEN_EXCHANGE, call
 

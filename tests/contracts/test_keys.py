@@ -9,6 +9,7 @@ import pytest
 from chalicelib.audit import Query
 from chalicelib.errors import Refusal
 from chalicelib.providers.keys import KeyConfig
+from chalicelib.providers.rotation import Management, Rotation
 from chalicelib.providers.versions import KeyInfo
 from chalicelib.revocation import RevocationState
 from tests.contracts import samples
@@ -145,3 +146,58 @@ def test_a_revocation_keeps_the_version(filled: Adapters) -> None:
     _set(filled, "openai", "v1")
     filled.control.revoke(samples.revocation("key", "openai"), samples.event("revocation.made"))
     assert _in_force(filled) == "v1"
+
+
+ROTATION = Rotation("r1", "ada", NOW, 3600)
+MANAGEMENT = Management("m1", "https://api.example", {"project": "p1"}, "ada", NOW)
+
+
+def _info(adapters: Adapters) -> KeyInfo:
+    found = adapters.control.key_info("openai")
+    assert found is not None
+    return found
+
+
+def test_what_replaces_a_key_is_kept_with_it(filled: Adapters) -> None:
+    """Version, rotation and management change at once, with their event, and are read back whole; and go again."""
+    never = _info(filled)
+    whole = replace(never, current=key_version("v1"), rotation=ROTATION, management=MANAGEMENT)
+    filled.control.change_key(never, whole, samples.event("key.rotated"))
+    assert (_info(filled), _events(filled, "key.rotated")) == (whole, 1)
+    assert filled.control.keys(samples.event("keys.read"))[1] == whole
+    assert filled.edge_state.read_and_count(SIX, calls()).key == KeyConfig("openai", "v1")
+    later = replace(whole, current=key_version("v2").after(whole.current), rotation=replace(ROTATION, step="overlap"))
+    filled.control.change_key(whole, later)
+    assert _info(filled) == later
+    assert later.current is not None
+    assert later.current.before == key_version("v1")
+    gone = replace(later, rotation=None, management=None)
+    filled.control.change_key(later, gone)
+    assert (_info(filled), _events(filled, "key.rotated")) == (gone, 1)
+
+
+@pytest.mark.parametrize("meanwhile", ["version", "rotation", "management"])
+def test_a_key_is_changed_as_it_was_seen(filled: Adapters, meanwhile: str) -> None:
+    """What anybody has changed meanwhile is not written over, and there is no event of it."""
+    seen = _info(filled)
+    changes = {
+        "version": replace(seen, current=key_version("v1")),
+        "rotation": replace(seen, rotation=ROTATION),
+        "management": replace(seen, management=MANAGEMENT),
+    }
+    filled.control.change_key(seen, changes[meanwhile])
+    with pytest.raises(Refusal, match="key_changed"):
+        filled.control.change_key(
+            seen, replace(seen, rotation=replace(ROTATION, id="r2")), samples.event("key.rotated")
+        )
+    assert (_info(filled), _events(filled, "key.rotated")) == (changes[meanwhile], 0)
+
+
+def test_setting_a_key_leaves_its_rotation(filled: Adapters) -> None:
+    """A value that is set by hand changes nothing of how the key is replaced; one that is not named has nothing to change."""
+    seen = _info(filled)
+    filled.control.change_key(seen, replace(seen, rotation=ROTATION, management=MANAGEMENT))
+    _set(filled, "openai", "v1")
+    assert (_info(filled).rotation, _info(filled).management) == (ROTATION, MANAGEMENT)
+    with pytest.raises(Refusal, match="no_such_key"):
+        filled.control.change_key(replace(seen, name="nobody"), replace(seen, name="nobody", rotation=ROTATION))

@@ -25,7 +25,8 @@ from chalicelib.http import public as public_api
 from chalicelib.http.messages import Request
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import UNKNOWN_KID_PAUSE
-from local.machine import Machine, Urls
+from local.machine import Machine
+from local.urls import Urls
 from tests.running import JWT, TOKEN_EXCHANGE, Answer, Running, call, start
 
 PROVIDER = Path(__file__).resolve().parent / "oidc_provider"

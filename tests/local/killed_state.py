@@ -17,8 +17,9 @@ from pathlib import Path
 
 from local.__main__ import main
 from local.errors import PassphraseUnusable
-from local.machine import Machine, Urls
+from local.machine import Machine
 from local.sealing import FILE_VARIABLE
+from local.urls import Urls
 
 REAL = Urls("http://127.0.0.1:1", "http://127.0.0.1:2", None, None)
 _STEPS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "open", "sqlite3.connect"}

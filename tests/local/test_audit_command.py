@@ -18,7 +18,8 @@ import pytest
 from chalicelib.audit import Query
 from local import audit_command
 from local.__main__ import main
-from local.machine import Machine, Urls
+from local.machine import Machine
+from local.urls import Urls
 from tests.running import POLICY, ROOT, Running
 
 

@@ -11,9 +11,10 @@ from chalicelib.audit import Event, Query
 from chalicelib.errors import Unavailable
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.versions import KeyVersion
-from local.machine import Machine, Urls
+from local.machine import Machine
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile
+from local.urls import Urls
 
 PRACTISING = Urls("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4")
 REAL = Urls("http://127.0.0.1:1", "http://127.0.0.1:2", None, None)

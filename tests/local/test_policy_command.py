@@ -15,7 +15,8 @@ from chalicelib.audit import Event, Query
 from chalicelib.http.messages import ADMIN_BODY_LIMIT
 from chalicelib.policy import lint
 from local.__main__ import main
-from local.machine import Machine, Urls
+from local.machine import Machine
+from local.urls import Urls
 from tests.parts import mint
 from tests.running import POLICY, ROOT, Running
 

@@ -22,8 +22,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from local.descriptors import LEAST
-from local.machine import Machine, Urls
+from local.machine import Machine
 from local.practice import policy as practice
+from local.urls import Urls
 from tests.contracts.samples import jti_of
 from tests.running import POLICY, ROOT, Running, start, wait_until
 

@@ -18,7 +18,8 @@ from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.providers.keys import ProviderKey, ProviderKeyStore
 from chalicelib.providers.probing import Probed
 from chalicelib.providers.versions import KeyInfo, Keys, KeyVersion
-from local.machine import Machine, Urls
+from local.machine import Machine
+from local.urls import Urls
 from tests.http_door import ADA, Door, admin_door, problem
 from tests.parts import GRANTS, ISSUERS, KEY_VALUE, NOW, Parts
 from tests.running import POLICY, Answer, Running, call, start
@@ -70,7 +71,9 @@ def test_list_keys(parts: Parts, door: Door) -> None:
     answer = door.administer("GET", KEYS)
     assert answer.status == 200
     assert answer.json["next"] is None
-    never = dict.fromkeys(("version", "origin", "header", "author", "at", "last_used", "rotate_after", "due"))
+    replaced = dict.fromkeys(("before", "management", "rotation")) | {"rotates": "by_hand"}
+    unset = ("version", "origin", "header", "author", "at", "last_used", "rotate_after", "due")
+    never = dict.fromkeys(unset) | replaced
     openai = {"version": parts.versions["openai"], "origin": "https://api.openai.com", "header": "authorization"}
     assert {one["name"]: one for one in answer.json["items"]} == {
         "internal": {"name": "internal", "provider": "generic", **never},
@@ -126,10 +129,10 @@ def test_set_key(parts: Parts, door: Door) -> None:
 
 
 def test_old_value_leaves_the_disk(parts: Parts, door: Door) -> None:
-    """Each value is a new version, and the one before has left the disk when that is acknowledged."""
+    """Each value is a new version; but for the one to go back to, those before have left the disk when that is acknowledged."""
     versions = [put(door, {"value": VALUE + str(number)}).json["version"] for number in range(3)]
     assert len(set(versions)) == 3
-    assert stored(parts) == [VALUE + "2"]
+    assert stored(parts) == [VALUE + "1", VALUE + "2"]
     assert (parts.directory / "provider-keys.json").stat().st_mode & 0o777 == 0o600
     assert [one["version"] for one in door.administer("GET", KEYS).json["items"] if one["name"] == "openai"] == [
         versions[-1]

@@ -21,9 +21,10 @@ from chalicelib.exchange.ledger import Pin
 from chalicelib.quota import EVERYBODY, counters
 from chalicelib.revocation import SCOPES, RevocationTarget
 from chalicelib.usage import UsageQuery
-from local.machine import Machine, Urls
+from local.machine import Machine
 from local.practice import policy as practice
 from local.sqlite.state_file import StateFile
+from local.urls import Urls
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import (
