@@ -204,8 +204,8 @@ def _management(fields: object, provider: str) -> tuple[str, dict[str, str]]:
         raise MalformedRequest("value must be 1 to 8192 printable ASCII characters without spaces")
     known = (*kind.REQUIRED, *kind.OPTIONAL)
     if not isinstance(settings, Mapping) or settings.keys() - set(known) or set(kind.REQUIRED) - settings.keys():
-        optional = f"; may have {', '.join(kind.OPTIONAL)}" if kind.OPTIONAL else ""
-        raise MalformedRequest(f"settings must have {', '.join(kind.REQUIRED) or 'nothing'}{optional}")
+        optional = f"; {', '.join(kind.OPTIONAL)} may be left out"
+        raise MalformedRequest(f"settings: {', '.join(kind.REQUIRED) or 'none is needed'}{optional}")
     texts = {str(name): one for name, one in settings.items()}
     if not all(isinstance(one, str) and len(one) <= _SETTING_LIMIT for one in texts.values()):
         raise MalformedRequest(f"each setting must be text of at most {_SETTING_LIMIT} characters")

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeAlias
 
-MANAGEMENTS: dict[str, Any] = {}
+from chalicelib.rotation.openai import OpenAiKeys
+from chalicelib.rotation.openrouter import OpenRouterKeys
+
+Kind: TypeAlias = type[OpenAiKeys] | type[OpenRouterKeys]
+MANAGEMENTS: Mapping[str, Kind] = MappingProxyType({"openai": OpenAiKeys, "openrouter": OpenRouterKeys})
+"""By the provider's preset."""

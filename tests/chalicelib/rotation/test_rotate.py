@@ -23,24 +23,44 @@ NAME = "keybroker/broker.example/openai/"
 MANAGEMENT = Management("m1", "https://api.openai.com", {}, "ada", NOW)
 
 
+class Watched(LocalProviderKeys):
+    """The keys, with the account told of each write as of its own steps."""
+
+    account: Account
+
+    def change_key(self, before: KeyInfo, after: KeyInfo, event: Event | None = None) -> None:
+        """See `Keys.change_key`."""
+        step = "promote" if before.current != after.current else "write"
+        self.account.before(step)
+        super().change_key(before, after, event)
+        self.account.after(step)
+
+    def put(self, name: str, key: ProviderKey) -> None:
+        """See `ProviderKeyStore.put`."""
+        self.account.before("put")
+        super().put(name, key)
+        self.account.after("put")
+
+
 @dataclass
 class Machine:
-    """A rotator over real parts and an account, whose clock stands still unless it waits. steps: called around each write, too."""
+    """A rotator over real parts and an account, whose clock stands still unless it waits."""
 
     parts: Parts
     account: Account
     now: int = NOW
 
     def __post_init__(self) -> None:
-        self.keys = LocalProviderKeys(self.parts.provider_keys, self.parts.control)
+        self.keys = Watched(self.parts.provider_keys, self.parts.control)
+        self.keys.account = self.account
         self.ids = itertools.count()
         self.events: list[Event] = []
 
     def rotator(self) -> Rotator:
         """Another process's rotator over the same."""
         return Rotator(
-            self,  # type: ignore[arg-type]  those of `Keys` that it uses
-            self,
+            self.keys,
+            self.keys,
             self.account,
             lambda _info: self.account,
             self.parts.admin_ports().origins,
@@ -52,23 +72,6 @@ class Machine:
 
     def _wait(self, seconds: float) -> None:
         self.now += int(seconds)
-
-    def key_info(self, name: str) -> KeyInfo | None:
-        """See `Keys.key_info`."""
-        return self.keys.key_info(name)
-
-    def change_key(self, before: KeyInfo, after: KeyInfo, event: Event | None = None) -> None:
-        """See `Keys.change_key`."""
-        step = "promote" if before.current != after.current else "write"
-        self.account.before(step)
-        self.keys.change_key(before, after, event)
-        self.account.after(step)
-
-    def put(self, name: str, key: ProviderKey) -> None:
-        """See `ProviderKeyStore.put`."""
-        self.account.before("put")
-        self.keys.put(name, key)
-        self.account.after("put")
 
     def record(self, kind: str, detail: dict[str, str]) -> Event:
         """The event of a step."""
