@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from chalice.app import Chalice, IAMAuthorizer, MultiDict
@@ -47,12 +47,33 @@ def admin_app(ports: Callable[[], AdminPorts] = wiring.admin_ports, seen: Seen =
     # Imported here: the public door's cold start does without the policy's reader.
     from chalicelib.openapi.routes import ADMIN  # noqa: PLC0415
 
-    return _make_app("admin", ADMIN, ports, seen)
+    return _make_app("admin", ADMIN, ports, seen, _AdminApp(ports))
 
 
-def _make_app(door: str, routes: Iterable[Route[Ports]], ports: Callable[[], Ports], seen: Seen) -> Chalice:
+class _AdminApp(Chalice):
+    """The administrators' door, which a schedule calls as well."""
+
+    def __init__(self, ports: Callable[[], AdminPorts]) -> None:
+        super().__init__(app_name="keybroker", configure_logs=False)
+        self._ports = ports
+
+    def __call__(self, event: Any, context: Any) -> Any:  # noqa: ANN401  as Chalice has it
+        from chalicelib.admin import rotation_schedule  # noqa: PLC0415  as above
+
+        # SECURITY: no request is this event, since API Gateway wraps each in one of its own (test_no_request_is_the_schedule_s).
+        if event != rotation_schedule.EVENT:
+            return super().__call__(event, context)
+        outcomes = rotation_schedule.retire_due(self._ports())
+        for key, outcome in outcomes.items():
+            LOG.info(json.dumps({"door": "admin", "reason": f"rotation_{outcome}", "key": key}))
+        return outcomes
+
+
+def _make_app(
+    door: str, routes: Iterable[Route[Ports]], ports: Callable[[], Ports], seen: Seen, app: Chalice | None = None
+) -> Chalice:
     # Chalice would set this logger to ERROR, which drops refusals, and have it write to stdout, which is for data.
-    app = Chalice(app_name="keybroker", configure_logs=False)
+    app = app or Chalice(app_name="keybroker", configure_logs=False)
     cached = functools.cache(ports)  # a fault is not cached: the next request tries again
     for route in routes:
         options = {"authorizer": IAMAuthorizer()} if route.signed else {}

@@ -40,6 +40,10 @@ class LocalProviderKeys:
         """See `Keys.keys`."""
         return self._keys.keys(event)
 
+    def known_keys(self) -> tuple[KeyInfo, ...]:
+        """See `Keys.known_keys`."""
+        return self._keys.known_keys()
+
     def key_info(self, name: str) -> KeyInfo | None:
         """See `Keys.key_info`."""
         return self._keys.key_info(name)

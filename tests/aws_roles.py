@@ -60,6 +60,8 @@ NEEDED = (
     RoleRequest("admin", "dynamodb:BatchGetItem", "counters", ("calls#app#alice",)),
     RoleRequest("admin", "dynamodb:Query", "counters", ("answers#app#alice",)),
     RoleRequest("admin", "secretsmanager:PutSecretValue", "secret"),
+    RoleRequest("admin", "secretsmanager:PutSecretValue", "management"),
+    RoleRequest("admin", "secretsmanager:GetSecretValue", "management"),
     RoleRequest("edge", "dynamodb:BatchGetItem", "control", ("everything#*#0",)),
     RoleRequest("edge", "dynamodb:GetItem", "control", ("signing",)),
     RoleRequest("edge", "dynamodb:UpdateItem", "counters", ("calls#app#alice",)),
@@ -90,6 +92,11 @@ _OF_ADMINISTRATORS = {
 }
 
 DENIED = (
+    # Nobody but the administration reads what makes provider keys.
+    *(
+        RoleRequest(role, "secretsmanager:GetSecretValue", "management", what="what makes provider keys")
+        for role in ("public", "edge", "watcher")
+    ),
     # Nobody but the edge reads a provider key, and the edge does nothing else with it.
     *(
         RoleRequest(role, action, "secret", what="a provider key's value")

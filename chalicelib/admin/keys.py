@@ -39,8 +39,8 @@ def _listed(key: KeyInfo, used: int | None) -> dict[str, Any]:
 def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
     """Probe a key's value, store it with its origin and header, then put it in force. No response holds the value."""
     author = request.administrator()
-    params = query.read(request, "dry_run", "probe")
-    dry_run = params.flag("dry_run") or False
+    params = query.read(request, "dry_run", "probe", "leaked")
+    dry_run, leaked = params.flag("dry_run") or False, params.flag("leaked") or False
     info = ports.keys.key_info(name) if _NAME.fullmatch(name) else None
     if info is None:
         # SECURITY: the name is not quoted: a caller who mixes up name and value has sent the value (test_keys.py).
@@ -52,7 +52,7 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
         would = {**about, "origin": key.origin, "header": key.header, **previous}
         return Response({"dry_run": True, **would, "replaces": info.current.version if info.current else None})
     version = KeyVersion(key.version, key.origin, key.header, author, ports.clock(), key.prefix, info.provider)
-    _put_in_force(request, ports, info, key, version.after(info.current))
+    _put_in_force(request, ports, info, key, version.after(None if leaked else info.current))
     return Response({**about, **version.shown(), **previous})
 
 

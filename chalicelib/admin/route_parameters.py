@@ -24,6 +24,11 @@ PROBE = Parameter(
     "false: do not ask the provider whether the value works; else a value that it refuses, or says nothing of, changes nothing",
     {"type": "boolean"},
 )
+LEAKED = Parameter(
+    "leaked",
+    "true: the value that is replaced is known to others, so that nobody can go back to it",
+    {"type": "boolean"},
+)
 PAGING = (
     Parameter(
         "limit",

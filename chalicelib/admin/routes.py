@@ -16,7 +16,7 @@ from chalicelib.admin import (
 )
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import TEXT_LIMIT
-from chalicelib.admin.route_parameters import DRY_RUN, PAGING, PRINCIPAL_ID, PROBE, WINDOW, exact, time
+from chalicelib.admin.route_parameters import DRY_RUN, LEAKED, PAGING, PRINCIPAL_ID, PROBE, WINDOW, exact, time
 from chalicelib.admin.totals import ORDERS
 from chalicelib.audit import FILTERS, KINDS, PAGE_LIMIT
 from chalicelib.http.public_routes import IDEMPOTENCY_KEY
@@ -184,7 +184,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Set a key's value, origin and header. It is used from the next call on, and cannot be read back",
         {200: "KeyAnswer"},
         keys.set_key,
-        (Parameter("name", "the name of a key of the policy", location="path", required=True), DRY_RUN, PROBE),
+        (Parameter("name", "the name of a key of the policy", location="path", required=True), DRY_RUN, PROBE, LEAKED),
         body="KeyRequest",
         refusals=(404, 409, 422),
     ),

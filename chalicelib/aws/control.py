@@ -40,7 +40,7 @@ class DynamoControl:
         return found
 
     def known_keys(self) -> tuple[KeyInfo, ...]:
-        """Return the policy's keys, by name, for a function that reads them each minute and may record nothing; raises Unavailable."""
+        """See `Keys.known_keys`."""
         names = sorted(one.id for one in named(self._tables) if one.scope == "key")
         wanted = [target_items.key(RevocationTarget("key", name), "0") for name in names]
         items: list[Item] = []

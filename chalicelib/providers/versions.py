@@ -93,6 +93,9 @@ class Keys(Protocol):
     def keys(self, event: Event) -> tuple[KeyInfo, ...]:
         """Return the policy's keys, by name, once the event that records who asked is written."""
 
+    def known_keys(self) -> tuple[KeyInfo, ...]:
+        """Return the policy's keys, by name, for what looks at them every few minutes and leaves no event of it."""
+
     def key_info(self, name: str) -> KeyInfo | None:
         """Return a key with the version in force, None for a key that the policy does not name."""
 

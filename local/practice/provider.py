@@ -19,7 +19,9 @@ from aiohttp import web
 from chalicelib.providers.presets import PROVIDERS
 from local.practice import anthropic as practice_anthropic
 from local.practice import openai as practice_openai
+from local.practice import openai_admin, openrouter_admin
 from local.practice.completions import Completion, InvalidBodyError, Json, ServerEvent, complete_body
+from local.practice.key_account import KeyAccount
 
 _MAX_JSON_BYTES = 32 * 1024 * 1024
 _MAX_SEEN = 200
@@ -40,6 +42,7 @@ class _State:
     """What the provider knows.
 
     keys: by provider preset, the accepted key
+    accounts: by provider preset, where further keys are made by its API
     chunk_delay: seconds after each streamed word
     seen: the last requests
     open: streams that are being sent
@@ -48,6 +51,7 @@ class _State:
 
     keys: Mapping[str, str]
     chunk_delay: float
+    accounts: Mapping[str, KeyAccount]
     seen: deque[Json] = field(default_factory=lambda: deque(maxlen=_MAX_SEEN))
     open: int = 0
     chunks_sent: int = 0
@@ -82,12 +86,15 @@ _COMPATIBLE = MappingProxyType(
 """By API, the provider presets whose keys it accepts."""
 
 
-def make_provider(keys: Mapping[str, str], *, chunk_delay: float = 0.02) -> web.Application:
+def make_provider(
+    keys: Mapping[str, str], *, chunk_delay: float = 0.02, accounts: Mapping[str, KeyAccount] | None = None
+) -> web.Application:
     """Make the practice provider.
 
     keys: by provider preset, the one accepted key, at the provider's own paths if its API is OpenAI-compatible; without an
         entry, no key is accepted
     chunk_delay: seconds after each streamed word
+    accounts: by `openai` and `openrouter`, the accounts whose keys are made by the API that it has for that
     Paths that start with `/_` need no key: `GET /_seen` lists the last 200 requests (method, path, query, headers with
     lower-case names; keys are shown on purpose), `DELETE /_seen` clears the list, `GET /_open` returns the number of streams
     that are being sent and of all events sent so far.
@@ -96,11 +103,14 @@ def make_provider(keys: Mapping[str, str], *, chunk_delay: float = 0.02) -> web.
     if not all(keys.values()):
         raise ValueError("a practice key is empty")
     app = web.Application(client_max_size=_MAX_JSON_BYTES, middlewares=[_remember])
-    app[_STATE] = _State(dict(keys), chunk_delay)
+    accounts = accounts or {"openai": KeyAccount(), "openrouter": KeyAccount()}
+    app[_STATE] = _State(dict(keys), chunk_delay, accounts)
     app.on_response_prepare.append(_name_request)
     app.router.add_get("/_seen", _seen)
     app.router.add_delete("/_seen", _forget_seen)
     app.router.add_get("/_open", _open)
+    openai_admin.add_routes(app, accounts["openai"])
+    openrouter_admin.add_routes(app, accounts["openrouter"])
     app.router.add_post("/v1/messages", _handler(_MESSAGES))
     for base in _OPENAI_BASES:
         for path, completion in _COMPLETIONS.items():
@@ -225,17 +235,23 @@ def _is_admitted(request: web.Request, provider: str) -> bool:
     # Anthropic accepts both; its SDK 2.x also sends an API key as a bearer token. Azure and Google have their own headers.
     others = ("x-api-key",) if provider == "anthropic" else ("api-key", "x-goog-api-key")
     presented |= {request.headers.get(name, "") for name in others}
-    keys = request.app[_STATE].keys
+    state = request.app[_STATE]
     # Two different keys are refused even if one is correct: any other credential should not have been sent here.
     found = presented - {""}
-    return len(found) == 1 and found <= {value for name, value in keys.items() if name in _COMPATIBLE[provider]}
+    if len(found) != 1:
+        return False
+    known = {value for name, value in state.keys.items() if name in _COMPATIBLE[provider]}
+    made = [one for name, one in state.accounts.items() if name in _COMPATIBLE[provider]]
+    return found <= known or any(one.accepts(min(found)) for one in made)
 
 
 def _presents_a_key(request: web.Request) -> bool:
     # A generic key may be in any header, with or without a scheme, or in the query.
     values = [*request.headers.values(), *request.query.values()]
     presented = {part for value in values for part in (value, value.rpartition(" ")[2])}
-    return not presented.isdisjoint(request.app[_STATE].keys.values())
+    state = request.app[_STATE]
+    known = not presented.isdisjoint(state.keys.values())
+    return known or any(one.accepts(value) for one in state.accounts.values() for value in presented)
 
 
 def _error(

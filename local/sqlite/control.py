@@ -94,6 +94,11 @@ class SqliteControl(SqliteRevocations):
             audit_rows.write(connection, event)
         return tuple(map(_key_info, rows))
 
+    def known_keys(self) -> tuple[KeyInfo, ...]:
+        """See `Keys.known_keys`."""
+        with self._state.reading() as connection:
+            return tuple(map(_key_info, connection.execute(f"{_KEYS} ORDER BY id").fetchall()))
+
     def key_info(self, name: str) -> KeyInfo | None:
         """See `Keys.key_info`."""
         with self._state.reading() as connection:

@@ -67,6 +67,7 @@ class Control:
         self.revocation_state = revocations.revocation_state
         self.revocations, self.revocation = revocations.revocations, revocations.revocation
         self.pin, self.keys, self.set_key = control.pin, control.keys, control.set_key
+        self.known_keys = control.known_keys
         self.key_info, self.change_key = control.key_info, control.change_key
         self.list_signing_keys = control.list_signing_keys
         self.signing_key_list, self.change_signing_keys = control.signing_key_list, control.change_signing_keys

@@ -25,6 +25,7 @@ ARNS = {
     "index": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/keybroker-ledger/index/by_day",
     "other": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/keybroker-other",
     "secret": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:keybroker/openai-AbCdEf",
+    "management": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:keybroker.management/openai-AbCdEf",
     "signing": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/signing-a",
     "provider_keys": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/provider-keys",
     "tables": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/tables",

@@ -131,6 +131,15 @@ def test_a_provider_key_read_by_anybody_else_is_told(role: str) -> None:
     assert not told("secretsmanager", "DescribeSecret", SECRET, f"{ROLE}admin")
 
 
+def test_a_management_key_read_by_anybody_else_is_told() -> None:
+    """A key that makes provider keys is read by the administration; whoever else reads it, the edge included, is told."""
+    arn = {"secretId": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:keybroker.management/openai-AbCdEf"}
+    for asked in ({"secretId": "keybroker.management/openai"}, arn):
+        assert not told("secretsmanager", "GetSecretValue", asked, f"{ROLE}admin")
+        assert told("secretsmanager", "GetSecretValue", asked, f"{ROLE}edge")
+        assert told("secretsmanager", "GetSecretValue", asked), "an IAM user has no role"
+
+
 def test_the_rules_tell_the_topic_of_what_cloudtrail_has() -> None:
     for one in rules("watcher", Topic="arn:topic", **KEYS).values():
         assert one["Targets"] == [{"Id": "topic", "Arn": "arn:topic"}]
