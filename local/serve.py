@@ -27,6 +27,7 @@ from local.machine import Machine
 from local.practice import policy as practice
 from local.processes import Part, Processes
 from local.revocation_probe import Edge
+from local.rotating import Rotating
 from local.simulator.origin_request_event import READ_TIMEOUT
 from local.tls import Renewal
 from local.urls import Urls
@@ -101,6 +102,7 @@ def _serve(
         announce(Running(urls, machine.callers.admin(), directory, request_token, names, given is None, at))
         upkeep = machine.upkeep(configuration.keep_records)
         stack.enter_context(upkeep.running())
+        stack.enter_context(Rotating(machine.admin_ports).running())
         if configuration.revocation_probe:
             own = Edge(sockets["edge"], is_tls=configuration.tls is not None)
             stack.enter_context(machine.probing(own, configuration.revocation_probe).running())

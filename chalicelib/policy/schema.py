@@ -236,7 +236,7 @@ def schema(providers: tuple[str, ...], presets: tuple[str, ...], algorithms: tup
     """Return the file's JSON Schema (2020-12), with the names that this installation knows."""
     made: dict[str, Any] = _as_written(msgspec.json.schema(PolicyFile))
     # msgspec 0.22 crashes when it frees what it has made of "a text with a pattern, or a list", which otherwise happens at
-    # the process's end (msgspec's issue 717, test_the_schema_s_process_ends_well).
+    # the process's end (jcrist/msgspec#717, test_the_schema_s_process_ends_well).
     gc.freeze()
     types = made["$defs"]
     types["KeyEntry"]["properties"]["provider"]["enum"] = list(providers)

@@ -73,6 +73,7 @@ def _administer(one: Installed) -> None:
         "PUT", "/admin/keys/{name}", {"value": aws_scenario.KEY_VALUE}, name="openai", query={"probe": "false"}
     )
     assert put.status == 200, put.body
+    _replace_a_key(one)
     for path in ("audit", "audit/check", "keys", "principals", "usage", "revocations"):
         assert administrator.ask("GET", f"/admin/{path}").status == 200, path
     assert administrator.ask("GET", "/admin/principals/{principal_id}", principal_id=ARN).status == 200
@@ -80,6 +81,22 @@ def _administer(one: Installed) -> None:
     _see_own_usage(one)
     explained = administrator.ask("POST", "/admin/policy/explain", {"token": aws_scenario.subject_token()})
     assert explained.status == 200
+
+
+def _replace_a_key(one: Installed) -> None:
+    def provider(method: str, url: str, *_rest: object) -> tuple[int, bytes]:
+        is_new = method == "POST" and "service_accounts" in url
+        return 200, b'{"id": "key_1", "value": "sk-new-0123456789"}' if is_new else b'{"data": []}'
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("chalicelib.issuers.fetch", "chalicelib.http.key_probe"):
+            patch.setattr(f"{module}.send", provider)
+        administrator = one.administrator()
+        managed = {"value": "sk-admin-0123456789", "settings": {"project": "proj_1", "service_account": "svc_1"}}
+        put = administrator.ask("PUT", "/admin/keys/{name}/management", managed, name="openai")
+        assert put.status == 200, put.body
+        again = administrator.ask("POST", "/admin/keys/{name}/rotation", {"overlap": 0}, name="openai")
+        assert again.json["rotation"] is None, again.body
 
 
 def _watch(one: Installed) -> None:
@@ -120,7 +137,8 @@ def _arn(one: IamRequest) -> str:
     if one.action.startswith("kms:"):
         return ARNS["signing"]
     name = one.on.removeprefix(f"{PREFIX}-").removeprefix(f"{PREFIX}/")
-    return ARNS[{"ledger/index/by_day": "index", "openai": "secret"}.get(name, name)]
+    named = {"ledger/index/by_day": "index", "openai": "secret", f"{PREFIX}.management/openai": "management"}
+    return ARNS[named.get(name, name)]
 
 
 @pytest.mark.slow

@@ -34,9 +34,9 @@ def resources(**parameters: str) -> dict[str, Any]:
 
 
 def test_what_costs_is_off_unless_it_is_asked_for() -> None:
-    """Without a choice there are two rules, which cost nothing; the function runs for alarms or the dashboard alone."""
+    """Without a choice there are three rules, which cost nothing; the function runs for alarms or the dashboard alone."""
     assert {one["Type"] for one in resources().values()} == {"AWS::Events::Rule"}
-    assert resources().keys() == {"Signing", "Secrets"}
+    assert resources().keys() == {"Signing", "Secrets", "ManagementSecrets"}
     for chosen in ({"Alarms": "essential"}, {"Dashboard": "true"}):
         assert {"Function", "Role", "Schedule", "ScheduleMayRun"} <= resources(**chosen).keys()
     assert set(alarms("watcher")) == set(alarms("watcher", Dashboard="true")) == set()
