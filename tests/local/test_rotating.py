@@ -14,7 +14,7 @@ from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.rotation import CREATING, OVERLAP, Management, Rotation
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from local.rotating import Rotating
-from tests.chalicelib.rotation.account import Account, failing
+from tests.chalicelib.rotation.account import Account, Everybodys, failing
 from tests.http_door import admin_door
 from tests.parts import NOW, Parts
 from tests.running import wait_until
@@ -45,7 +45,7 @@ class Shelf:
 
     def ports(self) -> AdminPorts:
         """The administrators' ports, of which the account is this one."""
-        return replace(self.parts.admin_ports(), accounts=lambda _info: self.account)  # type: ignore[arg-type]  # what is called of it
+        return replace(self.parts.admin_ports(), accounts=Everybodys(self.account))  # type: ignore[arg-type]  # of the same form
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_fault_ends_no_looking(shelf: Shelf, caplog: pytest.LogCaptureFixture,
 
 def test_no_request_is_the_schedule_s(shelf: Shelf) -> None:
     """The schedule's event retires what is due; a request with the same body does not."""
-    door = admin_door(shelf.parts, accounts=lambda _info: shelf.account)
+    door = admin_door(shelf.parts, accounts=Everybodys(shelf.account))
     body = dict(rotation_schedule.EVENT)
     assert door.ask("POST", "/admin/revocations", body).status == 403
     assert door.administer("POST", "/admin/revocations", body).status == 400

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.probing import Probed
+from chalicelib.providers.versions import KeyInfo
 from chalicelib.rotation.management import CreatedKey, ListedKey, ManagementError
 
 
@@ -70,6 +71,21 @@ class Account:
     def names(self) -> list[str]:
         """Return the names of all live keys."""
         return sorted(name for name, _ in self.live.values())
+
+
+class Everybodys:
+    """`chalicelib.rotation.accounts.Accounts`, all of which are one account."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def __call__(self, _info: KeyInfo) -> Account:
+        """See `Accounts`."""
+        return self.account
+
+    def of(self, *_about: object) -> Account:
+        """See `Accounts.of`."""
+        return self.account
 
 
 def failing(step: str, times: int = 1, kind: type[BaseException] = ManagementError) -> Callable[[str], None]:
