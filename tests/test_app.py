@@ -21,6 +21,7 @@ from chalicelib.exchange.request import BODY_LIMIT, JWT_BEARER
 from chalicelib.http import public_routes
 from chalicelib.http.ports import PublicPorts
 from chalicelib.openapi.routes import ADMIN
+from tests.chalicelib.rotation.account import Account, Everybodys
 from tests.http_door import ADA, JSON, Door, admin_door, public_door
 from tests.parts import CI, SUB, Parts, grant, mint
 from tests.running import JWT, ROOT, TOKEN_EXCHANGE, Answer, Running, call
@@ -36,7 +37,7 @@ def public(parts: Parts) -> Door:
 
 @pytest.fixture
 def admin(parts: Parts) -> Door:
-    return admin_door(parts)
+    return admin_door(parts, accounts=Everybodys(Account()))
 
 
 def wanted(subject: str, **more: str) -> dict[str, str]:
@@ -227,6 +228,14 @@ ASKED: Mapping[tuple[str, str], tuple[object, dict[str, str]]] = {
     ("GET", "/admin/audit/head"): (None, {}),
     ("GET", "/admin/keys"): (None, {}),
     ("PUT", "/admin/keys/{name}"): ({"value": "sk-new"}, {"name": "openai"}),
+    ("PUT", "/admin/keys/{name}/management"): (
+        {"value": "sk-admin", "settings": {"project": "p", "service_account": "s"}},
+        {"name": "openai"},
+    ),
+    ("POST", "/admin/keys/{name}/rotation"): ({}, {"name": "openai"}),
+    ("GET", "/admin/keys/{name}/provider-keys"): (None, {"name": "openai"}),
+    ("POST", "/admin/keys/{name}/rollback"): (None, {"name": "openai"}),
+    ("DELETE", "/admin/keys/{name}/rotation"): (None, {"name": "openai"}),
     ("GET", "/admin/now"): (None, {}),
     ("GET", "/admin/probes"): (None, {}),
     ("GET", "/admin/signing"): (None, {}),
@@ -264,7 +273,8 @@ def test_admin_with_identity(parts: Parts, admin: Door) -> None:
     for (method, resource), (body, parameters) in ASKED.items():
         answer = admin.administer(method, resource, body, parameters=parameters, headers=if_match)
         made = (method, resource) == ("POST", REVOCATIONS)
-        assert answer.status == (404 if method == "DELETE" else 201 if made else 200), answer
+        gone = 409 if resource.endswith("/rotation") else 404
+        assert answer.status == (gone if method == "DELETE" else 201 if made else 200), answer
 
 
 def test_unknown_query_parameter(parts: Parts, admin: Door) -> None:

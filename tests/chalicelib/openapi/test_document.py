@@ -227,7 +227,7 @@ DONE: Mapping[str, tuple[object, dict[str, str]]] = {
 def test_admin_responses_fit(parts: Parts) -> None:
     """Every response of the administrators' door fits its schema."""
     account = Account()
-    door = admin_door(parts, accounts=Everybodys(account), key_probe=account)
+    door = admin_door(parts, accounts=Everybodys(account))
     parts.apply(grant())
     parts.admit(parts.token())
     parts.exchange(mint(repository_id="5"))
