@@ -128,7 +128,7 @@ def _from_problem(status: int, problem: Mapping[str, Any], url: str, *, may_chan
     if status >= 500:
         # SECURITY: a server that failed after its commit has changed something (test_a_failed_change_is_not_called_off).
         return CommandError(REMOTE, text, f"server error at {url}: {_UNCERTAIN if may_change else 'try again'}")
-    return CommandError(REFUSED, text)
+    return CommandError(REFUSED, text, refusal=title)
 
 
 def _policy_error(error: Mapping[str, Any]) -> str:

@@ -26,13 +26,15 @@ class CommandError(Exception):
     """The command failed. lines: for people, without `error:` in front; the first says what, the others what to do.
 
     reason_last: whether the first is shown after the others, for programs that show the end of what a command says.
+    refusal: the fixed word of the broker's refusal, such as `rotation_busy`; "" if it was none.
     """
 
-    def __init__(self, code: int, *lines: str, reason_last: bool = False) -> None:
+    def __init__(self, code: int, *lines: str, reason_last: bool = False, refusal: str = "") -> None:
         super().__init__(code, *lines)
         self.code = code
         self.lines: Sequence[str] = lines
         self.reason_last = reason_last
+        self.refusal = refusal
 
 
 def from_error(error: KeybrokerError, *, reason_last: bool = False) -> CommandError:

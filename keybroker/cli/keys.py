@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from keybroker.cli import input_file, key_table, output
+from keybroker.cli import key_orphans, key_table, key_value, output
 from keybroker.cli.admin_client import AdminClient, segment
-from keybroker.cli.command_error import LOCAL, CommandError
+from keybroker.cli.command_error import DONE
+from keybroker.cli.key_manage import manage
+from keybroker.cli.key_rotate import rollback, rotate
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
 
 _PROBED = {
@@ -21,24 +22,33 @@ _PROBED = {
 """What is said of a key whose provider did not say that it works."""
 
 
-@click.group(short_help="List the keys, or set one.")
+@click.group(short_help="List the keys, set one, replace one.")
 @common_options
 def keys() -> None:
-    """List the policy's keys, or set a key's value."""
+    """List the policy's keys, set a key's value, replace it by a new one, or go back to the one before."""
+
+
+for command in (rotate, rollback, manage):
+    keys.add_command(command)
 
 
 @keys.command("list")
+@click.option("--orphans", is_flag=True, help="Ask the providers for keys that the broker made there and nobody uses.")
 @common_options
 @pass_settings
-def list_keys(settings: Settings) -> None:
-    """List the keys: when they were set, used and are due, and where they are sent, never their values."""
-    answer = AdminClient(settings.admin_api_url).get("/admin/keys")
+def list_keys(settings: Settings, orphans: bool) -> int:  # noqa: FBT001  a flag
+    """List the keys: when they were set, used and are due, how they are replaced, and where they are sent, never their values."""
+    client = AdminClient(settings.admin_api_url)
+    if orphans:
+        return key_orphans.show(client, as_json=settings.json)
+    answer = client.get("/admin/keys")
     if settings.json:
         output.as_json(answer["items"])
     else:
         key_table.show(answer)
     if not answer.get("complete"):
         output.labelled("warning", "not all counts were read: a key without a last use may have been used")
+    return DONE
 
 
 @keys.command("set")
@@ -60,7 +70,7 @@ def set_key(
     The value comes from a file, from standard input or from a hidden prompt, never from the command line, which other
     users of this machine can read.
     """
-    body = {"value": _read_value(file), **{part: text for part, text in parts.items() if text is not None}}
+    body = {"value": key_value.read(file), **{part: text for part, text in parts.items() if text is not None}}
     path = f"/admin/keys/{segment(name)}"
     query = {"dry_run": dry_run, "probe": "false" if no_probe else None}
     result = AdminClient(settings.admin_api_url).call("PUT", path, query, body).body
@@ -79,16 +89,3 @@ def _destination(result: Mapping[str, Any]) -> str:
     before, now = result.get("previous_origin"), result["origin"]
     changed = "" if before is None else " (unchanged)" if before == now else f" (before: {before})"
     return f"{now}{changed} as {result['header']}"
-
-
-def _read_value(file: str | None) -> str:
-    if file is not None:
-        value = input_file.read_secret(file)
-    elif sys.stdin.isatty():
-        value = str(click.prompt("New value (hidden)", hide_input=True, err=True))
-    else:
-        value = input_file.read_secret("-")
-    value = value.removesuffix("\n").removesuffix("\r")
-    if not value:
-        raise CommandError(LOCAL, "the value is empty")
-    return value

@@ -48,5 +48,21 @@ class TimeParam(click.ParamType[int]):
             self.fail(text, param, ctx)
 
 
+class LengthParam(click.ParamType[int]):
+    """A length of time on the command line, such as `90s`, `30m`, `1h`, `7d`, in seconds."""
+
+    name = "length"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return seconds."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d{1,6})([smhd])", str(value), re.ASCII)
+        if match is None:
+            self.fail(f"{value!r} is not a length of time; use 0s, 90s, 30m, 1h or 7d", param, ctx)
+        return int(match[1]) * _UNITS[match[2]]
+
+
+LENGTH = LengthParam()
 PAST = TimeParam(-1)
 FUTURE = TimeParam(1)

@@ -13,10 +13,14 @@ SECONDS = 30.0
 
 @dataclass
 class CannedServer:
-    """A server that notes what arrives and answers what it was given, one piece after the other."""
+    """A server that notes what arrives and answers what it was given, one piece after the other.
+
+    turns: the pieces of the first answers, one after the other; without any the connection is closed. Then `pieces` are.
+    """
 
     server: socket.socket
     pieces: list[bytes] = field(default_factory=list)
+    turns: list[list[bytes]] = field(default_factory=list)
     seen: list[bytes] = field(default_factory=list)
     stays: bool = False
     connections: int = 0
@@ -43,9 +47,10 @@ class CannedServer:
 
     def _answer(self, connection: socket.socket) -> None:
         self.seen.append(request(connection))
-        if not self.pieces:
+        pieces = self.turns.pop(0) if self.turns else self.pieces
+        if not pieces:
             raise ConnectionError("there is no answer: the connection is closed")
-        for number, piece in enumerate(self.pieces):
+        for number, piece in enumerate(pieces):
             if number:
                 self.go_on.wait(SECONDS)
             connection.sendall(piece)
