@@ -48,9 +48,14 @@ def rows(headings: Sequence[str], found: Sequence[Sequence[object]], none: str =
     if not found:
         message(none)
         return
-    for number, line in enumerate(table.table(headings, found, _columns(sys.stdout))):
+    for number, line in enumerate(table.table(headings, found, columns())):
         is_head = number == 0 and line.startswith(headings[0].upper())
         data(f"\033[1m{line}\033[0m" if is_head and coloured(sys.stdout) else line)
+
+
+def columns() -> int | None:
+    """Return how wide the terminal is to which data goes; None for a file or a pipe."""
+    return _columns(sys.stdout)
 
 
 def clear() -> None:

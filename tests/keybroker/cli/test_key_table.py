@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from keybroker.cli import key_table
+from keybroker.cli import key_table, output
+from keybroker.cli.plain_text import width
 from keybroker.cli.times import format_time
 
 AT = 1_700_000_000
@@ -29,7 +30,7 @@ def test_key_never_set(capsys: pytest.CaptureFixture[str]) -> None:
     """A key without a value says so, and is not due."""
     never = {**dict.fromkeys(SET), "name": "openai", "provider": "openai", "due": None}
     row, err = shown(capsys, items=[never], complete=True)
-    assert (row[2], err) == ("never", "")
+    assert (row[3], err) == ("never", "")
 
 
 @pytest.mark.parametrize(("complete", "text"), [(True, "not in 35 d"), (False, "unknown")])
@@ -51,3 +52,52 @@ def test_key_due(capsys: pytest.CaptureFixture[str]) -> None:
     later = int(time.time()) + 86_400
     row, err = shown(capsys, items=[{**SET, "due": later}], complete=True)
     assert (format_time(later) in row, err) == (True, "")
+
+
+def rotation(step: str, problem: str | None = None, ends: int | None = None) -> dict[str, Any]:
+    """Return a rotation under way."""
+    return {"step": step, "problem": problem, "ends": ends, "deletes": None}
+
+
+@pytest.mark.parametrize(
+    ("under_way", "text"),
+    [
+        (None, "-"),
+        (rotation("creating"), "creating"),
+        (rotation("creating", "status_500"), "creating: status_500"),
+        (rotation("overlap", ends=AT), "overlap, ends in 0 s"),
+    ],
+)
+def test_key_being_replaced(capsys: pytest.CaptureFixture[str], under_way: dict[str, Any] | None, text: str) -> None:
+    """How a key is replaced is shown, and how far a rotation has come."""
+    row, _ = shown(capsys, items=[{**SET, "rotates": "by_api", "rotation": under_way}], complete=True)
+    assert (row[2], row[6]) == ("by API", text)
+
+
+def test_a_rotation_that_is_stuck(capsys: pytest.CaptureFixture[str]) -> None:
+    """A rotation that came no further is warned of, in words and with what to do; one in its overlap is not."""
+    stuck = {**SET, "rotates": "by_api", "rotation": rotation("overlap", "status_401", AT)}
+    err = shown(capsys, items=[stuck], complete=True)[1]
+    assert err.startswith(
+        "warning: openai: its rotation is not finished: the provider does not know the management key"
+    )
+    assert err.endswith("; go on: keybroker keys rotate openai\n")
+    later = {**stuck, "rotation": rotation("overlap", ends=int(time.time()) + 2410)}
+    row, err = shown(capsys, items=[later], complete=True)
+    assert (row[6], err) == ("overlap, ends in 40 min", "")
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120, 160])
+def test_keys_fit(columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table is not wider than a terminal, and how long an overlap goes on is whole on each."""
+    monkeypatch.setattr(output, "_columns", lambda _stream: columns)
+    now = int(time.time())
+    author = "arn:aws:sts::000000000000:assumed-role/administrator/ada@example.com"
+    times = {"author": author, "at": now - 30 * 86_400, "last_used": now - 60, "due": now + 60 * 86_400 + 9}
+    api = {**SET, **times, "rotates": "by_api", "rotation": rotation("overlap", ends=now + 2410)}
+    others = ({"name": "anthropic-production", "origin": "https://api.anthropic.com"}, {"rotates": "by_hand"})
+    key_table.show({"items": [api, *({**api, "rotation": None, **one} for one in others)], "complete": True})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("NAME")
+    assert max(map(width, lines)) <= columns
+    assert "40 min left" in lines[1]

@@ -203,7 +203,19 @@ def test_a_table_fits_the_terminal(running: Running) -> None:
     environ = administrator(running)
     wide = terminal.run("keys", "list", environ={**environ, "COLUMNS": "200", "NO_COLOR": "1"})[1].splitlines()
     narrow = terminal.run("keys", "list", environ={**environ, "COLUMNS": "40", "NO_COLOR": "1"})[1].splitlines()
-    assert wide[0].split() == ["NAME", "PROVIDER", "SET", "USED", "DUE", "ORIGIN", "HEADER", "AUTHOR", "VERSION"]
+    assert wide[0].split() == [
+        "NAME",
+        "PROVIDER",
+        "HOW",
+        "SET",
+        "USED",
+        "DUE",
+        "ROTATION",
+        "ORIGIN",
+        "HEADER",
+        "AUTHOR",
+        "VERSION",
+    ]
     assert narrow[0].split() == ["name", "anthropic"]
     assert run("keys", "list", environ={**environ, "COLUMNS": "40"}).out.startswith(
         "NAME"

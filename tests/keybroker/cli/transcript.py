@@ -114,11 +114,14 @@ def _names(running: Running, here: Path, environ: Mapping[str, str]) -> list[tup
         # 16 random bytes in base64url: one in forty has no digit, one in a hundred thousand no capital or no small letter
         (r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{22}(?![\w-])", "ID"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"),
+        (r"\b20\d\d-\d\d-\d\d(?=  TIME)", "DATE"),
         (
             r"calls since: (?:0 admitted, )?\d+ refused(?:; those admitted are told from TIME on)?",
             "calls since: 0 admitted, 1 refused",
         ),
         (r"\b1[789]\d{8}\b", "EPOCH"),
+        (r"\bkey_[0-9a-f]{24}\b", "KEY-ID"),
+        (r"provider in \d{1,3} (?:min|h) \(", "provider in N h ("),
         (r"\b(ends|again) in \d{1,5} (?:s|min|h|d)\b", r"\1 in N h"),
         (r"\b\d{1,5} (?:s|min) ago\b", "N s ago"),
         (r"\(in \d{1,5} (?:s|min|h)\)", "(in N min)"),
