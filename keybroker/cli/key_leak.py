@@ -78,7 +78,7 @@ def show(found: Used, before: Mapping[str, Any], deleted: Sequence[str]) -> None
         output.message(f"{len(found.rows) - _SHOWN} more: with --output json, or keybroker usage --key {name}")
     if not found.whole:
         output.labelled("warning", "not everything was read: there may be others, and more calls")
-    output.message("what the provider's own log has beside these calls was somebody else: look there, and at the bill")
+    output.message("what the provider's own log has beside these calls was not yours: look there, and at the bill")
     if before["version"] and (BY_HAND in deleted or not deleted):
         output.labelled("warning", f"the key that leaked still works at the provider: delete it NOW at {where}")
     output.message("no token was ended, and none has to be: no token holds the key")

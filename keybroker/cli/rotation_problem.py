@@ -34,7 +34,7 @@ def words(problem: str, name: str, provider: str) -> str:
 
 
 def lasting(problem: str) -> bool:
-    """Whether asking again is of no use before somebody has changed something."""
+    """Whether asking again is of no use before a person has changed something."""
     refused = re.fullmatch(r"status_(4\d\d)", problem)
     return problem == "too_many" or (refused is not None and refused[1] not in _WAIT)
 

@@ -42,7 +42,7 @@ class Rotating:
     def wait(self) -> dict[str, Any]:
         """Send it until the new key is in force or the rotation is over; return that answer. Raises CommandError.
 
-        A problem is shown once. One that lasts until somebody changes something ends it at once.
+        A problem is shown once. One that lasts until a person changes something ends it at once.
         """
         told = ""
         for tries, seconds in enumerate((*PAUSES, None)):

@@ -28,7 +28,7 @@ def server(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned
 
 
 def days(*starts: int, complete: bool = True) -> list[bytes]:
-    """Return a series in which somebody called on these days, and nobody on another."""
+    """Return a series in which there were calls on these days, and none on another."""
     items = [{"start": start, "principals": 1} for start in starts]
     return answer(200, {"items": [{"start": 0, "principals": 0}, *items], "complete": complete})
 
@@ -93,7 +93,7 @@ def test_what_still_works_is_said(capsys: pytest.CaptureFixture[str], deleted: l
 
 
 def test_it_is_reported_though_the_rotation_failed(running: Running, server: CannedServer) -> None:
-    """If the provider does not make a new key, whoever used the one that leaked is named all the same."""
+    """If the provider does not make a new key, those who used the one that leaked are named all the same."""
     refused = answer(200, state("v1", rotation("creating", "status_401")))
     server.turns = [
         listed(item("v1")),

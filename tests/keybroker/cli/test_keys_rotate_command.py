@@ -82,7 +82,7 @@ def test_a_key_is_replaced_and_put_back(managed: Running) -> None:
 
 @pytest.mark.slow
 def test_a_leaked_key_is_replaced_and_reported(managed: Running) -> None:
-    """After a leak the key is deleted at its provider at once, there is no way back, and whoever used it is named."""
+    """After a leak the key is deleted at its provider at once, there is no way back, and those who used it are named."""
     assert keys(managed, "rotate", "openai", "--overlap", "0s").code == 0
     token = managed.token("2")
     assert managed.complete(token).status == 200

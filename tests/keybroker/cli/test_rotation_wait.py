@@ -16,7 +16,7 @@ from tests.keybroker.cli.keybroker_command import administrator
 from tests.keybroker.cli.rotation_answers import answer, item, listed, rotation, state
 from tests.running import Running
 
-BUSY = answer(409, {"title": "rotation_busy", "detail": "somebody is at work on it"})
+BUSY = answer(409, {"title": "rotation_busy", "detail": "try later"})
 IN_FORCE = answer(200, state("v2", rotation("overlap")))
 FAILED = answer(200, state("v1", rotation("creating", "status_500")))
 
@@ -80,7 +80,7 @@ def test_a_lost_request_is_sent_again(stage: Stage) -> None:
 
 
 def test_the_end_of_one_under_way_is_an_end(stage: Stage) -> None:
-    """Whoever goes on with an overlap is done once it is over, and begins no other."""
+    """To go on with an overlap ends once it is over, and begins no other."""
     before = item("v2", rotation("overlap"))
     assert stage.wait([], listed(item("v2")), before=before)["rotation"] is None
 
@@ -119,7 +119,7 @@ def test_it_gives_up(stage: Stage) -> None:
 
 
 def test_a_refusal_is_not_repeated(stage: Stage) -> None:
-    """Whoever may not rotate is told so, and nothing is sent again."""
+    """An administrator who may not rotate is told so, and nothing is sent again."""
     with pytest.raises(CommandError, match="Forbidden") as caught:
         stage.wait(answer(403, {"message": "Forbidden"}))
     assert (caught.value.code, stage.methods) == (REFUSED, "POST")
