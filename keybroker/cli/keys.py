@@ -58,21 +58,21 @@ def list_keys(settings: Settings, orphans: bool) -> int:  # noqa: FBT001  a flag
 @click.option("--header", metavar="NAME", help="Header that carries it. [as now, or the provider's]")
 @click.option("--prefix", metavar="TEXT", help='Text put before the value, e.g. "Bearer ". [as now]')
 @click.option("--no-probe", is_flag=True, help="Do not ask the provider whether the value works.")
+@click.option("--leaked", is_flag=True, help="Others know the value until now: keep none to go back to.")
 @dry_run_option()
 @common_options
 @pass_settings
-def set_key(
-    settings: Settings, /, name: str, file: str | None, *, no_probe: bool, dry_run: bool, **parts: str | None
-) -> None:
+def set_key(settings: Settings, /, name: str, file: str | None, *, dry_run: bool, **options: Any) -> None:  # noqa: ANN401  as declared above
     """Set a key's value; it takes effect with the next call, once the provider has accepted it.
 
     What you do not name stays as it is: the origin above all, which is shown with the one before it.
     The value comes from a file, from standard input or from a hidden prompt, never from the command line, which other
     users of this machine can read.
     """
-    body = {"value": key_value.read(file), **{part: text for part, text in parts.items() if text is not None}}
+    parts = {part: options[part] for part in ("origin", "header", "prefix") if options[part] is not None}
+    body = {"value": key_value.read(file), **parts}
     path = f"/admin/keys/{segment(name)}"
-    query = {"dry_run": dry_run, "probe": "false" if no_probe else None}
+    query = {"dry_run": dry_run, "probe": "false" if options["no_probe"] else None, "leaked": options["leaked"]}
     result = AdminClient(settings.admin_api_url).call("PUT", path, query, body).body
     if settings.json:
         output.as_json(result)

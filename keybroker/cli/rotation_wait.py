@@ -85,9 +85,13 @@ class Rotating:
         name = self.before["name"]
         in_force = (answer.get("rotation") or {}).get("step") == OVERLAP
         what = "the new key is in force, and the key before is not deleted" if in_force else "it is not replaced"
-        again = "--leaked" if self.body.get("leaked") else ""
-        hint = f"nothing is lost: keybroker keys rotate {f'{name} {again}'.rstrip()} goes on where it stopped"
-        return CommandError(REMOTE, f"{name}: {what}: {text}", hint + ("" if in_force else ", --abort ends it"))
+        lines = [f"{name}: {what if answer else 'how far it came is not known'}: {text}"]
+        again = " --leaked" if self.body.get("leaked") else ""
+        abort = "" if in_force else ", --abort ends it"
+        lines.append(f"nothing is lost: keybroker keys rotate {name}{again} goes on where it stopped{abort}")
+        if again and not in_force:
+            lines.append(f"if that takes too long, set a value that you make: keybroker keys set {name} --leaked")
+        return CommandError(REMOTE, *lines)
 
 
 def find(client: AdminClient, name: str) -> dict[str, Any]:

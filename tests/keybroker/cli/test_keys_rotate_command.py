@@ -135,6 +135,13 @@ def test_a_key_is_replaced_by_hand(by_hand: Running, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_value_that_is_set_after_a_leak(managed: Running) -> None:
+    """A value of one's own can be set without a way back, where an API would replace the key, too."""
+    assert keys(managed, "set", "openai", "--leaked", stdin=made(managed, "in a hurry")).code == 0
+    assert NOW_GONE in keys(managed, "rollback", "openai").err
+
+
+@pytest.mark.slow
 def test_a_value_that_does_not_work_changes_nothing(by_hand: Running) -> None:
     """By hand, too, a value comes into force only if the provider accepts it; a dry run never does."""
     before = shown(by_hand)["version"]

@@ -118,6 +118,13 @@ def test_it_gives_up(stage: Stage) -> None:
     assert stage.pauses == list(PAUSES)
 
 
+def test_nothing_is_claimed_that_is_not_known(stage: Stage) -> None:
+    """If no answer came, it is not said that nothing was replaced; after a leak there is another way."""
+    with pytest.raises(CommandError, match="openai: how far it came is not known: ") as caught:
+        stage.wait(*[[]] * (len(PAUSES) + 1), leaked=True)
+    assert caught.value.lines[-1].endswith("set a value that you make: keybroker keys set openai --leaked")
+
+
 def test_a_refusal_is_not_repeated(stage: Stage) -> None:
     """An administrator who may not rotate is told so, and nothing is sent again."""
     with pytest.raises(CommandError, match="Forbidden") as caught:
