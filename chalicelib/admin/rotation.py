@@ -16,7 +16,14 @@ from chalicelib.http.messages import Request, Response
 from chalicelib.providers.errors import KeyUnproved, NoSuchKey
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.presets import PROVIDERS
-from chalicelib.providers.rotation import LONGEST_OVERLAP_SECONDS, OVERLAP, OVERLAP_SECONDS, Management, Rotation
+from chalicelib.providers.rotation import (
+    CREATING,
+    LONGEST_OVERLAP_SECONDS,
+    OVERLAP,
+    OVERLAP_SECONDS,
+    Management,
+    Rotation,
+)
 from chalicelib.providers.versions import KeyInfo
 from chalicelib.rotation.errors import ManagementNotSupported, ManagementRefused
 from chalicelib.rotation.management import ListedKey, ManagementError
@@ -68,11 +75,10 @@ def rotate(request: Request, ports: AdminPorts, name: str) -> Response:
     record = _recording(request, ports, info)
     if leaked and info.rotation and not info.rotation.leaked:
         # Either key may be the one that leaked: the one before goes now, and the new one as soon as there is another.
+        was_creating = info.rotation.step == CREATING
         info = _advanced(ports, ports.rotator().hasten(info), record)
-        if info.rotation and info.rotation.problem:
+        if was_creating or info.rotation:
             return _answer(info)
-        if info.rotation is None and info.current and info.current.provider_key_id:
-            wanted = replace(wanted, id=ports.new_id())
     return _answer(_advanced(ports, info if info.rotation else ports.rotator().begin(info, wanted, record), record))
 
 
@@ -92,8 +98,11 @@ def _answer(info: KeyInfo) -> Response:
 def abort(request: Request, ports: AdminPorts, name: str) -> Response:
     """End a rotation whose new key is not in force yet, and delete what it has made at the provider."""
     request.administrator()
-    query.read(request)
+    dry_run = query.dry_run(request)
     info = find(ports, name)
+    if dry_run:
+        ports.rotator().check_abort(info)
+        return Response({"dry_run": True, "name": name, **shown(info)})
     try:
         ended = ports.rotator().abort(info, _recording(request, ports, info))
     except ManagementError as fault:
@@ -163,8 +172,8 @@ def _about(one: ListedKey, info: KeyInfo) -> dict[str, Any]:
     current, rotation = info.current, info.rotation
     before = current.before if current else None
     uses = {
-        rotation.retiring if rotation else "": "retiring",
         before.provider_key_id if before else "": "before",
+        rotation.retiring if rotation else "": "retiring",
         current.provider_key_id if current else "": "in_force",
     }
     making = rotation is not None and f"/{rotation.id}/" in one.name

@@ -24,9 +24,9 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "DELETE",
         "/admin/keys/{name}/rotation",
         "End a rotation whose new key is not in force yet, and delete what it has made at the provider",
-        {200: "RotationState"},
+        {200: "AbortAnswer"},
         rotation.abort,
-        (_NAME,),
+        (_NAME, DRY_RUN),
         refusals=(404, 409),
     ),
     Route(

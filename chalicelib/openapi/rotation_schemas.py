@@ -51,7 +51,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "leaked": {**YES, "description": "the key is known to others: without overlap, and without a way back"},
         }
     ),
-    "RotationState": all_of({"name": TEXT, **STATE}),
+    "AbortAnswer": some_of({"dry_run": TRUE, "name": TEXT, **STATE}, "name", *STATE),
     "Rotated": all_of({"name": TEXT, "version": or_null(TEXT), **STATE}),
     "RotationRehearsed": all_of(
         {

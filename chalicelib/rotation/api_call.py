@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib import strict_json
 from chalicelib.issuers.errors import FetchError
-from chalicelib.rotation.management import CALL_SECONDS, ManagementError, Send
+from chalicelib.rotation.management import CALL_SECONDS, PAGE_SECONDS, ManagementError, Send
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 """An id that can stand in a path and means nothing else there."""
@@ -23,7 +23,13 @@ class ApiCaller:
         self._credential = credential
         self._send = send
 
-    def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Mapping[str, Any]:
+    def page(self, path: str) -> Mapping[str, Any]:
+        """Return a page of a list; raises as `call`."""
+        return self.call("GET", path, within=PAGE_SECONDS)
+
+    def call(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, within: float | None = None
+    ) -> Mapping[str, Any]:
         """Return the JSON object that is answered with 200 or 201; raises ManagementError."""
         headers = {
             "authorization": f"Bearer {self._credential}",
@@ -33,7 +39,7 @@ class ApiCaller:
         }
         sent = b"" if body is None else json.dumps(body).encode()
         try:
-            status, answer = self._send(method, self._base + path, headers, CALL_SECONDS, sent)
+            status, answer = self._send(method, self._base + path, headers, within or CALL_SECONDS, sent)
         except (FetchError, ValueError) as fault:
             # SECURITY: no cause, since a request's error may hold the credential (test_no_credential_is_quoted).
             raise ManagementError(str(fault) if isinstance(fault, FetchError) else "malformed") from None

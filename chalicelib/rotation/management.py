@@ -13,6 +13,8 @@ Raises FetchError."""
 
 CALL_SECONDS = 8.0
 """How long a provider has to answer one request."""
+PAGE_SECONDS = 3.0
+"""How long it has for a page of a list, of which ten are read at most."""
 LISTED_LIMIT = 1000
 """Keys that are listed at most; a provider that has more fails with `too_many`, and nothing is concluded from a part."""
 

@@ -49,7 +49,7 @@ class OpenAiKeys:
         found: list[ListedKey] = []
         after = ""
         for _ in range(LISTED_LIMIT // _PAGE):
-            page = self._caller.call("GET", f"{self._keys}?limit={_PAGE}&owner_project_access=any{after}")
+            page = self._caller.page(f"{self._keys}?limit={_PAGE}&owner_project_access=any{after}")
             items = api_call.rows(page.get("data"))
             found += [_listed(one) for one in items]
             if page.get("has_more") is not True or not items:

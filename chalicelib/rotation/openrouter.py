@@ -51,7 +51,7 @@ class OpenRouterKeys:
         """See `KeyManagement.named`. It lists disabled keys, too: they could be enabled again."""
         found: list[ListedKey] = []
         for offset in range(0, LISTED_LIMIT, _PAGE):
-            page = self._caller.call("GET", f"/keys?include_disabled=true&offset={offset}")
+            page = self._caller.page(f"/keys?include_disabled=true&offset={offset}")
             items = api_call.rows(page.get("data"))
             found += [_listed(one) for one in items]
             if len(items) < _PAGE:

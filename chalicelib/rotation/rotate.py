@@ -21,6 +21,7 @@ from chalicelib.providers.probing import KeyProbe, Probed
 from chalicelib.providers.rotation import HELD_SECONDS, OVERLAP, Rotation
 from chalicelib.providers.versions import KeyInfo, Keys, KeyVersion
 from chalicelib.rotation.errors import NoRotation, NoVersionBefore, RotationBusy, RotationInForce
+from chalicelib.rotation.lease import Leased
 from chalicelib.rotation.management import CreatedKey, KeyManagement, ManagementError
 
 PROOF_SECONDS = 12
@@ -119,28 +120,30 @@ class Rotator:
 
         Raises NoRotation, RotationBusy, RotationInForce, KeyChanged, Unavailable; ManagementError: it goes on.
         """
-        now = self.clock()
-        rotation = _rotation(info)
-        if rotation.busy(now):
-            raise RotationBusy
-        if rotation.step == OVERLAP:
-            raise RotationInForce
-        taken = self._change(info, attempt=self.new_id(), held_until=now + HELD_SECONDS)
+        self.check_abort(info)
+        taken = self._change(info, attempt=self.new_id(), held_until=self.clock() + HELD_SECONDS)
         try:
-            self._delete_made(taken, self.management(info))
+            self._delete_made(taken, self._leased(taken))
         except ManagementError as fault:
             self._change(taken, attempt="", held_until=0, problem=fault.reason)
             raise
         return self._end(taken, record, "aborted")
+
+    def check_abort(self, info: KeyInfo) -> None:
+        """Raise NoRotation, RotationBusy or RotationInForce if `abort` would."""
+        rotation = _rotation(info)
+        if rotation.busy(self.clock()):
+            raise RotationBusy
+        if rotation.step == OVERLAP:
+            raise RotationInForce
 
     def name(self, info: KeyInfo) -> str:
         """Return how the names of this key's keys at the provider begin."""
         return f"{self.prefix}/{info.name}/"
 
     def _create(self, taken: KeyInfo, record: Record) -> KeyInfo:
-        management = self.management(taken)
+        management, rotation = self._leased(taken), _rotation(taken)
         self._delete_made(taken, management)
-        rotation = _rotation(taken)
         created = management.create(f"{self.name(taken)}{rotation.id}/{rotation.attempt}")
         try:
             key = self._key(taken, created)
@@ -153,6 +156,9 @@ class Rotator:
             with contextlib.suppress(ManagementError):  # else it is found by its name
                 management.delete(created.id)
             raise
+
+    def _leased(self, taken: KeyInfo) -> KeyManagement:
+        return Leased(self.management(taken), _rotation(taken).held_until, self.clock)
 
     def _key(self, info: KeyInfo, created: CreatedKey) -> ProviderKey:
         kept, provider, version = info.kept(self.origins), PROVIDERS[info.provider], self.new_id()
@@ -194,7 +200,7 @@ class Rotator:
         return promoted
 
     def _retire(self, taken: KeyInfo, record: Record) -> KeyInfo:
-        rotation, management = _rotation(taken), self.management(taken)
+        rotation, management = _rotation(taken), self._leased(taken)
         if rotation.retiring:
             management.delete(rotation.retiring)
         self._delete_made(taken, management)

@@ -269,6 +269,28 @@ def test_one_that_comes_back_late(machine: Machine) -> None:
     assert len(machine.account.names()) == 1
 
 
+def test_a_late_attempt_deletes_nothing(machine: Machine) -> None:
+    """An attempt whose time is over, however long the provider let it wait, deletes nothing of the one that took it over."""
+    machine.begin()
+
+    def slow(step: str) -> None:
+        if step == "list":
+            machine.account.before = lambda _step: None
+            machine.account.after = failing("create")  # so that there is something to delete
+            machine.now += HELD_SECONDS
+            machine.advance()
+            machine.account.after = lambda _step: None
+
+    machine.account.before = slow
+    made = len(machine.account.live)
+    with pytest.raises(Refusal, match="key_changed"):
+        machine.advance()
+    assert len(machine.account.live) == made + 1
+    machine.to_the_end()
+    assert machine.account.accepts(machine.value())
+    assert len(machine.account.names()) == 1
+
+
 def test_set_by_hand_meanwhile(machine: Machine) -> None:
     """A value that an administrator sets while a key is being made stays in force; the rotation has ended, and left nothing."""
     machine.begin()
