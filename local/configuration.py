@@ -195,7 +195,7 @@ class _Reader:
             provider_timeout=got("timeouts.provider_seconds"),
             drain_seconds=got("timeouts.drain_seconds", 100 if tables else 3),
             log_level=got("log_level", "info"),
-            revocation_probe=got("state.revocation_probe_seconds", 300),
+            revocation_probe=got("state.revocation_probe_seconds", 0 if tables else 300),
             metrics=got("metrics"),
             keep_records=got("state.keep_records_days"),
             tables=tables,

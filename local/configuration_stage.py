@@ -82,6 +82,12 @@ def faults(
     yield from ((name, "a value", allowed) for name, allowed in _NOWHERE.items() if says(name))
     if not any(door in values for door in _DOORS):
         yield _TABLE, "no door", "[broker] or [edge] beside it, or both: those are opened"
+    if got("state.revocation_probe_seconds", 0) and "broker" not in values:
+        yield (
+            "state.revocation_probe_seconds",
+            "no [broker]",
+            "nothing without [broker], which signs the token that is revoked",
+        )
     for name, allowed in _needed(values).items():
         if not says(name):
             yield name, "nothing", allowed

@@ -10,14 +10,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from chalicelib.aws.revocation_probes import DynamoRevocationProbes
 from chalicelib.aws.role_credentials import RoleCredentials
 from chalicelib.errors import OperatorNeeded, StateUnavailable, Unavailable
-from local import addresses, descriptors, gateway_worker, log, numbers, price_file, systemd
+from local import addresses, descriptors, gateway_probe, gateway_worker, log, numbers, price_file, systemd
 from local.addresses import Listen
 from local.errors import StageUnusable
 from local.gateway_settings import Settings
@@ -80,8 +81,10 @@ def serve(settings: Settings, announce: Callable[[Mapping[str, str]], None]) -> 
         ):
             scheme = "https" if renewal else "http"
             at = {name: Listen(*one.getsockname()[:2]) for name, one in sockets.items()}
+            own = [*numbers.of_server(renewal, processes)]
+            if settings.revocation_probe:
+                own += _probe(settings, sockets.get("edge"), beside, is_shown=counted is not None)
             if counted:
-                own = numbers.of_server(renewal, processes)
                 beside.enter_context(numbers.shown(counted, page, own, os.environ))
             announce({name: f"{scheme}://{one}" for name, one in at.items()})
             systemd.notify("READY=1", f"STATUS=serving {' and '.join(settings.doors)} over {settings.names.control}")
@@ -89,6 +92,20 @@ def serve(settings: Settings, announce: Callable[[Mapping[str, str]], None]) -> 
             systemd.notify("STOPPING=1")
             for one in sockets.values():  # as in `local.serve`: the workers' own are enough until they have drained
                 one.close()
+
+
+def _probe(
+    settings: Settings, edge: socket.socket | None, beside: contextlib.ExitStack, *, is_shown: bool
+) -> Sequence[numbers.Read]:
+    """Measure, in a thread, until the stack ends; return what shows the results. Credentials and connections are its own."""
+    credentials = beside.enter_context(RoleCredentials())
+    stage = beside.enter_context(contextlib.closing(_stage(settings, credentials)))
+    tables, signer = stage.probed()
+    beside.enter_context(gateway_probe.probing(settings, edge, tables, signer).running())
+    if not is_shown:
+        return ()
+    found = DynamoRevocationProbes(tables)
+    return (numbers.of_probes(found, gateway_probe.where(settings), settings.revocation_probe),)
 
 
 @contextlib.contextmanager

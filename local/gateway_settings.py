@@ -32,6 +32,7 @@ class Settings:
     drain: seconds after these that running calls have to finish
     log_level: from which on our lines are logged
     metrics: where `/metrics` is answered; None: nowhere
+    revocation_probe: seconds from one measurement of how long a revocation takes to the next, by the broker; 0: none
     prices: a file of what models cost; None: the prices that come along
     """
 
@@ -47,6 +48,7 @@ class Settings:
     drain: int = 100
     log_level: str = "info"
     metrics: Listen | None = None
+    revocation_probe: int = 0
     prices: Path | None = None
 
     def stage(self, credentials: RoleCredentials) -> Stage:

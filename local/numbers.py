@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from chalicelib.admin.revocation_probe import RevocationProbes
 from local.machine import Machine
 from local.processes import Processes
 from local.sqlite.maintenance import Upkeep
@@ -54,6 +55,13 @@ def of_machine(
             yield Reading(names.UPKEEP_FAULTS, (reason,), count)
 
     return MachineNumbers(machine, probe_every).read, faults, *of_server(renewal, processes)
+
+
+def of_probes(probes: RevocationProbes, where: str, every: int) -> Read:
+    """Return what is known of a gateway's measurements. where, every: see `local.metrics.probe_numbers.readings`."""
+    from local.metrics.probe_numbers import ProbeNumbers  # noqa: PLC0415  see above
+
+    return ProbeNumbers(probes, where, every).read
 
 
 def of_server(renewal: Renewal | None, processes: Processes) -> Sequence[Read]:

@@ -82,6 +82,14 @@ class Stage:
         tables = Tables(client, self._broker.control, self._broker.counters, self._broker.ledger)
         return wiring.public_over(self._broker, tables, self._kms)
 
+    def probed(self) -> tuple[Tables, KmsSigner]:
+        """Return what a measurement of revocations needs: tables, with the counters, and what signs. There must be a broker's door."""
+        if self._broker is None:
+            raise ValueError("this stage has no public door")
+        client = make_client(self._names.region, session=self._session)
+        tables = Tables(client, self._names.control, self._names.counters, self._broker.ledger)
+        return tables, KmsSigner(self._kms, *self._broker.signing_keys())
+
     def _kms(self) -> Any:  # noqa: ANN401  botocore's clients have no type here
         return clients.make("kms", self._names.region, session=self._session)
 

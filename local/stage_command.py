@@ -63,6 +63,7 @@ def settings(told: Configuration, tables: StageTables) -> Settings:
         drain_delay=tables.drain_delay,
         drain=told.drain_seconds,
         metrics=told.metrics,
+        revocation_probe=told.revocation_probe,
         prices=told.prices,
         log_level=told.log_level,
     )

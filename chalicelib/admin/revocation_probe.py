@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
+from chalicelib.edge.errors import AddressRefused
+
+NAME: Final = "revocation-probe"
+"""Names a probe's principal, and the key and the grant of its tokens, which open nothing."""
+ANSWER_BYTES: Final = 64 * 1024
+"""Bytes of an answer that are read, at most."""
 PROMISED_SECONDS: Final = 1.0
 """Seconds after its acknowledgement by which no call is admitted any more that came before (docs/concepts.md)."""
 LONGEST_SECONDS: Final = 10.0
@@ -26,11 +33,30 @@ class Seen(Enum):
     """It was not answered, or with something else: 429, 503, no HTTP."""
 
 
+_REFUSALS: Final = {(403, "revoked"), (401, "invalid_token"), (403, AddressRefused.error)}
+"""What the edge says of a token that was revoked, while it is blocked and afterwards; of one whose grant is not there, or admits
+no address that anybody calls from."""
+
+
+def seen(status: int, body: bytes, scope: str) -> Seen:
+    """Return what an answer of the edge says. scope: of the revocation that is measured."""
+    try:
+        refusal = json.loads(body)["error"]
+        if (status, refusal["code"]) not in _REFUSALS:
+            return Seen.UNKNOWN
+        if f"({scope})" in refusal["message"]:
+            return Seen.REVOKED
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return Seen.UNKNOWN
+    is_scope = refusal["code"] == AddressRefused.error
+    return Seen.UNKNOWN if is_scope and refusal["message"] != AddressRefused.text else Seen.OPEN
+
+
 class RevocationProbe(NamedTuple):
     """One measurement. Times but `at` are seconds."""
 
     where: str
-    """Where it was made, e.g. `this machine` or a region."""
+    """Where it was made: `this machine`, `gateways in REGION`, or the `edge` of a stage in a region."""
     at: int
     """When, in epoch seconds."""
     outcome: str
@@ -52,7 +78,7 @@ class Steps(Protocol):
         """Make one call with a token of the probe's own, in bounded time."""
 
     def revoke(self) -> None:
-        """Revoke the probe's principal; returns once it is acknowledged."""
+        """Revoke what the probe's token has; returns once it is acknowledged."""
 
 
 class RevocationProbes(Protocol):
@@ -60,6 +86,20 @@ class RevocationProbes(Protocol):
 
     def revocation_probes(self) -> tuple[RevocationProbe, ...]:
         """Return the newest of each place; raises Unavailable."""
+
+
+class Kept(Protocol):
+    """Where the measurements of one place are kept. Its methods raise Unavailable."""
+
+    @property
+    def where(self) -> str:
+        """See `RevocationProbe.where`."""
+
+    def begin(self, now: int) -> bool:
+        """Return whether a measurement is due, which is then this one's to make. now: epoch seconds."""
+
+    def keep(self, probe: RevocationProbe) -> None:
+        """Replace the last one."""
 
 
 def measure(

@@ -5,17 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
 
 from chalicelib.errors import Unavailable
 from local.machine import Machine
-from local.metrics import names
+from local.metrics import names, probe_numbers
 from local.metrics.exposition import Reading
+from local.metrics.probe_numbers import FRESH
+from local.revocation_probe import WHERE
 from local.sqlite import watched
-
-FRESH: Final = 30.0
-"""Seconds that what was read is shown again."""
-_OUTCOMES: Final = ("held", "late", "never", "unknown")
 
 
 class MachineNumbers:
@@ -59,14 +56,4 @@ class MachineNumbers:
         yield Reading(names.SIGNING, ("tainted",), len(listed.tainted))
 
     def _of_probe(self) -> Iterator[Reading]:
-        yield Reading(names.PROBE_EVERY, (), self._probe_every)
-        try:
-            found = self._machine.probe_file().revocation_probes()
-        except Unavailable:
-            return
-        for probe in found:
-            yield Reading(names.PROBED, (), probe.at)
-            for outcome in _OUTCOMES:
-                yield Reading(names.HELD, (outcome,), int(probe.outcome == outcome))
-            if probe.seconds is not None:
-                yield Reading(names.PROBE_SECONDS, (), probe.seconds)
+        return probe_numbers.readings(self._machine.probe_file(), WHERE, self._probe_every)

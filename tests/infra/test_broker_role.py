@@ -39,10 +39,25 @@ def test_what_the_broker_may_not_its_server_may_not(ask: RoleRequest) -> None:
 
 
 def test_its_statements_are_the_function_s() -> None:
-    """But for the log, its policy is the public function's, statement by statement."""
+    """But for the log, and where its measurements are kept, its policy is the public function's, statement by statement."""
     (mine,), (theirs,) = role()["Policies"], policies("public")
     wanted = [one for one in theirs["Statement"] if one["Sid"] != "WriteItsLog"]
-    assert mine["PolicyDocument"]["Statement"] == wanted
+    found = [one for one in mine["PolicyDocument"]["Statement"] if one["Sid"] != "KeepMeasurements"]
+    assert found == wanted
+
+
+@pytest.mark.parametrize("action", ["dynamodb:Query", "dynamodb:UpdateItem"])
+def test_its_measurements_are_all_it_counts(action: str) -> None:
+    """Of the counters its role reads and writes the measurements' partition alone: nobody's calls."""
+    mine = [one["PolicyDocument"] for one in role()["Policies"]]
+    for keys, may in (
+        (("probe",), True),
+        (("calls#app#alice",), False),
+        (("probe", "calls#app#alice"), False),
+        ((), False),
+    ):
+        context = {"dynamodb:LeadingKeys": keys} if keys else {}
+        assert allows(mine, action, ARNS["counters"], context) is may, keys
 
 
 @pytest.mark.parametrize(

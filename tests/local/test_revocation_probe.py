@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.admin.revocation_probe import RevocationProbe, Seen
-from local import revocation_probe
+from chalicelib.admin.revocation_probe import NAME, RevocationProbe, Seen
 from local.revocation_probe import Edge, ProbeFile, RevocationProbing, Steps
 from tests.parts import BROKER, NOW, Parts
 from tests.refused import refused
@@ -51,6 +50,8 @@ def no(code: str, message: str) -> object:
         (http(403, no("revoked", "the grant is no longer there")), Seen.OPEN),
         (http(401, no("invalid_token", "the token was issued before a revocation (principal)")), Seen.REVOKED),
         (http(200, no("revoked", "access is revoked (principal)")), Seen.UNKNOWN),
+        (http(403, no("insufficient_scope", "the grant does not admit your address")), Seen.OPEN),
+        (http(403, no("insufficient_scope", "the grant does not cover it")), Seen.UNKNOWN),
         (http(429, no("rate_limited", "later")), Seen.UNKNOWN),
         (http(503, no("unavailable", "later")), Seen.UNKNOWN),
         (http(403, {"error": "revoked"}), Seen.UNKNOWN),
@@ -58,7 +59,20 @@ def no(code: str, message: str) -> object:
         (b"SSH-2.0-OpenSSH\r\n", Seen.UNKNOWN),
         (b"", Seen.UNKNOWN),
     ],
-    ids=["revoked", "open", "stale", "200", "429", "503", "other-json", "html", "no-http", "nothing"],
+    ids=[
+        "revoked",
+        "open",
+        "stale",
+        "200",
+        "address",
+        "scope",
+        "429",
+        "503",
+        "other-json",
+        "html",
+        "no-http",
+        "nothing",
+    ],
 )
 def test_only_a_refusal_is_one(answer: bytes, seen: Seen) -> None:
     """Only the edge's own words are taken for a refusal; everything else is not known."""
@@ -76,9 +90,9 @@ def test_the_probe_s_token_opens_nothing(parts: Parts) -> None:
     def reason(key: str) -> str:
         return refused(lambda: parts.admit(token, key=key, path="/v1", method="GET")).reason
 
-    assert (reason(revocation_probe.NAME), reason("openai")) == ("grant_gone", "aud_wrong")
+    assert (reason(NAME), reason("openai")) == ("grant_gone", "aud_wrong")
     steps.revoke()
-    assert reason(revocation_probe.NAME) == "revoked_principal"
+    assert reason(NAME) == "revoked_principal"
 
 
 @pytest.mark.slow

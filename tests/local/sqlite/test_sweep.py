@@ -4,9 +4,9 @@ import sqlite3
 from contextlib import closing
 
 from chalicelib import quota
+from chalicelib.admin.revocation_probe import NAME
 from chalicelib.audit import Query
 from chalicelib.revocation import TOKEN_REVOCATION_KEPT, RevocationTarget
-from local.revocation_probe import NAME
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
