@@ -71,6 +71,7 @@ class Deployment:
         broker, edge = self._doors({**shared, **signing}, of_edge, number)
         self._watch({**shared, **signing, "Topic": topics[stage.region]}, bucket)
         self._audit(shared, bucket)
+        self._probe({**shared, "Topic": topics[stage.region], "Url": broker, "EdgeUrl": edge}, bucket)
         self._keep_logs()
         return {"broker": broker, "edge": edge, "administration": administration["Url"]}
 
@@ -122,6 +123,14 @@ class Deployment:
         if chosen := self._parameters("audit"):
             stack, template = self.stage.stack("audit"), self.out / "audit.yaml"
             self.aws.deploy(stack, template, self.stage.region, {**parameters, **chosen}, bucket)
+
+    def _probe(self, parameters: Mapping[str, str], bucket: str) -> None:
+        """Deploy what measures revocations, for a stage whose file says so; one without it has no such stack."""
+        if chosen := self._parameters("probe"):
+            stage = self.stage
+            api = self.aws.stack_outputs(stage.stack("public"), stage.region).get("RestAPIId", "")
+            values = {**parameters, "Api": api, **chosen}
+            self.aws.deploy(stage.stack("probe"), self.out / "probe.yaml", stage.region, values, bucket)
 
     def _parameters(self, stack: str) -> Mapping[str, str]:
         return self.stage.parameters.get(stack, {})

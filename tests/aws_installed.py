@@ -107,6 +107,10 @@ class Installed:
 
     def call(self, token: str) -> dict[str, Any]:
         """Call the edge, one that has just started."""
+        return self.answer(aws_scenario.edge_event(token))
+
+    def answer(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Return what an edge that has just started makes of CloudFront's event."""
         baked = self.directory / config.EDGE_FILE
         baked.write_text(json.dumps(self.baked()))
         with pytest.MonkeyPatch.context() as patch:
@@ -115,7 +119,7 @@ class Installed:
         handle = edge.make_handler(lambda: edge.Ports(made))
         with self.door.failing(self._noted), contextlib.closing(made.state._client):
             for _ in range(4):
-                answer = handle(aws_scenario.edge_event(token), None)
+                answer = handle(event, None)
                 if answer.get("status") != "503":
                     break
         return answer

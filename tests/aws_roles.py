@@ -1,4 +1,4 @@
-"""The four roles: what each needs, and what none may do; checked against the templates and an emulator."""
+"""The five roles: what each needs, and what none may do; checked against the templates and an emulator."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from tests.iam_policy import Context
 
-DOORS = ("public", "admin", "edge", "watcher")
+DOORS = ("public", "admin", "edge", "watcher", "probe")
 
 
 @dataclass(frozen=True)
 class RoleRequest:
-    """Something that a role tries. on: a table's last name, `index`, `secret`, `signing`, `provider_keys` or `tables`.
+    """Something that a role tries. on: a table's last name, `index`, `secret`, `signing`, `provider_keys`, `tables` or a route.
 
     keys: partition keys of the items. context: other condition keys. what: what that would be.
     """
@@ -75,6 +75,8 @@ NEEDED = (
     RoleRequest("watcher", "dynamodb:Query", "ledger", ("tokens#alice",)),
     RoleRequest("watcher", "dynamodb:BatchGetItem", "counters", ("calls#app#alice",)),
     RoleRequest("watcher", "dynamodb:Query", "counters", ("calls#app#alice",)),
+    RoleRequest("probe", "dynamodb:UpdateItem", "counters", ("probe",), what="whose turn it is, and what was measured"),
+    RoleRequest("probe", "execute-api:Invoke", "token_iam", what="a token, as any caller's"),
 )
 """Without any of these, something that is promised does not work."""
 
@@ -113,16 +115,22 @@ DENIED = (
             ("watcher", "secretsmanager:PutSecretValue"),
             ("watcher", "secretsmanager:DescribeSecret"),
             ("watcher", "secretsmanager:ListSecretVersionIds"),
+            ("probe", "secretsmanager:GetSecretValue"),
+            ("probe", "secretsmanager:PutSecretValue"),
         )
     ),
     # The public broker, the edge and the watcher write neither policy, revocations nor keys.
     *(
         RoleRequest(role, action, "control", (key,), what=what)
-        for role in ("public", "edge", "watcher")
+        for role in ("public", "edge", "watcher", "probe")
         for key, what in _OF_ADMINISTRATORS.items()
         for action in _WRITES
     ),
-    *(RoleRequest("edge", action, "control", ("token#id-1",), what="a token taken back") for action in _WRITES),
+    *(
+        RoleRequest(role, action, "control", ("token#id-1",), what="a token taken back")
+        for role in ("edge", "probe")
+        for action in _WRITES
+    ),
     *(RoleRequest("admin", action, "control", ("signing",), what="a key that KMS does not hold") for action in _WRITES),
     RoleRequest("public", "dynamodb:DeleteItem", "control", ("token#id-1",), what="a revocation of a token"),
     RoleRequest("public", "dynamodb:UpdateItem", "control", ("token#id-1", "policy"), what="a policy beside a token"),
@@ -162,6 +170,15 @@ DENIED = (
         for action in _WRITES
         for key in ("audit#2026-11#0", "lock#0", "tokens#alice")
     ),
+    # The probe is a caller: it asks nobody else's API, and reads and writes nothing but its own result.
+    *(
+        RoleRequest("probe", f"dynamodb:{action}", table, (key,), what="what it does not need")
+        for action in ("GetItem", "BatchGetItem", "Query", "Scan", "PutItem", "UpdateItem", "DeleteItem")
+        for table, key in (("ledger", "audit#2026-11#0"), ("control", "policy"), ("counters", "calls#app#alice"))
+    ),
+    RoleRequest("probe", "dynamodb:UpdateItem", "counters", ("probe", "calls#app#alice"), what="a count beside it"),
+    RoleRequest("probe", "dynamodb:UpdateItem", "counters", what="a write whose keys are not known"),
+    RoleRequest("probe", "execute-api:Invoke", "admin_api", what="a revocation of anybody"),
     # Counters are the edge's, who adds to them and cannot take them away.
     *(
         RoleRequest(role, action, "counters", ("calls#app#alice",), what="a count of calls")
@@ -187,7 +204,7 @@ DENIED = (
     # The broker signs and nothing else; nobody does anything to a key.
     *(
         RoleRequest(role, "kms:Sign", "signing", context=_ES256, what="a token of anybody")
-        for role in ("admin", "edge", "watcher")
+        for role in ("admin", "edge", "watcher", "probe")
     ),
     RoleRequest(
         "public", "kms:Sign", "signing", context={"kms:SigningAlgorithm": ("ECDSA_SHA_384",)}, what="another algorithm"

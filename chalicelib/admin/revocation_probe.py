@@ -48,8 +48,10 @@ def seen(status: int, body: bytes, scope: str) -> Seen:
             return Seen.REVOKED
     except (ValueError, KeyError, TypeError, RecursionError):
         return Seen.UNKNOWN
-    is_scope = refusal["code"] == AddressRefused.error
-    return Seen.UNKNOWN if is_scope and refusal["message"] != AddressRefused.text else Seen.OPEN
+    # Behind the text there is the request's id. Another refusal by the scope comes before anything was looked up.
+    if refusal["code"] == AddressRefused.error and not refusal["message"].startswith(AddressRefused.text):
+        return Seen.UNKNOWN
+    return Seen.OPEN
 
 
 class RevocationProbe(NamedTuple):

@@ -8,8 +8,8 @@ import secrets
 import botocore.exceptions
 
 from chalicelib.admin.revocation_probe import RevocationProbe
-from chalicelib.aws.dynamodb import Tables, as_unavailable
-from chalicelib.aws.items import held, text
+from chalicelib.aws.dynamodb import Tables, as_unavailable, read_partition
+from chalicelib.aws.items import text
 
 PARTITION = "probe"
 """The partition of these items in the table `counters`; the sort key is the place."""
@@ -27,15 +27,8 @@ class DynamoRevocationProbes:
 
     def revocation_probes(self) -> tuple[RevocationProbe, ...]:
         """See `RevocationProbes`; by place. What a probe of another version wrote is left out if it cannot be read."""
-        with as_unavailable():
-            found = self._tables.client.query(
-                TableName=self._tables.counters,
-                KeyConditionExpression="pk = :probe",
-                ExpressionAttributeValues={":probe": {"S": PARTITION}},
-                ConsistentRead=True,
-            )
         probes = []
-        for item in held(found, "Items"):
+        for item in read_partition(self._tables, self._tables.counters, PARTITION):
             try:
                 probes.append(RevocationProbe(**json.loads(text(item, "probe"))))
             except (ValueError, TypeError):

@@ -271,6 +271,7 @@ def test_destroy_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert re.findall(r"delete-stack --stack-name keybroker-prod-(\w+)", said) == [
         "edge",
+        "probe",
         "watcher",
         "audit",
         "public",

@@ -17,7 +17,7 @@ from tests.aws_roles import DENIED, DOORS, NEEDED, RoleRequest
 from tests.cloudformation import ACCOUNT, REGION
 from tests.iam_policy import Policy, allows
 
-ROLES = {"public": "ApiHandlerRole", "admin": "ApiHandlerRole", "edge": "Role", "watcher": "Role"}
+ROLES = {"public": "ApiHandlerRole", "admin": "ApiHandlerRole", "edge": "Role", "watcher": "Role", "probe": "Role"}
 ARNS = {
     "control": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/keybroker-control",
     "counters": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/keybroker-counters",
@@ -28,6 +28,8 @@ ARNS = {
     "management": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:keybroker.management/openai-AbCdEf",
     "signing": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/signing-a",
     "provider_keys": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/provider-keys",
+    "token_iam": f"arn:aws:execute-api:{REGION}:{ACCOUNT}:public1/api/POST/token/iam",
+    "admin_api": f"arn:aws:execute-api:{REGION}:{ACCOUNT}:admin1/api/POST/admin/revocations",
     "tables": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/tables",
 }
 PARAMETERS = {
@@ -37,6 +39,8 @@ PARAMETERS = {
     "SigningKeyB": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/signing-b",
     "HomeRegion": REGION,
     "Alarms": "all",
+    "Api": "public1",
+    "Enabled": "true",
 }
 
 

@@ -50,7 +50,7 @@ def no(code: str, message: str) -> object:
         (http(403, no("revoked", "the grant is no longer there")), Seen.OPEN),
         (http(401, no("invalid_token", "the token was issued before a revocation (principal)")), Seen.REVOKED),
         (http(200, no("revoked", "access is revoked (principal)")), Seen.UNKNOWN),
-        (http(403, no("insufficient_scope", "the grant does not admit your address")), Seen.OPEN),
+        (http(403, no("insufficient_scope", "the grant does not admit your address (request r-1)")), Seen.OPEN),
         (http(403, no("insufficient_scope", "the grant does not cover it")), Seen.UNKNOWN),
         (http(429, no("rate_limited", "later")), Seen.UNKNOWN),
         (http(503, no("unavailable", "later")), Seen.UNKNOWN),

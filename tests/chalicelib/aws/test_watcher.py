@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from chalicelib import quota
+from chalicelib.admin.revocation_probe import NAME
 from chalicelib.admin.watching import Metrics, measured
 from chalicelib.aws import cloudwatch, counter_items, watched, watcher
 from chalicelib.aws.dynamodb import Tables
@@ -358,3 +359,15 @@ def test_a_configuration_that_is_not_whole_is_refused(wrong: dict[str, str]) -> 
     with pytest.raises(NotConfigured) as refused_:
         WatcherConfig.read(right | wrong)
     assert isinstance(refused_.value, Refusal)
+
+
+def test_the_probe_s_own_refusals_ring_nothing(stage: Stage) -> None:
+    """The probe calls on after its own revocations, which is no alarm; a call of its grant that was admitted is shown whole."""
+    at = NOW + 1400 * DAY
+    stage.issue(who(at), at, NAME, NAME)
+    stage.call(who(at), at, 3, "revoked_token", NAME)
+    (first, *_) = documents(stage.watch(at + 300))
+    assert (first["CallsAfterRevocation"], first["Refusals"]) == (0, 0)
+    stage.call(who(at), at, grant=NAME)
+    (first, *_) = documents(stage.watch(at + 300))
+    assert (first["CallsAfterRevocation"], first["Calls"]) == (3, 1)

@@ -40,6 +40,26 @@ _WATCHER = (
     *("--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides", "Alarms=all", "Dashboard=true"),
 )
 """The watcher's stack again, with everything that is off by default; other parameters stay as they are."""
+_PROBE = (
+    *(
+        "cloudformation",
+        "deploy",
+        "--stack-name",
+        f"{PREFIX}-probe",
+        "--region",
+        HOME,
+        "--capabilities",
+        "CAPABILITY_NAMED_IAM",
+    ),
+    *(
+        "--parameter-overrides",
+        f"Prefix={PREFIX}",
+        "Enabled=true",
+        "Url=https://broker.example.com",
+        "EdgeUrl=https://edge.example.com",
+    ),
+)
+"""The probe's stack, which a stage has only if its file says so; the other parameters follow."""
 _HANDLE = """
 import json, sys
 import start
@@ -164,6 +184,7 @@ def deploy(endpoint: str, out: Path) -> Installation:
     urls = dict(line.split(": ", 1) for line in said.splitlines()[-3:])
     _aws(environment, *_WATCHER, "--template-file", str(out / "watcher.packaged.yaml"))
     made = Installation(endpoint, out, urls)
+    _deploy_probe(made, environment)
     _let_tests_be(made)
     return made
 
@@ -171,6 +192,20 @@ def deploy(endpoint: str, out: Path) -> Installation:
 def _aws(environment: Mapping[str, str], *arguments: str) -> None:
     done = subprocess.run([AWS, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _deploy_probe(made: Installation, environment: Mapping[str, str]) -> None:
+    template, packaged = str(made.out / "probe.yaml"), str(made.out / "probe.packaged.yaml")
+    bucket = f"{PREFIX}-artefacts-{ACCOUNT}-{HOME}"
+    put = ("--s3-bucket", bucket, "--template-file", template, "--output-template-file", packaged, "--region", HOME)
+    _aws(environment, "cloudformation", "package", *put)
+    others = {
+        "TablesKey": made.outputs("tables")["KeyArn"],
+        "Api": made.outputs("public")["RestAPIId"],
+        "Topic": made.outputs("watch")["Topic"],
+    }
+    named = (f"{name}={value}" for name, value in others.items())
+    _aws(environment, *_PROBE, *named, "--template-file", packaged)
 
 
 def _leave_out(resource: str, template: Path) -> None:
@@ -197,7 +232,7 @@ def _run(module: str, *arguments: str, **environment: str) -> str:
 
 
 def _let_tests_be(made: Installation) -> None:
-    """Let a test be any of the four roles, and take off what ministack cannot judge."""
+    """Let a test be any of the roles, and take off what ministack cannot judge."""
     iam, kms = made.client("iam"), made.client("kms")
     for door in DOORS:
         role = f"{PREFIX}-{door}"
