@@ -19,10 +19,10 @@ from chalicelib.edge.admission import Edge
 from chalicelib.edge.billing import Kept
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
-from chalicelib.http.key_probe import HttpKeyProbe
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.fetch import send
 from chalicelib.issuers.jwks import Jwks, get_json
+from chalicelib.issuers.key_probe import HttpKeyProbe
 from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules

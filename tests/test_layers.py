@@ -35,7 +35,12 @@ RINGS = (
 )
 """The rooms of chalicelib, from the outside in: what is in one imports its own ring and those below. The doors are above."""
 LEVELS = {room: -level for level, rooms in enumerate(RINGS) for room in rooms}
-IO = ("chalicelib/aws/", "chalicelib/issuers/fetch.py", "chalicelib/issuers/jwks.py")
+IO = (
+    "chalicelib/aws/",
+    "chalicelib/issuers/fetch.py",
+    "chalicelib/issuers/jwks.py",
+    "chalicelib/issuers/key_probe.py",
+)
 """What speaks to the world. All the rest of the broker is pure."""
 USES_BOTOCORE = (
     "chalicelib/aws/",
@@ -136,6 +141,7 @@ def test_only_the_io_modules_are_impure() -> None:
     """Only the I/O modules read the clock, the environment, files or randomness."""
     pure = [file for file in BROKER if not file.startswith(IO)]
     assert importers(pure, *IMPURE) == {}
+    assert importers(pure, "chalicelib.issuers.fetch") == {}
     assert {file: names for file in pure if (names := IMPURE_CALLS & {*called(file)})} == {}
 
 
@@ -175,7 +181,7 @@ def test_a_token_is_decoded_in_one_place() -> None:
 def test_a_provider_key_is_revealed_only_where_it_is_set_and_where_it_is_stored() -> None:
     assert {file for file in FILES if calls(file, ".reveal")} == {
         "chalicelib/edge/headers.py",
-        "chalicelib/http/key_probe.py",
+        "chalicelib/issuers/key_probe.py",
         "local/provider_key_file.py",
         "chalicelib/aws/provider_key_store.py",
     }

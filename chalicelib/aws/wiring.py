@@ -70,7 +70,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
     from chalicelib.aws.revocation_probes import DynamoRevocationProbes  # noqa: PLC0415
     from chalicelib.aws.signing_key_store import DynamoSigningKeyStore  # noqa: PLC0415
     from chalicelib.aws.usage import DynamoUsage  # noqa: PLC0415
-    from chalicelib.http.key_probe import HttpKeyProbe  # noqa: PLC0415
+    from chalicelib.issuers.key_probe import HttpKeyProbe  # noqa: PLC0415
     from chalicelib.policy.compile import DEPLOYED  # noqa: PLC0415
     from chalicelib.providers.origins import Origins  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from aiohttp import web
 
-from chalicelib.http.key_probe import HttpKeyProbe
+from chalicelib.issuers.key_probe import HttpKeyProbe
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.probing import Probed, judge
 from tests.practice_server import serving
