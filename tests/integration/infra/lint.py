@@ -55,6 +55,12 @@ ANSWERED: Mapping[str, Mapping[str, str]] = {
         "CKV_AWS_158": "as for the other log groups: lines hold counts and fixed words",
         "CKV_AWS_173": "its variables are names; there is no secret in them",
     },
+    "probe": {
+        **_FUNCTION,
+        "CKV_AWS_115": "one run at a time measures, by a conditional write; others end at once",
+        "CKV_AWS_158": "as for the other log groups: lines hold results and fixed words",
+        "CKV_AWS_173": "its variables are names and URLs; there is no secret in them",
+    },
     "edge": {
         **_FUNCTION,
         "CKV_AWS_115": "Lambda@Edge runs copies in every region, and a reservation holds for one; callers have quotas",
