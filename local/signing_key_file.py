@@ -6,7 +6,8 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from chalicelib.tokens.errors import InvalidTokenError, SigningKeyMalformed, SigningUnavailable
@@ -32,6 +33,7 @@ class SigningKeyFile:
     def __init__(self, path: Path) -> None:
         """Read the keys; raises Unavailable if the file is missing, readable by others, or holds anything but P-256 keys."""
         self._path = path
+        self._mine, self._is_alone = threading.RLock(), False
         self._version = self._current_version()
         self._keys: Mapping[str, SigningKey] = _parse(sealed_file.read(path))
 
@@ -90,11 +92,31 @@ class SigningKeyFile:
                 left = [made.kid]
         return left[0]
 
-    def forget(self, kid: str) -> None:
-        """See `SigningKeyStore.forget`. The last key stays: without one, a file is no file of keys."""
+    def keep_only(self, kids: Collection[str]) -> None:
+        """See `SigningKeyStore.keep_only`. Without a key, a file is no file of keys."""
         with self._changing() as keys:
-            if len(keys) > 1:
-                keys.pop(kid, None)
+            if not keys.keys().isdisjoint(kids):
+                for kid in keys.keys() - kids:
+                    del keys[kid]
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """See `SigningKeyStore.alone`; may be entered again within itself. Raises Unavailable."""
+        with self._mine:
+            if self._is_alone:
+                yield
+                return
+            try:
+                lock = open(self._path.with_suffix(".lock"), "a", opener=_private)  # noqa: SIM115  closed below
+            except OSError as error:
+                raise SecretFileUnreadable(hint=str(error)) from error
+            with lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._is_alone = True
+                try:
+                    yield
+                finally:
+                    self._is_alone = False
 
     def _find(self, kid: str) -> SigningKey | None:
         if kid not in self._keys:
@@ -117,10 +139,8 @@ class SigningKeyFile:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, SigningKey]]:
         """Yield the keys, to be changed and stored again, to one process at a time."""
-        with contextlib.ExitStack() as stack:
+        with self.alone():
             try:
-                lock = stack.enter_context(open(self._path.with_suffix(".lock"), "a", opener=_private))
-                fcntl.flock(lock, fcntl.LOCK_EX)
                 keys = dict(_parse(sealed_file.read(self._path)))
                 before = tuple(keys)
                 yield keys

@@ -69,8 +69,14 @@ class Start:
     def signing_keys(self, file: SigningKeyFile) -> None:
         """List the file's signing keys if the state lists none of them: at the first start, and where the file was replaced.
 
-        Else they stay as they are listed, unless the one that signs is not in the file. Raises Unavailable.
+        Else they stay as they are listed, unless the one that signs is not in the file. What is in the file and not listed then,
+        a step has left over that was cut off: it is deleted. Raises Unavailable.
         """
+        with file.alone():
+            self._list_signing_keys(file)
+            file.keep_only(self.control.signing_key_list().live)
+
+    def _list_signing_keys(self, file: SigningKeyFile) -> None:
         listed = self.control.signing_key_list()
         here = tuple(kid for kid in file.published() if kid not in listed.tainted)
         kept = tuple(kid for kid in listed.live if kid in here)

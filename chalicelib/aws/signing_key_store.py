@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from chalicelib.aws.dynamodb import Tables, read_item
 from chalicelib.aws.published_keys import KEY, MARK
@@ -30,5 +31,9 @@ class DynamoSigningKeyStore:
             raise NoSpareSigningKey
         return spare[0]
 
-    def forget(self, kid: str) -> None:
-        """See `SigningKeyStore.forget`: no role of the broker may disable a key in KMS."""
+    def keep_only(self, kids: Collection[str]) -> None:
+        """See `SigningKeyStore.keep_only`: no role of the broker may disable a key in KMS."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """See `SigningKeyStore.alone`: none is made or deleted here, and the list's own condition is enough."""
+        return nullcontext()

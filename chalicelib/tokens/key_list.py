@@ -7,7 +7,8 @@ no token of it can be alive. A tainted key is accepted by nobody from the next c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
@@ -164,8 +165,11 @@ class SigningKeyStore(Protocol):
         Raises NoSpareSigningKey, and MalformedRequest where which of several is meant cannot be told.
         """
 
-    def forget(self, kid: str) -> None:
-        """Delete the private half where it can be deleted here; nothing otherwise."""
+    def keep_only(self, kids: Collection[str]) -> None:
+        """Delete the private halves of all others where they can be deleted here; nothing otherwise, nor if none would be left."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Within it nobody else makes or deletes keys, in any process: what lists them is read and changed within it, too."""
 
 
 def _without(keys: SigningKeyList, kid: str) -> SigningKeyList:

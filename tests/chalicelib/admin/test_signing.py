@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from chalicelib.errors import Refusal
 from chalicelib.tokens import jws
 from local.signing_key_file import SigningKeyFile
+from local.start import Start
 from tests.http_door import ADA, Door, admin_door, problem
 from tests.parts import NOW, Parts
 
@@ -140,9 +143,80 @@ def test_nobody_else_changes_them(door: Door) -> None:
 def test_a_key_that_is_gone_is_not_activated(parts: Parts, door: Door) -> None:
     """A key that is listed, and whose private half is not there any more, cannot sign, and so is not activated."""
     new = change(parts, "prepare")["kid"]
-    parts.signer.forget(new)
+    parts.signer.keep_only([parts.signer.kid()])
     late = admin_door(parts, clock=lambda: NOW + 10)
     answer = problem(late.administer("POST", SIGNING, {"action": "activate", "kid": new}))
     assert answer[:2] == (404, "not_found")
     assert statuses(door)[new] == "live"
     parts.admit(parts.token())
+
+
+class _Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("action", ["prepare", "taint", "retire"])
+@pytest.mark.parametrize("point", ["change_signing_keys", "listed", "write"])
+def test_a_step_that_was_cut_off_leaves_no_private_key(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, action: str, point: str
+) -> None:
+    """Cut off before the list, behind it, or before the file: the next step, and the next start, delete what no list names."""
+    old, new = parts.signer.kid(), change(parts, "prepare")["kid"]
+    change(parts, "activate", new, NOW + 10)
+    real = type(parts.control).change_signing_keys
+
+    def killed(*given: Any) -> None:  # noqa: ANN401  as the real ones
+        if point == "listed":
+            real(*given)
+        raise _Killed
+
+    with monkeypatch.context() as patch:
+        if point == "write":
+            patch.setattr("local.sealed_file.write", killed)
+        else:
+            patch.setattr(type(parts.control), "change_signing_keys", killed)
+        with pytest.raises(_Killed):
+            change(parts, action, "" if action == "prepare" else old, NOW + 3700, reason="a test")
+    path = parts.directory / "signing-key.pem"
+    copy = path.read_bytes()
+    listed = {*parts.control.signing_key_list().live}
+    _start(parts).signing_keys(SigningKeyFile(path))
+    assert {*SigningKeyFile(path).published()} == listed
+    path.write_bytes(copy)
+    made = change(parts, "prepare", now=NOW + 3800)["kid"]
+    assert {*SigningKeyFile(path).published()} == {*listed, made} == {*parts.control.signing_key_list().live}
+    parts.admit(parts.token())
+
+
+def _start(parts: Parts) -> Start:
+    nothing: Any = None
+    return Start(parts.control, nothing, nothing, nothing, nothing, nothing)
+
+
+def test_a_key_is_not_deleted_under_its_preparation(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that one administrator prepares is not deleted by another's step, which waits until it is listed."""
+    old, path = parts.signer.kid(), parts.directory / "signing-key.pem"
+    new = change(parts, "prepare")["kid"]
+    change(parts, "activate", new, NOW + 10)
+    made, goes_on = threading.Event(), threading.Event()
+    real = type(parts.control).change_signing_keys
+
+    def slowly(*given: Any) -> None:  # noqa: ANN401  as the real one
+        if not made.is_set():
+            made.set()
+            assert goes_on.wait(10)
+        real(*given)
+
+    monkeypatch.setattr(type(parts.control), "change_signing_keys", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        preparing = pool.submit(change, parts, "prepare", "", NOW + 3700)
+        assert made.wait(10)
+        other = admin_door(parts, clock=lambda: NOW + 3700, signing_key_store=SigningKeyFile(path))
+        retiring = pool.submit(other.administer, "POST", SIGNING, {"action": "retire", "kid": old})
+        assert len(SigningKeyFile(path).published()) == 3
+        with pytest.raises(TimeoutError):
+            retiring.result(0.2)
+        goes_on.set()
+        third = preparing.result(10)["kid"]
+        assert retiring.result(10).status == 200
+    assert {*SigningKeyFile(path).published()} == {new, third} == {*parts.control.signing_key_list().live}

@@ -21,7 +21,7 @@ def test_a_published_key_is_a_spare_one() -> None:
         store.spare(frozenset())
     for kid in ("kid-1", "kid-2"):
         DynamoSigningKeys(tables).publish({"kid": kid})
-    store.forget("kid-1")
+    store.keep_only(["kid-2"])
     assert (store.published(), store.spare(frozenset({"kid-1"}))) == (["kid-1", "kid-2"], "kid-2")
     with pytest.raises(NoSpareSigningKey):
         store.spare(frozenset({"kid-1", "kid-2"}))
