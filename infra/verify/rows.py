@@ -74,6 +74,7 @@ ROWS = (
     Row("the log's second JSON text is read for the ranking", why="the same"),
     Row("events are sealed and exported", why="it takes minutes to come"),
     Row("the watcher runs, and its numbers are metrics", why="it takes minutes to come"),
+    Row("the probe measures through CloudFront, and its role's signature is taken", why="it takes minutes to come"),
     Row("a signature and a provider key by anybody else are told", why="a mail is read by a person"),
     Row("the edge's role in another region", why="it takes calls from another region"),
     Row("`make destroy`", why="it ends the stage"),

@@ -55,12 +55,8 @@ ANSWERED: Mapping[str, Mapping[str, str]] = {
         "CKV_AWS_158": "as for the other log groups: lines hold counts and fixed words",
         "CKV_AWS_173": "its variables are names; there is no secret in them",
     },
-    "probe": {
-        **_FUNCTION,
-        "CKV_AWS_115": "one run at a time measures, by a conditional write; others end at once",
-        "CKV_AWS_158": "as for the other log groups: lines hold results and fixed words",
-        "CKV_AWS_173": "its variables are names and URLs; there is no secret in them",
-    },
+    # Its function is off by default, so checkov does not look at it: it is as the audit's.
+    "probe": {"CKV_AWS_158": "as for the other log groups: lines hold results and fixed words"},
     "edge": {
         **_FUNCTION,
         "CKV_AWS_115": "Lambda@Edge runs copies in every region, and a reservation holds for one; callers have quotas",
