@@ -46,9 +46,8 @@ def test_its_statements_are_the_function_s() -> None:
     assert found == wanted
 
 
-@pytest.mark.parametrize("action", ["dynamodb:Query", "dynamodb:UpdateItem"])
-def test_its_measurements_are_all_it_counts(action: str) -> None:
-    """Of the counters its role reads and writes the measurements' partition alone: nobody's calls."""
+def test_its_measurements_are_all_it_counts() -> None:
+    """Of the counters its role writes the measurements' partition alone: nobody's calls."""
     mine = [one["PolicyDocument"] for one in role()["Policies"]]
     for keys, may in (
         (("probe",), True),
@@ -57,7 +56,7 @@ def test_its_measurements_are_all_it_counts(action: str) -> None:
         ((), False),
     ):
         context = {"dynamodb:LeadingKeys": keys} if keys else {}
-        assert allows(mine, action, ARNS["counters"], context) is may, keys
+        assert allows(mine, "dynamodb:UpdateItem", ARNS["counters"], context) is may, keys
 
 
 @pytest.mark.parametrize(

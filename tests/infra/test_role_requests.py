@@ -91,7 +91,7 @@ def _replace_a_key(one: Installed) -> None:
         return 200, b'{"id": "key_1", "value": "sk-new-0123456789"}' if is_new else b'{"data": []}'
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("chalicelib.issuers.fetch", "chalicelib.http.key_probe"):
+        for module in ("chalicelib.issuers.fetch", "chalicelib.issuers.key_probe"):
             patch.setattr(f"{module}.send", provider)
         administrator = one.administrator()
         managed = {"value": "sk-admin-0123456789", "settings": {"project": "proj_1", "service_account": "svc_1"}}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.http.key_probe import HttpKeyProbe
+from chalicelib.issuers.key_probe import HttpKeyProbe
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.rotation import HELD_SECONDS, OVERLAP_SECONDS
 from local.practice.key_account import MANAGEMENT_KEY, KeyAccount
