@@ -77,18 +77,20 @@ class AwsCli:
         self, stack: str, template: Path, region: str, parameters: Mapping[str, str], bucket: str = ""
     ) -> Mapping[str, str]:
         """Create or update a stack and return its outputs. bucket: for the template's zip, if it has one."""
+        through: list[str] = []
         if bucket:
             packaged = template.with_suffix(".packaged.yaml")
             where = ("--s3-bucket", bucket, "--s3-prefix", stack, "--output-template-file", str(packaged))
             self.run("cloudformation", "package", "--template-file", str(template), *where, "--region", region)
             template = packaged
+            through = ["--s3-bucket", bucket, "--s3-prefix", stack]  # a template over 51,200 bytes goes there, too
         command = ["cloudformation", "deploy", "--stack-name", stack, "--template-file", str(template)]
         command += ["--region", region, "--no-fail-on-empty-changeset"]
         command += ["--capabilities", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
         command += ["--tags", "application=keybroker"]
         if parameters:
             command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
-        self.run(*command)
+        self.run(*command, *through)
         return self.stack_outputs(stack, region)
 
 
