@@ -88,8 +88,8 @@ def attempt(installed: Installation, ask: RoleRequest) -> None:
     if service == "dynamodb":
         method(**_DYNAMODB[action](f"{PREFIX}-{ask.on}"))
     elif service == "secretsmanager":
-        named = {"SecretId": f"{PREFIX}.management/openai"} if ask.on == "management" else {}
-        method(**{**_SECRETS[action], **named})
+        elsewhere = {"SecretId": f"{PREFIX}.management/openai"} if ask.on == "management" else {}
+        method(**{**_SECRETS[action], **elsewhere})
     else:
         stack, output = _KEYS[ask.on]
         named = {} if action == "Decrypt" else _KMS[action]
