@@ -29,6 +29,7 @@ COMMANDS = {
     "revoke": "revoke:revoke",
     "restore": "revocations:restore",
     "revocations": "revocations:revocations",
+    "console": "console:console",
     "principals": "principals:principals",
     "status": "status:status",
     "usage": "usage:usage",

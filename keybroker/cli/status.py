@@ -38,7 +38,7 @@ def status(settings: Settings, principal: str, limits: bool) -> int:  # noqa: FB
         **{name: found[name] for name in ("principal", "name", "issuer")},
         "state": "cut off" if by else "active",
         "revocations": by,
-        "since": _since(client, sub, max(one["at"] for one in by), going_on["at"]) if by else None,
+        "since": calls_since(client, sub, max(one["at"] for one in by), going_on["at"]) if by else None,
         "live_tokens": len(found["live_tokens"]),
         "last_seen": max((one["last_seen"] for one in found["today"]["grants"]), default=None),
         "grants": sorted({one["grant"] for one in found["today"]["grants"] if one["grant"]}),
@@ -92,7 +92,7 @@ def _frozen(client: AdminClient, revoked: Mapping[str, Any]) -> list[dict[str, A
     return [one for scope in scopes for one in client.items("/admin/revocations", {"scope": scope, "in_force": "true"})]
 
 
-def _since(client: AdminClient, sub: str, at: int, now: int) -> dict[str, int | None] | None:
+def calls_since(client: AdminClient, sub: str, at: int, now: int) -> dict[str, int | None] | None:
     """Return what was admitted and refused in the windows that began after a revocation; None where those are gone.
 
     calls_admitted: None until the first such window begins, since nothing is known of it before.

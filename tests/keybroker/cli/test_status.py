@@ -91,7 +91,7 @@ def test_admitted_is_counted_after_its_minute(now: int, admitted: int | None) ->
             own = {"start": 1_000_020, "calls": 5, "refused_calls": {"stale_token": 1, "quota_calls_minute": 9}}
             return {"items": [own, *(later if now >= 1_000_080 else [])]}
 
-    since = status._since(Counting("http://broker.example"), "x", 1_000_040, now)
+    since = status.calls_since(Counting("http://broker.example"), "x", 1_000_040, now)
     assert since == {"from": 1_000_080, "calls_admitted": admitted, "calls_refused": 1 if admitted is None else 3}
     assert ("7 admitted" if admitted else "told from") in status._proof(since)
 

@@ -1,0 +1,100 @@
+"""What the pages know of the administration: its answers, and the last good one of each with its time if there is no new one."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from keybroker.cli.admin_client import AdminClient
+from keybroker.cli.command_error import NO_IDENTITY, REFUSED, CommandError, from_error
+from keybroker.errors import KeybrokerError
+
+_KEPT: Final = 200
+"""Answers that are kept."""
+_AT_ONCE: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An answer. problem: why there is no new one; then `data` is the last good one, of `at`, or None."""
+
+    data: Any
+    at: float
+    """Epoch seconds."""
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something was not answered or done. lines: for people."""
+
+    lines: tuple[str, ...]
+    is_denied: bool = False
+    """The caller may not do it."""
+    needs_credentials: bool = False
+    """The caller's AWS credentials have ended, or there are none."""
+
+
+class Api:
+    """The administration's API for many threads."""
+
+    def __init__(self, client: AdminClient) -> None:
+        self.client = client
+        self.denied: dict[str, Problem] = {}
+        """What was not allowed when it was last tried, by what the button does."""
+        self._good: OrderedDict[str, Known] = OrderedDict()
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> Known:
+        """Return what is answered, or the last good answer with the problem."""
+        name = f"{path}?{sorted((query or {}).items())}"
+        try:
+            good = Known(self.client.get(path, query), time.time())
+        except (CommandError, KeybrokerError) as fault:
+            last = self._good.get(name, Known(None, 0))
+            return Known(last.data, last.at, problem(fault))
+        self._good[name] = good
+        self._good.move_to_end(name)
+        while len(self._good) > _KEPT:
+            self._good.popitem(last=False)
+        return good
+
+    def get_all(self, *wanted: tuple[str, Mapping[str, object]]) -> list[Known]:
+        """Return several answers, asked for at once: one round of requests for a page."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(lambda one: self.get(*one), wanted))
+
+    def act(
+        self,
+        name: str,
+        route: tuple[str, str],
+        body: object = None,
+        *,
+        dry_run: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Any, Problem | None]:
+        """Make a change, or its dry run; return what is answered, or the problem.
+
+        name: of the button, for `denied`. route: method and path.
+        """
+        try:
+            answer = self.client.call(*route, {"dry_run": dry_run}, body, headers).body
+        except (CommandError, KeybrokerError) as fault:
+            found = problem(fault)
+            if found.is_denied:
+                self.denied[name] = found
+            return None, found
+        self.denied.pop(name, None)
+        return answer, None
+
+
+def problem(fault: CommandError | KeybrokerError) -> Problem:
+    """Return what is shown of a failure."""
+    error = fault if isinstance(fault, CommandError) else from_error(fault)
+    lines = tuple(str(line) for line in error.lines)
+    is_denied = error.code == REFUSED and any("aws sts get-caller-identity" in line for line in lines)
+    expired = is_denied and "signature is not valid" in lines[0]
+    return Problem(lines, is_denied and not expired, error.code == NO_IDENTITY or expired)

@@ -1,0 +1,227 @@
+"""The page's server: loopback alone, one session, every answer with the same strict headers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mimetypes
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import BoundedSemaphore, Thread
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from keybroker.console import guard
+from keybroker.console.session import Session
+
+STATIC: Final = Path(__file__).parent / "static"
+_CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": _CSP,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",  # with no-referrer, a form of ours is sent with `Origin: null`
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+_SILENCE_SECONDS: Final = 15
+_THREADS: Final = 32
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that the guard and the session have let in."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    form: Mapping[str, str]
+    headers: Mapping[str, str]
+
+    @property
+    def is_part(self) -> bool:
+        """Whether a part of a page is asked for, to be put into one that is shown."""
+        return self.headers.get("hx-request") == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is answered. location: where to go instead."""
+
+    body: str | bytes = ""
+    status: int = HTTPStatus.OK
+    location: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "text/html; charset=utf-8"
+
+
+Answer = Callable[[Request], Page]
+
+
+class ConsoleServer(ThreadingHTTPServer):
+    """Serves one session's pages at 127.0.0.1."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, port: int, answer: Answer, bare: Callable[[str, int], Page]) -> None:
+        """answer: makes a page for a request that was let in. bare: makes one for whoever was not, by its name."""
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.session = Session(time.monotonic())
+        self.answer = answer
+        self.bare = bare
+        self.threads = BoundedSemaphore(_THREADS)
+
+    @property
+    def port(self) -> int:
+        """The port that it has."""
+        return int(self.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """The address of its first page."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def cookie_name(self) -> str:
+        """The session's cookie; cookies know no ports, so another program's here would have the same name without it."""
+        return f"keybroker-console-{self.port}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  as socketserver has it
+        """Answer in a thread of its own; whoever comes while all are busy is hung up on."""
+        if not self.threads.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  as above
+        """Answer, and let the next one in."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.threads.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  as above
+        """Say nothing: a browser that hangs up is none of anybody's business."""
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve meanwhile."""
+        thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="console", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.shutdown()
+            thread.join()
+            self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ConsoleServer
+    protocol_version = "HTTP/1.1"
+    timeout = _SILENCE_SECONDS
+    server_version, sys_version = "keybroker", ""
+
+    def do_GET(self) -> None:
+        """Answer a GET."""
+        self._answer()
+
+    do_POST = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET  # noqa: N815  as http.server has them
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing: addresses name principals."""
+
+    def _answer(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        repeated = len(headers) != len(self.headers.keys())
+        target = urlsplit(self.path)
+        refused = (
+            HTTPStatus.BAD_REQUEST if repeated else guard.refusal(self.command, target.path, headers, self.server.port)
+        )
+        if refused:
+            self.close_connection = True
+            self._send(Page("", refused))
+            return
+        body = self.rfile.read(int(headers["content-length"])) if self.command == "POST" else b""
+        with_query = dict(parse_qsl(target.query, keep_blank_values=True, max_num_fields=50))
+        try:
+            form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
+        except ValueError:
+            self._send(Page("", HTTPStatus.BAD_REQUEST))
+            return
+        self._send(self._page(Request(self.command, target.path, with_query, form, headers)))
+
+    def _page(self, request: Request) -> Page:
+        now = time.monotonic()
+        if request.path == "/enter":
+            return self._enter(request, now)
+        if request.path.startswith("/static/"):
+            return _static(request.path.removeprefix("/static/"))
+        why = self._not_let_in(request, now)
+        if why:
+            return self.server.bare(why, HTTPStatus.FORBIDDEN)
+        try:
+            return self.server.answer(request)
+        except Exception as fault:  # noqa: BLE001  one page's fault ends neither the others nor the server
+            _LOG.error("the page %s failed: %s", request.path, type(fault).__name__)
+            return self.server.bare("failed", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _not_let_in(self, request: Request, now: float) -> str:
+        """Return which bare page a request gets instead of its own, "" if it gets that."""
+        session = self.server.session
+        acts = not request.is_part or request.method == "POST"
+        if not session.admits(self._cookie(request), now, acts=acts):
+            # SECURITY: the browser keeps the cookie back from whoever comes from elsewhere, so nothing is shown but a link
+            # (test_a_link_from_elsewhere_shows_nothing).
+            is_visitor = session.is_entered and guard.comes_from_elsewhere(request.headers)
+            return "ended" if session.ended(now) else "elsewhere" if is_visitor else "closed"
+        is_forged = request.method == "POST" and not session.is_own(request.form.get("csrf", ""))
+        return "forged" if is_forged else ""
+
+    def _enter(self, request: Request, now: float) -> Page:
+        session = self.server.session
+        if not session.enter(request.query.get("secret", ""), now):
+            return self.server.bare("closed", HTTPStatus.FORBIDDEN)
+        attributes = "Path=/; HttpOnly; SameSite=Strict"
+        cookie = f"{self.server.cookie_name}={session.cookie}; {attributes}"
+        entered = self.server.bare("entered", HTTPStatus.OK)
+        return Page(entered.body, entered.status, headers={"Set-Cookie": cookie})
+
+    def _cookie(self, request: Request) -> str:
+        try:
+            found = SimpleCookie(request.headers.get("cookie", "")).get(self.server.cookie_name)
+        except CookieError:
+            return ""
+        return found.value if found else ""
+
+    def _send(self, page: Page) -> None:
+        body = page.body.encode() if isinstance(page.body, str) else page.body
+        self.send_response(page.status)
+        location = {"Location": page.location} if page.location else {}
+        for name, value in {"Content-Type": page.kind, **HEADERS, **location, **page.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _static(name: str) -> Page:
+    # SECURITY: one of the files that are there, by its whole name (test_static_files_are_those_that_are_shipped).
+    path = STATIC / name
+    if "/" in name or name not in {one.name for one in STATIC.iterdir()}:
+        return Page("", HTTPStatus.NOT_FOUND)
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Page(path.read_bytes(), kind=kind, headers={"Cache-Control": "private, max-age=86400, immutable"})

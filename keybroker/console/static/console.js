@@ -1,0 +1,74 @@
+// Draws plots, copies commands, and takes a policy that is dropped. Every page works without it, but for the drawings.
+"use strict";
+
+const plots = new WeakMap();
+
+function color(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function draw(place) {
+  const data = JSON.parse(place.dataset.plot);
+  const options = {
+    width: Math.max(200, place.clientWidth),
+    height: 160,
+    legend: { show: false },
+    cursor: { show: false },
+    axes: [
+      { stroke: color("--quiet"), grid: { show: false }, ticks: { show: false } },
+      { stroke: color("--quiet"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, size: 56 },
+    ],
+    scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.1)] } },
+    series: [
+      {},
+      { stroke: color("--accent"), width: 2, fill: color("--accent-soft"), points: { show: false } },
+      { stroke: color("--danger"), width: 2, points: { show: false } },
+    ],
+  };
+  plots.get(place)?.destroy();
+  plots.set(place, new uPlot(options, [data.starts, data.calls, data.refused], place));
+}
+
+function ready(root) {
+  for (const place of root.querySelectorAll("[data-plot]")) draw(place);
+  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
+}
+
+document.addEventListener("DOMContentLoaded", () => ready(document));
+document.addEventListener("htmx:afterSwap", (event) => ready(event.detail.target));
+// A page that the browser kept shows what was true then: after a revocation, "back" must not show somebody as active.
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => ready(document));
+let resized;
+window.addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(() => ready(document), 150);
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const said = button.textContent;
+  await navigator.clipboard.writeText(button.dataset.copy).then(
+    () => { button.textContent = "Copied"; },
+    () => { button.textContent = "Not copied"; },
+  );
+  setTimeout(() => { button.textContent = said; }, 1500);
+});
+
+const zone = () => document.getElementById("drop-zone");
+document.addEventListener("dragover", (event) => { if (zone()) event.preventDefault(); });
+document.addEventListener("drop", async (event) => {
+  const file = event.dataTransfer?.files[0];
+  if (!zone() || !file) return;
+  event.preventDefault();
+  zone().elements.text.value = await file.text();
+  zone().requestSubmit();
+});
+
+// What cannot be had shows that it is old.
+document.addEventListener("htmx:sendError", () => document.body.classList.add("away"));
+document.addEventListener("htmx:responseError", () => document.body.classList.add("away"));
+document.addEventListener("htmx:afterOnLoad", () => document.body.classList.remove("away"));
