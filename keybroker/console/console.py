@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment
 
+from keybroker.cli.plain_text import plain
 from keybroker.console import rendering
 from keybroker.console.api import Api, Known, Problem
 from keybroker.console.server import Page
@@ -66,7 +67,7 @@ class Console:
         found = [one.problem for one in answers if one.problem] + [one for one in problems if one]
         stale = min((one.at for one in answers if one.problem and one.data is not None), default=None)
         common = {
-            "title": title,
+            "title": plain(title),
             "navigation": NAVIGATION,
             "csrf": self.csrf,
             "now": self.clock(),

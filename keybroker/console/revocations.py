@@ -75,10 +75,11 @@ def restore(console: Console, request: Request) -> Page:
     path = f"/admin/revocations/{segment(request.form.get('revocation', ''))}"
     _, problem = console.api.act("restore", ("DELETE", path))
     back = request.form.get("back", "/")
-    if problem:
-        return console.page("failed.html", "Restore", problems=(problem,), status=502, back=back)
     # SECURITY: to a page of ours, wherever the form says (test_nobody_is_sent_elsewhere).
-    return Page(status=303, location=back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/")
+    own = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
+    if problem:
+        return console.page("failed.html", "Restore", problems=(problem,), status=502, back=own)
+    return Page(status=303, location=own)
 
 
 def _unseen(scope: str) -> dict[str, bool]:

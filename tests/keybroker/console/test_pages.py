@@ -1,0 +1,150 @@
+"""The pages, as they are read without JavaScript, over a running Keybroker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from urllib.parse import quote
+
+from keybroker.console.server import STATIC
+from tests.keybroker.console.browser import Browser
+from tests.parts import claims_of
+from tests.running import POLICY, Running
+
+HOSTILE = "<script>alert(1)</script>\"'&\u202e" + "x" * 200
+
+
+def principal(running: Running, repository_id: str) -> str:
+    """The address of a principal's page."""
+    return f"/principal?id={quote(running.sub(repository_id), safe='')}"
+
+
+def test_the_night_s_story(running: Running, browser: Browser) -> None:
+    """Somebody is found, cut off with two clicks, shown to be cut off, and restored; nothing needs a script."""
+    token = running.token("7401")
+    assert running.complete(token).status == 200
+    found = browser.get("/principals?q=7401").text
+    assert "1 of" in found
+    asked = browser.get(f"/revoke?scope=principal&id={quote(running.sub('7401'), safe='')}")
+    assert "This cuts off 1 principal with 1 tokens alive" in asked.text
+    shown = browser.post("/revoke", {**asked.inputs(), "reason": "calls at 3 at night"})
+    assert "Cut off since" in shown.text
+    assert "Calls admitted since 0 Attempts refused since 0" in shown.text
+    assert [running.complete(token).status for _ in range(3)] == [403] * 3
+    assert "Calls admitted since 0 Attempts refused since 3" in browser.get(principal(running, "7401")).text
+    restored = browser.post("/restore", shown.inputs())
+    assert "Cut off since" not in restored.text
+    assert running.complete(token).status == 401, "a token from before stays invalid"
+    assert running.complete(running.token("7401")).status == 200
+
+
+def test_twice_is_once(running: Running, browser: Browser) -> None:
+    """However often a confirmation is sent, it is one revocation."""
+    running.token("7402")
+    asked = browser.get(f"/revoke?scope=principal&id={quote(running.sub('7402'), safe='')}")
+    form = {**asked.inputs(), "reason": "twice"}
+    assert [browser.post("/revoke", form).status for _ in range(2)] == [200, 200]
+    items = running.administer("GET", "/admin/revocations?scope=principal&limit=200").json["items"]
+    assert [one["reason"] for one in items].count("twice") == 1
+
+
+def test_hostile_names_are_text(running: Running, browser: Browser) -> None:
+    """A name that a caller chose is text on every page: no tag, no attribute, and no other direction of writing."""
+    running.exchange(running.mint("7403", repository=HOSTILE))
+    for page in ("/", "/principals", principal(running, "7403"), "/audit", "/grants"):
+        body = browser.get(page).body
+        assert "<script>alert" not in body
+        assert "\u202e" not in body
+    assert "&lt;script&gt;alert(1)" in browser.get("/principals?q=script").body
+
+
+def test_a_search_is_text(browser: Browser) -> None:
+    """What is typed is text where it is shown again."""
+    body = browser.get("/principals?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").body
+    assert "<script>alert" not in body
+    assert "0 of" in browser.get("/principals?q=nobody-has-this-name").text
+
+
+def test_an_identity_is_explained(running: Running, browser: Browser) -> None:
+    """Claims that are pasted are said to be unverified, a token that is good to be so, and rubbish to be neither."""
+    csrf = browser.get("/grants").inputs()["csrf"]
+
+    def explained(identity: str) -> str:
+        return browser.post("/grants", {"csrf": csrf, "identity": identity}).text
+
+    claims = json.dumps(claims_of(running.mint("7404")))
+    assert "Unverified:" in explained(claims)
+    assert "Admitted by ci" in explained(claims)
+    assert "The token's signature is good." in explained(running.mint("7404"))
+    assert "neither a token nor a JSON object" in explained("rubbish")
+    assert "claims must be a JSON object" in explained("[]")
+
+
+def test_another_policy_is_compared(browser: Browser) -> None:
+    """A policy that is pasted is compared with the one in force, and nothing is applied."""
+    csrf = browser.get("/policy").inputs()["csrf"]
+    text = POLICY.partition("  small:")[0]
+    shown = browser.post("/policy", {"csrf": csrf, "text": text}).text
+    assert "remove grant small" in shown
+    assert "ends the tokens issued so far" in shown
+    assert "version 1," in browser.get("/policy").text
+
+
+def test_keys_can_be_frozen_and_thawed(running: Running, browser: Browser) -> None:
+    """A key is frozen and thawed from its page, and a banner says so meanwhile."""
+    asked = browser.get("/revoke?scope=key&id=anthropic")
+    browser.post("/revoke", {**asked.inputs(), "reason": "frozen by a test"})
+    keys = browser.get("/keys")
+    assert "frozen" in keys.text
+    assert "Frozen: key anthropic" in browser.get("/").text.replace("  ", " ")
+    browser.post("/restore", keys.inputs())
+    assert "Thaw" not in browser.get("/keys").text
+    assert running.administer("GET", "/admin/now").json["revoked"]["frozen"] == []
+
+
+def test_the_audit_is_filtered_and_exported(running: Running, browser: Browser) -> None:
+    """The audit is filtered, paged, and comes as a file of the same events."""
+    running.token("7405")
+    sub = quote(running.sub("7405"), safe="")
+    assert "token.issued" in browser.get(f"/audit?principal={sub}").text
+    lines = browser.get(f"/audit/export?principal={sub}")
+    assert lines.headers["content-disposition"].startswith("attachment")
+    assert all('"principal": "' in line for line in lines.body.splitlines())
+    assert browser.get("/audit").text.count("token.issued") > 0
+
+
+def test_nobody_is_sent_elsewhere(browser: Browser) -> None:
+    """Wherever a form says to go afterwards, it is a page of ours."""
+    csrf = browser.get("/grants").inputs()["csrf"]
+    for back in ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"):
+        shown = browser.post("/restore", {"csrf": csrf, "revocation": "nothing", "back": back})
+        assert shown.status == 502
+        assert "evil.example" not in shown.body
+        assert "javascript:" not in shown.body
+
+
+def test_what_is_vendored_is_as_it_was_published() -> None:
+    """The scripts that are not ours are those of npm's packages, to the byte."""
+    found = {name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest() for name in VENDORED}
+    assert found == VENDORED
+    assert (STATIC / "LICENSES.txt").read_text().count("Permission") >= 2
+
+
+VENDORED = {
+    "htmx.min.js": "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717",
+    "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+    "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+}
+
+
+def test_the_first_page_is_light(running: Running, browser: Browser) -> None:
+    """The first page, with all that it needs, is under 100 KB as it is sent, in one round of requests."""
+    for number in range(12):
+        running.token(f"741{number}")
+    files = ("htmx.min.js", "uPlot.iife.min.js", "uPlot.min.css", "console.css", "console.js", "icon.svg")
+    page = browser.get("/", accept_encoding="gzip")
+    sent = [int(page.headers["content-length"])]
+    for name in files:
+        assert f"/static/{name}" in page.body
+        sent.append(int(browser.get(f"/static/{name}", accept_encoding="gzip").headers["content-length"]))
+    assert sum(sent) < 100_000
