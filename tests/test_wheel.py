@@ -17,6 +17,8 @@ from tests.running import ROOT, Running
 
 pytestmark = pytest.mark.slow  # it is built and installed
 SIZE_LIMIT = 192 * 1024
+CONSOLE_LIMIT = 96 * 1024
+"""Of which scripts that are not ours are half."""
 """Bytes of the client's own files, packed."""
 
 
@@ -102,8 +104,11 @@ def test_it_holds_client_and_server(bare: Environment) -> None:
     (record,) = (one.filename for one in members if one.filename.endswith(".dist-info/RECORD"))
     # The record has a line with a hash for each file of the server's, too, which are most of it and no part of the client.
     of_client = b"".join(line for line in wheel.read(record).splitlines(keepends=True) if b"/_server/" not in line)
-    files = sum(one.compress_size for one in members if one.filename not in {*server, record})
+    console = {one.filename for one in members if one.filename.startswith("keybroker/console/")}
+    files = sum(one.compress_size for one in members if one.filename not in {*server, *console, record})
     assert files + len(zlib.compress(of_client)) < SIZE_LIMIT
+    assert sum(one.compress_size for one in members if one.filename in console) < CONSOLE_LIMIT
+    assert {"keybroker/console/templates/now.html", "keybroker/console/static/LICENSES.txt"} <= console
     names = {one.filename for one in members}
     assert {"keybroker/py.typed", "keybroker/_server/local/__main__.py", "keybroker/_server/app.py"} <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"keybroker"}

@@ -40,7 +40,7 @@ def console(settings: Settings, port: int, no_open: bool) -> None:  # noqa: FBT0
         from keybroker.console.console import Console  # noqa: PLC0415  as above
         from keybroker.console.server import ConsoleServer  # noqa: PLC0415  as above
     except ImportError:
-        raise CommandError(LOCAL, "the console needs Jinja: pip install 'jinja2>=3.1,<4'") from None
+        raise CommandError(LOCAL, "the console needs Jinja: pip install 'jinja2>=3.1.6,<4'") from None
     made = Console(Api(AdminClient(settings.admin_api_url)), csrf="")
     server = ConsoleServer(port, routes.answering(made), lambda name, status: routes.bare(made, name, status))
     made.csrf = server.session.csrf

@@ -21,26 +21,26 @@ def principal(running: Running, repository_id: str) -> str:
 
 def test_the_night_s_story(running: Running, browser: Browser) -> None:
     """Somebody is found, cut off with two clicks, shown to be cut off, and restored; nothing needs a script."""
-    token = running.token("7401")
+    token = running.token("9601")
     assert running.complete(token).status == 200
-    found = browser.get("/principals?q=7401").text
+    found = browser.get("/principals?q=9601").text
     assert "1 of" in found
-    asked = browser.get(f"/revoke?scope=principal&id={quote(running.sub('7401'), safe='')}")
+    asked = browser.get(f"/revoke?scope=principal&id={quote(running.sub('9601'), safe='')}")
     assert "This cuts off 1 principal with 1 tokens alive" in asked.text
     shown = browser.post("/revoke", {**asked.inputs(), "reason": "calls at 3 at night"})
     assert "Cut off since" in shown.text
     assert "Calls admitted since 0 Attempts refused since 0" in shown.text
     assert [running.complete(token).status for _ in range(3)] == [403] * 3
-    assert "Calls admitted since 0 Attempts refused since 3" in browser.get(principal(running, "7401")).text
+    assert "Calls admitted since 0 Attempts refused since 3" in browser.get(principal(running, "9601")).text
     restored = browser.post("/restore", shown.inputs())
     assert "Cut off since" not in restored.text
     assert running.complete(token).status == 401, "a token from before stays invalid"
-    assert running.complete(running.token("7401")).status == 200
+    assert running.complete(running.token("9601")).status == 200
 
 
 def test_twice_is_once(running: Running, browser: Browser) -> None:
     """However often a confirmation is sent, it is one revocation."""
-    running.token("7402")
+    running.token("9602")
     asked = browser.get(f"/revoke?scope=principal&id={quote(running.sub('7402'), safe='')}")
     form = {**asked.inputs(), "reason": "twice"}
     assert [browser.post("/revoke", form).status for _ in range(2)] == [200, 200]
@@ -50,8 +50,8 @@ def test_twice_is_once(running: Running, browser: Browser) -> None:
 
 def test_hostile_names_are_text(running: Running, browser: Browser) -> None:
     """A name that a caller chose is text on every page: no tag, no attribute, and no other direction of writing."""
-    running.exchange(running.mint("7403", repository=HOSTILE))
-    for page in ("/", "/principals", principal(running, "7403"), "/audit", "/grants"):
+    running.exchange(running.mint("9603", repository=HOSTILE))
+    for page in ("/", "/principals", principal(running, "9603"), "/audit", "/grants"):
         body = browser.get(page).body
         assert "<script>alert" not in body
         assert "\u202e" not in body
@@ -72,10 +72,10 @@ def test_an_identity_is_explained(running: Running, browser: Browser) -> None:
     def explained(identity: str) -> str:
         return browser.post("/grants", {"csrf": csrf, "identity": identity}).text
 
-    claims = json.dumps(claims_of(running.mint("7404")))
+    claims = json.dumps(claims_of(running.mint("9604")))
     assert "Unverified:" in explained(claims)
     assert "Admitted by ci" in explained(claims)
-    assert "The token's signature is good." in explained(running.mint("7404"))
+    assert "The token's signature is good." in explained(running.mint("9604"))
     assert "neither a token nor a JSON object" in explained("rubbish")
     assert "claims must be a JSON object" in explained("[]")
 
@@ -104,8 +104,8 @@ def test_keys_can_be_frozen_and_thawed(running: Running, browser: Browser) -> No
 
 def test_the_audit_is_filtered_and_exported(running: Running, browser: Browser) -> None:
     """The audit is filtered, paged, and comes as a file of the same events."""
-    running.token("7405")
-    sub = quote(running.sub("7405"), safe="")
+    running.token("9605")
+    sub = quote(running.sub("9605"), safe="")
     assert "token.issued" in browser.get(f"/audit?principal={sub}").text
     lines = browser.get(f"/audit/export?principal={sub}")
     assert lines.headers["content-disposition"].startswith("attachment")
@@ -140,7 +140,7 @@ VENDORED = {
 def test_the_first_page_is_light(running: Running, browser: Browser) -> None:
     """The first page, with all that it needs, is under 100 KB as it is sent, in one round of requests."""
     for number in range(12):
-        running.token(f"741{number}")
+        running.token(f"961{number}")
     files = ("htmx.min.js", "uPlot.iife.min.js", "uPlot.min.css", "console.css", "console.js", "icon.svg")
     page = browser.get("/", accept_encoding="gzip")
     sent = [int(page.headers["content-length"])]
