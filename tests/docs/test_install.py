@@ -92,5 +92,5 @@ def test_packages_that_messages_name_are_those_of_the_wheel() -> None:
     packages = {
         one for found in re.findall(r"pip install ('[^\"\\]*')", said) for one in re.findall(r"'([^']+)'", found)
     }
-    assert packages == {"botocore>=1.44,<2", "click>=8.5,<9"}
+    assert packages == {"botocore>=1.44,<2", "click>=8.5,<9", "jinja2>=3.1.6,<4"}
     assert [one for one in packages if f'"{one}"' not in wanted] == []
