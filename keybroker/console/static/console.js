@@ -12,17 +12,19 @@ function draw(place) {
   const options = {
     width: Math.max(200, place.clientWidth),
     height: 160,
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
     legend: { show: false },
     cursor: { show: false },
     axes: [
-      { stroke: color("--quiet"), grid: { show: false }, ticks: { show: false } },
+      // As everywhere else here, in UTC.
+      { stroke: color("--quiet"), grid: { show: false }, ticks: { show: false }, values: (_, at) => at.map((one) => new Date(one * 1000).toISOString().slice(11, 16)) },
       { stroke: color("--quiet"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, size: 56 },
     ],
     scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.1)] } },
     series: [
       {},
       { stroke: color("--accent"), width: 2, fill: color("--accent-soft"), points: { show: false } },
-      { stroke: color("--danger"), width: 2, points: { show: false } },
+      { stroke: color("--danger"), width: 2, dash: [6, 3], points: { show: false } },
     ],
   };
   plots.get(place)?.destroy();
@@ -36,6 +38,31 @@ function ready(root) {
 
 document.addEventListener("DOMContentLoaded", () => ready(document));
 document.addEventListener("htmx:afterSwap", (event) => ready(event.detail.target));
+
+// A live part is replaced every few seconds: the place somebody has reached in it, and the tables they have opened, stay.
+let kept = {};
+const places = (root) => [...root.querySelectorAll("a[href], button, summary, [tabindex]")];
+const name = (place) => [place.tagName, place.getAttribute("href"), place.getAttribute("aria-label"), place.textContent].join("\n");
+function order(root, place) {
+  return places(root).filter((one) => name(one) === name(place)).indexOf(place);
+}
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const root = event.detail.target;
+  const active = root.contains(document.activeElement) && root !== document.activeElement ? document.activeElement : null;
+  kept = {
+    focus: active && { name: name(active), order: order(root, active) },
+    open: [...root.querySelectorAll("details")].map((one) => one.open),
+    scrolled: [...root.querySelectorAll(".scroll")].map((one) => [one.scrollLeft, one.scrollTop]),
+  };
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  const root = event.detail.target;
+  root.querySelectorAll("details").forEach((one, index) => { one.open = Boolean(kept.open?.[index]); });
+  root.querySelectorAll(".scroll").forEach((one, index) => { [one.scrollLeft, one.scrollTop] = kept.scrolled?.[index] ?? [0, 0]; });
+  if (!kept.focus) return;
+  const same = places(root).filter((one) => name(one) === kept.focus.name);
+  same[Math.min(kept.focus.order, same.length - 1)]?.focus({ preventScroll: true });
+});
 // A page that the browser kept shows what was true then: after a revocation, "back" must not show somebody as active.
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
