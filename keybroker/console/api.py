@@ -16,6 +16,8 @@ from keybroker.errors import KeybrokerError
 _KEPT: Final = 200
 """Answers that are kept."""
 _AT_ONCE: Final = 6
+_ENDED: Final = ("signature is not valid", "security token included in the request")
+"""How the administration, and API Gateway before it, says that credentials are not, or no longer, good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +98,5 @@ def problem(fault: CommandError | KeybrokerError) -> Problem:
     error = fault if isinstance(fault, CommandError) else from_error(fault)
     lines = tuple(str(line) for line in error.lines)
     is_denied = error.code == REFUSED and any("aws sts get-caller-identity" in line for line in lines)
-    expired = is_denied and "signature is not valid" in lines[0]
+    expired = is_denied and any(words in lines[0] for words in _ENDED)
     return Problem(lines, is_denied and not expired, error.code == NO_IDENTITY or expired)

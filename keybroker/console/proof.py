@@ -35,10 +35,10 @@ class Proof:
 def show(console: Console, request: Request) -> Page:
     """Show the proof alone, as it is now."""
     sub = request.query.get("id", "")
-    found = console.api.get("/admin/revocations", {"scope": "principal", "limit": 200})
+    found = console.api.get("/admin/revocations", {"scope": "principal", "in_force": "true", "limit": 200})
     items = (found.data or {}).get("items", [])
     mine = [one for one in items if one["id"] == request.query.get("revocation") and one["target"] == sub]
-    return console.page("proof.html", "", (found,), proof=proof_of(console, mine[0]) if mine else None, sub=sub)
+    return console.page("proof_live.html", "", (found,), proof=proof_of(console, mine[0]) if mine else None, sub=sub)
 
 
 def proof_of(console: Console, revocation: Mapping[str, Any]) -> Proof:
