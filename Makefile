@@ -4,10 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # For two cores. Not `--dist worksteal`: a process from which all was taken can wait for ever for what is left, and the
-# run with it. What test-infra runs is not even collected: each process would package the templates for it.
-PYTEST := $(BIN)/pytest -n 2 --dist load --ignore=tests/integration/infra
+# run with it. What test-infra runs is not even collected: each process would package the templates for it; what test-console
+# runs needs a browser.
+PYTEST := $(BIN)/pytest -n 2 --dist load --ignore=tests/integration/infra --ignore=tests/integration/console
 .DEFAULT_GOAL := help
 OIDC := tests/integration/oidc_provider
+CONSOLE := tests/integration/console
+CONSOLE_STAMP := $(VENV)/.console
+# Debian's: another one is named by CHROMIUM.
+export CHROMIUM ?= /usr/bin/chromium
 MINISTACK := .venv-ministack
 MINISTACK_STAMP := $(MINISTACK)/.installed
 LAMBDA := .venv-lambda
@@ -23,7 +28,7 @@ LOCK_STAMP := $(LOCK)/.installed
 LOCK_AGE := 7 days
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-slow test-all test-zip test-dynamodb test-races test-aws test-oidc test-api test-sdks fuzz soak bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
+.PHONY: help setup demo dev test test-slow test-all test-zip test-dynamodb test-races test-aws test-oidc test-console screenshots test-api test-sdks fuzz soak bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -89,6 +94,36 @@ test-oidc: $(STAMP) ## Test with an OpenID-certified issuer (oidc-provider, from
 
 $(OIDC)/node_modules/.installed: $(OIDC)/package.json
 	@npm install --prefix $(OIDC) --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Without a browser it says so, and what is missing.
+define WITH_BROWSER
+	@if ! command -v npm >/dev/null; then \
+		echo "SKIPPED: npm, which brings axe, was not found; $(CONSOLE) was NOT run" >&2; \
+	elif [ ! -x '$(CHROMIUM)' ] && ! { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium" && \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null && \
+			[ -x '$(CHROMIUM)' ]; }; then \
+		echo "SKIPPED: $(CHROMIUM) was not found, and could not be installed (that takes root and Debian's apt-get); name yours in CHROMIUM; $(CONSOLE) was NOT run" >&2; \
+	else \
+		$(MAKE) --no-print-directory $(CONSOLE_STAMP) $(CONSOLE)/node_modules/.installed && $(1); \
+	fi
+endef
+
+test-console: $(STAMP) ## Test the console's pages in a real browser (Chromium, with Playwright and axe; four minutes)
+	$(call WITH_BROWSER,$(BIN)/pytest -p no:xdist $(CONSOLE))
+
+screenshots: $(STAMP) ## Take the pictures in docs/console of each page of the console, light, dark and narrow
+	$(call WITH_BROWSER,$(BIN)/python -m tests.integration.console.screenshots)
+
+# It runs this project's own parts, so it goes into their environment; `make test` does without it.
+$(CONSOLE_STAMP): $(CONSOLE)/requirements.txt $(STAMP)
+	@echo "installing Playwright into $(VENV) (once, some seconds)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(CONSOLE)/node_modules/.installed: $(CONSOLE)/package.json
+	@echo "installing axe from npm (once, some seconds)"
+	@npm install --prefix $(CONSOLE) --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 test-api: $(STAMP) $(SCHEMATHESIS_STAMP) ## Test the HTTP API against its OpenAPI document, with schemathesis from PyPI (some minutes)
@@ -199,5 +234,5 @@ errors: $(STAMP) ## Write docs/errors.md's tables from the refusals
 	@$(BIN)/python -m tests.error_table
 
 clean: ## Remove the environments and caches
-	@rm -rf $(VENV) .venv-sdk-* tests/sdks/node/node_modules tests/sdks/agents/*/node_modules $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) $(LOCK) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf $(VENV) .venv-sdk-* $(CONSOLE)/node_modules tests/sdks/node/node_modules tests/sdks/agents/*/node_modules $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) $(LOCK) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
