@@ -83,12 +83,17 @@ def test_dependencies_have_reasons() -> None:
         "tests/api/requirements.txt",
         "tests/bench/lambda.txt",
         "infra/lock.txt",
+        "tests/integration/console/requirements.txt",
         *infra,
     )
     own = [name for file in files for name in re.findall(r"^([\w-]+)", (ROOT / file).read_text(), re.MULTILINE)]
     lines = [line for one in (ROOT / "tests/sdks/requirements").glob("*.txt") for line in one.read_text().splitlines()]
     clients = {line.partition(">")[0] for line in lines}
     sdks = ROOT / "tests/sdks"
-    for package in (sdks / "node/package.json", *(sdks / "agents").glob("*/package.json")):
+    for package in (
+        ROOT / "tests/integration/console/package.json",
+        sdks / "node/package.json",
+        *(sdks / "agents").glob("*/package.json"),
+    ):
         clients |= json.loads(package.read_text())["dependencies"].keys()
     assert sorted(reasons) == sorted([*stated, *own, *clients])
