@@ -70,6 +70,23 @@ def test_a_live_page_that_cannot_be_renewed_says_so(front: Front, behind: Consol
     page.get_by_text("What is shown is old").wait_for(state="detached")
 
 
+def test_a_proof_that_cannot_be_renewed_claims_nothing(
+    front: Front, behind: ConsoleProcess, windows: WINDOWS, running: Running
+) -> None:
+    """During an outage somebody who is cut off is shown neither as let in again nor with numbers that nobody knows."""
+    running.complete(running.token("82003"))
+    revocation = running.revoke("principal", running.sub("82003"))
+    page = windows(behind.enter).page
+    page.goto(behind.of(running.sub("82003")))
+    front.script = always(FAULTS["unavailable"])
+    page.locator("#proof .problem").wait_for()
+    assert "not in force" not in page.locator("#proof").inner_text()
+    assert [one for one in page.locator("#proof dd").all_inner_texts() if one != "-"] == []
+    front.script = as_it_is
+    page.locator("#proof .problem").wait_for(state="detached")
+    assert revocation in page.locator("main").inner_text()
+
+
 def test_the_console_itself_is_gone(behind: ConsoleProcess, windows: WINDOWS) -> None:
     """A page whose console has ended says that it is old."""
     page = windows(behind.enter).page
