@@ -26,7 +26,7 @@ def test_the_night_s_story(running: Running, browser: Browser) -> None:
     found = browser.get("/principals?q=9601").text
     assert "1 of" in found
     asked = browser.get(f"/revoke?scope=principal&id={quote(running.sub('9601'), safe='')}")
-    assert "This cuts off 1 principal with 1 tokens alive" in asked.text
+    assert "This cuts off 1 principal with 1 token alive" in asked.text
     shown = browser.post("/revoke", {**asked.inputs(), "reason": "calls at 3 at night"})
     assert "Cut off since" in shown.text
     assert "Calls admitted since 0 Attempts refused since 0" in shown.text
