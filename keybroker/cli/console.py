@@ -9,9 +9,10 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,16 +21,23 @@ from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.settings import Settings, common_options, pass_settings
 
+if TYPE_CHECKING:  # it needs an extra
+    from keybroker.console.server import ConsoleServer
+
+PORT = 8640
+"""The usual one, so that an address of one console is that of a colleague's, too."""
 _LOOK_SECONDS = 1.0
 _OPENED_SECONDS = 60.0
 
 
 @click.command(short_help="Open the security team's page in a browser.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on. [any free port]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help=f"Port to listen on; 0 for any. [{PORT}, or any if that is taken]"
+)
 @click.option("--no-open", is_flag=True, help="Print the address that opens it, instead of opening a browser.")
 @common_options
 @pass_settings
-def console(settings: Settings, port: int, no_open: bool) -> None:  # noqa: FBT001  a flag
+def console(settings: Settings, port: int | None, no_open: bool) -> None:  # noqa: FBT001  a flag
     """Serve a page at 127.0.0.1 that shows every principal and takes one out, with your own AWS credentials.
 
     It ends with Ctrl-C, and by itself when nobody used it for 30 minutes.
@@ -42,7 +50,11 @@ def console(settings: Settings, port: int, no_open: bool) -> None:  # noqa: FBT0
     except ImportError:
         raise CommandError(LOCAL, "the console needs Jinja: pip install 'jinja2>=3.1.6,<4'") from None
     made = Console(Api(AdminClient(settings.admin_api_url)), csrf="")
-    server = ConsoleServer(port, routes.answering(made), lambda name, status: routes.bare(made, name, status))
+
+    def serving(at: int) -> ConsoleServer:
+        return ConsoleServer(at, routes.answering(made), lambda name, status: routes.bare(made, name, status))
+
+    server = _listening(serving, port)
     made.csrf = server.session.csrf
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -62,6 +74,16 @@ def console(settings: Settings, port: int, no_open: bool) -> None:  # noqa: FBT0
             if server.session.ended(time.monotonic()):
                 output.message("ended: nobody used it for 30 minutes, or it ran for 12 hours")
                 return
+
+
+def _listening(serving: Callable[[int], ConsoleServer], port: int | None) -> ConsoleServer:
+    """Return a server at this port, by default at the usual one, or any where that is taken; raises CommandError."""
+    try:
+        return serving(PORT if port is None else port)
+    except OSError as error:
+        if port is None:
+            return serving(0)
+        raise CommandError(LOCAL, f"cannot listen on port {port}: {error.strerror}") from None
 
 
 @contextlib.contextmanager

@@ -135,3 +135,13 @@ def test_the_secret_is_in_no_argument(browser: Browser) -> None:
             continue  # it ended meanwhile
         assert secret.encode() not in arguments
         assert cookie.encode() not in arguments
+
+
+def test_two_consoles_run_beside_each_other(running: Running) -> None:
+    """The first has the usual port, so that addresses can be shared, and a second one any."""
+    with console(running) as first, console(running) as second:
+        ports = {int(one.host.rpartition(":")[2]) for one in (first, second)}
+        assert len(ports) == 2
+        first.enter()
+        second.enter()
+        assert (first.get("/").status, second.get("/").status) == (200, 200)
