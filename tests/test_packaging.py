@@ -96,7 +96,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
 def test_the_client_depends_on_nothing() -> None:
     assert PROJECT["project"]["dependencies"] == []
     for requirement in importlib.metadata.requires("keybroker") or ():
-        assert re.search("(; | and )extra == ['\"](aws|broker|cli|dev|local|otlp|server)['\"]$", requirement), (
+        assert re.search("(; | and )extra == ['\"](aws|broker|cli|console|dev|local|otlp|server)['\"]$", requirement), (
             requirement
         )
 

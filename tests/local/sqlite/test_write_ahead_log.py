@@ -57,7 +57,8 @@ def test_several_writers_do_not_keep_it_from_being_emptied(small: StateFile) -> 
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        log.keep_small()
+        with contextlib.suppress(Unavailable):  # as above; upkeep comes back
+            log.keep_small()
         largest = max(largest, log.size())
     for thread in threads:
         thread.join()
