@@ -13,7 +13,7 @@ from chalicelib.errors import NotConfigured
 from tests.edge_function import REQUEST_ID, Door, event, refusal, values
 from tests.parts import BROKER, EDGE, NOW, SUB, Parts, claims_of, grant
 
-TOKEN_LIKE = "eyJ-of-somebody"
+TOKEN_LIKE = "eyJ-of-someone"
 METADATA = f"{EDGE}/.well-known/oauth-protected-resource"
 
 

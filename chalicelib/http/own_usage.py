@@ -32,7 +32,7 @@ def get_own_usage(request: Request, ports: PublicPorts) -> Response:
 
     A token that the edge would refuse for every call is refused here in the same words. Nothing is counted or recorded.
     """
-    # SECURITY: a query could name somebody, or hold the token (test_a_query_is_not_taken).
+    # SECURITY: a query could name someone, or hold the token (test_a_query_is_not_taken).
     if request.query:
         raise QueryNotTaken
     now = ports.clock()

@@ -10,7 +10,7 @@ from typing import Final
 CREATING, OVERLAP = "creating", "overlap"
 """The steps: until the new key is in force, and from then on until the one before it is deleted at the provider."""
 OVERLAP_SECONDS: Final = 3600
-"""For how long both keys work, unless somebody says otherwise: longer than a call."""
+"""For how long both keys work, unless someone says otherwise: longer than a call."""
 LONGEST_OVERLAP_SECONDS: Final = 7 * 86400
 HELD_SECONDS: Final = 90
 """For how long one attempt keeps others out; longer than it can last, so that only one that was killed is taken over."""
@@ -37,14 +37,14 @@ class Rotation:
     key_id: str = ""
     """The provider's id of the new key, once it is in force."""
     retiring: str = ""
-    """The provider's id of the key to delete at the end; "" if that is not known, so somebody has to do it by hand."""
+    """The provider's id of the key to delete at the end; "" if that is not known, so someone has to do it by hand."""
     ends: int = 0
     """When that is due (epoch seconds)."""
     problem: str = ""
     """Why the last attempt came no further, a fixed word; "" if it did."""
 
     def busy(self, now: int) -> bool:
-        """Whether somebody is at work on it."""
+        """Whether someone is at work on it."""
         return bool(self.attempt) and now < self.held_until
 
     def to_text(self) -> str:

@@ -38,7 +38,7 @@ class RotationBusy(
     error="rotation_busy",
     status=409,
     retryable=True,
-    text="somebody is at work on this key's rotation at this moment: look again in a minute and a half",
+    text="someone is at work on this key's rotation at this moment: look again in a minute and a half",
 ):
     """Another attempt is under way, or was cut off within the last 90 seconds. Retry."""
 

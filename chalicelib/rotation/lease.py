@@ -36,6 +36,6 @@ class Leased:
         self.management.delete(key_id)
 
     def _check(self) -> None:
-        # SECURITY: whoever was taken over must not delete what his successor makes (test_a_late_attempt_deletes_nothing).
+        # SECURITY: an attempt that was taken over must not delete what its successor makes (test_a_late_attempt_deletes_nothing).
         if self.clock() + STEP_SECONDS > self.until:
             raise ManagementError("late")

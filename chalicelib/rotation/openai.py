@@ -79,6 +79,6 @@ def _listed(one: Mapping[str, object]) -> ListedKey:
     name = one.get("name")
     return ListedKey(
         api_call.key_id(one.get("id")),
-        name if isinstance(name, str) else "",  # a key that somebody made without one
+        name if isinstance(name, str) else "",  # a key that someone made without one
         created if isinstance(created, int) else 0,
     )

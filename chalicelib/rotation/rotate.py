@@ -1,7 +1,7 @@
 """Replaces a provider key: make the new one, prove it, put it in force, and after an overlap delete the one before.
 
-The version in force works at the provider at every instant. Each step is one conditional write, and whoever is killed is
-taken over: what he made at the provider is found by its name, and deleted, since its value is lost.
+The version in force works at the provider at every instant. Each step is one conditional write, and an attempt that is killed is
+taken over: what it made at the provider is found by its name, and deleted, since its value is lost.
 """
 
 from __future__ import annotations

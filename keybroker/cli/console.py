@@ -62,7 +62,9 @@ def console(settings: Settings, port: int | None, no_open: bool) -> None:  # noq
     with server.running(), contextlib.ExitStack() as stack:
         address = f"{server.url}enter?secret={server.session.secret}"
         if no_open:
-            output.message("open this address within a minute; it works once, and opens the console to whoever has it:")
+            output.message(
+                "open this address within a minute; it works once, and opens the console to anyone who has it:"
+            )
             if settings.json:
                 output.json_line({"address": address})
             else:

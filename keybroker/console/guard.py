@@ -17,7 +17,7 @@ METHODS: Final = ("GET", "HEAD", "POST")
 def refusal(method: str, path: str, headers: Mapping[str, str], port: int) -> HTTPStatus | None:
     """Return why a request is refused, None if it is not. headers: by lower-case name."""
     own = f"127.0.0.1:{port}"
-    # SECURITY: the host first, static files too: a name that somebody has point to this machine is not ours
+    # SECURITY: the host first, static files too: a name that someone has point to this machine is not ours
     # (test_another_host_is_refused).
     if headers.get("host") != own:
         return HTTPStatus.MISDIRECTED_REQUEST
@@ -43,7 +43,7 @@ def _of_a_change(headers: Mapping[str, str]) -> HTTPStatus | None:
 
 
 def is_visit(headers: Mapping[str, str]) -> bool:
-    """Return whether somebody follows a link to here, in a window of its own."""
+    """Return whether someone follows a link to here, in a window of its own."""
     return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
 
 

@@ -27,7 +27,7 @@ _ORDERS: Final = ("calls", "refused", "tokens", "last_seen", "name")
 
 @dataclass
 class Listing:
-    """All principals, read anew when what is known is some seconds old. One reads; whoever comes meanwhile waits for it."""
+    """All principals, read anew when what is known is some seconds old. One thread reads; others wait for it."""
 
     api: Api
     _known: Known = field(default_factory=lambda: Known(None, 0))

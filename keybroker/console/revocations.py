@@ -83,5 +83,5 @@ def restore(console: Console, request: Request) -> Page:
 
 
 def _unseen(scope: str) -> dict[str, bool]:
-    """Revoke whoever is shown here, active or not."""
+    """Revoke anyone who is shown here, active or not."""
     return {"unseen": True} if scope in ("principal", "token") else {}

@@ -63,5 +63,5 @@ def answering(console: Console) -> Callable[[Request], Page]:
 
 
 def bare(console: Console, name: str, status: int) -> Page:
-    """Return a page for whoever was not let in: it says why, and nothing else."""
+    """Return a page for a request that was not let in: it says why, and nothing else."""
     return console.page("bare.html", TITLES[name], status=status, name=name)

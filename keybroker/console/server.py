@@ -76,7 +76,7 @@ class ConsoleServer(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self, port: int, answer: Answer, bare: Callable[[str, int], Page]) -> None:
-        """answer: makes a page for a request that was let in. bare: makes one for whoever was not, by its name."""
+        """answer: makes a page for a request that was let in. bare: makes one for a request that was not, by its name."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.session = Session(time.monotonic())
         self.answer = answer
@@ -99,7 +99,7 @@ class ConsoleServer(ThreadingHTTPServer):
         return f"keybroker-console-{self.port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  as socketserver has it
-        """Answer in a thread of its own; whoever comes while all are busy is hung up on."""
+        """Answer in a thread of its own; a request that comes while all are busy is hung up on."""
         if not self.threads.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         session = self.server.session
         acts = not request.is_part or request.method == "POST"
         if not session.admits(self._cookie(request), now, acts=acts):
-            # SECURITY: the browser keeps the cookie back from whoever comes from elsewhere, so nothing is shown but a link
+            # SECURITY: on a link from elsewhere the browser keeps the cookie back, so nothing is shown but a link
             # (test_a_link_from_elsewhere_shows_nothing).
             is_visitor = session.is_entered and guard.comes_from_elsewhere(request.headers)
             return "ended" if session.ended(now) else "elsewhere" if is_visitor else "closed"

@@ -1,4 +1,4 @@
-"""Who may use the page: whoever opened it from the terminal that runs it, until it is idle for too long."""
+"""Who may use the page: the browser that opened it from the terminal that runs it, until it is idle for too long."""
 
 from __future__ import annotations
 

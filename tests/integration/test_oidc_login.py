@@ -45,7 +45,7 @@ def where(tmp_path: Path) -> Path:
 
 @dataclass
 class Person:
-    """Somebody with a browser, who answers once the code is shown. answer: `confirm` or `abort`."""
+    """Someone with a browser, who answers once the code is shown. answer: `confirm` or `abort`."""
 
     answer: str = "confirm"
     codes: list[Codes] = field(default_factory=list)

@@ -108,7 +108,7 @@ def test_a_look_says_what_a_start_would(tmp_path: Path) -> None:
     ("path", "number"), [("notes", errno.EADDRINUSE), ("none/a.sock", errno.ENOENT), ("x" * 108, errno.ENAMETOOLONG)]
 )
 def test_a_look_at_a_path(tmp_path: Path, path: str, number: int) -> None:
-    """A path where no socket can be is told, and so is one where somebody listens; one that was left is none."""
+    """A path where no socket can be is told, and so is one where someone listens; one that was left is none."""
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(OSError, match="is in use or not allowed for the administration") as caught:
         addresses.check("administration", addresses.parse(f"unix:{path}", tmp_path))

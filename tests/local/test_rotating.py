@@ -65,7 +65,7 @@ def test_what_is_due_is_deleted(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("change", [{"ends": NOW + 1}, {"step": CREATING}, {"attempt": "x", "held_until": NOW + 1}])
 def test_what_is_not_due_is_left(shelf: Shelf, change: dict[str, object]) -> None:
-    """An overlap that goes on, a key that is being made, and what somebody is at work on are left alone."""
+    """An overlap that goes on, a key that is being made, and what someone is at work on are left alone."""
     info = shelf.info()
     assert info.rotation is not None
     changed: Rotation = replace(info.rotation, **change)  # type: ignore[arg-type]  # members of it

@@ -298,14 +298,14 @@ def test_no_value_leaves(stage: Stage) -> None:
 
 
 def test_one_at_a_time(stage: Stage) -> None:
-    """While somebody is at work on it, and for 90 seconds after he was killed, a rotation is a 409 for others."""
+    """While someone is at work on it, and for 90 seconds after it was killed, a rotation is a 409 for others."""
     stage.ask("PUT", "management", MANAGED)
     stage.account.faults.answers["create"] = [(False, 500)]
     stage.ask("POST", "rotation")
     info = stage.parts.control.key_info("openai")
     assert info is not None
     assert info.rotation is not None
-    held = replace(info.rotation, attempt="somebody", held_until=stage.now + HELD_SECONDS)
+    held = replace(info.rotation, attempt="someone", held_until=stage.now + HELD_SECONDS)
     stage.parts.control.change_key(info, replace(info, rotation=held))
     assert refusal(stage.ask("POST", "rotation")) == (409, "rotation_busy")
     assert refusal(stage.ask("DELETE", "rotation")) == (409, "rotation_busy")

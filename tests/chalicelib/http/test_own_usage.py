@@ -1,4 +1,4 @@
-"""`GET /usage`: what a caller sees of its own usage, and what somebody who tries more sees."""
+"""`GET /usage`: what a caller sees of its own usage, and what someone who tries more sees."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_what_the_edge_refuses_is_refused(parts: Parts, door: Door, stop: str) -
 
 
 def test_looking_changes_nothing(parts: Parts, door: Door) -> None:
-    """However often somebody looks, nothing is counted, recorded or used up."""
+    """However often someone looks, nothing is counted, recorded or used up."""
     token = parts.token()
     before = parts.counted(), parts.counted("tokens"), parts.ledger.page(Query({})).events
     answers = [ask(door, token).body for _ in range(20)]

@@ -158,7 +158,7 @@ def test_spelled_durations(duration: int, spelled: str) -> None:
 
 
 def test_the_schema_s_process_ends_well() -> None:
-    """Whoever prints the schema ends with 0: without our mending, three in four crash at their end, all of these one in a thousand times."""
+    """A process that prints the schema ends with 0: without the workaround, three in four crashed at their end."""
     program = "from chalicelib.policy import compile; compile.json_schema()"
     codes = [
         subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False).returncode for _ in range(5)

@@ -37,7 +37,7 @@ def test_a_key_is_made_listed_and_deleted(provider: str, name: str) -> None:
     """A key that is made works, is listed by its name, and is refused once it was deleted; deleting it again is none that fails."""
     keys = made(name, provider)
     created = keys.create("keybroker/here/openai/r1/a1")
-    keys.create("somebody else's")
+    keys.create("someone else's")
     assert status(provider, created.value) == 200
     [listed] = keys.named("keybroker/here/openai/")
     assert (listed.id, listed.name, listed.created > 0) == (created.id, "keybroker/here/openai/r1/a1", True)

@@ -232,7 +232,7 @@ def test_an_unproved_key_is_not_in_force(machine: Machine) -> None:
 
 
 def test_two_at_once(machine: Machine) -> None:
-    """Whoever comes second while one is at work is told so, and makes nothing; so it is for 90 seconds after a crash."""
+    """A second attempt while one is at work is told so, and makes nothing; so it is for 90 seconds after a crash."""
     machine.begin()
 
     def second(step: str) -> None:
@@ -397,7 +397,7 @@ def test_a_list_that_is_behind(machine: Machine) -> None:
 
 
 def test_a_key_that_was_made_by_hand_stays(machine: Machine) -> None:
-    """The key before is not deleted where the provider's id of it is not known: one can go back to it, until somebody deletes it."""
+    """The key before is not deleted where the provider's id of it is not known: one can go back to it, until someone deletes it."""
     info = machine.info()
     assert info.current is not None
     machine.keys.change_key(info, replace(info, current=replace(info.current, provider_key_id="")))

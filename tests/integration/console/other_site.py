@@ -1,4 +1,4 @@
-"""Another site, or another program's page on this machine, that somebody has open beside the console."""
+"""Another site, or another program's page on this machine, that someone has open beside the console."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_revoke_and_restore_without_a_mouse(window: Window, console: ConsoleProc
 
 
 def test_the_focus_stays_while_the_live_part_is_replaced(window: Window, running: Running) -> None:
-    """Whoever has reached a row's link, or opened a table, still has it after the numbers were renewed twice."""
+    """A user who has reached a row's link, or opened a table, still has it after the numbers were renewed twice."""
     running.complete(running.exchange(running.mint("85002", repository="octo-org/stay")).json["access_token"])
     page = window.page
     page.reload()

@@ -1,4 +1,4 @@
-"""At night: somebody calls who should not. Found, cut off, proved, and let in again, in a real browser."""
+"""At night: someone calls who should not. Found, cut off, proved, and let in again, in a real browser."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def command(process: Path) -> str:
 
 
 def test_the_address_works_once(console: ConsoleProcess, windows: WINDOWS) -> None:
-    """Whoever finds the address afterwards, in a history say, is shown nothing, in any browser but the one that opened it."""
+    """Anyone who finds the address afterwards, in a history say, is shown nothing, in any browser but the one that opened it."""
     first, second = windows(console.enter), windows()
     second.page.goto(console.enter)
     assert second.page.title() == "Open this console from your terminal"

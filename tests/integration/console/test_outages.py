@@ -73,7 +73,7 @@ def test_a_live_page_that_cannot_be_renewed_says_so(front: Front, behind: Consol
 def test_a_proof_that_cannot_be_renewed_claims_nothing(
     front: Front, behind: ConsoleProcess, windows: WINDOWS, running: Running
 ) -> None:
-    """During an outage somebody who is cut off is shown neither as let in again nor with numbers that nobody knows."""
+    """During an outage someone who is cut off is shown neither as let in again nor with numbers that nobody knows."""
     running.complete(running.token("82003"))
     revocation = running.revoke("principal", running.sub("82003"))
     page = windows(behind.enter).page
@@ -122,7 +122,7 @@ def test_no_credentials_say_what_to_do(running: Running, windows: WINDOWS) -> No
 
 
 def may_only_read(method: str, _path: str) -> Reply | None:
-    """Answer as API Gateway does to somebody with the viewer's policy."""
+    """Answer as API Gateway does to someone with the viewer's policy."""
     return None if method == "GET" else DENIED
 
 

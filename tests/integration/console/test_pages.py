@@ -38,7 +38,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 def looked_at(
     request: pytest.FixtureRequest, browser: Browser, running: Running
 ) -> Iterator[tuple[ConsoleProcess, Window]]:
-    """A window of each kind, with somebody to look at and somebody who is cut off."""
+    """A window of each kind, with someone to look at and someone who is cut off."""
     if running.exchange(running.mint("83002")).status == 200:  # the first time
         running.complete(running.token("83001", owner="7"))
         running.revoke("principal", running.sub("83002"))

@@ -28,7 +28,7 @@ SENT = {"host": OWN, "origin": f"http://{OWN}", "sec-fetch-site": "same-origin",
 )
 @pytest.mark.parametrize("path", ["/", "/enter", "/static/console.css"])
 def test_another_host_is_refused(host: str, path: str) -> None:
-    """Only our own address is our host, whatever is asked for: a name that leads here is somebody else's."""
+    """Only our own address is our host, whatever is asked for: a name that leads here is someone else's."""
     assert guard.refusal("GET", path, {"host": host}, PORT) == 421
     assert guard.refusal("POST", path, {**SENT, "host": host}, PORT) == 421
     assert guard.refusal("GET", path, {}, PORT) == 421
@@ -82,6 +82,6 @@ def test_a_change_of_another_site_is_refused(changed: Mapping[str, str | None], 
     ],
 )
 def test_another_site_s_page_gets_nothing(site: str, mode: str, dest: str, path: str, status: int | None) -> None:
-    """What another site's page asks for is refused; whoever follows a link from there comes as far as a page without data."""
+    """What another site's page asks for is refused; a link from there leads as far as a page without data."""
     headers = {"host": OWN, "sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
     assert guard.refusal("GET", path, headers, PORT) == status

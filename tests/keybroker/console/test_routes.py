@@ -20,7 +20,7 @@ def principal(running: Running, repository_id: str) -> str:
 
 
 def test_the_night_s_story(running: Running, browser: Browser) -> None:
-    """Somebody is found, cut off with two clicks, shown to be cut off, and restored; nothing needs a script."""
+    """Someone is found, cut off with two clicks, shown to be cut off, and restored; nothing needs a script."""
     token = running.token("9601")
     assert running.complete(token).status == 200
     found = browser.get("/principals?q=9601").text

@@ -45,7 +45,7 @@ def test_the_cookie_is_of_this_port_alone(browser: Browser) -> None:
 
 
 def test_without_the_cookie_there_is_no_data(running: Running) -> None:
-    """Whoever has not opened it, opens it a second time, or has another cookie gets a page without data."""
+    """A browser that has not opened it, opens it a second time, or has another cookie gets a page without data."""
     with console(running) as opened:
         stranger = Browser(opened.address, opened.pid)
         assert stranger.get("/").status == 403
@@ -72,7 +72,7 @@ def test_another_host_gets_nothing(browser: Browser) -> None:
 
 
 def test_a_link_from_elsewhere_shows_nothing(browser: Browser) -> None:
-    """Whoever follows a link from another site gets a page with a link, as the browser keeps the cookie back."""
+    """A link from another site leads to a page with a link, as the browser keeps the cookie back."""
     browser.cookies = {}
     answer = browser.get("/principals", sec_fetch_site="cross-site")
     assert (answer.status, "Go on" in answer.body) == (403, True)

@@ -42,7 +42,7 @@ def test_without_the_cookie_nobody_is_let_in() -> None:
 
 @pytest.mark.parametrize("acts", [True, False])
 def test_it_ends_when_idle(*, acts: bool) -> None:
-    """Half an hour after somebody last did something it ends; what a page asks for by itself is not somebody."""
+    """Half an hour after someone last did something it ends; what a page asks for by itself is not someone."""
     made = entered()
     for minute in range(0, 29 * 60, 60):
         assert made.admits(made.cookie, float(minute), acts=acts)
