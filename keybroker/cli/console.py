@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -69,6 +70,7 @@ def console(settings: Settings, port: int | None, no_open: bool) -> None:  # noq
                 output.json_line({"address": address})
             else:
                 output.data(address)
+                sys.stdout.flush()
         else:
             stack.enter_context(_opened(address))
             output.message(f"serving {server.url}; press Ctrl-C to stop")

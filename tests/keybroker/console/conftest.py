@@ -18,7 +18,8 @@ from tests.running import ROOT, Running
 def console(running: Running, admin_url: str = "") -> Iterator[Browser]:
     """Run a console, and give a browser that has opened it."""
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KEYBROKER_"))},
+        # PYTHONUNBUFFERED among them, with which the address would arrive whether or not it is written at once.
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KEYBROKER_", "PYTHON"))},
         "AWS_ACCESS_KEY_ID": running.admin["access_key_id"],
         "AWS_SECRET_ACCESS_KEY": running.admin["secret_access_key"],
         "AWS_REGION": running.admin["region"],
