@@ -109,6 +109,16 @@ ALTER TABLE things ADD COLUMN management      -- of keys: JSON of the account at
     TEXT
 """
 
+_FOR_REFUSED_CALLS = """
+CREATE TABLE refused_calls (                  -- at the edge, of late; see chalicelib/edge/refused_calls.py
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL,
+    request_id TEXT NOT NULL UNIQUE,
+    principal TEXT NOT NULL,                  -- '': nobody was verified
+    refused TEXT NOT NULL);
+CREATE INDEX refused_calls_by_principal ON refused_calls (principal, seq);
+CREATE INDEX refused_calls_by_time ON refused_calls (at)
+"""
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -157,6 +167,10 @@ def _add_what_rotations_need(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_ROTATIONS)
 
 
+def _add_what_refused_calls_need(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_REFUSED_CALLS)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin_versions,
     _add_what_the_sweep_needs,
@@ -166,6 +180,7 @@ _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _add_what_budgets_need,
     _add_what_the_chain_needs,
     _add_what_rotations_need,
+    _add_what_refused_calls_need,
 )
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+from chalicelib.edge.refused_calls import KEPT_SECONDS
 from chalicelib.quota import COUNTERS_KEPT, WINDOWS
 from chalicelib.revocation import TOKEN_REVOCATION_KEPT
 from local.sqlite import audit_rows
@@ -32,6 +33,9 @@ _ANSWERS = (
 )
 _RESERVATIONS = "DELETE FROM reservations WHERE id IN (SELECT id FROM reservations WHERE at < ? LIMIT ?)"
 """Those that were never settled. A day's counters, in which they count, are gone by then."""
+_REFUSED_CALLS = (
+    "DELETE FROM refused_calls WHERE seq IN (SELECT seq FROM refused_calls WHERE at < ? ORDER BY at LIMIT ?)"
+)
 _REPLACED_POLICY = (
     "DELETE FROM policies WHERE version = (SELECT min(version) FROM policies)"
     " AND (SELECT at FROM policies ORDER BY version LIMIT 1 OFFSET 1) < ?"
@@ -57,6 +61,7 @@ def sweep(state: StateFile, now: int) -> Iterator[None]:
         answers_before = (window, now - length - COUNTERS_KEPT["hour"])
         ended += [(_COUNTERS, before), (_REFUSALS, before), (_ANSWERS, answers_before)]
     ended.append((_RESERVATIONS, (now - max(WINDOWS.values()) - COUNTERS_KEPT["day"],)))
+    ended.append((_REFUSED_CALLS, (now - KEPT_SECONDS,)))
     ended.append((_PROBES, (now - TOKEN_REVOCATION_KEPT,)))
     for statement, values in ended:
         yield from _in_parts(state, statement, values)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chalicelib.budget import Budgets
+from chalicelib.edge.refused_calls import RefusedCalls
 from chalicelib.edge.running import RunningState
 from chalicelib.edge.state import EdgeState
 from chalicelib.exchange.ledger import Ledger, Pins
@@ -45,6 +46,7 @@ class Adapters:
     usage: AllUsage
     budgets: Budgets
     answers: AnswerUsage
+    refused_calls: RefusedCalls
     counted: Callable[[Counter], tuple[int, int]]
     again: Callable[[], Adapters]
     cut: Callable[[int], AbstractContextManager[None]]

@@ -16,6 +16,7 @@ from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
+from local.sqlite.refused_calls import SqliteRefusedCalls
 from local.sqlite.running_state import SqliteRunningState
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
@@ -67,5 +68,7 @@ def over(state: StateFile) -> Adapters:
 
     ledger, edge_state, control = SqliteLedger(state), SqliteEdgeState(state), SqliteControl(state)
     running_state, usage, answers = SqliteRunningState(state), SqliteUsage(state), SqliteAnswerUsage(state)
-    budgets = SqliteBudgets(state)
-    return Adapters(ledger, edge_state, running_state, control, usage, budgets, answers, counted, again, cut)
+    budgets, refused_calls = SqliteBudgets(state), SqliteRefusedCalls(state)
+    return Adapters(
+        ledger, edge_state, running_state, control, usage, budgets, answers, refused_calls, counted, again, cut
+    )
