@@ -45,6 +45,7 @@ from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.maintenance import Upkeep
+from local.sqlite.refused_calls import SqliteRefusedCalls
 from local.sqlite.running_state import SqliteRunningState
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
@@ -230,6 +231,7 @@ class Machine:
             signing_key_lists=control,
             signing_key_store=SigningKeyFile(self._path("signing-key.pem")),
             revocation_probes=self.probe_file(),
+            refused_calls=SqliteRefusedCalls(state),
             origins=Origins(self._practice_origin()),
             rules=self.rules(),
             clock=_clock,

@@ -48,6 +48,7 @@ from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
+from local.sqlite.refused_calls import SqliteRefusedCalls
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
 
@@ -222,6 +223,7 @@ class Parts:
             signing_key_lists=self.control,
             signing_key_store=self.signer,
             revocation_probes=ProbeFile(self.directory / "revocation-probe.json"),
+            refused_calls=SqliteRefusedCalls(self.state),
             origins=Origins(),
             rules=DIALECT,
             clock=lambda: NOW,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chalicelib.admin.audit_chain import AuditChain
 from chalicelib.admin.revocation_probe import RevocationProbes
 from chalicelib.audit import Audit, Event
+from chalicelib.edge.refused_calls import RefusedCalls
 from chalicelib.exchange.ledger import Pins
 from chalicelib.http.messages import Request
 from chalicelib.issuers.registry import KeySource
@@ -62,6 +63,8 @@ class AdminPorts:
     """Where those keys are, or their public halves."""
     revocation_probes: RevocationProbes
     """How long a revocation took when it was last measured."""
+    refused_calls: RefusedCalls
+    """The calls that edges refused of late, as far as they are kept here."""
     origins: Origins
     """Where a provider key may be sent."""
     rules: InstallationRules
@@ -70,6 +73,8 @@ class AdminPorts:
     """Returns the time in epoch seconds."""
     new_id: Callable[[], str]
     """Returns an unguessable id."""
+    edge_log: str = ""
+    """The log group, in whichever region ran it, of an edge whose refusals are in its log alone; "" if there is none."""
 
     def rotator(self) -> Rotator:
         """Return what replaces keys at their providers."""

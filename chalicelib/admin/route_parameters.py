@@ -13,9 +13,9 @@ def time(name: str, text: str) -> Parameter:
     return Parameter(name, text, {"type": "integer", "minimum": 0, "maximum": TIME_LIMIT})
 
 
-def exact(name: str, text: str) -> Parameter:
+def exact(name: str, text: str, *, required: bool = False) -> Parameter:
     """Return a parameter that is a text, compared exactly."""
-    return Parameter(name, text, {**TEXT, "maxLength": TEXT_LIMIT})
+    return Parameter(name, text, {**TEXT, "maxLength": TEXT_LIMIT}, required=required)
 
 
 DRY_RUN = Parameter("dry_run", "true: return what would happen, and change nothing", {"type": "boolean"})

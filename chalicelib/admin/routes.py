@@ -9,6 +9,7 @@ from chalicelib.admin import (
     policy_routes,
     principals,
     probes,
+    refusals,
     revocations,
     rotation_routes,
     signing,
@@ -187,6 +188,14 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         (Parameter("name", "the name of a key of the policy", location="path", required=True), DRY_RUN, PROBE, LEAKED),
         body="KeyRequest",
         refusals=(404, 409, 422),
+    ),
+    Route(
+        "GET",
+        "/admin/refusals",
+        "The call that an edge refused, by its request id, for a day; those of Lambda@Edge are in the log group `edge_log` alone",
+        {200: "RefusedCallList"},
+        refusals.list_refused_calls,
+        (exact("request_id", "as the refusal shows it", required=True),),
     ),
     Route(
         "GET",

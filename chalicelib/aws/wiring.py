@@ -67,7 +67,6 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
     from chalicelib.aws.control import DynamoControl  # noqa: PLC0415
     from chalicelib.aws.policies import DynamoPolicies  # noqa: PLC0415
     from chalicelib.aws.provider_key_store import SecretsManagerKeyStore  # noqa: PLC0415
-    from chalicelib.aws.revocation_probes import DynamoRevocationProbes  # noqa: PLC0415
     from chalicelib.aws.signing_key_store import DynamoSigningKeyStore  # noqa: PLC0415
     from chalicelib.aws.usage import DynamoUsage  # noqa: PLC0415
     from chalicelib.issuers.key_probe import HttpKeyProbe  # noqa: PLC0415
@@ -91,7 +90,7 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         **_replacing(config, secrets_manager),
         signing_key_lists=control,
         signing_key_store=DynamoSigningKeyStore(tables),
-        revocation_probes=DynamoRevocationProbes(tables),
+        **_seen_at_edges(config, tables),
         origins=Origins(),
         # SECURITY: a limit of what models take is a fault unless the configuration says that there are gateways
         # (test_a_budget_needs_a_gateway).
@@ -99,6 +98,19 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         clock=_clock,
         new_id=_new_id,
     )
+
+
+def _seen_at_edges(config: BrokerConfig, tables: Tables) -> dict[str, Any]:
+    """Return the administrators' ports for what edges found: refused calls of gateways are kept, the function's are in its log."""
+    from chalicelib.aws.botocore_client import BotocoreClient  # noqa: PLC0415  as above
+    from chalicelib.aws.refused_calls import DynamoRefusedCalls  # noqa: PLC0415
+    from chalicelib.aws.revocation_probes import DynamoRevocationProbes  # noqa: PLC0415
+
+    return {
+        "revocation_probes": DynamoRevocationProbes(tables),
+        "refused_calls": DynamoRefusedCalls(BotocoreClient(tables.client), tables.counters),
+        "edge_log": f"/aws/lambda/us-east-1.{config.secrets_prefix}-edge",
+    }
 
 
 def _replacing(config: BrokerConfig, secrets_manager: Callable[[], Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from chalicelib.admin.audit_chain import FAULTS
 from chalicelib.audit import KINDS
 from chalicelib.http.route import TEXT
+from chalicelib.openapi import refusal_schemas
 from chalicelib.openapi.shapes import COUNT, NEXT, TIME, UNKNOWN, Schema, all_of, any_of, each, some_of
 
 SCHEMAS: Mapping[str, Schema] = {
@@ -42,5 +43,6 @@ SCHEMAS: Mapping[str, Schema] = {
             "next": NEXT,
         }
     ),
+    **refusal_schemas.SCHEMAS,
     "ChainHead": all_of({"seq": COUNT, "hash": TEXT, "at": COUNT, **each(COUNT, "kept_from", "newest")}),
 }

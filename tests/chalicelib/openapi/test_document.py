@@ -207,6 +207,7 @@ DONE: Mapping[str, tuple[object, dict[str, str]]] = {
     "GET /admin/usage?series=hour": (None, {}),
     "GET /admin/now": (None, {}),
     "GET /admin/probes": (None, {}),
+    "GET /admin/refusals?request_id=abc": (None, {}),
     "GET /admin/signing": (None, {}),
     "POST /admin/signing?dry_run=true": ({"action": "prepare"}, {}),
     "POST /admin/signing": ({"action": "prepare"}, {}),
