@@ -17,6 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 import app
+from chalicelib.aws import refused_calls
 from chalicelib.aws.answer_usage import ADD_SECONDS
 from chalicelib.aws.role_credentials import RoleCredentials
 from chalicelib.aws.round_trip import ROUND_TRIP_SECONDS
@@ -26,18 +27,20 @@ from local import descriptors, log, price_file
 from local.gateway_settings import Settings
 from local.measuring import Measuring
 from local.mount import mount
+from local.once import Once
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.health import Health
+from local.simulator.refusal_notes import RefusalNotes
 from local.simulator.running_calls import RunningCalls
 from local.simulator.settlements import Settlements
 from local.simulator.sigv4 import Caller, InvalidSignatureError, SignedRequest
 from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.stage import Stage
-from local.tls import Pair
-from local.worker import BODY_LIMITS, beyond_cloudfront, cancel, end_with_parent, run_until_stopped, tls_listener
+from local.tls import Pair, tls_listener
+from local.worker import BODY_LIMITS, beyond_cloudfront, cancel, end_with_parent, run_until_stopped
 
 START_SECONDS = 2.0
 """Seconds that a start waits for credentials; without any, it serves 503 until there are some."""
@@ -49,6 +52,8 @@ GIVE_BACK_SECONDS = 3.0
 """Seconds at the end in which numbers of calls that were not sent are given back; what is not stays counted."""
 ANSWERS_SECONDS = 5.0
 """Seconds from one writing of what answers took to the next, each of which costs an update for each row: what a kill loses."""
+REFUSALS_SECONDS = 5.0
+"""Seconds from one writing of refused calls to the next: `refused_calls.AT_ONCE` of them at most, an update for each."""
 ANSWERS_END_SECONDS = 2 * (ADD_SECONDS + 2 * ROUND_TRIP_SECONDS)
 """Seconds that the last writing may take at the end, and one that was under way."""
 _LOG = logging.getLogger("keybroker")
@@ -135,11 +140,12 @@ def _edge(  # noqa: PLR0913, PLR0917  its parts
     ports = stage.edge_ports(price_file.read(job.settings.prices))._replace(
         admitted=measuring.admitted(unsent.admitted)
     )
-    running, running_state = RunningCalls(clock=ports.clock), stage.running_state()
+    notes = RefusalNotes(measuring.refused, ports.clock, REFUSALS_SECONDS, refused_calls.AT_ONCE)
+    running, running_state = RunningCalls(clock=ports.clock, ended=notes.ended), stage.running_state()
     settlements = Settlements(give_backs.later)
-    answers, answer_usage = AnswerTally(ports.clock, ANSWERS_SECONDS, measuring.answered), stage.answer_usage()
+    answers = AnswerTally(ports.clock, ANSWERS_SECONDS, measuring.answered)
     distribution = make_distribution(
-        EdgeDoor(lambda: ports, _LOG.info, measuring.refused),
+        EdgeDoor(lambda: ports, _LOG.info, notes.refused),
         broker=settings.names.issuer,
         connections=share.edge,
         provider_below=share.provider_below,
@@ -155,10 +161,12 @@ def _edge(  # noqa: PLR0913, PLR0917  its parts
         idle_timeout=settings.keep_alive,
         proxies=TrustedProxies(settings.trusted_proxies),
         measured=measuring.measured,
+        notes=notes,
     )
+    stack.push_async_callback(cancel, asyncio.create_task(notes.keep(Once(stage.refused_calls))))
     # Pushed before the distribution, so that the last answers are settled and written once they have ended.
     stack.push_async_callback(cancel, asyncio.create_task(settlements.keep()))
-    stack.push_async_callback(cancel, asyncio.create_task(answers.keep(lambda: answer_usage)))
+    stack.push_async_callback(cancel, asyncio.create_task(answers.keep(Once(stage.answer_usage))))
     stack.push_async_callback(distribution.close)
     # Pushed before the door, so that calls are looked after while they are drained.
     stack.push_async_callback(cancel, asyncio.create_task(running.watch(lambda: running_state)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import signal
 import ssl
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +17,7 @@ from typing import IO
 
 from cryptography import x509
 
+from chalicelib.errors import Unavailable
 from local.configuration import TlsFiles
 from local.errors import CertificateExpired, TlsUnusable
 
@@ -144,6 +148,21 @@ class Renewal:
             except OSError as error:
                 found.append(error.errno)
         return tuple(found)
+
+
+def tls_listener(pair: Pair | None, files: TlsFiles | None) -> Listener | None:
+    """Return what serves TLS with this pair, and after SIGHUP with that in the files; None without either."""
+    if pair is None or files is None:
+        return None
+    listener = Listener(pair)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, listener, files)
+    return listener
+
+
+def _renew(listener: Listener, files: TlsFiles) -> None:
+    """Serve another certificate from the next connection on; the parent has said what is wrong with one of no use."""
+    with contextlib.suppress(Unavailable):
+        listener.use(Pair.read(files, time.time()))
 
 
 def when(seconds: int) -> str:

@@ -11,8 +11,7 @@ import os
 import signal
 import socket
 import threading
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -46,12 +45,14 @@ from local.practice.provider import make_provider
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import Beyond, Options, make_distribution, make_runner
+from local.simulator.refusal_notes import RefusalNotes
 from local.simulator.running_calls import RunningCalls
 from local.simulator.settlements import Settlements
 from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.sqlite.edge_state import SqliteEdgeState
-from local.tls import Listener, Pair
+from local.sqlite.refused_calls import SqliteRefusedCalls
+from local.tls import Pair, tls_listener
 from local.urls import Urls
 
 GRACE = 3.0
@@ -126,9 +127,10 @@ def serve_practice_parts(
 
 
 async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
-    share, unsent, running = descriptors.share(), Unsent(), RunningCalls()
     measuring = Measuring(job.numbers, job.number)
-    stack.push_async_callback(cancel, asyncio.create_task(measuring.keep()))
+    notes = RefusalNotes(also=measuring.refused)
+    share, unsent, running = descriptors.share(), Unsent(), RunningCalls(ended=notes.ended)
+    _run_beside(stack, measuring.keep())
     answers, settlements = AnswerTally(also=measuring.answered), Settlements()
     proxies, running_state = TrustedProxies(job.trusted_proxies), Once(machine.running_state)
     public_ports, admin_ports, edge_ports = (
@@ -143,7 +145,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     # SECURITY: to the broker of this process: where its public URL leads is others' affair (test_the_edge_reaches_its_own_broker).
     inside = stack.enter_context(contextlib.closing(addresses.bind("broker", Listen(_LOOPBACK), share.broker)))
     distribution = make_distribution(
-        EdgeDoor(edge_ports, _LOG.info, measuring.refused),
+        EdgeDoor(edge_ports, _LOG.info, notes.refused),
         broker=f"http://{_LOOPBACK}:{inside.getsockname()[1]}",
         connections=share.edge,
         provider_below=share.provider_below,
@@ -153,16 +155,27 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         settlements=settlements,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
-        **_options(job, edge_ports, running_state, proxies, measuring),
+        **_options(job, edge_ports, running_state, proxies, (measuring, notes)),
     )
-    for beside in (running.watch(running_state), answers.keep(Once(machine.answer_usage)), settlements.keep()):
-        stack.push_async_callback(cancel, asyncio.create_task(beside))
+    _run_beside(stack, running.watch(running_state), answers.keep(Once(machine.answer_usage)))
+    _run_beside(stack, notes.keep(_refused_calls(machine)), settlements.keep())
     stack.push_async_callback(distribution.close)
     doors["edge"] = make_runner(distribution, grace=job.drain)
     listener = tls_listener(job.tls, job.tls_files)
     for name, runner in doors.items():
         await mount(stack, runner, job.sockets[name], 1 if job.workers > 1 else share.at_once, listener)
     await web.SockSite(doors["broker"], inside).start()
+
+
+def _run_beside(stack: AsyncExitStack, *work: Coroutine[None, None, None]) -> None:
+    """Run these until the stack ends, which ends the last one first."""
+    for one in work:
+        stack.push_async_callback(cancel, asyncio.create_task(one))
+
+
+def _refused_calls(machine: Machine) -> Callable[[], SqliteRefusedCalls]:
+    # No commit of it waits for the disk, which calls would have to wait for.
+    return Once(lambda: SqliteRefusedCalls(machine.state_file().again()))
 
 
 def _open(*ports: Callable[[], object]) -> None:
@@ -178,9 +191,9 @@ def _options(
     ports: Callable[[], edge.Ports],
     state: Callable[[], RunningState],
     proxies: TrustedProxies,
-    measuring: Measuring,
+    told: tuple[Measuring, RefusalNotes],
 ) -> Options:
-    ours: Options = {"proxies": proxies, "measured": measuring.measured}
+    ours: Options = {"proxies": proxies, "measured": told[0].measured, "notes": told[1]}
     ours["read_and_count_all"] = functools.partial(_read_and_count_all, ports)
     return ours if job.urls.provider else {**ours, **beyond_cloudfront(ports, state)}
 
@@ -226,21 +239,6 @@ def _gateway(  # noqa: PLR0913, PLR0917  a line of each
     )
     measuring.door(gateway.places)
     return web.ServerRunner(gateway, shutdown_timeout=job.drain)
-
-
-def tls_listener(pair: Pair | None, files: TlsFiles | None) -> Listener | None:
-    """Return what serves TLS with this pair, and after SIGHUP with that in the files; None without either."""
-    if pair is None or files is None:
-        return None
-    listener = Listener(pair)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, listener, files)
-    return listener
-
-
-def _renew(listener: Listener, files: TlsFiles) -> None:
-    """Serve another certificate from the next connection on; the parent has said what is wrong with one of no use."""
-    with contextlib.suppress(Unavailable):
-        listener.use(Pair.read(files, time.time()))
 
 
 def beyond_cloudfront(ports: Callable[[], edge.Ports], state: Callable[[], RunningState]) -> Beyond:

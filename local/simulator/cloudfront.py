@@ -29,6 +29,7 @@ from local.simulator.long_invocations import LONG_THREADS, LongInvocations, call
 from local.simulator.origin_body import CHUNK
 from local.simulator.origin_client import MAX_HEADERS, OriginClient
 from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, received, request_error
+from local.simulator.refusal_notes import RefusalNotes
 from local.simulator.running_calls import RunningCalls
 from local.simulator.settlements import Settlements
 from local.simulator.trusted_proxies import NOBODY, TrustedProxies
@@ -72,6 +73,8 @@ class Options(Beyond, total=False):
     """Those whose X-Forwarded headers are believed."""
     measured: Measured | None
     """What calls are measured by; None: they are not."""
+    notes: RefusalNotes | None
+    """What is told of answers of the edge's own; None: nothing is."""
 
 
 class Distribution(web.Server):
@@ -93,6 +96,7 @@ class Distribution(web.Server):
         read_and_count_all: ReadAndCountAll | None = None,
         proxies: TrustedProxies = NOBODY,
         measured: Measured | None = None,
+        notes: RefusalNotes | None = None,
     ) -> None:
         super().__init__(
             self._serve,
@@ -110,7 +114,7 @@ class Distribution(web.Server):
         self._decide, self._broker = decide, broker
         self._places = places
         self._forwarding, self._unsent = forwarding, unsent
-        self._proxies, self._measured = proxies, measured
+        self._proxies, self._measured, self._notes = proxies, measured, notes
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
         self._together = None if read_and_count_all is None else CountingTogether(read_and_count_all)
@@ -145,6 +149,8 @@ class Distribution(web.Server):
                 response = await self._respond(request, request_id)
             return response
         finally:
+            if self._notes is not None and response is not None:
+                self._notes.answered(request_id, response)
             if measured is not None:
                 measured.ended(request_id, began, request.content.total_bytes, response)
             self._unsent.ended(request_id)

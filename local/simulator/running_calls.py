@@ -60,7 +60,7 @@ class Run:
 class RunningCalls:
     """Those of one distribution; only for its event loop. `open`: the calls; `watch()` runs beside them.
 
-    clock: epoch seconds. log: takes one line for each that is ended.
+    clock: epoch seconds. log: takes one line for each that is ended. ended: is told its request id, and why.
     """
 
     def __init__(
@@ -70,9 +70,10 @@ class RunningCalls:
         log: Callable[[str], None] = _LOG.info,
         period: float = PERIOD,
         patience: float = PATIENCE,
+        ended: Callable[[str, Refusal], None] = lambda _request_id, _refusal: None,
     ) -> None:
         self.open: set[Run] = set()
-        self._clock, self._log = clock, log
+        self._clock, self._log, self._ended = clock, log, ended
         self._period, self._patience = period, patience
         self._said = False
 
@@ -132,6 +133,7 @@ class RunningCalls:
     def _end(self, run: Run, refusal: Refusal) -> None:
         line = {"door": "edge", "reason": refusal.reason, "status": refusal.status, "request_id": run.request_id}
         self._log(json.dumps({**line, **run.call.about(), "under_way": True}))
+        self._ended(run.request_id, refusal.with_context(about=run.call.about()))
         run.end(refusal)
 
     def _say(self, fault: Exception) -> None:

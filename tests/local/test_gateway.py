@@ -82,6 +82,17 @@ def test_a_revocation_holds_for_the_next_call(here: Here) -> None:
     assert here.gateway.complete(here.stage.token(), patience=10).status == 200
 
 
+def test_a_refused_call_is_found(here: Here) -> None:
+    """The stage's administrators find a call that a gateway refused by the id that its caller was shown."""
+    refused = here.gateway.complete(here.stage.token() + "x")
+    assert refused.status == 401
+    kept, request_id = here.stage.adapters.refused_calls, refused.headers["x-request-id"]
+    wait_until(lambda: kept.refused_call(request_id, int(time.time())), 15)
+    found = kept.refused_call(request_id, int(time.time()))
+    assert found is not None
+    assert (found.request_id, found.status, found.principal) == (request_id, 401, "")
+
+
 def test_a_revocation_ends_an_answer(here: Here) -> None:
     """An answer that has begun breaks off once an administrator of the stage revokes what it stands on."""
     token = here.stage.token()
