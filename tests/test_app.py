@@ -238,6 +238,7 @@ ASKED: Mapping[tuple[str, str], tuple[object, dict[str, str]]] = {
     ("DELETE", "/admin/keys/{name}/rotation"): (None, {"name": "openai"}),
     ("GET", "/admin/now"): (None, {}),
     ("GET", "/admin/probes"): (None, {}),
+    ("GET", "/admin/refusals"): (None, {}),
     ("GET", "/admin/signing"): (None, {}),
     ("POST", "/admin/signing"): ({"action": "prepare"}, {}),
     ("GET", "/admin/policy"): (None, {}),
@@ -271,7 +272,8 @@ def test_admin_with_identity(parts: Parts, admin: Door) -> None:
     """With an identity, the same requests succeed."""
     if_match = {"if-match": f'"{parts.control.current().version}"'}
     for (method, resource), (body, parameters) in ASKED.items():
-        answer = admin.administer(method, resource, body, parameters=parameters, headers=if_match)
+        query = {"request_id": "5f2a"} if resource == "/admin/refusals" else None
+        answer = admin.administer(method, resource, body, parameters=parameters, headers=if_match, query=query)
         made = (method, resource) == ("POST", REVOCATIONS)
         gone = 409 if resource.endswith("/rotation") else 404
         assert answer.status == (gone if method == "DELETE" else 201 if made else 200), answer
