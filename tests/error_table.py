@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from chalicelib.tokens.errors import CLAIM_REASONS, PROOF_REASONS, REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOC = ROOT / "docs" / "errors.md"
+TEXTS = ROOT / "keybroker" / "cli" / "refusals.json"
 EVERY_DOOR = ("public", "admin", "edge")
 _DOORS = {
     "chalicelib.admin": ("admin",),
@@ -54,6 +56,15 @@ def refusals() -> list[type[Refusal]]:
     return sorted(found, key=lambda kind: (min(kind.reasons), kind.__module__))
 
 
+def edge_texts() -> dict[str, str]:
+    """Return what each reason of a refusal at the edge means, and what to do: what the command line says of it."""
+    found: dict[str, str] = {}
+    for kind in refusals():
+        if "edge" in doors(kind) or kind.__module__.startswith("local.simulator"):
+            found |= dict.fromkeys(kind.reasons, _meaning(kind))
+    return dict(sorted(found.items()))
+
+
 def doors(kind: type[Refusal]) -> tuple[str, ...]:
     """Return the doors that answer a refusal."""
     room = ".".join(kind.__module__.split(".")[: 1 if kind.__module__.startswith("local") else 2])
@@ -83,9 +94,12 @@ def _rows() -> Iterator[str]:
     for kind in refusals():
         reasons = _OF_TOKENS.get(kind.reasons) or _quoted(kind.reasons)
         statuses = ", ".join(str(status) for status in kind.statuses)
-        meaning = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
         retry = "yes" if kind.retryable else "no"
-        yield f"| {reasons} | `{kind.error}` | {statuses} | {', '.join(doors(kind))} | {meaning} | {retry} |"
+        yield f"| {reasons} | `{kind.error}` | {statuses} | {', '.join(doors(kind))} | {_meaning(kind)} | {retry} |"
+
+
+def _meaning(kind: type[Refusal]) -> str:
+    return " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
 
 
 def _token_reasons() -> Iterator[str]:
@@ -101,3 +115,4 @@ def _quoted(reasons: tuple[str, ...]) -> str:
 
 if __name__ == "__main__":
     DOC.write_text(written(DOC.read_text(encoding="utf-8")), encoding="utf-8")
+    TEXTS.write_text(json.dumps(edge_texts(), indent=0) + "\n", encoding="utf-8")

@@ -46,6 +46,7 @@ USES_BOTOCORE = (
     "chalicelib/aws/",
     "local/simulator/sigv4.py",
     "keybroker/aws.py",
+    "keybroker/cli/edge_log.py",
     "keybroker/sources/aws_web_identity.py",
 )
 IMPURE = """asyncio concurrent datetime glob http importlib io logging multiprocessing os pathlib random secrets select

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import click
 
-from keybroker.cli import output, server, shortened
+from keybroker.cli import output, refused_call, server, shortened
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.audit_check import check, head
 from keybroker.cli.audit_export import export
@@ -60,13 +61,26 @@ def audit(context: click.Context, /, limit: int, *, follows: bool, **filters: An
     # What is filtered here is looked for further back than what the broker filters.
     most = limit if not any(wanted.values()) else None
     found = (one for one in client.items("/admin/audit", filters, most) if _fits(one, wanted))
-    events = itertools.islice(found, limit)
+    none = "no event in the audit" if filters["request_id"] else "none"
+    shown = _show(itertools.islice(found, limit), settings, none)
+    if filters["request_id"]:
+        span = filters["since"], filters["until"]
+        shown |= refused_call.show(client, filters["request_id"], span, as_json=settings.json)
+        if not shown:
+            output.message("unknown request: it may be older, or another installation's")
+
+
+def _show(events: Iterator[dict[str, Any]], settings: Settings, none: str) -> bool:
+    """Show events, and return whether there were any."""
     if settings.json:
-        for event in events:
+        number = 0
+        for number, event in enumerate(events, 1):  # noqa: B007  the last one counts
             output.json_line(event)
-        return
+        return bool(number)
+    found = [_row(event) for event in events]
     headings = ("at", "kind", "who", "grant", "key", "why", "request")
-    output.rows(headings, [_row(event) for event in events])
+    output.rows(headings, found, none)
+    return bool(found)
 
 
 def _follow(client: AdminClient, settings: Settings, filters: dict[str, Any], wanted: dict[str, str | None]) -> None:

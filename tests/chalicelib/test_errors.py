@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from chalicelib.exchange.errors import Replayed
 from chalicelib.http.messages import refused
 from chalicelib.tokens.errors import CLAIM_REASONS, KEY_REASONS, PROOF_REASONS, REASONS
 from local.errors import KmsUnavailable, StateFileReplaced
-from tests.error_table import DOC, doors, refusals, written
+from tests.error_table import DOC, TEXTS, doors, edge_texts, refusals, written
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EVERY = refusals()
@@ -82,9 +83,10 @@ def test_a_reason_has_one_code_and_status_at_a_door() -> None:
 
 
 def test_every_refusal_is_in_the_table() -> None:
-    """docs/errors.md is as `make errors` writes it, and names each refusal's reasons."""
+    """docs/errors.md, and what the command line says, are as `make errors` writes them; the page names each refusal's reasons."""
     text = DOC.read_text(encoding="utf-8")
     assert text == written(text)
+    assert json.loads(TEXTS.read_text(encoding="utf-8")) == edge_texts()
     assert {reason for kind in EVERY for reason in kind.reasons if f"`{reason}`" not in text} == set()
 
 

@@ -111,6 +111,7 @@ def _names(running: Running, here: Path, environ: Mapping[str, str]) -> list[tup
         (r"retry-[\w-]{20,}", "REVOCATION"),
         (r"practice-[0-9a-f]{8}\b", "VERSION"),
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "REQUEST"),
+        (r"\b[0-9a-f]{32}\b", "REQUEST"),
         # 16 random bytes in base64url: one in forty has no digit, one in a hundred thousand no capital or no small letter
         (r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{22}(?![\w-])", "ID"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"),
