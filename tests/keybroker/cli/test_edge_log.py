@@ -34,6 +34,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             logs(region).create_log_group(logGroupName=GROUP)
             logs(region).create_log_stream(logGroupName=GROUP, logStreamName="one")
         yield
+        for region in REGIONS[:2]:  # moto keeps what it has where another test of this process has started it, too
+            logs(region).delete_log_group(logGroupName=GROUP)
 
 
 def logs(region: str) -> Any:  # noqa: ANN401  boto3's clients have no type here
