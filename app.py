@@ -47,7 +47,8 @@ def admin_app(ports: Callable[[], AdminPorts] = wiring.admin_ports, seen: Seen =
     # Imported here: the public door's cold start does without the policy's reader.
     from chalicelib.openapi.routes import ADMIN  # noqa: PLC0415
 
-    return _make_app("admin", ADMIN, ports, seen, _AdminApp(ports))
+    cached = functools.cache(ports)  # for requests and the schedule; a fault is not cached
+    return _make_app("admin", ADMIN, cached, seen, _AdminApp(cached))
 
 
 class _AdminApp(Chalice):

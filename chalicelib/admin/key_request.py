@@ -1,4 +1,4 @@
-"""Reads an administrator's request to set a provider key. Nothing in it is ever quoted: any member may hold the key."""
+"""Finds the key that an administrator's request names, and reads one to set it. Nothing in it is ever quoted: any member may hold the key."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from chalicelib.errors import MalformedRequest
 from chalicelib.providers import header_names
 from chalicelib.providers.entry import Provider
+from chalicelib.providers.errors import NoSuchKey
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.presets import PROVIDERS
-from chalicelib.providers.versions import KeyInfo, KeyVersion
+from chalicelib.providers.versions import KeyInfo, Keys, KeyVersion
 
 VALUE_LIMIT = 8192
 """Characters of a key at most."""
@@ -19,6 +20,7 @@ PREFIX_LIMIT = 64
 HEADER_LIMIT = 64
 MEMBERS = ("value", "origin", "header", "prefix")
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _PREFIX = re.compile(r"(?:[\x21-\x7e][\x20-\x7e]*)?")
 _HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2, in lower case
@@ -32,6 +34,15 @@ _TAKEN_PREFIXES = (
 )
 _NO_HEADER = "header must be the lower-case name of a header for keys, such as x-api-key"
 _FOLDS = "this one is read as a reserved header, since many servers take `_` and the like for `-`"
+
+
+def find(keys: Keys, name: str) -> KeyInfo:
+    """Return a key of the policy; raises NoSuchKey."""
+    info = keys.key_info(name) if _NAME.fullmatch(name) else None
+    if info is None:
+        # SECURITY: the name is not quoted: a caller who mixes up name and value has sent the value (test_keys.py).
+        raise NoSuchKey
+    return info
 
 
 def read(fields: object, info: KeyInfo, origins: Origins, version: str) -> ProviderKey:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,12 +11,11 @@ from chalicelib.admin.ports import AdminPorts
 from chalicelib.errors import StateUncertain, Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
-from chalicelib.providers.errors import KeyRefused, KeyUnproved, NoSuchKey
+from chalicelib.providers.errors import KeyRefused, KeyUnproved
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.probing import Probed
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it
 _NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "author", "at"))
 
 
@@ -41,10 +39,7 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
     author = request.administrator()
     params = query.read(request, "dry_run", "probe", "leaked")
     dry_run, leaked = params.flag("dry_run") or False, params.flag("leaked") or False
-    info = ports.keys.key_info(name) if _NAME.fullmatch(name) else None
-    if info is None:
-        # SECURITY: the name is not quoted: a caller who mixes up name and value has sent the value (test_keys.py).
-        raise NoSuchKey
+    info = key_request.find(ports.keys, name)
     key = key_request.read(request.json(BODY_LIMIT), info, ports.origins, ports.new_id())
     about = {"name": name, "provider": info.provider, "probe": _probed(key, info, ports, params.flag("probe"))}
     previous = {"previous_origin": info.current.origin if info.current else None}

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import query
+from chalicelib.admin import key_request, query
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event
 from chalicelib.errors import MalformedRequest
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
-from chalicelib.providers.errors import KeyUnproved, NoSuchKey
+from chalicelib.providers.errors import KeyUnproved
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.presets import PROVIDERS
 from chalicelib.providers.rotation import (
@@ -30,7 +30,6 @@ from chalicelib.rotation.management import ListedKey, ManagementError
 from chalicelib.rotation.managements import MANAGEMENTS
 from chalicelib.rotation.rotate import Record
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a policy has it
 _STEPS = 2
 """Steps that one request takes at most: a new key in force, and after a leak the one before it deleted."""
 _SETTING_LIMIT = 200
@@ -66,7 +65,7 @@ def rotate(request: Request, ports: AdminPorts, name: str) -> Response:
     """Begin to replace a key at its provider, or go on with it; answer how far it has come."""
     author = request.administrator()
     dry_run = query.dry_run(request)
-    info = find(ports, name)
+    info = key_request.find(ports.keys, name)
     overlap, leaked = _wanted(request.json(BODY_LIMIT) if request.body else {})
     wanted = Rotation(ports.new_id(), author, ports.clock(), overlap, leaked)
     if dry_run:
@@ -99,7 +98,7 @@ def abort(request: Request, ports: AdminPorts, name: str) -> Response:
     """End a rotation whose new key is not in force yet, and delete what it has made at the provider."""
     request.administrator()
     dry_run = query.dry_run(request)
-    info = find(ports, name)
+    info = key_request.find(ports.keys, name)
     if dry_run:
         ports.rotator().check_abort(info)
         return Response({"dry_run": True, "name": name, **shown(info)})
@@ -114,18 +113,17 @@ def roll_back(request: Request, ports: AdminPorts, name: str) -> Response:
     """Put the version before in force again, from the next call on."""
     request.administrator()
     dry_run = query.dry_run(request)
-    info = find(ports, name)
+    info = key_request.find(ports.keys, name)
     if dry_run:
         return Response({"dry_run": True, "name": name, "version": ports.rotator().before(info).version})
-    back = ports.rotator().roll_back(info, _recording(request, ports, info))
-    return Response({"name": name, "version": back.current.version if back.current else None, **shown(back)})
+    return _answer(ports.rotator().roll_back(info, _recording(request, ports, info)))
 
 
 def list_provider_keys(request: Request, ports: AdminPorts, name: str) -> Response:
     """Answer the keys at the provider that have our name, and what each is: orphans are those that nobody uses."""
     request.administrator()
     query.read(request)
-    info = find(ports, name)
+    info = key_request.find(ports.keys, name)
     items = [_about(one, info) for one in _listed(ports, info)]
     return Response({"items": items, "next": None})
 
@@ -134,7 +132,7 @@ def set_management(request: Request, ports: AdminPorts, name: str) -> Response:
     """Prove a management key by having it list the account's keys, then store it. No response holds its value."""
     author = request.administrator()
     dry_run = query.dry_run(request)
-    info = find(ports, name)
+    info = key_request.find(ports.keys, name)
     value, settings = _management(request.json(BODY_LIMIT), info.provider)
     origin = ports.origins.choose(None, PROVIDERS[info.provider])
     try:
@@ -150,15 +148,6 @@ def set_management(request: Request, ports: AdminPorts, name: str) -> Response:
         record = _recording(request, ports, info)
         ports.keys.change_key(info, changed, record("key.management_set", {"version": made.version, "origin": origin}))
     return Response({**({"dry_run": True} if dry_run else {}), "name": name, **shown(changed)})
-
-
-def find(ports: AdminPorts, name: str) -> KeyInfo:
-    """Return a key of the policy; raises NoSuchKey."""
-    info = ports.keys.key_info(name) if _NAME.fullmatch(name) else None
-    if info is None:
-        # SECURITY: the name is not quoted: a caller who mixes up name and value has sent the value (test_keys.py).
-        raise NoSuchKey
-    return info
 
 
 def _listed(ports: AdminPorts, info: KeyInfo) -> tuple[ListedKey, ...]:

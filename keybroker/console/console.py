@@ -31,7 +31,6 @@ NAVIGATION: Final = (
 class Noted:
     """What was known of a principal right after a revocation of it was acknowledged."""
 
-    principal: str
     acknowledged: float
     """Epoch seconds, by this machine's clock."""
     took: float

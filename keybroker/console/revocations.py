@@ -66,7 +66,7 @@ def make(console: Console, request: Request) -> Page:
         found = console.api.get(f"/admin/principals/{segment(target)}")
         if found.data is not None and not found.problem:
             calls, refused = total(found.data)
-            console.note(made["id"], Noted(target, acknowledged, acknowledged - began, calls, refused))
+            console.note(made["id"], Noted(acknowledged, acknowledged - began, calls, refused))
     return Page(status=303, location=link("/principal", id=target))
 
 

@@ -22,6 +22,7 @@ from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.usage import MODELS_KEPT, OTHER, Answered, AnswerUsage, ModelUse, NotAdded, window_start
 from local.simulator.answer_reader import AnswerReader
 from local.simulator.origin_exchange import OriginAnswer
+from local.simulator.periodic_writing import write_every
 from local.simulator.settlements import Settlement
 from local.simulator.web_socket_usage import WebSocketUsage
 from local.simulator.web_sockets import SWITCHING
@@ -104,15 +105,10 @@ class AnswerTally:
     async def keep(self, store: Callable[[], AnswerUsage]) -> None:
         """Write what was noted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="edge-answers")
-        self._is_kept, writing = True, asyncio.create_task(asyncio.sleep(0))
+        self._is_kept = True
         try:
-            while True:
-                await asyncio.sleep(self._period)
-                writing = asyncio.create_task(self._write(store, thread))
-                await asyncio.shield(writing)
+            await write_every(self._period, lambda: self._write(store, thread))
         finally:
-            await writing  # what it could not write is written now, if at all
-            await self._write(store, thread)
             if self._rows:
                 _LOG.warning("what answers took is not counted: %d could not be written", len(self._rows))
             thread.shutdown(wait=False, cancel_futures=True)

@@ -13,6 +13,7 @@ from typing import Final
 
 from chalicelib.edge.refused_calls import RefusedCall, RefusedCalls
 from chalicelib.errors import Refusal
+from local.simulator.periodic_writing import write_every
 from local.simulator.viewer_response import CUT, ViewerResponse
 
 PERIOD: Final = 0.5
@@ -82,15 +83,10 @@ class RefusalNotes:
     async def keep(self, store: Callable[[], RefusedCalls]) -> None:
         """Write what was noted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="edge-refusals")
-        self._is_kept, writing = True, asyncio.create_task(asyncio.sleep(0))
+        self._is_kept = True
         try:
-            while True:
-                await asyncio.sleep(self._period)
-                writing = asyncio.create_task(self._write(store, thread))
-                await asyncio.shield(writing)
+            await write_every(self._period, lambda: self._write(store, thread))
         finally:
-            await writing
-            await self._write(store, thread)
             thread.shutdown(wait=False, cancel_futures=True)
 
     async def _write(self, store: Callable[[], RefusedCalls], thread: ThreadPoolExecutor) -> None:
