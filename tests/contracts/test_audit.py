@@ -13,23 +13,12 @@ from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, SUB
 from tests.dynamodb_stage import patiently
+from tests.every_event import every_event
 
 
 def _fill(adapters: Adapters, *events: Event) -> None:
     for event in events:
         adapters.ledger.record(event)
-
-
-def _all(adapters: Adapters, query: Query) -> list[Event]:
-    """Follow the cursors to the end."""
-    found: list[Event] = []
-    while True:
-        page = adapters.ledger.page(query)
-        assert len(page.events) <= query.limit
-        found += page.events
-        if not page.next:
-            return found
-        query = Query(query.equals, query.since, query.until, page.next, query.limit)
 
 
 class TestRecord:
@@ -53,8 +42,8 @@ class TestRecord:
             detail={"revocation": "r", "why": "a 'quoted' reason; DROP TABLE audit"},
         )
         _fill(adapters, full, samples.event("key.set"))
-        assert full in adapters.ledger.page(Query()).events
-        assert len(adapters.ledger.page(Query()).events) == 2
+        assert full in every_event(adapters.ledger, Query())
+        assert len(every_event(adapters.ledger, Query())) == 2
 
 
 class TestRepeats:
@@ -64,7 +53,7 @@ class TestRepeats:
         """One event, as the first was, with how often it was repeated; each one counts as a refused token."""
         events = [samples.event("token.refused", principal=SUB, reason="no_grant", subject="s") for _ in range(4)]
         _fill(adapters, *events)
-        (found,) = _all(adapters, Query())
+        (found,) = every_event(adapters.ledger, Query())
         assert found == replace(events[0], repeated=3)
         counters = quota.counters("tokens", events[0].grant, SUB, NOW)
         assert {adapters.counted(counter) for counter in counters} == {(0, 4)}
@@ -73,7 +62,7 @@ class TestRepeats:
         """Refusals without a principal are repeated as others are, and are no principal's refused tokens."""
         events = [samples.event("token.refused", principal="", reason="jti_missing", subject="s") for _ in range(3)]
         _fill(adapters, *events)
-        (found,) = _all(adapters, Query())
+        (found,) = every_event(adapters.ledger, Query())
         assert found == replace(events[0], repeated=2)
         counters = quota.counters("tokens", events[0].grant, "", NOW)
         assert {adapters.counted(counter) for counter in counters} == {(0, 0)}
@@ -82,14 +71,14 @@ class TestRepeats:
         """Another subject, or none, is never counted in an event."""
         subjects = ("s", "t", "", "", "s")
         _fill(adapters, *(samples.event("token.refused", principal=SUB, reason="x", subject=one) for one in subjects))
-        assert sorted(event.repeated for event in _all(adapters, Query())) == [0, 0, 0, 1]
+        assert sorted(event.repeated for event in every_event(adapters.ledger, Query())) == [0, 0, 0, 1]
 
     def test_after_a_while_there_is_another_event(self, adapters: Adapters) -> None:
         """Past REPEAT_SECONDS the same refusal is an event again, in which the next ones are counted."""
         times = (0, REPEAT_SECONDS - 1, REPEAT_SECONDS, REPEAT_SECONDS + 1)
         sample = samples.event("token.refused", principal=SUB, reason="x", subject="s")
         _fill(adapters, *(replace(sample, id=f"{sample.id}{later}", at=NOW + later) for later in times))
-        found = [(event.at - NOW, event.repeated) for event in _all(adapters, Query())]
+        found = [(event.at - NOW, event.repeated) for event in every_event(adapters.ledger, Query())]
         assert found == [(REPEAT_SECONDS, 1), (0, 1)]
 
     def test_repeats_at_once_are_all_counted(self, adapters: Adapters) -> None:
@@ -103,7 +92,7 @@ class TestRepeats:
                     range(8),
                 )
             )
-        (found,) = _all(adapters, Query())
+        (found,) = every_event(adapters.ledger, Query())
         assert found.repeated == 7
 
 
@@ -117,18 +106,18 @@ class TestPage:
     def test_events_come_newest_first(self, adapters: Adapters) -> None:
         events = [samples.event(at=NOW + number) for number in range(5)]
         _fill(adapters, *events)
-        assert list(adapters.ledger.page(Query()).events) == events[::-1]
+        assert every_event(adapters.ledger, Query()) == events[::-1]
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
     def test_pages_follow_one_another_without_gap_or_repetition(self, adapters: Adapters, limit: int) -> None:
         events = [samples.event(at=NOW + number) for number in range(7)]
         _fill(adapters, *events)
-        assert _all(adapters, Query(limit=limit)) == events[::-1]
+        assert every_event(adapters.ledger, Query(limit=limit)) == events[::-1]
 
     def test_events_of_one_second_are_paged_without_gap_or_repetition(self, adapters: Adapters) -> None:
         events = [samples.event() for _ in range(7)]
         _fill(adapters, *events)
-        found = _all(adapters, Query(limit=2))
+        found = every_event(adapters.ledger, Query(limit=2))
         assert sorted(one.id for one in found) == sorted(one.id for one in events)
 
     def test_a_full_last_page_has_no_cursor(self, adapters: Adapters) -> None:
@@ -148,17 +137,17 @@ class TestPage:
         values = ("token.refused", "token.issued") if name == "kind" else ("StateQuery", "wanted")
         hit, other = (samples.event(**{"kind": "key.set", name: value}) for value in values)
         _fill(adapters, hit, other)
-        assert _all(adapters, Query({name: values[0]}, limit=1)) == [hit]
+        assert every_event(adapters.ledger, Query({name: values[0]}, limit=1)) == [hit]
 
     def test_filters_are_joined(self, adapters: Adapters) -> None:
         hit = samples.event(principal="p", grant="g")
         _fill(adapters, hit, samples.event(principal="p"), samples.event(grant="g"))
-        assert _all(adapters, Query({"principal": "p", "grant": "g"})) == [hit]
+        assert every_event(adapters.ledger, Query({"principal": "p", "grant": "g"})) == [hit]
 
     def test_since_is_included_and_until_is_not(self, adapters: Adapters) -> None:
         events = [samples.event(at=NOW + number) for number in range(4)]
         _fill(adapters, *events)
-        assert _all(adapters, Query(since=NOW + 1, until=NOW + 3)) == [events[2], events[1]]
+        assert every_event(adapters.ledger, Query(since=NOW + 1, until=NOW + 3)) == [events[2], events[1]]
 
     @pytest.mark.parametrize("cursor", ["x", "-1", "1.5", " 1", "9" * 30, "9" * 5000, "\u0663", "1; DROP TABLE audit"])
     def test_a_malformed_cursor_is_a_value_error(self, adapters: Adapters, cursor: str) -> None:

@@ -15,6 +15,7 @@ from chalicelib.revocation import RevocationState
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, SIX, calls, grant, key_version, put_in_force
+from tests.every_event import every_event
 
 
 def _keys(adapters: Adapters) -> tuple[KeyInfo, ...]:
@@ -35,7 +36,7 @@ def _in_force(adapters: Adapters) -> str:
 
 
 def _events(adapters: Adapters, kind: str) -> int:
-    return len(adapters.ledger.page(Query({"kind": kind})).events)
+    return len(every_event(adapters.ledger, Query({"kind": kind})))
 
 
 @pytest.fixture

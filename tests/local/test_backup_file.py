@@ -38,6 +38,10 @@ def _rewrite(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(raw.replace(old, new, 1))
 
 
+_NEWER = f'"schema":{VERSION + 1:>{len(str(VERSION)) + 1}}'.encode()
+"""As long as what it replaces, when the number gets a digit more, too."""
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -49,7 +53,7 @@ def _rewrite(path: Path, old: bytes, new: bytes) -> None:
         (lambda path: path.unlink(), "error: [Errno 2]"),
         (lambda path: path.chmod(0o640), "error: secret_file_open_to_others ("),
         (lambda path: _rewrite(path, b'"keybroker_backup": 1', b'"keybroker_backup": 9'), "error: backup_newer ("),
-        (lambda path: _rewrite(path, f'"schema": {VERSION}'.encode(), b'"schema": 9'), "error: backup_newer ("),
+        (lambda path: _rewrite(path, f'"schema": {VERSION}'.encode(), _NEWER), "error: backup_newer ("),
         (lambda path: _rewrite(path, b'"admin.json"', b'"../../x.py"'), "error: backup_unusable ("),
     ],
 )  # fmt: skip

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from chalicelib.audit import PAGE_LIMIT, Audit, Event, Query
 from tests.contracts.samples import NOW
+from tests.every_event import every_event
 
 
 def events(audit: Audit, **equals: str) -> list[Event]:
     """Return every event of NOW with these values, newest first, however many pages they fill."""
-    return list(_events(audit, equals))
-
-
-def _events(audit: Audit, equals: dict[str, str]) -> Iterator[Event]:
-    after = ""
-    while True:
-        page = audit.page(Query(equals, since=NOW, until=NOW + 1, after=after, limit=PAGE_LIMIT))
-        yield from page.events
-        after = page.next
-        if not after:
-            return
+    return every_event(audit, Query(equals, since=NOW, until=NOW + 1, limit=PAGE_LIMIT))

@@ -22,6 +22,7 @@ from tests.contracts import samples
 from tests.contracts.dynamodb_adapters import locked_moto
 from tests.contracts.samples import NOW, SIX, SUB, calls, jti_of, new_id
 from tests.dynamodb_stage import PORTS, TRANSACTING, Stage, patiently, settle, stage
+from tests.every_event import every_event
 from tests.faulty_dynamodb import (
     Fault,
     Turn,
@@ -75,7 +76,7 @@ def _refused(act: Callable[[], object]) -> Unavailable:
 def _issued(here: Stage) -> list[Event]:
     return [
         one
-        for one in here.adapters.ledger.page(Query(since=NOW, until=NOW + 1, limit=200)).events
+        for one in every_event(here.adapters.ledger, Query(since=NOW, until=NOW + 1, limit=200))
         if one.kind == "token.issued"
     ]
 
