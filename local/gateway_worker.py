@@ -33,6 +33,7 @@ from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import make_distribution, make_runner
 from local.simulator.health import Health
 from local.simulator.refusal_notes import RefusalNotes
+from local.simulator.response_tally import ResponseTally
 from local.simulator.running_calls import RunningCalls
 from local.simulator.settlements import Settlements
 from local.simulator.sigv4 import Caller, InvalidSignatureError, SignedRequest
@@ -54,6 +55,8 @@ ANSWERS_SECONDS = 5.0
 """Seconds from one writing of what answers took to the next, each of which costs an update for each row: what a kill loses."""
 REFUSALS_SECONDS = 5.0
 """Seconds from one writing of refused calls to the next: `refused_calls.AT_ONCE` of them at most, an update for each."""
+RESPONSES_SECONDS = 10.0
+"""Seconds from one writing of how long answers took to the next, each of which costs two updates."""
 ANSWERS_END_SECONDS = 2 * (ADD_SECONDS + 2 * ROUND_TRIP_SECONDS)
 """Seconds that the last writing may take at the end, and one that was under way."""
 _LOG = logging.getLogger("keybroker")
@@ -144,6 +147,7 @@ def _edge(  # noqa: PLR0913, PLR0917  its parts
     running, running_state = RunningCalls(clock=ports.clock, ended=notes.ended), stage.running_state()
     settlements = Settlements(give_backs.later)
     answers = AnswerTally(ports.clock, ANSWERS_SECONDS, measuring.answered)
+    responses = ResponseTally(ports.clock, RESPONSES_SECONDS)
     distribution = make_distribution(
         EdgeDoor(lambda: ports, _LOG.info, notes.refused),
         broker=settings.names.issuer,
@@ -162,11 +166,12 @@ def _edge(  # noqa: PLR0913, PLR0917  its parts
         proxies=TrustedProxies(settings.trusted_proxies),
         measured=measuring.measured,
         notes=notes,
+        responses=responses,
     )
-    stack.push_async_callback(cancel, asyncio.create_task(notes.keep(Once(stage.refused_calls))))
-    # Pushed before the distribution, so that the last answers are settled and written once they have ended.
-    stack.push_async_callback(cancel, asyncio.create_task(settlements.keep()))
-    stack.push_async_callback(cancel, asyncio.create_task(answers.keep(Once(stage.answer_usage))))
+    # Before the distribution, so that the last answers are settled and written once they have ended.
+    kept = notes.keep(Once(stage.refused_calls)), responses.keep(Once(stage.response_times))
+    for work in (*kept, settlements.keep(), answers.keep(Once(stage.answer_usage))):
+        stack.push_async_callback(cancel, asyncio.create_task(work))
     stack.push_async_callback(distribution.close)
     # Pushed before the door, so that calls are looked after while they are drained.
     stack.push_async_callback(cancel, asyncio.create_task(running.watch(lambda: running_state)))

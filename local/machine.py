@@ -46,6 +46,7 @@ from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.maintenance import Upkeep
 from local.sqlite.refused_calls import SqliteRefusedCalls
+from local.sqlite.response_times import SqliteResponseTimes
 from local.sqlite.running_state import SqliteRunningState
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
@@ -232,6 +233,7 @@ class Machine:
             signing_key_store=SigningKeyFile(self._path("signing-key.pem")),
             revocation_probes=self.probe_file(),
             refused_calls=SqliteRefusedCalls(state),
+            response_times=SqliteResponseTimes(state),
             origins=Origins(self._practice_origin()),
             rules=self.rules(),
             clock=_clock,

@@ -17,6 +17,7 @@ from chalicelib.aws.budgets import DynamoBudgets
 from chalicelib.aws.config import BrokerConfig, EdgeConfig
 from chalicelib.aws.dynamodb import Tables, make_client
 from chalicelib.aws.refused_calls import DynamoRefusedCalls
+from chalicelib.aws.response_times import DynamoResponseTimes
 from chalicelib.aws.role_credentials import session_of
 from chalicelib.aws.running_state import DynamoRunningState
 from chalicelib.aws.signing import KmsSigner
@@ -64,6 +65,7 @@ class Stage:
         self._watching = config.client_of(names, environ, credentials)
         self._answers = config.client_of(names, environ, credentials)
         self._refusals = config.client_of(names, environ, credentials)
+        self._responses = config.client_of(names, environ, credentials)
 
     def edge_ports(self, prices: Prices = NO_PRICES) -> edge.Ports:
         """Return the edge's ports, connected as far as round_trip.CALL_SECONDS allow: the first call need not wait.
@@ -107,6 +109,10 @@ class Stage:
         """Return where refused calls are kept, with connections of its own."""
         return DynamoRefusedCalls(self._refusals, self._names.counters)
 
+    def response_times(self) -> DynamoResponseTimes:
+        """Return where it is added up how long answers took, with connections of its own."""
+        return DynamoResponseTimes(self._responses, self._names.counters)
+
     def look(self) -> None:
         """Read the tables, as every call does; raises Unavailable within a round trip's time."""
         round_trip.make(self._looking, round_trip.batch(self._looked_at))
@@ -139,7 +145,7 @@ class Stage:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        for client in (self._client, self._looking, self._watching, self._answers, self._refusals):
+        for client in (self._client, self._looking, self._watching, self._answers, self._refusals, self._responses):
             client.close()
 
 

@@ -46,12 +46,14 @@ from local.simulator.answer_tally import AnswerTally
 from local.simulator.api_gateway import make_gateway
 from local.simulator.cloudfront import Beyond, Options, make_distribution, make_runner
 from local.simulator.refusal_notes import RefusalNotes
+from local.simulator.response_tally import ResponseTally
 from local.simulator.running_calls import RunningCalls
 from local.simulator.settlements import Settlements
 from local.simulator.trusted_proxies import TrustedProxies
 from local.simulator.unsent import Unsent
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.refused_calls import SqliteRefusedCalls
+from local.sqlite.response_times import SqliteResponseTimes
 from local.tls import Pair, tls_listener
 from local.urls import Urls
 
@@ -131,7 +133,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     notes = RefusalNotes(also=measuring.refused)
     share, unsent, running = descriptors.share(), Unsent(), RunningCalls(ended=notes.ended)
     _run_beside(stack, measuring.keep())
-    answers, settlements = AnswerTally(also=measuring.answered), Settlements()
+    answers, settlements, responses = AnswerTally(also=measuring.answered), Settlements(), ResponseTally()
     proxies, running_state = TrustedProxies(job.trusted_proxies), Once(machine.running_state)
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
@@ -155,10 +157,11 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
         settlements=settlements,
         url=job.urls.edge,
         read_timeout=job.provider_timeout,
-        **_options(job, edge_ports, running_state, proxies, (measuring, notes)),
+        **_options(job, edge_ports, running_state, proxies, (measuring, notes, responses)),
     )
     _run_beside(stack, running.watch(running_state), answers.keep(Once(machine.answer_usage)))
-    _run_beside(stack, notes.keep(_refused_calls(machine)), settlements.keep())
+    refused, times = _seen(machine)
+    _run_beside(stack, notes.keep(refused), responses.keep(times), settlements.keep())
     stack.push_async_callback(distribution.close)
     doors["edge"] = make_runner(distribution, grace=job.drain)
     listener = tls_listener(job.tls, job.tls_files)
@@ -173,9 +176,10 @@ def _run_beside(stack: AsyncExitStack, *work: Coroutine[None, None, None]) -> No
         stack.push_async_callback(cancel, asyncio.create_task(one))
 
 
-def _refused_calls(machine: Machine) -> Callable[[], SqliteRefusedCalls]:
-    # No commit of it waits for the disk, which calls would have to wait for.
-    return Once(lambda: SqliteRefusedCalls(machine.state_file().again()))
+def _seen(machine: Machine) -> tuple[Once[SqliteRefusedCalls], Once[SqliteResponseTimes]]:
+    # No commit of these waits for the disk, which calls would have to wait for.
+    state = machine.state_file
+    return Once(lambda: SqliteRefusedCalls(state().again())), Once(lambda: SqliteResponseTimes(state().again()))
 
 
 def _open(*ports: Callable[[], object]) -> None:
@@ -191,9 +195,9 @@ def _options(
     ports: Callable[[], edge.Ports],
     state: Callable[[], RunningState],
     proxies: TrustedProxies,
-    told: tuple[Measuring, RefusalNotes],
+    told: tuple[Measuring, RefusalNotes, ResponseTally],
 ) -> Options:
-    ours: Options = {"proxies": proxies, "measured": told[0].measured, "notes": told[1]}
+    ours: Options = {"proxies": proxies, "measured": told[0].measured, "notes": told[1], "responses": told[2]}
     ours["read_and_count_all"] = functools.partial(_read_and_count_all, ports)
     return ours if job.urls.provider else {**ours, **beyond_cloudfront(ports, state)}
 

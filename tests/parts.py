@@ -49,6 +49,7 @@ from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.refused_calls import SqliteRefusedCalls
+from local.sqlite.response_times import SqliteResponseTimes
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
 
@@ -224,6 +225,7 @@ class Parts:
             signing_key_store=self.signer,
             revocation_probes=ProbeFile(self.directory / "revocation-probe.json"),
             refused_calls=SqliteRefusedCalls(self.state),
+            response_times=SqliteResponseTimes(self.state),
             origins=Origins(),
             rules=DIALECT,
             clock=lambda: NOW,

@@ -9,6 +9,7 @@ from chalicelib.admin import query
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.totals import Totals
 from chalicelib.audit import PAGE_LIMIT
+from chalicelib.edge.response_times import SHOWN_SECONDS, ResponseTimes
 from chalicelib.http.messages import Request, Response
 from chalicelib.revocation import EPOCHS, Revocation, Revocations
 from chalicelib.usage import UsageQuery, Use, window_start
@@ -38,6 +39,7 @@ def get_now(request: Request, ports: AdminPorts) -> Response:
             "day": _window(day),
             "busiest": [_busy(use, calls) for use in hour.busiest("calls", BUSIEST)],
             "revoked": _revoked(ports.revocations, now),
+            "responses": _responses(ports.response_times, now),
             "revocation_probes": [one.to_json() for one in ports.revocation_probes.revocation_probes()],
         }
     )
@@ -46,6 +48,11 @@ def get_now(request: Request, ports: AdminPorts) -> Response:
 def _window(totals: Totals) -> dict[str, Any]:
     keys, grants = ({name: one.to_json() for name, one in totals.by(of).items()} for of in ("key", "grant"))
     return {**totals.span(), "total": totals.sums().to_json(), "keys": keys, "grants": grants}
+
+
+def _responses(kept: ResponseTimes, now: int) -> dict[str, Any]:
+    found = kept.responses(now)
+    return {f"{window}s": [one.to_json() for one in found if one.window == window] for window in SHOWN_SECONDS}
 
 
 def _busy(use: Use, calls: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from chalicelib.admin.audit_chain import AuditChain
 from chalicelib.admin.revocation_probe import RevocationProbes
 from chalicelib.audit import Audit, Event
 from chalicelib.edge.refused_calls import RefusedCalls
+from chalicelib.edge.response_times import ResponseTimes
 from chalicelib.exchange.ledger import Pins
 from chalicelib.http.messages import Request
 from chalicelib.issuers.registry import KeySource
@@ -65,6 +66,8 @@ class AdminPorts:
     """How long a revocation took when it was last measured."""
     refused_calls: RefusedCalls
     """The calls that edges refused of late, as far as they are kept here."""
+    response_times: ResponseTimes
+    """How long answers took, as far as edges that see them have added it up here."""
     origins: Origins
     """Where a provider key may be sent."""
     rules: InstallationRules

@@ -104,11 +104,14 @@ def _seen_at_edges(config: BrokerConfig, tables: Tables) -> dict[str, Any]:
     """Return the administrators' ports for what edges found: refused calls of gateways are kept, the function's are in its log."""
     from chalicelib.aws.botocore_client import BotocoreClient  # noqa: PLC0415  as above
     from chalicelib.aws.refused_calls import DynamoRefusedCalls  # noqa: PLC0415
+    from chalicelib.aws.response_times import DynamoResponseTimes  # noqa: PLC0415
     from chalicelib.aws.revocation_probes import DynamoRevocationProbes  # noqa: PLC0415
 
+    client = BotocoreClient(tables.client)
     return {
         "revocation_probes": DynamoRevocationProbes(tables),
-        "refused_calls": DynamoRefusedCalls(BotocoreClient(tables.client), tables.counters),
+        "refused_calls": DynamoRefusedCalls(client, tables.counters),
+        "response_times": DynamoResponseTimes(client, tables.counters),
         "edge_log": f"/aws/lambda/us-east-1.{config.secrets_prefix}-edge",
     }
 

@@ -54,6 +54,16 @@ _BUSY: Schema = all_of(
 _FROZEN: Schema = all_of(
     {**each(TEXT, "id", "scope", "target", "reason", "author"), "at": TIME, "until": or_null(TIME)}
 )
+_RESPONSES: Schema = {
+    **all_of(
+        {
+            "start": TIME,
+            **each(COUNT, "calls", "failed"),
+            **each(or_null({"type": "number", "description": "to the first byte"}), "p50_seconds", "p95_seconds"),
+        }
+    ),
+    "description": "answers but for refusals, at edges that see them: one machine's and gateways'",
+}
 SCHEMAS: Mapping[str, Schema] = {
     "Use": all_of(
         {
@@ -85,6 +95,7 @@ SCHEMAS: Mapping[str, Schema] = {
                     **_COMPLETE,
                 }
             ),
+            "responses": all_of(each({"type": "array", "items": _RESPONSES}, "minutes", "hours")),
             "revocation_probes": {"type": "array", "items": ref("RevocationProbe")},
         }
     ),

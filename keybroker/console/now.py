@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from keybroker.console import plots
 from keybroker.console.console import Console
+from keybroker.console.plots import Plot
 from keybroker.console.server import Page, Request
 
 _REFUSALS = 8
@@ -24,22 +27,42 @@ def show(console: Console, request: Request) -> Page:
         "Now",
         (now, minutes, hours, refused),
         going_on=now.data,
-        plots=[plot("Calls by minute, the last hour", minutes.data), plot("Calls by hour, the last day", hours.data)],
+        plots=[
+            plots.of_calls("Calls by minute, the last hour", minutes.data),
+            plots.of_calls("Calls by hour, the last day", hours.data),
+        ],
+        responses=_responses(now.data, {"minute": minutes.data, "hour": hours.data}),
+        latest=_latest(now.data),
         refusals=(refused.data or {}).get("items", []),
         reasons=reasons(now.data),
     )
 
 
-def plot(title: str, series: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what a plot and its table are drawn from."""
-    items = (series or {}).get("items", [])
+def _latest(going_on: dict[str, Any] | None) -> dict[str, str] | None:
+    """Return this hour's response times and errors, as texts; None if there was no answer, or nobody adds that up."""
+    hours = ((going_on or {}).get("responses") or {}).get("hours", [])
+    if not hours or going_on is None or hours[-1]["start"] != going_on["hour"]["start"]:
+        return None
+    hour = hours[-1]
     return {
-        "title": title,
-        "starts": [one["start"] for one in items],
-        "calls": [one["calls"] for one in items],
-        "refused": [sum(one["refused_calls"].values()) for one in items],
-        "tokens": [one["tokens"] for one in items],
+        "half": plots.seconds(hour["p50_seconds"]),
+        "most": plots.seconds(hour["p95_seconds"]),
+        "failed": plots.percent(hour),
     }
+
+
+def _responses(going_on: dict[str, Any] | None, series: Mapping[str, dict[str, Any] | None]) -> list[Plot]:
+    """Return the plots of how long answers took and how many failed; none where nobody adds that up."""
+    found = (going_on or {}).get("responses") or {}
+    made = [
+        (over, [one["start"] for one in (series[name] or {}).get("items", [])], found[f"{name}s"])
+        for name, over in (("minute", "by minute"), ("hour", "by hour"))
+        if found.get(f"{name}s")
+    ]
+    return [
+        *(plots.of_times(f"Seconds to the first byte, {over}", starts, responses) for over, starts, responses in made),
+        *(plots.of_failures(f"Answers that failed, {over}", starts, responses) for over, starts, responses in made),
+    ]
 
 
 def reasons(going_on: dict[str, Any] | None) -> list[tuple[str, int, int]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from keybroker.cli import limit_table
 from keybroker.cli.admin_client import segment
 from keybroker.cli.command_error import CommandError
-from keybroker.console import now as now_page
+from keybroker.console import plots
 from keybroker.console.api import Api, Known
 from keybroker.console.console import Console
 from keybroker.console.proof import proof_of
@@ -86,7 +86,7 @@ def spark(console: Console, request: Request) -> Page:
     since = int(console.clock()) - 23 * 3600
     query = {"series": "hour", "since": since, "principal": request.query.get("id", "")}
     found = console.api.get("/admin/usage", query)
-    return console.page("spark.html", "", (found,), plot=now_page.plot("", found.data))
+    return console.page("spark.html", "", (found,), plot=plots.of_calls("", found.data))
 
 
 def show_one(console: Console, request: Request) -> Page:
@@ -111,7 +111,7 @@ def show_one(console: Console, request: Request) -> Page:
         limits=_limits(console.api, found.data, sub, int(console.clock())),
         trail=trail,
         issued=issued,
-        series=now_page.plot("Calls by minute, the last hour", minutes.data),
+        series=plots.of_calls("Calls by minute, the last hour", minutes.data),
         revocations=own,
         proof=proof_of(console, own[0]) if own else None,
     )

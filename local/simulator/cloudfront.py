@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
@@ -30,6 +31,7 @@ from local.simulator.origin_body import CHUNK
 from local.simulator.origin_client import MAX_HEADERS, OriginClient
 from local.simulator.origin_request_event import MAX_HEAD, READ_TIMEOUT, received, request_error
 from local.simulator.refusal_notes import RefusalNotes
+from local.simulator.response_tally import ResponseTally
 from local.simulator.running_calls import RunningCalls
 from local.simulator.settlements import Settlements
 from local.simulator.trusted_proxies import NOBODY, TrustedProxies
@@ -75,6 +77,8 @@ class Options(Beyond, total=False):
     """What calls are measured by; None: they are not."""
     notes: RefusalNotes | None
     """What is told of answers of the edge's own; None: nothing is."""
+    responses: ResponseTally | None
+    """Adds up how long answers took; None: nothing does."""
 
 
 class Distribution(web.Server):
@@ -97,6 +101,7 @@ class Distribution(web.Server):
         proxies: TrustedProxies = NOBODY,
         measured: Measured | None = None,
         notes: RefusalNotes | None = None,
+        responses: ResponseTally | None = None,
     ) -> None:
         super().__init__(
             self._serve,
@@ -111,10 +116,9 @@ class Distribution(web.Server):
             max_field_size=MAX_HEAD,
             max_headers=MAX_HEADERS,
         )
-        self._decide, self._broker = decide, broker
-        self._places = places
-        self._forwarding, self._unsent = forwarding, unsent
-        self._proxies, self._measured, self._notes = proxies, measured, notes
+        self._decide, self._broker, self._places = decide, broker, places
+        self._forwarding, self._unsent, self._proxies = forwarding, unsent, proxies
+        self._measured, self._notes, self._responses = measured, notes, responses
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
         self._together = None if read_and_count_all is None else CountingTogether(read_and_count_all)
@@ -140,7 +144,7 @@ class Distribution(web.Server):
         is_plain, request = self._proxies.says_plain_http(request), self._proxies.seen(request)
         self._unsent.begun(request_id)
         measured, response = self._measured, None
-        began = measured.begun() if measured is not None else 0.0
+        began = measured.begun() if measured is not None else time.perf_counter()
         try:
             # SECURITY: what crossed a network in the clear is not taken (test_plain_http_at_a_proxy_is_refused).
             if is_plain:
@@ -151,6 +155,8 @@ class Distribution(web.Server):
         finally:
             if self._notes is not None and response is not None:
                 self._notes.answered(request_id, response)
+            if self._responses is not None and response is not None:
+                self._responses.ended(began, response)
             if measured is not None:
                 measured.ended(request_id, began, request.content.total_bytes, response)
             self._unsent.ended(request_id)

@@ -119,6 +119,14 @@ CREATE INDEX refused_calls_by_principal ON refused_calls (principal, seq);
 CREATE INDEX refused_calls_by_time ON refused_calls (at)
 """
 
+_FOR_RESPONSE_TIMES = """
+CREATE TABLE response_times (                 -- see chalicelib/edge/response_times.py
+    window TEXT NOT NULL, start INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,                  -- its number, -1: failed
+    answers INTEGER NOT NULL,
+    PRIMARY KEY (window, start, bucket)) WITHOUT ROWID
+"""
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -171,6 +179,10 @@ def _add_what_refused_calls_need(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_REFUSED_CALLS)
 
 
+def _add_response_times(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_RESPONSE_TIMES)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin_versions,
     _add_what_the_sweep_needs,
@@ -181,6 +193,7 @@ _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _add_what_the_chain_needs,
     _add_what_rotations_need,
     _add_what_refused_calls_need,
+    _add_response_times,
 )
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)

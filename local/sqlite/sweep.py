@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from chalicelib.edge.refused_calls import KEPT_SECONDS
+from chalicelib.edge.response_times import SHOWN_SECONDS
 from chalicelib.quota import COUNTERS_KEPT, WINDOWS
 from chalicelib.revocation import TOKEN_REVOCATION_KEPT
 from local.sqlite import audit_rows
@@ -36,6 +37,11 @@ _RESERVATIONS = "DELETE FROM reservations WHERE id IN (SELECT id FROM reservatio
 _REFUSED_CALLS = (
     "DELETE FROM refused_calls WHERE seq IN (SELECT seq FROM refused_calls WHERE at < ? ORDER BY at LIMIT ?)"
 )
+_TIMED = "window, start, bucket"
+_RESPONSE_TIMES = (
+    f"DELETE FROM response_times WHERE ({_TIMED}) IN"  # noqa: S608  a constant
+    f" (SELECT {_TIMED} FROM response_times WHERE window = ? AND start < ? LIMIT ?)"
+)
 _REPLACED_POLICY = (
     "DELETE FROM policies WHERE version = (SELECT min(version) FROM policies)"
     " AND (SELECT at FROM policies ORDER BY version LIMIT 1 OFFSET 1) < ?"
@@ -62,6 +68,7 @@ def sweep(state: StateFile, now: int) -> Iterator[None]:
         ended += [(_COUNTERS, before), (_REFUSALS, before), (_ANSWERS, answers_before)]
     ended.append((_RESERVATIONS, (now - max(WINDOWS.values()) - COUNTERS_KEPT["day"],)))
     ended.append((_REFUSED_CALLS, (now - KEPT_SECONDS,)))
+    ended += [(_RESPONSE_TIMES, (window, now - kept - WINDOWS[window])) for window, kept in SHOWN_SECONDS.items()]
     ended.append((_PROBES, (now - TOKEN_REVOCATION_KEPT,)))
     for statement, values in ended:
         yield from _in_parts(state, statement, values)

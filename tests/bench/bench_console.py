@@ -138,7 +138,8 @@ def _going_on(now: int) -> dict[str, Any]:
         {**_principal(n, now), "grant": "ci", "key": "openai", "refused_calls": {}, "share": 0.1} for n in range(20)
     ]
     revoked = {"in_force": {}, "frozen": [], "complete": True}
-    return {"at": now, "hour": window, "day": window, "busiest": busiest, "revoked": revoked, "revocation_probes": []}
+    seen = {"revocation_probes": [], "responses": {"minutes": [], "hours": []}}
+    return {"at": now, "hour": window, "day": window, "busiest": busiest, "revoked": revoked, **seen}
 
 
 def _event(number: int, now: int) -> dict[str, Any]:

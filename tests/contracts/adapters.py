@@ -9,6 +9,7 @@ from typing import Protocol
 
 from chalicelib.budget import Budgets
 from chalicelib.edge.refused_calls import RefusedCalls
+from chalicelib.edge.response_times import ResponseTimes
 from chalicelib.edge.running import RunningState
 from chalicelib.edge.state import EdgeState
 from chalicelib.exchange.ledger import Ledger, Pins
@@ -47,6 +48,7 @@ class Adapters:
     budgets: Budgets
     answers: AnswerUsage
     refused_calls: RefusedCalls
+    response_times: ResponseTimes
     counted: Callable[[Counter], tuple[int, int]]
     again: Callable[[], Adapters]
     cut: Callable[[int], AbstractContextManager[None]]

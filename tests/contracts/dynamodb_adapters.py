@@ -28,6 +28,7 @@ from chalicelib.aws.items import Item
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.refused_calls import DynamoRefusedCalls
+from chalicelib.aws.response_times import DynamoResponseTimes
 from chalicelib.aws.revocations import DynamoRevocations
 from chalicelib.aws.round_trip import AwsClient
 from chalicelib.aws.running_state import DynamoRunningState
@@ -141,11 +142,10 @@ def over(tables: Tables, edge_client: AwsClient | None = None) -> Adapters:
     client = edge_client or BotocoreClient(tables.client)
     running_state = DynamoRunningState(client, tables.control, "gateway-1")
     control, usage, answers = Control(tables), DynamoUsage(tables), DynamoAnswerUsage(client, tables.counters)
-    budgets, refused_calls = DynamoBudgets(client, tables.counters), DynamoRefusedCalls(client, tables.counters)
+    budgets = DynamoBudgets(client, tables.counters)
+    seen = DynamoRefusedCalls(client, tables.counters), DynamoResponseTimes(client, tables.counters)
     again = functools.partial(over, tables, edge_client)
-    return Adapters(
-        ledger, edge_state, running_state, control, usage, budgets, answers, refused_calls, counted, again, cut
-    )
+    return Adapters(ledger, edge_state, running_state, control, usage, budgets, answers, *seen, counted, again, cut)
 
 
 def edge_state_of(tables: Tables, client: AwsClient | None = None) -> DynamoEdgeState:

@@ -17,6 +17,7 @@ from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.refused_calls import SqliteRefusedCalls
+from local.sqlite.response_times import SqliteResponseTimes
 from local.sqlite.running_state import SqliteRunningState
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
@@ -68,7 +69,5 @@ def over(state: StateFile) -> Adapters:
 
     ledger, edge_state, control = SqliteLedger(state), SqliteEdgeState(state), SqliteControl(state)
     running_state, usage, answers = SqliteRunningState(state), SqliteUsage(state), SqliteAnswerUsage(state)
-    budgets, refused_calls = SqliteBudgets(state), SqliteRefusedCalls(state)
-    return Adapters(
-        ledger, edge_state, running_state, control, usage, budgets, answers, refused_calls, counted, again, cut
-    )
+    budgets, seen = SqliteBudgets(state), (SqliteRefusedCalls(state), SqliteResponseTimes(state))
+    return Adapters(ledger, edge_state, running_state, control, usage, budgets, answers, *seen, counted, again, cut)

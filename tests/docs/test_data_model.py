@@ -19,8 +19,10 @@ from chalicelib.aws.botocore_client import BotocoreClient
 from chalicelib.aws.budgets import DynamoBudgets
 from chalicelib.aws.items import Item
 from chalicelib.aws.refused_calls import DynamoRefusedCalls
+from chalicelib.aws.response_times import DynamoResponseTimes
 from chalicelib.aws.watcher import WatcherConfig
 from chalicelib.budget import BudgetLimit
+from chalicelib.edge import response_times
 from chalicelib.edge.lots import Lot
 from chalicelib.edge.refused_calls import RefusedCall
 from chalicelib.errors import Refusal
@@ -103,6 +105,7 @@ def test_call_costs(d: Deployment) -> None:
     write(d, d.tables.counters, [{**item_of(day), "d": {"N": "10000"}}])
     answers = DynamoAnswerUsage(BotocoreClient(d.tables.client), d.tables.counters)
     budgets = DynamoBudgets(BotocoreClient(d.tables.client), d.tables.counters)
+    times = DynamoResponseTimes(BotocoreClient(d.tables.client), d.tables.counters)
     refused = DynamoRefusedCalls(BotocoreClient(d.tables.client), d.tables.counters)
     limits, took = (BudgetLimit("usage", 20_000, "day"),), {"usage": 900}
     operations: Operations = {
@@ -119,6 +122,9 @@ def test_call_costs(d: Deployment) -> None:
         "what it took is settled": partial(budgets.settle, reserved(1), took),
         "settled, grant with a `total` of that": partial(budgets.settle, reserved(2, shared=True), took),
         "the same, of a gateway's first answer of that model in a day": partial(answers.add, [answered()]),
+        "how long answers took, of a worker in ten seconds, at a gateway": partial(
+            times.add, response_times.one(NOW, 0.3, failed=False)
+        ),
         "a refused call is kept by a gateway, at most 16 of a worker in five seconds": partial(
             refused.keep, [RefusedCall(NOW, "5f2a", "exp_past", 401)]
         ),

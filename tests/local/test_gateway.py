@@ -93,6 +93,15 @@ def test_a_refused_call_is_found(here: Here) -> None:
     assert (found.request_id, found.status, found.principal) == (request_id, 401, "")
 
 
+def test_how_long_answers_took_is_kept(here: Here) -> None:
+    """The stage's administrators see how many answers there were, whatever gateway sent them, and how long they took to begin."""
+    assert here.gateway.complete(here.stage.token(), patience=10).status == 200
+    kept = here.stage.adapters.response_times
+    wait_until(lambda: kept.responses(int(time.time())), 25)
+    hour = kept.responses(int(time.time()))[-1]
+    assert (hour.window, hour.calls > 0) == ("hour", True)
+
+
 def test_a_revocation_ends_an_answer(here: Here) -> None:
     """An answer that has begun breaks off once an administrator of the stage revokes what it stands on."""
     token = here.stage.token()

@@ -9,6 +9,7 @@ function color(name) {
 
 function draw(place) {
   const data = JSON.parse(place.dataset.plot);
+  const points = { show: data.lines.flat().includes(null), size: 4 }; // a value between two that are missing is no line
   const options = {
     width: Math.max(200, place.clientWidth),
     height: 160,
@@ -20,15 +21,15 @@ function draw(place) {
       { stroke: color("--quiet"), grid: { show: false }, ticks: { show: false }, values: (_, at) => at.map((one) => new Date(one * 1000).toISOString().slice(11, 16)) },
       { stroke: color("--quiet"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, size: 56 },
     ],
-    scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.1)] } },
+    scales: { y: { range: (_, least, most) => [0, Math.max(data.top, most * 1.1)] } },
     series: [
       {},
-      { stroke: color("--accent"), width: 2, fill: color("--accent-soft"), points: { show: false } },
-      { stroke: color("--danger"), width: 2, dash: [6, 3], points: { show: false } },
+      { stroke: color("--accent"), width: 2, fill: color("--accent-soft"), points },
+      { stroke: color("--danger"), width: 2, dash: [6, 3], points },
     ],
   };
   plots.get(place)?.destroy();
-  plots.set(place, new uPlot(options, [data.starts, data.calls, data.refused], place));
+  plots.set(place, new uPlot(options, [data.starts, ...data.lines], place));
 }
 
 function ready(root) {

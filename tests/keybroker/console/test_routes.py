@@ -9,7 +9,7 @@ from urllib.parse import quote
 from keybroker.console.server import STATIC
 from tests.keybroker.console.browser import Browser
 from tests.parts import claims_of
-from tests.running import POLICY, Running
+from tests.running import POLICY, Running, wait_until
 
 HOSTILE = "<script>alert(1)</script>\"'&\u202e" + "x" * 200
 
@@ -36,6 +36,16 @@ def test_the_night_s_story(running: Running, browser: Browser) -> None:
     assert "Cut off since" not in restored.text
     assert running.complete(token).status == 401, "a token from before stays invalid"
     assert running.complete(running.token("9601")).status == 200
+
+
+def test_how_long_answers_take(running: Running, browser: Browser) -> None:
+    """The first page says how long answers took to begin and how many failed, in its figures and in tables."""
+    assert running.complete(running.token("9606")).status == 200
+    wait_until(lambda: "Half begin within" in browser.get("/").text, 10)
+    shown = browser.get("/").text
+    assert "Failed this hour" in shown
+    assert "Seconds to the first byte, by minute" in shown
+    assert "From Answers Failed Rate" in shown
 
 
 def test_twice_is_once(running: Running, browser: Browser) -> None:

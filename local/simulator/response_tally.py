@@ -1,0 +1,68 @@
+"""How long the answers of one worker took, added up in memory and written every second or so, off the way of every call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from chalicelib.edge import response_times
+from chalicelib.edge.response_times import FAILED_FROM, Responses, ResponseTimes
+from local.simulator.periodic_writing import write_every
+from local.simulator.viewer_response import CUT, ViewerResponse
+
+PERIOD: Final = 1.0
+"""Seconds from one writing to the next, unless told otherwise: what `kill -9` may lose."""
+MOST: Final = 12
+"""Windows that wait to be written while the state is out of reach; of more, the newest."""
+_LOG: Final = logging.getLogger("keybroker")
+
+
+class ResponseTally:
+    """That of one distribution; only for its event loop. `keep()` runs beside it, and nothing is counted without it."""
+
+    def __init__(self, clock: Callable[[], float] = time.time, period: float = PERIOD) -> None:
+        """clock: epoch seconds. period: seconds from one writing to the next."""
+        self._clock, self._period = clock, period
+        self._waiting: dict[tuple[str, int], Responses] = {}
+        self._is_kept = False
+
+    def ended(self, began: float, response: ViewerResponse) -> None:
+        """Count an answer, unless it refused the call. began: when the call's head was there, by `time.perf_counter`."""
+        failed = response.status >= FAILED_FROM or response.why == CUT
+        if not self._is_kept or (response.why and not failed):
+            return
+        seconds = (response.first_sent_at or time.perf_counter()) - began
+        for one in response_times.one(int(self._clock()), seconds, failed=failed):
+            self._add(one)
+
+    def _add(self, one: Responses) -> None:
+        held = self._waiting.get((one.window, one.start))
+        if held is not None:
+            buckets = tuple(map(sum, zip(held.buckets, one.buckets, strict=True)))
+            one = one._replace(failed=held.failed + one.failed, buckets=buckets)
+        elif len(self._waiting) >= MOST:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[one.window, one.start] = one
+
+    async def keep(self, store: Callable[[], ResponseTimes]) -> None:
+        """Write what was counted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
+        thread = ThreadPoolExecutor(1, thread_name_prefix="edge-responses")
+        self._is_kept = True
+        try:
+            await write_every(self._period, lambda: self._write(store, thread))
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _write(self, store: Callable[[], ResponseTimes], thread: ThreadPoolExecutor) -> None:
+        if not self._waiting:
+            return
+        noted, self._waiting = [*self._waiting.values()], {}
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, lambda: store().add(noted))
+        except Exception as fault:  # noqa: BLE001  calls go on whatever becomes of this
+            # They may be written, and would then be counted twice.
+            _LOG.warning("how long answers took is not counted: %s", type(fault).__name__)
