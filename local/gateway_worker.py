@@ -140,13 +140,11 @@ def _edge(  # noqa: PLR0913, PLR0917  its parts
     settings, give_backs = job.settings, _GiveBacks()
     stack.push_async_callback(give_backs.end)
     unsent = Unsent(give_backs.later)
-    ports = stage.edge_ports(price_file.read(job.settings.prices))._replace(
-        admitted=measuring.admitted(unsent.admitted)
-    )
+    ports = stage.edge_ports(price_file.read(settings.prices))
+    ports = ports._replace(admitted=measuring.admitted(unsent.admitted))
     notes = RefusalNotes(measuring.refused, ports.clock, REFUSALS_SECONDS, refused_calls.AT_ONCE)
     running, running_state = RunningCalls(clock=ports.clock, ended=notes.ended), stage.running_state()
-    settlements = Settlements(give_backs.later)
-    answers = AnswerTally(ports.clock, ANSWERS_SECONDS, measuring.answered)
+    answers, settlements = AnswerTally(ports.clock, ANSWERS_SECONDS, measuring.answered), Settlements(give_backs.later)
     responses = ResponseTally(ports.clock, RESPONSES_SECONDS)
     distribution = make_distribution(
         EdgeDoor(lambda: ports, _LOG.info, notes.refused),
