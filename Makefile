@@ -28,7 +28,9 @@ LOCK_STAMP := $(LOCK)/.installed
 LOCK_AGE := 7 days
 SCHEMATHESIS := .venv-schemathesis
 SCHEMATHESIS_STAMP := $(SCHEMATHESIS)/.installed
-.PHONY: help setup demo dev test test-slow test-all test-zip test-dynamodb test-races test-aws test-oidc test-console screenshots test-api test-sdks fuzz soak bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
+FEDERATION := .venv-federation
+FEDERATION_SDKS := tests/integration/federation_sdks
+.PHONY: help setup demo dev test test-slow test-all test-zip test-dynamodb test-races test-aws test-oidc test-console screenshots test-api test-sdks test-federation-sdks fuzz soak bench edge package wheel deploy verify destroy test-infra lint format requirements lock schema openapi providers issuers errors clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -139,6 +141,17 @@ $(SCHEMATHESIS_STAMP): tests/api/requirements.txt
 test-sdks: $(STAMP) ## Test real SDKs from PyPI and npm, each in a separate environment (15 minutes); SDKS=--write updates docs/clients.md
 	@$(BIN)/python -m tests.sdks $(SDKS)
 
+test-federation-sdks: $(STAMP) ## Mint from the practice token endpoints with the providers' own SDKs from PyPI, in a separate environment; skipped without PyPI
+	@if [ -e $(FEDERATION)/.installed ] && [ ! $(FEDERATION_SDKS)/requirements.txt -nt $(FEDERATION)/.installed ] || { \
+			echo "setting up $(FEDERATION) (once, half a minute)"; \
+			$(PYTHON) -m venv $(FEDERATION) && \
+			$(FEDERATION)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r $(FEDERATION_SDKS)/requirements.txt && \
+			touch $(FEDERATION)/.installed; }; then \
+		$(BIN)/python -m tests.integration.federation_sdks $(FEDERATION)/bin/python; \
+	else \
+		echo "SKIPPED: the SDKs could not be installed from PyPI; $(FEDERATION_SDKS) was NOT run" >&2; \
+	fi
+
 fuzz: $(STAMP) ## Fuzz each target for FUZZ_SECONDS (default: 60)
 	@$(BIN)/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60}
 
@@ -234,5 +247,5 @@ errors: $(STAMP) ## Write docs/errors.md's tables from the refusals
 	@$(BIN)/python -m tests.error_table
 
 clean: ## Remove the environments and caches
-	@rm -rf $(VENV) .venv-sdk-* $(CONSOLE)/node_modules tests/sdks/node/node_modules tests/sdks/agents/*/node_modules $(MINISTACK) $(SCHEMATHESIS) $(LAMBDA) $(INFRA) $(CHECKOV) $(LOCK) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf $(VENV) .venv-sdk-* $(CONSOLE)/node_modules tests/sdks/node/node_modules tests/sdks/agents/*/node_modules $(MINISTACK) $(SCHEMATHESIS) $(FEDERATION) $(LAMBDA) $(INFRA) $(CHECKOV) $(LOCK) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -84,6 +84,7 @@ def test_dependencies_have_reasons() -> None:
         "tests/bench/lambda.txt",
         "infra/lock.txt",
         "tests/integration/console/requirements.txt",
+        "tests/integration/federation_sdks/requirements.txt",
         *infra,
     )
     own = [name for file in files for name in re.findall(r"^([\w-]+)", (ROOT / file).read_text(), re.MULTILINE)]
