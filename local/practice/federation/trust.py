@@ -35,7 +35,7 @@ class Rules:
 
     algorithms: with which it may be signed. audiences: of which it has exactly one; empty: any.
     subject: exactly that; None: any. skew: seconds that the clocks may differ. longest: seconds from `iat` to `exp`.
-    needs_kid: whether the header must name the key; else the only one is taken.
+    needs_kid: whether the header must name the key; else the only one is taken, whatever the header names.
     """
 
     algorithms: tuple[str, ...]
@@ -93,7 +93,7 @@ class TrustedIssuer:
         now = self.clock()
         if callable(self._source) and (self._read_at is None or now >= self._read_at + self._cached):
             self._read(now)
-        if kid is None and not needs_kid and len(self._keys) == 1:
+        if not needs_kid and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         if not isinstance(kid, str) or not kid:
             raise DeniedError("kid_missing")
