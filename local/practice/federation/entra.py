@@ -23,15 +23,17 @@ SCOPE = "https://cognitiveservices.azure.com/.default"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _MAX_BODY = 32 * 1024  # bytes
 _LIFE = 3599  # seconds
-_NO_MATCH = 700211
+_NO_MATCH = "No matching federated identity record found for presented assertion"
 _CODES = {
+    "match_audience": (700212, f"{_NO_MATCH} audience."),
+    "match_subject": (700213, f"{_NO_MATCH} subject."),
     "algorithm_not_allowed": (5002738, "The client assertion's signing algorithm is not supported: use RS256."),
     "expired": (700024, "Client assertion is not within its valid time range."),
     "not_yet_valid": (700024, "Client assertion is not within its valid time range."),
     "signature_invalid": (700027, "Client assertion failed signature validation."),
     "malformed": (50027, "Invalid JWT token."),
 }
-"""For each reason the number and the text; whatever else does not match has one number."""
+"""For each reason the number and the text; whatever else does not match has the issuer's."""
 
 
 @dataclass(slots=True)
@@ -81,8 +83,7 @@ class EntraEndpoint(TokenEndpoint):
 
     def denied(self, reason: str) -> web.Response:
         """Return the error for a client assertion that is not accepted."""
-        no_match = (_NO_MATCH, "No matching federated identity record found for the presented assertion.")
-        code, message = _CODES.get(reason, no_match)
+        code, message = _CODES.get(reason, (700211, f"{_NO_MATCH} issuer."))
         return self._error(401, "invalid_client", code, f"AADSTS{code}: {message}")
 
     def refused(self, error: RefusedError) -> web.Response:

@@ -67,19 +67,20 @@ def test_only_rs256_is_taken(clock: Clock, caller: Caller) -> None:
     assert (answer.status, answer.body["error"], answer.body["error_codes"]) == (401, "invalid_client", [5002738])
 
 
-def test_what_does_not_match_has_one_number(caller: Caller) -> None:
-    """Another issuer, subject or audience, and a token of ours for callers, match no federated credential."""
-    for assertion in (
-        caller.issuer.assertion(iss="https://other.example.com"),
-        caller.issuer.assertion(sub=f"{SUBJECT}2"),
-        caller.issuer.assertion(aud="https://api.anthropic.com"),
-        caller.issuer.assertion(header={"kid": "other"}),
-        caller.issuer.assertion(header={"typ": "at+jwt"}),
-    ):
+def test_what_does_not_match_is_told_by_its_number(caller: Caller) -> None:
+    """Issuer, audience and subject each have one; a token of ours for callers is signed with what is never taken."""
+    denied = (
+        (700211, caller.issuer.assertion(iss="https://other.example.com")),
+        (700212, caller.issuer.assertion(aud="https://api.anthropic.com")),
+        (700213, caller.issuer.assertion(sub=f"{SUBJECT}2")),
+        (700211, caller.issuer.assertion(header={"kid": "other"})),
+        (700211, caller.issuer.assertion(header={"typ": "at+jwt"})),
+        (5002738, caller.issuer.token_for_a_caller()),
+    )
+    for code, assertion in denied:
         answer = caller.mint(assertion)
-        assert (answer.status, answer.body["error_codes"]) == (401, [700211])
-        assert answer.body["error_description"].startswith("AADSTS700211: ")
-    assert caller.mint(caller.issuer.token_for_a_caller()).body["error_codes"] == [5002738]
+        assert (answer.status, answer.body["error"], answer.body["error_codes"]) == (401, "invalid_client", [code])
+        assert answer.body["error_description"].startswith(f"AADSTS{code}: ")
 
 
 def test_an_old_assertion_is_denied_by_its_number(caller: Caller, clock: Clock) -> None:
