@@ -109,7 +109,7 @@ class TokenEndpoint(ABC):
             reason, response = "fault", self.refused(error)
         assert response is not None  # noqa: S101  for the type checker
         if fault.body is not None:
-            response = web.Response(body=fault.body, status=response.status, content_type=response.content_type)
+            response.body = fault.body  # under the headers that the answer has anyway
         if fault.retry_after is not None:
             response.headers["Retry-After"] = fault.retry_after
         self.history.append(Attempt(self.clock(), reason, response.status))

@@ -79,7 +79,7 @@ class EntraEndpoint(TokenEndpoint):
         value = jwt_like({"iss": issuer, "aud": resource, "appid": application.client, "exp": int(now) + seconds})
         self.minted.mint(value, application.client, now + seconds, application.scope)
         answer = {"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": value}
-        return web.json_response(answer)
+        return web.json_response(answer, headers={"x-ms-request-id": str(uuid.uuid4())})
 
     def denied(self, reason: str) -> web.Response:
         """Return the error for a client assertion that is not accepted."""
@@ -105,7 +105,7 @@ class EntraEndpoint(TokenEndpoint):
             "trace_id": trace,
             "correlation_id": correlation,
         }
-        return web.json_response(body, status=status)
+        return web.json_response(body, status=status, headers={"x-ms-request-id": trace})
 
 
 def add_routes(app: web.Application, endpoint: EntraEndpoint) -> None:

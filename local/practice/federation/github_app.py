@@ -6,6 +6,7 @@ Source: GitHub's REST reference for Apps, and PyGithub 2.10's `GithubIntegration
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class GitHubAppEndpoint(TokenEndpoint):
 
     async def mint(self, request: web.Request, fault: Fault) -> web.Response:
         """Make a token of the installation for the App whose JWT the request has."""
+        if not request.headers.get("User-Agent"):
+            raise RefusedError("user_agent", "Request forbidden by administrative rules: it has no User-Agent.", 403)
         claims = await self.verified(_bearer(request), Rules(("RS256",), longest=2 * _LONGEST_JWT, needs_kid=False))
         if number(claims, "exp") > self.clock() + _LONGEST_JWT:
             raise DeniedError("jwt_too_long")
@@ -69,7 +72,7 @@ class GitHubAppEndpoint(TokenEndpoint):
         }
         if chosen is not None:
             answer["repositories"] = [{"id": self.installation.repositories[name], "name": name} for name in chosen]
-        return web.json_response(answer, status=201)
+        return web.json_response(answer, status=201, headers=_request_id())
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Revoke the token with which the request is made."""
@@ -148,4 +151,8 @@ async def _body(request: web.Request) -> Mapping[str, object]:
 
 def _error(status: int, message: str) -> web.Response:
     body = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
-    return web.json_response(body, status=status)
+    return web.json_response(body, status=status, headers=_request_id())
+
+
+def _request_id() -> dict[str, str]:
+    return {"x-github-request-id": f"{secrets.token_hex(2).upper()}:{secrets.token_hex(12).upper()}"}

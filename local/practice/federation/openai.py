@@ -86,7 +86,8 @@ class OpenAiEndpoint(TokenEndpoint):
             "expires_in": seconds,
             "expires_at": int(now) + seconds,
         }
-        return web.json_response(answer if mapping.scope is None else {**answer, "scope": mapping.scope})
+        scope = {} if mapping.scope is None else {"scope": mapping.scope}
+        return web.json_response({**answer, **scope})
 
     def denied(self, reason: str) -> web.Response:
         """Return the error for a subject token that is not accepted."""

@@ -108,6 +108,7 @@ def test_a_wrong_member_has_its_number(caller: Caller, members: Mapping[str, Any
     assert (answer.status, answer.body["error"], answer.body["error_codes"]) == (400, error, [code])
     assert answer.body["error_description"].startswith(f"AADSTS{code}: ")
     assert {"timestamp", "trace_id", "correlation_id"} < answer.body.keys()
+    assert answer.headers["x-ms-request-id"] == answer.body["trace_id"]
 
 
 def test_only_a_form_is_read(caller: Caller) -> None:

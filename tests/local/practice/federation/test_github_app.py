@@ -116,6 +116,14 @@ def test_a_kid_is_not_needed(caller: Caller) -> None:
     assert caller.mint(jwt).status == 201
 
 
+def test_a_caller_names_itself(caller: Caller) -> None:
+    """A request without a User-Agent is refused; every answer has an id."""
+    url = f"{caller.url}/app/installations/55555/access_tokens"
+    unnamed = post_json(url, {}, **{"Authorization": f"Bearer {caller.jwt()}", "User-Agent": ""})
+    assert unnamed.status == 403
+    assert unnamed.headers["x-github-request-id"] != caller.mint().headers["x-github-request-id"]
+
+
 def test_another_installation_is_not_found(caller: Caller) -> None:
     assert (caller.mint(installation=1).status, caller.mint(installation=1).body["message"]) == (404, "Not Found")
 
