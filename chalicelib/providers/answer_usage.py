@@ -75,6 +75,14 @@ GEMINI = UsageForm(
     output=_paths("candidatesTokenCount", "thoughtsTokenCount"),
     cached=_paths("cachedContentTokenCount"),
 )
+BEDROCK = UsageForm(
+    objects=_paths("usage"),
+    input=_paths("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
+    output=_paths("outputTokens"),
+    cached=_paths("cacheReadInputTokens"),
+    written=_paths("cacheWriteInputTokens"),
+)
+"""Converse's answers; its streams are AWS's own binary form, which nothing here reads."""
 COHERE = UsageForm(
     objects=_paths("usage", "delta.usage", "meta"),
     input=_paths("billed_units.input_tokens"),
@@ -88,6 +96,7 @@ FORMS: Mapping[str, tuple[UsageForm, ...]] = {
     "openai": _OPENAI,
     "anthropic": (TOKENS,),
     "gemini": (GEMINI, CHAT),
+    "bedrock": (BEDROCK, TOKENS, CHAT),
     "mistral": _OPENAI,
     "cohere": (COHERE, CHAT),
     "azure-openai": _OPENAI,

@@ -177,6 +177,24 @@ LANGUAGE_MODELS: Mapping[str, Provider] = {
             ),
         ),
     ),
+    "bedrock": Provider(
+        origin=None,  # each region has its own: https://bedrock-runtime.us-east-1.amazonaws.com
+        verbs=False,  # a model's id may end in `:0`
+        closed=(
+            "/async-invoke",  # writes to any bucket that its caller names
+            *below("", "api-keys service-specific-credentials"),
+        ),
+        overrides=(),
+        models=(
+            ModelEndpoints(
+                "/model", "{model}/invoke {model}/invoke-with-response-stream {model}/converse {model}/converse-stream"
+            ),
+            ModelEndpoints("/model", "{model}/count-tokens"),
+            ModelEndpoints("/openai/v1", "chat/completions"),
+        ),
+        error_text=("message",),
+        key_pattern=r"(?:ABSK|bedrock-api-key-)[A-Za-z0-9+/]{64,}={0,2}",
+    ),
     "cohere": Provider(
         origin="https://api.cohere.com",
         closed=(

@@ -52,43 +52,42 @@ _ENCODED_SLASHES = tuple(
 )
 """GitHub's parameters that may have a slash, which Octokit and PyGithub encode."""
 
+_GITHUB = Provider(
+    origin="https://api.github.com",
+    # As clients write it for an Enterprise Server, which any other host is to them.
+    paths=(("/api/v3", ""), ("/api/graphql", "/graphql")),
+    verbs=False,
+    encoded_slashes=_ENCODED_SLASHES,
+    closed=(
+        *below("", "app app-manifests applications authorizations credentials enterprises installation/token scim"),
+        *below("", "admin login manage setup"),  # (K) an Enterprise Server's; the first mints tokens of any user
+        *below("/user", "email emails gpg_keys keys ssh_signing_keys installations codespaces/secrets"),
+        *below("/user", "memberships repository_invitations"),
+        "/users/*/settings",
+        *(path for base in ("/orgs/*/teams/*", "/organizations/*/team/*", "/teams/*") for path in below(base, _TEAM)),
+        *(path for base in ("/orgs/*", "/organizations/*") for path in below(base, _ORGANIZATION)),
+        # By number, a repository has a second path.
+        *(path for base in ("/repos/*/*", "/repositories/*") for path in below(base, _REPOSITORY)),
+    ),
+    overrides=(FORM,),  # (K) in Ruby, where Rack reads it in forms only
+    probe=Probe("GET", "/rate_limit", (("user-agent", "keybroker"),)),  # counts towards no limit
+    error_text=("message",),
+    key_pattern=r"github_pat_\w{82}|gh[pousr]_[A-Za-z0-9]{36,}",
+    sdks=(
+        Sdk(
+            "github",
+            key="GITHUB_TOKEN",
+            url="GITHUB_API_URL",
+            note="`@octokit/action` reads both; PyGithub and octokit read neither: pass them on. `gh` takes no such URL",
+        ),
+    ),
+)
 PROVIDERS: Mapping[str, Provider] = {
     **LANGUAGE_MODELS,
     **OPENAI_COMPATIBLE,
-    "github": Provider(
-        origin="https://api.github.com",
-        # As clients write it for an Enterprise Server, which any other host is to them.
-        paths=(("/api/v3", ""), ("/api/graphql", "/graphql")),
-        verbs=False,
-        encoded_slashes=_ENCODED_SLASHES,
-        closed=(
-            *below("", "app app-manifests applications authorizations credentials enterprises installation/token scim"),
-            *below("", "admin login manage setup"),  # (K) an Enterprise Server's; the first mints tokens of any user
-            *below("/user", "email emails gpg_keys keys ssh_signing_keys installations codespaces/secrets"),
-            *below("/user", "memberships repository_invitations"),
-            "/users/*/settings",
-            *(
-                path
-                for base in ("/orgs/*/teams/*", "/organizations/*/team/*", "/teams/*")
-                for path in below(base, _TEAM)
-            ),
-            *(path for base in ("/orgs/*", "/organizations/*") for path in below(base, _ORGANIZATION)),
-            # By number, a repository has a second path.
-            *(path for base in ("/repos/*/*", "/repositories/*") for path in below(base, _REPOSITORY)),
-        ),
-        overrides=(FORM,),  # (K) in Ruby, where Rack reads it in forms only
-        probe=Probe("GET", "/rate_limit", (("user-agent", "keybroker"),)),  # counts towards no limit
-        error_text=("message",),
-        key_pattern=r"github_pat_\w{82}|gh[pousr]_[A-Za-z0-9]{36,}",
-        sdks=(
-            Sdk(
-                "github",
-                key="GITHUB_TOKEN",
-                url="GITHUB_API_URL",
-                note="`@octokit/action` reads both; PyGithub and octokit read neither: pass them on. `gh` takes no such URL",
-            ),
-        ),
-    ),
+    "github": _GITHUB,
+    # An App's installation in place of a person's token: its tokens live for an hour, and are minted (federated.py).
+    "github-app": _GITHUB._replace(sdks=(), key_pattern=""),
     "stripe": Provider(
         origin="https://api.stripe.com",
         closed=(

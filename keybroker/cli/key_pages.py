@@ -19,6 +19,8 @@ PAGES: Mapping[str, str] = MappingProxyType(
         "deepseek": "https://platform.deepseek.com/api_keys",
         "xai": "https://console.x.ai",
         "github": "https://github.com/settings/personal-access-tokens",
+        "github-app": "https://github.com/settings/apps",
+        "bedrock": "https://console.aws.amazon.com/bedrock",
         "stripe": "https://dashboard.stripe.com/apikeys",
     }
 )

@@ -33,9 +33,9 @@ def test_every_preset_has_its_vector() -> None:
 
 
 def test_every_key_pattern_has_an_example() -> None:
-    """`keybroker doctor` finds the keys of every provider but the unknown one's, and each pattern has an example."""
+    """`keybroker doctor` finds the keys of every provider but the unknown one's, and an App's, which are as GitHub's others, and each pattern has an example."""
     patterns = {name for name, one in PROVIDERS.items() if one.key_pattern}
-    assert patterns == PROVIDERS.keys() - {"generic"} == keys("key").keys() | keys("assigned key").keys()
+    assert patterns == PROVIDERS.keys() - {"generic", "github-app"} == keys("key").keys() | keys("assigned key").keys()
     assert keys("assigned key").keys() == {name for name, one in PROVIDERS.items() if one.key_variables}
 
 
@@ -58,7 +58,7 @@ def test_probe(name: str) -> None:
     """A probe changes nothing, and is for a path in the provider's own form."""
     one = PROVIDERS[name]
     if one.probe is None:
-        assert name == "generic"
+        assert name in ("generic", "bedrock")
         return
     assert paths.split(f"/{name}{one.probe.path}") == (name, one.probe.path)
     assert paths.to_provider_form(one.probe.path, one.paths) == one.probe.path
