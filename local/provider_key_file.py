@@ -43,6 +43,8 @@ class ProviderKeyFile:
         with self._changing() as stored:
             value = key.reveal().removeprefix(key.prefix)
             kept = {"origin": key.origin, "header": key.header, "prefix": key.prefix, "value": value}
+            if key.expires:
+                kept |= {"expires": str(key.expires), "beside": json.dumps(key.beside)}
             stored.setdefault(name, {})[key.version] = kept
 
     def origins(self) -> frozenset[str]:
@@ -103,7 +105,9 @@ class ProviderKeyFile:
             stored = versions.get(version) if version else None
             if stored is None:
                 raise ProviderKeyNotSet
-            return ProviderKey(version, **{field: _text(stored[field]) for field in _FIELDS})
+            fields = {field: _text(stored[field]) for field in _FIELDS}
+            beside = tuple((_text(name), _text(value)) for name, value in json.loads(stored.get("beside", "[]")))
+            return ProviderKey(version, **fields, expires=int(stored.get("expires", "0")), beside=beside)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ProviderKeyMissing from None
 

@@ -193,4 +193,5 @@ def _info(item: Item, config: KeyConfig) -> KeyInfo:
         stored.read_rotate_after(text(item, "config")),
         Rotation.from_text(rotation) if rotation else None,
         Management.from_text(management) if management else None,
+        stored.read_federated(text(item, "config")),
     )

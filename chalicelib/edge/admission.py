@@ -20,7 +20,7 @@ from chalicelib.edge.state import EdgeState
 from chalicelib.edge.token import KnownTokens, VerifiedToken
 from chalicelib.errors import InternalFault, Refusal, Unavailable
 from chalicelib.providers import header_names, paths
-from chalicelib.providers.errors import ProviderKeyHeaderFixed
+from chalicelib.providers.errors import ProviderKeyExpired, ProviderKeyHeaderFixed
 from chalicelib.providers.keys import ProviderKeys
 from chalicelib.tokens import issued
 from chalicelib.tokens.errors import InvalidTokenError
@@ -142,6 +142,8 @@ def _go_on(call: Call, token: VerifiedToken, count: CallCount, edge: Edge, now: 
     if decision.grant.total_limits and not count.has_total:
         check_total_quota(decision.grant, count.count_total(), now)
     key = edge.provider_keys.get(call.key, decision.key.version)
+    if key.has_expired(now):
+        raise ProviderKeyExpired
     if header_names.canonical(key.header) in header_names.READ_ONLY:
         # SECURITY: a caller's own could not be taken off, and would be joined with the key (test_key_in_a_fixed_header).
         raise ProviderKeyHeaderFixed

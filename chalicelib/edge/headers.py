@@ -9,7 +9,7 @@ from typing import NamedTuple
 from chalicelib.edge.errors import HeaderName, MethodOverride, NoWebSocket
 from chalicelib.providers import header_names, paths
 from chalicelib.providers.header_names import TOKEN_HEADERS, canonical
-from chalicelib.providers.keys import ProviderKey
+from chalicelib.providers.keys import LISTS, ProviderKey
 
 EventHeaders = Mapping[str, list[dict[str, str]]]
 """CloudFront's form: lower-case name -> every value, each with the name as it was sent."""
@@ -85,8 +85,21 @@ def forwarded(headers: Headers, key: ProviderKey, host: str, token: str) -> Head
     values.append(key.reveal())
     found = Headers(going.names, going.sent, values)
     if going.is_hop_named or _OAUTH_FLAG in text or token in text:
-        return _without(found, going.host, token, headers.all("connection"))
-    return found
+        found = _without(found, going.host, token, headers.all("connection"))
+    return _with(found, key.beside) if key.beside else found
+
+
+def _with(headers: Headers, beside: Iterable[tuple[str, str]]) -> Headers:
+    """Return the headers with those that go beside the key, which is the last of them and stays."""
+    rows = list(zip(*headers, strict=True))
+    for name, value in beside:
+        kept = [row for row in rows[:-1] if canonical(row[0]) == name]
+        # SECURITY: a caller does not say in whose name or at whose cost a call is made (test_what_goes_beside_a_key).
+        rows = [row for row in rows[:-1] if canonical(row[0]) != name] + rows[-1:]
+        own = [row[2] for row in kept] if name in LISTS else []
+        if value:
+            rows.insert(-1, (name, name, ",".join([*own, value])))
+    return Headers(*map(tuple, zip(*rows, strict=True)))
 
 
 def _without(headers: Headers, host: int, token: str, connection: Iterable[str]) -> Headers:

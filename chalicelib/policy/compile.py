@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from chalicelib.issuers.presets import PRESETS
 from chalicelib.issuers.registry import Issuer
 from chalicelib.policy.checks import check_duration, check_one_of
+from chalicelib.policy.compile_federated import compile_federated
 from chalicelib.policy.compile_grant import compile_grant
 from chalicelib.policy.compile_issuer import InstallationRules, check_urls, compile_issuer
 from chalicelib.policy.faults import ABSENT, FAULTY, Fault, Faulty, InvalidPolicyError
@@ -45,10 +46,14 @@ class Policy:
     rotate_after: Mapping[str, int] = field(default_factory=dict)
     """Name -> seconds after which a key's value is due to be replaced, of the keys that say so."""
 
+    federated: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Name -> the ids with which its credentials are minted, of the keys that have no value that is set."""
+
     def key(self, name: str) -> dict[str, Any]:
         """Return a key as stores keep it."""
         due = {"rotate_after": self.rotate_after[name]} if name in self.rotate_after else {}
-        return {"provider": self.keys[name], **due}
+        federated = {"federated": dict(self.federated[name])} if name in self.federated else {}
+        return {"provider": self.keys[name], **due, **federated}
 
 
 def parse(text: str, file: str = "keybroker.yaml", rules: InstallationRules = DEPLOYED) -> Policy:
@@ -86,7 +91,12 @@ def _compile(entries: PolicyFile, document: Document, rules: InstallationRules, 
         for name, entry in key_entries.items()
         if entry is not FAULTY and entry.rotate_after is not ABSENT
     }
-    return Policy(_sound(keys), _sound(issuers), _sound(grants), document, _sound(rotate_after))
+    federated = {
+        name: compile_federated(name, entry, rules, faults)
+        for name, entry in key_entries.items()
+        if entry is not FAULTY and entry.federated is not ABSENT
+    }
+    return Policy(_sound(keys), _sound(issuers), _sound(grants), document, _sound(rotate_after), _sound(federated))
 
 
 def _provider(name: str, entry: KeyEntry | Faulty, faults: Faults) -> str | Faulty:

@@ -13,6 +13,7 @@ from chalicelib.policy.checks import check_duration, check_each, check_one_of
 from chalicelib.policy.faults import ABSENT, FAULTY, Absent, Description, Faulty, Path
 from chalicelib.policy.reader import Faults
 from chalicelib.policy.schema import IssuerEntry
+from chalicelib.providers.federated import BROKER
 from chalicelib.tokens import jwk, jws
 from chalicelib.tokens.errors import InvalidTokenError
 
@@ -28,6 +29,10 @@ class InstallationRules:
     """The presets that a file may name."""
     loopback_issuers: bool = False
     """Whether issuers on this machine may use http://."""
+    own_urls: tuple[str, ...] = ()
+    """The broker's own issuers, which vouch for nobody here; () where it does not know its own URL."""
+    identity: str = BROKER
+    """Who vouches for this installation at providers unless a key says otherwise: a name of `federated.SIGNED_BY`."""
     sees_answers: bool = False
     """Whether there are edges that see answers, and so can hold what models take to a limit. Any other admits nobody under it."""
 
@@ -71,6 +76,9 @@ def check_urls(entries: Mapping[str, IssuerEntry | Faulty], rules: InstallationR
         url = FAULTY if entry is FAULTY else _url(entry, _preset(entry, rules))
         if url is FAULTY or url is ABSENT:
             continue
+        if url.rstrip("/").lower() in rules.own_urls:
+            # SECURITY: what we sign for providers must let nobody in here (test_our_own_issuer_is_in_no_policy).
+            faults.note(("issuers", name), "an issuer other than this broker, which does not vouch for callers", url)
         if url in seen:
             faults.note(("issuers", name), f"an issuer's URL once ({seen[url]} has it)", url)
         else:

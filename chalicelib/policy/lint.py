@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -14,6 +15,7 @@ from chalicelib.policy.coverage import find_covered
 from chalicelib.policy.grants import Grant
 from chalicelib.principal import AWS
 from chalicelib.providers import paths
+from chalicelib.providers.federated import FEDERATED
 from chalicelib.providers.presets import PROVIDERS
 
 RULES: Mapping[str, str] = {
@@ -23,6 +25,7 @@ RULES: Mapping[str, str] = {
     "list-claim": "the claim is a list and the grant wants a value, or the reverse; such a grant never admits anyone",
     "web-socket": "the path answers as a WebSocket alone, which GET does not open; write WEBSOCKET in its place, or beside it",
     "any-role": "every role or user of the account is admitted, including those created later",
+    "shared-account": "federated keys share an account: its log and bill cannot tell their callers apart, or it has a limit",
     "covered": "another grant admits everything that this one admits; callers would have to name one of them",
 }
 """The rules, each with its reason."""
@@ -68,7 +71,7 @@ def lint(policy: Policy, known: Mapping[str, Preset], allowed: Iterable[str] = (
             is_pattern(value) for _, values in grant.claims for value in values
         ):
             found.append(_finding("any-role", policy, grant, RULES["any-role"], "to", "aws"))
-    found += _covered_findings(policy)
+    found += (*_covered_findings(policy), *_federation_findings(policy))
     return tuple(sorted((one for one in found if one.rule not in skipped), key=lambda one: (one.line, one.rule)))
 
 
@@ -110,6 +113,32 @@ def _web_socket_findings(policy: Policy, grant: Grant) -> Iterable[Finding]:
         if path in provider.web_sockets and not paths.scope_opens(grant.scope, paths.WEB_SOCKET, path, provider):
             text = f"{path} answers as a WebSocket alone, which GET does not open: write {paths.WEB_SOCKET}:{path}"
             yield _finding("web-socket", policy, grant, text, "scope", str(index))
+
+
+def _federation_findings(policy: Policy) -> Iterable[Finding]:
+    same: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
+    accounts: Counter[tuple[str, str]] = Counter()
+    for name, ids in policy.federated.items():
+        provider = policy.keys.get(name, "")
+        kind = FEDERATED.get(provider)
+        if kind is None:
+            continue
+        account = provider, tuple(sorted((field, value) for field, value in ids.items() if field != "identity"))
+        if account in same:
+            yield _key_finding(
+                "shared-account", policy, name, f"key {same[account]!r} has the same ids: give each its own account"
+            )
+        same.setdefault(account, name)
+        counted = provider, ids.get(kind.counted, "")
+        accounts[counted] += 1
+        if kind.most is not None and accounts[counted] > kind.most:
+            text = f"{kind.counted} {counted[1]} is used by more than {kind.most} keys, which is the provider's limit"
+            yield _key_finding("shared-account", policy, name, text)
+
+
+def _key_finding(rule: str, policy: Policy, name: str, text: str) -> Finding:
+    path = ("keys", name, "federated")
+    return Finding(rule, policy.document.file, policy.document.line_at(path), ".".join(path), text)
 
 
 def _is_at(path: tuple[str, ...], form: tuple[str, ...]) -> bool:

@@ -85,6 +85,20 @@ class KeyEntry(Struct, frozen=True, forbid_unknown_fields=True):
         | Faulty
         | Absent
     ) = ABSENT
+    federated: (
+        Annotated[
+            dict[
+                Name, Annotated[str, Meta(min_length=1, max_length=600, description="an id at the provider")] | Faulty
+            ],
+            Meta(
+                min_length=1,
+                max_length=8,
+                description="the ids with which its credentials are minted, instead of a value that is set",
+            ),
+        ]
+        | Faulty
+        | Absent
+    ) = ABSENT
 
 
 class IssuerEntry(Struct, frozen=True, forbid_unknown_fields=True):

@@ -61,6 +61,12 @@ def read_rotate_after(text: str) -> int | None:
     return found
 
 
+def read_federated(text: str) -> dict[str, str] | None:
+    """Return with which ids credentials are minted for the key that a text holds; None if its value is set."""
+    found: dict[str, str] | None = json.loads(text).get("federated")
+    return found
+
+
 @functools.lru_cache(maxsize=_KEPT)
 def read_signing_keys(text: str) -> tuple[str, ...]:
     """Return the `kid`s of the live signing keys that a text lists, in its order."""

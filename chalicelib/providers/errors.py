@@ -33,6 +33,52 @@ class ProviderKeyUnavailable(Unavailable, reason="provider_key_unavailable"):
     """The key's value cannot be read in time. Retry."""
 
 
+class ProviderKeyExpired(
+    Unavailable,
+    reason="provider_key_expired",
+    text="the credential at the provider has expired and there is no new one yet; try again, or ask the broker's operator",
+):
+    """The federated key's credential has ended, and no new one could be had yet; `keys list` says why. Retry."""
+
+
+class KeyFederated(
+    Refusal,
+    reason="key_federated",
+    error="key_federated",
+    status=409,
+    text="the policy has this key federated: its credentials are minted, and none is set, replaced or gone back to by hand",
+):
+    """The key is federated, so nothing of it is set by hand. Take `federated` out of the policy first."""
+
+
+class KeyNotFederated(
+    Refusal,
+    reason="key_not_federated",
+    error="key_not_federated",
+    status=409,
+    text="the policy does not have this key federated, so nothing is minted for it",
+):
+    """The key has a value that is set by hand. Add `federated` to it in the policy."""
+
+
+class MintDenied(Refusal, reason="mint_denied", error="mint_denied", status=422):
+    """The provider does not give this installation a credential. Compare its rule with `keybroker federation setup`."""
+
+    def __init__(self, problem: str = "", request_id: str = "") -> None:
+        known = f", its request {request_id}" if request_id else ""
+        super().__init__(
+            f"the provider gives no credential ({problem}{known}): compare its rule with what setup prints"
+        )
+
+
+class MintAway(Unavailable, reason="mint_away"):
+    """The provider did not answer, or not with a credential. Retry."""
+
+    def __init__(self, problem: str = "", request_id: str = "") -> None:
+        known = f", its request {request_id}" if request_id else ""
+        super().__init__(f"the provider did not answer with a credential ({problem}{known}); try again")
+
+
 class ProviderKeysUnwritable(Unavailable, reason="provider_keys_unwritable"):
     """The key's value could not be stored, and nothing has changed. Send it again."""
 

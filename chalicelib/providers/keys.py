@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol
 
+LISTS: Final = frozenset({"anthropic-beta"})
+"""Headers that are a list, to which a caller's own may belong as well."""
+EXPIRY_MARGIN: Final = 10
+"""Seconds before its end at which a value counts as expired: clocks differ, and a call takes its way."""
+
 
 class ProviderKey:
     """A provider's key with the origin and the header that it is for, which are set and used together.
@@ -11,15 +16,30 @@ class ProviderKey:
     Not a tuple, whose members `%` and JSON would show; not a dataclass, which slows a cold start.
     """
 
-    __slots__ = ("header", "origin", "prefix", "value", "version")
+    __slots__ = ("beside", "expires", "header", "origin", "prefix", "value", "version")
 
-    def __init__(self, version: str, origin: str, header: str, prefix: str, value: str) -> None:
-        """Take the key. prefix: text before it in the header, e.g. "Bearer "."""
+    def __init__(  # noqa: PLR0913, PLR0917  what belongs together
+        self,
+        version: str,
+        origin: str,
+        header: str,
+        prefix: str,
+        value: str,
+        expires: int = 0,
+        beside: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """Take the key. prefix: text before it in the header, e.g. "Bearer ".
+
+        expires: when the provider ends it (epoch seconds), 0: it does not. beside: headers that go with it, by lower-case
+        name: one of LISTS gets the value added to its own, any other is replaced, and one without a value is taken off.
+        """
         self.version: Final = version
         self.origin: Final = origin
         self.header: Final = header
         self.prefix: Final = prefix
         self.value: Final = value
+        self.expires: Final = expires
+        self.beside: Final = beside
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ProviderKey):
@@ -27,11 +47,15 @@ class ProviderKey:
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     def __hash__(self) -> int:
-        return hash((self.version, self.origin, self.header, self.prefix, self.value))
+        return hash(tuple(getattr(self, name) for name in self.__slots__))
 
     def __repr__(self) -> str:
         # SECURITY: keys redact themselves (test_canary.py).
         return f"ProviderKey(version={self.version!r}, origin={self.origin!r}, value=***)"
+
+    def has_expired(self, now: int) -> bool:
+        """Whether the provider would not take it any more, by a clock that may be a little behind. now: epoch seconds."""
+        return bool(self.expires) and now >= self.expires - EXPIRY_MARGIN
 
     def reveal(self) -> str:
         """Return the header's value with the real key in it. Called where the header is set, and nowhere else."""

@@ -10,7 +10,7 @@ from chalicelib.audit import Event
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.rotation import Management, Rotation
 
-_SHOWN = ("version", "origin", "header", "author", "at")
+_SHOWN = ("version", "origin", "header", "author", "at", "expires")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,24 @@ class KeyVersion:
     """The provider's own id of the key, which opens nothing; "" if we did not make it there."""
     before: KeyVersion | None = None
     """The version that it replaced, to which one can go back; None if there is none. It has no `before` itself."""
+    expires: int = 0
+    """When the provider ends it (epoch seconds); 0: it does not."""
+    minted_for: str = ""
+    """What it was minted for, a digest of the policy's `federated`; "": it was set by hand."""
 
     def after(self, current: KeyVersion | None) -> KeyVersion:
         """Return this version as the one that replaces `current`, which is kept to go back to."""
         return replace(self, before=current and replace(current, before=None))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that state adapters store."""
-        return asdict(self)
+        """Return the form that state adapters store; what only minted versions have is left out of others."""
+        left_out = () if self.minted_for else ("expires", "minted_for")
+        before = self.before and self.before.to_json()
+        return {name: value for name, value in asdict(self).items() if name not in left_out} | {"before": before}
 
     def shown(self) -> dict[str, Any]:
         """Return what the admin API answers."""
-        return {name: getattr(self, name) for name in _SHOWN}
+        return {name: getattr(self, name) for name in _SHOWN} | {"expires": self.expires or None}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> KeyVersion:
@@ -61,6 +67,7 @@ class KeyInfo:
 
     rotate_after: seconds after which its value is due to be replaced, None if the policy does not say. rotation: the
     replacement that is under way. management: with what its value is replaced at the provider; None: by hand.
+    federated: the ids with which its credentials are minted, as the policy has them; None: its value is set.
     """
 
     name: str
@@ -69,13 +76,19 @@ class KeyInfo:
     rotate_after: int | None = None
     rotation: Rotation | None = None
     management: Management | None = None
+    federated: Mapping[str, str] | None = None
 
     def kept(self, origins: Origins) -> KeyVersion | None:
         """Return the version whose origin, header and prefix stay where nothing else is said; None: the provider's own."""
         current = self.current
         # SECURITY: a key whose provider the policy has changed since is another company's: its value must not go to the
         # former one's address (test_another_provider_keeps_nothing).
-        if current is None or current.provider not in (None, self.provider) or not origins.allows(current.origin):
+        if (
+            current is None
+            or current.minted_for
+            or current.provider not in (None, self.provider)
+            or not origins.allows(current.origin)
+        ):
             return None
         return current
 

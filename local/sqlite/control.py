@@ -20,8 +20,8 @@ from local.sqlite import audit_rows, policy_rows, target_rows
 from local.sqlite.revocations import SqliteRevocations
 
 _KEYS = (
-    "SELECT id, json_extract(config, '$.provider'), key_version, json_extract(config, '$.rotate_after'), rotation, management"
-    " FROM things WHERE scope = 'key' AND config IS NOT NULL"
+    "SELECT id, json_extract(config, '$.provider'), key_version, json_extract(config, '$.rotate_after'), rotation, management,"
+    " json_extract(config, '$.federated') FROM things WHERE scope = 'key' AND config IS NOT NULL"
 )
 
 
@@ -172,8 +172,11 @@ def _current(connection: sqlite3.Connection) -> StoredPolicy:
     return StoredPolicy(*row) if row else StoredPolicy(0, "", "", 0)
 
 
-def _key_info(row: tuple[str, str, str | None, int | None, str | None, str | None]) -> KeyInfo:
-    name, provider, version, rotate_after, rotation, management = row
+_Row = tuple[str, str, str | None, int | None, str | None, str | None, str | None]
+
+
+def _key_info(row: _Row) -> KeyInfo:
+    name, provider, version, rotate_after, rotation, management, federated = row
     return KeyInfo(
         name,
         provider,
@@ -181,6 +184,7 @@ def _key_info(row: tuple[str, str, str | None, int | None, str | None, str | Non
         rotate_after,
         Rotation.from_text(rotation) if rotation else None,
         Management.from_text(management) if management else None,
+        json.loads(federated) if federated else None,
     )
 
 

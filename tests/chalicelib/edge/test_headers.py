@@ -152,3 +152,36 @@ def test_headers_that_no_event_has_are_not_read(one: Any) -> None:  # noqa: ANN4
     """What is not in CloudFront's form is an error of its own kind, which the door takes for a malformed event."""
     with pytest.raises((KeyError, TypeError)):
         Headers.from_event({"x": [one]})
+
+
+FLAG = (("anthropic-beta", OAUTH), ("anthropic-workspace-id", ""), ("x-goog-user-project", "ours"))
+
+
+@pytest.mark.parametrize(
+    ("sent", "beta"),
+    [
+        ([], OAUTH),
+        (["a-1"], f"a-1,{OAUTH}"),
+        (["a-1, b-2"], f"a-1, b-2,{OAUTH}"),
+        (["a-1", "b-2"], f"a-1,b-2,{OAUTH}"),
+        ([OAUTH], OAUTH),
+        ([f"a-1,{OAUTH}"], f"a-1,{OAUTH}"),
+    ],
+)
+def test_what_goes_beside_a_key(sent: list[str], beta: str) -> None:
+    """A list keeps what the caller has in it and gets the key's own, once; any other header is the key's, or taken off."""
+    headers: Event = {
+        "accept": [{"key": "Accept", "value": "*/*"}],
+        "anthropic_workspace_id": [{"key": "Anthropic_Workspace_Id", "value": "wrkspc_theirs"}],
+        "x-goog-user-project": [{"key": "X-Goog-User-Project", "value": "theirs"}],
+    }
+    if sent:
+        headers["anthropic-beta"] = [{"key": "Anthropic-Beta", "value": one} for one in sent]
+    key = ProviderKey("v1", "https://api.example", "authorization", "Bearer ", "minted", 9, FLAG)
+    found = rules.forwarded(Headers.from_event(headers), key, "api.example", "a.b.c")
+    assert list(zip(found.names, found.values, strict=True))[-1] == ("authorization", "Bearer minted")
+    got = found.to_event()
+    assert [one["value"] for one in got["anthropic-beta"]] == [beta]
+    assert [one["value"] for one in got["x-goog-user-project"]] == ["ours"]
+    assert "accept" in got
+    assert not {"anthropic-workspace-id", "anthropic_workspace_id"} & got.keys()

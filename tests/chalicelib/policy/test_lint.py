@@ -229,6 +229,38 @@ def test_scopes_that_open_what_they_say(key: str, scope: str) -> None:
     assert found(grant(claims("own", "sub: u1"), key=key, scope=scope)) == []
 
 
+# federated keys
+
+
+def test_two_keys_of_one_account() -> None:
+    """Keys of the same account are found, each but the first; the identity under which they ask does not matter."""
+    ids = "identity_provider: idp_1, service_account: svc_acct_1"
+    keys = f"""keys:
+  a: {{provider: openai, federated: {{{ids}}}}}
+  b: {{provider: openai, federated: {{{ids.replace("acct_1", "acct_2")}}}}}
+  c: {{provider: openai, federated: {{{ids}, identity: aws-sts}}}}
+"""
+    text = keys + ISSUERS.partition("\n")[2] + grant(claims("own", "sub: u1"), key="a")
+    findings = lint.lint(policy.parse(text), PRESETS)
+    assert [(one.rule, one.line, one.field) for one in findings] == [("shared-account", 4, "keys.c.federated")]
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_a_full_account(count: int) -> None:
+    """More keys than the provider takes for one account are found."""
+    app = "00000000-0000-0000-0000-000000000000"
+    keys = "".join(
+        f"  k{number}: {{provider: azure-openai, federated: {{tenant: {app}, client: {app}, resource: r{number}}}}}\n"
+        for number in range(count)
+    )
+    text = (
+        f"keys:\n{keys}"
+        + ISSUERS.partition("\n")[2]
+        + grant(claims("own", "sub: u1"), key="k0", scope='["POST:/openai/v1/responses"]')
+    )
+    assert [one.rule for one in lint.lint(policy.parse(text), PRESETS)] == ["shared-account"] * (count - 20)
+
+
 # any-role
 
 
