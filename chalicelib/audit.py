@@ -21,6 +21,8 @@ KINDS = (
     "key.rotation_ended",
     "key.rolled_back",
     "key.management_set",
+    "key.minted",
+    "key.mint_denied",
     "keys.read",
     "principal.pinned",
     "signing.prepared",

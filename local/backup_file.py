@@ -24,7 +24,7 @@ _MANIFEST_LIMIT = 1024 * 1024
 _PIECE = 1024 * 1024
 # SECURITY: no other name is written, so that no backup writes outside of its directory (test_a_name_leads_nowhere_else).
 _NAME = re.compile(
-    r"state\.db|signing-key\.pem|(provider-keys|admin|aws-callers|urls)\.json|admins/[a-z][a-z0-9._-]{0,63}\.json"
+    r"state\.db|signing-key\.pem|(provider-keys|federation-keys|admin|aws-callers|urls)\.json|admins/[a-z][a-z0-9._-]{0,63}\.json"
 )
 NEEDED = frozenset({"state.db", "signing-key.pem", "provider-keys.json", "urls.json"})
 

@@ -108,6 +108,10 @@ class AwsCallersMalformed(OperatorNeeded, reason="aws_callers_malformed"):
     """aws-callers.json is not a list of callers."""
 
 
+class FederationKeysUnusable(OperatorNeeded, reason="federation_keys_unusable"):
+    """The file of the keys that prove this installation to providers, or of an App's key, is missing or is no such file."""
+
+
 class ProviderKeyMissing(OperatorNeeded, reason="provider_key_missing"):
     """The file of provider keys has no such key, or is malformed. Set the key again."""
 

@@ -8,9 +8,8 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import edge
 from chalicelib.admin.ports import AdminPorts
@@ -19,23 +18,21 @@ from chalicelib.edge.admission import Edge
 from chalicelib.edge.billing import Kept
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
+from chalicelib.federation import assertion
+from chalicelib.federation.minter import Minter
 from chalicelib.http.ports import PublicPorts
-from chalicelib.issuers.fetch import send
 from chalicelib.issuers.jwks import Jwks, get_json
-from chalicelib.issuers.key_probe import HttpKeyProbe
 from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules
-from chalicelib.providers.origins import Origins
 from chalicelib.providers.prices import NO_PRICES, Prices
-from chalicelib.rotation.accounts import Accounts
-from local import directory_lock, restoring, secret_file, state_directory
+from local import administration, directory_lock, minting, restoring, secret_file, state_directory
 from local import revocation_probe as probe
 from local.administrators import Administrators
 from local.errors import NoStateDirectory, RestoreInterrupted
 from local.practice import policy as practice
 from local.provider_key_file import ProviderKeyFile
-from local.provider_keys import LocalManagementKeys, LocalProviderKeys
+from local.provider_keys import LocalProviderKeys
 from local.revocation_probe import RevocationProbing
 from local.signing_key_file import SigningKeyFile
 from local.simulator.callers import Callers
@@ -45,8 +42,6 @@ from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
 from local.sqlite.maintenance import Upkeep
-from local.sqlite.refused_calls import SqliteRefusedCalls
-from local.sqlite.response_times import SqliteResponseTimes
 from local.sqlite.running_state import SqliteRunningState
 from local.sqlite.state_file import StateFile
 from local.sqlite.usage import SqliteUsage
@@ -118,7 +113,7 @@ class Machine:
         start = Start(control, self.ledger(), file, self.event, self.rules(), practising)
         parsed = start.policy(policy_file, apply=apply)
         start.signing_keys(keys)
-        if (origin := self._practice_origin()) is not None:
+        if (origin := self._urls.practice_origin()) is not None:
             start.practice_keys(parsed, practice.provider_keys(parsed.keys, origin, values))
         else:
             start.keys(parsed, os.environ, set_keys=set_keys)
@@ -143,7 +138,8 @@ class Machine:
         control = self.control()
         parsed = policy.parse(control.current().text, "the policy in force", self.rules())
         found = {name: control.key_info(name) for name in parsed.keys}
-        return tuple(name for name, info in found.items() if info is None or info.current is None)
+        unset = (name for name, info in found.items() if info is None or info.current is None)
+        return tuple(name for name in unset if name not in parsed.federated)
 
     def administrators(self) -> Administrators:
         """Return who may administer."""
@@ -151,7 +147,7 @@ class Machine:
 
     def rules(self) -> InstallationRules:
         """Return the rules of this installation's policy language."""
-        return practice.rules(self._urls.issuer)
+        return replace(practice.rules(self._urls.issuer), own_urls=assertion.own(self._urls.broker))
 
     def control(self) -> SqliteControl:
         """Return the state that administrators write."""
@@ -205,40 +201,18 @@ class Machine:
             revocations=control,
             usage=SqliteUsage(state),
             jwks=lambda: key.public_jwks(control.signing_key_list().live),
+            federation_jwks=minting.Parts(self.directory, self._urls).jwks,
             clock=_clock,
             new_id=_new_id,
         )
 
     def admin_ports(self) -> AdminPorts:
         """Return the administrators' door's ports; raises Unavailable if a file is missing."""
-        state = self._state()
-        control = SqliteControl(state)
-        provider_keys = LocalProviderKeys(self._provider_key_file(), control)
-        return AdminPorts(
-            issuer_keys=Jwks(get_json, loopback=True),
-            revocations=control,
-            audit=SqliteLedger(state),
-            chain=SqliteLedger(state),
-            policies=control,
-            pins=control,
-            usage=SqliteUsage(state),
-            keys=provider_keys,
-            key_store=provider_keys,
-            key_probe=HttpKeyProbe(),
-            management_store=(management_keys := LocalManagementKeys(self._provider_key_file())),
-            accounts=Accounts(management_keys, send),
-            installation=urlsplit(self._urls.broker).netloc,
-            wait=time.sleep,
-            signing_key_lists=control,
-            signing_key_store=SigningKeyFile(self._path("signing-key.pem")),
-            revocation_probes=self.probe_file(),
-            refused_calls=SqliteRefusedCalls(state),
-            response_times=SqliteResponseTimes(state),
-            origins=Origins(self._practice_origin()),
-            rules=self.rules(),
-            clock=_clock,
-            new_id=_new_id,
-        )
+        return administration.ports(self.directory, self._urls, self._state(), self.rules())
+
+    def minter(self) -> Minter:
+        """Return what mints the credentials of federated keys; raises Unavailable if a file is missing."""
+        return minting.minter(self.directory, self._urls, self._state())
 
     def edge_ports(self, prices: Prices = NO_PRICES) -> edge.Ports:
         """Return the edge's ports; raises Unavailable if a file is missing."""
@@ -282,10 +256,6 @@ class Machine:
         # write-ahead log mixed into it
         # (test_an_early_replacement_is_not_served, test_a_worker_serves_no_other_state_file).
         return StateFile(self._path("state.db"), durable=durable, identity=self._state_identity).bind()
-
-    def _practice_origin(self) -> str | None:
-        # CloudFront accepts no IP address as an origin's domain name.
-        return self._urls.provider.replace("127.0.0.1", "localhost") if self._urls.provider else None
 
     def _path(self, name: str) -> Path:
         return self.directory / name

@@ -24,6 +24,7 @@ from local import addresses, descriptors, kms_key, log, mount, numbers, price_fi
 from local.configuration import Configuration, Door
 from local.errors import PartDidNotStart
 from local.machine import Machine
+from local.minting import Minting
 from local.practice import policy as practice
 from local.processes import Part, Processes
 from local.revocation_probe import Edge
@@ -103,6 +104,7 @@ def _serve(
         upkeep = machine.upkeep(configuration.keep_records)
         stack.enter_context(upkeep.running())
         stack.enter_context(Rotating(machine.admin_ports).running())
+        stack.enter_context(Minting(machine.minter).running())
         if configuration.revocation_probe:
             own = Edge(sockets["edge"], is_tls=configuration.tls is not None)
             stack.enter_context(machine.probing(own, configuration.revocation_probe).running())

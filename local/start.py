@@ -94,7 +94,8 @@ class Start:
     def practice_keys(self, parsed: Policy, keys: Mapping[str, ProviderKey]) -> None:
         """Put made-up keys in force, which are new at each start. keys: by name."""
         for name, key in keys.items():
-            self._set_key(name, key, parsed.keys[name])
+            if name not in parsed.federated:
+                self._set_key(name, key, parsed.keys[name])
 
     def keys(self, parsed: Policy, environment: Mapping[str, str], *, set_keys: bool) -> None:
         """Put keys of the environment in force that were never set, or differ if `set_keys` says so."""
@@ -106,6 +107,8 @@ class Start:
             info = self.control.key_info(names[variable]) if variable in names else None
             if info is None:
                 _warn("key_passed_over", variable=variable[:100], detail="the policy names no such key")
+            elif info.federated is not None:
+                _warn("key_passed_over", variable=variable[:100], detail="the policy has this key federated")
             else:
                 self._key_of_environment(info, variable, environment[variable], set_keys=set_keys)
 

@@ -22,7 +22,14 @@ from local.signing_key_file import SigningKeyFile
 from local.sqlite import snapshot
 
 _SCRATCH = ".keybroker-backup-"
-_OTHERS = ("signing-key.pem", "provider-keys.json", "admin.json", "aws-callers.json", "urls.json")
+_OTHERS = (
+    "signing-key.pem",
+    "provider-keys.json",
+    "federation-keys.json",
+    "admin.json",
+    "aws-callers.json",
+    "urls.json",
+)
 
 
 def back_up(machine: Machine, path: Path, now: int) -> int:
@@ -104,7 +111,7 @@ def _check_copy(copied: Path) -> None:
     if missing:
         raise BackupUnusable(hint=f"the directory lacks {', '.join(missing)}")
     snapshot.check_file(copied / "state.db")
-    keys = (secret_file.read(copied / name) for name in state_directory.SEALED)
+    keys = (secret_file.read(copied / name) for name in state_directory.SEALED if (copied / name).exists())
     if not any(map(sealing.is_sealed, keys)):  # else that needs what opens them
         check_files(copied)
 

@@ -9,7 +9,7 @@ from local import restoring, secret_file
 from local.errors import RealKeysHere, StateFileMissing, StateOpenToOthers
 from local.provider_key_file import ProviderKeyFile, is_practice
 
-SEALED = ("signing-key.pem", "provider-keys.json")
+SEALED = ("signing-key.pem", "provider-keys.json", "federation-keys.json")
 """The files that are sealed where anything is named to seal them by."""
 
 

@@ -14,3 +14,8 @@ class Urls:
     provider: str | None
     issuer: str | None
     administration: str | None = None
+
+    def practice_origin(self) -> str | None:
+        """Return the practice provider's origin; None: keys are real."""
+        # CloudFront accepts no IP address as an origin's domain name.
+        return self.provider.replace("127.0.0.1", "localhost") if self.provider else None

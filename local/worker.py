@@ -40,6 +40,7 @@ from local.machine import Machine
 from local.measuring import Measuring
 from local.mount import mount
 from local.once import Once
+from local.practice.federation import parties
 from local.practice.issuer import make_issuer
 from local.practice.provider import make_provider
 from local.simulator.answer_tally import AnswerTally
@@ -267,7 +268,7 @@ async def cancel(task: asyncio.Task[None]) -> None:
 
 
 async def _serve_practice(job: Job, values: Mapping[str, str], request_token: str, stack: AsyncExitStack) -> None:
-    provider = make_provider(values)
+    provider = make_provider(values, federated=parties.of(job.urls.broker))
     issuer = make_issuer(str(job.urls.issuer), request_token=request_token)
     for part, name in ((provider, "provider"), (issuer, "issuer")):
         runner = web.AppRunner(part, shutdown_timeout=0.2, handler_cancellation=True, access_log=None)

@@ -25,6 +25,7 @@ from chalicelib.edge.call import Admitted, Call
 from chalicelib.exchange import exchange
 from chalicelib.exchange.exchange import Broker, TokenRequest
 from chalicelib.exchange.ledger import Ledger
+from chalicelib.federation.notes import Trial
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers import presets
 from chalicelib.issuers.fetch import send
@@ -48,6 +49,7 @@ from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
+from local.sqlite.mint_notes import SqliteMintNotes
 from local.sqlite.refused_calls import SqliteRefusedCalls
 from local.sqlite.response_times import SqliteResponseTimes
 from local.sqlite.state_file import StateFile
@@ -200,6 +202,7 @@ class Parts:
             revocations=self.control,
             usage=SqliteUsage(self.state),
             jwks=lambda: [self.signer.public_jwk],
+            federation_jwks=list,
             clock=lambda: NOW,
             new_id=self.new_id,
         )
@@ -226,6 +229,10 @@ class Parts:
             revocation_probes=ProbeFile(self.directory / "revocation-probe.json"),
             refused_calls=SqliteRefusedCalls(self.state),
             response_times=SqliteResponseTimes(self.state),
+            mint_notes=SqliteMintNotes(self.state),
+            try_mint=lambda _info: Trial(NOW + 1800),
+            federation_jwks=list,
+            broker_url=BROKER,
             origins=Origins(),
             rules=DIALECT,
             clock=lambda: NOW,

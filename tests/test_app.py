@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NoReturn
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 import pytest
 from chalice.app import IAMAuthorizer
@@ -23,7 +24,7 @@ from chalicelib.http.ports import PublicPorts
 from chalicelib.openapi.routes import ADMIN
 from tests.chalicelib.rotation.account import Account, Everybodys
 from tests.http_door import ADA, JSON, Door, admin_door, public_door
-from tests.parts import CI, SUB, Parts, grant, mint
+from tests.parts import CI, GRANTS, ISSUERS, SUB, Parts, grant, mint
 from tests.running import JWT, ROOT, TOKEN_EXCHANGE, Answer, Running, call
 
 FORM = "application/x-www-form-urlencoded"
@@ -213,6 +214,7 @@ def test_unsigned_is_403(running: Running) -> None:
     assert call("POST", f"{running.broker}/token/iam", {"audience": "openai"}).status == 403
 
 
+FEDERATED = f"{{rule: fdrl_1, organization: {UUID(int=0)}, service_account: svac_1}}"
 ROLE = "arn:aws:iam::123456789012:role/app"
 ASKED: Mapping[tuple[str, str], tuple[object, dict[str, str]]] = {
     ("GET", REVOCATIONS): (None, {}),
@@ -236,6 +238,8 @@ ASKED: Mapping[tuple[str, str], tuple[object, dict[str, str]]] = {
     ("GET", "/admin/keys/{name}/provider-keys"): (None, {"name": "openai"}),
     ("POST", "/admin/keys/{name}/rollback"): (None, {"name": "openai"}),
     ("DELETE", "/admin/keys/{name}/rotation"): (None, {"name": "openai"}),
+    ("GET", "/admin/federation"): (None, {}),
+    ("POST", "/admin/keys/{name}/mint"): (None, {"name": "anthropic"}),
     ("GET", "/admin/now"): (None, {}),
     ("GET", "/admin/probes"): (None, {}),
     ("GET", "/admin/refusals"): (None, {}),
@@ -270,9 +274,14 @@ def test_admin_needs_identity(parts: Parts, admin: Door, identity: dict[str, str
 
 def test_admin_with_identity(parts: Parts, admin: Door) -> None:
     """With an identity, the same requests succeed."""
+    parts.apply((ISSUERS + GRANTS).replace("{provider: anthropic}", f"{{provider: anthropic, federated: {FEDERATED}}}"))
     if_match = {"if-match": f'"{parts.control.current().version}"'}
+    queries: dict[str, dict[str, str | list[str]]] = {
+        "/admin/refusals": {"request_id": "5f2a"},
+        "/admin/federation": {"provider": "anthropic", "key": "claude"},
+    }
     for (method, resource), (body, parameters) in ASKED.items():
-        query = {"request_id": "5f2a"} if resource == "/admin/refusals" else None
+        query = queries.get(resource)
         answer = admin.administer(method, resource, body, parameters=parameters, headers=if_match, query=query)
         made = (method, resource) == ("POST", REVOCATIONS)
         gone = 409 if resource.endswith("/rotation") else 404

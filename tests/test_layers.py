@@ -14,7 +14,7 @@ DOORS = ("app", "edge", "local")
 RINGS = (
     {"aws"},
     {"http", "admin", "openapi"},
-    {"exchange", "edge", "rotation"},
+    {"exchange", "edge", "rotation", "federation"},
     {"policy"},
     {"issuers"},
     {"tokens", "models", "providers"},

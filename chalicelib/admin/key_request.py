@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from chalicelib.errors import MalformedRequest
 from chalicelib.providers import header_names
 from chalicelib.providers.entry import Provider
-from chalicelib.providers.errors import NoSuchKey
+from chalicelib.providers.errors import KeyFederated, NoSuchKey
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.presets import PROVIDERS
@@ -36,12 +36,26 @@ _NO_HEADER = "header must be the lower-case name of a header for keys, such as x
 _FOLDS = "this one is read as a reserved header, since many servers take `_` and the like for `-`"
 
 
+def is_name(text: str) -> bool:
+    """Whether a key could have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def find(keys: Keys, name: str) -> KeyInfo:
     """Return a key of the policy; raises NoSuchKey."""
-    info = keys.key_info(name) if _NAME.fullmatch(name) else None
+    info = keys.key_info(name) if is_name(name) else None
     if info is None:
         # SECURITY: the name is not quoted: a caller who mixes up name and value has sent the value (test_keys.py).
         raise NoSuchKey
+    return info
+
+
+def find_static(keys: Keys, name: str) -> KeyInfo:
+    """Return a key whose value is set by hand or replaced by an account; raises NoSuchKey, KeyFederated."""
+    info = find(keys, name)
+    if info.federated is not None:
+        # SECURITY: a key has one source; a value beside it would stay in force unseen (test_a_federated_key_is_not_set).
+        raise KeyFederated
     return info
 
 

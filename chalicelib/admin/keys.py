@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import key_ages, key_request, query, rotation
+from chalicelib.admin import federation, key_ages, key_request, query, rotation
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.errors import StateUncertain, Unavailable
 from chalicelib.exchange.request import BODY_LIMIT
+from chalicelib.federation.notes import MintNote
 from chalicelib.http.messages import Request, Response
 from chalicelib.providers.errors import KeyRefused, KeyUnproved
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.probing import Probed
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 
-_NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "author", "at"))
+_NEVER_SET: Mapping[str, Any] = dict.fromkeys(("version", "origin", "header", "author", "at", "expires"))
 
 
 def list_keys(request: Request, ports: AdminPorts) -> Response:
@@ -24,14 +25,16 @@ def list_keys(request: Request, ports: AdminPorts) -> Response:
     request.administrator()
     query.read(request)
     found = ports.keys.keys(ports.event(request, "keys.read"))
+    notes = ports.mint_notes.mint_notes()
     used, complete = key_ages.last_used(ports.usage, [one.name for one in found if one.current], ports.clock())
-    items = [_listed(one, used.get(one.name)) for one in found]
+    items = [_listed(one, used.get(one.name), notes.get(one.name)) for one in found]
     return Response({"items": items, "next": None, "complete": complete})
 
 
-def _listed(key: KeyInfo, used: int | None) -> dict[str, Any]:
+def _listed(key: KeyInfo, used: int | None, note: MintNote | None) -> dict[str, Any]:
     about = {"name": key.name, "provider": key.provider, **(key.current.shown() if key.current else _NEVER_SET)}
-    return {**about, "last_used": used, "rotate_after": key.rotate_after, "due": key.due(), **rotation.shown(key)}
+    ages = {"last_used": used, "rotate_after": key.rotate_after, "due": key.due()}
+    return {**about, **ages, **rotation.shown(key), **federation.shown(key, note)}
 
 
 def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
@@ -39,7 +42,7 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
     author = request.administrator()
     params = query.read(request, "dry_run", "probe", "leaked")
     dry_run, leaked = params.flag("dry_run") or False, params.flag("leaked") or False
-    info = key_request.find(ports.keys, name)
+    info = key_request.find_static(ports.keys, name)
     key = key_request.read(request.json(BODY_LIMIT), info, ports.origins, ports.new_id())
     about = {"name": name, "provider": info.provider, "probe": _probed(key, info, ports, params.flag("probe"))}
     previous = {"previous_origin": info.current.origin if info.current else None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chalicelib.admin.audit_chain import AuditChain
@@ -11,6 +11,7 @@ from chalicelib.audit import Audit, Event
 from chalicelib.edge.refused_calls import RefusedCalls
 from chalicelib.edge.response_times import ResponseTimes
 from chalicelib.exchange.ledger import Pins
+from chalicelib.federation.notes import MintNotes, Trial
 from chalicelib.http.messages import Request
 from chalicelib.issuers.registry import KeySource
 from chalicelib.policy.compile import InstallationRules
@@ -18,7 +19,7 @@ from chalicelib.policy.plan import Policies
 from chalicelib.providers.keys import ProviderKeyStore
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.probing import KeyProbe
-from chalicelib.providers.versions import Keys
+from chalicelib.providers.versions import KeyInfo, Keys
 from chalicelib.revocation import Revocations
 from chalicelib.rotation.accounts import Accounts
 from chalicelib.rotation.rotate import Rotator
@@ -68,6 +69,14 @@ class AdminPorts:
     """The calls that edges refused of late, as far as they are kept here."""
     response_times: ResponseTimes
     """How long answers took, as far as edges that see them have added it up here."""
+    mint_notes: MintNotes
+    """Why no credential could be minted, of the federated keys of which that is so."""
+    try_mint: Callable[[KeyInfo], Trial]
+    """Mints a credential of a federated key and keeps nothing of it; raises Unavailable. This door signs no assertion itself."""
+    federation_jwks: Callable[[], Sequence[Mapping[str, str]]]
+    """Returns the public keys of our own issuer `/federation`, as JWKs; raises Unavailable."""
+    broker_url: str
+    """The broker's own URL."""
     origins: Origins
     """Where a provider key may be sent."""
     rules: InstallationRules

@@ -42,7 +42,7 @@ def shown(info: KeyInfo) -> dict[str, Any]:
     management = info.management
     rotation = info.rotation
     return {
-        "rotates": "by_api" if management else "by_hand",
+        "rotates": "by_minting" if info.federated is not None else "by_api" if management else "by_hand",
         "before": before and {"version": before.version, "at": before.at},
         "management": management
         and {
@@ -65,7 +65,7 @@ def rotate(request: Request, ports: AdminPorts, name: str) -> Response:
     """Begin to replace a key at its provider, or go on with it; answer how far it has come."""
     author = request.administrator()
     dry_run = query.dry_run(request)
-    info = key_request.find(ports.keys, name)
+    info = key_request.find_static(ports.keys, name)
     overlap, leaked = _wanted(request.json(BODY_LIMIT) if request.body else {})
     wanted = Rotation(ports.new_id(), author, ports.clock(), overlap, leaked)
     if dry_run:
@@ -98,7 +98,7 @@ def abort(request: Request, ports: AdminPorts, name: str) -> Response:
     """End a rotation whose new key is not in force yet, and delete what it has made at the provider."""
     request.administrator()
     dry_run = query.dry_run(request)
-    info = key_request.find(ports.keys, name)
+    info = key_request.find_static(ports.keys, name)
     if dry_run:
         ports.rotator().check_abort(info)
         return Response({"dry_run": True, "name": name, **shown(info)})
@@ -113,7 +113,7 @@ def roll_back(request: Request, ports: AdminPorts, name: str) -> Response:
     """Put the version before in force again, from the next call on."""
     request.administrator()
     dry_run = query.dry_run(request)
-    info = key_request.find(ports.keys, name)
+    info = key_request.find_static(ports.keys, name)
     if dry_run:
         return Response({"dry_run": True, "name": name, "version": ports.rotator().before(info).version})
     return _answer(ports.rotator().roll_back(info, _recording(request, ports, info)))
@@ -123,7 +123,7 @@ def list_provider_keys(request: Request, ports: AdminPorts, name: str) -> Respon
     """Answer the keys at the provider that have our name, and what each is: orphans are those that nobody uses."""
     request.administrator()
     query.read(request)
-    info = key_request.find(ports.keys, name)
+    info = key_request.find_static(ports.keys, name)
     items = [_about(one, info) for one in _listed(ports, info)]
     return Response({"items": items, "next": None})
 
@@ -132,7 +132,7 @@ def set_management(request: Request, ports: AdminPorts, name: str) -> Response:
     """Prove a management key by having it list the account's keys, then store it. No response holds its value."""
     author = request.administrator()
     dry_run = query.dry_run(request)
-    info = key_request.find(ports.keys, name)
+    info = key_request.find_static(ports.keys, name)
     value, settings = _management(request.json(BODY_LIMIT), info.provider)
     origin = ports.origins.choose(None, PROVIDERS[info.provider])
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chalicelib.admin import (
     audit,
+    federation_routes,
     keys,
     now,
     policy_routes,
@@ -222,5 +223,6 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         refusals=(404, 409),
     ),
     *rotation_routes.ROUTES,
+    *federation_routes.ROUTES,
     *policy_routes.ROUTES,
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.aws import clients, cloudwatch
 from chalicelib.aws.config import BrokerConfig
 from chalicelib.aws.dynamodb import Tables, make_client
+from chalicelib.aws.federation_jwks import published_keys
 from chalicelib.aws.jwks import live_keys
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.own_usage import DynamoOwnUsage
@@ -24,6 +25,7 @@ from chalicelib.exchange.exchange import Broker
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
 from chalicelib.issuers.presets import GENERIC, PRESETS
+from chalicelib.providers.federated import AWS_STS
 
 if TYPE_CHECKING:  # the public door starts without the administrators' modules
     from chalicelib.admin.ports import AdminPorts
@@ -54,6 +56,7 @@ def public_over(config: BrokerConfig, tables: Tables, kms: Callable[[], Any]) ->
         revocations=DynamoRevocations(tables),
         usage=DynamoOwnUsage(tables),
         jwks=functools.partial(live_keys, tables),
+        federation_jwks=functools.partial(published_keys, tables),
         clock=_clock,
         new_id=_new_id,
     )
@@ -91,10 +94,11 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         signing_key_lists=control,
         signing_key_store=DynamoSigningKeyStore(tables),
         **_seen_at_edges(config, tables),
+        **_federating(environ, tables),
         origins=Origins(),
         # SECURITY: a limit of what models take is a fault unless the configuration says that there are gateways
         # (test_a_budget_needs_a_gateway).
-        rules=replace(DEPLOYED, sees_answers=config.gateway),
+        rules=replace(DEPLOYED, sees_answers=config.gateway, identity=AWS_STS),
         clock=_clock,
         new_id=_new_id,
     )
@@ -129,6 +133,20 @@ def _replacing(config: BrokerConfig, secrets_manager: Callable[[], Any]) -> dict
         "accounts": Accounts(SecretsManagerManagementKeys(secrets_manager, config.secrets_prefix), send),
         "installation": config.secrets_prefix,
         "wait": time.sleep,
+    }
+
+
+def _federating(environ: Mapping[str, str], tables: Tables) -> dict[str, Any]:
+    """Return the administrators' ports for federated keys. Assertions are signed by the minter's function alone."""
+    from chalicelib.aws.mint_notes import DynamoMintNotes  # noqa: PLC0415  as above
+    from chalicelib.aws.mint_trial import MintTrial  # noqa: PLC0415
+
+    region, function = environ.get("AWS_REGION", ""), environ.get("KEYBROKER_MINTER", "")
+    return {
+        "mint_notes": DynamoMintNotes(tables),
+        "try_mint": MintTrial(functools.partial(clients.patient, "lambda", region), function),
+        "federation_jwks": functools.partial(published_keys, tables),
+        "broker_url": environ.get("KEYBROKER_URL", ""),
     }
 
 

@@ -26,6 +26,7 @@ from chalicelib.exchange.ledger import (
 )
 from chalicelib.exchange.replay import ReplayKey, digest, make_lock
 from chalicelib.exchange.request import TokenRequest
+from chalicelib.federation import assertion
 from chalicelib.issuers.aws import AwsIdentity
 from chalicelib.issuers.registry import Issuer, KeySource
 from chalicelib.policy import grants
@@ -160,6 +161,9 @@ def _find(request: TokenRequest, unverified: jws.Unverified, broker: Broker, now
     if url is None:  # text that cannot be an issuer's URL is an issuer that is not registered
         is_text = isinstance(unverified.unverified_claims.get("iss"), str)
         raise InvalidTokenError("issuer_unknown" if is_text else "iss_missing")
+    # SECURITY: what proves us to providers lets nobody in here, whatever the policy says (test_our_own_assertion_is_refused).
+    if assertion.is_ours(url, broker.url):
+        raise InvalidTokenError("issuer_unknown")
     subs = principal.candidates(url, broker.identities, unverified.unverified_claims)
     targets = (
         EVERYTHING,

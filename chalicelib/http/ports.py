@@ -23,6 +23,8 @@ class PublicPorts:
     """Where a caller's own counters are read."""
     jwks: Callable[[], Sequence[Mapping[str, str]]]
     """Returns the public signing keys that are live now, as JWKs; raises Unavailable."""
+    federation_jwks: Callable[[], Sequence[Mapping[str, str]]]
+    """Returns the public keys of our own issuer `/federation`, as JWKs; raises Unavailable."""
     clock: Callable[[], int]
     """Returns the time in epoch seconds."""
     new_id: Callable[[], str]

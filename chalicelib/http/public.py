@@ -7,6 +7,7 @@ from chalicelib.exchange import request as token_request
 from chalicelib.exchange.exchange import TokenRequest, exchange, exchange_iam
 from chalicelib.exchange.ledger import StateQuery
 from chalicelib.exchange.self_revocation import revoke_own_token
+from chalicelib.federation import assertion
 from chalicelib.http.errors import QueryMalformed
 from chalicelib.http.messages import Request, Response
 from chalicelib.http.ports import PublicPorts
@@ -68,6 +69,16 @@ def metadata(_request: Request, ports: PublicPorts) -> Response:
         "id_token_signing_alg_values_supported": ["ES256"],
     }
     return Response(body, headers=_PUBLIC)
+
+
+def federation_metadata(_request: Request, ports: PublicPorts) -> Response:
+    """Answer the metadata of the issuer that proves the broker to providers."""
+    return Response(assertion.discovery(ports.broker.url), headers=_PUBLIC)
+
+
+def federation_jwks(_request: Request, ports: PublicPorts) -> Response:
+    """Answer that issuer's public keys."""
+    return Response({"keys": list(ports.federation_jwks())}, headers=_PUBLIC)
 
 
 def audience(request: Request, ports: PublicPorts) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chalicelib.federation import assertion
 from chalicelib.http import own_usage, public
 from chalicelib.http.ports import PublicPorts
 from chalicelib.http.route import FORM, JSON, TEXT, Parameter, Route
@@ -91,6 +92,22 @@ ROUTES: tuple[Route[PublicPorts], ...] = (
         "The same metadata, where OpenID Connect clients look for it",
         {200: "Metadata"},
         public.metadata,
+        signed=False,
+    ),
+    Route(
+        "GET",
+        assertion.DISCOVERY,
+        "The metadata of the issuer that proves the broker to providers (OpenID Connect Discovery 1.0)",
+        {200: "FederationMetadata"},
+        public.federation_metadata,
+        signed=False,
+    ),
+    Route(
+        "GET",
+        assertion.JWKS,
+        "The public keys of that issuer; none of them verifies a token of the broker's",
+        {200: "Jwks"},
+        public.federation_jwks,
         signed=False,
     ),
     Route(

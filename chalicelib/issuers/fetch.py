@@ -41,9 +41,22 @@ def send(method: str, url: str, headers: Mapping[str, str], within: float, body:
 
     Otherwise as `get_json`. Raises FetchError, and ValueError for a URL that is none.
     """
+    request = _made(_Request(method, url, headers, body, within), within)
+    return request.status, request.answer
+
+
+def ask(
+    method: str, url: str, headers: Mapping[str, str], body: bytes, within: float
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Make one request, as `send`; return status, headers by lower-case name, and the body, whatever the status is."""
+    request = _made(_Request(method, url, headers, body, within, always=True), within)
+    return request.status, request.received, request.answer
+
+
+def _made(request: _Request, within: float) -> _Request:
+    """Return a request once it was answered; raises FetchError."""
     if within <= 0:
         raise FetchError("too_slow")
-    request = _Request(method, url, headers, body, within)
     request.start()
     request.join(within)
     if request.is_alive():
@@ -51,13 +64,16 @@ def send(method: str, url: str, headers: Mapping[str, str], within: float, body:
         raise FetchError("too_slow")
     if request.fault:
         raise FetchError(request.fault)
-    return request.status, request.answer
+    return request
 
 
 class _Request(threading.Thread):
     """One request on a thread of its own: a time-out of a socket bounds neither a name's look-up nor a header that drips."""
 
-    def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> None:
+    def __init__(  # noqa: PLR0913  a request's parts
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float, *, always: bool = False
+    ) -> None:
+        """always: whether the body is read whatever the status is."""
         super().__init__(name="keybroker-request", daemon=True)
         parts = urlsplit(url)
         kind = _Tls if parts.scheme == "https" else _Plain
@@ -65,7 +81,8 @@ class _Request(threading.Thread):
         self.connection = kind(parts.hostname or "", parts.port, timeout=timeout + 1)
         self.target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._method, self._headers, self._body = method, headers, body
-        self.status, self.answer = 0, b""
+        self.status, self.answer, self._always = 0, b"", always
+        self.received: Mapping[str, str] = {}
         self.fault = "unreachable"
 
     def run(self) -> None:
@@ -77,7 +94,8 @@ class _Request(threading.Thread):
             )
             with contextlib.closing(self.connection.getresponse()) as response:
                 self.status = response.status
-                is_done = not 200 <= self.status < 300
+                self.received = {name.lower(): value for name, value in response.headers.items()}
+                is_done = not (200 <= self.status < 300 or self._always)
                 while not is_done and len(self.answer) <= DOCUMENT_LIMIT:
                     part = response.read(DOCUMENT_LIMIT + 1)
                     self.answer += part

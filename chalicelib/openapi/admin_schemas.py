@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chalicelib.admin import key_request, revocation_request
+from chalicelib.admin import revocation_request
 from chalicelib.budget import WHATS
 from chalicelib.http.route import TEXT
-from chalicelib.openapi import audit_schemas, probe_schemas, rotation_schemas, signing_schemas, usage_schemas
+from chalicelib.openapi import audit_schemas, key_schemas, probe_schemas, signing_schemas, usage_schemas
 from chalicelib.openapi.shapes import (
     COUNT,
     TEXTS,
@@ -57,12 +57,6 @@ _REVOCATION: Mapping[str, Schema] = {
     "at": TIME,
     **each(or_null(TIME), "until", "lifted_at"),
     "lifted_by": or_null(TEXT),
-}
-_KEY: Mapping[str, Schema] = each(TEXT, "name", "provider")
-_VERSION: Mapping[str, Schema] = {"version": TEXT, "origin": TEXT, "header": TEXT, "author": TEXT, "at": TIME}
-_PROBED: Schema = {
-    "enum": ["works", "restricted", "none", "skipped"],
-    "description": "what the provider says of the value; none: there is no way to ask it",
 }
 _PLAN: Mapping[str, Schema] = {"version": COUNT, "changes": {"type": "array", "items": ref("Step")}}
 _DID: Schema = all_of(
@@ -173,49 +167,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Pinned": some_of({"dry_run": TRUE, "principal": TEXT, "unique_id": TEXT}, "principal", "unique_id"),
     **signing_schemas.SCHEMAS,
     **probe_schemas.SCHEMAS,
-    **rotation_schemas.SCHEMAS,
-    "KeyListed": all_of(
-        {
-            **_KEY,
-            **{name: or_null(one) for name, one in _VERSION.items()},
-            "last_used": {**or_null(TIME), "description": "null: by nobody in 35 days"},
-            "rotate_after": {**or_null(COUNT), "description": "seconds; as the policy says"},
-            "due": {**or_null(TIME), "description": "when its value is to be replaced"},
-            **rotation_schemas.STATE,
-        }
-    ),
-    "KeyList": list_of(
-        "KeyListed", complete={**YES, "description": "whether all of the counts were read that `last_used` comes from"}
-    ),
-    "KeyRequest": some_of(
-        {
-            "value": {
-                **TEXT,
-                "maxLength": key_request.VALUE_LIMIT,
-                "pattern": "^[!-~]([ -~]*[!-~])?$",
-                "writeOnly": True,
-            },
-            "origin": {
-                **TEXT,
-                "pattern": "^https?://[a-z0-9.-]+(:[0-9]+)?$",
-                "description": "https, a host name, and a port unless it is 443",
-            },
-            "header": {**TEXT, "maxLength": key_request.HEADER_LIMIT, "pattern": "^[a-z0-9!#$%&'*+.^_`|~-]+$"},
-            "prefix": {**TEXT, "maxLength": key_request.PREFIX_LIMIT, "pattern": "^([!-~][ -~]*)?$"},
-        },
-        "value",
-    ),
-    "KeySet": all_of({**_KEY, **_VERSION, "previous_origin": or_null(TEXT), "probe": _PROBED}),
-    "KeyRehearsed": all_of(
-        {
-            "dry_run": TRUE,
-            **_KEY,
-            **each(TEXT, "origin", "header"),
-            **each(or_null(TEXT), "previous_origin", "replaces"),
-            "probe": _PROBED,
-        }
-    ),
-    "KeyAnswer": any_of("KeySet", "KeyRehearsed"),
+    **key_schemas.SCHEMAS,
     "PolicySent": _POLICY,
     "PolicyInForce": all_of({"version": COUNT, "text": TEXT, "author": TEXT, "at": TIME}),
     "PolicyApplied": all_of({"version": COUNT, "author": TEXT, "at": TIME}),

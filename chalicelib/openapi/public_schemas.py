@@ -87,6 +87,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Nothing": all_of({}),
     "Jwks": all_of({"keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid"]}}}),
     "Metadata": {"type": "object", "required": ["issuer", "token_endpoint", "jwks_uri"]},
+    "FederationMetadata": {"type": "object", "required": ["issuer", "jwks_uri"]},
     "Audience": all_of({"audience": TEXT}),
     "OwnUsage": all_of(
         {

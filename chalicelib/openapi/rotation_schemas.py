@@ -10,7 +10,7 @@ from chalicelib.providers.rotation import CREATING, LONGEST_OVERLAP_SECONDS, OVE
 
 _SETTINGS: Schema = {"type": "object", "additionalProperties": TEXT}
 STATE: Mapping[str, Schema] = {
-    "rotates": {"enum": ["by_api", "by_hand"], "description": "how its value is replaced"},
+    "rotates": {"enum": ["by_api", "by_hand", "by_minting"], "description": "how its value is replaced"},
     "before": {
         **or_null(all_of({"version": TEXT, "at": TIME})),
         "description": "the version to which a rollback goes back",

@@ -94,8 +94,8 @@ def chosen(keys: Keys, kid: str, alg: str) -> VerifyingKey | None:
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:
-    """Return an EC key's RFC 7638 thumbprint: base64url of the SHA-256 of its required members."""
-    members = {name: jwk[name] for name in ("crv", "kty", "x", "y")}
+    """Return the RFC 7638 thumbprint of an EC or RSA key: base64url of the SHA-256 of its required members."""
+    members = {name: jwk[name] for name in (("e", "kty", "n") if jwk["kty"] == "RSA" else ("crv", "kty", "x", "y"))}
     digest = hashlib.sha256(json.dumps(members, separators=(",", ":"), sort_keys=True).encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 

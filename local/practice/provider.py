@@ -21,6 +21,8 @@ from local.practice import anthropic as practice_anthropic
 from local.practice import openai as practice_openai
 from local.practice import openai_admin, openrouter_admin
 from local.practice.completions import Completion, InvalidBodyError, Json, ServerEvent, complete_body
+from local.practice.federation import parties
+from local.practice.federation.endpoint import TokenEndpoint
 from local.practice.key_account import KeyAccount
 
 _MAX_JSON_BYTES = 32 * 1024 * 1024
@@ -43,6 +45,7 @@ class _State:
 
     keys: by provider preset, the accepted key
     accounts: by provider preset, where further keys are made by its API
+    federated: by provider preset, where credentials are minted
     chunk_delay: seconds after each streamed word
     seen: the last requests
     open: streams that are being sent
@@ -52,6 +55,7 @@ class _State:
     keys: Mapping[str, str]
     chunk_delay: float
     accounts: Mapping[str, KeyAccount]
+    federated: Mapping[str, TokenEndpoint]
     seen: deque[Json] = field(default_factory=lambda: deque(maxlen=_MAX_SEEN))
     open: int = 0
     chunks_sent: int = 0
@@ -87,7 +91,11 @@ _COMPATIBLE = MappingProxyType(
 
 
 def make_provider(
-    keys: Mapping[str, str], *, chunk_delay: float = 0.02, accounts: Mapping[str, KeyAccount] | None = None
+    keys: Mapping[str, str],
+    *,
+    chunk_delay: float = 0.02,
+    accounts: Mapping[str, KeyAccount] | None = None,
+    federated: Mapping[str, TokenEndpoint] = MappingProxyType({}),
 ) -> web.Application:
     """Make the practice provider.
 
@@ -95,6 +103,7 @@ def make_provider(
         entry, no key is accepted
     chunk_delay: seconds after each streamed word
     accounts: by `openai` and `openrouter`, the accounts whose keys are made by the API that it has for that
+    federated: by provider preset, the endpoints that mint credentials, which it accepts then
     Paths that start with `/_` need no key: `GET /_seen` lists the last 200 requests (method, path, query, headers with
     lower-case names; keys are shown on purpose), `DELETE /_seen` clears the list, `GET /_open` returns the number of streams
     that are being sent and of all events sent so far.
@@ -104,13 +113,14 @@ def make_provider(
         raise ValueError("a practice key is empty")
     app = web.Application(client_max_size=_MAX_JSON_BYTES, middlewares=[_remember])
     accounts = accounts or {"openai": KeyAccount(), "openrouter": KeyAccount()}
-    app[_STATE] = _State(dict(keys), chunk_delay, accounts)
+    app[_STATE] = _State(dict(keys), chunk_delay, accounts, federated)
     app.on_response_prepare.append(_name_request)
     app.router.add_get("/_seen", _seen)
     app.router.add_delete("/_seen", _forget_seen)
     app.router.add_get("/_open", _open)
     openai_admin.add_routes(app, accounts["openai"])
     openrouter_admin.add_routes(app, accounts["openrouter"])
+    parties.add_routes(app, federated)
     app.router.add_post("/v1/messages", _handler(_MESSAGES))
     for base in _OPENAI_BASES:
         for path, completion in _COMPLETIONS.items():
@@ -242,7 +252,17 @@ def _is_admitted(request: web.Request, provider: str) -> bool:
         return False
     known = {value for name, value in state.keys.items() if name in _COMPATIBLE[provider]}
     made = [one for name, one in state.accounts.items() if name in _COMPATIBLE[provider]]
-    return found <= known or any(one.accepts(min(found)) for one in made)
+    return found <= known or any(one.accepts(min(found)) for one in made) or _is_minted(request, provider, min(found))
+
+
+def _is_minted(request: web.Request, provider: str, value: str) -> bool:
+    """Whether a call has a credential that was minted here, in the form in which it is taken."""
+    flags = [flag.strip() for flag in ",".join(request.headers.getall("anthropic-beta", [])).split(",")]
+    if provider == "anthropic" and "oauth-2025-04-20" not in flags:
+        return False
+    minted = [one.minted for name, one in request.app[_STATE].federated.items() if name in _COMPATIBLE[provider]]
+    has_bearer = request.headers.get("Authorization", "") == f"Bearer {value}"
+    return has_bearer and any(one.accepts(value, time.time()) for one in minted)
 
 
 def _presents_a_key(request: web.Request) -> bool:
@@ -251,6 +271,8 @@ def _presents_a_key(request: web.Request) -> bool:
     presented = {part for value in values for part in (value, value.rpartition(" ")[2])}
     state = request.app[_STATE]
     known = not presented.isdisjoint(state.keys.values())
+    if any(one.minted.accepts(value, time.time()) for one in state.federated.values() for value in presented):
+        return True
     return known or any(one.accepts(value) for one in state.accounts.values() for value in presented)
 
 

@@ -127,6 +127,11 @@ CREATE TABLE response_times (                 -- see chalicelib/edge/response_ti
     PRIMARY KEY (window, start, bucket)) WITHOUT ROWID
 """
 
+_FOR_MINTING = """
+CREATE TABLE mint_notes (                     -- keys whose last attempt to mint failed; see chalicelib/federation/notes.py
+    key TEXT PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID
+"""
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -183,6 +188,10 @@ def _add_response_times(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_RESPONSE_TIMES)
 
 
+def _add_what_minting_needs(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_MINTING)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin_versions,
     _add_what_the_sweep_needs,
@@ -194,6 +203,7 @@ _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _add_what_rotations_need,
     _add_what_refused_calls_need,
     _add_response_times,
+    _add_what_minting_needs,
 )
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)

@@ -37,6 +37,8 @@ OPEN = {
     "/usage": "get",
     "/healthz": "get",
     "/.well-known/jwks.json": "get",
+    "/federation/.well-known/openid-configuration": "get",
+    "/federation/jwks": "get",
     "/.well-known/oauth-authorization-server": "get",
     "/.well-known/openid-configuration": "get",
 }

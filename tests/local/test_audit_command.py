@@ -27,7 +27,7 @@ from tests.running import POLICY, ROOT, Running
 def state(tmp_path: Path) -> Path:
     """A state directory of a Keybroker that does not run now."""
     (tmp_path / "p.yaml").write_text(POLICY)
-    urls = Urls("http://127.0.0.1:9", "http://127.0.0.1:9", "http://127.0.0.1:9", "http://127.0.0.1:9")
+    urls = Urls("http://127.0.0.1:7", "http://127.0.0.1:8", "http://127.0.0.1:9", "http://127.0.0.1:9")
     Machine(tmp_path / "state", urls).prepare(
         tmp_path / "p.yaml", {"openai": "sk-o", "anthropic": "sk-a", "generic": "sk-g"}
     )

@@ -41,7 +41,7 @@ def state(tmp_path: Path) -> Path:
     """A state directory with POLICY in force, of a Keybroker that does not run now."""
     directory = tmp_path / "state"
     policy = write(tmp_path, "in-force.yaml", POLICY)
-    urls = Urls("http://127.0.0.1:9", "http://127.0.0.1:9", "http://127.0.0.1:9", ISSUER)
+    urls = Urls("http://127.0.0.1:7", "http://127.0.0.1:8", "http://127.0.0.1:9", ISSUER)
     Machine(directory, urls).prepare(policy, {"openai": "sk-o", "anthropic": "sk-a", "generic": "sk-g"})
     return directory
 

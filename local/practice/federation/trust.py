@@ -65,7 +65,7 @@ class TrustedIssuer:
         self.url = url
         self.clock = clock
         self.reads = 0
-        self._source, self._cached, self._rereads = keys, cached, rereads
+        self.source, self._cached, self._rereads = keys, cached, rereads
         self._keys: dict[str, jwt.PyJWK] = {} if callable(keys) else key_set(keys)
         self._read_at: float | None = None
 
@@ -91,7 +91,7 @@ class TrustedIssuer:
 
     def _key(self, kid: object, *, needs_kid: bool) -> jwt.PyJWK:
         now = self.clock()
-        if callable(self._source) and (self._read_at is None or now >= self._read_at + self._cached):
+        if callable(self.source) and (self._read_at is None or now >= self._read_at + self._cached):
             self._read(now)
         if not needs_kid and len(self._keys) == 1:
             return next(iter(self._keys.values()))
@@ -104,11 +104,11 @@ class TrustedIssuer:
         return self._keys[kid]
 
     def _read(self, now: float) -> None:
-        if not callable(self._source):
+        if not callable(self.source):
             return
         self.reads += 1
         try:
-            self._keys, self._read_at = key_set(self._source()), now
+            self._keys, self._read_at = key_set(self.source()), now
         except (OSError, ValueError, TypeError, jwt.PyJWTError):
             if not self._keys:
                 raise DeniedError("jwks_unavailable") from None

@@ -72,6 +72,7 @@ def test_list_keys(parts: Parts, door: Door) -> None:
     assert answer.status == 200
     assert answer.json["next"] is None
     replaced = dict.fromkeys(("before", "management", "rotation")) | {"rotates": "by_hand"}
+    replaced |= dict.fromkeys(("expires", "federated", "renews", "mint_failure")) | {"held": "static"}
     unset = ("version", "origin", "header", "author", "at", "last_used", "rotate_after", "due")
     never = dict.fromkeys(unset) | replaced
     openai = {"version": parts.versions["openai"], "origin": "https://api.openai.com", "header": "authorization"}
@@ -118,6 +119,7 @@ def test_set_key(parts: Parts, door: Door) -> None:
         "header": "authorization",
         "author": ADA,
         "at": NOW,
+        "expires": None,
         "previous_origin": "https://api.openai.com",
         "probe": "works",
     }

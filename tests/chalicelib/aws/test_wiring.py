@@ -139,7 +139,9 @@ def reached(ports: object) -> set[type]:
 def test_public_ports_hold_no_admin_port(installed: Installed) -> None:
     """The public door holds none of the administrators' ports, neither as a field nor within another port."""
     ports = wiring.public_ports(installed.public)
-    assert [one.name for one in fields(ports)] == ["broker", "revocations", "usage", "jwks", "clock", "new_id"]
+    assert [one.name for one in fields(ports)] == [
+        *("broker", "revocations", "usage", "jwks", "federation_jwks", "clock", "new_id")
+    ]
     administrators = {DynamoControl, DynamoPolicies, DynamoUsage, SecretsManagerKeyStore, Origins, InstallationRules}
     assert administrators & reached(ports) == set()
     assert administrators <= reached(wiring.admin_ports(installed.admin)), "or else nothing is looked at"

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from chalicelib.admin.activity import PrincipalActivity
 from chalicelib.audit import Event
-from chalicelib.openapi import document, rotation_schemas
+from chalicelib.openapi import document, federation_schemas, rotation_schemas
 from chalicelib.openapi.routes import ROUTES
 from chalicelib.policy.plan import StoredPolicy
 from chalicelib.providers.versions import KeyVersion
@@ -140,6 +140,7 @@ def test_key_members() -> None:
         "rotate_after",
         "due",
         *rotation_schemas.STATE,
+        *federation_schemas.STATE,
     }
     assert set(SCHEMAS["KeySet"]["required"]) == members | {"previous_origin", "probe"}
 
@@ -193,6 +194,8 @@ DONE: Mapping[str, tuple[object, dict[str, str]]] = {
     "GET /admin/keys": (None, {}),
     "PUT /admin/keys/{name}": ({"value": "sk-new"}, {"name": "openai"}),
     "PUT /admin/keys/{name}?dry_run=true": ({"value": "sk-new"}, {"name": "openai"}),
+    "GET /admin/federation?provider=anthropic&key=claude": (None, {}),
+    "POST /admin/keys/{name}/mint": (None, {"name": "federated"}),
     "PUT /admin/keys/{name}/management?dry_run=true": (MANAGED, {"name": "openai"}),
     "PUT /admin/keys/{name}/management": (MANAGED, {"name": "openai"}),
     "POST /admin/keys/{name}/rotation?dry_run=true": ({"leaked": True}, {"name": "openai"}),
@@ -225,11 +228,14 @@ DONE: Mapping[str, tuple[object, dict[str, str]]] = {
 }
 
 
+FEDERATED = "{provider: openai, federated: {identity_provider: idp_1, service_account: svc_acct_1}}"
+
+
 def test_admin_responses_fit(parts: Parts) -> None:
     """Every response of the administrators' door fits its schema."""
     account = Account()
     door = admin_door(parts, accounts=Everybodys(account))
-    parts.apply(grant())
+    parts.apply(grant().replace("keys:", f"keys:\n  federated: {FEDERATED}", 1))
     parts.admit(parts.token())
     parts.exchange(mint(repository_id="5"))
     made = parts.revoke("principal", SUB)

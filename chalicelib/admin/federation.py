@@ -1,0 +1,75 @@
+"""The administrators' views of federation: what a provider has to be told, and one credential on trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.admin import federation_setup, key_request, query
+from chalicelib.admin.ports import AdminPorts
+from chalicelib.errors import MalformedRequest
+from chalicelib.federation import assertion
+from chalicelib.federation.minter import renewal
+from chalicelib.federation.notes import MintNote
+from chalicelib.http.messages import Request, Response
+from chalicelib.providers.errors import KeyNotFederated, MintAway, MintDenied
+from chalicelib.providers.federated import FEDERATED
+from chalicelib.providers.versions import KeyInfo
+
+
+def shown(info: KeyInfo, note: MintNote | None) -> dict[str, Any]:
+    """Return what is said of how a key is held. Nothing of it opens anything."""
+    federated, current = info.federated, info.current
+    is_minted = current is not None and bool(current.minted_for)
+    return {
+        "held": "static" if federated is None else "federated",
+        "federated": None if federated is None else dict(federated),
+        "renews": renewal(current) if current is not None and is_minted else None,
+        "mint_failure": None if note is None or federated is None else note.to_json(),
+    }
+
+
+def get_setup(request: Request, ports: AdminPorts) -> Response:
+    """Answer what to enter at a provider so that it trusts this installation, for one key."""
+    request.administrator()
+    params = query.read(request, "provider", "key", "identity")
+    provider, key, identity = (params.text(name) or "" for name in ("provider", "key", "identity"))
+    if provider not in FEDERATED:
+        raise MalformedRequest(f"provider must be one of {', '.join(FEDERATED)}")
+    if not key_request.is_name(key):
+        raise MalformedRequest("key must be a name as in a policy: 1 to 64 letters, digits, `-` and `_`")
+    identity = identity or ports.rules.identity
+    kind = FEDERATED[provider]
+    if fault := kind.fault("identity", identity) if kind.algorithms else None:
+        raise MalformedRequest(f"identity must be {fault}")
+    url = ports.broker_url
+    about = {
+        "provider": provider,
+        "key": key,
+        "identity": identity if kind.algorithms else None,
+        "issuer": assertion.issuer_of(url) if kind.algorithms else None,
+        "subject": assertion.subject_of(url, key) if kind.algorithms else None,
+        "jwks": {"keys": list(ports.federation_jwks())},
+    }
+    return Response({**about, **federation_setup.of(provider, key, identity, url, ports.federation_jwks())})
+
+
+def try_mint(request: Request, ports: AdminPorts, name: str) -> Response:
+    """Mint a credential of a key, say when it would end, and keep nothing of it."""
+    request.administrator()
+    query.read(request)
+    info = key_request.find(ports.keys, name)
+    if info.federated is None:
+        raise KeyNotFederated
+    trial = ports.try_mint(info)
+    if trial.problem:
+        raise (MintDenied if trial.denied else MintAway)(trial.problem, trial.request_id)
+    life = trial.expires - ports.clock()
+    return Response(
+        {
+            "name": name,
+            "provider": info.provider,
+            "expires": trial.expires,
+            "life": life,
+            "request": trial.request_id or None,
+        }
+    )
