@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.errors import StateUnavailable, Unavailable
-from local import directory_lock, sealing, state_backup, state_restore, state_seal
+from local import directory_lock, federation_command, sealing, state_backup, state_restore, state_seal
 from local.errors import PassphraseUnusable
 from local.machine import Machine
 from local.passphrase import Passphrase
@@ -43,6 +43,7 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
     by.add_argument("--kms-key", metavar="ARN", help="the ARN of a symmetric KMS key")
     for verb in (seal, unseal, compact):
         verb.add_argument("--state", type=Path, required=True, metavar="DIR")
+    federation_command.add_to(verbs)
     one = check.add_mutually_exclusive_group(required=True)
     one.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a backup")
     one.add_argument("--state", type=Path, metavar="DIR")
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     except Unavailable as fault:
         hint = f" ({fault.hint})" if fault.hint else ""
         return _fail(f"{fault.reason}{hint}")
-    except OSError as fault:
+    except (OSError, ValueError) as fault:
         return _fail(str(fault))
     return 0
 
@@ -162,6 +163,7 @@ _VERBS = {
     "seal": _seal,
     "unseal": _unseal,
     "compact": _compact,
+    **federation_command.VERBS,
 }
 
 

@@ -12,7 +12,11 @@ from keybroker.cli.rotation_wait import OVERLAP
 from keybroker.cli.shortened import Shortened
 from keybroker.cli.times import format_time
 
-_HOW = {"by_api": Shortened("by API", "API"), "by_hand": Shortened("by hand", "hand")}
+_HOW = {
+    "by_api": Shortened("by API", "API"),
+    "by_hand": Shortened("by hand", "hand"),
+    "by_minting": Shortened("minted", "mint"),
+}
 _HEADINGS = ("name", "provider", "how", "set", "used", "due", "rotation", "origin", "header", "author", "version")
 _LEFT_OUT = ((160, ()), (120, ("header", "version")), (80, ("header", "version", "author")), (0, ()))
 """(columns of a terminal, which of the table it then does not show); a narrower one shows records, which have all."""
@@ -38,7 +42,7 @@ def _row(key: Mapping[str, Any], headings: Sequence[str], now: int, *, complete:
         "how": _HOW.get(key.get("rotates", ""), "-"),
         "set": shortened.age(key["at"]) if is_set else "never",
         "used": _used(key, complete=complete) if is_set else "-",
-        "due": _due(key.get("due"), now) if is_set else "-",
+        "due": _ends(key, now) or (_due(key.get("due"), now) if is_set else "-"),
         "rotation": _rotation(key.get("rotation"), now),
     }
     return [cells[name] for name in headings]
@@ -48,6 +52,14 @@ def _used(key: Mapping[str, Any], *, complete: bool) -> object:
     if at := key.get("last_used"):
         return shortened.age(at)
     return "not in 35 d" if complete else "unknown"
+
+
+def _ends(key: Mapping[str, Any], now: int) -> object:
+    """Say when a credential ends that was minted; None of what has no end."""
+    at = key.get("expires")
+    if not at:
+        return None
+    return Shortened(f"ends {format_time(at)}", f"in {duration.words(at - now)}" if at > now else "ended")
 
 
 def _due(at: int | None, now: int) -> object:
@@ -68,12 +80,23 @@ def _rotation(rotation: Mapping[str, Any] | None, now: int) -> object:
     return Shortened(f"{OVERLAP}, ends in {left}", f"{left} left")
 
 
+def _left(at: int | None, now: int) -> str:
+    if not at:
+        return "there is no credential"
+    return f"the credential ends in {duration.words(at - now)}" if at > now else "the credential has ended"
+
+
 def _warn(key: Mapping[str, Any], now: int) -> None:
     """Warn of a value that is due, and of a rotation that came no further."""
     name, due = key["name"], key.get("due")
     if due and due <= now:
         old, late = duration.words(now - key["at"]), duration.words(now - due)
         output.labelled("warning", f"{name}: its value is {old} old, and was due {late} ago")
+    if failed := key.get("mint_failure"):
+        why = "the provider refuses" if failed["denied"] else "the provider is away"
+        left = _left(key.get("expires"), now)
+        text = f"{name}: {why} ({failed['problem']}), {output.number(failed['failures'], 'time')} in a row; {left}; see: keybroker federation test {name}"
+        output.labelled("warning", text)
     rotation = key.get("rotation")
     if rotation and (rotation["problem"] or rotation["step"] != OVERLAP):
         why = rotation["problem"] and f": {rotation_problem.words(rotation['problem'], name, key['provider'])}"

@@ -36,6 +36,7 @@ COMMANDS = {
     "audit": "audit:audit",
     "keys": "keys:keys",
     "signing": "signing:signing",
+    "federation": "federation:federation",
     "setup": "setup:setup",
     "doctor": "doctor:doctor",
     "completion": "completion:completion",

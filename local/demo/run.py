@@ -75,7 +75,7 @@ def _run(serve: Sequence[str] | None, console: Console) -> int:
 
 
 def _steps() -> list[tuple[str, Step]]:
-    from local.demo import job, security  # noqa: PLC0415  they import the SDK, see _import_slow_modules
+    from local.demo import federation, job, security  # noqa: PLC0415  they import the SDK, see _import_slow_modules
 
     return [
         ("A CI job gets its identity token", job.get_identity_token),
@@ -87,6 +87,7 @@ def _steps() -> list[tuple[str, Step]]:
         ("Revocation: the very next call is refused", security.revoke),
         ("Restoring: old tokens stay dead", security.restore),
         ("The audit trail", security.read_audit),
+        ("No static key on the machine, and the same call", federation.federate),
     ]
 
 

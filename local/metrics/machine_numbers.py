@@ -13,6 +13,7 @@ from local.metrics.exposition import Reading
 from local.metrics.probe_numbers import FRESH
 from local.revocation_probe import WHERE
 from local.sqlite import watched
+from local.sqlite.mint_notes import SqliteMintNotes
 
 
 class MachineNumbers:
@@ -48,6 +49,10 @@ class MachineNumbers:
             yield Reading(names.KEY_SET, (name,), at)
             if due is not None:
                 yield Reading(names.KEY_DUE, (name,), due)
+        for name, ends in watched.credentials_end(self._state).items():
+            yield Reading(names.KEY_EXPIRES, (name,), ends)
+        for name, note in SqliteMintNotes(self._state).mint_notes().items():
+            yield Reading(names.MINT_FAILURES, (name, "denied" if note.denied else "away"), note.failures)
         for name, count in watched.first_uses(self._state, now).items():
             yield Reading(names.FIRST_USES, (name,), count)
         yield Reading(names.OVER_OWN, (), watched.over_own_weeks(self._state, now))

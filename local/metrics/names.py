@@ -99,6 +99,20 @@ KEY_DUE: Final = Metric(
     (KEY,),
     "when a key whose policy says `rotate_after` is due to be replaced, epoch seconds",
 )
+KEY_EXPIRES: Final = Metric(
+    "keybroker.key.expiry_timestamp",
+    "gauge",
+    "s",
+    (KEY,),
+    "when the minted credential of a federated key ends, epoch seconds",
+)
+MINT_FAILURES: Final = Metric(
+    "keybroker.mint.failures",
+    "gauge",
+    "{attempt}",
+    (KEY, OUTCOME),
+    "attempts in a row to mint a credential that a provider refused (`denied`), or did not answer (`away`)",
+)
 SIGNING: Final = Metric(
     "keybroker.signing_keys", "gauge", "{key}", ("keybroker.status",), "signing keys that are live, and tainted ones"
 )
@@ -131,7 +145,7 @@ OVER_OWN: Final = Metric(
 
 TABLE: Final = (
     *(CALLS, SECONDS, FIRST_BYTE, IO, INPUT, OUTPUT, CACHED, UNKNOWN, UNDER_WAY, CONNECTIONS, REQUESTS),
-    *(BUILD, STARTS, CERTIFICATE, READABLE, UPKEEP_FAULTS, KEY_SET, KEY_DUE, SIGNING),
+    *(BUILD, STARTS, CERTIFICATE, READABLE, UPKEEP_FAULTS, KEY_SET, KEY_DUE, KEY_EXPIRES, MINT_FAILURES, SIGNING),
     *(PROBED, HELD, PROBE_SECONDS, PROBE_EVERY, FIRST_USES, OVER_OWN),
 )
 """All of them."""

@@ -55,6 +55,16 @@ def keys_set(state: StateFile) -> Mapping[str, tuple[int, int | None]]:
     return found
 
 
+def credentials_end(state: StateFile) -> dict[str, int]:
+    """Return when the minted credential of each key ends (epoch seconds), of those that have one."""
+    with state.reading() as connection:
+        rows = connection.execute(
+            "SELECT id, json_extract(key_version, '$.expires') AS ends FROM things"
+            " WHERE scope = 'key' AND config IS NOT NULL AND ends > 0"
+        ).fetchall()
+    return {name: int(ends) for name, ends in rows}
+
+
 def first_uses(state: StateFile, now: int) -> Mapping[str, int]:
     """Return how many principals got a token for a key today and none in the days before, by key; raises Unavailable."""
     with state.reading() as connection:

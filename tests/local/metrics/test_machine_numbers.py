@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 
 from chalicelib.admin.revocation_probe import RevocationProbe
+from chalicelib.federation.notes import MintNote
+from chalicelib.providers.versions import KeyVersion
 from local.machine import Machine
 from local.metrics import names
 from local.metrics.exposition import Exposition
 from local.metrics.machine_numbers import MachineNumbers
+from local.sqlite.mint_notes import SqliteMintNotes
+from tests.contracts import samples
 
 
 class Clock:
@@ -44,6 +48,23 @@ def test_what_is_shown_of_a_machine(machine: Machine, counted: Path) -> None:
         found["keybroker.revocation_probe.outcome", ("held",)],
     ) == (1, 0)
     assert b"keybroker_state_readable 1.0" in Exposition(counted, [numbers.read]).text()
+
+
+def test_what_is_shown_of_federated_keys(machine: Machine) -> None:
+    """When a minted credential ends is shown, and how often a provider refused or was away; nothing of keys that are set."""
+    found = values(MachineNumbers(machine, 0, Clock()))
+    assert ("keybroker.key.expiry_timestamp", ("openai",)) not in found
+    control = machine.control()
+    version = KeyVersion(
+        "minted-1", "https://api.openai.com", "authorization", "minter", 1, expires=3601, minted_for="x"
+    )
+    control.set_key("openai", version, samples.event("key.minted"))
+    SqliteMintNotes(machine.state_file()).note_mint(
+        "openai", MintNote("openai", 2, "invalid_grant", denied=True, failures=3, next_try=302)
+    )
+    found = values(MachineNumbers(machine, 0, Clock()))
+    assert found["keybroker.key.expiry_timestamp", ("openai",)] == 3601
+    assert found["keybroker.mint.failures", ("openai", "denied")] == 3
 
 
 def test_it_is_read_now_and_then(machine: Machine) -> None:
