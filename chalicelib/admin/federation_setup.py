@@ -97,8 +97,9 @@ def _openai(trust: _Trust) -> tuple[str, list[str]]:
 
 
 def _openrouter(trust: _Trust) -> tuple[str, list[str]]:
+    keys = "" if trust.identity == AWS_STS else f", JWKS URL {trust.issuer}/jwks"
     return openrouter.AUDIENCE, [
-        f"Settings, Workload identity, issuer: name keybroker, URL {trust.issuer}",
+        f"Settings, Workload identity, issuer: name keybroker, URL {trust.issuer}{keys}",
         f"policy: issuer keybroker, subject {trust.subject}, audience {openrouter.AUDIENCE}, acts as: an API key of its own",
         "disabling that API key ends its credentials at once",
         "it reads the issuer's keys over the internet alone: the address has to be public, with TLS",
