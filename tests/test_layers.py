@@ -185,6 +185,7 @@ def test_a_provider_key_is_revealed_only_where_it_is_set_and_where_it_is_stored(
         "chalicelib/edge/headers.py",
         "chalicelib/issuers/key_probe.py",
         "local/provider_key_file.py",
+        "chalicelib/aws/minted_key_store.py",
         "chalicelib/aws/provider_key_store.py",
     }
 

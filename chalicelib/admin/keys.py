@@ -13,7 +13,7 @@ from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.federation.notes import MintNote
 from chalicelib.http.messages import Request, Response
 from chalicelib.providers.errors import KeyRefused, KeyUnproved
-from chalicelib.providers.keys import ProviderKey
+from chalicelib.providers.keys import ProviderKey, version_of_set
 from chalicelib.providers.probing import Probed
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 
@@ -43,7 +43,8 @@ def set_key(request: Request, ports: AdminPorts, name: str) -> Response:
     params = query.read(request, "dry_run", "probe", "leaked")
     dry_run, leaked = params.flag("dry_run") or False, params.flag("leaked") or False
     info = key_request.find_static(ports.keys, name)
-    key = key_request.read(request.json(BODY_LIMIT), info, ports.origins, ports.new_id())
+    version_id = version_of_set(ports.new_id())
+    key = key_request.read(request.json(BODY_LIMIT), info, ports.origins, version_id)
     about = {"name": name, "provider": info.provider, "probe": _probed(key, info, ports, params.flag("probe"))}
     previous = {"previous_origin": info.current.origin if info.current else None}
     if dry_run:

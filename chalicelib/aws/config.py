@@ -11,6 +11,7 @@ from typing import NamedTuple
 from chalicelib.aws import endpoints
 from chalicelib.aws.edge_client import EdgeClient, Endpoint
 from chalicelib.aws.edge_state import DynamoEdgeState
+from chalicelib.aws.minted_keys import MintedKeys
 from chalicelib.aws.provider_keys import SecretsManagerProviderKeys
 from chalicelib.aws.published_keys import PublishedSigningKeys
 from chalicelib.aws.round_trip import CALL_SECONDS
@@ -35,7 +36,7 @@ class EdgeConfig(NamedTuple):
     secrets_region: str
     """The region of the provider keys' secrets."""
     secrets_prefix: str
-    """A key's secret is `<prefix>/<name>`."""
+    """A key's secret is `<prefix>/<name>`, and the KMS key of minted values has the alias `<prefix>-minted`."""
     issuer: str
     """The broker's URL, the `iss` of its tokens."""
     edge_url: str
@@ -148,7 +149,7 @@ def edge_over(config: EdgeConfig, client: EdgeClient, *, ahead: bool = False) ->
     return Edge(
         state=DynamoEdgeState(client, config.control, config.counters, provider_keys.ahead),
         signing_keys=signing_keys,
-        provider_keys=provider_keys,
+        provider_keys=MintedKeys(client, config.control, config.secrets_prefix, provider_keys),
         issuer=config.issuer,
         url=config.edge_url,
     )
@@ -162,4 +163,5 @@ def client_of(
 
 
 def _endpoints(config: EdgeConfig, environ: Mapping[str, str]) -> Mapping[str, Endpoint]:
-    return endpoints.of({"dynamodb": config.region, "secretsmanager": config.secrets_region}, environ)
+    regions = {"dynamodb": config.region, "kms": config.region, "secretsmanager": config.secrets_region}
+    return endpoints.of(regions, environ)

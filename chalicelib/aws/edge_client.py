@@ -1,4 +1,4 @@
-"""The edge's own client of AWS: four requests over kept connections, without threads: `round_trip.AwsClient`.
+"""The edge's own client of AWS: five requests over kept connections, without threads: `round_trip.AwsClient`.
 
 botocore would be nine tenths of what the edge does (docs/performance.md).
 """
@@ -50,6 +50,7 @@ _OPERATIONS: Mapping[str, _Operation] = {
     },
     "UpdateItem": _Operation("dynamodb", "DynamoDB_20120810.UpdateItem", "1.0", reads=False),
     "GetSecretValue": _Operation("secretsmanager", "secretsmanager.GetSecretValue", "1.1", reads=True),
+    "Decrypt": _Operation("kms", "TrentService.Decrypt", "1.1", reads=True),
 }
 
 
@@ -67,7 +68,7 @@ def from_environment() -> Credentials | None:
 
 
 class EdgeClient:
-    """`round_trip.AwsClient` for the four requests of the edge; any thread may use it.
+    """`round_trip.AwsClient` for the five requests of the edge; any thread may use it.
 
     endpoints: by service. credentials: read for each request. clock: epoch seconds.
     A read is repeated once, on a fresh connection, if a kept one was dead. A count is not.

@@ -35,7 +35,7 @@ def of(regions: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, Endp
     return found
 
 
-_VARIABLES = {"dynamodb": "DYNAMODB", "secretsmanager": "SECRETS_MANAGER"}
+_VARIABLES = {"dynamodb": "DYNAMODB", "kms": "KMS", "secretsmanager": "SECRETS_MANAGER"}
 
 
 def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:

@@ -18,13 +18,11 @@ from chalicelib.federation.federations import MINTS
 from chalicelib.federation.notes import MintNote, MintNotes, Trial, pause
 from chalicelib.providers.errors import KeyChanged, KeyNotFederated
 from chalicelib.providers.federated import origin
-from chalicelib.providers.keys import ProviderKey, ProviderKeyStore
+from chalicelib.providers.keys import MINTED, ProviderKey, ProviderKeyStore
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.presets import PROVIDERS
 from chalicelib.providers.versions import KeyInfo, Keys, KeyVersion
 
-MINTED: Final = "minted-"
-"""Begins the names of versions that were minted. No other version's name does (`_new_id` never makes one)."""
 ACTOR: Final = "minter"
 """Who is named in the audit."""
 RENEWED, SUPERSEDED = "minted", "superseded"

@@ -14,7 +14,7 @@ from typing import Any
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal, StateUncertain, Unavailable
 from chalicelib.providers.errors import KeyChanged
-from chalicelib.providers.keys import ProviderKey, ProviderKeyStore
+from chalicelib.providers.keys import ProviderKey, ProviderKeyStore, version_of_set
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.presets import PROVIDERS
 from chalicelib.providers.probing import KeyProbe, Probed
@@ -161,7 +161,8 @@ class Rotator:
         return Leased(self.management(taken), _rotation(taken).held_until, self.clock)
 
     def _key(self, info: KeyInfo, created: CreatedKey) -> ProviderKey:
-        kept, provider, version = info.kept(self.origins), PROVIDERS[info.provider], self.new_id()
+        kept, provider = info.kept(self.origins), PROVIDERS[info.provider]
+        version = version_of_set(self.new_id())
         if kept:
             prefix = provider.prefix if kept.prefix is None else kept.prefix
             return ProviderKey(version, kept.origin, kept.header, prefix, created.value)

@@ -155,7 +155,7 @@ def edge_state_of(tables: Tables, client: AwsClient | None = None) -> DynamoEdge
 
 def edge_client_at(url: str, make: Callable[..., EdgeClient] = EdgeClient) -> EdgeClient:
     """Return the edge's own client of what is at this URL, with made-up credentials. make: a class of it."""
-    regions = {"dynamodb": "us-east-1", "secretsmanager": "us-east-1"}
+    regions = {"dynamodb": "us-east-1", "kms": "us-east-1", "secretsmanager": "us-east-1"}
     found = endpoints.of(regions, {"AWS_ENDPOINT_URL": url, "AWS_CA_BUNDLE": os.environ.get("AWS_CA_BUNDLE", "")})
     return make(found, lambda: Credentials("AKIDEXAMPLE", "made-up", "made-up-too"))
 

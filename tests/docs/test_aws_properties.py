@@ -19,8 +19,10 @@ WHOLE = frozenset(
     "AssumeRolePolicyDocument DefinitionBody EventPattern KeyPolicy PolicyDocument Tags Variables".split()  # noqa: SIM905  a list of words
 )
 """Properties that hold a document or names of ours: there is no page for what is in them."""
-CLIENTS = ("dynamodb", "firehose", "kms", "s3", "secretsmanager")
+CLIENTS = ("dynamodb", "firehose", "kms", "lambda", "s3", "secretsmanager", "sts")
 """The services that the functions call."""
+OURS = frozenset({"kms:Encrypt"})
+"""What is called by such a name and is no request: AES-GCM encrypts here."""
 OPERATION = re.compile(r"[a-z]+(?:-[a-z]+)+|deploy|package|sign|wait")
 """How `aws` spells operations: with a hyphen, but for these."""
 
@@ -81,7 +83,7 @@ def requested() -> set[str]:
     nodes = list(sources("chalicelib/aws"))
     called = {one.func.attr for one in nodes if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute)}
     named = {one.value for one in nodes if isinstance(one, ast.Constant) and isinstance(one.value, str)}
-    return {operations[one] for one in (called | named) & operations.keys()}
+    return {operations[one] for one in (called | named) & operations.keys()} - OURS
 
 
 def commands() -> set[str]:

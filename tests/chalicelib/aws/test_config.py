@@ -100,6 +100,7 @@ def test_the_region_is_the_baked_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     regions = {name: (one.region, one.place.host) for name, one in made.state._client._endpoints.items()}
     assert regions == {
         "dynamodb": ("eu-central-1", "dynamodb.eu-central-1.amazonaws.com"),
+        "kms": ("eu-central-1", "kms.eu-central-1.amazonaws.com"),
         "secretsmanager": ("eu-west-1", "secretsmanager.eu-west-1.amazonaws.com"),
     }
     assert (made.state._control, made.state._counters) == ("keybroker-control", "keybroker-counters")
