@@ -18,7 +18,7 @@ from infra.edge.dependencies import ROOT
 from infra.edge.reproducible_zip import write_zip
 from infra.edge.wheels import PYTHON, download
 
-SERVICES = ("dynamodb", "firehose", "kms", "s3", "secretsmanager")
+SERVICES = ("dynamodb", "firehose", "kms", "lambda", "s3", "secretsmanager", "sts")
 """The AWS services that the broker and the functions in its zip call."""
 DOORS = ("public", "admin")
 _SHIPPED = ("app.py", "requirements.txt", "chalicelib", ".chalice", "infra")
