@@ -64,14 +64,17 @@ class Deployment:
         signing = {name: keys[name] for name in ("SigningKeyA", "SigningKeyB")}
         shared = {**named, "TablesKey": tables["KeyArn"]}
         bucket = stage.bucket(number, stage.region)
-        admin = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], **self._of_door("admin")}
-        administration = aws.deploy(stage.stack("admin"), self.out / "admin" / "sam.yaml", stage.region, admin, bucket)
+        admin = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], **self._asking_the_minter()}
+        administration = self._administration(admin, bucket)
         self._publish(tables["ControlName"], list(signing.values()))
-        of_edge = {**shared, "ProviderKeysKey": keys["ProviderKeysKey"], "Topic": topics[EDGE_REGION]}
-        broker, edge = self._doors({**shared, **signing}, of_edge, number)
+        opens = {name: keys[name] for name in ("ProviderKeysKey", "MintedKey") if name in keys}
+        broker, edge = self._doors({**shared, **signing}, {**shared, **opens, "Topic": topics[EDGE_REGION]}, number)
+        if admin.get("Url", broker) != broker:  # it was not known yet
+            administration = self._administration({**admin, "Url": broker}, bucket)
         self._watch({**shared, **signing, "Topic": topics[stage.region]}, bucket)
         self._audit(shared, bucket)
         self._probe({**shared, "Topic": topics[stage.region], "Url": broker, "EdgeUrl": edge}, bucket)
+        self._minter({**shared, "Topic": topics[stage.region], "Url": broker}, keys, bucket)
         self._keep_logs()
         return {"broker": broker, "edge": edge, "administration": administration["Url"]}
 
@@ -131,6 +134,27 @@ class Deployment:
             api = self.aws.stack_outputs(stage.stack("public"), stage.region).get("RestAPIId", "")
             values = {**parameters, "Api": api, **chosen}
             self.aws.deploy(stage.stack("probe"), self.out / "probe.yaml", stage.region, values, bucket)
+
+    def _asking_the_minter(self) -> Mapping[str, str]:
+        """Return the administration's parameters for a stage whose file has a minter; for one without it, none."""
+        if self._parameters("minter").get("Enabled") != "true":
+            return {}
+        return {"Minter": "true", "Url": self._url("public", self.stage.region)}
+
+    def _administration(self, parameters: Mapping[str, str], bucket: str) -> Mapping[str, str]:
+        stage, values = self.stage, {**parameters, **self._of_door("admin")}
+        return self.aws.deploy(stage.stack("admin"), self.out / "admin" / "sam.yaml", stage.region, values, bucket)
+
+    def _minter(self, parameters: Mapping[str, str], keys: Mapping[str, str], bucket: str) -> None:
+        """Deploy what mints, for a stage whose file says so; one without it has no such stack. keys: outputs of that stack."""
+        if self._parameters("minter"):
+            if "MintedKey" not in keys and not self.aws.dry_run:
+                raise AwsCommandError('the minter needs a key: add {"keys": {"Minter": "true"}} to the stage\'s file')
+            ours = [keys[name] for name in ("FederationKeyElliptic", "FederationKeyRsa") if name in keys]
+            values = {**parameters, "MintedKey": keys.get("MintedKey", ""), "FederationKeys": ",".join(ours)}
+            values |= self._of_door("minter")
+            stage = self.stage
+            self.aws.deploy(stage.stack("minter"), self.out / "minter.yaml", stage.region, values, bucket)
 
     def _parameters(self, stack: str) -> Mapping[str, str]:
         return self.stage.parameters.get(stack, {})

@@ -27,8 +27,8 @@ What is left, and how to remove it for good:
 
 
 def destroy(stage: Stage, aws: AwsCli) -> None:
-    """Delete the stacks of edge, probe, watcher, audit, broker and administration, the edge's first; raises AwsCommandError."""
-    home = ("probe", "watcher", "audit", "public", "admin")
+    """Delete the stacks of edge, probe, minter, watcher, audit, broker and administration, the edge's first; raises AwsCommandError."""
+    home = ("probe", "minter", "watcher", "audit", "public", "admin")
     for name, region in (("edge", EDGE_REGION), *((one, stage.region) for one in home)):
         named = ("--stack-name", stage.stack(name), "--region", region)
         aws.run("cloudformation", "delete-stack", *named)

@@ -17,7 +17,7 @@ from infra.edge.wheels import PYTHON
 OUT = ROOT / "dist"
 UNCHANGED = ("artefacts", "tables", "keys", "logs", "watch", "gateway-role", "broker-role", "gateway")
 """Templates that are deployed as they are."""
-OF_FUNCTIONS = ("watcher", "audit", "probe")
+OF_FUNCTIONS = ("watcher", "audit", "probe", "minter")
 """Templates of functions that are in the administration's zip."""
 _SETTING = re.compile(r"^      (?:Handler|Runtime|Architectures|MemorySize|Timeout): .+$", re.MULTILINE)
 """What Lambda keeps with a version of the edge's function, as its template says it."""

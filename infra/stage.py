@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STACKS = ("logs", "watch", "tables", "keys", "public", "admin", "edge", "watcher", "audit", "probe")
+STACKS = ("logs", "watch", "tables", "keys", "public", "admin", "edge", "watcher", "audit", "probe", "minter")
 """The stacks whose parameters a stage's file may set."""
 EDGE_REGION = "us-east-1"
 """The region that Lambda@Edge requires."""

@@ -45,6 +45,8 @@ def _holds_for(operator: str, found: Sequence[str] | None, wanted: Sequence[str]
         return all(any(_like(value, one) for one in wanted) for value in found or ())  # of none, too
     if operator == "ForAnyValue:StringEquals":
         return any(value in wanted for value in found or ())  # of none, never
+    if operator == "ForAnyValue:StringLike":
+        return any(_like(value, one) for value in found or () for one in wanted)  # of none, never
     if operator in ("StringEquals", "ArnEquals"):
         return found is not None and len(found) == 1 and found[0] in wanted
     if operator == "StringNotEquals":

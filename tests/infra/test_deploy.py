@@ -272,6 +272,7 @@ def test_destroy_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.findall(r"delete-stack --stack-name keybroker-prod-(\w+)", said) == [
         "edge",
         "probe",
+        "minter",
         "watcher",
         "audit",
         "public",

@@ -181,6 +181,8 @@ STATEMENT = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b
         ({"Condition": {"ForAllValues:StringLike": {"k": "v*"}}}, {"k": ["v1", "w"]}, False),
         ({"Condition": {"ForAnyValue:StringEquals": {"k": "v"}}}, {}, False),
         ({"Condition": {"ForAnyValue:StringEquals": {"k": "v"}}}, {"k": ["w", "v"]}, True),
+        ({"Condition": {"ForAnyValue:StringLike": {"k": "v*"}}}, {}, False),
+        ({"Condition": {"ForAnyValue:StringLike": {"k": "v*"}}}, {"k": ["w", "v1"]}, True),
         ({"Condition": {"Null": {"k": "false"}}}, {}, False),
         ({"Condition": {"Null": {"k": "false"}}}, {"k": ["v"]}, True),
         ({"Condition": {"StringEquals": {"k": "v"}, "Null": {"l": "true"}}}, {"k": ["v"], "l": ["x"]}, False),

@@ -24,6 +24,7 @@ TEMPLATES = (
     "watcher",
     "audit",
     "probe",
+    "minter",
     "gateway-role",
     "broker-role",
     "gateway",
@@ -149,7 +150,7 @@ def test_a_door_is_told_its_names_and_no_secret(door: str) -> None:
     told = properties(door, "APIHandler")["Environment"]["Variables"]
     names = {
         "public": {"DOOR", "CONTROL", "COUNTERS", "LEDGER", "URL", "EDGE_URL", "SIGNING_KEY"},
-        "admin": {"DOOR", "CONTROL", "COUNTERS", "LEDGER", "SECRETS_PREFIX", "SECRETS_KEY", "GATEWAY"},
+        "admin": {"DOOR", "CONTROL", "COUNTERS", "LEDGER", "SECRETS_PREFIX", "SECRETS_KEY", "GATEWAY", "URL", "MINTER"},
     }[door]
     assert told.keys() == {f"KEYBROKER_{name}" for name in names}
     assert told["KEYBROKER_DOOR"] == door
@@ -370,6 +371,7 @@ def test_what_has_no_default_is_another_stack_s_output(name: str) -> None:
     asked = {key for key, one in template(name).get("Parameters", {}).items() if "Default" not in one}
     given = {"TablesKey", "ProviderKeysKey", "SigningKeyA", "SigningKeyB", "HomeRegion", "BrokerHost", "Topic"}
     given |= {"Api", "Url", "EdgeUrl"} if name == "probe" else set()
+    given |= {"MintedKey", "Url"} if name == "minter" else set()
     if name == "gateway":  # `make deploy` does not deploy it: docs/gateway.md says what to give it
         given = {"Image", "Repository", "BrokerUrl", "Domain", "Certificate", "Vpc", "Subnets", "LoadBalancerSubnets"}
     assert asked <= given
