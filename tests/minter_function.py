@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from chalicelib.audit import Event, Query
 from chalicelib.aws import clients, minted_keys, minter
 from chalicelib.aws.control import DynamoControl
 from chalicelib.aws.dynamodb import Tables
 from chalicelib.aws.federation_jwks import published_keys
+from chalicelib.aws.kms_means import app_alias
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.aws.minted_keys import MintedKeys
 from chalicelib.aws.minter import Function, MinterConfig
@@ -38,17 +41,26 @@ from tests.practice_server import serving
 
 BROKER = "https://broker.example"
 REGION = "us-east-1"
-POLICY = f"""\
+FEDERATED = ("anthropic", "openai")
+OTHERS = ("azure-openai", "gemini", "github-app", "openrouter")
+APP = "Iv23practice"
+
+
+def policy_of(*names: str) -> str:
+    """Return a policy with federated keys, each named as its provider, for which our own issuer vouches."""
+
+    def ids(name: str) -> str:
+        return parties.POLICY[name].replace("{", "{" if name == "github-app" else "{identity: broker, ")
+
+    keys = "".join(f"  {name}: {{provider: {name}, federated: {ids(name)}}}\n" for name in names)
+    return f"""\
 keys:
-  openai: {{provider: openai, federated: {parties.POLICY["openai"].replace("{", "{identity: broker, ")}}}
-  anthropic: {{provider: anthropic, federated: {parties.POLICY["anthropic"].replace("{", "{identity: broker, ")}}}
-  set: {{provider: generic}}
+{keys}  set: {{provider: generic}}
 issuers:
   ci: {{url: "https://ci.example", audience: keybroker}}
 grants:
   one: {{key: openai, to: {{issuer: ci, claims: {{sub: a}}}}, scope: ["GET:/v1/models"], quota: {{tokens: 9/hour, calls: [9/minute]}}}}
 """
-_NUMBERS = itertools.count()
 
 
 @dataclass
@@ -69,6 +81,13 @@ class Deployed:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Ask a practice provider in place of the real one."""
         return fetch.ask(method, self.practice + urlsplit(url).path, headers, body, within)
+
+    def apply(self, *names: str) -> None:
+        """Put a policy with these keys in force."""
+        text, policies = policy_of(*names), DynamoPolicies(self.tables)
+        parsed = policy.parse(text, rules=policy.InstallationRules({}))
+        event = samples.event("policy.applied", at=int(self.clock()))
+        policies.apply(parsed, text, policies.current().version, event)
 
     def function(self) -> Function:
         """Return the function as another instance of it would be."""
@@ -132,27 +151,47 @@ class Nothing:
 
 @contextlib.contextmanager
 def deployed(door: Door, patch: pytest.MonkeyPatch) -> Iterator[Deployed]:
-    """Deploy one with POLICY in force and a key of each algorithm, whose provider keys were never minted."""
+    """Deploy one with two federated keys and a key of each algorithm, whose provider keys were never minted."""
     moto_kms.mend(patch)
     kms: Any = clients.make("kms", REGION)
-    arns = [
-        kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
-        for spec in ("ECC_NIST_P256", "RSA_2048")
-    ]
-    minted_key = kms.create_key()["KeyMetadata"]["Arn"]
-    alias = minted_keys.kms_alias("kb")
-    kms.create_alias(AliasName=alias, TargetKeyId=minted_key)
+    arns = [_key(kms, KeySpec=spec, KeyUsage="SIGN_VERIFY") for spec in ("ECC_NIST_P256", "RSA_2048")]
+    minted_key, app = _key(kms), _key(kms, KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")
     clock = Clock()
-    endpoints = parties.of(BROKER, clock)
-    with serving(make_provider({}, federated=endpoints)) as url, tables_behind(door) as tables, patience():
+    endpoints = {**parties.of(BROKER, clock), "github-app": parties.app({"keys": [_jwk(kms, app)]}, clock)}
+    with (
+        aliases(kms, {minted_keys.kms_alias("kb"): minted_key, app_alias("kb", APP): app}),
+        serving(make_provider({}, federated=endpoints)) as url,
+        tables_behind(door) as tables,
+        patience(),
+    ):
         config = MinterConfig(REGION, "kb", tables.control, tables.ledger, BROKER, minted_key, tuple(arns))
         made = Deployed(config, tables, door, endpoints, url, clock, kms)
-        for endpoint in endpoints.values():
-            assert endpoint.issuer is not None
-            endpoint.issuer.source = lambda: {"keys": list(published_keys(tables))}
-        parsed = policy.parse(POLICY, rules=policy.InstallationRules({}))
-        DynamoPolicies(tables).apply(parsed, POLICY, 0, samples.event("policy.applied", at=int(clock())))
-        try:
-            yield made
-        finally:
+        for name, endpoint in endpoints.items():
+            if endpoint.issuer is not None and name != "github-app":
+                endpoint.issuer.source = lambda: {"keys": list(published_keys(tables))}
+        made.apply(*FEDERATED)
+        yield made
+
+
+@contextlib.contextmanager
+def aliases(kms: Any, named: Mapping[str, str]) -> Iterator[None]:  # noqa: ANN401  botocore's
+    """Name keys meanwhile."""
+    for alias, key in named.items():
+        kms.create_alias(AliasName=alias, TargetKeyId=key)
+    try:
+        yield
+    finally:
+        for alias in named:
             kms.delete_alias(AliasName=alias)
+
+
+def _key(kms: Any, **members: str) -> str:  # noqa: ANN401  as above
+    arn: str = kms.create_key(**members)["KeyMetadata"]["Arn"]
+    return arn
+
+
+def _jwk(kms: Any, arn: str) -> dict[str, str]:  # noqa: ANN401  as above
+    public = serialization.load_der_public_key(kms.get_public_key(KeyId=arn)["PublicKey"])
+    assert isinstance(public, rsa.RSAPublicKey)
+    found = RSAAlgorithm.to_jwk(public, as_dict=True)
+    return {**{name: str(found[name]) for name in ("kty", "n", "e")}, "kid": "app", "alg": "RS256", "use": "sig"}

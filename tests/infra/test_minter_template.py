@@ -67,7 +67,6 @@ def test_what_it_needs_it_may_do() -> None:
     assert may("dynamodb:UpdateItem", CONTROL, *(f"key#openai#{copy}" for copy in "0123456789abcdef"))
     assert may("dynamodb:UpdateItem", CONTROL, "federation")
     assert may("dynamodb:UpdateItem", CONTROL, "mint-notes")
-    assert may("dynamodb:DeleteItem", CONTROL, "mint-notes")
     assert may("dynamodb:PutItem", LEDGER, "audit#2026-11#0")
     assert may("kms:GenerateDataKey", MINTED, context=OF_MINTED)
     assert may("sts:AssumeRole", BEDROCK)
@@ -86,6 +85,7 @@ def test_what_it_needs_it_may_do() -> None:
             for key in ("policy", "grant#app#0", "everything#*#0", "signing", "revocations", "principal#a", "token#a")
         ),
         *((f"dynamodb:{one}", CONTROL, ("key#openai#0",)) for one in ("PutItem", "DeleteItem")),
+        ("dynamodb:DeleteItem", CONTROL, ("mint-notes",)),
         ("dynamodb:PutItem", CONTROL, ("minted#openai", "signing")),
         ("dynamodb:UpdateItem", CONTROL, ("key#openai#0", "grant#app#0")),
         ("dynamodb:PutItem", CONTROL, ()),

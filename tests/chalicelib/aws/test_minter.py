@@ -16,7 +16,7 @@ from chalicelib.federation.notes import MintNote
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from local.practice.federation.endpoint import Fault
 from tests.faulty_dynamodb import Door
-from tests.minter_function import BROKER, REGION, Deployed, deployed
+from tests.minter_function import BROKER, FEDERATED, OTHERS, REGION, Deployed, deployed
 
 BOTH = {"anthropic": "minted", "openai": "minted"}
 ENVIRONMENT = {
@@ -47,7 +47,15 @@ def test_what_is_minted_opens_the_provider_at_the_edge(here: Deployed) -> None:
     assert here.at_the_edge("anthropic").beside[0] == ("anthropic-beta", "oauth-2025-04-20")
     assert here.key("set").current is None
     assert here.run() == {}
-    assert [one.key for one in here.events("key.minted")] == ["openai", "anthropic"]
+    assert {one.key for one in here.events("key.minted")} == set(BOTH)
+
+
+def test_every_provider_takes_what_kms_signs(here: Deployed) -> None:
+    """ES256 or RS256, as each takes it, and the App's own key; the edge opens what each gave."""
+    here.apply(*FEDERATED, *OTHERS)
+    assert here.run() == dict.fromkeys((*FEDERATED, *OTHERS), "minted")
+    for name in (*FEDERATED, *OTHERS):
+        assert here.works(name), name
 
 
 def test_a_credential_is_renewed_and_overlaps(here: Deployed) -> None:
