@@ -47,9 +47,12 @@ def make(service: str, region: str, endpoint: str | None = None, session: Any = 
     return client
 
 
-def patient(service: str, region: str) -> Any:  # noqa: ANN401  the client of any service
-    """Return a client for a command, which may run far away: it waits, and tries again. Not for what must not be done twice."""
-    retries: Any = {"mode": "standard", "total_max_attempts": 5}
+def patient(service: str, region: str, attempts: int = 5) -> Any:  # noqa: ANN401  the client of any service
+    """Return a client for a command, which may run far away: it waits, and tries again.
+
+    attempts: 1 for what must not be done twice.
+    """
+    retries: Any = {"mode": "standard", "total_max_attempts": attempts}
     bounds = botocore.config.Config(connect_timeout=10, read_timeout=30, retries=retries)
     return _session().create_client(service, region_name=region, config=bounds)
 

@@ -144,7 +144,8 @@ def _federating(environ: Mapping[str, str], tables: Tables) -> dict[str, Any]:
     region, function = environ.get("AWS_REGION", ""), environ.get("KEYBROKER_MINTER", "")
     return {
         "mint_notes": DynamoMintNotes(tables),
-        "try_mint": MintTrial(functools.partial(clients.patient, "lambda", region), function),
+        # Once: each attempt would mint another credential.
+        "try_mint": MintTrial(functools.partial(clients.patient, "lambda", region, attempts=1), function),
         "federation_jwks": functools.partial(published_keys, tables),
         "broker_url": environ.get("KEYBROKER_URL", ""),
     }

@@ -100,9 +100,13 @@ class _Aws(AwsCli):
         self.told.append((name, parameters))
         outputs = ("KeyArn", "ControlName", "SigningKeyA", "SigningKeyB", "ProviderKeysKey", "Topic", "DistributionId")
         self._made[stack] = {"Url": self._urls.get(name, ""), **dict.fromkeys(outputs, "arn")}
+        for chosen, keys in CHOSEN_KEYS.items():
+            if name == "keys" and parameters.get(chosen) == "true":
+                self._made[stack] |= {one: f"arn-of-{one}" for one in keys}
         return self._made[stack]
 
 
+CHOSEN_KEYS = {"Minter": ("MintedKey",), "Issuer": ("FederationKeyElliptic", "FederationKeyRsa")}
 URLS = {
     "public": "https://abc.execute-api.eu-central-1.amazonaws.com/api",
     "edge": "https://d1.cloudfront.net",
@@ -142,6 +146,53 @@ def test_once_the_urls_are_known_it_goes_round_once(tmp_path: Path, nothing_is_b
     Deployment(PROD, aws, tmp_path, ("eu-west-1",)).run()
     assert [name for name, _ in aws.told if name in ("public", "edge")] == ["public", "edge"]
     assert len(nothing_is_built) == 1
+
+
+MINTER = {"keys": {"Minter": "true"}, "minter": {"Enabled": "true"}}
+
+
+def told_to(aws: _Aws, name: str) -> list[Mapping[str, str]]:
+    return [told for stack, told in aws.told if stack == name]
+
+
+def test_a_minter_is_deployed_where_it_was_chosen(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:
+    """It knows the broker's URL and its keys, the edge the key of minted values, the administration both URL and minter."""
+    aws = _Aws(URLS)
+    Deployment(Stage("prod", "eu-central-1", MINTER), aws, tmp_path, ("eu-west-1",)).run()
+    assert nothing_is_built
+    [minter] = told_to(aws, "minter")
+    assert (minter["Url"], minter["MintedKey"], minter["FederationKeys"]) == (URLS["public"], "arn-of-MintedKey", "")
+    assert all(one["MintedKey"] == "arn-of-MintedKey" for one in told_to(aws, "edge"))
+    # Again, since at first the URL is not known yet.
+    assert [(one["Minter"], one["Url"]) for one in told_to(aws, "admin")] == [("true", ""), ("true", URLS["public"])]
+    aws.told.clear()
+    with_issuer = {"keys": {"Minter": "true", "Issuer": "true"}, "minter": {"Enabled": "true"}}
+    Deployment(Stage("prod", "eu-central-1", with_issuer), aws, tmp_path, ("eu-west-1",)).run()
+    [minter] = told_to(aws, "minter")
+    assert minter["FederationKeys"] == "arn-of-FederationKeyElliptic,arn-of-FederationKeyRsa"
+    assert [one["Url"] for one in told_to(aws, "admin")] == [URLS["public"]]
+
+
+def test_keys_of_one_s_own_take_the_place_of_the_stack_s(
+    tmp_path: Path, nothing_is_built: list[dict[str, str]]
+) -> None:
+    chosen = {**MINTER, "minter": {"Enabled": "true", "FederationKeys": "arn-1,arn-2,arn-3"}}
+    aws = _Aws(URLS)
+    Deployment(Stage("prod", "eu-central-1", chosen), aws, tmp_path, ("eu-west-1",)).run()
+    assert nothing_is_built
+    assert [one["FederationKeys"] for one in told_to(aws, "minter")] == ["arn-1,arn-2,arn-3"]
+
+
+def test_a_minter_without_a_key_is_not_deployed(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:
+    """It would have nothing to encrypt with; and a stage that says nothing of one has none of it."""
+    with pytest.raises(AwsCommandError, match="the minter needs a key"):
+        Deployment(Stage("prod", "eu-central-1", {"minter": {"Enabled": "true"}}), _Aws(URLS), tmp_path, ("x",)).run()
+    aws = _Aws(URLS)
+    Deployment(PROD, aws, tmp_path, ("eu-west-1",)).run()
+    assert nothing_is_built
+    assert told_to(aws, "minter") == []
+    assert len(told_to(aws, "admin")) == 1
+    assert not any("MintedKey" in one for one in told_to(aws, "edge"))
 
 
 def test_what_was_chosen_for_a_stage_reaches_its_stack(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:

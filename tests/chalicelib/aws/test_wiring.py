@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
 from chalicelib.aws import cloudwatch, wiring
 from chalicelib.aws.control import DynamoControl
+from chalicelib.aws.federation_keys import KmsFederationKeys
+from chalicelib.aws.minted_key_store import MintedKeyStore
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.provider_key_store import SecretsManagerKeyStore
 from chalicelib.aws.signing import KmsSigner
@@ -17,8 +20,10 @@ from chalicelib.aws.signing_keys import DynamoSigningKeys
 from chalicelib.aws.usage import DynamoUsage
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
+from chalicelib.federation.minter import Minter
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
+from chalicelib.providers.versions import KeyInfo
 from infra import signing_keys
 from tests import aws_scenario
 from tests.aws_installed import Installed, installation, issued
@@ -153,6 +158,16 @@ def test_the_administrators_door_signs_nothing(installed: Installed) -> None:
     assert not {"broker", "signer", "jwks"} & {one.name for one in fields(ports)}
     assert not {Broker, KmsSigner, DynamoSigningKeys} & reached(ports)
     assert {Broker, KmsSigner, DynamoSigningKeys} <= reached(wiring.public_ports(installed.public))
+
+
+def test_the_administration_asks_the_minter(installed: Installed) -> None:
+    """It knows the function by its name and the broker's URL, and has nothing of what mints; without a minter it says so."""
+    named = {"KEYBROKER_MINTER": "kb-minter", "KEYBROKER_URL": "https://broker.example.com"}
+    ports: Any = wiring.admin_ports({**installed.admin, **named})
+    assert (ports.try_mint._function, ports.broker_url) == ("kb-minter", "https://broker.example.com")
+    assert not {Minter, KmsFederationKeys, MintedKeyStore} & reached(ports)
+    with pytest.raises(Unavailable, match=r"^not_configured$"):
+        wiring.admin_ports(installed.admin).try_mint(KeyInfo("openai", "openai", None, federated={}))
 
 
 def test_a_door_refuses_the_environment_of_the_other(installed: Installed) -> None:

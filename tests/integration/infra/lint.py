@@ -57,6 +57,7 @@ ANSWERED: Mapping[str, Mapping[str, str]] = {
     },
     # Its function is off by default, so checkov does not look at it: it is as the audit's.
     "probe": {"CKV_AWS_158": "as for the other log groups: lines hold results and fixed words"},
+    "minter": {"CKV_AWS_158": "as for the other log groups: lines hold keys' names and fixed words"},
     "edge": {
         **_FUNCTION,
         "CKV_AWS_115": "Lambda@Edge runs copies in every region, and a reservation holds for one; callers have quotas",
