@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from infra import lock, package
+from infra.broker_zip import DOORS
 from infra.edge.__main__ import WHEELS
 from infra.edge.wheels import PYTHON
 from tests import cloudformation, pip_index
@@ -45,9 +46,11 @@ def test_it_is_the_same_byte_for_byte(built: tuple[Path, Path]) -> None:
 
 
 def test_templates_fit_in_a_request(built: tuple[Path, Path]) -> None:
-    """Every template is below CloudFormation's limit for one sent in a request."""
+    """Every template is below CloudFormation's limit for one sent in a request; one that goes through a bucket has more."""
     sizes = {name: len(text) for name, text in files(built[0]).items() if name.endswith(".yaml")}
-    assert {name: size for name, size in sizes.items() if size > 51_200} == {}
+    through_a_bucket = {f"{door}/sam.yaml" for door in DOORS}  # with their zips (infra/aws_cli.py)
+    limits = dict.fromkeys(sizes, 51_200) | dict.fromkeys(through_a_bucket, 1_000_000)
+    assert {name: size for name, size in sizes.items() if size > limits[name]} == {}
 
 
 def test_both_doors_run_the_same_code(built: tuple[Path, Path]) -> None:
@@ -111,7 +114,7 @@ def test_nothing_in_it_is_botocore_s_other_services(built: tuple[Path, Path]) ->
     with zipfile.ZipFile(built[0] / "public" / "deployment.zip") as packed:
         names = packed.namelist()
     services = {name.split("/")[2] for name in names if re.match(r"botocore/data/[^/]+/", name)}
-    assert services == {"dynamodb", "firehose", "kms", "s3", "secretsmanager"}
+    assert services == {"dynamodb", "firehose", "kms", "lambda", "s3", "secretsmanager", "sts"}
     assert not [name for name in names if name.startswith(("tests/", "local/", "keybroker/", "infra/"))]
     assert sum(name.endswith(".pyc") for name in names) > 300
 
