@@ -96,7 +96,7 @@ def test_demo_passes_and_shows_no_secret(tmp_path: Path) -> None:
         "   <- 403 revoked: access is revoked (principal)",
         "   <- 401 invalid_token: the token was issued before a revocation",
         " revocation.lifted  practice-admin",
-        "\nAll 9 steps passed (",
+        "\nAll 10 steps passed (",
     ):
         assert line in out, line
     assert SECRETS.findall(out) == []
