@@ -25,6 +25,7 @@ from local.configuration import Configuration, Door
 from local.errors import PartDidNotStart
 from local.machine import Machine
 from local.minting import Minting
+from local.once import Once
 from local.practice import policy as practice
 from local.processes import Part, Processes
 from local.revocation_probe import Edge
@@ -104,7 +105,7 @@ def _serve(
         upkeep = machine.upkeep(configuration.keep_records)
         stack.enter_context(upkeep.running())
         stack.enter_context(Rotating(machine.admin_ports).running())
-        stack.enter_context(Minting(machine.minter).running())
+        stack.enter_context(Minting(Once(machine.minter)).running())
         if configuration.revocation_probe:
             own = Edge(sockets["edge"], is_tls=configuration.tls is not None)
             stack.enter_context(machine.probing(own, configuration.revocation_probe).running())
