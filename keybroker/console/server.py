@@ -145,17 +145,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        repeated = len(headers) != len(self.headers.keys())
-        target = urlsplit(self.path)
+        is_malformed = len(headers) != len(self.headers.keys())
+        try:
+            target = urlsplit(self.path)
+            with_query = dict(parse_qsl(target.query, keep_blank_values=True, max_num_fields=50))
+        except ValueError:
+            is_malformed, target, with_query = True, urlsplit("/"), {}
         refused = (
-            HTTPStatus.BAD_REQUEST if repeated else guard.refusal(self.command, target.path, headers, self.server.port)
+            HTTPStatus.BAD_REQUEST
+            if is_malformed
+            else guard.refusal(self.command, target.path, headers, self.server.port)
         )
         if refused:
             self.close_connection = True
             self._send(Page("", refused))
             return
         body = self.rfile.read(int(headers["content-length"])) if self.command == "POST" else b""
-        with_query = dict(parse_qsl(target.query, keep_blank_values=True, max_num_fields=50))
         try:
             form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
         except ValueError:

@@ -145,3 +145,11 @@ def test_two_consoles_run_beside_each_other(running: Running) -> None:
         first.enter()
         second.enter()
         assert (first.get("/").status, second.get("/").status) == (200, 200)
+
+
+@pytest.mark.parametrize(
+    "target", ["/?" + "&".join(f"a{number}=1" for number in range(60)), "/principals?" + "a=1;" * 99 + "&" * 60]
+)
+def test_an_address_that_cannot_be_read(browser: Browser, target: str) -> None:
+    """An address that is none, or has too many parameters, is a 400, and the connection does not just end."""
+    assert browser.get(target).status == 400
