@@ -32,5 +32,5 @@ def test_reading_and_revoking_need_no_script(
     assert page.locator("#admitted").inner_text() == "0"
     assert page.locator("#refused-since").inner_text() == "1"
     page.get_by_role("button", name="Restore").click()
-    assert page.get_by_role("link", name="Revoke…").is_visible()
+    page.get_by_role("link", name="Revoke…").wait_for(state="visible")
     assert page.get_by_role("button", name="Copy").count() == 0
