@@ -283,6 +283,7 @@ def test_clocks_a_minute_off(here: Federated, apart: int) -> None:
     assert here.works("openai")
 
 
+@pytest.mark.slow  # some hours of renewals
 def test_our_own_keys_rotate(here: Federated) -> None:
     """Our issuer's keys are replaced without a credential that is not had: by providers that keep a key set for 15 minutes."""
     for name in ("openai", "anthropic"):

@@ -109,6 +109,7 @@ def test_a_steady_one_starts_again_soon(monkeypatch: pytest.MonkeyPatch) -> None
         _watch_until(running, lambda: len(script.started) > 16)
 
 
+@pytest.mark.slow  # it waits for a time-out
 def test_one_that_hangs_at_its_start_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A successor that never responds is killed after START_SECONDS, and another one tried."""
     script = Script(_serves, lambda _ready: signal.pause(), _serves)
@@ -129,6 +130,7 @@ def test_the_first_start_fails_with_the_part_and_why() -> None:
     assert not steady.alive[0].is_alive()
 
 
+@pytest.mark.slow  # it waits for a time-out
 def test_a_signal_waits_until_a_part_responds() -> None:
     """A part that has just been started gets a signal once it can take it, and not before."""
     script = Script(_serves, _counts, _serves)
