@@ -7,8 +7,6 @@ from bisect import bisect_left
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple, Protocol
 
-from chalicelib.usage import window_start
-
 BOUNDS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper bounds of the buckets in seconds; the last bucket has none."""
 SHOWN_SECONDS: Final = {"minute": 3600, "hour": 86400}
@@ -55,11 +53,9 @@ class Responses(NamedTuple):
         return {"start": self.start, "calls": self.calls, "failed": self.failed, **times}
 
 
-def one(at: int, seconds: float, *, failed: bool) -> tuple[Responses, ...]:
-    """Return an answer as it counts in each window. at: epoch seconds. seconds: to its first byte."""
-    place = bisect_left(BOUNDS, seconds) if math.isfinite(seconds) else len(BOUNDS)
-    buckets = tuple(int(index == place) for index in range(len(BOUNDS) + 1))
-    return tuple(Responses(window, window_start(window, at), int(failed), buckets) for window in SHOWN_SECONDS)
+def bucket(seconds: float) -> int:
+    """Return in which bucket an answer is. seconds: to its first byte."""
+    return bisect_left(BOUNDS, seconds) if math.isfinite(seconds) else len(BOUNDS)
 
 
 class ResponseTimes(Protocol):

@@ -119,10 +119,10 @@ class Minter:
     def _failed(self, info: KeyInfo, fault: MintError, noted: MintNote | None) -> None:
         now, failures = self.clock(), (noted.failures if noted else 0) + 1
         wait = pause(failures, denied=fault.denied, retry_after=fault.retry_after)
+        if fault.denied and (noted is None or noted.problem != fault.problem):
+            self._record_denial(info, fault)  # before the note, with which it would not be recorded again
         note = MintNote(info.name, now, fault.problem, fault.denied, failures, now + wait, fault.request_id)
         self.notes.note_mint(info.name, note)
-        if fault.denied and (noted is None or noted.problem != fault.problem):
-            self._record_denial(info, fault)
 
     def _record_denial(self, info: KeyInfo, fault: MintError) -> None:
         """Record that a provider says no: once, and again when it says another."""

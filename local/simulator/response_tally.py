@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from chalicelib.edge import response_times
-from chalicelib.edge.response_times import FAILED_FROM, Responses, ResponseTimes
+from chalicelib.edge.response_times import BOUNDS, FAILED_FROM, SHOWN_SECONDS, Responses, ResponseTimes
+from chalicelib.usage import window_start
 from local.simulator.periodic_writing import write_every
 from local.simulator.viewer_response import CUT, ViewerResponse
 
@@ -27,7 +28,7 @@ class ResponseTally:
     def __init__(self, clock: Callable[[], float] = time.time, period: float = PERIOD) -> None:
         """clock: epoch seconds. period: seconds from one writing to the next."""
         self._clock, self._period = clock, period
-        self._waiting: dict[tuple[str, int], Responses] = {}
+        self._waiting: dict[tuple[str, int], list[int]] = {}
         self._is_kept = False
 
     def ended(self, began: float, response: ViewerResponse) -> None:
@@ -36,17 +37,20 @@ class ResponseTally:
         if not self._is_kept or (response.why and not failed):
             return
         seconds = (response.first_sent_at or time.perf_counter()) - began
-        for one in response_times.one(int(self._clock()), seconds, failed=failed):
-            self._add(one)
+        at, place = int(self._clock()), response_times.bucket(seconds)
+        for window in SHOWN_SECONDS:
+            counts = self._counts(window, window_start(window, at))
+            counts[0] += failed
+            counts[place + 1] += 1
 
-    def _add(self, one: Responses) -> None:
-        held = self._waiting.get((one.window, one.start))
-        if held is not None:
-            buckets = tuple(map(sum, zip(held.buckets, one.buckets, strict=True)))
-            one = one._replace(failed=held.failed + one.failed, buckets=buckets)
-        elif len(self._waiting) >= MOST:
-            del self._waiting[next(iter(self._waiting))]
-        self._waiting[one.window, one.start] = one
+    def _counts(self, window: str, start: int) -> list[int]:
+        """Return what is added up of a window: how many failed, and how many are in each bucket."""
+        held = self._waiting.get((window, start))
+        if held is None:
+            if len(self._waiting) >= MOST:
+                del self._waiting[next(iter(self._waiting))]
+            held = self._waiting[window, start] = [0] * (len(BOUNDS) + 2)
+        return held
 
     async def keep(self, store: Callable[[], ResponseTimes]) -> None:
         """Write what was counted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
@@ -60,7 +64,8 @@ class ResponseTally:
     async def _write(self, store: Callable[[], ResponseTimes], thread: ThreadPoolExecutor) -> None:
         if not self._waiting:
             return
-        noted, self._waiting = [*self._waiting.values()], {}
+        waiting, self._waiting = self._waiting, {}
+        noted = [Responses(*window, failed, tuple(buckets)) for window, (failed, *buckets) in waiting.items()]
         try:
             await asyncio.get_running_loop().run_in_executor(thread, lambda: store().add(noted))
         except Exception as fault:  # noqa: BLE001  calls go on whatever becomes of this

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from chalicelib import quota
 from chalicelib.audit import Event
+from chalicelib.edge import response_times
+from chalicelib.edge.response_times import Responses
 from chalicelib.exchange.ledger import Issuance, Lock, StateQuery
 from chalicelib.issuers.presets import GENERIC
 from chalicelib.issuers.registry import Issuer
@@ -19,6 +21,7 @@ from chalicelib.providers.versions import KeyVersion
 from chalicelib.quota import Counter, Limit
 from chalicelib.revocation import EVERYTHING, Revocation, RevocationTarget
 from chalicelib.tokens.jws import parse
+from chalicelib.usage import window_start
 
 NOW = 1_800_000_000 - 1_800_000_000 % 86400
 """A time at which a minute, an hour and a day start."""
@@ -133,3 +136,11 @@ def wanted(*targets: RevocationTarget, grant: str | None = None, now: int = NOW)
 def key_version(version: str, at: int = NOW) -> KeyVersion:
     """Return a version of a key."""
     return KeyVersion(version, "https://api.example.com", "authorization", "arn:aws:iam::123456789012:user/ada", at)
+
+
+def one_answer(at: int, seconds: float, *, failed: bool) -> tuple[Responses, ...]:
+    """An answer as it counts in each window. at: epoch seconds. seconds: to its first byte."""
+    buckets = tuple(int(index == response_times.bucket(seconds)) for index in range(len(response_times.BOUNDS) + 1))
+    return tuple(
+        Responses(window, window_start(window, at), int(failed), buckets) for window in response_times.SHOWN_SECONDS
+    )

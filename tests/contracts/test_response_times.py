@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from chalicelib.edge import response_times
 from chalicelib.edge.response_times import BOUNDS, SHOWN_SECONDS, Responses
 from chalicelib.usage import window_start
 from tests.contracts.adapters import Adapters
-from tests.contracts.samples import NOW
+from tests.contracts.samples import NOW, one_answer
 
 HOUR = window_start("hour", NOW)
 
@@ -25,7 +24,7 @@ def test_answers_add_up(adapters: Adapters) -> None:
 
 def test_one_answer_is_in_each_window(adapters: Adapters) -> None:
     """An answer counts in its minute and in its hour."""
-    adapters.response_times.add(response_times.one(NOW, 0.3, failed=True))
+    adapters.response_times.add(one_answer(NOW, 0.3, failed=True))
     found = adapters.response_times.responses(NOW)
     assert [(one.window, one.start, one.calls, one.failed) for one in found] == [
         ("minute", window_start("minute", NOW), 1, 1),

@@ -22,7 +22,6 @@ from chalicelib.aws.refused_calls import DynamoRefusedCalls
 from chalicelib.aws.response_times import DynamoResponseTimes
 from chalicelib.aws.watcher import WatcherConfig
 from chalicelib.budget import BudgetLimit
-from chalicelib.edge import response_times
 from chalicelib.edge.lots import Lot
 from chalicelib.edge.refused_calls import RefusedCall
 from chalicelib.errors import Refusal
@@ -31,6 +30,7 @@ from chalicelib.quota import counters
 from chalicelib.revocation import EVERYTHING, RevocationTarget
 from chalicelib.usage import UsageQuery
 from tests.contracts import dynamodb_adapters, tables_template
+from tests.contracts.samples import one_answer
 from tests.deployment import CLAIMS, GITHUB, NOW, POLICY, ROLE, SUB, Deployment
 from tests.dynamodb_units import WRU, index_entry, metered, size_of
 from tests.gateway_items import (
@@ -123,7 +123,7 @@ def test_call_costs(d: Deployment) -> None:
         "settled, grant with a `total` of that": partial(budgets.settle, reserved(2, shared=True), took),
         "the same, of a gateway's first answer of that model in a day": partial(answers.add, [answered()]),
         "how long answers took, of a worker in ten seconds, at a gateway": partial(
-            times.add, response_times.one(NOW, 0.3, failed=False)
+            times.add, one_answer(NOW, 0.3, failed=False)
         ),
         "a refused call is kept by a gateway, at most 16 of a worker in five seconds": partial(
             refused.keep, [RefusedCall(NOW, "5f2a", "exp_past", 401)]

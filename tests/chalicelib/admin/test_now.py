@@ -9,12 +9,12 @@ import pytest
 from chalicelib.admin import now, totals
 from chalicelib.admin.revocation_probe import RevocationProbe
 from chalicelib.admin.totals import Totals
-from chalicelib.edge import response_times
 from chalicelib.errors import Refusal
 from chalicelib.usage import UsageQuery
 from local.revocation_probe import ProbeFile
 from local.sqlite.response_times import SqliteResponseTimes
 from local.sqlite.usage import SqliteUsage
+from tests.contracts.samples import one_answer
 from tests.http_door import Door
 from tests.parts import NOW, SUB, Parts, mint
 
@@ -65,7 +65,7 @@ def test_nothing_is_going_on(door: Door) -> None:
 def test_how_long_answers_took(parts: Parts, door: Door) -> None:
     """Windows with answers are there with how long they took to begin, and nothing is said of what nobody saw."""
     assert door.administer("GET", "/admin/now").json["responses"] == {"minutes": [], "hours": []}
-    SqliteResponseTimes(parts.state).add(response_times.one(NOW, 0.3, failed=True))
+    SqliteResponseTimes(parts.state).add(one_answer(NOW, 0.3, failed=True))
     found = door.administer("GET", "/admin/now").json["responses"]
     assert [{**one, "start": 0} for one in (*found["minutes"], *found["hours"])] == [
         {"start": 0, "calls": 1, "failed": 1, "p50_seconds": 0.275, "p95_seconds": 0.3425}

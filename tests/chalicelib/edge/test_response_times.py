@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.edge.response_times import BOUNDS, Responses, one
-from tests.contracts.samples import NOW
+from chalicelib.edge.response_times import BOUNDS, Responses
+from tests.contracts.samples import NOW, one_answer
 
 _EMPTY = (0,) * (len(BOUNDS) + 1)
 
@@ -17,7 +17,7 @@ _EMPTY = (0,) * (len(BOUNDS) + 1)
 )
 def test_the_bucket_of_an_answer(seconds: float, bucket: int) -> None:
     """An answer is in the first bucket whose bound it does not pass."""
-    minute, hour = one(NOW, seconds, failed=False)
+    minute, hour = one_answer(NOW, seconds, failed=False)
     assert minute.buckets == hour.buckets
     assert minute.buckets.index(1) == bucket
 
@@ -41,9 +41,9 @@ def test_beyond_the_last_bound() -> None:
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=50), st.sampled_from([0.5, 0.95, 1.0]))
 def test_a_quantile_is_in_the_bucket_of_the_exact_one(times: list[float], part: float) -> None:
     """The time that is told lies in the bucket of the answer that is the exact quantile."""
-    buckets = tuple(map(sum, zip(*(one(NOW, time, failed=False)[0].buckets for time in times), strict=True)))
+    buckets = tuple(map(sum, zip(*(one_answer(NOW, time, failed=False)[0].buckets for time in times), strict=True)))
     told = Responses("minute", NOW, 0, buckets).quantile(part)
     exact = sorted(times)[-int(-part * len(times) // 1) - 1]
-    bucket = one(NOW, exact, failed=False)[0].buckets.index(1)
+    bucket = one_answer(NOW, exact, failed=False)[0].buckets.index(1)
     assert told is not None
     assert (BOUNDS[bucket - 1] if bucket else 0) <= told <= BOUNDS[bucket]
