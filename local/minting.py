@@ -32,6 +32,8 @@ from local.sqlite.state_file import StateFile
 from local.urls import Urls
 
 EVERY_SECONDS = 2.0
+_AFTER_FAULT_SECONDS = 30.0
+"""Seconds from a look that came to nothing to the next: what it minted could not be kept, nor noted."""
 _STOP_SECONDS = 2.0
 _LOG = logging.getLogger("keybroker")
 
@@ -137,13 +139,11 @@ class Minting:
             thread.join(_STOP_SECONDS)  # a credential that was minted and is not stored ends by itself
 
     def _act(self) -> None:
-        while True:
-            self.look()
-            if self._stop.wait(self._every):
-                return
+        while not self._stop.wait(self._every if self.look() else _AFTER_FAULT_SECONDS):
+            pass
 
-    def look(self) -> None:
-        """Mint what is due; what goes wrong is logged, and is due again."""
+    def look(self) -> bool:
+        """Mint what is due, and return whether that could be done or noted; what goes wrong is logged, and is due again."""
         began = time.monotonic()
         try:
             for key, outcome in self._minter().renew_due().items():
@@ -151,6 +151,9 @@ class Minting:
                 _LOG.info(json.dumps({"door": "minter", "reason": outcome, "key": key, "seconds": took}))
         except Unavailable as fault:
             _LOG.warning(json.dumps({"door": "minter", "reason": fault.reason}))
+            return False
         except Exception as fault:  # noqa: BLE001  whatever it is: a thread that ends mints nothing from then on
             # SECURITY: its type alone, since its text may quote anything (test_a_fault_ends_no_minting).
             _LOG.warning(json.dumps({"door": "minter", "reason": type(fault).__name__}))
+            return False
+        return True

@@ -60,6 +60,8 @@ class Minter:
             try:
                 outcomes[info.name] = self._renew(info, notes.get(info.name))
             except Refusal as refusal:
+                # Noted, too: otherwise a provider would be asked at every look for what cannot be kept.
+                self._failed(info, MintError(refusal.reason), notes.get(info.name))
                 outcomes[info.name] = refusal.reason
         return outcomes
 

@@ -93,7 +93,7 @@ def _warn(key: Mapping[str, Any], now: int) -> None:
         old, late = duration.words(now - key["at"]), duration.words(now - due)
         output.labelled("warning", f"{name}: its value is {old} old, and was due {late} ago")
     if failed := key.get("mint_failure"):
-        why = "the provider refuses" if failed["denied"] else "the provider is away"
+        why = "the provider refuses" if failed["denied"] else "nothing was minted"
         left = _left(key.get("expires"), now)
         text = f"{name}: {why} ({failed['problem']}), {output.number(failed['failures'], 'time')} in a row; {left}; see: keybroker federation test {name}"
         output.labelled("warning", text)

@@ -271,6 +271,8 @@ def test_cut_off(here: Federated, step: str, monkeypatch: pytest.MonkeyPatch) ->
     assert here.version() == first
     assert here.works()
     monkeypatch.undo()
+    assert here.minter().renew_due() == {}, "a provider is not asked at every look for what could not be kept"
+    here.pass_time(5)
     assert here.minter().renew_due()["openai"] == "minted"
     assert here.works()
 
