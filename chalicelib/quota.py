@@ -108,6 +108,11 @@ def exceeded(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> E
     return max(over, key=lambda one: one.retry_after, default=None)
 
 
+def is_within(limits: Iterable[Limit], numbers: Mapping[str, int]) -> bool:
+    """Whether a call or token of these numbers, as in `exceeded`, is within all limits."""
+    return all(numbers.get(limit.window, COUNT_LIMIT + 1) <= limit.count for limit in limits)
+
+
 def has_room(limits: Iterable[Limit], taken: Mapping[str, int]) -> bool:
     """Whether one more is within every limit. taken: by window, how many there were; one that is missing has no room."""
     return all(taken.get(limit.window, limit.count) < limit.count for limit in limits)

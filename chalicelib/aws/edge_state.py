@@ -67,10 +67,12 @@ class DynamoEdgeState:
         """See `EdgeState.count`."""
         return _merged(self._count(_items(counters)))
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
+    def give_back(self, counters: tuple[Counter, ...], reason: str, *, held: bool = True) -> int:
         """See `EdgeState.give_back`. A number is taken off at most once, and a counter never falls below 0."""
         items = _items(counters)
-        left = round_trip.make(self._client, *(self._take_off(item, reason) for item in items), gives_back=True)
+        left = round_trip.make(
+            self._client, *(self._take_off(item, reason, held=held) for item in items), gives_back=True
+        )
         return sum(items[0].refused(left[0], "minute").values())  # the principal's hour, with its minutes
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
@@ -122,8 +124,9 @@ class DynamoEdgeState:
         with contextlib.suppress(Unavailable, RequestFailed):
             yield from self._take_off(item, reason)
 
-    def _take_off(self, item: CounterItem, reason: str) -> Steps[Item]:
-        return counter_items.taken_off(self._updating(counter_items.give_back(item, reason), "ALL_NEW"))
+    def _take_off(self, item: CounterItem, reason: str, *, held: bool = True) -> Steps[Item]:
+        update = counter_items.give_back(item, reason) if held else counter_items.add_refused(item, reason)
+        return counter_items.taken_off(self._updating(update, "ALL_NEW"))
 
 
 def _items(counters: tuple[Counter, ...]) -> list[CounterItem]:

@@ -97,7 +97,7 @@ class CallCount:
         """Count the call as refused for `reason` instead, so that it takes nothing of the quota."""
         slices = self.snapshot.slices
         if slices is None:
-            self.refused = self._state.give_back(self._own + self._total, reason)
+            self.refused = self._state.give_back(self._own + self._total, reason, held=self.snapshot.held)
         else:
             self.refused = slices.give_back(reason)
             if self._late_total:

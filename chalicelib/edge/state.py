@@ -57,6 +57,8 @@ class Snapshot(NamedTuple):
     """The key as it is now, None if the policy does not name it."""
     signing_keys: tuple[str, ...] = ()
     """The `kid`s of the signing keys whose tokens are accepted."""
+    held: bool = True
+    """Whether the call has its numbers. Where not, it is beyond a limit, and the state has left them to others."""
     slices: Slices | None = None
     """What counts the call in those counters that took no more just then, whose numbers are missing; None if all did."""
 
@@ -75,6 +77,7 @@ class EdgeState(Protocol):
 
         targets: by scope.
         counters: the principal's, one for each window. total: those of all callers of the grant, if it counts them.
+        A state may add nothing for a call beyond a limit of its grant, and says so (`Snapshot.held`).
         again: the reason for which this very call is counted as refused in these counters, which is undone; "" if it
         was not counted before.
         """
@@ -82,11 +85,12 @@ class EdgeState(Protocol):
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """Add one to each counter and return which number this call is in each window."""
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
+    def give_back(self, counters: tuple[Counter, ...], reason: str, *, held: bool = True) -> int:
         """Take one from each counter and count a call refused for `reason` there instead, so that refusals burn no quota.
 
-        counters: all that were added to for one call, the principal's first. Returns how many calls of the principal are
-        refused in its minute, for all reasons; 0 where there was nothing to take off.
+        counters: all that were added to for one call, the principal's first. held: False if nothing was (`Snapshot.held`),
+        and the refusal alone is counted. Returns how many calls of the principal are refused in its minute, for all
+        reasons; 0 where there was nothing to take off.
         """
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from chalicelib.audit import Event
@@ -18,15 +18,14 @@ def add_one(connection: sqlite3.Connection, counters: tuple[Counter, ...]) -> Ma
     return _add(connection, counters, 1)
 
 
-def add_each(connection: sqlite3.Connection, each: Sequence[tuple[Counter, ...]]) -> list[Mapping[str, int]]:
-    """Do what `add_one` does, for each in turn; those of one subject in one statement. Nothing is added to no counters."""
-    added = {counters: _add(connection, counters, times) for counters, times in Tally(each).items() if counters}
-    left = Tally(each)
-    numbers: list[Mapping[str, int]] = []
-    for counters in each:
-        left[counters] -= 1  # so many of the same subject come after this one
-        numbers.append({window: number - left[counters] for window, number in added.get(counters, {}).items()})
-    return numbers
+def add_each(connection: sqlite3.Connection, each: Iterable[tuple[Counter, ...]]) -> dict[Counter, int]:
+    """Add one to each counter as often as it comes, in one statement for those of a subject; return what each held before."""
+    before: dict[Counter, int] = {}
+    for counters, times in Tally(each).items():
+        added = _add(connection, counters, times) if counters else {}
+        for counter in counters:
+            before.setdefault(counter, added[counter.window] - times)  # a subject's hour is of several minutes
+    return before
 
 
 def label(connection: sqlite3.Connection, counters: Iterable[Counter], event: Event) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from itertools import repeat
+from typing import NamedTuple
 
+from chalicelib import quota
 from chalicelib.edge.state import Counted, Snapshot, Wanted
 from chalicelib.errors import Unavailable
+from chalicelib.policy.grants import Grant
 from chalicelib.quota import Counter
 from chalicelib.revocation import RevocationTarget
 from local.sqlite import counter_rows, target_rows
@@ -16,8 +19,19 @@ from local.sqlite.target_rows import Row
 Rows = Mapping[RevocationTarget, Row]
 
 
+class Numbers(NamedTuple):
+    """Which number a call is, by window, among its principal's and among all callers', and whether it is held."""
+
+    own: Mapping[str, int]
+    of_all: Mapping[str, int]
+    held: bool
+
+
 class SqliteEdgeState:
-    """A round trip is one transaction here: reads and counting see the same moment."""
+    """A round trip is one transaction here: reads, counting and what its limits say see the same moment.
+
+    So a call beyond a limit takes no number, not even until it is given back, and no other call meets it (docs/adr/0005).
+    """
 
     def __init__(self, state: StateFile) -> None:
         self._state = state
@@ -36,31 +50,40 @@ class SqliteEdgeState:
             of_all = counter_rows.add_one(connection, total) if total else {}
             if again:
                 counter_rows.take_off_refused(connection, counters + total, again)
-        return _snapshot(targets, found, numbers, of_all)
+            held = _is_within(found[targets["grant"]].grant(), numbers, of_all)
+            if not held:
+                counter_rows.take_off(connection, counters + total)
+        return _snapshot(targets, found, Numbers(numbers, of_all, held))
 
     def read_and_count_all(self, wanted: Sequence[Wanted]) -> Sequence[Counted]:
         """See `GroupingState.read_and_count_all`."""
         try:
             with self._state.writing() as connection:
                 found = target_rows.read(connection, {one for call in wanted for one in call.targets.values()})
-                numbers = counter_rows.add_each(connection, [call.counters for call in wanted])
-                of_all = counter_rows.add_each(connection, [call.total for call in wanted])
+                before = counter_rows.add_each(
+                    connection, [each for call in wanted for each in (call.counters, call.total)]
+                )
+                numbers = _number_each(wanted, found, before)
+                for call, one in zip(wanted, numbers, strict=True):
+                    if not one.held:
+                        counter_rows.take_off(connection, call.counters + call.total)
         except Unavailable as fault:
             return [fault.with_context() for _ in wanted]
         except Exception:  # noqa: BLE001  of a row that cannot be read: nothing is counted, and whose it is sees it by itself
             return [None] * len(wanted)
-        return [_counted(*one) for one in zip(wanted, repeat(found), numbers, of_all, strict=False)]
+        return [_counted(call, found, one) for call, one in zip(wanted, numbers, strict=True)]
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """See `EdgeState.count`."""
         with self._state.writing() as connection:
             return counter_rows.add_one(connection, counters)
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
+    def give_back(self, counters: tuple[Counter, ...], reason: str, *, held: bool = True) -> int:
         """See `EdgeState.give_back`."""
         # Nobody else gives it back: the caller has its answer, and would have lost a call that was refused.
         with self._state.writing(PATIENT_MS) as connection:
-            counter_rows.take_off(connection, counters)
+            if held:
+                counter_rows.take_off(connection, counters)
             counter_rows.add_refused(connection, counters, reason)
             return counter_rows.refused(connection, next(one for one in counters if one.window == "minute"))
 
@@ -70,21 +93,47 @@ class SqliteEdgeState:
             return counter_rows.taken(connection, counters)
 
 
-def _counted(wanted: Wanted, found: Rows, numbers: Mapping[str, int], total: Mapping[str, int]) -> Counted:
+def _is_within(grant: Grant | None, own: Mapping[str, int], of_all: Mapping[str, int]) -> bool:
+    """Whether a call of these numbers is within its grant's limits, in so far as it is counted for them."""
+    if grant is None:
+        return True
+    return quota.is_within(grant.call_limits, own) and (not of_all or quota.is_within(grant.total_limits, of_all))
+
+
+def _number_each(wanted: Sequence[Wanted], found: Rows, before: Mapping[Counter, int]) -> Sequence[Numbers]:
+    """Return what calls' numbers are if each is counted after those before it, and a call beyond a limit not at all."""
+    taken = dict(before)
+    numbers = []
+    for call in wanted:
+        own, of_all = ({one.window: taken[one] + 1 for one in counters} for counters in (call.counters, call.total))
+        grant = _readable(found[call.targets["grant"]])
+        numbers.append(Numbers(own, of_all, _is_within(grant, own, of_all)))
+        if numbers[-1].held:
+            for counter in call.counters + call.total:
+                taken[counter] += 1
+    return numbers
+
+
+def _readable(row: Row) -> Grant | None:
+    with contextlib.suppress(Exception):  # the fault of one call, which raises it (`_counted`), and not of the others
+        return row.grant()
+    return None
+
+
+def _counted(wanted: Wanted, found: Rows, numbers: Numbers) -> Counted:
     try:
-        return _snapshot(wanted.targets, found, numbers, total)
+        return _snapshot(wanted.targets, found, numbers)
     except Exception as fault:  # noqa: BLE001  the fault of one call, which raises it (CallCount), and not of the others
         return fault
 
 
-def _snapshot(
-    targets: Mapping[str, RevocationTarget], found: Rows, numbers: Mapping[str, int], total: Mapping[str, int]
-) -> Snapshot:
+def _snapshot(targets: Mapping[str, RevocationTarget], found: Rows, numbers: Numbers) -> Snapshot:
     rows = {scope: found[target] for scope, target in targets.items()}
     return Snapshot(
         {scope: row.state for scope, row in rows.items()},
-        numbers,
-        total,
+        numbers.own,
+        numbers.of_all,
+        held=numbers.held,
         grant=rows["grant"].grant(),
         key=rows["key"].key_config(),
         signing_keys=rows["everything"].signing_keys(),

@@ -112,6 +112,12 @@ class TestGiveBack:
         assert give_back(later, "a_test") == 1
         assert give_back(calls(), "a_test") == 3
 
+    def test_what_was_not_held_is_refused_alone(self, adapters: Adapters) -> None:
+        """A call that took no number is counted as refused, and nothing is taken off."""
+        adapters.edge_state.read_and_count(SIX, calls())
+        assert [adapters.edge_state.give_back(calls(), "a_test", held=False) for _ in range(2)] == [1, 2]
+        assert [adapters.counted(counter) for counter in calls()] == [(1, 2)] * 3
+
     def test_giving_back_never_goes_below_zero(self, adapters: Adapters) -> None:
         adapters.edge_state.give_back(calls(), "a_test")
         adapters.edge_state.read_and_count(SIX, calls())

@@ -28,7 +28,7 @@ def _may_fail(point: str) -> None:
 
 @dataclass(frozen=True)
 class FaultyEdgeState:
-    """Fails around each of its calls; the refusal's reason says where."""
+    """Fails around each of its calls; the refusal's reason says where, and whether the call had a number then."""
 
     real: EdgeState
 
@@ -42,17 +42,17 @@ class FaultyEdgeState:
         """See `EdgeState.read_and_count`."""
         _may_fail("before_wave")
         snapshot = self.real.read_and_count(targets, counters, total, again)
-        _may_fail("after_wave")
+        _may_fail("after_wave" if snapshot.held else "after_unheld")
         return snapshot
 
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         """See `EdgeState.count`."""
         return self.real.count(counters)
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
+    def give_back(self, counters: tuple[Counter, ...], reason: str, *, held: bool = True) -> int:
         """See `EdgeState.give_back`."""
-        _may_fail("before_give_back")
-        refused = self.real.give_back(counters, reason)
+        _may_fail("before_give_back" if held else "before_refused")
+        refused = self.real.give_back(counters, reason, held=held)
         _may_fail("after_give_back")
         return refused
 

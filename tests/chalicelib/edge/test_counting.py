@@ -37,8 +37,8 @@ class InTheWay:
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         return self._real.count(counters)
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
-        refused = self._real.give_back(counters, reason)
+    def give_back(self, counters: tuple[Counter, ...], reason: str, *, held: bool = True) -> int:
+        refused = self._real.give_back(counters, reason, held=held)
         if self._pending:
             self._pending = False
             self._real.give_back(counters, "another")

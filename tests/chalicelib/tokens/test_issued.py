@@ -82,9 +82,9 @@ class State:
     def count(self, counters: tuple[Counter, ...]) -> Mapping[str, int]:
         return {counter.window: 1 for counter in counters}
 
-    def give_back(self, counters: tuple[Counter, ...], reason: str) -> int:
+    def give_back(self, counters: tuple[Counter, ...], reason: str, *, held: bool = True) -> int:
         """Nothing is counted here, whatever is given back."""
-        return 0 * len((*counters, reason))
+        return 0 * len((*counters, reason, held))
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
         return dict.fromkeys(counters, 0)

@@ -9,8 +9,9 @@ import pytest
 
 from chalicelib.edge.state import Snapshot, Wanted
 from chalicelib.errors import StateUnavailable
-from chalicelib.quota import EVERYBODY, Counter, counters
+from chalicelib.quota import EVERYBODY, Counter, Limit, counters
 from chalicelib.revocation import RevocationTarget
+from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.state_file import WAIT_MS, StateFile
 from tests.contracts import samples
@@ -44,20 +45,42 @@ def wanted(principal: str, jti: str = "token-1", *, shared: bool = False, now: i
     return Wanted({**samples.SIX, **own}, counters("calls", "ci", principal, now), of_all)
 
 
-def test_several_calls_are_counted_as_one_after_the_other(tmp_path: Path) -> None:
-    """What a group finds and counts is what its calls would in turn, of several principals, minutes and totals."""
+@pytest.mark.parametrize(("calls", "total"), [(100, 100), (4, 100), (100, 3), (3, 4), (1, 1)])
+def test_several_calls_are_counted_as_one_after_the_other(tmp_path: Path, calls: int, total: int) -> None:
+    """What a group finds and counts is what its calls would in turn: several principals, minutes, totals, limits."""
     group = [
         *(wanted(principal, shared=shared == "1") for principal, shared in zip("abaacab", "0101101", strict=True)),
         *(wanted(f"p-{number}", f"token-{number}", now=samples.NOW + 60 * number) for number in range(9)),
-        wanted("a", now=samples.NOW + 60),
+        wanted("a", shared=True, now=samples.NOW + 60),
+        wanted("a", shared=True),
     ]
     files = [StateFile.create(tmp_path / name) for name in ("one.db", "two.db")]
+    for one in files:
+        limited = samples.grant(calls=(Limit(calls, "day"),))._replace(total_limits=(Limit(total, "hour"),))
+        samples.put_in_force(SqliteControl(one), limited)
     together, alone = map(SqliteEdgeState, files)
-    for _ in range(2):
+    for _ in range(3):
         found = together.read_and_count_all(group)
         assert found == [alone.read_and_count(*one) for one in group]
+        every = tuple({counter: None for one in group for counter in one.counters + one.total})
+        assert together.taken(every) == alone.taken(every)
     for one in files:
         one.close()
+
+
+def test_a_call_beyond_a_limit_is_in_nobodys_way(kept: StateFile) -> None:
+    """Whoever is beyond its own limit takes nothing of a grant's total, not even until the call is given back."""
+    samples.put_in_force(
+        SqliteControl(kept), samples.grant(calls=(Limit(1, "day"),))._replace(total_limits=(Limit(2, "day"),))
+    )
+    state = SqliteEdgeState(kept)
+    own, other = wanted("a", shared=True), wanted("b", shared=True)
+    assert [state.read_and_count(*own).held for _ in range(5)] == [True, False, False, False, False]
+    last = state.read_and_count(*other)
+    assert (last.held, last.numbers["day"], last.total["day"]) == (True, 1, 2)
+    state.give_back(own.counters + own.total, "quota_calls", held=False)
+    assert set(state.taken(own.counters).values()) == {1}
+    assert set(state.taken(own.total).values()) == {2}
 
 
 def test_a_group_that_cannot_be_written_counts_nobody(kept: StateFile) -> None:
