@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
-from chalicelib import parameters
+_Value = TypeVar("_Value")
+
+SENT_TWICE = "a parameter was sent twice"
 
 
 class Rule(Enum):
@@ -17,7 +19,7 @@ class Rule(Enum):
     UTF8 = "the encoding is not UTF-8"
     SYNTAX = "malformed JSON"
     OBJECT = "not an object"
-    NAMES = parameters.SENT_TWICE
+    NAMES = SENT_TWICE
     NUMBERS = "a number is not finite"
     DIGITS = "a number is too long"
     STACK = "nested too deeply"
@@ -39,6 +41,21 @@ class JsonError(ValueError):
     def __init__(self, rule: Rule, detail: str = "") -> None:
         super().__init__(detail or rule.value)
         self.rule = rule
+
+
+class RepeatedNameError(ValueError):
+    """A name was sent more than once, so that two readers could take two different values for it."""
+
+    def __init__(self) -> None:
+        super().__init__(SENT_TWICE)
+
+
+def unique(pairs: Sequence[tuple[str, _Value]]) -> dict[str, _Value]:
+    """Return a form's parameters or an object's members by name (RFC 6749 section 3.2); raises RepeatedNameError."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise RepeatedNameError
+    return found
 
 
 def parse(raw: bytes) -> object:
@@ -74,7 +91,7 @@ def _parse(raw: bytes, decoder: json.JSONDecoder) -> object:
         found: object = decoder.decode(raw.decode("utf-8"))
     except JsonError:
         raise
-    except parameters.RepeatedParameterError:
+    except RepeatedNameError:
         raise JsonError(Rule.NAMES) from None
     except UnicodeDecodeError:
         raise JsonError(Rule.UTF8) from None
@@ -122,7 +139,7 @@ def _is_deeper(value: object, depth: int) -> bool:
 def _unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     # SECURITY: of two members of one name some parsers take the first and some the last
     # (test_json_has_one_model_for_every_parser).
-    found = parameters.unique(pairs)
+    found = unique(pairs)
     _check_unicode("".join(found))
     return found
 

@@ -22,7 +22,6 @@ RINGS = (
         "audit",
         "budget",
         "duration",
-        "parameters",
         "patterns",
         "principal",
         "quota",

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from chalicelib import parameters, strict_json
+from chalicelib import strict_json
 from chalicelib.errors import BodyTooLarge, MalformedRequest
 from chalicelib.exchange.errors import UnsupportedGrantType
-from chalicelib.parameters import RepeatedParameterError
-from chalicelib.strict_json import JsonError, Rule
+from chalicelib.strict_json import JsonError, RepeatedNameError, Rule
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a body at most. A form spells some bytes of a token, which has up to 16 KiB, with three."""
@@ -126,8 +125,8 @@ def _form(body: bytes) -> Fields:
     except ValueError:
         raise MalformedRequest("malformed form body") from None
     try:
-        return parameters.unique(pairs)
-    except RepeatedParameterError as error:
+        return strict_json.unique(pairs)
+    except RepeatedNameError as error:
         raise MalformedRequest(str(error)) from None
 
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chalicelib.parameters import RepeatedParameterError, unique
-from chalicelib.strict_json import JsonError, Rule, parse, parse_object, parse_storable
+from chalicelib.strict_json import JsonError, RepeatedNameError, Rule, parse, parse_object, parse_storable, unique
 
 LEVELS = 16
 
@@ -129,7 +128,7 @@ def test_any_bytes_are_read_as_python_reads_them_or_refused(raw: bytes) -> None:
 def test_parameters_occur_once() -> None:
     """Of two parameters of one name none is taken, even if they have the same value."""
     assert unique([("a", 1), ("b", 1)]) == {"a": 1, "b": 1}
-    with pytest.raises(RepeatedParameterError):
+    with pytest.raises(RepeatedNameError):
         unique([("a", 1), ("b", 2), ("a", 1)])
 
 

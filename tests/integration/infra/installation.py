@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -32,34 +33,17 @@ HOME, EDGE = "eu-central-1", "us-east-1"
 ACCOUNT = "000000000000"
 AWS = ROOT / ".venv-infra" / "bin" / "aws"
 PREFIX = "keybroker-test"
-UNJUDGED = ("dynamodb:LeadingKeys", "kms:SigningAlgorithm", "aws:PrincipalArn")
+UNJUDGED = ("dynamodb:LeadingKeys", "kms:SigningAlgorithm", "kms:EncryptionContext:keybroker", "aws:PrincipalArn")
 """Condition keys that ministack does not know, or not as AWS does (of a role's session it takes the session's own ARN): with
 them it denies what AWS allows. They are judged in tests/infra/test_least_privilege.py."""
-_WATCHER = (
-    *("cloudformation", "deploy", "--stack-name", f"{PREFIX}-watcher", "--region", HOME),
-    *("--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides", "Alarms=all", "Dashboard=true"),
-)
-"""The watcher's stack again, with everything that is off by default; other parameters stay as they are."""
-_PROBE = (
-    *(
-        "cloudformation",
-        "deploy",
-        "--stack-name",
-        f"{PREFIX}-probe",
-        "--region",
-        HOME,
-        "--capabilities",
-        "CAPABILITY_NAMED_IAM",
-    ),
-    *(
-        "--parameter-overrides",
-        f"Prefix={PREFIX}",
-        "Enabled=true",
-        "Url=https://broker.example.com",
-        "EdgeUrl=https://edge.example.com",
-    ),
-)
-"""The probe's stack, which a stage has only if its file says so; the other parameters follow."""
+BEDROCK = f"arn:aws:iam::{ACCOUNT}:role/bedrock"
+STAGE = {
+    "watcher": {"Alarms": "all", "Dashboard": "true"},
+    "probe": {"Enabled": "true"},
+    "keys": {"Minter": "true", "Issuer": "true"},
+    "minter": {"Enabled": "true", "BedrockRoles": BEDROCK},
+}
+"""The stage's file: everything that is off by default."""
 _HANDLE = """
 import json, sys
 import start
@@ -175,37 +159,28 @@ def deploy(endpoint: str, out: Path) -> Installation:
     """Build and deploy as a person does, with the commands of `make package` and `make deploy`."""
     if not AWS.exists():
         pytest.skip("there is no .venv-infra: nothing was deployed (make test-infra brings it)")
-    _run("infra.package", "--out", str(out))
+    _run(ROOT, "infra.package", "--out", str(out))
     _leave_out("AddressLimitOfApi", out / "public" / "sam.yaml")  # ministack knows no WebACLAssociation
     environment = {"AWS_ENDPOINT_URL": endpoint, "AWS_PAGER": "", "PATH": f"{AWS.parent}:{os.environ['PATH']}"}
     environment |= {name.upper(): value for name, value in CREDENTIALS.items()}
     arguments = ("test", "--region", HOME, "--out", str(out), "--log-regions", EDGE, "ap-south-1")
-    said = _run("infra.deploy", *arguments, **environment)
-    urls = dict(line.split(": ", 1) for line in said.splitlines()[-3:])
-    _aws(environment, *_WATCHER, "--template-file", str(out / "watcher.packaged.yaml"))
-    made = Installation(endpoint, out, urls)
-    _deploy_probe(made, environment)
+    said = _run(_with_stage(out / "checkout"), "infra.deploy", *arguments, **environment)
+    made = Installation(endpoint, out, dict(line.split(": ", 1) for line in said.splitlines()[-3:]))
     _let_tests_be(made)
     return made
 
 
-def _aws(environment: Mapping[str, str], *arguments: str) -> None:
-    done = subprocess.run([AWS, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _deploy_probe(made: Installation, environment: Mapping[str, str]) -> None:
-    template, packaged = str(made.out / "probe.yaml"), str(made.out / "probe.packaged.yaml")
-    bucket = f"{PREFIX}-artefacts-{ACCOUNT}-{HOME}"
-    put = ("--s3-bucket", bucket, "--template-file", template, "--output-template-file", packaged, "--region", HOME)
-    _aws(environment, "cloudformation", "package", *put)
-    others = {
-        "TablesKey": made.outputs("tables")["KeyArn"],
-        "Api": made.outputs("public")["RestAPIId"],
-        "Topic": made.outputs("watch")["Topic"],
-    }
-    named = (f"{name}={value}" for name, value in others.items())
-    _aws(environment, *_PROBE, *named, "--template-file", packaged)
+def _with_stage(checkout: Path) -> Path:
+    """Return a checkout like this one, whose infra/stages has the stage's file."""
+    checkout.mkdir()
+    for one in ROOT.iterdir():
+        if one.name != "infra":
+            (checkout / one.name).symlink_to(one)
+    shutil.copytree(ROOT / "infra", checkout / "infra")
+    stages = checkout / "infra" / "stages"
+    stages.mkdir(exist_ok=True)
+    (stages / "test.json").write_text(json.dumps(STAGE), encoding="utf-8")
+    return checkout
 
 
 def _leave_out(resource: str, template: Path) -> None:
@@ -215,10 +190,10 @@ def _leave_out(resource: str, template: Path) -> None:
     template.write_text(left, "utf-8")
 
 
-def _run(module: str, *arguments: str, **environment: str) -> str:
+def _run(checkout: Path, module: str, *arguments: str, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
+        cwd=checkout,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -234,13 +209,17 @@ def _run(module: str, *arguments: str, **environment: str) -> str:
 def _let_tests_be(made: Installation) -> None:
     """Let a test be any of the roles, and take off what ministack cannot judge."""
     iam, kms = made.client("iam"), made.client("kms")
-    for door in DOORS:
+    minted = made.outputs("keys")["MintedKey"]
+    # AWS judges the key that an alias names; ministack judges the alias.
+    by_alias = json.dumps([minted, f"arn:aws:kms:{HOME}:{ACCOUNT}:alias/{PREFIX}-minted"])
+    for door in (*DOORS, "minter"):
         role = f"{PREFIX}-{door}"
         iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(_trust("lambda.amazonaws.com")))
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(judged(document)))
-    for key in ("SigningKeyA", "SigningKeyB"):
+            text = json.dumps(judged(document)).replace(json.dumps(minted), by_alias)
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=text)
+    for key in ("SigningKeyA", "SigningKeyB", "MintedKey", "FederationKeyElliptic", "FederationKeyRsa"):
         arn = made.outputs("keys")[key]
         policy = json.loads(kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
         kms.put_key_policy(KeyId=arn, PolicyName="default", Policy=json.dumps(judged(policy)))
