@@ -49,12 +49,13 @@ class Deployment:
         number = aws.account(stage.region)
         named = {"Prefix": stage.prefix}
         topics: dict[str, str] = {}
-        for region in dict.fromkeys((stage.region, EDGE_REGION)):
+        for region in dict.fromkeys((stage.region, EDGE_REGION, *stage.probe_regions)):
             aws.deploy(stage.stack("artefacts"), self.out / "artefacts.yaml", region, named)
-            here = {"Home": region == stage.region, "EdgeFunction": region == EDGE_REGION}
-            values = {**named, **{name: str(one).lower() for name, one in here.items()}, **self._parameters("logs")}
-            aws.deploy(stage.stack("logs"), self.out / "logs.yaml", region, values)
-            watch = {**named, "Home": values["Home"], **self._parameters("watch")}
+            here = {**named, "Home": str(region == stage.region).lower()}
+            if region in (stage.region, EDGE_REGION):
+                values = {**here, "EdgeFunction": str(region == EDGE_REGION).lower(), **self._parameters("logs")}
+                aws.deploy(stage.stack("logs"), self.out / "logs.yaml", region, values)
+            watch = {**here, **self._parameters("watch")}
             topics[region] = aws.deploy(stage.stack("watch"), self.out / "watch.yaml", region, watch)["Topic"]
         warmed = {**named, **self._parameters("tables")}
         tables = aws.deploy(stage.stack("tables"), self.out / "tables.yaml", stage.region, warmed)
@@ -73,7 +74,7 @@ class Deployment:
             administration = self._administration({**admin, "Url": broker}, bucket)
         self._watch({**shared, **signing, "Topic": topics[stage.region]}, bucket)
         self._audit(shared, bucket)
-        self._probe({**shared, "Topic": topics[stage.region], "Url": broker, "EdgeUrl": edge}, bucket)
+        self._probe({**shared, "Url": broker, "EdgeUrl": edge}, topics, number)
         self._minter({**shared, "Topic": topics[stage.region], "Url": broker}, keys, bucket)
         self._keep_logs()
         return {"broker": broker, "edge": edge, "administration": administration["Url"]}
@@ -127,13 +128,19 @@ class Deployment:
             stack, template = self.stage.stack("audit"), self.out / "audit.yaml"
             self.aws.deploy(stack, template, self.stage.region, {**parameters, **chosen}, bucket)
 
-    def _probe(self, parameters: Mapping[str, str], bucket: str) -> None:
-        """Deploy what measures revocations, for a stage whose file says so; one without it has no such stack."""
+    def _probe(self, parameters: Mapping[str, str], topics: Mapping[str, str], account: str) -> None:
+        """Deploy what measures revocations, for a stage whose file says so; one without it has no such stack.
+
+        The home region is first, whose stack has the role of all. topics: by region.
+        """
         if chosen := self._parameters("probe"):
             stage = self.stage
             api = self.aws.stack_outputs(stage.stack("public"), stage.region).get("RestAPIId", "")
-            values = {**parameters, "Api": api, **chosen}
-            self.aws.deploy(stage.stack("probe"), self.out / "probe.yaml", stage.region, values, bucket)
+            for region in (stage.region, *stage.probe_regions):
+                home = {} if region == stage.region else {"HomeRegion": stage.region}
+                values = {**parameters, **home, "Topic": topics[region], "Api": api, **chosen}
+                bucket = stage.bucket(account, region)
+                self.aws.deploy(stage.stack("probe"), self.out / "probe.yaml", region, values, bucket)
 
     def _asking_the_minter(self) -> Mapping[str, str]:
         """Return the administration's parameters for a stage whose file has a minter; for one without it, none."""

@@ -21,7 +21,7 @@ What is left, and how to remove it for good:
     aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {prefix}-tables --region {region}
     aws dynamodb update-table --no-deletion-protection-enabled --table-name {prefix}-control --region {region}
     aws kms schedule-key-deletion --pending-window-in-days 30 --key-id ID --region {region}
-- what tells of changes ({prefix}-watch, in both regions), which costs nothing
+- what tells of changes ({prefix}-watch, in each region), which costs nothing
 - log groups ({prefix}-logs; and {edge_log_group} in every region) and buckets ({prefix}-artefacts)
 """
 
@@ -29,7 +29,8 @@ What is left, and how to remove it for good:
 def destroy(stage: Stage, aws: AwsCli) -> None:
     """Delete the stacks of edge, probe, minter, watcher, audit, broker and administration, the edge's first; raises AwsCommandError."""
     home = ("probe", "minter", "watcher", "audit", "public", "admin")
-    for name, region in (("edge", EDGE_REGION), *((one, stage.region) for one in home)):
+    elsewhere = (("probe", one) for one in stage.probe_regions)  # first: their role is the home region's
+    for name, region in (("edge", EDGE_REGION), *elsewhere, *((one, stage.region) for one in home)):
         named = ("--stack-name", stage.stack(name), "--region", region)
         aws.run("cloudformation", "delete-stack", *named)
         aws.run("cloudformation", "wait", "stack-delete-complete", *named)

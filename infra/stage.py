@@ -13,6 +13,7 @@ STACKS = ("logs", "watch", "tables", "keys", "public", "admin", "edge", "watcher
 EDGE_REGION = "us-east-1"
 """The region that Lambda@Edge requires."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,12}")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _STAGES = Path(__file__).parent / "stages"
 
 
@@ -23,6 +24,8 @@ class Stage:
     name: str
     region: str
     parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    probe_regions: tuple[str, ...] = ()
+    """Regions beside the home region from which a probe measures, too."""
 
     @classmethod
     def read(cls, name: str, region: str, directory: Path = _STAGES) -> Stage:
@@ -33,15 +36,22 @@ class Stage:
             )
         file = directory / f"{name}.json"
         found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if not isinstance(found, dict) or not found.keys() <= {"region", *STACKS}:
-            raise ValueError(f"{file}: must be a JSON object with no members but region, {', '.join(STACKS)}")
+        if not isinstance(found, dict) or not found.keys() <= {"region", "probe_regions", *STACKS}:
+            raise ValueError(
+                f"{file}: must be a JSON object with no members but region, probe_regions, {', '.join(STACKS)}"
+            )
         home = str(found.pop("region", region))
+        probes = found.pop("probe_regions", [])
         if not home:
             raise ValueError("no region: set AWS_REGION, or `region` in the stage's file")
         for stack, parameters in found.items():
             if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
                 raise ValueError(f"{file}: {stack} must be an object of strings")
-        return cls(name, home, found)
+        if not isinstance(probes, list) or not all(isinstance(one, str) and _REGION.fullmatch(one) for one in probes):
+            raise ValueError(f'{file}: probe_regions must be a list of regions, such as ["ap-southeast-1"]')
+        if probes and found.get("probe", {}).get("Enabled") != "true":
+            raise ValueError(f'{file}: probe_regions need {{"probe": {{"Enabled": "true"}}}}')
+        return cls(name, home, found, tuple(one for one in dict.fromkeys(probes) if one != home))
 
     @property
     def prefix(self) -> str:

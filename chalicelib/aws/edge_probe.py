@@ -34,7 +34,7 @@ SCOPE = "token"
 """What is revoked."""
 _BROKER_SECONDS = 10.0
 """Seconds that the broker may take to answer: it may have to start."""
-_NAMES = ("region", "deployment", "counters", "url", "edge_url")
+_NAMES = ("region", "home_region", "deployment", "counters", "url", "edge_url")
 
 Sign = Callable[[str, bytes], Mapping[str, str]]
 """Returns the headers that sign a POST of this URL and JSON body."""
@@ -45,6 +45,8 @@ class ProbeConfig(NamedTuple):
 
     region: str
     """`AWS_REGION`, which Lambda sets."""
+    home_region: str
+    """The region of the broker's API and the tables."""
     deployment: str
     """The prefix of all names; the metrics' dimension `service`."""
     counters: str
@@ -108,12 +110,14 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, Any
 def handler(_event: Mapping[str, object], _context: object) -> None:
     """Measure once. Whatever fails is raised, or an `unknown` result; either way the alarm on silence rings in the end."""
     config = ProbeConfig.read(os.environ)
-    tables = Tables(make_client(config.region), "", config.counters, "")
+    tables = Tables(make_client(config.home_region), "", config.counters, "")
     session: Any = botocore.session.get_session()
 
     def sign(url: str, body: bytes) -> Mapping[str, str]:
         request = AWSRequest("POST", url, data=body, headers={"content-type": "application/json"})
-        SigV4Auth(session.get_credentials().get_frozen_credentials(), "execute-api", config.region).add_auth(request)
+        SigV4Auth(session.get_credentials().get_frozen_credentials(), "execute-api", config.home_region).add_auth(
+            request
+        )
         return dict(request.headers.items())
 
     run(config, DynamoKept(tables, f"edge from {config.region}", EVERY), sign, int(time.time()), sys.stdout.write)

@@ -74,13 +74,14 @@ def test_a_new_account_reserves_nothing(
 
 
 class _Aws(AwsCli):
-    """An AWS whose stacks answer with these URLs. told: what each stack was told, in turn."""
+    """An AWS whose stacks answer with these URLs. told, where: what each stack was told, and its region, in turn."""
 
     def __init__(self, urls: Mapping[str, str]) -> None:
         super().__init__(dry_run=False)
         self._urls = urls
         self._made: dict[str, dict[str, str]] = {}
         self.told: list[tuple[str, Mapping[str, str]]] = []
+        self.where: list[tuple[str, str]] = []
 
     def run(self, *_arguments: str) -> str:
         return ""
@@ -92,12 +93,13 @@ class _Aws(AwsCli):
         self,
         stack: str,
         template: Path,  # noqa: ARG002  the real one's
-        region: str,  # noqa: ARG002  the real one's
+        region: str,
         parameters: Mapping[str, str],
         bucket: str = "",  # noqa: ARG002  the real one's
     ) -> Mapping[str, str]:
         name = stack.rpartition("-")[2]
         self.told.append((name, parameters))
+        self.where.append((name, region))
         outputs = ("KeyArn", "ControlName", "SigningKeyA", "SigningKeyB", "ProviderKeysKey", "Topic", "DistributionId")
         self._made[stack] = {"Url": self._urls.get(name, ""), **dict.fromkeys(outputs, "arn")}
         for chosen, keys in CHOSEN_KEYS.items():
@@ -265,6 +267,9 @@ def test_the_longest_stage_has_names_that_aws_takes() -> None:
         ('{"artefacts": {}}', "with no members but"),
         ('{"public": {"Burst": 5}}', "public must be an object of strings"),
         ("{", "Expecting"),
+        ('{"probe_regions": "us-west-2"}', "probe_regions must be a list of regions"),
+        ('{"probe_regions": ["us-west-2; rm"]}', "probe_regions must be a list of regions"),
+        ('{"probe_regions": ["us-west-2"]}', "probe_regions need"),
     ],
 )
 def test_invalid_stage_file_is_refused(text: str, fault: str, tmp_path: Path) -> None:
@@ -279,6 +284,20 @@ def test_a_stage_s_file_says_where_home_is(tmp_path: Path) -> None:
     assert Stage.read("prod", "", tmp_path) == Stage("prod", "eu-west-1", {"edge": {"Domain": "keys.example.com"}})
     with pytest.raises(ValueError, match="no region"):
         Stage.read("other", "", tmp_path)
+
+
+def test_a_probe_in_each_region_named(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:
+    """The home region first, whose stack has the role; each with artefacts and a topic of its own region."""
+    said = {"probe": {"Enabled": "true"}, "probe_regions": ["us-west-2", "eu-central-1", "us-west-2"]}
+    (tmp_path / "prod.json").write_text(json.dumps(said))
+    aws = _Aws(URLS)
+    Deployment(Stage.read("prod", "eu-central-1", tmp_path), aws, tmp_path, ("eu-west-1",)).run()
+    assert nothing_is_built
+    assert [region for name, region in aws.where if name == "probe"] == ["eu-central-1", "us-west-2"]
+    assert [one.get("HomeRegion", "") for one in told_to(aws, "probe")] == ["", "eu-central-1"]
+    for stack in ("artefacts", "watch"):
+        assert [region for name, region in aws.where if name == stack] == ["eu-central-1", "us-east-1", "us-west-2"]
+    assert [one["Home"] for one in told_to(aws, "watch")] == ["true", "false", "false"]
 
 
 def test_a_stage_s_file_names_its_gateways(tmp_path: Path, nothing_is_built: list[dict[str, str]]) -> None:

@@ -23,6 +23,7 @@ from tests import aws_scenario, certificates
 from tests.alarms import alarms, documents, rings
 from tests.aws_installed import Installed, installation
 from tests.aws_requests import iam_requests
+from tests.cloudformation import ACCOUNT, REGION, resolved, template
 from tests.contracts.samples import NOW
 from tests.iam_policy import allows
 from tests.infra.test_least_privilege import ARNS, policies
@@ -116,7 +117,7 @@ class Kept:
 def probed(url: str, kept: Any = None, edge: str = "") -> tuple[RevocationProbe, str]:  # noqa: ANN401  any `Kept`
     """Run once; return the result and what is printed."""
     where, printed = kept or Kept(), list[str]()
-    config = ProbeConfig("us-east-1", "keybroker", "keybroker-counters", url, edge or url)
+    config = ProbeConfig("us-east-1", "us-east-1", "keybroker", "keybroker-counters", url, edge or url)
     run(config, where, lambda _url, _body: {"content-type": "application/json"}, NOW, printed.append)
     return (where.found[0] if isinstance(where, Kept) else RevocationProbe("", 0, "", None, 0)), "".join(printed)
 
@@ -240,7 +241,9 @@ def test_a_stranger_at_the_edge_is_unknown(tmp_path: Path) -> None:
 def test_another_run_s_turn_is_left_alone() -> None:
     """A run that is repeated, or beside another, measures and writes nothing."""
     printed: list[str] = []
-    config = ProbeConfig("us-east-1", "keybroker", "counters", "https://localhost:1", "https://localhost:1")
+    config = ProbeConfig(
+        "us-east-1", "us-east-1", "keybroker", "counters", "https://localhost:1", "https://localhost:1"
+    )
     run(config, Kept(is_due=False), lambda _url, _body: {}, NOW, printed.append)
     assert printed == []
 
@@ -272,15 +275,48 @@ def test_a_silent_probe_rings() -> None:
     assert not rings(alarms("probe", **EVERY)["revocation-late"], results("unknown", "held"), NOW)
 
 
+def test_a_probe_elsewhere_is_the_home_region_s_caller() -> None:
+    """In another region there is no role: the function has the home region's, by which the one grant knows it."""
+    home, elsewhere = (dict(resolved(template("probe"), **EVERY, HomeRegion=one)) for one in ("", "us-west-2"))
+    assert set(home) - set(elsewhere) == {"Role"}
+    function = elsewhere["Function"]["Properties"]
+    assert function["Role"] == f"arn:aws:iam::{ACCOUNT}:role/keybroker-probe"
+    assert function["Environment"]["Variables"]["KEYBROKER_HOME_REGION"] == "us-west-2"
+    assert home["Function"]["Properties"]["Environment"]["Variables"]["KEYBROKER_HOME_REGION"] == REGION
+    trust = home["Role"]["Properties"]["AssumeRolePolicyDocument"]
+    [condition] = [one["Condition"] for one in trust["Statement"]]
+    assert condition["ArnLikeIfExists"]["aws:SourceArn"][0] == f"arn:aws:lambda:*:{ACCOUNT}:function:keybroker-probe"
+
+
+def test_a_probe_elsewhere_signs_for_the_home_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker's API and the tables are there; the place that a result names is the probe's own."""
+    told = {"AWS_REGION": "ap-southeast-1", "KEYBROKER_HOME_REGION": "us-east-1", "KEYBROKER_DEPLOYMENT": "keybroker"}
+    told |= {"KEYBROKER_COUNTERS": "counters", "KEYBROKER_URL": "https://b", "KEYBROKER_EDGE_URL": "https://e"}
+    told |= {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "made-up"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    seen: dict[str, Any] = {}
+
+    def instead(config: ProbeConfig, kept: DynamoKept, sign: edge_probe.Sign, *_: object) -> None:
+        seen.update(place=kept.where, scope=sign("https://b/token/iam", b"{}")["Authorization"], region=config.region)
+
+    monkeypatch.setattr(edge_probe, "run", instead)
+    edge_probe.handler({}, None)
+    assert seen["place"] == "edge from ap-southeast-1"
+    assert "/us-east-1/execute-api/aws4_request" in seen["scope"]
+
+
 def test_a_probe_that_is_off_costs_nothing() -> None:
     """Without a choice there are no alarms and nothing runs."""
     assert alarms("probe") == {}
 
 
-@pytest.mark.parametrize("name", ["KEYBROKER_URL", "KEYBROKER_EDGE_URL", "KEYBROKER_COUNTERS", "AWS_REGION"])
+@pytest.mark.parametrize(
+    "name", ["KEYBROKER_URL", "KEYBROKER_EDGE_URL", "KEYBROKER_COUNTERS", "KEYBROKER_HOME_REGION", "AWS_REGION"]
+)
 def test_a_probe_without_its_configuration_says_so(name: str) -> None:
     """What is missing, or a URL without TLS, is said by the variable's name."""
-    told = {f"KEYBROKER_{one}": "https://x" for one in ("DEPLOYMENT", "COUNTERS", "URL", "EDGE_URL")}
+    told = {f"KEYBROKER_{one}": "https://x" for one in ("HOME_REGION", "DEPLOYMENT", "COUNTERS", "URL", "EDGE_URL")}
     told["AWS_REGION"] = "us-east-1"
     assert ProbeConfig.read(told)
     for wrong in ("", "http://x") if name.endswith("URL") else ("",):

@@ -29,7 +29,7 @@ from tests.aws_roles import DOORS
 from tests.integration.ministack import CREDENTIALS
 from tests.running import ROOT, Answer
 
-HOME, EDGE = "eu-central-1", "us-east-1"
+HOME, EDGE, ELSEWHERE = "eu-central-1", "us-east-1", "us-west-2"
 ACCOUNT = "000000000000"
 AWS = ROOT / ".venv-infra" / "bin" / "aws"
 PREFIX = "keybroker-test"
@@ -37,9 +37,10 @@ UNJUDGED = ("dynamodb:LeadingKeys", "kms:SigningAlgorithm", "kms:EncryptionConte
 """Condition keys that ministack does not know, or not as AWS does (of a role's session it takes the session's own ARN): with
 them it denies what AWS allows. They are judged in tests/infra/test_least_privilege.py."""
 BEDROCK = f"arn:aws:iam::{ACCOUNT}:role/bedrock"
-STAGE = {
+STAGE: Mapping[str, Any] = {
     "watcher": {"Alarms": "all", "Dashboard": "true"},
     "probe": {"Enabled": "true"},
+    "probe_regions": [ELSEWHERE],
     "keys": {"Minter": "true", "Issuer": "true"},
     "minter": {"Enabled": "true", "BedrockRoles": BEDROCK},
 }

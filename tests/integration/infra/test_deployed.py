@@ -15,7 +15,7 @@ import pytest
 
 from infra.verify.rows import ROWS
 from tests import aws_scenario
-from tests.integration.infra.installation import AWS, EDGE, HOME, PREFIX, Installation, Signer
+from tests.integration.infra.installation import AWS, EDGE, ELSEWHERE, HOME, PREFIX, Installation, Signer
 from tests.running import ROOT, Answer
 
 pytestmark = pytest.mark.usefixtures("administrator")
@@ -243,6 +243,16 @@ def test_the_watcher_measures_under_its_own_role(installed: Installation) -> Non
     assert "FunctionError" not in answer, answer["Payload"].read().decode() + printed
     assert '"Heartbeat": 1' in printed, printed
     assert "sub:build-1" in printed
+
+
+def test_a_probe_elsewhere_runs_as_the_home_region_s(installed: Installation) -> None:
+    """One role, which one grant names; the function of another region knows where the tables are."""
+    home, elsewhere = (
+        installed.client("lambda", region).get_function_configuration(FunctionName=f"{PREFIX}-probe")
+        for region in (HOME, ELSEWHERE)
+    )
+    assert elsewhere["Role"] == home["Role"]
+    assert elsewhere["Environment"]["Variables"] == home["Environment"]["Variables"]
 
 
 # make verify
