@@ -20,7 +20,7 @@ from chalicelib.edge.state import EdgeState
 from chalicelib.edge.token import KnownTokens, VerifiedToken
 from chalicelib.errors import InternalFault, Refusal, Unavailable
 from chalicelib.providers import header_names, paths
-from chalicelib.providers.errors import ProviderKeyExpired, ProviderKeyHeaderFixed
+from chalicelib.providers.errors import ProviderKeyExpired, ProviderKeyHeaderFixed, ProviderKeyNotMinted
 from chalicelib.providers.keys import ProviderKeys
 from chalicelib.tokens import issued
 from chalicelib.tokens.errors import InvalidTokenError
@@ -141,6 +141,8 @@ def _go_on(call: Call, token: VerifiedToken, count: CallCount, edge: Edge, now: 
     decision = decide(call, token, count.snapshot, now)
     if decision.grant.total_limits and not count.has_total:
         check_total_quota(decision.grant, count.count_total(), now)
+    if decision.key.is_federated and not decision.key.version:
+        raise ProviderKeyNotMinted
     key = edge.provider_keys.get(call.key, decision.key.version)
     if key.has_expired(now):
         raise ProviderKeyExpired

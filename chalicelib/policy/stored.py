@@ -52,7 +52,7 @@ def read_issuer(text: str) -> Issuer:
 def read_key(text: str, version: str = "") -> KeyConfig:
     """Return the key that a text holds. version: the one in force, for a store that keeps it beside the text."""
     stored = json.loads(text)
-    return KeyConfig(stored["provider"], stored.get("version", version))
+    return KeyConfig(stored["provider"], stored.get("version", version), stored.get("federated") is not None)
 
 
 def read_rotate_after(text: str) -> int | None:

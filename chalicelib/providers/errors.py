@@ -41,6 +41,14 @@ class ProviderKeyExpired(
     """The federated key's credential has ended, and no new one could be had yet; `keys list` says why. Retry."""
 
 
+class ProviderKeyNotMinted(
+    Unavailable,
+    reason="provider_key_not_minted",
+    text="there is no credential at the provider yet; try again, or ask the broker's operator",
+):
+    """The federated key has no credential yet: the first one is minted within a minute, or `keys list` says why not. Retry."""
+
+
 class KeyFederated(
     Refusal,
     reason="key_federated",

@@ -76,7 +76,9 @@ class KeyConfig(NamedTuple):
     provider: str
     """A name of PROVIDERS."""
     version: str = ""
-    """The version in force; "" if no value was ever set."""
+    """The version in force; "" if no value was ever set, or minted."""
+    is_federated: bool = False
+    """Whether its credentials are minted, so that nobody can set a value."""
 
 
 class ProviderKeys(Protocol):

@@ -9,14 +9,14 @@ from chalicelib.exchange.errors import InvalidSubjectToken
 from chalicelib.federation import assertion
 from chalicelib.federation.minter import digest
 from chalicelib.policy import compile as policy
-from chalicelib.providers.errors import ProviderKeyExpired
+from chalicelib.providers.errors import ProviderKeyExpired, ProviderKeyNotMinted
 from chalicelib.providers.keys import EXPIRY_MARGIN, ProviderKey
 from chalicelib.providers.versions import KeyVersion
 from local.practice.federation import parties
 from local.practice.federation.trust import DeniedError, Rules, TrustedIssuer
 from tests.contracts import samples
 from tests.http_door import admin_door
-from tests.parts import BROKER, DIALECT, GRANTS, ISSUERS, NOW, Parts, mint
+from tests.parts import BROKER, DIALECT, GRANTS, ISSUERS, KEY_VALUE, NOW, Parts, mint
 
 FEDERATED = f"{{provider: openai, federated: {parties.POLICY['openai']}}}"
 
@@ -90,6 +90,28 @@ def test_an_expired_credential(parts: Parts) -> None:
     assert {window: taken for window, (taken, _) in parts.counted().items()} == {
         window: taken for window, (taken, _) in counted.items()
     }
+
+
+def test_before_the_first_credential(parts: Parts) -> None:
+    """A call of a federated key for which nothing was minted yet is a 503 that may be repeated, and is not counted."""
+    parts.apply(
+        (ISSUERS + GRANTS)
+        .replace("openai:    {provider: openai}", f"claude: {FEDERATED}")
+        .replace("key: openai", "key: claude")
+    )
+    token = parts.exchange(mint(), audience="claude").access_token
+    with pytest.raises(ProviderKeyNotMinted, match=r"^provider_key_not_minted$") as refused:
+        parts.admit(token, key="claude")
+    assert (refused.value.status, refused.value.retry_after, refused.value.retryable) == (503, 1, True)
+    assert "no credential" in refused.value.description
+    assert {taken for taken, _ in parts.counted().values()} == {0}
+
+
+def test_a_value_that_was_set_goes_on(parts: Parts) -> None:
+    """A key that had a value when it became federated is called with that until its first credential is in force."""
+    token = parts.token()
+    parts.apply((ISSUERS + GRANTS).replace("{provider: openai}", FEDERATED))
+    assert parts.admit(token).key.reveal() == f"Bearer {KEY_VALUE}"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,14 @@ def test_a_key_s_version_is_read_from_its_text_or_from_beside_it() -> None:
     assert stored.read_key('{"provider": "openai"}', "v2") == KeyConfig("openai", "v2")
 
 
+def test_a_key_that_is_federated_is_read_as_such() -> None:
+    """Also from a text that has no version yet, in it or beside it; a text that does not say it is of a key that is not."""
+    text = '{"provider": "openai", "federated": {"policy": "p"}}'
+    assert stored.read_key(text) == KeyConfig("openai", "", is_federated=True)
+    assert stored.read_key(text, "v2") == KeyConfig("openai", "v2", is_federated=True)
+    assert not stored.read_key('{"provider": "openai"}').is_federated
+
+
 def test_the_same_text_is_read_once() -> None:
     text = text_of(300)
     assert stored.read_grant(text) is stored.read_grant(json.loads(json.dumps(text)))
