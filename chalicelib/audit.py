@@ -23,6 +23,7 @@ KINDS = (
     "key.management_set",
     "key.minted",
     "key.mint_denied",
+    "key.mint_tried",
     "keys.read",
     "principal.pinned",
     "signing.prepared",
@@ -71,7 +72,7 @@ class Event:
     expires: int = 0
     """The `exp` of the token that was issued."""
     reason: str = ""
-    """Why it was refused, a fixed word."""
+    """Why it was refused, or why what was minted did not come into force; a fixed word."""
     actor: str = ""
     """The administrator, or the holder who revoked a token."""
     claims: Mapping[str, object] = field(default_factory=dict)

@@ -56,9 +56,11 @@ class LocalMeans:
         """See `Means.assertion`."""
         ids, parts = self._info.federated or {}, self._parts
         if ids.get("identity") == AWS_STS:
-            from chalicelib.aws.web_identity import assertion as of_sts  # noqa: PLC0415  most machines are not AWS's
+            from chalicelib.aws import web_identity  # noqa: PLC0415  most machines are not AWS's
 
-            return of_sts(audience, life, algorithms)
+            token = web_identity.assertion(audience, life, algorithms)
+            self._jti(web_identity.unverified_jti(token))
+            return token
         now, jti = parts.clock(), new_id()
         claims = assertion.claims(parts.broker, self._info.name, audience, now, life, jti)
         self._jti(jti)

@@ -230,7 +230,7 @@ class Parts:
             refused_calls=SqliteRefusedCalls(self.state),
             response_times=SqliteResponseTimes(self.state),
             mint_notes=SqliteMintNotes(self.state),
-            try_mint=lambda _info: Trial(NOW + 1800),
+            try_mint=lambda _info, _asked: Trial(NOW + 1800),
             federation_jwks=list,
             broker_url=BROKER,
             origins=Origins(),

@@ -8,8 +8,8 @@ from chalicelib.admin import federation_setup, key_request, query
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.errors import MalformedRequest
 from chalicelib.federation import assertion
-from chalicelib.federation.minter import renewal
-from chalicelib.federation.notes import MintNote
+from chalicelib.federation.minter import relevant, renewal
+from chalicelib.federation.notes import Asked, MintNote
 from chalicelib.http.messages import Request, Response
 from chalicelib.providers.errors import KeyNotFederated, MintAway, MintDenied
 from chalicelib.providers.federated import FEDERATED
@@ -18,14 +18,18 @@ from chalicelib.providers.versions import KeyInfo
 
 def shown(info: KeyInfo, note: MintNote | None) -> dict[str, Any]:
     """Return what is said of how a key is held. Nothing of it opens anything."""
-    federated, current = info.federated, info.current
+    federated, current, noted = info.federated, info.current, relevant(note, info)
     is_minted = current is not None and bool(current.minted_for)
     return {
         "held": "static" if federated is None else "federated",
         "federated": None if federated is None else dict(federated),
         "renews": renewal(current) if current is not None and is_minted else None,
-        "mint_failure": None if note is None or federated is None else note.to_json(),
+        "mint_failure": None if noted is None or federated is None else _failure(noted),
     }
+
+
+def _failure(note: MintNote) -> dict[str, Any]:
+    return {name: value for name, value in note.to_json().items() if name != "minted_for"}
 
 
 def get_setup(request: Request, ports: AdminPorts) -> Response:
@@ -54,13 +58,13 @@ def get_setup(request: Request, ports: AdminPorts) -> Response:
 
 
 def try_mint(request: Request, ports: AdminPorts, name: str) -> Response:
-    """Mint a credential of a key, say when it would end, and keep nothing of it."""
-    request.administrator()
+    """Mint a credential of a key, say when it would end, and keep nothing of it. Who mints leaves an event of it."""
+    administrator = request.administrator()
     query.read(request)
     info = key_request.find(ports.keys, name)
     if info.federated is None:
         raise KeyNotFederated
-    trial = ports.try_mint(info)
+    trial = ports.try_mint(info, Asked(administrator, request.request_id))
     if trial.problem:
         raise (MintDenied if trial.denied else MintAway)(trial.problem, trial.request_id)
     life = trial.expires - ports.clock()

@@ -43,6 +43,7 @@ CLASSES = {
     "key.management_set": Class(_ENTITY, _CREATE, _MEDIUM, "management key"),
     "key.minted": Class(_ENTITY, _CREATE, _INFORMATIONAL, "provider key"),
     "key.mint_denied": Class(_ENTITY, _OTHER, _MEDIUM, "provider key"),
+    "key.mint_tried": Class(_ENTITY, _OTHER, _LOW, "provider key"),
     "keys.read": Class(_ENTITY, _READ, _INFORMATIONAL, "provider key"),
     "principal.pinned": Class(_ACCOUNT, _OTHER, _MEDIUM),
     "signing.prepared": Class(_ENTITY, _CREATE, _MEDIUM, "signing key"),

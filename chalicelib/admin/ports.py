@@ -11,7 +11,7 @@ from chalicelib.audit import Audit, Event
 from chalicelib.edge.refused_calls import RefusedCalls
 from chalicelib.edge.response_times import ResponseTimes
 from chalicelib.exchange.ledger import Pins
-from chalicelib.federation.notes import MintNotes, Trial
+from chalicelib.federation.notes import Asked, MintNotes, Trial
 from chalicelib.http.messages import Request
 from chalicelib.issuers.registry import KeySource
 from chalicelib.policy.compile import InstallationRules
@@ -71,7 +71,7 @@ class AdminPorts:
     """How long answers took, as far as edges that see them have added it up here."""
     mint_notes: MintNotes
     """Why no credential could be minted, of the federated keys of which that is so."""
-    try_mint: Callable[[KeyInfo], Trial]
+    try_mint: Callable[[KeyInfo, Asked], Trial]
     """Mints a credential of a federated key and keeps nothing of it; raises Unavailable. This door signs no assertion itself."""
     federation_jwks: Callable[[], Sequence[Mapping[str, str]]]
     """Returns the public keys of our own issuer `/federation`, as JWKs; raises Unavailable."""

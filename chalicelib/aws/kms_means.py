@@ -52,7 +52,9 @@ class KmsMeans:
         """See `Means.assertion`."""
         parts = self._parts
         if (self._info.federated or {}).get("identity") != BROKER:
-            return web_identity.assertion(audience, life, algorithms, parts.region)
+            token = web_identity.assertion(audience, life, algorithms, parts.region)
+            self._jti(web_identity.unverified_jti(token))
+            return token
         now, jti = parts.clock(), parts.new_id()
         claims = assertion.claims(parts.broker, self._info.name, audience, now, life, jti)
         self._jti(jti)

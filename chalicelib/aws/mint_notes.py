@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.aws.dynamodb import Tables, as_unavailable, read_partition
-from chalicelib.aws.errors import error_code
 from chalicelib.aws.items import text
-from chalicelib.errors import StateUnavailable
 from chalicelib.federation.notes import MintNote
 
 PARTITION = "mint-notes"
@@ -36,9 +35,24 @@ class DynamoMintNotes:
         if note is not None:
             stored = {":note": {"S": json.dumps(note.to_json())}}
             change = {"UpdateExpression": "SET note = :note", "ExpressionAttributeValues": stored}
+        self._update(key, change)
+
+    def end_pause(self, note: MintNote, now: int) -> None:
+        """See `MintNotes.end_pause`."""
+        before, after = (json.dumps(one.to_json()) for one in (note, note._replace(next_try=now)))
+        # Of a condition that does not hold: another attempt has been noted since.
+        with contextlib.suppress(ClientError):
+            self._update(
+                note.key,
+                {
+                    "UpdateExpression": "SET note = :after",
+                    "ConditionExpression": "note = :before",
+                    "ExpressionAttributeValues": {":before": {"S": before}, ":after": {"S": after}},
+                },
+            )
+
+    def _update(self, key: str, change: Mapping[str, Any]) -> None:
+        """Change a key's item; raises Unavailable, or ClientError if the change's condition does not hold."""
         where = {"pk": {"S": PARTITION}, "sk": {"S": key}}
-        try:
-            with as_unavailable():
-                self._tables.client.update_item(TableName=self._tables.control, Key=where, **change)
-        except ClientError as error:
-            raise StateUnavailable(aws_code=error_code(error)) from error
+        with as_unavailable():
+            self._tables.client.update_item(TableName=self._tables.control, Key=where, **change)

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aws.errors import error_code
 from chalicelib.errors import NotConfigured, StateUnavailable
-from chalicelib.federation.notes import Trial
+from chalicelib.federation.notes import Asked, Trial
 from chalicelib.providers.versions import KeyInfo
 
 
@@ -20,12 +20,13 @@ class MintTrial:
     def __init__(self, client: Callable[[], Any], function: str) -> None:
         self._client, self._function = client, function
 
-    def __call__(self, info: KeyInfo) -> Trial:
+    def __call__(self, info: KeyInfo, asked: Asked) -> Trial:
         """Return what became of it; raises NotConfigured where no minter is deployed, Unavailable."""
         if not self._function:
             raise NotConfigured(hint="no minter is deployed (infra/minter.yaml)")
         try:
-            answer = self._client().invoke(FunctionName=self._function, Payload=json.dumps({"try": info.name}))
+            payload = json.dumps({"try": info.name, **asked._asdict()})
+            answer = self._client().invoke(FunctionName=self._function, Payload=payload)
             if "FunctionError" in answer:
                 raise StateUnavailable(aws_code="FunctionError")
             return Trial(**json.loads(answer["Payload"].read(65_536)))

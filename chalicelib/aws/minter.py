@@ -1,6 +1,7 @@
 """The minter: a function without an entry, the only one whose role may sign assertions and write minted values.
 
-A schedule runs it every minute; the administration, with `{"try": "<key>"}`, for one mint whose credential is not kept.
+A schedule runs it every minute; the administration, with `{"try": "<key>", "actor": …, "request_id": …}`, for one mint whose
+credential is not kept.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from chalicelib.aws.mint_notes import DynamoMintNotes
 from chalicelib.aws.minted_key_store import MintedKeyStore
 from chalicelib.errors import NotConfigured, Refusal, Unavailable
 from chalicelib.federation.minter import RENEWED, SUPERSEDED, Minter
-from chalicelib.federation.notes import MintNote, Trial
+from chalicelib.federation.notes import Asked, MintNote, Trial
 from chalicelib.issuers import fetch
 from chalicelib.providers.errors import NoSuchKey
 from chalicelib.providers.origins import Origins
@@ -89,7 +90,8 @@ def handler(event: Mapping[str, object], _context: object) -> dict[str, Any] | N
     try:
         function = _function(MinterConfig.read(os.environ))
         if isinstance(tried, str):
-            return trial(function, tried)._asdict()
+            asked = Asked(*(str(event.get(name, "")) for name in Asked._fields))
+            return trial(function, tried, asked)._asdict()
         run(function, write)
     except Exception as fault:  # noqa: BLE001  whatever it is: its text must not reach the log
         reason = fault.reason if isinstance(fault, Unavailable) else type(fault).__name__
@@ -128,13 +130,13 @@ def run(function: Function, write: Write) -> None:
     write(json.dumps(embedded(values, function.config.deployment, function.clock())) + "\n")
 
 
-def trial(function: Function, key: str) -> Trial:
-    """Mint once for a key and keep nothing; raises Unavailable where the key cannot be read."""
+def trial(function: Function, key: str, asked: Asked) -> Trial:
+    """Mint once for a key and keep nothing but an event; raises Unavailable where the key cannot be read."""
     info = function.keys.key_info(key)
     if info is None:
         return Trial(problem=NoSuchKey.reasons[0])
     try:
-        return function.minter.try_once(info)
+        return function.minter.try_once(info, asked)
     except Refusal as refusal:
         return Trial(problem=refusal.reason)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from chalicelib.audit import Audit, Event
 from chalicelib.errors import Refusal
 from chalicelib.federation.exchange import Means, Minted, MintError
 from chalicelib.federation.federations import MINTS
-from chalicelib.federation.notes import MintNote, MintNotes, Trial, pause
+from chalicelib.federation.notes import Asked, MintNote, MintNotes, Trial, pause
 from chalicelib.providers.errors import KeyChanged, KeyNotFederated
 from chalicelib.providers.federated import origin
 from chalicelib.providers.keys import MINTED, ProviderKey, ProviderKeyStore
@@ -55,23 +55,37 @@ class Minter:
         """
         now, notes, outcomes = self.clock(), self.notes.mint_notes(), {}
         for info in self.keys.known_keys():
-            if not is_due(info, notes.get(info.name), now):
+            noted = notes.get(info.name)
+            if not is_due(info, noted, now):
                 continue
             try:
-                outcomes[info.name] = self._renew(info, notes.get(info.name))
+                outcomes[info.name] = self._renew(info, noted)
             except Refusal as refusal:
                 # Noted, too: otherwise a provider would be asked at every look for what cannot be kept.
-                self._failed(info, MintError(refusal.reason), notes.get(info.name))
+                self._failed(info, MintError(refusal.reason), noted)
                 outcomes[info.name] = refusal.reason
         return outcomes
 
-    def try_once(self, info: KeyInfo) -> Trial:
-        """Mint and keep nothing; raises KeyNotFederated, Unavailable."""
+    def try_once(self, info: KeyInfo, asked: Asked) -> Trial:
+        """Mint, keep nothing of it but an event, and end the pause of a key for which it works.
+
+        Raises KeyNotFederated, Unavailable.
+        """
+        ids: list[str] = []
         try:
-            minted = self._mint(info, lambda _jti: None)
+            minted = self._mint(info, ids.append)
         except MintError as fault:
-            return Trial(0, fault.problem, fault.denied, fault.request_id)
-        return Trial(minted.expires, request_id=minted.request_id)
+            tried = Trial(0, fault.problem, fault.denied, fault.request_id)
+        else:
+            tried = Trial(minted.expires, request_id=minted.request_id)
+        detail = {"why": tried.problem, "expires": str(tried.expires or ""), "request": tried.request_id}
+        event = self._event("key.mint_tried", info, {**detail, "assertion": ids[-1] if ids else ""})
+        # SECURITY: who mints records it, before anybody is told that it works (test_no_trial_without_its_event).
+        self.audit.record(replace(event, actor=asked.actor, request_id=asked.request_id))
+        noted = None if tried.problem else relevant(self.notes.mint_notes().get(info.name), info)
+        if noted is not None:
+            self.notes.end_pause(noted, self.clock())
+        return tried
 
     def _mint(self, info: KeyInfo, jti: Callable[[str], None]) -> Minted:
         if info.federated is None:
@@ -85,45 +99,59 @@ class Minter:
         except MintError as fault:
             self._failed(info, fault, noted)
             return fault.problem
-        version = f"{MINTED}{self.new_id()}"
-        provider, now = PROVIDERS[info.provider], self.clock()
-        # SECURITY: to an address of the table or of the policy's ids, and none that a provider's answer names
-        # (test_an_answer_names_no_address).
-        where = self.origins.choose(
-            None if self.origins.practice else origin(info.provider, info.federated or {}), provider
-        )
-        key = ProviderKey(version, where, "authorization", "Bearer ", minted.value, minted.expires, minted.beside)
-        # The value first: the edge must never look up a version that is not stored yet.
-        self.store.put(info.name, key)
-        # SECURITY: a value that was set before is not kept to go back to: nothing static is left to steal
-        # (test_the_static_value_is_gone).
-        made = KeyVersion(
-            version,
-            where,
-            key.header,
-            ACTOR,
-            now,
-            key.prefix,
-            info.provider,
-            expires=minted.expires,
-            minted_for=digest(info),
-        ).after(info.current if info.current and info.current.minted_for else None)
-        detail = {"version": version, "origin": where, "expires": str(minted.expires), "request": minted.request_id}
-        event = self._event("key.minted", info, {**detail, "assertion": ids[-1] if ids else ""})
+        made = self._version(info, minted)
+        detail = {"version": made.version, "origin": made.origin, "expires": str(made.expires)}
+        detail |= {"request": minted.request_id, "assertion": ids[-1] if ids else ""}
         try:
-            self.keys.set_key(info.name, made, event, info.current.version if info.current else "")
-        except KeyChanged:
+            self._put_in_force(info, made, minted, self._event("key.minted", info, detail))
+        except Refusal as refusal:
+            # It lives until its end, though nobody uses it, so that it is in the audit like any other.
+            reason = SUPERSEDED if isinstance(refusal, KeyChanged) else refusal.reason
+            self.audit.record(replace(self._event("key.minted", info, detail), reason=reason))
+            if reason != SUPERSEDED:
+                raise
             return SUPERSEDED
         if noted is not None:
             self.notes.note_mint(info.name, None)
         return RENEWED
 
+    def _version(self, info: KeyInfo, minted: Minted) -> KeyVersion:
+        # SECURITY: to an address of the table or of the policy's ids, and none that a provider's answer names
+        # (test_an_answer_names_no_address).
+        where = self.origins.choose(
+            None if self.origins.practice else origin(info.provider, info.federated or {}), PROVIDERS[info.provider]
+        )
+        # SECURITY: a value that was set before is not kept to go back to: nothing static is left to steal
+        # (test_the_static_value_is_gone).
+        return KeyVersion(
+            f"{MINTED}{self.new_id()}",
+            where,
+            "authorization",
+            ACTOR,
+            self.clock(),
+            "Bearer ",
+            info.provider,
+            expires=minted.expires,
+            minted_for=digest(info),
+        ).after(info.current if info.current and info.current.minted_for else None)
+
+    def _put_in_force(self, info: KeyInfo, made: KeyVersion, minted: Minted, event: Event) -> None:
+        """Store a value and put it in force; raises KeyChanged if another version was in force meanwhile, Unavailable."""
+        prefix = made.prefix or ""
+        key = ProviderKey(made.version, made.origin, made.header, prefix, minted.value, minted.expires, minted.beside)
+        # The value first: the edge must never look up a version that is not stored yet.
+        self.store.put(info.name, key)
+        self.keys.set_key(info.name, made, event, info.current.version if info.current else "")
+
     def _failed(self, info: KeyInfo, fault: MintError, noted: MintNote | None) -> None:
-        now, failures = self.clock(), (noted.failures if noted else 0) + 1
+        now, before = self.clock(), relevant(noted, info)
+        failures, since = (before.failures + 1, before.since) if before else (1, now)
         wait = pause(failures, denied=fault.denied, retry_after=fault.retry_after)
-        if fault.denied and (noted is None or noted.problem != fault.problem):
+        if fault.denied and (before is None or before.problem != fault.problem):
             self._record_denial(info, fault)  # before the note, with which it would not be recorded again
-        note = MintNote(info.name, now, fault.problem, fault.denied, failures, now + wait, fault.request_id)
+        note = MintNote(
+            info.name, now, fault.problem, fault.denied, failures, now + wait, fault.request_id, since, digest(info)
+        )
         self.notes.note_mint(info.name, note)
 
     def _record_denial(self, info: KeyInfo, fault: MintError) -> None:
@@ -138,12 +166,18 @@ class Minter:
 
 def is_due(info: KeyInfo, note: MintNote | None, now: int) -> bool:
     """Whether a credential is to be minted for a key. now: epoch seconds."""
-    if info.federated is None or (note is not None and now < note.next_try):
+    noted = relevant(note, info)
+    if info.federated is None or (noted is not None and now < noted.next_try):
         return False
     current = info.current
     if current is None or current.minted_for != digest(info):
         return True
     return now >= renewal(current)
+
+
+def relevant(note: MintNote | None, info: KeyInfo) -> MintNote | None:
+    """Return a note if it is of the ids that the policy has now."""
+    return note if note is not None and note.minted_for == digest(info) else None
 
 
 def renewal(version: KeyVersion) -> int:

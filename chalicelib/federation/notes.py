@@ -26,10 +26,23 @@ class MintNote(NamedTuple):
     """Epoch seconds."""
     request_id: str = ""
     """The provider's own, for its support."""
+    since: int = 0
+    """Epoch seconds: the first attempt of those that failed in a row."""
+    minted_for: str = ""
+    """What was to be minted for, as `KeyVersion.minted_for`: a note of other ids says nothing of those in the policy now."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that is stored and answered."""
+        """Return the form that is stored."""
         return self._asdict()
+
+
+class Asked(NamedTuple):
+    """Who asks for a trial."""
+
+    actor: str = ""
+    """The administrator."""
+    request_id: str = ""
+    """The `x-request-id` of the answer."""
 
 
 class Trial(NamedTuple):
@@ -52,6 +65,9 @@ class MintNotes(Protocol):
 
     def note_mint(self, key: str, note: MintNote | None) -> None:
         """Replace what is remembered of a key; None: its last attempt succeeded."""
+
+    def end_pause(self, note: MintNote, now: int) -> None:
+        """Have a key be due again from `now` on (epoch seconds), if this is still what is remembered of it."""
 
 
 def pause(failures: int, *, denied: bool, retry_after: int) -> int:

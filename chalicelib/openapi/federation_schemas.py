@@ -18,12 +18,13 @@ STATE: Mapping[str, Schema] = {
                 {
                     **each(TEXT, "key", "problem", "request_id"),
                     **each(TIME, "at", "next_try"),
+                    "since": {**TIME, "description": "the first of the attempts in a row that failed, epoch seconds"},
                     "denied": {**YES, "description": "the provider said no; else it was away"},
                     "failures": {**COUNT, "description": "in a row"},
                 }
             )
         ),
-        "description": "the last attempt, if it failed",
+        "description": "the last attempt for these ids, if it failed",
     },
 }
 SCHEMAS: Mapping[str, Schema] = {

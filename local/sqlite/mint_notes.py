@@ -29,3 +29,9 @@ class SqliteMintNotes:
                 connection.execute(
                     "INSERT INTO mint_notes (key, note) VALUES (?, ?)", (key, json.dumps(note.to_json()))
                 )
+
+    def end_pause(self, note: MintNote, now: int) -> None:
+        """See `MintNotes.end_pause`."""
+        before, after = (json.dumps(one.to_json()) for one in (note, note._replace(next_try=now)))
+        with self._state.writing() as connection:
+            connection.execute("UPDATE mint_notes SET note = ? WHERE key = ? AND note = ?", (after, note.key, before))

@@ -13,6 +13,7 @@ from chalicelib.edge.response_times import ResponseTimes
 from chalicelib.edge.running import RunningState
 from chalicelib.edge.state import EdgeState
 from chalicelib.exchange.ledger import Ledger, Pins
+from chalicelib.federation.notes import MintNotes
 from chalicelib.policy.plan import Policies
 from chalicelib.providers.versions import Keys
 from chalicelib.quota import Counter
@@ -49,6 +50,7 @@ class Adapters:
     answers: AnswerUsage
     refused_calls: RefusedCalls
     response_times: ResponseTimes
+    mint_notes: MintNotes
     counted: Callable[[Counter], tuple[int, int]]
     again: Callable[[], Adapters]
     cut: Callable[[int], AbstractContextManager[None]]

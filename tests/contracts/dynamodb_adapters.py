@@ -26,6 +26,7 @@ from chalicelib.aws.edge_client import EdgeClient
 from chalicelib.aws.edge_state import DynamoEdgeState
 from chalicelib.aws.items import Item
 from chalicelib.aws.ledger import DynamoLedger
+from chalicelib.aws.mint_notes import DynamoMintNotes
 from chalicelib.aws.policies import DynamoPolicies
 from chalicelib.aws.refused_calls import DynamoRefusedCalls
 from chalicelib.aws.response_times import DynamoResponseTimes
@@ -143,7 +144,11 @@ def over(tables: Tables, edge_client: AwsClient | None = None) -> Adapters:
     running_state = DynamoRunningState(client, tables.control, "gateway-1")
     control, usage, answers = Control(tables), DynamoUsage(tables), DynamoAnswerUsage(client, tables.counters)
     budgets = DynamoBudgets(client, tables.counters)
-    seen = DynamoRefusedCalls(client, tables.counters), DynamoResponseTimes(client, tables.counters)
+    seen = (
+        DynamoRefusedCalls(client, tables.counters),
+        DynamoResponseTimes(client, tables.counters),
+        DynamoMintNotes(tables),
+    )
     again = functools.partial(over, tables, edge_client)
     return Adapters(ledger, edge_state, running_state, control, usage, budgets, answers, *seen, counted, again, cut)
 

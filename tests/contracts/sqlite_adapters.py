@@ -16,6 +16,7 @@ from local.sqlite.budgets import SqliteBudgets
 from local.sqlite.control import SqliteControl
 from local.sqlite.edge_state import SqliteEdgeState
 from local.sqlite.ledger import SqliteLedger
+from local.sqlite.mint_notes import SqliteMintNotes
 from local.sqlite.refused_calls import SqliteRefusedCalls
 from local.sqlite.response_times import SqliteResponseTimes
 from local.sqlite.running_state import SqliteRunningState
@@ -69,5 +70,8 @@ def over(state: StateFile) -> Adapters:
 
     ledger, edge_state, control = SqliteLedger(state), SqliteEdgeState(state), SqliteControl(state)
     running_state, usage, answers = SqliteRunningState(state), SqliteUsage(state), SqliteAnswerUsage(state)
-    budgets, seen = SqliteBudgets(state), (SqliteRefusedCalls(state), SqliteResponseTimes(state))
+    budgets, seen = (
+        SqliteBudgets(state),
+        (SqliteRefusedCalls(state), SqliteResponseTimes(state), SqliteMintNotes(state)),
+    )
     return Adapters(ledger, edge_state, running_state, control, usage, budgets, answers, *seen, counted, again, cut)

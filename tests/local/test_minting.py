@@ -6,15 +6,18 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chalicelib.errors import StateUnavailable
+from chalicelib.errors import StateUnavailable, Unavailable
 from chalicelib.federation import exchange, minter
 from chalicelib.federation.assertion import AHEAD_SECONDS, BEHIND_SECONDS
+from chalicelib.federation.notes import Asked
 from chalicelib.issuers import fetch
+from chalicelib.providers.errors import ProviderKeysUnwritable
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.versions import KeyVersion
 from local.minting import Minting, Parts
@@ -25,6 +28,7 @@ from tests.contracts import samples
 from tests.federated import ALL, OTHERS, POLICY, Federated, federated
 
 BOTH = {"anthropic": "minted", "openai": "minted"}
+ASKED = Asked("ada", "r-1")
 
 
 @pytest.fixture
@@ -157,6 +161,49 @@ def test_other_ids_are_due_at_once(here: Federated) -> None:
     here.apply(POLICY.replace("svc_acct_practice", "svc_acct_other"))
     assert here.minter().renew_due() == {"openai": "minted"}
     assert here.version().minted_for != first.minted_for
+
+
+def test_other_ids_after_a_denial_are_due_at_once(here: Federated) -> None:
+    """What a provider said of other ids holds nothing up, and says nothing of those that the policy has now."""
+    here.endpoints["anthropic"].faults.lasting = Fault(is_denied=True)
+    for _ in range(2):
+        here.minter().renew_due()
+        here.pass_time(300)
+    here.minter().renew_due()
+    here.apply(POLICY.replace("fdrl_practice", "fdrl_another"))
+    assert here.minter().renew_due() == {"anthropic": "authentication_error"}
+    note = SqliteMintNotes(here.state).mint_notes()["anthropic"]
+    assert (note.failures, note.since) == (1, note.at)
+    here.endpoints["anthropic"].faults.lasting = Fault()
+    here.apply(POLICY)
+    assert here.minter().renew_due() == {"anthropic": "minted"}
+    assert SqliteMintNotes(here.state).mint_notes() == {}
+
+
+def test_a_trial_that_works_ends_the_pause(here: Federated) -> None:
+    """After a denial that was mended the next look mints, once a trial has worked; one that fails changes nothing."""
+    here.endpoints["anthropic"].faults.lasting = Fault(is_denied=True)
+    here.minter().renew_due()
+    noted = SqliteMintNotes(here.state).mint_notes()["anthropic"]
+    assert here.minter().try_once(here.key("anthropic"), ASKED).problem == "authentication_error"
+    assert SqliteMintNotes(here.state).mint_notes()["anthropic"] == noted
+    assert here.minter().renew_due() == {}
+    here.endpoints["anthropic"].faults.lasting = Fault()
+    assert here.minter().try_once(here.key("anthropic"), ASKED).problem == ""
+    after = SqliteMintNotes(here.state).mint_notes()["anthropic"]
+    assert after == noted._replace(next_try=int(here.clock())), "until there is one it says why there was none"
+    assert here.minter().renew_due() == {"anthropic": "minted"}
+
+
+def test_since_when_it_fails(here: Federated) -> None:
+    """A note says when the first attempt of those in a row was, and what for."""
+    here.endpoints["openai"].faults.lasting = Fault(status=503)
+    began = int(here.clock())
+    for _ in range(3):
+        here.minter().renew_due()
+        here.pass_time(60)
+    note = SqliteMintNotes(here.state).mint_notes()["openai"]
+    assert (note.failures, note.since, note.minted_for) == (3, began, minter.digest(here.key()))
 
 
 def test_a_denial_is_told_once_and_not_hammered(here: Federated) -> None:
@@ -354,3 +401,52 @@ def test_an_event_of_each_mint(here: Federated) -> None:
     assert of_openai.detail["version"] == version.current.version
     assert of_openai.detail["expires"] == str(version.current.expires)
     assert len(of_openai.detail["assertion"]) >= 16
+
+
+def test_a_trial_is_recorded(here: Federated) -> None:
+    """Each trial is one event: who asked, which assertion and request, and until when the credential works, or why there is none."""
+    tried = here.minter().try_once(here.key(), ASKED)
+    here.endpoints["openai"].faults.lasting = Fault(is_denied=True)
+    here.minter().try_once(here.key(), ASKED)
+    denied, worked = here.events("key.mint_tried")
+    assert {(one.actor, one.request_id, one.key) for one in (denied, worked)} == {("ada", "r-1", "openai")}
+    assert (worked.detail["expires"], worked.detail.get("request", "")) == (str(tried.expires), tried.request_id)
+    assert len(worked.detail["assertion"]) >= 16
+    assert denied.detail["assertion"] != worked.detail["assertion"]
+    assert ("expires" in denied.detail, bool(denied.detail["why"])) == (False, True)
+    assert here.key().current is None
+
+
+def test_no_trial_without_its_event(here: Federated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial whose event cannot be written is a 503: nobody is told that it works, and no pause ends."""
+
+    def fail(*_args: object) -> None:
+        raise StateUnavailable
+
+    here.endpoints["openai"].faults.coming = [Fault(is_denied=True), Fault()]
+    here.minter().renew_due()
+    noted = SqliteMintNotes(here.state).mint_notes()
+    own = here.minter()
+    monkeypatch.setattr(type(own.audit), "record", fail)
+    with pytest.raises(Unavailable):
+        own.try_once(here.key(), ASKED)
+    assert SqliteMintNotes(here.state).mint_notes() == noted
+
+
+def test_an_event_of_each_mint_that_came_to_nothing(here: Federated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A credential that another's superseded, or that could not be kept, lives until its end, so it is in the audit, with why."""
+    own = here.minter()
+    here.minter().renew_due()
+    info = replace(here.key(), current=None)
+    monkeypatch.setattr(own.keys, "known_keys", lambda: (info,))
+    assert own.renew_due() == {"openai": "superseded"}
+
+    def fail(*_args: object) -> None:
+        raise ProviderKeysUnwritable
+
+    monkeypatch.setattr(own.store, "put", fail)
+    here.endpoints["openai"].faults.lasting = Fault()
+    assert own.renew_due() == {"openai": "provider_keys_unwritable"}
+    events = [one for one in here.events("key.minted") if one.key == "openai"]
+    assert [one.reason for one in events] == ["provider_keys_unwritable", "superseded", ""]
+    assert len({one.id for one in events}) == len({one.detail["assertion"] for one in events}) == 3

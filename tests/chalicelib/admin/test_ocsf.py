@@ -50,6 +50,7 @@ ROWS = {
     "key.management_set": (300401, {"version": "m1", "origin": "https://api.openai.com"}),
     "key.minted": (300401, {"version": "minted-1", "expires": "1800003600", "assertion": "a", "request": "req_1"}),
     "key.mint_denied": (300499, {"why": "authentication_error", "request": "req_1"}),
+    "key.mint_tried": (300499, {"expires": "1800003600", "assertion": "a", "request": "req_1"}),
     "keys.read": (300402, {}),
     "principal.pinned": (300199, {"unique_id": "AROA1"}),
     "signing.prepared": (300401, {"kid": "k-1"}),

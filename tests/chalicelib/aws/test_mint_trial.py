@@ -11,10 +11,11 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from chalicelib.aws.mint_trial import MintTrial
 from chalicelib.errors import Unavailable
-from chalicelib.federation.notes import Trial
+from chalicelib.federation.notes import Asked, Trial
 from chalicelib.providers.versions import KeyInfo
 
 INFO = KeyInfo("openai", "openai", None, federated={})
+ASKED = Asked("ada", "r-1")
 
 
 class Lambda:
@@ -36,13 +37,15 @@ def test_a_trial_is_the_function_s_answer() -> None:
     """It is asked once, for the key by name."""
     tried = Trial(1_800_000_000, request_id="req_1")
     client = Lambda(json.dumps(tried._asdict()))
-    assert MintTrial(lambda: client, "kb-minter")(INFO) == tried
-    assert client.asked == [{"FunctionName": "kb-minter", "Payload": '{"try": "openai"}'}]
+    assert MintTrial(lambda: client, "kb-minter")(INFO, ASKED) == tried
+    assert client.asked == [
+        {"FunctionName": "kb-minter", "Payload": '{"try": "openai", "actor": "ada", "request_id": "r-1"}'}
+    ]
 
 
 def test_without_a_minter_it_is_said_so() -> None:
     with pytest.raises(Unavailable, match="not_configured"):
-        MintTrial(lambda: Lambda(""), "")(INFO)
+        MintTrial(lambda: Lambda(""), "")(INFO, ASKED)
 
 
 @pytest.mark.parametrize(
@@ -62,5 +65,5 @@ def test_without_a_minter_it_is_said_so() -> None:
 def test_a_function_that_does_not_answer_is_a_503(client: Lambda, word: str) -> None:
     """Its fault is a word."""
     with pytest.raises(Unavailable) as caught:
-        MintTrial(lambda: client, "kb-minter")(INFO)
+        MintTrial(lambda: client, "kb-minter")(INFO, ASKED)
     assert (caught.value.status, caught.value.aws_code) == (503, word)

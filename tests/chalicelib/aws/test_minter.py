@@ -12,13 +12,14 @@ from chalicelib.aws import minter
 from chalicelib.aws.federation_jwks import published_keys
 from chalicelib.aws.minter import MinterConfig, MintingFailed, measured
 from chalicelib.errors import NotConfigured, StateUnavailable, Unavailable
-from chalicelib.federation.notes import MintNote
+from chalicelib.federation.notes import Asked, MintNote
 from chalicelib.providers.versions import KeyInfo, KeyVersion
 from local.practice.federation.endpoint import Fault
 from tests.faulty_dynamodb import Door
 from tests.minter_function import BROKER, FEDERATED, OTHERS, REGION, Deployed, deployed
 
 BOTH = {"anthropic": "minted", "openai": "minted"}
+ASKED = Asked("ada", "r-1")
 ENVIRONMENT = {
     "AWS_REGION": REGION,
     "KEYBROKER_DEPLOYMENT": "kb",
@@ -100,19 +101,37 @@ def test_without_the_tables_there_is_no_heartbeat(here: Deployed, monkeypatch: p
 
 
 def test_a_trial_keeps_nothing(here: Deployed) -> None:
-    """It answers when the credential would end, or why there is none; nothing of it is stored."""
+    """It answers when the credential would end, or why there is none; nothing of it is stored but an event each."""
     for name in ("openai", "anthropic"):
-        tried = minter.trial(here.function(), name)
+        tried = minter.trial(here.function(), name, ASKED)
         assert tried.expires > here.clock()
         assert tried.problem == ""
         assert here.key(name).current is None
     here.endpoints["openai"].faults.lasting = Fault(is_denied=True)
-    tried = minter.trial(here.function(), "openai")
+    tried = minter.trial(here.function(), "openai", ASKED)
     assert (tried.expires, tried.denied) == (0, True)
     assert tried.problem
-    assert minter.trial(here.function(), "set").problem == "key_not_federated"
-    assert minter.trial(here.function(), "unknown").problem == "no_such_key"
+    assert minter.trial(here.function(), "set", ASKED).problem == "key_not_federated"
+    assert minter.trial(here.function(), "unknown", ASKED).problem == "no_such_key"
     assert here.events("key.minted") == here.events("key.mint_denied") == []
+    events = here.events("key.mint_tried")
+    assert sorted((one.key, "expires" in one.detail, "why" in one.detail) for one in events) == [
+        ("anthropic", True, False),
+        ("openai", False, True),
+        ("openai", True, False),
+    ]
+    assert {(one.actor, one.request_id) for one in events} == {ASKED}
+    assert all(len(one.detail["assertion"]) >= 16 for one in events)
+
+
+def test_a_trial_that_works_has_the_next_run_mint(here: Deployed) -> None:
+    """After a denial that was mended nobody waits for the five minutes to pass."""
+    here.endpoints["openai"].faults.lasting = Fault(is_denied=True)
+    here.run()
+    here.endpoints["openai"].faults.lasting = Fault()
+    assert here.run() == {}
+    assert minter.trial(here.function(), "openai", ASKED).problem == ""
+    assert here.run() == {"openai": "minted"}
 
 
 def test_the_door_answers_a_trial_as_json(here: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +139,9 @@ def test_the_door_answers_a_trial_as_json(here: Deployed, monkeypatch: pytest.Mo
     monkeypatch.setattr(minter, "_function", lambda _config: here.function())
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    answer = minter.handler({"try": "openai"}, None)
+    answer = minter.handler({"try": "openai", "actor": "ada", "request_id": "r-1"}, None)
     assert answer is not None
+    assert [(one.actor, one.request_id) for one in here.events("key.mint_tried")] == [("ada", "r-1")]
     assert json.loads(json.dumps(answer))["expires"] > here.clock()
     assert minter.handler({"source": "aws.events"}, None) is None
     assert here.works("openai")
@@ -142,7 +162,7 @@ def test_nothing_minted_is_in_the_log(here: Deployed, capsys: pytest.CaptureFixt
 
     here.ask = ask  # type: ignore[assignment, method-assign]  # to see what goes over the wire
     here.run()
-    minter.trial(here.function(), "openai")
+    minter.trial(here.function(), "openai", ASKED)
     secrets = [here.at_the_edge(name).value for name in BOTH]
     for text in sent:
         said = json.loads(text)

@@ -21,6 +21,7 @@ from chalicelib.aws.usage import DynamoUsage
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
 from chalicelib.federation.minter import Minter
+from chalicelib.federation.notes import Asked
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.origins import Origins
 from chalicelib.providers.versions import KeyInfo
@@ -167,7 +168,9 @@ def test_the_administration_asks_the_minter(installed: Installed) -> None:
     assert (ports.try_mint._function, ports.broker_url) == ("kb-minter", "https://broker.example.com")
     assert not {Minter, KmsFederationKeys, MintedKeyStore} & reached(ports)
     with pytest.raises(Unavailable, match=r"^not_configured$"):
-        wiring.admin_ports(installed.admin).try_mint(KeyInfo("openai", "openai", None, federated={}))
+        wiring.admin_ports(installed.admin).try_mint(
+            KeyInfo("openai", "openai", None, federated={}), Asked("ada", "r-1")
+        )
 
 
 def test_a_door_refuses_the_environment_of_the_other(installed: Installed) -> None:
