@@ -6,12 +6,12 @@ from typing import Any
 
 from chalicelib.admin import federation_setup, key_request, query
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.errors import MalformedRequest
-from chalicelib.federation import assertion
+from chalicelib.errors import MalformedRequest, Refusal
+from chalicelib.federation import assertion, problems
 from chalicelib.federation.minter import relevant, renewal
-from chalicelib.federation.notes import Asked, MintNote
+from chalicelib.federation.notes import Asked, MintNote, Trial
 from chalicelib.http.messages import Request, Response
-from chalicelib.providers.errors import KeyNotFederated, MintAway, MintDenied
+from chalicelib.providers.errors import KeyNotFederated, MintAway, MintDenied, MintUnready
 from chalicelib.providers.federated import FEDERATED
 from chalicelib.providers.versions import KeyInfo
 
@@ -29,7 +29,16 @@ def shown(info: KeyInfo, note: MintNote | None) -> dict[str, Any]:
 
 
 def _failure(note: MintNote) -> dict[str, Any]:
-    return {name: value for name, value in note.to_json().items() if name != "minted_for"}
+    noted = {name: value for name, value in note.to_json().items() if name != "minted_for"}
+    return {**noted, "text": problems.words(note.problem, denied=note.denied)}
+
+
+def _refusal(trial: Trial) -> Refusal:
+    known = f", the provider's request {trial.request_id}" if trial.request_id else ""
+    why = f"{problems.words(trial.problem, denied=trial.denied)}{known}"
+    if problems.lacks(trial.problem, denied=trial.denied):
+        return MintUnready(why)
+    return MintDenied(why) if trial.denied else MintAway(why)
 
 
 def get_setup(request: Request, ports: AdminPorts) -> Response:
@@ -66,7 +75,7 @@ def try_mint(request: Request, ports: AdminPorts, name: str) -> Response:
         raise KeyNotFederated
     trial = ports.try_mint(info, Asked(administrator, request.request_id))
     if trial.problem:
-        raise (MintDenied if trial.denied else MintAway)(trial.problem, trial.request_id)
+        raise _refusal(trial)
     life = trial.expires - ports.clock()
     return Response(
         {

@@ -17,6 +17,7 @@ STATE: Mapping[str, Schema] = {
             all_of(
                 {
                     **each(TEXT, "key", "problem", "request_id"),
+                    "text": {**TEXT, "description": "the problem in words, and whose it is"},
                     **each(TIME, "at", "next_try"),
                     "since": {**TIME, "description": "the first of the attempts in a row that failed, epoch seconds"},
                     "denied": {**YES, "description": "the provider said no; else it was away"},

@@ -72,19 +72,19 @@ class KeyNotFederated(
 class MintDenied(Refusal, reason="mint_denied", error="mint_denied", status=422):
     """The provider does not give this installation a credential. Compare its rule with `keybroker federation setup`."""
 
-    def __init__(self, problem: str = "", request_id: str = "") -> None:
-        known = f", its request {request_id}" if request_id else ""
-        super().__init__(
-            f"the provider gives no credential ({problem}{known}): compare its rule with what setup prints"
-        )
+    def __init__(self, why: str = "") -> None:
+        super().__init__(f"{why}: compare its rule with what setup prints")
+
+
+class MintUnready(Refusal, reason="mint_unready", error="mint_unready", status=422):
+    """This installation lacks what it proves itself to the provider with; the text says what. Mend that first."""
 
 
 class MintAway(Unavailable, reason="mint_away"):
-    """The provider did not answer, or not with a credential. Retry."""
+    """The provider did not answer with a credential, or something of ours was out of reach; the text says which. Retry."""
 
-    def __init__(self, problem: str = "", request_id: str = "") -> None:
-        known = f", its request {request_id}" if request_id else ""
-        super().__init__(f"the provider did not answer with a credential ({problem}{known}); try again")
+    def __init__(self, why: str = "") -> None:
+        super().__init__(f"{why}; try again")
 
 
 class ProviderKeysUnwritable(Unavailable, reason="provider_keys_unwritable"):

@@ -17,6 +17,7 @@ _HOW = {
     "by_hand": Shortened("by hand", "hand"),
     "by_minting": Shortened("minted", "mint"),
 }
+_SET = Shortened("set; to be minted", "set")
 _HEADINGS = ("name", "provider", "how", "set", "used", "due", "rotation", "origin", "header", "author", "version")
 _LEFT_OUT = ((160, ()), (120, ("header", "version")), (80, ("header", "version", "author")), (0, ()))
 """(columns of a terminal, which of the table it then does not show); a narrower one shows records, which have all."""
@@ -39,7 +40,7 @@ def _row(key: Mapping[str, Any], headings: Sequence[str], now: int, *, complete:
     cells: dict[str, object] = {
         **{name: key[name] or "-" for name in ("name", "provider", "header", "author", "version")},
         "origin": Shortened(key["origin"], key["origin"].removeprefix("https://")) if key["origin"] else "-",
-        "how": _HOW.get(key.get("rotates", ""), "-"),
+        "how": _SET if _is_still_set(key) else _HOW.get(key.get("rotates", ""), "-"),
         "set": shortened.age(key["at"]) if is_set else "never",
         "used": _used(key, complete=complete) if is_set else "-",
         "due": _ends(key, now) or (_due(key.get("due"), now) if is_set else "-"),
@@ -80,7 +81,15 @@ def _rotation(rotation: Mapping[str, Any] | None, now: int) -> object:
     return Shortened(f"{OVERLAP}, ends in {left}", f"{left} left")
 
 
-def _left(at: int | None, now: int) -> str:
+def _is_still_set(key: Mapping[str, Any]) -> bool:
+    """Whether a federated key is called with a value that was set before, since none was minted yet."""
+    return key.get("held") == "federated" and key["at"] is not None and key.get("renews") is None
+
+
+def _left(key: Mapping[str, Any], now: int) -> str:
+    if _is_still_set(key):
+        return "the value that was set is still used"
+    at = key.get("expires")
     if not at:
         return "there is no credential"
     return f"the credential ends in {duration.words(at - now)}" if at > now else "the credential has ended"
@@ -93,13 +102,20 @@ def _warn(key: Mapping[str, Any], now: int) -> None:
         old, late = duration.words(now - key["at"]), duration.words(now - due)
         output.labelled("warning", f"{name}: its value is {old} old, and was due {late} ago")
     if failed := key.get("mint_failure"):
-        why = "the provider refuses" if failed["denied"] else "nothing was minted"
-        left = _left(key.get("expires"), now)
-        text = f"{name}: {why} ({failed['problem']}), {output.number(failed['failures'], 'time')} in a row; {left}; see: keybroker federation test {name}"
-        output.labelled("warning", text)
+        output.labelled(
+            "warning", f"{name}: {_failure(failed)}; {_left(key, now)}; see: keybroker federation test {name}"
+        )
     rotation = key.get("rotation")
     if rotation and (rotation["problem"] or rotation["step"] != OVERLAP):
         why = rotation["problem"] and f": {rotation_problem.words(rotation['problem'], name, key['provider'])}"
         output.labelled(
             "warning", f"{name}: its rotation is not finished{why or ''}; go on: keybroker keys rotate {name}"
         )
+
+
+def _failure(failed: Mapping[str, Any]) -> str:
+    """Say why nothing was minted, how often in a row and since when, and which request of the provider's it was."""
+    why = failed.get("text") or f"nothing was minted ({failed['problem']})"  # a server from before says no more
+    since = f" since {format_time(failed['since'])}" if failed.get("since") else ""
+    request = f", the provider's request {failed['request_id']}" if failed.get("request_id") else ""
+    return f"{why}, {output.number(failed['failures'], 'time')} in a row{since}{request}"

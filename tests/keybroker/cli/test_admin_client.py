@@ -72,6 +72,8 @@ def test_refusals_have_a_line_and_an_exit_code(status: int, body: dict[str, obje
         ("GET", "/admin/keys", {}, "try again"),
         ("POST", "/admin/policy/plan", {}, "try again"),
         ("POST", "/admin/revocations", {"dry_run": True}, "try again"),
+        ("POST", "/admin/keys/openai/mint", {}, "try again"),
+        ("PUT", "/admin/keys/mint", {}, "may or may not be in force: look, or repeat it"),
         ("POST", "/admin/revocations", {}, "may or may not be in force: look, or repeat it"),
         ("PUT", "/admin/keys/openai", {}, "may or may not be in force: look, or repeat it"),
         ("DELETE", "/admin/revocations/r1", {}, "may or may not be in force: look, or repeat it"),

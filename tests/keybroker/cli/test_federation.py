@@ -35,7 +35,8 @@ def test_one_on_trial(federated: Running) -> None:
     assert (works.code, works.err.startswith("works: openai gave a credential for openai that ends in ")) == (0, True)
     denied = run("federation", "test", "anthropic", environ=environ)
     assert (denied.code, denied.out) == (3, "")
-    assert "the provider gives no credential (authentication_error, its request req_" in denied.err
+    assert "the provider refuses (authentication_error), the provider's request req_" in denied.err
+    assert "compare its rule with what setup prints" in denied.err
     none = run("federation", "test", "nobody", environ=environ)
     assert (none.code, "the policy names no such key" in none.err) == (3, True)
 
@@ -48,7 +49,9 @@ def test_what_is_listed(federated: Running) -> None:
     assert "minted" in openai
     assert " ends 20" in openai
     assert "anthropic: the provider refuses (authentication_error), " in listed.err
-    assert "there is no credential; see: keybroker federation test anthropic" in listed.err
+    assert " in a row since 20" in listed.err
+    assert ", the provider's request req_" in listed.err
+    assert "; there is no credential; see: keybroker federation test anthropic" in listed.err
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,35 @@ def test_a_rotation_that_is_stuck(capsys: pytest.CaptureFixture[str]) -> None:
     assert (row[6], err) == ("overlap, ends in 40 min", "")
 
 
+FAILURE = {"problem": "invalid_grant", "text": "the provider refuses (invalid_grant)", "failures": 3, "since": AT}
+MINTED = {**SET, "rotates": "by_minting", "held": "federated", "renews": None, "due": None}
+
+
+def test_a_value_that_was_set_is_still_used(capsys: pytest.CaptureFixture[str]) -> None:
+    """A federated key for which nothing was minted yet, but which had a value, is called with that, and is said to be."""
+    failed = {**MINTED, "mint_failure": {**FAILURE, "request_id": "req_1"}}
+    row, err = shown(capsys, items=[failed], complete=True)
+    assert row[2] == "set; to be minted"
+    assert err == (
+        f"warning: openai: the provider refuses (invalid_grant), 3 times in a row since {format_time(AT)}, the provider's"
+        " request req_1; the value that was set is still used; see: keybroker federation test openai\n"
+    )
+    row, err = shown(capsys, items=[MINTED], complete=True)
+    assert (row[2], err) == ("set; to be minted", "")
+
+
+def test_a_key_that_is_minted(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said to be, and how long its credential still lives where there is no new one; also by a server that says less."""
+    ends = int(time.time()) + 1250
+    row, err = shown(capsys, items=[{**MINTED, "renews": AT, "expires": ends, "mint_failure": FAILURE}], complete=True)
+    assert (row[2], bool(re.search("; the credential ends in 2[01] min; see: ", err))) == ("minted", True)
+    never = {**MINTED, **dict.fromkeys(("version", "origin", "header", "author", "at"))}
+    failure = {"problem": "invalid_grant", "denied": True, "failures": 1}
+    row, err = shown(capsys, items=[{**never, "mint_failure": failure}], complete=True)
+    assert row[2] == "minted"
+    assert ": nothing was minted (invalid_grant), 1 time in a row; there is no credential; see: " in err
+
+
 @pytest.mark.parametrize("columns", [80, 100, 120, 160])
 def test_keys_fit(columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The table is not wider than a terminal, and how long an overlap goes on is whole on each."""
