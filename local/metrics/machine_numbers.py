@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from chalicelib.errors import Unavailable
+from chalicelib.federation.minter import relevant
 from local.machine import Machine
 from local.metrics import names, probe_numbers
 from local.metrics.exposition import Reading
@@ -51,14 +52,21 @@ class MachineNumbers:
                 yield Reading(names.KEY_DUE, (name,), due)
         for name, ends in watched.credentials_end(self._state).items():
             yield Reading(names.KEY_EXPIRES, (name,), ends)
-        for name, note in SqliteMintNotes(self._state).mint_notes().items():
-            yield Reading(names.MINT_FAILURES, (name, "denied" if note.denied else "away"), note.failures)
+        yield from self._of_mints()
         for name, count in watched.first_uses(self._state, now).items():
             yield Reading(names.FIRST_USES, (name,), count)
         yield Reading(names.OVER_OWN, (), watched.over_own_weeks(self._state, now))
         listed = self._machine.control().signing_key_list()
         yield Reading(names.SIGNING, ("live",), len(listed.live))
         yield Reading(names.SIGNING, ("tainted",), len(listed.tainted))
+
+    def _of_mints(self) -> Iterator[Reading]:
+        """Tell of the keys that are federated now, since what was noted of others stays: it would be an alarm for ever."""
+        notes = SqliteMintNotes(self._state).mint_notes()
+        for info in self._machine.control().known_keys():
+            note = relevant(notes.get(info.name), info) if info.federated is not None else None
+            if note is not None:
+                yield Reading(names.MINT_FAILURES, (info.name, "denied" if note.denied else "away"), note.failures)
 
     def _of_probe(self) -> Iterator[Reading]:
         return probe_numbers.readings(self._machine.probe_file(), WHERE, self._probe_every)

@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 
 from chalicelib.admin.revocation_probe import RevocationProbe
+from chalicelib.federation.minter import digest
 from chalicelib.federation.notes import MintNote
+from chalicelib.policy import compile as policy
 from chalicelib.providers.versions import KeyVersion
 from local.machine import Machine
 from local.metrics import names
 from local.metrics.exposition import Exposition
 from local.metrics.machine_numbers import MachineNumbers
 from local.sqlite.mint_notes import SqliteMintNotes
+from tests import federated
 from tests.contracts import samples
 
 
@@ -51,7 +54,7 @@ def test_what_is_shown_of_a_machine(machine: Machine, counted: Path) -> None:
 
 
 def test_what_is_shown_of_federated_keys(machine: Machine) -> None:
-    """When a minted credential ends is shown, and how often a provider refused or was away; nothing of keys that are set."""
+    """When a minted credential ends is shown; nothing of keys that are set."""
     found = values(MachineNumbers(machine, 0, Clock()))
     assert ("keybroker.key.expiry_timestamp", ("openai",)) not in found
     control = machine.control()
@@ -59,12 +62,29 @@ def test_what_is_shown_of_federated_keys(machine: Machine) -> None:
         "minted-1", "https://api.openai.com", "authorization", "minter", 1, expires=3601, minted_for="x"
     )
     control.set_key("openai", version, samples.event("key.minted"))
-    SqliteMintNotes(machine.state_file()).note_mint(
-        "openai", MintNote("openai", 2, "invalid_grant", denied=True, failures=3, next_try=302)
-    )
     found = values(MachineNumbers(machine, 0, Clock()))
     assert found["keybroker.key.expiry_timestamp", ("openai",)] == 3601
-    assert found["keybroker.mint.failures", ("openai", "denied")] == 3
+
+
+def test_mints_that_failed(machine: Machine) -> None:
+    """How often in a row is shown by key; nothing of what was noted of other ids, or of a key that is federated no more."""
+    control, notes = machine.control(), SqliteMintNotes(machine.state_file())
+    parsed = policy.parse(federated.POLICY, rules=policy.InstallationRules({}, loopback_issuers=True))
+    control.apply(parsed, federated.POLICY, control.current().version, samples.event("policy.applied"))
+    info = control.key_info("openai")
+    assert info is not None
+    note = MintNote("openai", 2, "invalid_grant", denied=True, failures=3, next_try=302, minted_for=digest(info))
+    for one in (
+        note,
+        note._replace(key="anthropic", minted_for="other"),
+        note._replace(key="set"),
+        note._replace(key="gone"),
+    ):
+        notes.note_mint(one.key, one)
+    found = values(MachineNumbers(machine, 0, Clock()))
+    assert {name: value for name, value in found.items() if name[0] == "keybroker.mint.failures"} == {
+        ("keybroker.mint.failures", ("openai", "denied")): 3
+    }
 
 
 def test_it_is_read_now_and_then(machine: Machine) -> None:
