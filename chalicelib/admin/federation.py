@@ -12,7 +12,7 @@ from chalicelib.federation.minter import relevant, renewal
 from chalicelib.federation.notes import Asked, MintNote, Trial
 from chalicelib.http.messages import Request, Response
 from chalicelib.providers.errors import KeyNotFederated, MintAway, MintDenied, MintUnready
-from chalicelib.providers.federated import FEDERATED
+from chalicelib.providers.federated import AWS_STS, FEDERATED
 from chalicelib.providers.versions import KeyInfo
 
 
@@ -63,7 +63,10 @@ def get_setup(request: Request, ports: AdminPorts) -> Response:
         "subject": assertion.subject_of(url, key) if kind.algorithms else None,
         "jwks": {"keys": list(ports.federation_jwks())},
     }
-    return Response({**about, **federation_setup.of(provider, key, identity, url, ports.federation_jwks())})
+    found = federation_setup.of(provider, key, identity, url, ports.federation_jwks())
+    if ports.rules.identity == AWS_STS:
+        found["steps"].append(federation_setup.former_value(f"{ports.installation}/{key}"))
+    return Response({**about, **found})
 
 
 def try_mint(request: Request, ports: AdminPorts, name: str) -> Response:

@@ -31,7 +31,9 @@ def of(provider: str, key: str, identity: str, url: str, jwks: Sequence[Jwk]) ->
     trust = _Trust(key, identity, issuer, subject, jwks)
     audience, steps = _STEPS[provider](trust)
     ids = {name: f"<{name}>" for name in kind.required}
-    policy = f"{key}: {{provider: {provider}, federated: {{{', '.join(f'{name}: {value}' for name, value in ids.items())}}}}}"
+    # Who vouches is always said: what is left out of a policy is another identity on AWS than on one machine.
+    written = {**({"identity": identity} if kind.algorithms else {}), **ids}
+    policy = f"{key}: {{provider: {provider}, federated: {{{', '.join(f'{name}: {value}' for name, value in written.items())}}}}}"
     ahead = (
         ["once in the account: aws iam enable-outbound-web-identity-federation; its answer names the issuer"]
         if identity == AWS_STS and kind.algorithms
@@ -40,11 +42,19 @@ def of(provider: str, key: str, identity: str, url: str, jwks: Sequence[Jwk]) ->
     return {"audience": audience, "steps": [*ahead, *steps], "policy": policy, "ids": dict(kind.required)}
 
 
+def former_value(secret: str) -> str:
+    """Return the last step on AWS, where nothing of ours may delete a value that was set. secret: its name."""
+    command = f"aws secretsmanager delete-secret --secret-id {secret} --recovery-window-in-days 7"
+    return (
+        f"last, if the key had a value before and its first credential works: delete it at the provider, and {command}"
+    )
+
+
 def _anthropic(trust: _Trust) -> tuple[str, list[str]]:
     keys = {"type": "discovery"} if trust.identity == AWS_STS else {"type": "inline", "keys": list(trust.jwks)}
     match = {"subject_prefix": trust.subject, "audience": anthropic.AUDIENCE}
     rule = {
-        "name": f"keybroker-{trust.key.lower()}",
+        "name": _named(trust),
         "issuer_id": "<of the answer>",
         "match": match,
         "target": {"type": "service_account", "service_account_id": "<svac_…>"},
@@ -56,11 +66,14 @@ def _anthropic(trust: _Trust) -> tuple[str, list[str]]:
         "Console: Settings, Workload identity, Connect workload, Custom OIDC; or by the API, with an OAuth token of org:admin:",
         _post(
             "https://api.anthropic.com/v1/organizations/service_accounts",
-            {"name": "keybroker", "organization_role": "user"},
+            {"name": _named(trust), "organization_role": "user"},
         ),
-        _post(
-            "https://api.anthropic.com/v1/organizations/federation_issuers",
-            {"name": "keybroker", "issuer_url": trust.issuer, "jwks": keys, "check_jti": True},
+        _once(
+            "the issuer",
+            _post(
+                "https://api.anthropic.com/v1/organizations/federation_issuers",
+                {"name": "keybroker", "issuer_url": trust.issuer, "jwks": keys, "check_jti": True},
+            ),
         ),
         _post("https://api.anthropic.com/v1/organizations/federation_rules", rule),
         "the service account has to be a member of the workspace; a denial's reason is in the Console's authentication history alone",
@@ -91,7 +104,9 @@ def _openai(trust: _Trust) -> tuple[str, list[str]]:
     }
     return openai.AUDIENCE, [
         "Dashboard: Organization settings, Security, Workload Identity Provider (an owner); or by the Admin API:",
-        _post("https://api.openai.com/v1/organization/workload_identity_providers", provider),
+        _once("the provider", _post("https://api.openai.com/v1/organization/workload_identity_providers", provider)),
+        _post("https://api.openai.com/v1/organization/projects/<proj_…>/service_accounts", {"name": _named(trust)})
+        + "; if its answer holds an API key, delete that: it is static",
         _post("https://api.openai.com/v1/organization/workload_identity_providers/<idp_…>/federation_rules", rule),
     ]
 
@@ -99,7 +114,7 @@ def _openai(trust: _Trust) -> tuple[str, list[str]]:
 def _openrouter(trust: _Trust) -> tuple[str, list[str]]:
     keys = "" if trust.identity == AWS_STS else f", JWKS URL {trust.issuer}/jwks"
     return openrouter.AUDIENCE, [
-        f"Settings, Workload identity, issuer: name keybroker, URL {trust.issuer}{keys}",
+        _once("the issuer", f"Settings, Workload identity, issuer: name keybroker, URL {trust.issuer}{keys}"),
         f"policy: issuer keybroker, subject {trust.subject}, audience {openrouter.AUDIENCE}, acts as: an API key of its own",
         "disabling that API key ends its credentials at once",
         "it reads the issuer's keys over the internet alone: the address has to be public, with TLS",
@@ -114,15 +129,18 @@ def _google(trust: _Trust) -> tuple[str, list[str]]:
     bind = "gcloud iam service-accounts add-iam-policy-binding <email> --role=roles/iam.workloadIdentityUser"
     named = "projects/<number>/locations/global/workloadIdentityPools/keybroker"
     return f"https:{google.resource('<number>', 'keybroker', 'broker')}", [
-        "gcloud iam workload-identity-pools create keybroker --location=global",
-        f"{create} --issuer-uri={trust.issuer} --attribute-mapping=google.subject=assertion.sub{shown}",
+        _once("the pool", "gcloud iam workload-identity-pools create keybroker --location=global"),
+        _once(
+            "its provider",
+            f"{create} --issuer-uri={trust.issuer} --attribute-mapping=google.subject=assertion.sub{shown}",
+        ),
         f"{bind} --member='principal://iam.googleapis.com/{named}/subject/{trust.subject}'",
     ]
 
 
 def _azure(trust: _Trust) -> tuple[str, list[str]]:
     body = {
-        "name": f"keybroker-{trust.key.lower()}",
+        "name": _named(trust),
         "issuer": trust.issuer,
         "subject": trust.subject,
         "audiences": [azure.AUDIENCE],
@@ -146,8 +164,17 @@ def _github(_trust: _Trust) -> tuple[str, list[str]]:
     return "", [
         "GitHub: Settings, Developer settings, GitHub Apps, New: the permissions that callers may have at most; install it",
         "one machine: keybroker state app-key FILE --client ID --state DIR, and delete the file",
-        "AWS: import the App's private key into KMS (RSA_2048, SIGN_VERIFY) under the alias that docs/federation.md names",
+        "AWS: import it into KMS (RSA_2048, SIGN_VERIFY; docs/deploy.md) as alias/keybroker-<stage>-app-<client id>, a dot as `-`",
     ]
+
+
+def _named(trust: _Trust) -> str:
+    """The name of what is made for one key: Anthropic takes `^[a-z0-9-]+$` alone."""
+    return f"keybroker-{trust.key.lower().replace('_', '-')}"
+
+
+def _once(what: str, step: str) -> str:
+    return f"{what}, once for all keys: {step}"
 
 
 def _post(url: str, body: Mapping[str, Any]) -> str:
