@@ -116,18 +116,18 @@ def _web_socket_findings(policy: Policy, grant: Grant) -> Iterable[Finding]:
 
 
 def _federation_findings(policy: Policy) -> Iterable[Finding]:
-    same: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
+    same: dict[tuple[str, tuple[str, ...]], str] = {}
     accounts: Counter[tuple[str, str]] = Counter()
     for name, ids in policy.federated.items():
         provider = policy.keys.get(name, "")
         kind = FEDERATED.get(provider)
         if kind is None:
             continue
-        account = provider, tuple(sorted((field, value) for field, value in ids.items() if field != "identity"))
+        account = provider, kind.account_of(ids)
         if account in same:
-            yield _key_finding(
-                "shared-account", policy, name, f"key {same[account]!r} has the same ids: give each its own account"
-            )
+            named = " and ".join(kind.account)
+            text = f"key {same[account]!r} has the same account ({named}): give each its own"
+            yield _key_finding("shared-account", policy, name, text)
         same.setdefault(account, name)
         counted = provider, ids.get(kind.counted, "")
         accounts[counted] += 1

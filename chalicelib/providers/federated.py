@@ -26,12 +26,16 @@ class Federated(NamedTuple):
 
     required: Mapping[str, str]
     """Ids that `federated` must have: a regular expression for each whole one."""
+    account: tuple[str, ...]
+    """Those that name the account there: under them the provider's log and bill show a call."""
     optional: Mapping[str, str] = {}
     """Those that it may have."""
     algorithms: tuple[str, ...] = ()
     """Of assertions that the provider takes; empty: it is shown none."""
     public_issuer: bool = False
     """Whether it reads the issuer's keys over the internet alone, and takes none by hand."""
+    longest_subject: int | None = None
+    """Characters that the subject of an assertion may have at most; None: as many as one of ours can have."""
     longest: int = 3600
     """Seconds that its credentials live at most."""
     most: int | None = None
@@ -52,6 +56,11 @@ class Federated(NamedTuple):
         """Return the names of everything that `federated` may have."""
         return (*self.required, *self.optional, *(("identity",) if self.algorithms else ()))
 
+    def account_of(self, ids: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what names the account that a key's ids lead to; all of them where they name none."""
+        named = self.account if any(one in ids for one in self.account) else sorted(ids.keys() - {"identity"})
+        return tuple(ids.get(one, "") for one in named)
+
     def algorithm(self, identity: str) -> str | None:
         """Return with which algorithm this identity is shown to the provider; None: it takes none of that identity's."""
         return next((one for one in SIGNED_BY[identity] if one in self.algorithms), None)
@@ -60,29 +69,34 @@ class Federated(NamedTuple):
 FEDERATED: Final[Mapping[str, Federated]] = {
     "anthropic": Federated(
         {"rule": f"fdrl_{_ID}", "organization": _UUID, "service_account": f"svac_{_ID}"},
+        ("service_account",),
         {"workspace": f"default|wrkspc_{_ID}"},
         ("ES256", "RS256", "ES384"),
         longest=86_400,
     ),
     "openai": Federated(
         {"identity_provider": f"idp_{_ID}", "service_account": f"(?:svc_acct|user)[_-]{_ID}"},
+        ("service_account",),
         algorithms=("ES256", "RS256", "ES384"),
         most=50,
         counted="identity_provider",
     ),
     "openrouter": Federated(
-        {"policy": _UUID}, algorithms=("ES256", "RS256"), public_issuer=True, longest=900, most=None
+        {"policy": _UUID}, ("policy",), algorithms=("ES256", "RS256"), public_issuer=True, longest=900, most=None
     ),
     "gemini": Federated(
         {"project_number": "[0-9]{6,20}", "pool": "[a-z0-9-]{4,32}", "pool_provider": "[a-z0-9-]{4,32}"},
+        ("service_account",),
         {
             "service_account": r"[a-z0-9-]{1,63}@[a-z0-9-]{1,63}\.iam\.gserviceaccount\.com",
             "quota_project": "[a-z][a-z0-9-]{4,28}[a-z0-9]",
         },
         ("ES256", "RS256", "ES384"),
+        longest_subject=127,
     ),
     "azure-openai": Federated(
         {"tenant": _UUID, "client": _UUID, "resource": _DNS},
+        ("client", "resource"),
         algorithms=("RS256",),
         public_issuer=True,
         longest=5400,
@@ -91,10 +105,11 @@ FEDERATED: Final[Mapping[str, Federated]] = {
     ),
     "bedrock": Federated(
         {"region": _REGION},
+        ("role", "region"),
         {"role": r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,512}"},
         longest=43_200,
     ),
-    "github-app": Federated({"client": "[A-Za-z0-9.]{1,64}", "installation": "[0-9]{1,20}"}),
+    "github-app": Federated({"client": "[A-Za-z0-9.]{1,64}", "installation": "[0-9]{1,20}"}, ("installation",)),
 }
 """By provider."""
 

@@ -19,6 +19,7 @@ from chalicelib.policy.coverage import covers
 from chalicelib.policy.grants import Grant
 from chalicelib.policy.lint import RULES, Finding
 from chalicelib.policy.yaml_nodes import Document, MappingNode
+from chalicelib.providers.federated import FEDERATED
 from chalicelib.quota import Limit
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "grants.md"
@@ -243,6 +244,46 @@ def test_two_keys_of_one_account() -> None:
     text = keys + ISSUERS.partition("\n")[2] + grant(claims("own", "sub: u1"), key="a")
     findings = lint.lint(policy.parse(text), PRESETS)
     assert [(one.rule, one.line, one.field) for one in findings] == [("shared-account", 4, "keys.c.federated")]
+
+
+UUID = "00000000-0000-4000-8000-000000000000"
+POOL = "project_number: '123456', pool: pool, pool_provider: broker"
+APP = f"tenant: {UUID}, client: {UUID}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "first", "second", "is_one"),
+    [
+        ("anthropic", "rule: fdrl_a, service_account: svac_1", "rule: fdrl_b, service_account: svac_1", True),
+        ("anthropic", "rule: fdrl_a, service_account: svac_1", "rule: fdrl_a, service_account: svac_2", False),
+        ("openai", "identity_provider: idp_1", "identity_provider: idp_2", True),
+        ("openrouter", f"policy: {UUID}", f"policy: {UUID}", True),
+        ("gemini", f"{POOL}, service_account: a@p.iam.gserviceaccount.com", f"{POOL}, quota_project: p-project", False),
+        ("gemini", POOL, POOL, True),
+        ("azure-openai", f"{APP}, resource: a", f"{APP}, resource: a", True),
+        ("azure-openai", f"{APP}, resource: a", f"{APP}, resource: b", False),
+        ("bedrock", "region: eu-west-1", "region: eu-west-1", True),
+        ("bedrock", "region: eu-west-1", "region: eu-west-1, role: 'arn:aws:iam::123456789012:role/x'", False),
+        ("github-app", "client: Iv1, installation: '5'", "client: Iv2, installation: '5'", True),
+    ],
+)
+def test_what_is_one_account(provider: str, first: str, second: str, is_one: bool) -> None:  # noqa: FBT001  a table
+    """Two keys are of one account if their provider's log and bill show them as the same caller, whatever else they name."""
+    more = {"anthropic": f", organization: {UUID}", "openai": ", service_account: svc_acct_1"}.get(provider, "")
+    keys = "".join(
+        f"  {name}: {{provider: {provider}, federated: {{{ids}{more}}}}}\n"
+        for name, ids in (("k1", first), ("k2", second))
+    )
+    text = f"keys:\n{keys}" + ISSUERS.partition("\n")[2] + grant(claims("own", "sub: u1"), key="k1", scope='["GET:/x"]')
+    findings = lint.lint(policy.parse(text), PRESETS)
+    assert [(one.rule, one.field) for one in findings] == [("shared-account", "keys.k2.federated")] * is_one
+
+
+def test_every_account_has_a_name() -> None:
+    """Of every provider it is known which of its ids name the account."""
+    for kind in FEDERATED.values():
+        assert kind.account
+        assert set(kind.account) <= {*kind.required, *kind.optional}
 
 
 @pytest.mark.parametrize("count", [20, 21])
