@@ -18,7 +18,7 @@ from chalicelib.edge.admission import Edge
 from chalicelib.edge.billing import Kept
 from chalicelib.errors import Unavailable
 from chalicelib.exchange.exchange import Broker
-from chalicelib.federation import assertion
+from chalicelib.federation import reach
 from chalicelib.federation.minter import Minter
 from chalicelib.http.ports import PublicPorts
 from chalicelib.issuers.jwks import Jwks, get_json
@@ -147,7 +147,9 @@ class Machine:
 
     def rules(self) -> InstallationRules:
         """Return the rules of this installation's policy language."""
-        return replace(practice.rules(self._urls.issuer), own_urls=assertion.own(self._urls.broker))
+        known = reach.rules_of(practice.rules(self._urls.issuer), self._urls.broker)
+        # Practice providers are on this machine, too, and read its issuer's keys there.
+        return known if self._urls.provider is None else replace(known, is_public=True)
 
     def control(self) -> SqliteControl:
         """Return the state that administrators write."""

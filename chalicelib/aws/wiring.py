@@ -29,6 +29,7 @@ from chalicelib.providers.federated import AWS_STS
 
 if TYPE_CHECKING:  # the public door starts without the administrators' modules
     from chalicelib.admin.ports import AdminPorts
+    from chalicelib.policy.compile import InstallationRules
 
 
 def public_ports(environ: Mapping[str, str] = os.environ) -> PublicPorts:
@@ -73,7 +74,6 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
     from chalicelib.aws.signing_key_store import DynamoSigningKeyStore  # noqa: PLC0415
     from chalicelib.aws.usage import DynamoUsage  # noqa: PLC0415
     from chalicelib.issuers.key_probe import HttpKeyProbe  # noqa: PLC0415
-    from chalicelib.policy.compile import DEPLOYED  # noqa: PLC0415
     from chalicelib.providers.origins import Origins  # noqa: PLC0415
 
     config, tables = _start(environ, "admin")
@@ -96,12 +96,20 @@ def admin_ports(environ: Mapping[str, str] = os.environ) -> AdminPorts:
         **_seen_at_edges(config, tables),
         **_federating(environ, tables),
         origins=Origins(),
-        # SECURITY: a limit of what models take is a fault unless the configuration says that there are gateways
-        # (test_a_budget_needs_a_gateway).
-        rules=replace(DEPLOYED, sees_answers=config.gateway, identity=AWS_STS),
+        rules=_rules(config, environ.get("KEYBROKER_URL", "")),
         clock=_clock,
         new_id=_new_id,
     )
+
+
+def _rules(config: BrokerConfig, url: str) -> InstallationRules:
+    """Return the policy's rules. url: the broker's, "" where the administration was not told it."""
+    from chalicelib.federation.reach import rules_of  # noqa: PLC0415  as above
+    from chalicelib.policy.compile import DEPLOYED  # noqa: PLC0415
+
+    # SECURITY: a limit of what models take is a fault unless the configuration says that there are gateways
+    # (test_a_budget_needs_a_gateway).
+    return rules_of(replace(DEPLOYED, sees_answers=config.gateway, identity=AWS_STS), url)
 
 
 def _seen_at_edges(config: BrokerConfig, tables: Tables) -> dict[str, Any]:

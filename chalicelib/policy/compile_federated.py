@@ -6,7 +6,7 @@ from chalicelib.policy.compile_issuer import InstallationRules
 from chalicelib.policy.faults import ABSENT, FAULTY, Absent, Description, Faulty, Path
 from chalicelib.policy.reader import Faults
 from chalicelib.policy.schema import KeyEntry
-from chalicelib.providers.federated import FEDERATED, Federated
+from chalicelib.providers.federated import AWS_STS, BROKER, FEDERATED, Federated
 
 
 def compile_federated(name: str, entry: KeyEntry, rules: InstallationRules, faults: Faults) -> dict[str, str] | Faulty:
@@ -32,7 +32,10 @@ def compile_federated(name: str, entry: KeyEntry, rules: InstallationRules, faul
     if not all(sound) or kind.required.keys() - ids.keys():
         return FAULTY
     known = {field: str(value) for field, value in ids.items()}
-    return known if _is_shown(kind, known, path, faults) else FAULTY
+    fits = _is_shown(kind, known, path, faults) and (
+        known.get("identity") != BROKER or _takes_our_issuer(kind, name, rules, faults)
+    )
+    return known if fits else FAULTY
 
 
 def _is_sound(kind: Federated, field: str, value: str | Faulty, path: Path, faults: Faults) -> bool:
@@ -48,5 +51,19 @@ def _is_shown(kind: Federated, ids: dict[str, str], path: Path, faults: Faults) 
     """Whether the provider takes any algorithm that this identity signs with."""
     if kind.algorithms and kind.algorithm(ids["identity"]) is None:
         faults.note((*path, "identity"), f"one that signs with {' or '.join(kind.algorithms)}", ids["identity"])
+        return False
+    return True
+
+
+def _takes_our_issuer(kind: Federated, name: str, rules: InstallationRules, faults: Faults) -> bool:
+    """Whether the provider can know our own issuer, and takes the subject that a key of this name has there."""
+    path, subject = ("keys", name, "federated", "identity"), f"{rules.subjects}{name}"
+    if kind.public_issuer and not rules.is_public:
+        text = f"{AWS_STS}, or a broker with an https:// URL on the internet, over which alone this provider reads its keys"
+        faults.note(path, text, BROKER)
+        return False
+    if rules.subjects and kind.longest_subject is not None and len(subject) > kind.longest_subject:
+        text = f"a shorter name of the key: the provider takes a subject of at most {kind.longest_subject} characters"
+        faults.note(path, text, Description(f"{len(subject)} ({rules.subjects}…)"))
         return False
     return True

@@ -166,6 +166,8 @@ def test_the_administration_asks_the_minter(installed: Installed) -> None:
     named = {"KEYBROKER_MINTER": "kb-minter", "KEYBROKER_URL": "https://broker.example.com"}
     ports: Any = wiring.admin_ports({**installed.admin, **named})
     assert (ports.try_mint._function, ports.broker_url) == ("kb-minter", "https://broker.example.com")
+    assert ports.rules.own_urls == ("https://broker.example.com", "https://broker.example.com/federation")
+    assert wiring.admin_ports(installed.admin).rules.own_urls == ()
     assert not {Minter, KmsFederationKeys, MintedKeyStore} & reached(ports)
     with pytest.raises(Unavailable, match=r"^not_configured$"):
         wiring.admin_ports(installed.admin).try_mint(
