@@ -13,6 +13,7 @@ _MISSING: Final[Mapping[str, str]] = MappingProxyType(
         "federation_key_missing": "our own issuer has no key for an algorithm that the provider takes: on AWS deploy keys with Issuer",
         "no_aws_credentials": "this installation has no AWS credentials to sign with",
         "no_aws_region": "this installation has no AWS region: set AWS_REGION",
+        "not_in_practice": "the practice parts ask AWS for nothing: start without them, or name another identity",
         "signing_key_malformed": "a key of our own issuer is of a kind that signs nothing: configure another",
     }
 )

@@ -105,6 +105,22 @@ def test_practice_asks_no_provider(here: Federated, monkeypatch: pytest.MonkeyPa
     assert all(one.startswith("http://127.0.0.1:") for one in asked)
 
 
+@pytest.mark.parametrize("key", ["openai", "bedrock"])
+def test_practice_asks_aws_for_nothing(here: Federated, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """What AWS would vouch for or sign is refused while the practice parts run: no credential of this machine's is looked for."""
+
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("AWS was asked")
+
+    for name in ("chalicelib.aws.web_identity.assertion", "chalicelib.aws.bedrock_token.make"):
+        monkeypatch.setattr(name, asked)
+    ids = POLICY.replace("openai, federated: {", "openai, federated: {identity: aws-sts, ", 1)
+    here.apply(ids.replace("  set: ", "  bedrock: {provider: bedrock, federated: {region: eu-west-1}}\n  set: "))
+    assert here.minter().renew_due()[key] == "not_in_practice"
+    note = SqliteMintNotes(here.state).mint_notes()[key]
+    assert (note.problem, note.denied) == ("not_in_practice", True)
+
+
 def test_an_answer_names_no_address(here: Federated) -> None:
     """Whatever a provider's answer has in it, the credential is used at the table's address or by the policy's ids."""
     body = {"access_token": "a" * 40, "token_type": "Bearer", "expires_in": 900, "api_base": "https://evil.example"}
