@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from chalicelib.federation.assertion import AHEAD_SECONDS
+from chalicelib.policy.compile import seconds
 from chalicelib.providers.federated import FEDERATED
 from local import secret_file
 from local.federation_key_file import FederationKeyFile
 from local.machine import Machine
+
+_LONGEST_AHEAD: Final = 7 * 86_400
 
 
 def add_to(verbs: Any) -> None:  # noqa: ANN401  argparse has no public name for this type
@@ -24,6 +28,11 @@ def add_to(verbs: Any) -> None:  # noqa: ANN401  argparse has no public name for
     rotate = verbs.add_parser(
         "rotate-federation", help="make new keys for the issuer /federation; they sign once providers can know them"
     )
+    how = rotate.add_mutually_exclusive_group()
+    text = "how long they are published before they sign, 20m to 7d: where a provider was given the key set by hand (default: 20m)"
+    how.add_argument("--sign-after", type=_ahead, default=AHEAD_SECONDS, metavar="DURATION", help=text)
+    text = "the file was read by somebody: drop the keys in it, and sign with the new ones at once"
+    how.add_argument("--leaked", action="store_true", help=text)
     for verb in (app_key, rotate):
         verb.add_argument("--state", type=Path, required=True, metavar="DIR")
 
@@ -40,10 +49,28 @@ def _app_key(options: argparse.Namespace) -> object:
 
 
 def _rotate(options: argparse.Namespace) -> object:
-    now = int(time.time())
-    published = _keys(options).rotate(now)
-    shown = [{"kid": one.kid, "algorithm": one.algorithm, "made": one.made} for one in published]
-    return {"published": shown, "sign_from": now + AHEAD_SECONDS}
+    now, keys = int(time.time()), _keys(options)
+    published = keys.replace(now) if options.leaked else keys.rotate(now, options.sign_after)
+    for text in _left_to_do(keys.apps()) if options.leaked else ():
+        print(f"warning: {text}", file=sys.stderr)
+    shown = [{"kid": one.kid, "algorithm": one.algorithm, "made": one.made, "signs": one.signs} for one in published]
+    return {"published": shown, "sign_from": max(one.signs for one in published)}
+
+
+def _left_to_do(apps: Sequence[str]) -> Iterator[str]:
+    """Yield what new keys alone do not end. apps: whose keys were in the same file."""
+    yield "providers that keep the old key set trust the stolen keys until they look again, up to 15 minutes"
+    yield "where a provider was given the key set by hand, give it the new one now (keybroker federation setup): it trusts the old one"
+    yield "what was minted with the stolen keys goes on until it ends; so does a backup's copy of them: delete older backups"
+    for app in apps:
+        yield f"the key of the App {app} was in the same file: make another at GitHub, delete that one, and state app-key"
+
+
+def _ahead(text: str) -> int:
+    """Return a duration as seconds."""
+    if re.fullmatch(r"[1-9][0-9]{0,5}[smhd]", text) and AHEAD_SECONDS <= seconds(text) <= _LONGEST_AHEAD:
+        return seconds(text)
+    raise argparse.ArgumentTypeError(f"must be 20m to 7d, not {text!r}: providers keep a key set for up to 15 minutes")
 
 
 def _keys(options: argparse.Namespace) -> FederationKeyFile:

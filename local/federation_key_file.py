@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from chalicelib.federation import assertion
-from chalicelib.federation.assertion import FederationKey
+from chalicelib.federation.assertion import AHEAD_SECONDS, FederationKey
 from chalicelib.tokens import jwk
 from local import sealed_file
 from local.errors import FederationKeysUnusable
 
 ALGORITHMS: Final = ("ES256", "RS256")
+_MEMBERS: Final = frozenset({"kid", "algorithm", "made", "ahead", "pem"})
 _Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -57,17 +58,30 @@ class FederationKeyFile:
             return ()
         return assertion.published([_public(one) for one in self._read().keys], now)
 
-    def rotate(self, now: int) -> tuple[FederationKey, ...]:
+    def rotate(self, now: int, ahead: int = AHEAD_SECONDS) -> tuple[FederationKey, ...]:
         """Make a new key of each algorithm, which signs once it was published for long enough; drop those that are over.
 
-        Return all that are published then. Raises Unavailable.
+        ahead: seconds for which they are published first; the first ones ever sign at once. Return all that are published
+        then. Raises Unavailable.
         """
         with self._alone():
             found = self._read() if self._path.exists() else _Stored([], {})
-            made = [*found.keys, *_first(now)]
+            made = [*found.keys, *_made_all(now, ahead if found.keys else 0)]
             kept = {one.kid for one in assertion.published([_public(one) for one in made], now)}
             self._write(found._replace(keys=[one for one in made if one["kid"] in kept]))
         return self.published(now)
+
+    def replace(self, now: int) -> tuple[FederationKey, ...]:
+        """Make a new key of each algorithm, which signs at once, and drop all before: theirs is a leak. Raises Unavailable."""
+        with self._alone():
+            found = self._read() if self._path.exists() else _Stored([], {})
+            # SECURITY: nothing that was there stays, in the file or in the key set (test_what_leaked_is_gone).
+            self._write(found._replace(keys=_made_all(now, 0)))
+        return self.published(now)
+
+    def apps(self) -> tuple[str, ...]:
+        """Return the client ids of the Apps whose keys are kept; raises Unavailable."""
+        return tuple(self._read().apps) if self._path.exists() else ()
 
     def make(self, now: int) -> None:
         """Make the first keys, unless there are any; raises Unavailable."""
@@ -91,13 +105,18 @@ class FederationKeyFile:
             with self._alone():
                 found = self._read() if self._path.exists() else _Stored([], {})
                 if not found.keys:
-                    self._write(found._replace(keys=_first(now)))
+                    self._write(found._replace(keys=_made_all(now, 0)))
         return self._read().keys
 
     def _read(self) -> _Stored:
         try:
             stored = json.loads(sealed_file.read(self._path))
-            keys = [{name: one[name] for name in ("kid", "algorithm", "made", "pem")} for one in stored["keys"]]
+            keys = [
+                {"ahead": AHEAD_SECONDS, **{name: one[name] for name in one.keys() & _MEMBERS}}
+                for one in stored["keys"]
+            ]
+            if any(one.keys() != _MEMBERS for one in keys):
+                raise KeyError
             return _Stored(keys, {str(name): str(pem) for name, pem in stored["apps"].items()})
         except (ValueError, KeyError, TypeError, AttributeError):
             # SECURITY: no cause, since a JSON error holds the whole text (test_a_file_of_no_use_is_not_quoted).
@@ -120,11 +139,11 @@ class FederationKeyFile:
             yield
 
 
-def _first(now: int) -> list[dict[str, Any]]:
-    return [_made(one, now) for one in ALGORITHMS]
+def _made_all(now: int, ahead: int) -> list[dict[str, Any]]:
+    return [_made(one, now, ahead) for one in ALGORITHMS]
 
 
-def _made(algorithm: str, now: int) -> dict[str, Any]:
+def _made(algorithm: str, now: int, ahead: int) -> dict[str, Any]:
     key: _Private
     if algorithm == "RS256":
         key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
@@ -135,6 +154,7 @@ def _made(algorithm: str, now: int) -> dict[str, Any]:
         "kid": jwk.thumbprint(_jwk(key)),
         "algorithm": algorithm,
         "made": now,
+        "ahead": ahead,
         "pem": key.private_bytes(*form).decode(),
     }
 
@@ -153,7 +173,7 @@ def _public(stored: Mapping[str, Any]) -> FederationKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise TypeError
     shown = {**_jwk(key), "kid": stored["kid"], "alg": stored["algorithm"], "use": "sig"}
-    return FederationKey(stored["kid"], stored["algorithm"], stored["made"], shown)
+    return FederationKey(stored["kid"], stored["algorithm"], stored["made"], shown, stored["ahead"])
 
 
 def _private(path: str, flags: int) -> int:

@@ -21,12 +21,18 @@ _BEFORE: Final = 60
 
 
 class FederationKey(NamedTuple):
-    """The public side of one key. made: epoch seconds."""
+    """The public side of one key. made: epoch seconds. ahead: seconds for which it is published before it signs."""
 
     kid: str
     algorithm: str
     made: int
     jwk: Mapping[str, str]
+    ahead: int = AHEAD_SECONDS
+
+    @property
+    def signs(self) -> int:
+        """Return from when on it signs, in epoch seconds."""
+        return self.made + self.ahead
 
 
 def issuer_of(broker: str) -> str:
@@ -60,7 +66,7 @@ def signing(keys: Iterable[FederationKey], algorithm: str, now: int) -> Federati
     keys: in the order in which they were made.
     """
     found = [one for one in keys if one.algorithm == algorithm]
-    ready = [one for one in found if one.made + AHEAD_SECONDS <= now]
+    ready = [one for one in found if one.signs <= now]
     if ready:
         return ready[-1]
     return found[0] if found else None
@@ -73,8 +79,7 @@ def published(keys: Sequence[FederationKey], now: int) -> tuple[FederationKey, .
 
 def _is_over(key: FederationKey, after: Iterable[FederationKey], now: int) -> bool:
     """Whether a later key has signed in its place for longer than anything of it can still be looked up."""
-    later = (one.made for one in after if one.algorithm == key.algorithm)
-    return any(made + AHEAD_SECONDS + BEHIND_SECONDS <= now for made in later)
+    return any(one.signs + BEHIND_SECONDS <= now for one in after if one.algorithm == key.algorithm)
 
 
 def discovery(broker: str) -> dict[str, Any]:

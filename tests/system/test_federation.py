@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import jwt
 import pytest
 
 from chalicelib.federation import minter as minters
+from local import secret_file
+from local.federation_key_file import FederationKeyFile
 from local.machine import Machine
 from local.practice.federation import parties
 from tests.running import ROOT, Answer, Running, call, start, wait_until
@@ -54,9 +59,39 @@ def minted(running: Running) -> dict[str, str]:
     return {one["name"]: one["version"] for one in items if one["version"]}
 
 
+def rotate(running: Running) -> None:
+    """Prepare a new key of our own issuer."""
+    command = [sys.executable, "-m", "local", "state", "rotate-federation", "--state", str(running.state)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+
+def age(running: Running) -> None:
+    """Let the prepared key have been published for as long as it has to be before it signs."""
+    path = running.state / "federation-keys.json"
+    stored = json.loads(secret_file.read(path))
+    for one in stored["keys"]:
+        one["made"] -= one["ahead"]
+    secret_file.write(path, json.dumps(stored))
+
+
+@pytest.fixture
+def signed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The `kid` of each assertion that this process has signed, in their order."""
+    kids: list[str] = []
+    sign = FederationKeyFile.sign
+
+    def spy(file: FederationKeyFile, claims: Mapping[str, object], algorithms: Sequence[str], now: int) -> str:
+        made = sign(file, claims, algorithms, now)
+        kids.append(str(jwt.get_unverified_header(made)["kid"]))
+        return made
+
+    monkeypatch.setattr(FederationKeyFile, "sign", spy)
+    return kids
+
+
 @pytest.mark.slow
-def test_no_call_notices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over twenty renewals and a new key of our own issuer, 32 calls at once, streams among them: none fails."""
+def test_no_call_notices(monkeypatch: pytest.MonkeyPatch, signed: list[str]) -> None:
+    """Over twenty renewals and a new key of our own issuer that comes to sign, 32 calls at once, streams among them: none fails."""
     with start(policy=POLICY) as running:
         wait_until(lambda: len(minted(running)) == 2, 20)
         tokens = [running.token("9971", audience=one) for one in ("anthropic", "openai")]
@@ -78,17 +113,10 @@ def test_no_call_notices(monkeypatch: pytest.MonkeyPatch) -> None:
                 pool.submit(caller, number)
             try:
                 for turn in range(20):
-                    if turn == 10:
-                        command = [
-                            sys.executable,
-                            "-m",
-                            "local",
-                            "state",
-                            "rotate-federation",
-                            "--state",
-                            str(running.state),
-                        ]
-                        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+                    if turn == 6:
+                        rotate(running)
+                    if turn == 12:
+                        age(running)
                     assert set(own.renew_due().values()) <= {"minted", "superseded"}
                     versions.add(tuple(sorted(minted(running).items())))
                     time.sleep(0.2)
@@ -97,6 +125,9 @@ def test_no_call_notices(monkeypatch: pytest.MonkeyPatch) -> None:
         assert failures == []
         assert min(done) > 3
         assert len(versions) >= 20
+        # Of both keys the providers took every assertion, or else a turn would not have minted.
+        assert len(set(signed)) == 2
+        assert signed == sorted(signed, key=signed.index), "the old key signs no more once the new one does"
         seen = call("GET", f"{running.provider}/_seen").json["seen"]
         calls = [one["headers"] for one in seen if one["path"] in ("/v1/messages", "/v1/chat/completions")]
         assert all("sk-practice" not in one["authorization"] for one in calls)
