@@ -1,7 +1,8 @@
 """Mints from the practice token endpoints with the providers' own SDKs: `python -m tests.integration.federation_sdks PYTHON`.
 
 PYTHON has the SDKs; `make test-federation-sdks` makes its environment. Each program mints once, and once more while the
-endpoint denies. Exit codes: 0 every SDK understood both answers; 1 one did not.
+endpoint denies. Bedrock has no endpoint that mints: its tokens are compared with those of AWS's own generator. Exit codes:
+0 every SDK understood both answers; 1 one did not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from tests.integration.federation_sdks import bedrock
 from tests.integration.federation_sdks.parties import PARTIES, Party
 from tests.practice_server import serving
 from tests.running import ROOT
@@ -35,6 +37,11 @@ def main(python: str) -> int:
             f"FAILED: {name}: {fault}\n" if fault else f"ok: {name} {lines[0]['version']}: {lines[2]['error']}\n"
         )
         sys.stdout.flush()
+    try:
+        said = f"ok: bedrock {bedrock.compare(python)}"
+    except AssertionError as fault:
+        failed, said = failed + 1, f"FAILED: bedrock: {fault}"
+    sys.stdout.write(f"{said}\n")
     return int(bool(failed))
 
 
