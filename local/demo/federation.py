@@ -1,4 +1,4 @@
-"""The demo's last step: the key becomes federated, and nothing static is left on the machine."""
+"""The demo's last step: the key becomes federated, and no key of the provider's is left on the machine."""
 
 from __future__ import annotations
 
@@ -44,8 +44,11 @@ def federate(state: DemoState) -> str:
     seen = json.loads(http("GET", f"{state.server.provider}/_seen").body)["seen"][-1]["headers"]["authorization"]
     check("a static key at the provider", "sk-practice" in seen, expected=False)
     console.response(f"the provider saw {mask(seen.removeprefix('Bearer '))}, which it had minted")
-    _check_nothing_static(state)
-    return f"no static key is on the machine; what there is ends in {life // 60} min"
+    _check_no_key(state)
+    return (
+        f"no provider's key is on the machine, but a credential that ends in {life // 60} min;"
+        " our issuer's own key is (docs/federation.md)"
+    )
 
 
 def _minted(admin: AdminClient) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def _minted(admin: AdminClient) -> dict[str, Any]:
     raise CheckFailedError(f"no credential was minted: {found['mint_failure']}")
 
 
-def _check_nothing_static(state: DemoState) -> None:
+def _check_no_key(state: DemoState) -> None:
     directory = state.server.log.parent / "state"
     values = json.loads((directory / "provider-keys.json").read_text(encoding="utf-8"))
     left = [one for versions in values.values() for one in versions.values() if not one.get("expires")]

@@ -87,7 +87,7 @@ def _steps() -> list[tuple[str, Step]]:
         ("Revocation: the very next call is refused", security.revoke),
         ("Restoring: old tokens stay dead", security.restore),
         ("The audit trail", security.read_audit),
-        ("No static key on the machine, and the same call", federation.federate),
+        ("No provider's key on the machine, and the same call", federation.federate),
     ]
 
 
