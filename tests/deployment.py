@@ -188,9 +188,9 @@ class Deployment:
         claims = {name: value for name, value in parse(token).unverified_claims.items() if name != "total"}
         return self._signer.begin({"typ": "at+jwt", "kid": self._signer.kid()}, claims).result()
 
-    def call(self, token: str, key: str = "openai", ip: str = "198.51.100.7") -> Admitted | Refusal:
+    def call(self, token: str, key: str = "openai", ip: str = "198.51.100.7", path: str = "") -> Admitted | Refusal:
         """Attempt a call."""
-        path = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[key]
+        path = path or {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[key]
         return _or_refusal(lambda: admission.admit(Call(token, key, "POST", path, ip), self._edge, NOW))
 
     def revoke(self, scope: str, target: str) -> Revocation:

@@ -6,7 +6,7 @@ The token is verified without state. Then one round trip reads and counts, and a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,15 +73,30 @@ class Begun(NamedTuple):
 
 
 def begin(call: Call, edge: Edge, now: int) -> Begun:
-    """Do what an admission does before it needs the state; raises Refusal. now: epoch seconds."""
+    """Do what an admission does before it needs the state; raises Refusal. now: epoch seconds.
+
+    A call beyond its token's own scope is refused here, and only counted.
+    """
     token = verify(call, edge, now)
+    begun = Begun(call, token, CallCount(edge.state, call.key, token, now), now)
     try:
-        if not paths.scope_may_open(token.scope, call.method, call.path):
-            raise OutOfScope(call.method, call.path)
         edge.refusals.check(token, now)
     except Refusal as refusal:
         raise refusal.with_context(about=_about(call, token)) from refusal
-    return Begun(call, token, CallCount(edge.state, call.key, token, now), now)
+    if not paths.scope_may_open(token.scope, call.method, call.path):
+        uncounted = _count_refused(begun, OutOfScope.reasons[0], edge)
+        raise OutOfScope(call.method, call.path).with_context(about={**_about(call, token), **uncounted})
+    return begun
+
+
+def _count_refused(begun: Begun, reason: str, edge: Edge) -> Mapping[str, str]:
+    """Count a call as refused that was not counted before; return what the log says where that fails, as it stays refused."""
+    try:
+        begun.counting.refuse(reason)
+    except Unavailable as fault:
+        return {"uncounted": fault.reason, **fault.log_fields()}
+    edge.refusals.note(begun.token, begun.counting.refused, begun.now)
+    return {}
 
 
 def finish(begun: Begun, edge: Edge) -> Admitted:

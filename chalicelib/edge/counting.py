@@ -104,6 +104,10 @@ class CallCount:
                 self._state.give_back(self._late_total, reason)
         self._refused_for = reason
 
+    def refuse(self, reason: str) -> None:
+        """Count the call as refused, which was not counted before, among its principal's alone: nothing else is known of it."""
+        self.refused = self._state.give_back(self._own, reason, held=False)
+
     def has_room(self) -> bool:
         """Whether the call, which was beyond a limit and is given back, would be within all of them by now.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from chalicelib.usage import UsageQuery, Use, window_start
 from tests.contracts import samples
 from tests.contracts.adapters import Adapters
 from tests.contracts.samples import ISSUER, NOW, SIX, SUB, calls, issuance
+from tests.contracts.verbs import Keys, Verbs
 
 DAY = WINDOWS["day"]
 
@@ -84,6 +86,20 @@ class TestUses:
                 last_seen=NOW,
             ),
         )
+
+    def test_a_call_beyond_its_token_s_scope_is_told(self, adapters: Adapters, tmp_path: Path) -> None:
+        """What the edge refuses before it reads anything counts as refused for the token's principal, and as nothing else."""
+        samples.put_in_force(adapters.control, samples.grant())
+        verbs = Verbs(adapters, Keys(tmp_path))
+        verbs.list_signing_keys()
+        token = verbs.exchange(verbs.subject_token("build-1", NOW), "ci", NOW)
+        assert isinstance(token, str)
+        reasons = [one and one.reason for one in (verbs.call(token, NOW, "/v1/files") for _ in range(3))]
+        assert reasons == ["out_of_scope"] * 3
+        assert verbs.call(token, NOW) is None
+        for window in WINDOWS:
+            [use] = _uses(adapters, window)
+            assert (use.principal, use.calls, use.refused_calls) == (SUB, 1, {"out_of_scope": 3})
 
     def test_a_use_says_which_key_and_what_its_principal_is_called(self, adapters: Adapters) -> None:
         _issue(adapters, key="anthropic")

@@ -80,10 +80,10 @@ class Verbs:
         except Refusal as refusal:
             return refusal
 
-    def call(self, token: str, now: int) -> Refusal | None:
+    def call(self, token: str, now: int, path: str = "/v1/chat/completions") -> Refusal | None:
         """Make a call; the "no", or None if it is admitted."""
         try:
-            admission.admit(Call(token, "openai", "POST", "/v1/chat/completions"), self._edge, now)
+            admission.admit(Call(token, "openai", "POST", path), self._edge, now)
         except Refusal as refusal:
             return refusal
         return None

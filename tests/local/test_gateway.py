@@ -24,6 +24,7 @@ from chalicelib.usage import ModelUse, UsageQuery, window_start
 from local.configuration import TlsFiles
 from tests import certificates
 from tests.contracts import samples
+from tests.contracts.samples import ISSUER
 from tests.contracts.verbs import Keys
 from tests.faulty_dynamodb import Door, door, hangs, tables_behind
 from tests.gateway_stage import MANY, SECRET, VERSION, Gateway, GatewayStage, Provider, gateway, provider
@@ -91,6 +92,17 @@ def test_a_refused_call_is_found(here: Here) -> None:
     found = kept.refused_call(request_id, int(time.time()))
     assert found is not None
     assert (found.request_id, found.status, found.principal) == (request_id, 401, "")
+
+
+def test_a_call_beyond_its_scope_is_counted(here: Here) -> None:
+    """The stage's administrators see it in the usage of its principal."""
+    token = here.stage.token("build-2")
+    for _ in range(3):
+        refused = call("POST", f"{here.gateway.url}/openai/v1/files", {}, {"authorization": f"Bearer {token}"})
+        assert code(refused) == (403, "insufficient_scope")
+    query = UsageQuery("day", window_start("day", int(time.time())), principal=f"{ISSUER}|sub:build-2")
+    [use] = here.stage.adapters.usage.uses(query).uses
+    assert use.refused_calls["out_of_scope"] == 3
 
 
 def test_how_long_answers_took_is_kept(here: Here) -> None:

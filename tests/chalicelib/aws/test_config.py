@@ -206,7 +206,9 @@ def test_no_secret_without_a_good_token(deployed: Deployed, shared: Stage) -> No
         with pytest.raises(Refusal) as caught:
             admission.admit(call, deployed.edge, now)
         assert caught.value.reason == reason
-    assert shared.door.arrived == ["GetItem"]
+    assert shared.door.arrived == ["GetItem", "UpdateItem", "UpdateItem"], (
+        "the call beyond its token's scope is counted"
+    )
 
 
 def test_a_revoked_token_learns_nothing_of_the_secret(deployed: Deployed, shared: Stage) -> None:

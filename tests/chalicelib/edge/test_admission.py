@@ -8,11 +8,12 @@ import pytest
 from chalicelib.edge.admission import admit
 from chalicelib.edge.call import Call
 from chalicelib.edge.errors import InvalidToken
-from chalicelib.errors import Unavailable
+from chalicelib.errors import StateUnavailable, Unavailable
 from chalicelib.models.body import CallBody
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.quota import Counter, counters
 from chalicelib.revocation import SCOPES, RevocationTarget
+from local.sqlite.edge_state import SqliteEdgeState
 from tests.contracts import samples
 from tests.edge_function import chat_body
 from tests.parts import CI, ISSUERS, KEY_VALUE, NOW, SUB, Parts, claims_of, grant, mint
@@ -35,11 +36,29 @@ def test_missing_token(parts: Parts) -> None:
 
 
 def test_out_of_own_scope(parts: Parts) -> None:
-    """A call beyond its token's own scope is a 403 and is not counted."""
+    """A call beyond its token's own scope is a 403, counted as refused for its principal, and takes nothing of the quota."""
     token = parts.exchange(scope=frozenset({"GET:/v1/models"})).access_token
     refusal = refused(lambda: parts.admit(token))
     assert (refusal.reason, refusal.error, refusal.status) == ("out_of_scope", "insufficient_scope", 403)
-    assert parts.counted() == {}
+    assert refusal.about == {"key": "openai", "grant": "app", "principal": SUB, "jti": claims_of(token)["jti"]}
+    assert set(parts.counted().values()) == {(0, 1)}
+
+
+class OutOfReach(SqliteEdgeState):
+    """A state that cannot be written."""
+
+    def give_back(self, counters: tuple[Counter, ...], reason: str, *, held: bool = True) -> int:  # noqa: ARG002  the port's
+        raise StateUnavailable(aws_code="ThrottlingException")
+
+
+def test_out_of_own_scope_without_state(parts: Parts) -> None:
+    """A call beyond its token's scope stays refused where that cannot be counted, and the log says that it is not."""
+    token = parts.exchange(scope=frozenset({"GET:/v1/models"})).access_token
+    edge = replace(parts.edge_parts(), state=OutOfReach(parts.state))
+    refusal = refused(lambda: admit(Call(token, "openai", "POST", CHAT), edge, NOW))
+    assert (refusal.reason, refusal.status) == ("out_of_scope", 403)
+    told = refusal.log_fields()
+    assert (told["principal"], told["uncounted"], told["cause"]) == (SUB, "state_unavailable", "ThrottlingException")
 
 
 @pytest.mark.parametrize(

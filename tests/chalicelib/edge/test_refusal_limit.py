@@ -58,6 +58,15 @@ def test_refusals_have_a_limit(parts: Parts) -> None:
     assert attempt(edge, token, now=NOW + 60).reason == "model_not_allowed"
 
 
+def test_calls_beyond_the_scope_have_a_limit(parts: Parts) -> None:
+    """They count among a principal's refusals, and past the limit cost the state nothing any more."""
+    parts.apply(LIMITED)
+    token, edge = parts.exchange(scope=frozenset({"GET:/v1/models"})).access_token, edge_of(parts)
+    assert [attempt(edge, token).reason for _ in range(5)] == ["out_of_scope"] * 3 + ["refused_too_often"] * 2
+    assert set(parts.counted().values()) == {(0, 3)}
+    assert edge.state.asked == 0, "nothing is read for them"  # type: ignore[attr-defined]
+
+
 def test_processes_share_the_count(parts: Parts) -> None:
     """Each process stops a principal that all of them refused too often, once it has refused a call itself."""
     parts.apply(LIMITED)

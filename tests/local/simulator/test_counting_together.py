@@ -123,10 +123,12 @@ def test_what_cannot_be_counted_ends_every_call_of_a_group(parts: Parts, fault: 
     assert parts.counted() == {}
 
 
-async def called(parts: Parts, groups: ReadAndCountAll, provider: RawProvider, **options: int) -> list[tuple[str, str]]:
+async def called(
+    parts: Parts, groups: ReadAndCountAll, provider: RawProvider, token: str = "", **options: int
+) -> list[tuple[str, str]]:
     """What many callers at once are told: the status, and the code of a refusal."""
     parts.set_key("openai", "sk-real", origin=provider.origin)
-    unsent, token = Unsent(), parts.token()
+    unsent, token = Unsent(), token or parts.token()
     ports = parts.edge_ports([])._replace(admitted=unsent.admitted)
     lines = ("Host: edge", "Connection: close", f"Authorization: Bearer {token}", "Content-Length: 2")
     sent = head("POST /openai/v1/chat/completions HTTP/1.1", *lines) + b"{}"
@@ -148,6 +150,18 @@ def test_a_limit_is_exact_over_sockets(parts: Parts) -> None:
     assert sorted(found) == sorted([("200", "")] * LIMIT + [("429", "quota_exceeded")] * (CALLS - LIMIT))
     assert sum(groups.sizes) == CALLS
     assert parts.counted()["day"] == (LIMIT, CALLS - LIMIT)
+
+
+def test_a_call_beyond_the_scope_joins_no_group(parts: Parts) -> None:
+    """It is refused before others are counted, and counted by itself, as refused."""
+    groups, token = Groups(parts), parts.exchange(scope=frozenset({"GET:/v1/models"})).access_token
+
+    async def run() -> list[tuple[str, str]]:
+        async with asyncio.timeout(20), raw_provider(ok) as provider:
+            return await called(parts, groups, provider, token)
+
+    assert asyncio.run(run()) == [("403", "insufficient_scope")] * CALLS
+    assert (groups.sizes, parts.counted()["day"]) == ([], (0, CALLS))
 
 
 def test_nothing_is_sent_before_the_commit(parts: Parts) -> None:
