@@ -37,7 +37,7 @@ from local.simulator.settlements import Settlements
 from local.simulator.trusted_proxies import NOBODY, TrustedProxies
 from local.simulator.unsent import Unsent
 from local.simulator.viewer_connection import ViewerConnection
-from local.simulator.viewer_response import ViewerResponse, error_response, unread
+from local.simulator.viewer_response import ViewerResponse, error_response, generated_response, unread
 from local.simulator.waiting_invocations import WaitingInvocations
 from local.simulator.whole_bodies import KEPT, WholeBodies
 
@@ -183,7 +183,7 @@ class Distribution(web.Server):
             )
             return unread(request, error_response("function", request_id))
         if isinstance(result, GeneratedResponse):
-            return unread(request, ViewerResponse(result.status, result.reason, result.headers, result.body))
+            return unread(request, generated_response(result))
         # What goes to the broker is verified by nobody yet, so its connection waits like its sender.
         with contextlib.nullcontext() if result.to_broker else self._places.busy(request.protocol):
             return await self._forwarding.forward(request, result, request_id)

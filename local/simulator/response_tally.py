@@ -32,9 +32,13 @@ class ResponseTally:
         self._is_kept = False
 
     def ended(self, began: float, response: ViewerResponse) -> None:
-        """Count an answer, unless it refused the call. began: when the call's head was there, by `time.perf_counter`."""
+        """Count an answer, unless it is the edge's own: a refusal, or a page.
+
+        began: when the call's head was there, by `time.perf_counter`.
+        """
         failed = response.status >= FAILED_FROM or response.why == CUT
-        if not self._is_kept or (response.why and not failed):
+        is_ours = response.is_generated or response.why != ""
+        if not self._is_kept or (is_ours and not failed):
             return
         seconds = (response.first_sent_at or time.perf_counter()) - began
         at, place = int(self._clock()), response_times.bucket(seconds)

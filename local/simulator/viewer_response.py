@@ -17,7 +17,7 @@ from chalicelib.edge import refusal as edge_refusal
 from chalicelib.errors import Refusal
 from local.simulator import http_head
 from local.simulator.cloudfront_errors import ERRORS
-from local.simulator.function_result import HeaderList
+from local.simulator.function_result import GeneratedResponse, HeaderList
 
 CUT: Final = "cut"
 """Why an answer ended before its end: its provider or its caller went."""
@@ -38,7 +38,9 @@ class ViewerResponse(web.StreamResponse):
         self._request: web.BaseRequest | None = None
         self._is_chunked = self._no_body = self._has_begun = False
         self.why = ""
-        """The reason of a refusal of ours, or of an answer that was cut."""
+        """The reason of a refusal of ours, or of an answer that was cut; of the edge function's own answers its door tells."""
+        self.is_generated = False
+        """Whether the edge function made it: a refusal, or a page of its own."""
         self.first_sent_at = 0.0
         """When its first byte was sent, by `time.perf_counter`; 0.0: it was not yet."""
 
@@ -152,6 +154,13 @@ def error_response(name: str, request_id: str) -> ViewerResponse:
     ):  # after that one, the provider is still at work, and bills for each repetition
         headers.pop("x-should-retry")  # the provider may succeed the next time: the SDK decides
     return _refusal(refusal, headers, request_id)
+
+
+def generated_response(generated: GeneratedResponse) -> ViewerResponse:
+    """Return the response that the edge function generated."""
+    response = ViewerResponse(generated.status, generated.reason, generated.headers, generated.body)
+    response.is_generated = True
+    return response
 
 
 def ended_response(refusal: Refusal, request_id: str, url: str) -> ViewerResponse:

@@ -1,4 +1,4 @@
-"""A refused call is found by the id that its caller was shown, whichever worker refused it."""
+"""A refused call is found by the id that its caller was shown, whichever worker refused it, and is no answer of a provider's."""
 
 from __future__ import annotations
 
@@ -44,3 +44,28 @@ def test_refusals_of_two_workers_are_found() -> None:
         assert token not in str(revoked)
         assert kept(running, call("GET", url, {"a": 1}))["reason"] == "body_not_allowed"
         assert asked(running, secrets.token_hex(16)) == {"items": [], "next": None, "edge_log": None}
+
+
+def answers(running: Running) -> int:
+    """How many answers there were in the last hours, as the administrators' door says."""
+    hours = running.administer("GET", "/admin/now").json["responses"]["hours"]
+    return sum(one["calls"] for one in hours)
+
+
+def test_refusals_are_among_no_answers() -> None:
+    """Whatever the edge refused is not among the answers whose times are told; what the provider answered is."""
+    with start() as running:
+        token, edge = running.token(), running.edge
+        bearer = {"authorization": f"Bearer {token}"}
+        told = [
+            call("GET", f"{edge}/openai/v1/models", headers={}),
+            call("GET", f"{edge}/openai/v1/models", headers={"authorization": f"Bearer {token}x"}),
+            call("POST", f"{edge}/openai/v1/files", {}, bearer),
+            call("GET", f"{edge}/openai/v1/models", {"a": 1}, bearer),
+            call("GET", f"{edge}/openai/v1/%2e%2e/models", headers=bearer),
+            call("GET", f"{edge}/nothing", headers=bearer),
+        ]
+        assert [one.status for one in told] == [401, 401, 403, 403, 400, 404]
+        assert running.complete(token).status == 200
+        wait_until(lambda: answers(running))
+        assert answers(running) == 1

@@ -10,8 +10,9 @@ import pytest
 
 from chalicelib.edge.response_times import Responses
 from chalicelib.errors import StateUnavailable
+from local.simulator.function_result import GeneratedResponse
 from local.simulator.response_tally import MOST, ResponseTally
-from local.simulator.viewer_response import CUT, ViewerResponse, error_response
+from local.simulator.viewer_response import CUT, ViewerResponse, error_response, generated_response
 from tests.parts import NOW
 
 
@@ -62,6 +63,8 @@ def tallied(end: Callable[[ResponseTally], object], store: Store, clock: Callabl
         (answer(429, "quota_calls"), None),
         (answer(503, "state_unavailable"), (1, 1)),
         (error_response("timeout", "r"), (1, 1)),
+        (generated_response(GeneratedResponse(403, "Forbidden", [], b"")), None),
+        (generated_response(GeneratedResponse(503, "Service Unavailable", [], b"")), (1, 1)),
     ],
 )
 def test_what_counts(response: ViewerResponse, counted: tuple[int, int] | None) -> None:
