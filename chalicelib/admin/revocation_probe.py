@@ -62,9 +62,10 @@ class RevocationProbe(NamedTuple):
     at: int
     """When, in epoch seconds."""
     outcome: str
-    """`held` within PROMISED_SECONDS, `late`, `never` within LONGEST_SECONDS, or `unknown`: nothing could be told."""
+    """`held` for calls from PROMISED_SECONDS on, `late`, `never` within LONGEST_SECONDS, or `unknown`: nothing could be told."""
     seconds: float | None
-    """From the acknowledgement to the first of the refusals that nothing but refusals followed; None if there was none."""
+    """From the acknowledgement until the first of the refusals was there that nothing but refusals followed, so an upper
+    bound, which has that call's own time in it; None if there was none."""
     open_after: int
     """Calls after the acknowledgement that were not refused as revoked."""
 
@@ -112,18 +113,22 @@ def measure(
         return RevocationProbe(where, now, "unknown", None, 0)
     steps.revoke()
     acknowledged = monotonic()
-    began, refused, still_open, is_unknown = acknowledged, 0, 0, False
+    began = answered = acknowledged
+    refused, still_open, is_unknown = 0, 0, False
     while refused < IN_A_ROW:
         begins = monotonic()
         if begins - acknowledged > LONGEST_SECONDS:
             return RevocationProbe(where, now, "unknown" if is_unknown else "never", None, still_open)
         seen = steps.call()
         if seen is Seen.REVOKED:
-            began, refused = (began, refused + 1) if refused else (begins, 1)
+            if not refused:
+                began, answered = begins, monotonic()
+            refused += 1
             continue
         # SECURITY: what is no refusal is never taken for one (test_what_is_not_known_is_not_held).
         refused, is_unknown = 0, seen is Seen.UNKNOWN
         still_open += seen is Seen.OPEN
         pause(PAUSE_SECONDS)
-    seconds = round(began - acknowledged, 6)
-    return RevocationProbe(where, now, "held" if seconds <= PROMISED_SECONDS else "late", seconds, still_open)
+    # The promise is of calls by when they come; when a revocation began to hold is not known before an answer has come.
+    outcome = "held" if began - acknowledged <= PROMISED_SECONDS else "late"
+    return RevocationProbe(where, now, outcome, round(answered - acknowledged, 6), still_open)

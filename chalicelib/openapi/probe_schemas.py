@@ -15,7 +15,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "outcome": {"enum": ["held", "late", "never", "unknown"]},
             "seconds": {
                 "type": ["number", "null"],
-                "description": "from the acknowledgement until the revocation held; null if it did not, or nothing is known",
+                "description": "from the acknowledgement until the first refusal was there, an upper bound; null if it did not, or nothing is known",
             },
             "open_after": {**COUNT, "description": "calls after the acknowledgement that were not refused as revoked"},
         }

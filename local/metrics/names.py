@@ -123,7 +123,7 @@ HELD: Final = Metric(
     "keybroker.revocation_probe.outcome", "gauge", "{probe}", (OUTCOME,), "1 for how the last probe ended, else 0"
 )
 PROBE_SECONDS: Final = Metric(
-    "keybroker.revocation_probe.duration", "gauge", "s", (), "how long the last revocation took until it held"
+    "keybroker.revocation_probe.duration", "gauge", "s", (), "how long the last revocation took to hold, at most"
 )
 PROBE_EVERY: Final = Metric(
     "keybroker.revocation_probe.period", "gauge", "s", (), "from one probe to the next; 0: there is none"

@@ -42,11 +42,12 @@ def measured(*answers: Seen) -> tuple[str, float | None, int]:
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ((OPEN, REVOKED), ("held", 0.0, 0)),
-        ((OPEN, OPEN, REVOKED), ("held", 0.105, 1)),
-        ((OPEN, REVOKED, OPEN, REVOKED), ("held", 0.205, 1)),  # another process, which did not know yet
-        ((OPEN, *[OPEN] * 12, REVOKED), ("late", 1.26, 12)),
-        ((OPEN, UNKNOWN, REVOKED), ("held", 0.105, 0)),
+        ((OPEN, REVOKED), ("held", 0.1, 0)),
+        ((OPEN, OPEN, REVOKED), ("held", 0.205, 1)),
+        ((OPEN, REVOKED, OPEN, REVOKED), ("held", 0.305, 1)),  # another process, which did not know yet
+        ((OPEN, *[OPEN] * 9, REVOKED), ("held", 1.045, 9)),  # that call came within the second, and its answer after it
+        ((OPEN, *[OPEN] * 12, REVOKED), ("late", 1.36, 12)),
+        ((OPEN, UNKNOWN, REVOKED), ("held", 0.205, 0)),
         ((REVOKED,), ("unknown", None, 0)),
         ((UNKNOWN,), ("unknown", None, 0)),
         ((OPEN, UNKNOWN), ("unknown", None, 0)),
@@ -55,6 +56,7 @@ def measured(*answers: Seen) -> tuple[str, float | None, int]:
         "at-once",
         "one-later",
         "one-process-later",
+        "a-late-answer",
         "late",
         "no-answer-first",
         "blocked-before",
@@ -63,7 +65,7 @@ def measured(*answers: Seen) -> tuple[str, float | None, int]:
     ],
 )
 def test_what_is_not_known_is_not_held(answers: tuple[Seen, ...], expected: tuple[str, float | None, int]) -> None:
-    """A revocation holds from the first of the refusals that only refusals follow; what is no refusal is none."""
+    """A revocation holds once the first of the refusals is there that only refusals follow; what is no refusal is none."""
     outcome, seconds, still_open = measured(*answers)
     assert (outcome, None if seconds is None else round(seconds, 3), still_open) == expected
 
