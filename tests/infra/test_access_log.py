@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from chalicelib.providers import header_names
+from chalicelib.providers.presets import PROVIDERS
 from tests.cloudformation import resolved, template
 
 NODE = shutil.which("node")
@@ -64,12 +66,23 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "function.mjs"
 
 
+QUERY = "?"
+"""Begins the name of a parameter of the query, where `run` takes headers."""
+
+
 def run(program: Path, *requests: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return what is logged for calls with these headers, and whether the request went on as it came."""
+    """Return what is logged for calls with these headers and parameters, and whether the request went on as it came."""
     assert NODE is not None
     events = [
-        {"request": {"method": "POST", "uri": "/x", "headers": {name: {"value": one} for name, one in headers.items()}}}
-        for headers in requests
+        {
+            "request": {
+                "method": "POST",
+                "uri": "/x",
+                "headers": {name: {"value": one} for name, one in sent.items() if not name.startswith(QUERY)},
+                "querystring": {name[1:]: {"value": one} for name, one in sent.items() if name.startswith(QUERY)},
+            }
+        }
+        for sent in requests
     ]
     done = subprocess.run(
         [NODE, str(program)], input=json.dumps(events), capture_output=True, text=True, timeout=60, check=True
@@ -91,9 +104,15 @@ HOSTILE: Mapping[str, object] = {
 
 @pytest.mark.skipif(NODE is None, reason="needs Node")
 def test_the_access_log_gets_names_and_never_a_token(program: Path) -> None:
-    """A call's line has four names of the token, whichever header it came in; nothing else of it, and the call is unchanged."""
-    text = token(CLAIMS)
-    sent = [{"authorization": f"Bearer {text}"}, {"x-api-key": text}, {"x-goog-api-key": text}, {"api-key": text}]
+    """A call's line has four names of the token, wherever the edge takes it; nothing else of it, and the call is unchanged."""
+    text, other = token(CLAIMS), token({**CLAIMS, "sub": "another"})
+    sent = [
+        {"authorization": f"Bearer {text}"},
+        *({name: text} for name in sorted(header_names.TOKEN_HEADERS)),
+        *({f"{QUERY}{one.token_parameter}": text} for one in PROVIDERS.values() if one.token_parameter),
+        {"x-goog-api-key": text, f"{QUERY}key": other},  # one in the query counts only where no header has one
+        {"authorization": "Bearer a.%%%", f"{QUERY}key": text, f"{QUERY}alt": "sse"},
+    ]
     for found in run(program, *sent):
         assert found["unchanged"]
         [logged] = found["logged"]
@@ -106,8 +125,12 @@ def test_the_access_log_gets_names_and_never_a_token(program: Path) -> None:
 @pytest.mark.skipif(NODE is None, reason="needs Node")
 def test_a_hostile_token_cannot_break_its_line(program: Path) -> None:
     """Whatever a token holds, its line is one of printable ASCII, of four texts, within CloudFront's 800 bytes."""
-    sent = [{"authorization": f"Bearer {token(claims)}"} for claims in HOSTILE.values()]
-    for what, found in zip(HOSTILE, run(program, *sent), strict=True):
+    sent = [
+        {name: f"{scheme}{token(claims)}"}
+        for name, scheme in (("authorization", "Bearer "), (f"{QUERY}key", ""))
+        for claims in HOSTILE.values()
+    ]
+    for what, found in zip([*HOSTILE, *HOSTILE], run(program, *sent), strict=True):
         assert found["unchanged"], what
         for logged in found["logged"]:
             assert logged.isascii(), what
@@ -133,6 +156,10 @@ def test_what_is_no_token_logs_nothing(program: Path) -> None:
         {"authorization": f"Bearer a.{segment(bytes(range(128, 256)))}.c"},
         {"authorization": f"Bearer a.{deep}.c"},
         {"authorization": "Bearer .."},
+        {f"{QUERY}key": "AIzaSy-a-provider-s-key"},
+        {f"{QUERY}key": f"a.{'b' * 100_000}.c"},
+        {f"{QUERY}key": "a.%25%25.c"},
+        {f"{QUERY}token": token(CLAIMS)},  # the edge takes none there
     ]
     for headers, found in zip(sent, run(program, *sent), strict=True):
         assert found == {"logged": [], "unchanged": True}, headers
