@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from chalicelib.admin import completeness, ocsf, query, seen
+from chalicelib.admin import completeness, ocsf, probed, query, seen
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.audit import FILTERS, Event, Page, Query
+from chalicelib.audit import FILTERS, Audit, Event, Page, Query
 from chalicelib.errors import MalformedRequest
 from chalicelib.http.messages import Request, Response
 
@@ -17,13 +18,15 @@ JSON_LINES = "application/jsonl"
 _JSON_LINES = (JSON_LINES, "application/x-ndjson", "application/x-jsonlines", "application/jsonlines")
 _TIMES = ("since", "until", "limit", "after")
 FORMATS = ("event", "ocsf")
+PAGES = 5
+"""Pages of events that are read for one without those of probes."""
 _Write = Callable[[Event], Mapping[str, Any]]
 
 
 def list_events(request: Request, ports: AdminPorts) -> Response:
     """Answer audit events, newest first: as one object, or in JSON lines for a client that accepts them."""
     request.administrator()
-    params = query.read(request, *FILTERS, *_TIMES, "format", "claims")
+    params = query.read(request, *FILTERS, *_TIMES, "format", "claims", "probes")
     write = _writer(params)
     since, until = params.time("since"), params.time("until")
     wanted = Query(
@@ -34,13 +37,27 @@ def list_events(request: Request, ports: AdminPorts) -> Response:
         limit=params.limit(),
     )
     with query.checking_cursor():
-        page = ports.audit.page(wanted)
+        page = _without_probes(ports.audit, wanted) if params.flag("probes") is False else ports.audit.page(wanted)
     if _accepts_lines(request.headers.get("accept", "")):
         return _lines(page, request, write)
     answer: dict[str, object] = {"items": [write(event) for event in page.events], "next": page.next or None}
     if not (page.events or wanted.after):
         answer |= seen.nothing_known(wanted.equals, ports)
     return Response(answer)
+
+
+def _without_probes(audit: Audit, wanted: Query) -> Page:
+    """Return a page of what is left without the events of probes; it may hold fewer, since what is read is bounded."""
+    found: tuple[Event, ...] = ()
+    after = wanted.after
+    for _ in range(PAGES):
+        # Never more than are wanted still, so that the cursor is behind the last one that is shown.
+        page = audit.page(replace(wanted, after=after, limit=wanted.limit - len(found)))
+        found += tuple(event for event in page.events if not probed.is_revocation(event))
+        after = page.next
+        if not after or len(found) == wanted.limit:
+            break
+    return Page(found, after)
 
 
 def check(request: Request, ports: AdminPorts) -> Response:

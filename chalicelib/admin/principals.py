@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import activity, impact, query, seen
+from chalicelib.admin import activity, impact, probed, query, seen
 from chalicelib.admin.errors import NoSuchPrincipal
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
@@ -28,7 +28,8 @@ def list_principals(request: Request, ports: AdminPorts) -> Response:
     params = query.read(request, "limit", "after")
     with query.checking_cursor():
         page = activity.page(ports.usage, ports.clock(), params.text("after"), params.limit())
-    return Response({"items": [one.to_json() for one in page.principals], "next": page.next or None})
+    items = [one.to_json() for one in page.principals if not probed.is_probe(one)]
+    return Response({"items": items, "next": page.next or None})
 
 
 def get_principal(request: Request, ports: AdminPorts, principal_id: str) -> Response:

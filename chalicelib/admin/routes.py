@@ -145,6 +145,11 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
                 "whether to include the callers' verified claims; the default is true, and false with `format=ocsf`",
                 {"type": "boolean"},
             ),
+            Parameter(
+                "probes",
+                "false leaves out what servers and gateways revoke to measure how long that takes; the default is true",
+                {"type": "boolean", "default": True},
+            ),
             *PAGING,
         ),
         json_lines=True,

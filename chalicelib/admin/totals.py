@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from chalicelib.admin import paging
+from chalicelib.admin import paging, probed
 from chalicelib.audit import PAGE_LIMIT
 from chalicelib.quota import WINDOWS
 from chalicelib.usage import Usage, UsageQuery, Use
@@ -62,11 +62,11 @@ class Totals:
 
     @classmethod
     def read(cls, usage: Usage, query: UsageQuery, pages: int = PAGES) -> Totals:
-        """Read a window, so many pages of it at most. Raises Unavailable."""
+        """Read a window, so many pages of it at most, without what probes alone did. Raises Unavailable."""
         found: list[Use] = []
         complete = False
         for page in paging.uses(usage, replace(query, limit=PAGE_LIMIT, after="", models=False), pages):
-            found += page.uses
+            found += [use for use in page.uses if not probed.is_left_out(use, query)]
             complete = not page.next
         return cls(query, tuple(found), complete)
 

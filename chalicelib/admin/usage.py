@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.admin import query, seen, totals
+from chalicelib.admin import probed, query, seen, totals
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.admin.query import QueryParams
 from chalicelib.admin.totals import ORDERS, Totals
@@ -41,7 +41,7 @@ def list_usage(request: Request, ports: AdminPorts) -> Response:
         return _top(Totals.read(ports.usage, wanted), params.one_of("by", ORDERS) or "calls", top)
     with query.checking_cursor():
         page = ports.usage.uses(wanted)
-    items = [use.to_json() for use in page.uses]
+    items = [use.to_json() for use in page.uses if not probed.is_left_out(use, wanted)]
     span = {"window": window, "start": start, "end": start + WINDOWS[window]}
     answer: dict[str, object] = {**span, "items": items, "next": page.next or None}
     if not (items or wanted.after):

@@ -119,7 +119,7 @@ def test_next_link_over_http(running: Running) -> None:
         ({"after": "garbage"}, "after must be the `next` of the previous page"),
         (
             {"reason": "x"},
-            "unknown or repeated query parameters: this route takes request_id, principal, grant, key, kind, since, until, limit, after, format, claims, each once",
+            "unknown or repeated query parameters: this route takes request_id, principal, grant, key, kind, since, until, limit, after, format, claims, probes, each once",
         ),
     ],
 )

@@ -59,7 +59,7 @@ def test_list_principals(parts: Parts, door: Door) -> None:
     token = parts.token(repository="octo-org/renamed")
     parts.admit(token)
     with pytest.raises(Refusal, match="out_of_scope"):
-        parts.admit(token, "/v1/files")  # says its token, so nothing is counted
+        parts.admit(token, "/v1/files")
     parts.apply(grant(quota="{tokens: 100/hour, calls: 1/minute}"))
     with pytest.raises(Refusal, match="quota_calls"):
         parts.admit(token)
@@ -78,7 +78,7 @@ def test_list_principals(parts: Parts, door: Door) -> None:
                     "last_seen": NOW,
                     "tokens": 2,
                     "calls": 1,
-                    "refused": 2,
+                    "refused": 3,
                 }
             ],
             "next": None,
