@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.admin import activity, impact, probed, query, seen
+from chalicelib.admin import activity, admitting, impact, live_tokens, probed, query, seen
 from chalicelib.admin.errors import NoSuchPrincipal
 from chalicelib.admin.ports import AdminPorts
 from chalicelib.audit import Event, Query
@@ -44,7 +44,9 @@ def get_principal(request: Request, ports: AdminPorts, principal_id: str) -> Res
     events = ports.audit.page(Query({"principal": principal_id}, limit=EVENTS)).events
     if not events and not today[1] and not state.epoch and not state.blocks:
         raise NoSuchPrincipal
-    live = impact.live_tokens(target, ports.audit, now)
+    version, policy = admitting.in_force(ports)
+    admits = admitting.of_principal(principal_id, policy, events, today[1], ports.audit) if policy else None
+    live = live_tokens.of_principal(principal_id, policy, ports, now)
     return Response(
         {
             "principal": principal_id,
@@ -53,7 +55,9 @@ def get_principal(request: Request, ports: AdminPorts, principal_id: str) -> Res
             "standing": _standing(state, now),
             "today": today[0],
             "hour": hour[0],
-            "live_tokens": [_token(event) for event in live.events],
+            "admitting": {"version": version, "grants": admits},
+            "live_tokens": [_token(event) for event in live.alive],
+            "ended_tokens": live.ended,
             "complete": live.complete,
             "events": [event.to_json() for event in events],
         }

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from chalicelib import principal, quota, rate_limit
 from chalicelib.audit import Event
 from chalicelib.errors import Refusal
+from chalicelib.exchange import issued_under
 from chalicelib.exchange.caller import Sender
 from chalicelib.exchange.errors import (
     AccessRevoked,
@@ -17,13 +18,7 @@ from chalicelib.exchange.errors import (
     SubjectTokenRefused,
     TokensUsedUp,
 )
-from chalicelib.exchange.ledger import (
-    ExchangeState,
-    Issuance,
-    Ledger,
-    Pin,
-    StateQuery,
-)
+from chalicelib.exchange.ledger import ExchangeState, Issuance, Ledger, Pin, StateQuery
 from chalicelib.exchange.replay import ReplayKey, digest, make_lock
 from chalicelib.exchange.request import TokenRequest
 from chalicelib.federation import assertion
@@ -254,15 +249,16 @@ def _issue(verified: _Verified, choice: _Choice, broker: Broker, new_id: Callabl
         expires=int(str(claims["exp"])),
     )
     now = verified.now
-    limits = grant.token_limits
-    counted = tuple((counter, limits) for counter in quota.counters("tokens", grant.name, verified.caller.sub, now))
+    counters = quota.counters("tokens", grant.name, verified.caller.sub, now)
+    counted = tuple((counter, grant.token_limits) for counter in counters)
+    signs = broker.signer.kid(verified.found.signs)
     issuance = Issuance(
-        event,
+        issued_under.noted(event, signs, choice.states),
         counted,
         make_lock(verified.request, verified.caller, verified.replay_key, grant.name, claims),
         verified.pin,
     )
-    header = {"typ": tokens.ISSUED_TYPE, "kid": broker.signer.kid(verified.found.signs)}
+    header = {"typ": tokens.ISSUED_TYPE, "kid": signs}
     # SECURITY: the signature is made beside the transaction and thrown away unless the transaction holds
     # (test_nothing_is_issued_without_its_record).
     pending = broker.signer.begin(header, claims)

@@ -159,7 +159,21 @@ SCHEMAS: Mapping[str, Schema] = {
                 "type": "array",
                 "items": all_of({"jti": TEXT, "grant": TEXT, "key": TEXT, "at": TIME, "expires": TIME}),
             },
-            "complete": {**YES, "description": "whether all live tokens are listed"},
+            "ended_tokens": {
+                **COUNT,
+                "description": "unexpired tokens that the edge refuses: revoked, from before a restore, of a signing key that is not live, or of no grant",
+            },
+            "admitting": all_of(
+                {
+                    "version": COUNT,
+                    "grants": {
+                        "type": ["array", "null"],
+                        "items": all_of({"grant": TEXT, "key": TEXT}),
+                        "description": "those of the policy in force that admit an identity which it has shown; null where none was recorded",
+                    },
+                }
+            ),
+            "complete": {**YES, "description": "whether all live tokens are found, and each was looked up"},
             "events": {"type": "array", "items": ref("Event")},
         }
     ),

@@ -245,6 +245,10 @@ def test_one_principal(parts: Parts, door: Door) -> None:
     """One principal is shown with its revocation state, activity, live tokens and events."""
     token = parts.token()
     parts.admit(token)
+    jti = claims_of(token)["jti"]
+    assert one_of(door, SUB).json["live_tokens"] == [
+        {"jti": jti, "grant": "app", "key": "openai", "at": NOW, "expires": NOW + 900}
+    ]
     made = parts.revoke("principal", SUB, until=NOW + 60)
     answer = one_of(door, SUB)
     assert answer.status == 200, answer
@@ -255,9 +259,8 @@ def test_one_principal(parts: Parts, door: Door) -> None:
     assert found["standing"] == {"epoch": 1, "blocked": True, "blocks": [{"revocation": made, "until": NOW + 60}]}
     assert found["today"] == {"start": TODAY, "end": TODAY + DAY, "grants": [use]}
     assert found["hour"] == {"start": NOW, "end": NOW + 3600, "grants": [use]}
-    jti = claims_of(token)["jti"]
-    assert found["live_tokens"] == [{"jti": jti, "grant": "app", "key": "openai", "at": NOW, "expires": NOW + 900}]
-    assert found["complete"] is True
+    assert (found["live_tokens"], found["ended_tokens"], found["complete"]) == ([], 1, True)
+    assert found["admitting"] == {"version": 1, "grants": [{"grant": "app", "key": "openai"}]}
     assert [one["kind"] for one in found["events"]] == ["token.issued"]
 
 

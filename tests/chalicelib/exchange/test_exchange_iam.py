@@ -147,7 +147,7 @@ def test_the_issuance_is_in_the_audit_with_the_unique_id(parts: Parts) -> None:
         "billing",
     )
     assert event.claims == {"aws": ROLE, "aws_account": ACCOUNT}
-    assert event.detail == {"unique_id": BORN}
+    assert event.detail == {"unique_id": BORN, "kid": parts.signer.kid(), "epochs": "0 0 0 0 0"}
     assert event.jti == claims_of(issued.access_token)["jti"]
 
 
