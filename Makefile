@@ -232,7 +232,7 @@ $(LOCK_STAMP): infra/lock.txt
 	@touch $@
 
 schema: $(STAMP) ## Write the policy file's JSON Schema from the types of its reader
-	@$(BIN)/python -c 'import json; from chalicelib.policy import compile; print(json.dumps(compile.json_schema(), indent=2))' > keybroker/cli/policy.schema.json && cp keybroker/cli/policy.schema.json docs/policy.schema.json
+	@$(BIN)/python -c 'import json; from chalicelib.policy import compile; print(json.dumps(compile.json_schema(), indent=2))' > docs/policy.schema.json && $(BIN)/python -c 'import json; print(json.dumps(json.load(open("docs/policy.schema.json")), separators=(",", ":")))' > keybroker/cli/policy.schema.json
 
 openapi: $(STAMP) ## Write docs/openapi.json from the tables of both doors' routes
 	@$(BIN)/python -c 'from chalicelib.openapi import document, routes; print(document.text(routes.ROUTES), end="")' > docs/openapi.json

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import click
 
-from keybroker.cli import output, refused_call, server, shortened
+from keybroker.cli import output, refused_call, server, shortened, table
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.audit_check import check, head
 from keybroker.cli.audit_export import export
@@ -19,12 +19,22 @@ from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.plain_text import plain
 from keybroker.cli.principal_id import is_short, resolve
 from keybroker.cli.settings import Settings, common_options
+from keybroker.cli.shortened import Shortened
 from keybroker.cli.shown_id import whole
+from keybroker.cli.table import Fit
 from keybroker.cli.times import PAST, format_time
 
 _LOOK_BACK: Final = 86400
 """Seconds before the end that are looked through for a name or a reason, unless --since says otherwise: the broker filters by
 neither, so that all of them are read."""
+_HEADINGS: Final = ("at", "kind", "who", "grant", "key", "why", "request")
+_WIDE: Final = 120
+"""Columns of a terminal from which all of them are shown; a narrower one has the key where there is no grant, and no request."""
+_FIT: Final = Fit(keep={"kind": 15, "why": 36}, ends=("why",))
+_UNTOLD: Final = ("kid", "epochs")
+"""What an issuance notes for the broker's own use."""
+_WIDTHS: Final = {"at": 5, "kind": 15, "who": 10, "grant": 8, "key": 10, "request": 9}
+"""Of the lines that come one by one; the reason has the rest."""
 
 
 @click.group(invoke_without_command=True, short_help="Show decisions and their reasons.")
@@ -72,14 +82,14 @@ def audit(context: click.Context, /, limit: int, *, follows: bool, **filters: An
 
 def _show(events: Iterator[dict[str, Any]], settings: Settings, none: str) -> bool:
     """Show events, and return whether there were any."""
+    number = 0
     if settings.json:
-        number = 0
         for number, event in enumerate(events, 1):  # noqa: B007  the last one counts
             output.json_line(event)
         return bool(number)
-    found = [_row(event) for event in events]
-    headings = ("at", "kind", "who", "grant", "key", "why", "request")
-    output.rows(headings, found, none)
+    found = [_cells(event) for event in events]
+    headings = _headings(output.columns())
+    output.rows(headings, [[one[name] for name in headings] for one in found], none, _FIT)
     return bool(found)
 
 
@@ -87,15 +97,12 @@ def _follow(client: AdminClient, settings: Settings, filters: dict[str, Any], wa
     if filters.pop("until") is not None:
         raise CommandError(LOCAL, "--follow has no end: leave out --until")
     since = filters.pop("since")
-    for event in follow(client, filters, int(time.time()) if since is None else since):
-        if not _fits(event, wanted):
-            continue
+    events = follow(client, filters, int(time.time()) if since is None else since)
+    for number, event in enumerate(one for one in events if _fits(one, wanted)):
         if settings.json:
             output.json_line(event)
         else:
-            told = (format_time(event["at"]), *map(str, _row(event)[1:]))
-            output.data("  ".join(map(plain, told)))
-            sys.stdout.flush()
+            _show_next(event, first=not number)
 
 
 def _fits(event: dict[str, Any], wanted: dict[str, str | None]) -> bool:
@@ -116,9 +123,61 @@ def cut(arguments: tuple[str, ...]) -> None:
     server.start("audit", ("cut", *arguments))
 
 
-def _row(event: dict[str, Any]) -> tuple[object, ...]:
-    who = event["actor"] or event["principal_name"] or event["principal"] or event["issuer"] or "-"
-    why = event["reason"] or ", ".join(f"{name}={value}" for name, value in event["detail"].items()) or "-"
-    why += f" (and {event['repeated']} times more)" if event.get("repeated") else ""
+def _show_next(event: Mapping[str, Any], *, first: bool) -> None:
+    """Show one more event: whole, or on a terminal one line as in the table. first: below the headings."""
+    columns, cells = output.columns(), _cells(event)
+    if columns is None:
+        told = {**cells, "at": format_time(event["at"])}
+        output.data("  ".join(plain(told[name]) for name in _HEADINGS))
+    else:
+        headings = _headings(columns)
+        taken = sum(_WIDTHS.get(name, 0) for name in headings) + 2 * (len(headings) - 1)
+        widths = [_WIDTHS.get(name, max(8, columns - taken)) for name in headings]
+        cells["at"] = time.strftime("%H:%M", time.gmtime(event["at"]))
+        ends = [headings.index("why")]
+        if first:
+            output.data(table.row([name.upper() for name in headings], widths, ends=ends))
+        output.data(table.row([cells[name] for name in headings], widths, ends=ends))
+    sys.stdout.flush()
+
+
+def _headings(columns: int | None) -> tuple[str, ...]:
+    left_out = () if columns is None or columns >= _WIDE else ("key", "request")
+    return tuple(name for name in _HEADINGS if name not in left_out)
+
+
+def _cells(event: Mapping[str, Any]) -> dict[str, object]:
     grant, key = event["grant"] or "-", event["key"] or "-"
-    return (shortened.age(event["at"]), event["kind"], who, grant, key, why, event["request_id"])
+    without_key = "key" not in _headings(output.columns())
+    return {
+        "at": shortened.age(event["at"]),
+        "kind": event["kind"],
+        "who": _who(event),
+        "grant": f"key {key}" if without_key and grant == "-" != key else grant,
+        "key": key,
+        "why": _why(event),
+        "request": event["request_id"],
+    }
+
+
+def _who(event: Mapping[str, Any]) -> object:
+    who = event["actor"] or event["principal_name"] or event["principal"] or event["issuer"] or "-"
+    if who.startswith("arn:"):
+        return Shortened(who, who.rpartition("/")[2])
+    return Shortened(who, shortened.without_issuer(who)) if "|" in who else who
+
+
+def _why(event: Mapping[str, Any]) -> object:
+    """Return why: the reason, or what was changed. Whom a revocation concerned comes first, its own id last."""
+    again = f" (and {event['repeated']} times more)" if event.get("repeated") else ""
+    told = {
+        name: value for name, value in event["detail"].items() if name not in _UNTOLD or event["kind"] != "token.issued"
+    }
+    if event["reason"] or not told:
+        return (event["reason"] or "-") + again
+    if {"scope", "target", "why", "revocation"} <= told.keys():
+        target = told["target"]
+        short = shortened.without_issuer(target) if told["scope"] == "principal" else target
+        full = f"{told['scope']} {target}: {told['why']} (revocation {told['revocation']})"
+        return Shortened(full, f"{told['scope']} {short}: {told['why']}")
+    return ", ".join(f"{name}={value}" for name, value in told.items()) + again

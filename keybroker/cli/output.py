@@ -8,11 +8,12 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TextIO
 
 from keybroker.cli import table
 from keybroker.cli.plain_text import plain
+from keybroker.cli.table import Fit
 
 _COLOURS = {"error": "31", "warning": "33", "ok": "32"}
 _SILENCE = 1.0
@@ -43,14 +44,40 @@ def json_line(value: object) -> None:
     sys.stdout.flush()
 
 
-def rows(headings: Sequence[str], found: Sequence[Sequence[object]], none: str = "none") -> None:
+def rows(
+    headings: Sequence[str],
+    found: Sequence[Sequence[object]],
+    none: str = "none",
+    fit: Fit | None = None,
+) -> None:
     """Write a table that fits the terminal; without rows, write `none` to stderr instead."""
+    fit = fit or Fit()
     if not found:
         message(none)
         return
-    for number, line in enumerate(table.table(headings, found, columns())):
+    if columns() is not None and len(found) > 1:
+        headings, found = _told_once(headings, found, fit.once)
+    for number, line in enumerate(table.table(headings, found, columns(), fit)):
         is_head = number == 0 and line.startswith(headings[0].upper())
         data(f"\033[1m{line}\033[0m" if is_head and coloured(sys.stdout) else line)
+
+
+def _told_once(
+    headings: Sequence[str], found: Sequence[Sequence[object]], once: Collection[str]
+) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+    """Write what is the same in every row, and return what is left to show."""
+    places = [headings.index(name) for name in once if len({str(row[headings.index(name)]) for row in found}) == 1]
+    if not places:
+        return headings, found
+    wrapped(", ".join(f"{headings[at]} {plain(found[0][at])}" for at in places))
+    left = [at for at in range(len(headings)) if at not in places]
+    return [headings[at] for at in left], [[row[at] for at in left] for row in found]
+
+
+def wrapped(text: str) -> None:
+    """Write a line of data; on a terminal that is narrower, several, the later ones indented."""
+    for line in table.wrapped(text, columns()):
+        data(line)
 
 
 def columns() -> int | None:

@@ -138,7 +138,7 @@ def replay(settings: Settings, file: str, allow: tuple[str, ...]) -> None:
 @common_options
 def schema() -> None:
     """Print the JSON Schema of the policy file, for editors."""
-    output.data(files("keybroker.cli").joinpath("policy.schema.json").read_text(encoding="utf-8").rstrip())
+    output.as_json(json.loads(files("keybroker.cli").joinpath("policy.schema.json").read_text(encoding="utf-8")))
 
 
 policy.add_command(history)

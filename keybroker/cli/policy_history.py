@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from keybroker.cli import output, shortened
+from keybroker.cli import output, shortened, table
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.command_error import LOCAL, CommandError
 from keybroker.cli.settings import Settings, common_options, pass_settings
@@ -57,11 +57,23 @@ def show(settings: Settings, moment: int | None, version: int | None, key: str |
         output.as_json(found)
         return
     output.message(_which(found))
-    rows = [
-        (one["name"], one["key"], one["issuer"], "; ".join(map(_claim, one["claims"])), ", ".join(one["scope"]))
-        for one in found["items"]
-    ]
-    output.rows(("grant", "key", "issuer", "claims", "scope"), rows, "no grant")
+    _show_grants(found["items"])
+
+
+def _show_grants(found: list[dict[str, Any]]) -> None:
+    """Show whom grants admit: a row each, and on a terminal a record each, where whom it is is never cut short."""
+    if output.columns() is None or not found:
+        rows = [
+            (one["name"], one["key"], one["issuer"], "; ".join(map(_claim, one["claims"])), ", ".join(one["scope"]))
+            for one in found
+        ]
+        output.rows(("grant", "key", "issuer", "claims", "scope"), rows, "no grant")
+        return
+    for number, one in enumerate(found):
+        members = [("grant", [one["name"]]), ("key", [one["key"]]), ("issuer", [one["issuer"]])]
+        lists = [("claims", list(map(_claim, one["claims"]))), ("scope", one["scope"])]
+        for line in [*([""] if number else []), *table.record([*members, *lists], output.columns())]:
+            output.data(line)
 
 
 def of_policy(moment: int | None, version: int | None) -> dict[str, object]:

@@ -65,7 +65,8 @@ def show(settings: Settings, sub: str) -> None:
         return
     blocks = [_block(block) for block in result["standing"]["blocks"]]
     state = f"blocked by {', '.join(blocks)}" if result["standing"]["blocked"] else "not blocked"
-    output.members([*((name, result[name]) for name in ("principal", "name", "issuer")), ("state", state)])
+    about = [*((name, result[name]) for name in ("principal", "name", "issuer")), ("state", state)]
+    output.members([*about, ("admitted by", _admitting(result))])
     output.data("")
     headings = ("window", "grant", "key", "calls", "refused", "tokens", "refused")
     windows = ("hour", "today")
@@ -75,6 +76,8 @@ def show(settings: Settings, sub: str) -> None:
         tokens = result["live_tokens"]
         rows = [(token["jti"], token["grant"], token["key"], format_time(token["expires"])) for token in tokens]
         output.rows(("live token", "grant", "key", "expires"), rows)
+    if ended := result.get("ended_tokens"):
+        output.message(f"unexpired, but refused: {output.number(ended, 'token')}")
 
 
 @principals.command("re-pin")
@@ -93,6 +96,15 @@ def re_pin(settings: Settings, arn: str, unique_id: str, dry_run: bool) -> None:
     else:
         action = "dry run: would bind" if dry_run else "bound"
         output.message(f"{action} {result['principal']} to {result['unique_id']}")
+
+
+def _admitting(result: dict[str, Any]) -> str:
+    """Say which grants admit it today; "-" where no identity of it was recorded."""
+    found = result.get("admitting", {}).get("grants")
+    if found is None:
+        return "-"
+    named = ", ".join(one["grant"] for one in found)
+    return named or f"no grant of policy version {result['admitting']['version']}"
 
 
 def _usage_row(window: str, grant: dict[str, Any]) -> tuple[object, ...]:

@@ -36,11 +36,11 @@ def refused(by_reason: Mapping[str, int]) -> Shortened | str:
 
 def principals(subs: Iterable[str]) -> dict[str, Shortened]:
     """Return principals' ids, on a terminal without their issuer where that is still one of these alone."""
-    found = {sub: _without_issuer(sub) for sub in subs}
+    found = {sub: without_issuer(sub) for sub in subs}
     alone = Counter(found.values())
     return {sub: Shortened(sub, short if alone[short] == 1 else sub) for sub, short in found.items()}
 
 
-def _without_issuer(sub: str) -> str:
+def without_issuer(sub: str) -> str:
     """Return `repository_id:1234` for `https://issuer.example|repository_id:1234`; of an ARN the account and what follows."""
     return sub.rpartition("|")[2] if "|" in sub else sub.rpartition("::")[2]

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from keybroker.cli import output
+from keybroker.cli import output, shortened, shown_id
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.id_command import IdCommand
+from keybroker.cli.principal_id import ELLIPSIS
 from keybroker.cli.settings import Settings, common_options, dry_run_option, pass_settings
-from keybroker.cli.times import format_time
 
 _DONE = {
     "prepare": "prepared: {kid} is accepted everywhere in 10 s; then: keybroker signing activate {kid}",
@@ -46,7 +46,7 @@ def list_signing_keys(settings: Settings) -> None:
         output.as_json(found)
         return
     times = ("prepared", "stopped", "tainted")
-    rows = [(one["kid"], one["status"], *(format_time(one[name]) or "-" for name in times)) for one in found]
+    rows = [(one["kid"], one["status"], *(shortened.age(one[name]) for name in times)) for one in found]
     output.rows(("kid", "status", *times), rows)
 
 
@@ -95,8 +95,12 @@ def retire(settings: Settings, kid: str, dry_run: bool) -> None:  # noqa: FBT001
 
 
 def _change(settings: Settings, action: str, fields: dict[str, Any], *, dry_run: bool) -> None:
+    client = AdminClient(settings.admin_api_url)
+    if ELLIPSIS in fields["kid"]:
+        listed = client.get("/admin/signing")["items"]
+        fields = {**fields, "kid": shown_id.one_of((one["kid"] for one in listed), fields["kid"], "the signing keys")}
     body = {"action": action, **{name: value for name, value in fields.items() if value}}
-    result = AdminClient(settings.admin_api_url).call("POST", "/admin/signing", {"dry_run": dry_run}, body).body
+    result = client.call("POST", "/admin/signing", {"dry_run": dry_run}, body).body
     kid = result["kid"] or "a spare key"
     if settings.json:
         output.as_json(result)

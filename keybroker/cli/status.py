@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ import click
 from keybroker import duration
 from keybroker.cli import limit_table, output, usage_series
 from keybroker.cli.admin_client import AdminClient, segment
-from keybroker.cli.command_error import REFUSED
+from keybroker.cli.command_error import LOCAL, REFUSED, CommandError
 from keybroker.cli.id_command import IdCommand
 from keybroker.cli.plain_text import plain
 from keybroker.cli.principal_id import resolve
@@ -30,36 +31,69 @@ def status(settings: Settings, principal: str, limits: bool) -> int:  # noqa: FB
     PRINCIPAL is an id, a name, or the end of an id as `keybroker principals` shows it.
     """
     client = AdminClient(settings.admin_api_url)
-    sub = resolve(client, principal)
-    found = client.get(f"/admin/principals/{segment(sub)}")
-    going_on = client.get("/admin/now")
-    by = _revocations(client, found, going_on)
-    told = {
-        **{name: found[name] for name in ("principal", "name", "issuer")},
-        "state": "cut off" if by else "active",
-        "revocations": by,
-        "since": calls_since(client, sub, max(one["at"] for one in by), going_on["at"]) if by else None,
-        "live_tokens": len(found["live_tokens"]),
-        "last_seen": max((one["last_seen"] for one in found["today"]["grants"]), default=None),
-        "grants": sorted({one["grant"] for one in found["today"]["grants"] if one["grant"]}),
-        "revocation_probes": going_on["revocation_probes"],
-    }
-    if limits:
-        told["limits"] = limit_table.read(client, sub, told["grants"], going_on["at"])
+    with _proving_nothing():
+        sub = resolve(client, principal)
+        found = client.get(f"/admin/principals/{segment(sub)}")
+        told = _told(client, found)
+        if limits:
+            told["limits"] = limit_table.read(client, sub, told["grants"], told["at"])
     if settings.json:
         output.as_json(told)
     else:
         # SECURITY: the name is a claim of the principal's (test_a_name_controls_no_terminal).
-        output.data(plain(_line(told, found)))
+        output.wrapped(plain(_line(told, found)))
         if limits:
-            rows = [(one["grant"], *limit_table.row(one, going_on["at"])) for one in told["limits"]]
+            rows = [(one["grant"], *limit_table.row(one, told["at"])) for one in told["limits"]]
             output.data("")
             output.rows(("grant", *limit_table.HEADINGS), rows, "no limits: it was active under no grant today")
-    return REFUSED if by else 0
+    return REFUSED if told["state"] == "cut off" else 0
 
 
-def _revocations(client: AdminClient, found: Mapping[str, Any], going_on: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the revocations in force that cut a principal off: its own, and those of what its grants need."""
+@contextlib.contextmanager
+def _proving_nothing() -> Iterator[None]:
+    """Turn a refusal of the broker's, such as for an id that nobody has, into an error that is not taken for "cut off"."""
+    try:
+        yield
+    except CommandError as error:
+        # SECURITY: a misspelt id must not prove to a script that somebody is cut off (test_nobody_is_not_found).
+        code = LOCAL if error.code == REFUSED else error.code
+        raise CommandError(code, *error.lines, refusal=error.refusal) from None
+
+
+def _told(client: AdminClient, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of a principal, as JSON has it."""
+    going_on = client.get("/admin/now")
+    by, in_part = _revocations(client, found, going_on)
+    open_to = _open_to(found)
+    admitting = found.get("admitting", {}).get("grants")
+    shut = not open_to and admitting is not None and not found["live_tokens"]
+    return {
+        **{name: found[name] for name in ("principal", "name", "issuer")},
+        "at": going_on["at"],
+        "state": "cut off" if by else "not admitted" if shut else "active",
+        "revocations": by,
+        "revocations_in_part": in_part,
+        "since": calls_since(client, found["principal"], max(one["at"] for one in by), going_on["at"]) if by else None,
+        "live_tokens": len(found["live_tokens"]),
+        "ended_tokens": found.get("ended_tokens", 0),  # a broker of before does not tell them apart
+        "last_seen": max((one["last_seen"] for one in found["today"]["grants"]), default=None),
+        "grants": sorted({one["grant"] for one in found["today"]["grants"] if one["grant"]}),
+        "admitted_by": None if admitting is None else sorted(one["grant"] for one in admitting),
+        "revocation_probes": going_on["revocation_probes"],
+    }
+
+
+def _open_to(found: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the grants, each with its key, that admit the principal by the policy in force; where that is not known, those of today."""
+    admitting = found.get("admitting", {}).get("grants")
+    known = found["today"]["grants"] if admitting is None else admitting
+    return {(one["grant"], one["key"]) for one in known if one["grant"]}
+
+
+def _revocations(
+    client: AdminClient, found: Mapping[str, Any], going_on: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the revocations in force that cut a principal off, and those of keys and grants that leave it others."""
     blocks = {one["revocation"] for one in found["standing"]["blocks"]} if found["standing"]["blocked"] else set()
     own = []
     for one in client.items("/admin/revocations", {"scope": "principal", "in_force": "true"}) if blocks else ():
@@ -67,20 +101,24 @@ def _revocations(client: AdminClient, found: Mapping[str, Any], going_on: Mappin
             own.append(one)
             if len(own) == len(blocks):
                 break
-    used = found["today"]["grants"]
+    open_to = _open_to(found)
+    pairs = open_to | {(one["grant"], one["key"]) for one in found["today"]["grants"]}
     ends = {
         "everything": {"*"},
         "issuer": {found["issuer"]},
-        **{scope: {one[scope] for one in used} for scope in ("key", "grant")},
+        "grant": {grant for grant, _ in pairs},
+        "key": {key for _, key in pairs},
     }
     wide = [one for one in _frozen(client, going_on["revoked"]) if one["target"] in ends.get(one["scope"], ())]
     # SECURITY: a principal that has another grant or key left is not cut off by the end of one
     # (test_one_grant_of_two_is_not_all).
     gone = {(one["scope"], one["target"]) for one in wide}
-    left = [one for one in used if not gone & {("key", one["key"]), ("grant", one["grant"])}]
-    whole = [one for one in wide if one["scope"] in ("everything", "issuer") or not left]
+    left: list[object] = [one for one in open_to if not gone & {("grant", one[0]), ("key", one[1])}]
+    left += found["live_tokens"]
+    whole = [one for one in wide if one["scope"] in ("everything", "issuer") or (pairs and not left)]
     shown = ("id", "scope", "target", "reason", "author", "at", "until")
-    return [{name: one[name] for name in shown} for one in (*own, *whole)]
+    by = [{name: one[name] for name in shown} for one in (*own, *whole)]
+    return by, [{name: one[name] for name in shown} for one in wide if one not in whole]
 
 
 def _frozen(client: AdminClient, revoked: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -117,25 +155,56 @@ def calls_since(client: AdminClient, sub: str, at: int, now: int) -> dict[str, i
 
 
 def _line(told: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    name = told["name"] or "-"
-    who = f"{name} ({told['principal']})"
-    tokens = f"{output.number(told['live_tokens'], 'token')} alive"
+    """Return the line. told: what the command answers in JSON. found: what the broker says of the principal."""
+    who = f"{told['name'] or '-'} ({told['principal']})"
     seen = f"seen {_ago(told['last_seen'])}" if told["last_seen"] else "not seen today"
-    if not told["revocations"]:
-        hour = found["hour"]["grants"]
-        calls = sum(one["calls"] for one in hour)
-        refused = sum(sum(one["refused_calls"].values()) for one in hour)
-        grants = f"; grants {', '.join(told['grants'])}" if told["grants"] else ""
-        return f"active: {who}: {tokens}; {output.number(calls, 'call')} this hour, {refused} refused; {seen}{grants}"
+    if told["state"] != "cut off":
+        return f"{told['state']}: {who}: {_access(told, found)}; {_this_hour(found)}; {seen}{_left(told)}"
     newest = max(told["revocations"], key=lambda one: one["at"])
-    of = "" if newest["scope"] == "principal" else f" ({newest['scope']} {newest['target']})"
-    until = f" until {format_time(newest['until'])}" if newest["until"] else ""
-    author = newest["author"].rpartition("/")[2]
-    cut = f"cut off: {who}: revoked{of} {_ago(newest['at'])}{until} by {author}: {newest['reason']}"
+    cut = f"cut off: {who}: revoked{_of(newest)} {_by(newest)}"
     return f"{cut}; {_proof(told['since'])}; {seen}{_measured(told['revocation_probes'])}"
 
 
+def _access(told: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Say what it can call with, or that nothing lets it in any more."""
+    ended = told["ended_tokens"]
+    if told["state"] == "not admitted":
+        version = found["admitting"]["version"]
+        tokens = f"; {output.number(ended, 'unexpired token')} refused" if ended else ""
+        return f"no grant of policy version {version} admits what it has shown{tokens}"
+    more = f" ({ended:,} more unexpired, but refused)" if ended else ""
+    unsure = "" if found["complete"] else " (not all were looked at)"
+    return f"{output.number(told['live_tokens'], 'token')} alive{more}{unsure}"
+
+
+def _this_hour(found: Mapping[str, Any]) -> str:
+    hour = found["hour"]["grants"]
+    refused = sum(sum(one["refused_calls"].values()) for one in hour)
+    return f"{output.number(sum(one['calls'] for one in hour), 'call')} this hour, {refused} refused"
+
+
+def _left(told: Mapping[str, Any]) -> str:
+    """Say which grants are left, and what of them is revoked."""
+    named = told["grants"]
+    if (admitted := told["admitted_by"]) is not None:
+        named = [one for one in named if one in admitted] or admitted
+    grants = f"; grants {', '.join(named)}" if named and told["state"] == "active" else ""
+    partly = "".join(f"; {one['scope']} {one['target']} is revoked {_by(one)}" for one in told["revocations_in_part"])
+    return f"{grants}{partly}"
+
+
+def _of(revocation: Mapping[str, Any]) -> str:
+    return "" if revocation["scope"] == "principal" else f" ({revocation['scope']} {revocation['target']})"
+
+
+def _by(revocation: Mapping[str, Any]) -> str:
+    until = f" until {format_time(revocation['until'])}" if revocation["until"] else ""
+    author = revocation["author"].rpartition("/")[2]
+    return f"{_ago(revocation['at'])}{until} by {author}: {revocation['reason']}"
+
+
 def _proof(since: Mapping[str, int | None] | None) -> str:
+    """Say which calls were admitted and refused since a revocation, as `status.calls_since` returns it."""
     if since is None:
         return "so long ago that its calls since are not counted any more"
     if since["calls_admitted"] is None:

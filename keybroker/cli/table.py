@@ -1,8 +1,9 @@
-"""Rows under headings, for people: columns, shortened to fit a terminal; one record below the other where that is not enough."""
+"""Rows under headings, for people: columns, shortened to fit a terminal; one record below the other where that is not enough. And long text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from keybroker.cli.plain_text import plain, width
 
@@ -12,7 +13,27 @@ _LEAST = 8
 _ELLIPSIS = "…"
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]], columns: int | None) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a terminal's table does that is too narrow for all values."""
+
+    keep: Mapping[str, int] = field(default_factory=dict)
+    """Columns that become narrower than so much only when no other can."""
+    ends: Collection[str] = ()
+    """Columns whose values lose their end, not their middle."""
+    once: Collection[str] = ()
+    """Columns that are told once, above the table, if they are the same in every row."""
+
+
+_SAME = Fit()
+
+
+def table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    columns: int | None,
+    fit: Fit = _SAME,
+) -> list[str]:
     """Return lines. columns: the terminal's width, None for no limit (a file or a pipe), where every value is whole.
 
     A cell with a member `short` is shown as that on a terminal; what is still too long loses its middle.
@@ -22,25 +43,40 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]], columns: in
     cells = whole if columns is None else short
     widths = [max(map(width, column)) for column in zip(headings, *cells, strict=True)]
     if columns is not None:
-        fitting = _fitting(widths, [len(heading) for heading in headings], columns)
+        fitting = _fitting(widths, headings, columns, fit.keep)
         if fitting is None:
             return _records(headings, whole)
         widths = fitting
-    by_column = [_cut_apart(column, wide) for column, wide in zip(zip(*cells, strict=True), widths, strict=True)]
+    by_column = [
+        [_cut_end(cell, wide) for cell in column] if heading in fit.ends else _cut_apart(column, wide)
+        for heading, column, wide in zip(headings, zip(*cells, strict=True), widths, strict=True)
+    ]
     lines = ([heading.upper() for heading in headings], *zip(*by_column, strict=True))
     return [_line(row, widths) for row in lines]
 
 
-def _fitting(widths: Sequence[int], headings: Sequence[int], columns: int) -> list[int] | None:
-    """Return widths that fit, the widest columns made narrower; None if they cannot be."""
+def row(cells: Sequence[object], widths: Sequence[int], *, ends: Collection[int] = ()) -> str:
+    """Return one line of a table whose widths are known beforehand. ends: the columns that lose their end."""
+    shown = [plain(getattr(cell, "short", cell)) or "-" for cell in cells]
+    cut = [
+        (_cut_end if at in ends else _cut)(cell, wide)
+        for at, (cell, wide) in enumerate(zip(shown, widths, strict=True))
+    ]
+    return _line(cut, widths)
+
+
+def _fitting(widths: Sequence[int], headings: Sequence[str], columns: int, keep: Mapping[str, int]) -> list[int] | None:
+    """Return widths that fit, the widest columns made narrower, those that are kept last; None if they cannot be."""
     found = list(widths)
+    least = [max(_LEAST, len(heading)) for heading in headings]
+    kept = [max(low, keep.get(heading, 0)) for low, heading in zip(least, headings, strict=True)]
     while sum(found) + len(_GAP) * (len(found) - 1) > columns:
-        least = [max(_LEAST, heading) for heading in headings]
-        over = [wide - low for wide, low in zip(found, least, strict=True)]
-        if max(over) <= 0:
+        over = [at for at, wide in enumerate(found) if wide > kept[at]] or [
+            at for at, wide in enumerate(found) if wide > least[at]
+        ]
+        if not over:
             return None
-        widest = max(range(len(found)), key=lambda at: found[at] if over[at] > 0 else 0)
-        found[widest] -= 1
+        found[max(over, key=lambda at: found[at])] -= 1
     return found
 
 
@@ -71,6 +107,49 @@ def _cut(cell: str, wide: int) -> str:
         return cell
     head, tail = _taken(cell, (wide - 1) // 2), _taken(cell[::-1], wide - 1 - (wide - 1) // 2)[::-1]
     return f"{head}{_ELLIPSIS}{tail}"
+
+
+def _cut_end(cell: str, wide: int) -> str:
+    """Return a cell that is not too wide: its beginning, which says what it is about."""
+    return cell if width(cell) <= wide else f"{_taken(cell, wide - 1)}{_ELLIPSIS}"
+
+
+def wrapped(text: str, columns: int | None, indent: str = _GAP, first: str = "") -> list[str]:
+    """Return lines no longer than a terminal's, the second and later ones indented; one line if columns is None.
+
+    first: what the first line begins with instead.
+    """
+    if columns is None:
+        return [first + text]
+    lines = [first]
+    for word in text.split(" "):
+        left = word
+        begun = lines[-1] not in (first, indent)
+        spaced = f"{lines[-1]} {word}" if begun else f"{lines[-1]}{word}"
+        if width(spaced) <= columns:
+            lines[-1] = spaced
+            continue
+        if begun:
+            lines.append(indent)
+        # A word longer than a line goes on in the next one: shortened, it would not be what it says.
+        while width(lines[-1] + left) > columns:
+            part = _taken(left, max(1, columns - width(lines[-1]))) or left[:1]
+            lines[-1] += part
+            left = left[len(part) :]
+            lines.append(indent)
+        lines[-1] += left
+    return [line.rstrip() for line in lines if line.strip()] or [""]
+
+
+def record(members: Sequence[tuple[str, Iterable[object]]], columns: int | None) -> list[str]:
+    """Return names with values that are whole, each on a line of its own, or on several."""
+    wide = max(width(name) for name, _ in members) + len(_GAP)
+    lines: list[str] = []
+    for name, values in members:
+        for number, value in enumerate(values):
+            first = _padded("" if number else name, wide)
+            lines += wrapped(plain(value), columns, " " * (wide + len(_GAP)), first)
+    return lines
 
 
 def _taken(text: str, columns: int) -> str:

@@ -24,6 +24,9 @@ _SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "name": lambda use: (use["name"], use["principal"], use["grant"]),
 }
 
+_OF_ROWS: Final = ("moment", "models", "spend", "name", "reason", "sort", "top")
+"""Options that make no sense of sums: unsaid, everybody's would be taken for those of some."""
+
 
 @click.command(short_help="Show who used what, and how much.")
 @click.option("--mine", is_flag=True, help="Only one's own, with one's own token for --key [KEYBROKER_KEY].")
@@ -38,7 +41,7 @@ _SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
 @click.option("--key", metavar="NAME", help="Only this key.")
 @click.option("--name", metavar="TEXT", help="Only those whose name contains this.")
 @click.option("--reason", metavar="REASON", help="Only those of whom something was refused for this reason.")
-@click.option("--sort", type=click.Choice(list(_SORTS)), default="calls", show_default=True)
+@click.option("--sort", type=click.Choice(list(_SORTS)), help="Which come first. [calls]")
 @click.option("--top", type=click.IntRange(1, 200), metavar="N", help="Only the first N.")
 @watch_option
 @click.option("--models", is_flag=True, help="Show what the models' answers took, where the edge sees them.")
@@ -48,13 +51,15 @@ _SORTS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
 def usage(settings: Settings, /, watch: int | None, **options: Any) -> None:  # noqa: ANN401  as declared above
     """Show calls admitted, tokens issued and refusals, by principal and grant; or what models took."""
     if options.pop("mine"):
-        options["sort"] = None if options["sort"] == "calls" else options["sort"]
         shown(settings, watch, OwnUsage(settings, options).show)
         return
     if options["since"] is None and options["until"] is not None:
         raise CommandError(LOCAL, "--until needs --since")
-    if options["since"] is not None and (options["moment"] is not None or options["models"] or options["spend"]):
-        raise CommandError(LOCAL, "--since shows sums: --at, --models and --spend are of one window")
+    if options["since"] is not None and any(options[name] not in (None, False) for name in _OF_ROWS):
+        of_rows = "--at, --models, --spend, --name, --reason, --sort and --top are of one window's callers"
+        raise CommandError(
+            LOCAL, f"--since shows sums: {of_rows}", "--principal, --grant and --key choose what is summed"
+        )
     client = AdminClient(settings.admin_api_url)
     if options["principal"]:
         options["principal"] = resolve(client, options["principal"])
@@ -67,7 +72,9 @@ def _show(client: AdminClient, settings: Settings, options: dict[str, Any]) -> N
         return
     named = {name: options[name] for name in ("principal", "grant", "key")}
     found = list(client.items("/admin/usage", {"window": options["window"] or "day", "at": options["moment"], **named}))
-    found = sorted((one for one in found if _fits(one, options)), key=_SORTS[options["sort"]])[: options["top"]]
+    found = sorted((one for one in found if _fits(one, options)), key=_SORTS[options["sort"] or "calls"])[
+        : options["top"]
+    ]
     if settings.json:
         output.as_json(found, line=settings.lines)
     elif options["models"]:

@@ -61,7 +61,9 @@ def show(client: AdminClient, settings: Settings, options: dict[str, Any]) -> No
             if one["principals"]
         ],
     )
-    output.message(f"calls    {sparkline(calls)} at most {max(calls):,} in a {window}")
+    output.message(
+        f"calls    {sparkline(calls)} at most {max(calls):,} in {'an' if window == 'hour' else 'a'} {window}"
+    )
     output.message(f"refused  {sparkline(refused)} at most {max(refused):,}")
     partly = "" if found["complete"] else "; not everything was read, so these are too low"
     output.message(f"together: {usage_tables.sums(points)}{partly}")

@@ -7,9 +7,13 @@ from typing import Any
 
 from keybroker.cli import output, shortened
 from keybroker.cli.shortened import Shortened
+from keybroker.cli.table import Fit
 
 MODEL_HEADINGS = ("model", "answers", "unknown", "input", "output", "cached")
 _NUMBERS = ("answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")
+
+_FIT = Fit(keep={"name": 24}, once=("grant", "key"))
+"""By their names people tell principals apart."""
 
 
 def refused(use: dict[str, Any]) -> int:
@@ -34,7 +38,7 @@ def uses(found: list[dict[str, Any]], ids: Mapping[str, Shortened]) -> None:
         )
         for row in found
     ]
-    output.rows(headings, rows)
+    output.rows(headings, rows, fit=_FIT)
     if len(found) > 1:
         output.message(f"together: {sums(found)}, by {output.number(len(ids), 'principal')}")
 
@@ -61,7 +65,7 @@ def budgets(found: list[dict[str, Any]]) -> None:
         for use in found
         if "usage" in (one := use.get("budgets", {}))
     ]
-    output.rows(headings, rows)
+    output.rows(headings, rows, fit=_FIT)
 
 
 def models(found: list[dict[str, Any]]) -> None:
@@ -69,7 +73,7 @@ def models(found: list[dict[str, Any]]) -> None:
     headings = ("name", "principal", "grant", "key", "model", *(one.replace("_", " ") for one in _NUMBERS))
     ids = shortened.principals({use["principal"] for use in found})
     rows = [(*_who(use, ids), *model_cells(model)) for use in found for model in use.get("models", ())]
-    output.rows(headings, rows)
+    output.rows(headings, rows, fit=_FIT)
 
 
 def model_cells(model: Mapping[str, Any]) -> tuple[object, ...]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keybroker.cli import status
 from keybroker.cli.admin_client import AdminClient
+from tests.keybroker.cli import terminal
 from tests.keybroker.cli.keybroker_command import administrator, run
-from tests.running import Running
+from tests.running import POLICY, Running, start
 
 
 def test_who_is_cut_off_is_shown_to_be(running: Running) -> None:
@@ -35,24 +37,72 @@ def test_who_is_cut_off_is_shown_to_be(running: Running) -> None:
 
 
 def test_one_grant_of_two_is_not_all(running: Running) -> None:
-    """A principal whose grant is frozen is cut off; one that used another grant, too, is not."""
+    """A principal whose only key is frozen is cut off; one that a grant for another key admits is not, and both are said."""
     environ = administrator(running)
     for key in ("openai", "anthropic"):
         running.token("4302", audience=key)
-    running.token("4303")
+    running.token("4303", owner="7")
+    running.token("4305")
     frozen = running.revoke("key", "openai", reason="a drill")
     try:
-        one, both = (run("status", f"repository_id:{number}", environ=environ) for number in ("4303", "4302"))
+        one, both, unused = (run("status", f"repository_id:{id_}", environ=environ) for id_ in ("4303", "4302", "4305"))
     finally:
         running.administer("DELETE", f"/admin/revocations/{frozen}")
     assert (one.code, "revoked (key openai) " in one.out) == (3, True), one
-    assert (both.code, both.out.startswith("active: ")) == (0, True), both
+    for active in (both, unused):
+        assert (active.code, active.out.startswith("active: ")) == (0, True), active
+        assert "; key openai is revoked " in active.out
+        assert active.out.endswith(": a drill\n")
+    assert "1 token alive (1 more unexpired, but refused)" in both.out
 
 
 def test_nobody_is_not_found(running: Running) -> None:
-    """A principal that was never seen is said not to be known."""
+    """A principal that was never seen is said not to be known, by another exit code than that of one that is cut off."""
     done = run("status", "repository_id:999999", environ=administrator(running))
-    assert (done.code, "no principal with this id is known" in done.err) == (3, True)
+    assert (done.code, "no principal with this id is known" in done.err) == (1, True)
+
+
+def test_no_leave_is_no_proof(running: Running) -> None:
+    """Who may not look is told so by another exit code than that of one that is cut off."""
+    running.token("4306")
+    stranger = {**administrator(running), "AWS_SECRET_ACCESS_KEY": "made-up"}
+    done = run("status", running.sub("4306"), environ=stranger)
+    assert (done.code, done.out) == (1, ""), done
+
+
+@pytest.mark.slow
+def test_whom_no_grant_admits_is_told(tmp_path: Path) -> None:
+    """Once a policy takes its grant away, a principal is said not to be admitted, and its tokens not to be alive."""
+    with start(directory=tmp_path) as running:
+        environ, token = administrator(running), running.token("4307", owner="7")
+        running.token("4308")
+        assert run("status", "repository_id:4307", environ=environ).out.startswith("active: ")
+        policy = tmp_path / "policy.yaml"
+        policy.write_text(POLICY[: POLICY.index("  small:")])
+        assert run("policy", "apply", str(policy), environ=environ).code == 0
+        assert running.complete(token).status == 403
+        done = run("status", "repository_id:4307", environ=environ)
+        assert (done.code, done.out.startswith("not admitted: ")) == (0, True), done
+        assert "no grant of policy version 2 admits what it has shown; 1 unexpired token refused" in done.out
+        shown = run("principals", "show", "repository_id:4307", environ=environ)
+        assert "admitted by  no grant of policy version 2\n" in shown.out
+        assert "unexpired, but refused: 1 token" in shown.err
+        assert "LIVE TOKEN" not in shown.out
+        assert run("status", "repository_id:4308", environ=environ).out.startswith("active: ")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_it_fits_a_terminal(running: Running, columns: int) -> None:
+    """On a terminal no line of it is longer than that, and nothing is left out."""
+    environ = {**administrator(running), "COLUMNS": str(columns)}
+    sub = running.sub(str(4320 + columns))
+    running.token(str(4320 + columns))
+    running.revoke("principal", sub, reason="a drill with a reason that is long enough for a second line")
+    code, shown = terminal.run("status", sub, environ=environ)
+    lines = shown.splitlines()
+    assert (code, len(lines) > 1, max(map(len, lines)) <= columns) == (3, True, True), lines
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert "a drill with a reason that is long enough for a second line" in " ".join(map(str.strip, lines))
 
 
 def test_a_list_in_part_is_read_whole() -> None:

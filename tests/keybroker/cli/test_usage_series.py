@@ -77,3 +77,20 @@ def test_a_window_that_reaches_less_far(running: Running) -> None:
     done = run("usage", "--since", "6h", "--window", "minute", "--output", "json", environ=administrator(running))
     assert (done.code, "a series has 60 minutes at most" in done.err) == (0, True), done
     assert len(json.loads(done.out)["items"]) == 60
+
+
+@pytest.mark.parametrize("option", [("--name", "zzz"), ("--reason", "no_grant"), ("--sort", "calls"), ("--top", "3")])
+def test_what_chooses_callers_is_refused(running: Running, option: tuple[str, str]) -> None:
+    """Everybody's sums are never shown for those of some: what chooses among callers is refused, and what can be named said."""
+    done = run("usage", "--since", "1h", *option, environ=administrator(running))
+    assert (done.code, done.out) == (1, "")
+    assert "are of one window's callers" in done.err
+    assert "--principal, --grant and --key choose what is summed" in done.err
+
+
+def test_one_principal_is_summed(running: Running) -> None:
+    """With --principal, which takes a name, too, what that one did is summed up."""
+    running.exchange(running.mint("4403", repository="octo-org/series-only"))
+    options = ("usage", "--since", "1h", "--principal", "octo-org/series-only", "--output", "json")
+    done = run(*options, environ=administrator(running))
+    assert (done.code, sum(one["tokens"] for one in json.loads(done.out)["items"])) == (0, 1), done
