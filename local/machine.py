@@ -149,7 +149,7 @@ class Machine:
         """Return the rules of this installation's policy language."""
         known = reach.rules_of(practice.rules(self._urls.issuer), self._urls.broker)
         # Practice providers are on this machine, too, and read its issuer's keys there.
-        return known if self._urls.provider is None else replace(known, is_public=True)
+        return known if self._urls.provider is None else replace(known, issuer_is_public=True)
 
     def control(self) -> SqliteControl:
         """Return the state that administrators write."""

@@ -56,7 +56,7 @@ class LocalMeans:
         """See `Means.assertion`."""
         ids, parts = self._info.federated or {}, self._parts
         if ids.get("identity") == AWS_STS:
-            self._leave_practice()
+            self._refuse_in_practice()
             from chalicelib.aws import web_identity  # noqa: PLC0415  most machines are not AWS's
 
             token = web_identity.assertion(audience, life, algorithms)
@@ -76,12 +76,12 @@ class LocalMeans:
 
     def bedrock_token(self, region: str, role: str, life: int) -> tuple[str, int]:
         """See `Means.bedrock_token`."""
-        self._leave_practice()
+        self._refuse_in_practice()
         from chalicelib.aws.bedrock_token import make  # noqa: PLC0415  as above
 
         return make(region, role, life, self._parts.clock())
 
-    def _leave_practice(self) -> None:
+    def _refuse_in_practice(self) -> None:
         """Raise MintError while the practice parts run: AWS is no practice provider, and knows this machine's own credentials."""
         if self._parts.practice is not None:
             # SECURITY: as above (test_practice_asks_aws_for_nothing).

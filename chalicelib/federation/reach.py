@@ -28,4 +28,4 @@ def rules_of(rules: InstallationRules, broker: str) -> InstallationRules:
     if not broker:
         return rules
     known = assertion.own(broker), assertion.subject_of(broker, ""), is_public(broker)
-    return replace(rules, own_urls=known[0], subjects=known[1], is_public=known[2])
+    return replace(rules, own_urls=known[0], subjects=known[1], issuer_is_public=known[2])

@@ -58,7 +58,7 @@ def _is_shown(kind: Federated, ids: dict[str, str], path: Path, faults: Faults) 
 def _takes_our_issuer(kind: Federated, name: str, rules: InstallationRules, faults: Faults) -> bool:
     """Whether the provider can know our own issuer, and takes the subject that a key of this name has there."""
     path, subject = ("keys", name, "federated", "identity"), f"{rules.subjects}{name}"
-    if kind.public_issuer and not rules.is_public:
+    if kind.public_issuer and not rules.issuer_is_public:
         text = f"{AWS_STS}, or a broker with an https:// URL on the internet, over which alone this provider reads its keys"
         faults.note(path, text, BROKER)
         return False

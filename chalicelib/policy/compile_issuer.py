@@ -35,7 +35,7 @@ class InstallationRules:
     """Who vouches for this installation at providers unless a key says otherwise: a name of `federated.SIGNED_BY`."""
     subjects: str = ""
     """What the subjects of the broker's own assertions start with, before the key's name; "" where it does not know its own URL."""
-    is_public: bool = True
+    issuer_is_public: bool = True
     """Whether providers can read the keys of the broker's own issuer over the internet, as far as is known."""
     sees_answers: bool = False
     """Whether there are edges that see answers, and so can hold what models take to a limit. Any other admits nobody under it."""

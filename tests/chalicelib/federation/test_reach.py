@@ -83,5 +83,5 @@ def test_one_machine(tmp_path: Path) -> None:
     own = "http://127.0.0.1:1"
     real = Machine(tmp_path, Urls(own, own, None, None)).rules()
     practice = Machine(tmp_path, Urls(own, own, own, own)).rules()
-    assert (real.is_public, practice.is_public) == (False, True)
+    assert (real.issuer_is_public, practice.issuer_is_public) == (False, True)
     assert real.subjects == "spiffe://127.0.0.1/key/"
