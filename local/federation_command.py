@@ -31,7 +31,7 @@ def add_to(verbs: Any) -> None:  # noqa: ANN401  argparse has no public name for
     how = rotate.add_mutually_exclusive_group()
     text = "how long they are published before they sign, 20m to 7d: where a provider was given the key set by hand (default: 20m)"
     how.add_argument("--sign-after", type=_ahead, default=AHEAD_SECONDS, metavar="DURATION", help=text)
-    text = "the file was read by somebody: drop the keys in it, and sign with the new ones at once"
+    text = "the file leaked: drop the keys in it, and sign with the new ones at once"
     how.add_argument("--leaked", action="store_true", help=text)
     for verb in (app_key, rotate):
         verb.add_argument("--state", type=Path, required=True, metavar="DIR")

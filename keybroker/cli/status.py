@@ -55,7 +55,7 @@ def _proving_nothing() -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        # SECURITY: a misspelt id must not prove to a script that somebody is cut off (test_nobody_is_not_found).
+        # SECURITY: a misspelt id must not prove to a script that anyone is cut off (test_nobody_is_not_found).
         code = LOCAL if error.code == REFUSED else error.code
         raise CommandError(code, *error.lines, refusal=error.refusal) from None
 
