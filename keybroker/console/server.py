@@ -7,9 +7,10 @@ import functools
 import gzip
 import logging
 import mimetypes
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +35,7 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+_COOKIE: Final = "Path=/; HttpOnly; SameSite=Strict"
 _SILENCE_SECONDS: Final = 15
 _THREADS: Final = 32
 _LOG = logging.getLogger(__name__)
@@ -178,10 +180,17 @@ class _Handler(BaseHTTPRequestHandler):
         if why:
             return self.server.bare(why, HTTPStatus.FORBIDDEN)
         try:
-            return self.server.answer(request)
+            answer = self.server.answer(request)
         except Exception as fault:  # noqa: BLE001  one page's fault ends neither the others nor the server
             _LOG.error("the page %s failed: %s", request.path, type(fault).__name__)
-            return self.server.bare("failed", HTTPStatus.INTERNAL_SERVER_ERROR)
+            answer = self.server.bare("failed", HTTPStatus.INTERNAL_SERVER_ERROR)
+        return self._changing(answer) if request.method == "POST" else answer
+
+    def _changing(self, page: Page) -> Page:
+        # SECURITY: Chromium keeps pages for "back" in spite of no-store, until a cookie that scripts cannot read changes.
+        # So after a revocation none from before it comes back (test_back_asks_anew).
+        changed = f"{self.server.cookie_name}-changed={secrets.token_urlsafe(8)}; {_COOKIE}"
+        return replace(page, headers={**page.headers, "Set-Cookie": changed})
 
     def _not_let_in(self, request: Request, now: float) -> str:
         """Return which bare page a request gets instead of its own, "" if it gets that."""
@@ -199,8 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
         session = self.server.session
         if not session.enter(request.query.get("secret", ""), now):
             return self.server.bare("closed", HTTPStatus.FORBIDDEN)
-        attributes = "Path=/; HttpOnly; SameSite=Strict"
-        cookie = f"{self.server.cookie_name}={session.cookie}; {attributes}"
+        cookie = f"{self.server.cookie_name}={session.cookie}; {_COOKIE}"
         entered = self.server.bare("entered", HTTPStatus.OK)
         return Page(entered.body, entered.status, headers={"Set-Cookie": cookie})
 

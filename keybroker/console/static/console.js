@@ -96,7 +96,10 @@ document.addEventListener("drop", async (event) => {
   zone().requestSubmit();
 });
 
-// What cannot be had shows that it is old.
+// What cannot be had shows that it is old. htmx tells of every answer that has come, a failed one too, that it was loaded.
 document.addEventListener("htmx:sendError", () => document.body.classList.add("away"));
-document.addEventListener("htmx:responseError", () => document.body.classList.add("away"));
-document.addEventListener("htmx:afterOnLoad", () => document.body.classList.remove("away"));
+document.addEventListener("htmx:afterOnLoad", (event) => document.body.classList.toggle("away", !event.detail.successful));
+// Our own server, and no other, says that this browser is not let in any more: the whole page says so then, and why.
+document.addEventListener("htmx:responseError", (event) => {
+  if ([401, 403].includes(event.detail.xhr.status)) location.reload();
+});

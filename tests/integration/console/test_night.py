@@ -75,19 +75,6 @@ def test_two_windows_revoke_the_same(window: Window, console: ConsoleProcess, ru
     assert in_force(running, "81003") == ("Cut off" in second.locator("main").inner_text())
 
 
-def test_back_shows_what_is_true(window: Window, console: ConsoleProcess, running: Running) -> None:
-    """After a revocation the page before it, reached by the browser's "back", does not offer to revoke again."""
-    called(running, "81004", "octo-org/back")
-    window.page.goto(console.of(running.sub("81004")))
-    window.page.get_by_role("link", name="Revoke…").click()
-    window.page.get_by_role("button", name="Revoke now").click()
-    window.page.locator("#proof").wait_for()
-    window.page.go_back()
-    window.page.go_back()
-    window.page.locator("#proof").get_by_text("Cut off", exact=True).wait_for()
-    assert window.page.get_by_role("link", name="Revoke…").count() == 0
-
-
 def test_a_frozen_key_is_seen_on_the_first_page(window: Window, console: ConsoleProcess, running: Running) -> None:
     """A freeze stands above everything else, with who did it and why, until it is ended there."""
     called(running, "81005", "octo-org/frozen")

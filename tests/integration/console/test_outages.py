@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.console.console_process import ConsoleProcess, console_of
+from tests.integration.console.console_process import ConsoleProcess, console_of, spawned, variables
 from tests.integration.console.scripted_front import Front, Reply, Script, always, as_it_is, front_of, json_reply
 from tests.integration.console.window import Window
 from tests.running import Running
@@ -93,6 +93,34 @@ def test_the_console_itself_is_gone(behind: ConsoleProcess, windows: WINDOWS) ->
     behind.process.terminate()
     page.locator("body.away").wait_for()
     assert "old" in page.evaluate("getComputedStyle(document.body, '::before').content")
+
+
+def test_a_console_that_fails_marks_the_page_as_old(behind: ConsoleProcess, windows: WINDOWS) -> None:
+    """While the console answers the page's own requests with errors, the page says that it is old; with the first answer, no more."""
+    page = windows(behind.enter).page
+    page.route(behind.url, lambda route: route.fulfill(status=500, body="failed"))
+    page.locator("body.away").wait_for()
+    with page.expect_response(behind.url):  # and stays so
+        pass
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.body.className") == "away"
+    page.unroute(behind.url)
+    page.locator("body:not(.away)").wait_for()
+
+
+def test_a_console_that_was_started_anew_shows_nothing_of_before(running: Running, windows: WINDOWS) -> None:
+    """On the same port another console may run: a page of the one before is replaced by what to do, with nothing to press."""
+    with console_of(running) as before:
+        page = windows(before.enter).page
+        before.process.terminate()
+        before.process.wait(15)
+        with spawned(variables(running), ["--no-open", "--port", str(before.port)]) as after:
+            assert after.stdout is not None
+            enter = after.stdout.readline().strip()
+            page.get_by_role("heading", name="Open this console from your terminal").wait_for()
+            assert page.get_by_role("link", name="Revoke").count() == 0
+            page.goto(enter)
+            page.get_by_role("heading", name="Now").wait_for()
 
 
 def test_a_slow_administration_is_waited_for(front: Front, behind: ConsoleProcess, windows: WINDOWS) -> None:
