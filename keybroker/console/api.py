@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
 from keybroker.cli.admin_client import AdminClient
-from keybroker.cli.command_error import NO_IDENTITY, REFUSED, CommandError, from_error
+from keybroker.cli.command_error import NO_IDENTITY, REFUSED, REMOTE, CommandError, from_error
 from keybroker.errors import KeybrokerError
 
 _KEPT: Final = 200
 """Answers that are kept."""
 _AT_ONCE: Final = 6
+ITEMS: Final = ("items", "next")
+"""What a page of a list has."""
 _ENDED: Final = ("signature is not valid", "security token included in the request")
 """How the administration, and API Gateway before it, says that credentials are not, or no longer, good."""
 
@@ -39,6 +41,14 @@ class Problem:
     """The caller may not do it."""
     needs_credentials: bool = False
     """The caller's AWS credentials have ended, or there are none."""
+    is_unseen: bool = False
+    """The administration itself says that there is no such thing; API Gateway, or a proxy, says it in other words."""
+
+
+RUBBISH: Final = Problem(
+    ("the administration's answer is not one of Keybroker's", "see what answers there, a proxy say")
+)
+"""Of an answer that is JSON, and nothing that a page can read."""
 
 
 class Api:
@@ -50,11 +60,14 @@ class Api:
         """What was not allowed when it was last tried, by what the button does."""
         self._good: OrderedDict[str, Known] = OrderedDict()
 
-    def get(self, path: str, query: Mapping[str, object] | None = None) -> Known:
-        """Return what is answered, or the last good answer with the problem."""
+    def get(self, path: str, query: Mapping[str, object] | None = None, members: Sequence[str] = ITEMS) -> Known:
+        """Return what is answered, or the last good answer with the problem.
+
+        members: what the page reads of the answer; one without them is a problem, and never kept.
+        """
         name = f"{path}?{sorted((query or {}).items())}"
         try:
-            good = Known(self.client.get(path, query), time.time())
+            good = Known(_with(members, self.client.get(path, query)), time.time())
         except (CommandError, KeybrokerError) as fault:
             last = self._good.get(name, Known(None, 0))
             return Known(last.data, last.at, problem(fault))
@@ -64,8 +77,10 @@ class Api:
             self._good.popitem(last=False)
         return good
 
-    def get_all(self, *wanted: tuple[str, Mapping[str, object]]) -> list[Known]:
-        """Return several answers, asked for at once: one round of requests for a page."""
+    def get_all(
+        self, *wanted: tuple[str, Mapping[str, object]] | tuple[str, Mapping[str, object], Sequence[str]]
+    ) -> list[Known]:
+        """Return several answers, asked for at once: one round of requests for a page. wanted: as for `get`."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(lambda one: self.get(*one), wanted))
 
@@ -83,7 +98,7 @@ class Api:
         name: of the button, for `denied`. route: method and path.
         """
         try:
-            answer = self.client.call(*route, {"dry_run": dry_run}, body, headers).body
+            answer = _with((), self.client.call(*route, {"dry_run": dry_run}, body, headers).body)
         except (CommandError, KeybrokerError) as fault:
             found = problem(fault)
             if found.is_denied:
@@ -99,4 +114,19 @@ def problem(fault: CommandError | KeybrokerError) -> Problem:
     lines = tuple(str(line) for line in error.lines)
     is_denied = error.code == REFUSED and any("aws sts get-caller-identity" in line for line in lines)
     expired = is_denied and any(words in lines[0] for words in _ENDED)
-    return Problem(lines, is_denied and not expired, error.code == NO_IDENTITY or expired)
+    unseen = error.refusal == "not_found"
+    return Problem(lines, is_denied and not expired, error.code == NO_IDENTITY or expired, unseen)
+
+
+def whole(members: Sequence[str], answer: Any, fault: Problem | None) -> tuple[Any, Problem | None]:  # noqa: ANN401  any JSON
+    """Return what `act` returned, but a problem if the answer has not all that is read of it."""
+    is_whole = answer is None or all(name in answer for name in members)
+    return (answer, fault) if is_whole else (None, RUBBISH)
+
+
+def _with(members: Sequence[str], answer: Any) -> Any:  # noqa: ANN401  any JSON
+    """Return an answer that is an object with these members, `items` a list; raises CommandError for any other."""
+    is_whole = isinstance(answer, dict) and all(name in answer for name in members)
+    if is_whole and isinstance(answer.get("items", []), list):
+        return answer
+    raise CommandError(REMOTE, *RUBBISH.lines)

@@ -20,7 +20,7 @@ def show(console: Console, request: Request) -> Page:
     """Show one page of the events that fit."""
     wanted = _wanted(request)
     found = console.api.get("/admin/audit", {**wanted, "limit": _PAGE, "after": request.query.get("after") or None})
-    page = found.data or {"items": [], "next": None}
+    page = found.data or {"items": None, "next": None}
     return console.page(
         "audit_found.html" if request.is_part else "audit.html",
         "Audit",

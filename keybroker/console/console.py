@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from keybroker.console.api import Api, Known, Problem
 from keybroker.console.server import Page
 
 _PROOFS: Final = 100
+_REVOCATIONS: Final = 2000
 NAVIGATION: Final = (
     ("/", "Now"),
     ("/principals", "Principals"),
@@ -51,6 +52,8 @@ class Console:
     templates: Environment = field(default_factory=rendering.environment)
     noted: OrderedDict[str, Noted] = field(default_factory=OrderedDict)
     """By the revocation's id."""
+    revocations: OrderedDict[str, Mapping[str, Any]] = field(default_factory=OrderedDict)
+    """What was seen of revocations, by id: when each was made, by whom and why, never changes."""
 
     def page(
         self,
@@ -65,6 +68,7 @@ class Console:
         answers = tuple(known)
         found = [one.problem for one in answers if one.problem] + [one for one in problems if one]
         stale = min((one.at for one in answers if one.problem and one.data is not None), default=None)
+        as_of = min((one.at for one in answers if one.data is not None), default=None)
         common = {
             "title": plain(title),
             "navigation": NAVIGATION,
@@ -72,6 +76,7 @@ class Console:
             "now": self.clock(),
             "problems": list(dict.fromkeys(found)),
             "stale": stale,
+            "as_of": None if stale else as_of,
             "denied": self.api.denied,
             "server": urlsplit(self.api.client.url).netloc or self.api.client.url,
         }
@@ -82,6 +87,13 @@ class Console:
         self.noted[revocation] = noted
         while len(self.noted) > _PROOFS:
             self.noted.popitem(last=False)
+
+    def remember(self, revocations: Iterable[Mapping[str, Any]]) -> None:
+        """Keep what is known of revocations, so that it need not be looked for again."""
+        for one in revocations:
+            self.revocations[one["id"]] = one
+        while len(self.revocations) > _REVOCATIONS:
+            self.revocations.popitem(last=False)
 
 
 def total(found: dict[str, Any] | None) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from keybroker.console import in_force
 from keybroker.console.console import Console
 from keybroker.console.server import Page, Request
 
@@ -14,8 +15,10 @@ _TOKEN_PARTS: Final = 3
 
 def show(console: Console, request: Request) -> Page:
     """Show the grants; after a form was sent, with what the policy says of the identity in it."""
-    grants, used = console.api.get_all(
-        ("/admin/policy/grants", {}), ("/admin/usage", {"top": _BUSIEST, "by": "calls", "window": "day"})
+    grants, used, newest = console.api.get_all(
+        ("/admin/policy/grants", {}, ("version", "at", "items")),
+        ("/admin/usage", {"top": _BUSIEST, "by": "calls", "window": "day"}),
+        in_force.NEWEST,
     )
     pasted = request.form.get("identity", "").strip()
     explained, problem = _explained(console, pasted) if pasted else (None, "")
@@ -23,9 +26,10 @@ def show(console: Console, request: Request) -> Page:
     return console.page(
         "grants.html",
         "Grants",
-        (grants, used),
+        (grants, used, newest),
         problems=(failed,),
         policy=grants.data,
+        in_force=in_force.read(console.api, newest),
         last=_last((used.data or {}).get("items", [])),
         identity=pasted,
         fault=problem,

@@ -14,10 +14,12 @@ ACTIONS: Final = {"rotate": "rotation", "rollback": "rollback"}
 def show(console: Console, _request: Request) -> Page:
     """Show the keys."""
     keys, frozen = console.api.get_all(
-        ("/admin/keys", {}), ("/admin/revocations", {"scope": "key", "in_force": "true", "limit": 200})
+        ("/admin/keys", {}, ("items",)), ("/admin/revocations", {"scope": "key", "in_force": "true", "limit": 200})
     )
     stopped = {one["target"]: one for one in (frozen.data or {}).get("items", [])}
-    return console.page("keys.html", "Keys", (keys, frozen), keys=(keys.data or {}).get("items", []), frozen=stopped)
+    return console.page(
+        "keys.html", "Keys", (keys, frozen), keys=keys.data["items"] if keys.data else None, frozen=stopped
+    )
 
 
 def ask(console: Console, request: Request) -> Page:

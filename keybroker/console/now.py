@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from keybroker.console import plots
+from keybroker.console import in_force, plots
 from keybroker.console.console import Console
 from keybroker.console.plots import Plot
 from keybroker.console.server import Page, Request
 
-_REFUSALS = 8
+_REFUSALS: Final = 8
+_SHOWN: Final = 10
+"""Principals that are cut off, the newest; the others are counted."""
+_NOW: Final = ("at", "hour", "day", "busiest", "revoked", "revocation_probes")
 
 
 def show(console: Console, request: Request) -> Page:
     """Show the page, or its live part."""
-    now, minutes, hours, refused = console.api.get_all(
-        ("/admin/now", {}),
+    now, minutes, hours, refused, newest = console.api.get_all(
+        ("/admin/now", {}, _NOW),
         ("/admin/usage", {"series": "minute"}),
         ("/admin/usage", {"series": "hour", "since": int(console.clock()) - 23 * 3600}),
         ("/admin/audit", {"kind": "token.refused", "limit": _REFUSALS}),
+        in_force.NEWEST,
     )
+    stopped = in_force.read(console.api, newest)
     template = "now_live.html" if request.is_part else "now.html"
     return console.page(
         template,
         "Now",
-        (now, minutes, hours, refused),
+        (now, minutes, hours, refused, newest),
+        in_force=stopped,
+        shown=_SHOWN,
+        acknowledged=console.revocations.get(request.query.get("revoked", "")),
         going_on=now.data,
         plots=[
             plots.of_calls("Calls by minute, the last hour", minutes.data),
@@ -33,7 +41,7 @@ def show(console: Console, request: Request) -> Page:
         ],
         responses=_responses(now.data, {"minute": minutes.data, "hour": hours.data}),
         latest=_latest(now.data),
-        refusals=(refused.data or {}).get("items", []),
+        refusals=refused.data["items"] if refused.data else None,
         reasons=reasons(now.data),
     )
 

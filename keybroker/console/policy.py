@@ -10,7 +10,9 @@ from keybroker.console.server import Page, Request
 
 def show(console: Console, request: Request) -> Page:
     """Show the policy; after a form was sent, with what the one in it would change, and whom that cuts off."""
-    current, history = console.api.get_all(("/admin/policy", {}), ("/admin/policy/history", {"limit": 10}))
+    current, history = console.api.get_all(
+        ("/admin/policy", {}, ("version", "text", "author", "at")), ("/admin/policy/history", {"limit": 10})
+    )
     text = request.form.get("text", "")
     plan, problem = console.api.act("plan", ("POST", "/admin/policy/plan"), {"text": text}) if text else (None, None)
     replay, failed = (
@@ -26,9 +28,9 @@ def show(console: Console, request: Request) -> Page:
         (current, history),
         problems=(problem, failed),
         policy=current.data,
-        history=(history.data or {}).get("items", []),
+        history=history.data["items"] if history.data else None,
         text=text,
         plan=plan,
         replay=replay,
-        diff=list(diff) if text else [],
+        diff=list(diff) if text and current.data else [],
     )

@@ -10,10 +10,10 @@ from typing import Any, Final
 from keybroker.cli import limit_table
 from keybroker.cli.admin_client import segment
 from keybroker.cli.command_error import CommandError
-from keybroker.console import plots
+from keybroker.console import cut_off, in_force, plots
 from keybroker.console.api import Api, Known
 from keybroker.console.console import Console
-from keybroker.console.proof import proof_of
+from keybroker.console.proof import PRINCIPAL, proof_of
 from keybroker.console.server import Page, Request
 from keybroker.errors import KeybrokerError
 
@@ -60,6 +60,8 @@ class Listing:
 
 def show_all(console: Console, listing: Listing, request: Request) -> Page:
     """Show one page of those that fit what was typed."""
+    # What is cut off is asked for each time: a list that is some seconds old would offer to revoke it again.
+    newest = console.api.get(*in_force.NEWEST)
     known, is_cut = listing.read(console.clock())
     query, order = request.query.get("q", "")[:300], request.query.get("sort", "")
     order = order if order in _ORDERS else "calls"
@@ -69,8 +71,9 @@ def show_all(console: Console, listing: Listing, request: Request) -> Page:
     return console.page(
         "principals_found.html" if request.is_part else "principals.html",
         "Principals",
-        (known,),
-        items=found[(number - 1) * PAGE : number * PAGE],
+        (known, newest),
+        items=None if known.data is None else found[(number - 1) * PAGE : number * PAGE],
+        in_force=in_force.read(console.api, newest),
         count=len(found),
         every=len(known.data or []),
         is_cut=is_cut,
@@ -92,37 +95,59 @@ def spark(console: Console, request: Request) -> Page:
 def show_one(console: Console, request: Request) -> Page:
     """Show a principal, what is left of each of its limits, its trail, and whether it is cut off."""
     sub = request.query.get("id", "")
-    found, events, minutes, stopped = console.api.get_all(
-        (f"/admin/principals/{segment(sub)}", {}),
+    found, events, minutes, *revoked = console.api.get_all(
+        (f"/admin/principals/{segment(sub)}", {}, PRINCIPAL),
         ("/admin/audit", {"principal": sub, "limit": _EVENTS}),
         ("/admin/usage", {"series": "minute", "principal": sub}),
-        ("/admin/revocations", {"scope": "principal", "in_force": "true", "limit": _API_PAGE}),
+        in_force.NEWEST,
+        ("/admin/revocations", {"in_force": "false", "limit": _API_PAGE}),
+        ("/admin/revocations", {"scope": "token", "in_force": "true", "limit": _API_PAGE}),
     )
-    own = [one for one in (stopped.data or {}).get("items", []) if one["target"] == sub]
-    trail = (events.data or {}).get("items", [])
-    issued = next((one for one in trail if one["kind"] == "token.issued"), None)
+    unseen = found.problem is not None and found.problem.is_unseen
+    trail = events.data["items"] if events.data else None
     return console.page(
         "principal.html",
         (found.data or {}).get("name") or "Principal",
-        (found, events, minutes, stopped),
-        status=404 if found.data is None else 200,
+        (found, events, minutes, *revoked),
+        status=404 if unseen else 200,
         sub=sub,
-        found=found.data,
+        found=None if unseen else found.data,
+        unseen=unseen,
         limits=_limits(console.api, found.data, sub, int(console.clock())),
         trail=trail,
-        issued=issued,
+        issued=next((one for one in trail or () if one["kind"] == "token.issued"), None),
         series=plots.of_calls("Calls by minute, the last hour", minutes.data),
-        revocations=own,
-        proof=proof_of(console, own[0]) if own else None,
+        **_cut_off(console, found, *revoked),
     )
 
 
-def _limits(api: Api, found: Mapping[str, Any] | None, sub: str, now: int) -> list[dict[str, Any]]:
-    grants = sorted({one["grant"] for one in found["today"]["grants"] if one["grant"]}) if found else []
+def _cut_off(console: Console, found: Known, newest: Known, ended: Known, of_tokens: Known) -> dict[str, Any]:
+    """Return what is shown of a principal's revocations, and of those that it is touched by."""
+    stopped = in_force.read(console.api, newest)
+    console.remember(stopped.items)
+    if found.data is None:
+        return {"own": [], "wider": [], "is_stopped": False, "proof": None, "dead": set()}
+    own = cut_off.own(found.data, console.revocations, console.clock())
+    wider, is_stopped = cut_off.wider(found.data, stopped.wide())
+    lifted, tokens = ((one.data or {"items": []})["items"] for one in (ended, of_tokens))
+    return {
+        "own": own,
+        "wider": wider,
+        "is_stopped": is_stopped,
+        "proof": proof_of(console, own[0], found) if own else None,
+        "dead": cut_off.dead(found.data, [*own, *wider, *tokens], lifted),
+    }
+
+
+def _limits(api: Api, found: Mapping[str, Any] | None, sub: str, now: int) -> list[dict[str, Any]] | None:
+    """Return how its limits stand, None where that is not known."""
+    if found is None:
+        return None
+    grants = sorted({one["grant"] for one in found["today"]["grants"] if one["grant"]})
     try:
         return limit_table.read(api.client, sub, grants, now)
-    except (CommandError, KeybrokerError):
-        return []  # the page's other answers say what is wrong
+    except (CommandError, KeybrokerError, LookupError, TypeError):
+        return None  # the page's other answers say what is wrong
 
 
 def _matching(items: list[Any], query: str) -> list[Any]:

@@ -32,7 +32,15 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"when": when, "age": age, "ahead": ahead, "number": number, "plain": plain, "short": short}
+    made.filters |= {
+        "when": when,
+        "clock": clock,
+        "age": age,
+        "ahead": ahead,
+        "number": number,
+        "plain": plain,
+        "short": short,
+    }
     made.globals |= {"link": link, "cli": cli, "sparkline": sparkline, "compact": compact}
     return made
 
@@ -40,6 +48,11 @@ def environment() -> Environment:
 def when(at: float | None) -> str:
     """Return a time as people read it, in UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at)) if at else "-"
+
+
+def clock(at: float) -> str:
+    """Return a time of today, in UTC."""
+    return time.strftime("%H:%M:%S UTC", time.gmtime(at))
 
 
 def age(at: float | None, now: float) -> str:

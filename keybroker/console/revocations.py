@@ -6,13 +6,17 @@ import secrets
 from typing import Final
 
 from keybroker.cli.admin_client import segment
+from keybroker.console.api import whole
 from keybroker.console.console import Console, Noted, total
+from keybroker.console.proof import PRINCIPAL
 from keybroker.console.rendering import link
 from keybroker.console.server import Page, Request
 
 SCOPES: Final = ("everything", "issuer", "key", "grant", "principal", "token")
 REASON: Final = "cut off from the console"
 _REASON_LIMIT: Final = 200
+_IMPACT: Final = ("principals", "tokens", "calls_last_hour", "complete")
+_MADE: Final = ("id", "scope", "target", "reason", "author", "at", "until")
 
 
 def ask(console: Console, request: Request) -> Page:
@@ -21,7 +25,8 @@ def ask(console: Console, request: Request) -> Page:
     if scope not in SCOPES:
         return console.page("not_found.html", "Not found", status=404)
     body = {"scope": scope, "id": target, "reason": REASON, **_unseen(scope)}
-    impact, problem = console.api.act("revoke", ("POST", "/admin/revocations"), body, dry_run=True)
+    asked = console.api.act("revoke", ("POST", "/admin/revocations"), body, dry_run=True)
+    impact, problem = whole(_IMPACT, *asked)
     return console.page(
         "revoke.html",
         "Revoke",
@@ -45,7 +50,7 @@ def make(console: Console, request: Request) -> Page:
     body = {"scope": scope, "id": target, "reason": reason, **_unseen(scope)}
     began = console.clock()
     headers = {"idempotency-key": request.form.get("key", "") or secrets.token_urlsafe(24)}
-    made, problem = console.api.act("revoke", ("POST", "/admin/revocations"), body, headers=headers)
+    made, problem = whole(_MADE, *console.api.act("revoke", ("POST", "/admin/revocations"), body, headers=headers))
     if made is None:
         return console.page(
             "revoke.html",
@@ -59,11 +64,12 @@ def make(console: Console, request: Request) -> Page:
             key=request.form.get("key", ""),
             may=problem is None or not problem.is_denied,
         )
+    console.remember((made,))
     if scope != "principal":
         return Page(status=303, location=link("/", revoked=made["id"]))
     if made["id"] not in console.noted:
         acknowledged = console.clock()
-        found = console.api.get(f"/admin/principals/{segment(target)}")
+        found = console.api.get(f"/admin/principals/{segment(target)}", members=PRINCIPAL)
         if found.data is not None and not found.problem:
             calls, refused = total(found.data)
             console.note(made["id"], Noted(acknowledged, acknowledged - began, calls, refused))

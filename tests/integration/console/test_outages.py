@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,15 @@ def front(running: Running) -> Iterator[Front]:
 def behind(running: Running, front: Front) -> Iterator[ConsoleProcess]:
     with console_of(running, front.url) as one:
         yield one
+
+
+@contextlib.contextmanager
+def on_any_port(running: Running, port: int = 0) -> Iterator[ConsoleProcess]:
+    """Start one where no other console will come after it, as one may at the usual port."""
+    with spawned(variables(running), ["--no-open", "--port", str(port)]) as process:
+        assert process.stdout is not None
+        enter = process.stdout.readline().strip()
+        yield ConsoleProcess(enter.split("enter?")[0], enter, process)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -87,10 +97,10 @@ def test_a_proof_that_cannot_be_renewed_claims_nothing(
     assert revocation in page.locator("main").inner_text()
 
 
-def test_the_console_itself_is_gone(behind: ConsoleProcess, windows: WINDOWS) -> None:
+def test_the_console_itself_is_gone(running: Running, windows: WINDOWS) -> None:
     """A page whose console has ended says that it is old."""
-    page = windows(behind.enter).page
-    behind.process.terminate()
+    with on_any_port(running) as console:
+        page = windows(console.enter).page
     page.locator("body.away").wait_for()
     assert "old" in page.evaluate("getComputedStyle(document.body, '::before').content")
 
@@ -110,17 +120,13 @@ def test_a_console_that_fails_marks_the_page_as_old(behind: ConsoleProcess, wind
 
 def test_a_console_that_was_started_anew_shows_nothing_of_before(running: Running, windows: WINDOWS) -> None:
     """On the same port another console may run: a page of the one before is replaced by what to do, with nothing to press."""
-    with console_of(running) as before:
+    with on_any_port(running) as before:
         page = windows(before.enter).page
-        before.process.terminate()
-        before.process.wait(15)
-        with spawned(variables(running), ["--no-open", "--port", str(before.port)]) as after:
-            assert after.stdout is not None
-            enter = after.stdout.readline().strip()
-            page.get_by_role("heading", name="Open this console from your terminal").wait_for()
-            assert page.get_by_role("link", name="Revoke").count() == 0
-            page.goto(enter)
-            page.get_by_role("heading", name="Now").wait_for()
+    with on_any_port(running, before.port) as after:
+        page.get_by_role("heading", name="Open this console from your terminal").wait_for()
+        assert page.get_by_role("link", name="Revoke").count() == 0
+        page.goto(after.enter)
+        page.get_by_role("heading", name="Now", exact=True).wait_for()
 
 
 def test_a_slow_administration_is_waited_for(front: Front, behind: ConsoleProcess, windows: WINDOWS) -> None:
