@@ -13,7 +13,7 @@ from chalicelib.audit import Event
 from chalicelib.errors import MalformedRequest
 from chalicelib.exchange.request import BODY_LIMIT
 from chalicelib.http.messages import Request, Response
-from chalicelib.providers.errors import KeyUnproved
+from chalicelib.providers.errors import KeyChanged, KeyUnproved
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.providers.presets import PROVIDERS
 from chalicelib.providers.rotation import (
@@ -64,8 +64,7 @@ def shown(info: KeyInfo) -> dict[str, Any]:
 def rotate(request: Request, ports: AdminPorts, name: str) -> Response:
     """Begin to replace a key at its provider, or go on with it; answer how far it has come."""
     author = request.administrator()
-    dry_run = query.dry_run(request)
-    info = key_request.find_static(ports.keys, name)
+    dry_run, info = _asked(request, ports, name)
     overlap, leaked = _wanted(request.json(BODY_LIMIT) if request.body else {})
     wanted = Rotation(ports.new_id(), author, ports.clock(), overlap, leaked)
     if dry_run:
@@ -79,6 +78,17 @@ def rotate(request: Request, ports: AdminPorts, name: str) -> Response:
         if was_creating or info.rotation:
             return _answer(info)
     return _answer(_advanced(ports, info if info.rotation else ports.rotator().begin(info, wanted, record), record))
+
+
+def _asked(request: Request, ports: AdminPorts, name: str) -> tuple[bool, KeyInfo]:
+    """Return whether a request is a dry run, and its key as it is; raises KeyChanged if it was meant for another version."""
+    params = query.read(request, "dry_run", "version")
+    info = key_request.find_static(ports.keys, name)
+    # SECURITY: a rollback sent twice undoes itself; what changes this key is written only if it is still as it was read
+    # here (test_a_rollback_is_of_the_version_that_was_looked_at).
+    if (meant := params.text("version")) and (info.current is None or info.current.version != meant):
+        raise KeyChanged
+    return params.flag("dry_run") or False, info
 
 
 def _advanced(ports: AdminPorts, info: KeyInfo, record: Record) -> KeyInfo:
@@ -112,8 +122,7 @@ def abort(request: Request, ports: AdminPorts, name: str) -> Response:
 def roll_back(request: Request, ports: AdminPorts, name: str) -> Response:
     """Put the version before in force again, from the next call on."""
     request.administrator()
-    dry_run = query.dry_run(request)
-    info = key_request.find_static(ports.keys, name)
+    dry_run, info = _asked(request, ports, name)
     if dry_run:
         return Response({"dry_run": True, "name": name, "version": ports.rotator().before(info).version})
     return _answer(ports.rotator().roll_back(info, _recording(request, ports, info)))

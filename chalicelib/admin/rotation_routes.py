@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from chalicelib.admin import rotation
 from chalicelib.admin.ports import AdminPorts
-from chalicelib.admin.route_parameters import DRY_RUN
+from chalicelib.admin.route_parameters import DRY_RUN, exact
 from chalicelib.http.route import Parameter, Route
 
 _NAME = Parameter("name", "the name of a key of the policy", location="path", required=True)
+_VERSION = exact("version", "the version that was in force when you looked. 409: another one is by now")
 
 ROUTES: tuple[Route[AdminPorts], ...] = (
     Route(
@@ -16,7 +17,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Begin to replace a key at its provider, or go on with it: send it again until its step is `overlap`, or it is null",
         {200: "RotationAnswer"},
         rotation.rotate,
-        (_NAME, DRY_RUN),
+        (_NAME, DRY_RUN, _VERSION),
         body="RotationRequest",
         refusals=(404, 409, 422),
     ),
@@ -35,7 +36,7 @@ ROUTES: tuple[Route[AdminPorts], ...] = (
         "Put the version before in force again, from the next call on",
         {200: "RollbackAnswer"},
         rotation.roll_back,
-        (_NAME, DRY_RUN),
+        (_NAME, DRY_RUN, _VERSION),
         refusals=(404, 409),
     ),
     Route(

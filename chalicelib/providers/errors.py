@@ -96,9 +96,9 @@ class KeyChanged(
     reason="key_changed",
     error="key_changed",
     status=409,
-    text="another administrator has set this key meanwhile, and nothing was changed; look at it, and send yours again",
+    text="another version of this key is in force by now, and nothing was changed; look at it, and send yours again",
 ):
-    """Another administrator has set the key meanwhile. Look at it, and send the value again."""
+    """The key was set, replaced or rolled back meanwhile. Look at it, and send yours again."""
 
 
 class ProviderKeyHeaderFixed(OperatorNeeded, reason="provider_key_header"):

@@ -89,16 +89,15 @@ class Api:
         name: str,
         route: tuple[str, str],
         body: object = None,
-        *,
-        dry_run: bool = False,
+        query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[Any, Problem | None]:
         """Make a change, or its dry run; return what is answered, or the problem.
 
-        name: of the button, for `denied`. route: method and path.
+        name: of the button, for `denied`. route: method and path. query: with `dry_run` for one.
         """
         try:
-            answer = _with((), self.client.call(*route, {"dry_run": dry_run}, body, headers).body)
+            answer = _with((), self.client.call(*route, query, body, headers).body)
         except (CommandError, KeybrokerError) as fault:
             found = problem(fault)
             if found.is_denied:

@@ -25,7 +25,7 @@ def ask(console: Console, request: Request) -> Page:
     if scope not in SCOPES:
         return console.page("not_found.html", "Not found", status=404)
     body = {"scope": scope, "id": target, "reason": REASON, **_unseen(scope)}
-    asked = console.api.act("revoke", ("POST", "/admin/revocations"), body, dry_run=True)
+    asked = console.api.act("revoke", ("POST", "/admin/revocations"), body, {"dry_run": True})
     impact, problem = whole(_IMPACT, *asked)
     return console.page(
         "revoke.html",

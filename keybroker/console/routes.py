@@ -41,6 +41,7 @@ def routes(listing: Listing) -> Mapping[tuple[str, str], View]:
         ("GET", "/keys"): keys.show,
         ("GET", "/keys/action"): keys.ask,
         ("POST", "/keys/action"): keys.act,
+        ("GET", "/keys/done"): keys.done,
         ("GET", "/audit"): audit.show,
         ("GET", "/audit/export"): audit.export,
         ("GET", "/policy"): policy.show,

@@ -140,6 +140,19 @@ def test_go_back(stage: Stage) -> None:
     assert stage.ask("POST", "rollback").json["version"] == now
 
 
+def test_a_rollback_is_of_the_version_that_was_looked_at(stage: Stage) -> None:
+    """Sent twice with the version that it was meant for, a rollback or a rotation is done once, and refused then."""
+    stage.ask("PUT", "management", MANAGED)
+    first = stage.listed()["version"]
+    assert stage.ask("POST", "rotation", version=first).status == 200
+    assert refusal(stage.ask("POST", "rotation", version=first)) == (409, "key_changed")
+    second = stage.listed()["version"]
+    assert stage.ask("POST", "rollback", version=second).json["version"] == first
+    assert refusal(stage.ask("POST", "rollback", version=second)) == (409, "key_changed")
+    assert refusal(stage.ask("POST", "rollback", dry_run="true", version=second)) == (409, "key_changed")
+    assert stage.listed()["version"] == first
+
+
 def test_after_a_leak_by_hand_nobody_goes_back(stage: Stage) -> None:
     """A value that is set because the one before is known to others is the only one that is kept."""
     before = stage.value()
