@@ -57,6 +57,11 @@ def _chain() -> Session:
     return Session()
 
 
+def forget() -> None:
+    """Look for the credentials anew at the next request: those that were found are no use any more."""
+    _chain.cache_clear()
+
+
 def _region(url: str, given: str | None) -> str:
     # An API's own host name is never wrong about its region; the variables may be meant for something else.
     host = _API_HOST.search(urlsplit(url).hostname or "")

@@ -36,6 +36,8 @@ class AdminClient:
     """The administration API under `url` + `/admin/…`, or at the socket `unix:PATH`."""
 
     url: str
+    timeout: float = _TIMEOUT
+    """Seconds for a call."""
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401  any JSON
         """Return the body of a GET; raises CommandError."""
@@ -72,7 +74,7 @@ class AdminClient:
         try:
             signed = aws.sign(method, url, unsigned, data)
             with output.waiting(f"waiting for {self.url}"):
-                response = http_client.call(method, url, data, signed, _TIMEOUT, _RESPONSE_LIMIT, through)
+                response = http_client.call(method, url, data, signed, self.timeout, _RESPONSE_LIMIT, through)
         except Unreachable as error:
             hint = "check the address (--admin-url, KEYBROKER_ADMIN_URL) and that the broker is running"
             after = f"; if it got the request, {_UNCERTAIN}" if _may_change(method, path, query or {}) else ""

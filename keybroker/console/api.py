@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from keybroker import aws
 from keybroker.cli.admin_client import AdminClient
 from keybroker.cli.command_error import NO_IDENTITY, REFUSED, REMOTE, CommandError, from_error
 from keybroker.errors import KeybrokerError
@@ -18,8 +22,21 @@ _KEPT: Final = 200
 _AT_ONCE: Final = 6
 ITEMS: Final = ("items", "next")
 """What a page of a list has."""
+READ_SECONDS: Final = 6.0
+"""For what is only shown: somebody waits for it, and has to see soon that there is no answer."""
+DENIED_SECONDS: Final = 60.0
+"""For which a button is off after a refusal: what somebody may do changes."""
+_ASKS_A_PROVIDER: Final = "rotate"
 _ENDED: Final = ("signature is not valid", "security token included in the request")
 """How the administration, and API Gateway before it, says that credentials are not, or no longer, good."""
+
+
+_OF_CREDENTIALS: Final = ("signature", "security token", "access key")
+"""What is in a refusal for which the credentials are to blame."""
+
+
+Wanted = tuple[str, Mapping[str, object]] | tuple[str, Mapping[str, object], Sequence[str]]
+"""A path, its query, and the members that are read, as in `Api.get`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +71,21 @@ RUBBISH: Final = Problem(
 class Api:
     """The administration's API for many threads."""
 
-    def __init__(self, client: AdminClient) -> None:
-        self.client = client
-        self.denied: dict[str, Problem] = {}
-        """What was not allowed when it was last tried, by what the button does."""
+    def __init__(self, client: AdminClient, clock: Callable[[], float] = time.monotonic) -> None:
+        """clock: seconds that only go on."""
+        self.client = replace(client, timeout=READ_SECONDS)
+        """Reads."""
+        self._changing = client
+        self._clock = clock
+        self._denied: dict[str, float] = {}
+        """When each was refused, by what the button does."""
         self._good: OrderedDict[str, Known] = OrderedDict()
+
+    @property
+    def denied(self) -> frozenset[str]:
+        """What was not allowed when it was tried a moment ago, by what the button does."""
+        now = self._clock()
+        return frozenset(name for name, at in list(self._denied.items()) if now - at < DENIED_SECONDS)
 
     def get(self, path: str, query: Mapping[str, object] | None = None, members: Sequence[str] = ITEMS) -> Known:
         """Return what is answered, or the last good answer with the problem.
@@ -77,12 +104,25 @@ class Api:
             self._good.popitem(last=False)
         return good
 
-    def get_all(
-        self, *wanted: tuple[str, Mapping[str, object]] | tuple[str, Mapping[str, object], Sequence[str]]
-    ) -> list[Known]:
+    def get_all(self, *wanted: Wanted) -> list[Known]:
         """Return several answers, asked for at once: one round of requests for a page. wanted: as for `get`."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(lambda one: self.get(*one), wanted))
+        answers: list[Future[Known]] = [Future() for _ in wanted]
+        left: queue.SimpleQueue[tuple[Future[Known], Wanted]] = queue.SimpleQueue()
+        for pair in zip(answers, wanted, strict=True):
+            left.put(pair)
+        # Daemons: the console ends at once, whoever does not answer.
+        for _ in answers[:_AT_ONCE]:
+            threading.Thread(target=self._get_each, args=(left,), daemon=True).start()
+        return [one.result() for one in answers]
+
+    def _get_each(self, left: queue.SimpleQueue[tuple[Future[Known], Wanted]]) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                answer, wanted = left.get_nowait()
+                try:
+                    answer.set_result(self.get(*wanted))
+                except Exception as fault:  # noqa: BLE001  raised again where the answers are waited for
+                    answer.set_exception(fault)
 
     def act(
         self,
@@ -96,23 +136,27 @@ class Api:
 
         name: of the button, for `denied`. route: method and path. query: with `dry_run` for one.
         """
+        only_asks = (query or {}).get("dry_run") and name != _ASKS_A_PROVIDER
+        client = self.client if only_asks else self._changing
         try:
-            answer = _with((), self.client.call(*route, query, body, headers).body)
+            answer = _with((), client.call(*route, query, body, headers).body)
         except (CommandError, KeybrokerError) as fault:
             found = problem(fault)
             if found.is_denied:
-                self.denied[name] = found
+                self._denied[name] = self._clock()
             return None, found
-        self.denied.pop(name, None)
+        self._denied.pop(name, None)
         return answer, None
 
 
 def problem(fault: CommandError | KeybrokerError) -> Problem:
-    """Return what is shown of a failure."""
+    """Return what is shown of a failure; credentials that are no use are looked for anew at the next request."""
     error = fault if isinstance(fault, CommandError) else from_error(fault)
     lines = tuple(str(line) for line in error.lines)
     is_denied = error.code == REFUSED and any("aws sts get-caller-identity" in line for line in lines)
     expired = is_denied and any(words in lines[0] for words in _ENDED)
+    if error.code == NO_IDENTITY or (is_denied and any(word in lines[0] for word in _OF_CREDENTIALS)):
+        aws.forget()  # not at every refusal: a profile may ask for a second factor each time
     unseen = error.refusal == "not_found"
     return Problem(lines, is_denied and not expired, error.code == NO_IDENTITY or expired, unseen)
 

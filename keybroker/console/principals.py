@@ -18,7 +18,11 @@ from keybroker.console.server import Page, Request
 from keybroker.errors import KeybrokerError
 
 PAGE: Final = 50
-_LISTED_SECONDS: Final = 15
+LISTED_SECONDS: Final = 15
+_TOO_OLD_SECONDS: Final = 600
+"""Beyond this the new list is waited for."""
+_AGAIN_SECONDS: Final = 3
+"""Between attempts while it cannot be had."""
 _API_PAGE: Final = 200
 _MOST_PAGES: Final = 100
 _EVENTS: Final = 20
@@ -27,18 +31,27 @@ _ORDERS: Final = ("calls", "refused", "tokens", "last_seen", "name")
 
 @dataclass
 class Listing:
-    """All principals, read anew when what is known is some seconds old. One thread reads; others wait for it."""
+    """All principals, read anew when what is known is some seconds old; meanwhile that is shown, with its age."""
 
     api: Api
     _known: Known = field(default_factory=lambda: Known(None, 0))
     _is_cut: bool = False
+    _tried: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _reading: threading.Thread | None = None
 
     def read(self, now: float) -> tuple[Known, bool]:
         """Return them, and whether there are more than are read."""
         with self._lock:
-            if self._known.data is None or self._known.problem or now - self._known.at >= _LISTED_SECONDS:
+            known, reading = self._known, self._reading is not None and self._reading.is_alive()
+            if known.data is None or (not reading and not known.problem and now - known.at >= _TOO_OLD_SECONDS):
                 self._read()
+            elif not reading and now - max(known.at, self._tried) >= (
+                _AGAIN_SECONDS if known.problem else LISTED_SECONDS
+            ):
+                self._tried = now
+                self._reading = threading.Thread(target=self._read, daemon=True)
+                self._reading.start()
             return self._known, self._is_cut
 
     def _read(self) -> None:
@@ -77,6 +90,7 @@ def show_all(console: Console, listing: Listing, request: Request) -> Page:
         count=len(found),
         every=len(known.data or []),
         is_cut=is_cut,
+        as_of=None if known.problem or console.clock() - known.at < LISTED_SECONDS else known.at,
         q=query,
         sort=order,
         number=number,
@@ -95,9 +109,10 @@ def spark(console: Console, request: Request) -> Page:
 def show_one(console: Console, request: Request) -> Page:
     """Show a principal, what is left of each of its limits, its trail, and whether it is cut off."""
     sub = request.query.get("id", "")
-    found, events, minutes, *revoked = console.api.get_all(
+    found, events, issued, minutes, *revoked = console.api.get_all(
         (f"/admin/principals/{segment(sub)}", {}, PRINCIPAL),
         ("/admin/audit", {"principal": sub, "limit": _EVENTS}),
+        ("/admin/audit", {"principal": sub, "kind": "token.issued", "limit": 1}),
         ("/admin/usage", {"series": "minute", "principal": sub}),
         in_force.NEWEST,
         ("/admin/revocations", {"in_force": "false", "limit": _API_PAGE}),
@@ -108,14 +123,15 @@ def show_one(console: Console, request: Request) -> Page:
     return console.page(
         "principal.html",
         (found.data or {}).get("name") or "Principal",
-        (found, events, minutes, *revoked),
+        (found, events, issued, minutes, *revoked),
         status=404 if unseen else 200,
         sub=sub,
         found=None if unseen else found.data,
         unseen=unseen,
-        limits=_limits(console.api, found.data, sub, int(console.clock())),
+        # Who did not answer just now is not waited for again.
+        limits=None if found.problem else _limits(console.api, found.data, sub, int(console.clock())),
         trail=trail,
-        issued=next((one for one in trail or () if one["kind"] == "token.issued"), None),
+        issued=next(iter((issued.data or {}).get("items", [])), None),
         series=plots.of_calls("Calls by minute, the last hour", minutes.data),
         **_cut_off(console, found, *revoked),
     )

@@ -37,6 +37,7 @@ def environment() -> Environment:
         "clock": clock,
         "age": age,
         "ahead": ahead,
+        "seen": seen,
         "number": number,
         "plain": plain,
         "short": short,
@@ -58,6 +59,12 @@ def clock(at: float) -> str:
 def age(at: float | None, now: float) -> str:
     """Return how long ago something was."""
     return f"{words(max(0, int(now - at)))} ago" if at else "never"
+
+
+def seen(at: float | None, now: float) -> str:
+    """Return how long ago something was of which no more than the minute is known."""
+    minutes = int(now // 60 - at // 60) if at else 0
+    return age(at, now) if not at else f"{words(minutes * 60)} ago" if minutes > 0 else "this minute"
 
 
 def ahead(at: float | None, now: float) -> str:
