@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 BODY_LIMIT: Final = 256 * 1024
-"""Bytes; a policy is the largest thing that is sent."""
+"""Bytes, as a form encodes them; a policy is the largest thing that is sent."""
 METHODS: Final = ("GET", "HEAD", "POST")
 
 

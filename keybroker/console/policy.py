@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any, Final
 
+from keybroker.cli.admin_client import segment
 from keybroker.console.console import Console
 from keybroker.console.server import Page, Request
+
+NAMED: Final = 20
+"""Of those who would be cut off, how many are listed, with their names."""
 
 
 def show(console: Console, request: Request) -> Page:
@@ -31,6 +36,14 @@ def show(console: Console, request: Request) -> Page:
         history=history.data["items"] if history.data else None,
         text=text,
         plan=plan,
+        names=_names(console, replay),
         replay=replay,
         diff=list(diff) if text and current.data else [],
     )
+
+
+def _names(console: Console, replay: dict[str, Any] | None) -> dict[str, str]:
+    """Return the names of those whom the other policy would cut off, by id, as far as they are known."""
+    subs = [one["principal"] for one in (replay or {}).get("newly_refused", ())[:NAMED]]
+    found = console.api.get_all(*((f"/admin/principals/{segment(sub)}", {}) for sub in subs))
+    return {sub: (one.data or {}).get("name") or "" for sub, one in zip(subs, found, strict=True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from typing import Final
 
@@ -35,7 +36,7 @@ def ask(console: Console, request: Request) -> Page:
         target=target,
         impact=impact,
         reason=REASON,
-        # One key for what is shown here: however often it is sent, it is one revocation.
+        # One key for what is shown here: however often it is sent with the same reason, it is one revocation.
         key=secrets.token_urlsafe(24),
         may=problem is None or not problem.is_denied,
     )
@@ -49,7 +50,7 @@ def make(console: Console, request: Request) -> Page:
         return console.page("not_found.html", "Not found", status=404)
     body = {"scope": scope, "id": target, "reason": reason, **_unseen(scope)}
     began = console.clock()
-    headers = {"idempotency-key": request.form.get("key", "") or secrets.token_urlsafe(24)}
+    headers = {"idempotency-key": _key(request.form.get("key", ""), reason)}
     made, problem = whole(_MADE, *console.api.act("revoke", ("POST", "/admin/revocations"), body, headers=headers))
     if made is None:
         return console.page(
@@ -86,6 +87,11 @@ def restore(console: Console, request: Request) -> Page:
     if problem:
         return console.page("failed.html", "Restore", problems=(problem,), status=502, back=own)
     return Page(status=303, location=own)
+
+
+def _key(shown: str, reason: str) -> str:
+    """Return the idempotency key of a reason: one that was sent with another reason before would be refused for ever."""
+    return hashlib.sha256(f"{shown or secrets.token_urlsafe(24)}\n{reason}".encode()).hexdigest()
 
 
 def _unseen(scope: str) -> dict[str, bool]:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from keybroker.console import audit, grants, keys, now, policy, principals, proof, revocations
 from keybroker.console.console import Console
+from keybroker.console.guard import BODY_LIMIT
 from keybroker.console.principals import Listing
 from keybroker.console.server import Page, Request
 
@@ -17,6 +18,7 @@ TITLES = {
     "elsewhere": "This address was opened from another page",
     "entered": "Keybroker",
     "forged": "This form is not from this console",
+    "large": "This is too large for the console",
     "failed": "Something went wrong here",
 }
 
@@ -65,4 +67,4 @@ def answering(console: Console) -> Callable[[Request], Page]:
 
 def bare(console: Console, name: str, status: int) -> Page:
     """Return a page for a request that was not let in: it says why, and nothing else."""
-    return console.page("bare.html", TITLES[name], status=status, name=name)
+    return console.page("bare.html", TITLES[name], status=status, name=name, limit=BODY_LIMIT // 1024)

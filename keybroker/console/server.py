@@ -38,6 +38,7 @@ HEADERS: Final = {
 _COOKIE: Final = "Path=/; HttpOnly; SameSite=Strict"
 _SILENCE_SECONDS: Final = 15
 _THREADS: Final = 32
+_SKIPPED_BYTES: Final = 16 * 1024 * 1024
 _LOG = logging.getLogger(__name__)
 
 
@@ -160,7 +161,10 @@ class _Handler(BaseHTTPRequestHandler):
         )
         if refused:
             self.close_connection = True
-            self._send(Page("", refused))
+            is_large = refused == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            if is_large:
+                self._skip(int(headers["content-length"]))
+            self._send(self.server.bare("large", refused) if is_large else Page("", refused))
             return
         body = self.rfile.read(int(headers["content-length"])) if self.command == "POST" else b""
         try:
@@ -169,6 +173,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Page("", HTTPStatus.BAD_REQUEST))
             return
         self._send(self._page(Request(self.command, target.path, with_query, form, headers)))
+
+    def _skip(self, length: int) -> None:
+        """Read what is not wanted, as far as a browser might send it: it reads no answer before it has sent all."""
+        left = min(length, _SKIPPED_BYTES)
+        while left > 0 and (found := self.rfile.read(min(left, 64 * 1024))):
+            left -= len(found)
 
     def _page(self, request: Request) -> Page:
         now = time.monotonic()

@@ -86,6 +86,17 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = said; }, 1500);
 });
 
+// The command on a confirmation has the reason that is typed, quoted for a shell.
+document.addEventListener("input", (event) => {
+  const place = event.target.name === "reason" && document.querySelector("[data-reason-of]");
+  if (!place) return;
+  const reason = event.target.value.trim();
+  const quoted = /^[\w@%+=:,./-]+$/.test(reason) ? reason : `'${reason.replaceAll("'", `'"'"'`)}'`;
+  const command = `${place.dataset.reasonOf} ${quoted}`;
+  place.querySelector("code").textContent = command;
+  place.querySelector("[data-copy]").dataset.copy = command;
+});
+
 const zone = () => document.getElementById("drop-zone");
 document.addEventListener("dragover", (event) => { if (zone()) event.preventDefault(); });
 document.addEventListener("drop", async (event) => {

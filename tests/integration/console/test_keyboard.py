@@ -79,6 +79,8 @@ def test_typing_keeps_the_focus_in_the_search(window: Window, console: ConsolePr
     page.get_by_label("Search").press_sequentially("octo-org/typed", delay=60)
     page.get_by_text("1 of ").wait_for()
     assert page.evaluate("document.activeElement.value") == "octo-org/typed"
+    # So that it can be sent to someone, and loaded again.
+    page.wait_for_url("**/principals?q=octo-org%2Ftyped&sort=calls")
 
 
 def tab_to(page: Page, wanted: str) -> None:

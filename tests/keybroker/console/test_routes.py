@@ -58,6 +58,15 @@ def test_twice_is_once(running: Running, browser: Browser) -> None:
     assert [one["reason"] for one in items].count("twice") == 1
 
 
+def test_another_reason_is_another_request(running: Running, browser: Browser) -> None:
+    """A confirmation whose answer was lost can be sent again with another reason; nothing says that its key was used."""
+    running.token("9607")
+    form = browser.get(f"/revoke?scope=principal&id={quote(running.sub('9607'), safe='')}").inputs()
+    assert browser.post("/revoke", {**form, "reason": "at night"}).status == 200
+    again = browser.post("/revoke", {**form, "reason": "at night, again"})
+    assert (again.status, "Cut off since" in again.text) == (200, True)
+
+
 def test_hostile_names_are_text(running: Running, browser: Browser) -> None:
     """A name that a caller chose is text on every page: no tag, no attribute, and no other direction of writing."""
     running.exchange(running.mint("9603", repository=HOSTILE))
@@ -98,6 +107,31 @@ def test_another_policy_is_compared(browser: Browser) -> None:
     assert "remove grant small" in shown
     assert "ends the tokens issued so far" in shown
     assert "version 1," in browser.get("/policy").text
+
+
+def test_who_would_be_cut_off_has_a_name(running: Running, browser: Browser) -> None:
+    """Whom another policy would cut off is listed by name, with a link to the page."""
+    running.token("9608", owner="7")
+    csrf = browser.get("/policy").inputs()["csrf"]
+    shown = browser.post("/policy", {"csrf": csrf, "text": POLICY.partition("  small:")[0]})
+    cut_off = shown.body.partition("cut off")[2].partition("let in")[0]
+    assert "octo-org/octo-repo</bdi></a>" in cut_off
+    assert 'href="/principal?id=' in cut_off
+
+
+def test_what_is_too_large_says_so(browser: Browser) -> None:
+    """A policy that is larger than the console takes gets a page that says the limit, not an empty answer."""
+    shown = browser.post("/policy", {"csrf": "", "text": "#" * 600_000})
+    assert shown.status == 413
+    assert "This is too large for the console It takes 256 KB" in shown.text
+
+
+def test_claims_stay_after_many_refusals(running: Running, browser: Browser) -> None:
+    """The claims of the newest identity are shown, however many refusals there were since."""
+    running.token("9609")
+    for _ in range(21):
+        assert running.exchange(running.mint("9609"), audience="nothing").status != 200
+    assert "The claims of its newest identity" in browser.get(principal(running, "9609")).text
 
 
 def test_keys_can_be_frozen_and_thawed(running: Running, browser: Browser) -> None:
