@@ -23,14 +23,13 @@ _AT_ONCE: Final = 6
 ITEMS: Final = ("items", "next")
 """What a page of a list has."""
 READ_SECONDS: Final = 6.0
-"""For what is only shown: somebody waits for it, and has to see soon that there is no answer."""
+"""For what is only shown: a person waits for it, and has to see soon that there is no answer."""
 DENIED_SECONDS: Final = 60.0
-"""For which a button is off after a refusal: what somebody may do changes."""
+"""For which a button is off after a refusal: what a person may do changes."""
 _ASKS_A_PROVIDER: Final = "rotate"
+"""Its dry run takes as long as the provider does."""
 _ENDED: Final = ("signature is not valid", "security token included in the request")
 """How the administration, and API Gateway before it, says that credentials are not, or no longer, good."""
-
-
 _OF_CREDENTIALS: Final = ("signature", "security token", "access key")
 """What is in a refusal for which the credentials are to blame."""
 

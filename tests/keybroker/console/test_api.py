@@ -51,7 +51,7 @@ def behind(running: Running, front: Front, signed: Callable[[str], None]) -> Ite
 
 
 def test_a_refusal_is_believed_for_a_minute(front: Front, behind: tuple[Api, list[float]]) -> None:
-    """What was refused is off for a minute, and then no more: what somebody may do changes."""
+    """What was refused is off for a minute, and then no more: what a person may do changes."""
     known, clock = behind
     front.script = always(DENIED)
     known.act("restore", ("DELETE", "/admin/revocations/x"))
