@@ -45,5 +45,5 @@ def show(console: Console, request: Request) -> Page:
 def _names(console: Console, replay: dict[str, Any] | None) -> dict[str, str]:
     """Return the names of those whom the other policy would cut off, by id, as far as they are known."""
     subs = [one["principal"] for one in (replay or {}).get("newly_refused", ())[:NAMED]]
-    found = console.api.get_all(*((f"/admin/principals/{segment(sub)}", {}) for sub in subs))
+    found = console.api.get_all(*((f"/admin/principals/{segment(sub)}", {}, ("name",)) for sub in subs))
     return {sub: (one.data or {}).get("name") or "" for sub, one in zip(subs, found, strict=True)}

@@ -90,7 +90,7 @@ def show_all(console: Console, listing: Listing, request: Request) -> Page:
         count=len(found),
         every=len(known.data or []),
         is_cut=is_cut,
-        as_of=None if known.problem or console.clock() - known.at < LISTED_SECONDS else known.at,
+        listed_at=None if known.problem or console.clock() - known.at < LISTED_SECONDS else known.at,
         q=query,
         sort=order,
         number=number,

@@ -94,7 +94,7 @@ def test_the_minter_is_told_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
     token, told = jwt.encode({"jti": "id-1"}, "k" * 32, "HS256"), list[str]()
     monkeypatch.setattr(web_identity, "assertion", lambda *_asked: token)
     info = KeyInfo("openai", "openai", None, federated={"identity": "aws-sts"})
-    parts: Any = SimpleNamespace(region="us-east-1")
+    parts: Any = SimpleNamespace(region="us-east-1", practice=None)
     for made in (KmsMeans(info, told.append, parts), LocalMeans(info, told.append, parts)):
         assert made.assertion("https://api.openai.com/v1", 3600, ("RS256",)) == token
     assert told == ["id-1", "id-1"]

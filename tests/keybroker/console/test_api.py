@@ -23,7 +23,7 @@ from tests.keybroker.console.conftest import console
 from tests.running import Running, wait_until
 
 DENIED = json_reply(403, {"message": "User: arn:aws:iam::000000000000:user/viewer is not authorized"})
-NOW: tuple[str, dict[str, object]] = ("/admin/now", {})
+NOW: tuple[str, dict[str, object], tuple[str, ...]] = ("/admin/now", {}, ())
 
 
 @pytest.fixture
