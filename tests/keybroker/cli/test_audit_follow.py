@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -70,11 +74,14 @@ def test_an_event_is_shown_as_it_comes(running: Running) -> None:
     environ = {**bare(), **administrator(running)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ, text=True) as process:
         assert process.stdout is not None
+        shown: queue.SimpleQueue[str] = queue.SimpleQueue()
+        lines = iter(process.stdout.readline, "")
+        threading.Thread(target=lambda: deque(map(shown.put, lines), maxlen=0), daemon=True).start()
         found: list[str] = []
-        for number in range(50):
+        for number in range(50):  # what happens before the first look is not shown
             running.token(f"44{number:02d}")
-            line = process.stdout.readline()
-            found.append(json.loads(line)["principal"])
+            with contextlib.suppress(queue.Empty):
+                found.append(json.loads(shown.get(timeout=3))["principal"])
             if len(found) == 2:
                 break
         process.send_signal(2)

@@ -54,11 +54,11 @@ def parse(command: str) -> None:
 
 def test_every_copied_command_is_one(running: Running, browser: Browser) -> None:
     """The command line takes every command that a page has copied, with its options and arguments."""
-    running.token("9701")
-    sub = quote(running.sub("9701"), safe="")
-    running.revoke("principal", running.sub("9702"))
+    running.token("9721")
+    sub = quote(running.sub("9721"), safe="")
+    running.revoke("principal", running.sub("9722"))
     frozen = running.revoke("key", "anthropic")
-    one_of_many = f"/principal?id={quote(running.sub('9702'), safe='')}"
+    one_of_many = f"/principal?id={quote(running.sub('9722'), safe='')}"
     pages = (*PAGES, f"/principal?id={sub}", one_of_many, f"/revoke?scope=principal&id={sub}")
     commands = {one for page in pages for one in copied(browser, page)}
     running.administer("DELETE", f"/admin/revocations/{frozen}")
