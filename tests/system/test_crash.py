@@ -171,10 +171,11 @@ class TestCall:
         assert found.lived.answer == ("refused: quota_calls" if times else "admitted")
         counted = [(left.calls, left.refused_calls) for left in (left_in(one.path) for one in found.every)]
         once, before = (times + 1,) * 3, (times,) * 3
+        # One beyond the limit takes no number, not even until it is known to be refused.
         after = (before, (1, 1, 1)) if times else (once, (0, 0, 0))
-        in_order = [(before, (0, 0, 0)), (once, (0, 0, 0)), after]
-        assert [one for one, _ in itertools.groupby(counted)] == in_order[: 3 if times else 2]
-        assert found.steps()[counted.index(in_order[1])] == "after edge_state.read_and_count"
+        assert [one for one, _ in itertools.groupby(counted)] == [(before, (0, 0, 0)), after]
+        step = "after edge_state.give_back" if times else "after edge_state.read_and_count"
+        assert found.steps()[counted.index(after)] == step
         for one in found.every:
             assert (one.answer in ("", found.lived.answer), left_in(one.path).integrity) == (True, "ok")
 
