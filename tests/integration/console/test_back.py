@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -45,5 +46,15 @@ def test_back_asks_anew(runs_scripts: bool, keeping: Browser, console: ConsolePr
 
 def back(window: Window, address: str) -> None:
     """Go back as people do; Playwright's own waiting knows no page that was kept."""
-    window.page.go_back(wait_until="commit")
+    from playwright.sync_api import Error  # noqa: PLC0415  there where the browser is
+
+    ends = time.monotonic() + 10
+    while True:
+        try:
+            window.page.go_back(wait_until="commit")
+            break
+        except Error as fault:  # the page that was kept takes the other's place just now: nothing was done
+            if "Not attached to an active page" not in str(fault) or time.monotonic() > ends:
+                raise
+            window.page.wait_for_timeout(200)
     window.page.wait_for_url(address, wait_until="commit")
