@@ -100,17 +100,19 @@ def exceeded(limits: Iterable[Limit], numbers: Mapping[str, int], now: int) -> E
 
     numbers: by window, which number it is (1 for the first). A window that is missing counts as exceeded.
     """
-    over = [
-        Exceeded(limit, _left_of_window(limit, now))
-        for limit in limits
-        if numbers.get(limit.window, COUNT_LIMIT + 1) > limit.count
-    ]
+    over = [Exceeded(limit, _left_of_window(limit, now)) for limit in limits if _is_beyond(limit, numbers)]
     return max(over, key=lambda one: one.retry_after, default=None)
+
+
+def _is_beyond(limit: Limit, numbers: Mapping[str, int]) -> bool:
+    # SECURITY: one rule for who decides and for who counts: a call that is admitted must be one that is counted
+    # (test_calls_are_exact).
+    return numbers.get(limit.window, COUNT_LIMIT + 1) > limit.count
 
 
 def is_within(limits: Iterable[Limit], numbers: Mapping[str, int]) -> bool:
     """Whether a call or token of these numbers, as in `exceeded`, is within all limits."""
-    return all(numbers.get(limit.window, COUNT_LIMIT + 1) <= limit.count for limit in limits)
+    return not any(_is_beyond(limit, numbers) for limit in limits)
 
 
 def has_room(limits: Iterable[Limit], taken: Mapping[str, int]) -> bool:

@@ -89,8 +89,8 @@ class EdgeState(Protocol):
         """Take one from each counter and count a call refused for `reason` there instead, so that refusals burn no quota.
 
         counters: all that were added to for one call, the principal's first. held: False if nothing was (`Snapshot.held`, or
-        a call refused before any was), and the refusal alone is counted. Returns how many calls of the principal are refused in its minute, for all
-        reasons; 0 where there was nothing to take off.
+        a call that was refused before), and the refusal alone is counted. Returns how many calls of the principal are
+        refused in its minute, for all reasons; 0 where there was nothing to take off.
         """
 
     def taken(self, counters: tuple[Counter, ...]) -> Mapping[Counter, int]:
