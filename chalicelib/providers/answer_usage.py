@@ -5,6 +5,7 @@ Where it is from: the types of the providers' SDKs, as read in 2026. The edge on
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -138,14 +139,20 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
     """
     for form in FORMS.get(provider, ()):
         numbers: dict[Path, int] = {}
-        if not all(_add_numbers(form, document, numbers) for document in documents):
-            return None
+        for document in documents:
+            if not _add_numbers(form, document, numbers):
+                return None
         used_input, output = _sum(numbers, form.input), _sum(numbers, form.output)
         if used_input is not None or output is not None:
             cached = min(_first(numbers, form.cached), used_input or 0)
             written = min(_first(numbers, form.written), (used_input or 0) - cached)
             return TokenUse(named_model(documents), used_input or 0, output or 0, cached, written)
     return None
+
+
+@functools.cache
+def _members(form: UsageForm) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(form.input + form.output + form.cached + form.written))
 
 
 def _first(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int:
@@ -164,15 +171,14 @@ def _add_numbers(form: UsageForm, document: object, numbers: dict[Path, int]) ->
     for where in form.objects:
         held = _at(document, where)
         if type(held) is dict:
-            for members in (form.input, form.output, form.cached, form.written):
-                for one in members:
-                    value = _at(held, one)
-                    if value is None:
-                        continue
-                    # SECURITY: a provider may say anything (test_no_absurd_number_is_believed).
-                    if not (type(value) is int or type(value) is float) or not 0 <= value <= MOST:
-                        return False
-                    numbers[one] = int(value)
+            for one in _members(form):
+                value = held.get(one[0]) if len(one) == 1 else _at(held, one)
+                if value is None:
+                    continue
+                # SECURITY: a provider may say anything (test_no_absurd_number_is_believed).
+                if not (type(value) is int or type(value) is float) or not 0 <= value <= MOST:
+                    return False
+                numbers[one] = int(value)
             return True
     return True
 

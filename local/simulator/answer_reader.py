@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
+
+import msgspec
 
 from local.simulator.answer_decoders import Unreadable, decoder
 
@@ -91,7 +93,9 @@ class Document:
 
     def documents(self, *, is_whole: bool) -> Iterable[object]:
         """Return what it says, once it is over. is_whole: whether it came to its end."""
-        yield from parsed(*self.ends(), is_whole=is_whole)
+        head, tail = self.ends()
+        said = _said(head) if is_whole and not tail else ()
+        return said or parsed(head, tail, is_whole=is_whole)
 
 
 def says_it(part: bytes) -> bool:
@@ -171,6 +175,32 @@ def _event(line: bytes) -> Iterator[object]:
         yield json.loads(line.partition(b":")[2])
     except ValueError:
         return
+
+
+class _Said(msgspec.Struct):
+    """The members of an answer that are of use; whatever else there is, msgspec skips, in C."""
+
+    model: object = None
+    usage: object = None
+    usageMetadata: object = None  # noqa: N815  the member's name
+
+
+_SAID: Final = msgspec.json.Decoder(_Said)
+
+
+def _said(document: bytes) -> Sequence[object]:
+    """Return what a whole document says in members of its own, as `parsed`; nothing if it says it elsewhere, or is none."""
+    try:
+        said = _SAID.decode(document)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ()
+    if type(said.model) is not str:
+        return ()
+    if type(said.usage) is dict:
+        return ({"model": said.model, "usage": said.usage},)
+    if type(said.usageMetadata) is dict:
+        return ({"model": said.model, "usageMetadata": said.usageMetadata},)
+    return ()
 
 
 class _Reader(Protocol):
