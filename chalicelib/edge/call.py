@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from chalicelib.models.body import NOT_SHOWN, CallBody
@@ -11,6 +11,7 @@ from chalicelib.providers.keys import ProviderKey
 
 if TYPE_CHECKING:
     from chalicelib.edge.billing import Bill
+    from chalicelib.edge.known_calls import KnownCall
     from chalicelib.edge.token import VerifiedToken
 
 
@@ -32,6 +33,9 @@ class Call:
     """Without its `?`; otherwise as `path`."""
     id: str = ""
     """Its request id, by which what it reserves of a budget is known."""
+
+    known: KnownCall | None = field(default=None, compare=False)
+    """What is known of calls in the same words, where a server remembers that."""
 
     def __repr__(self) -> str:
         # SECURITY: a token must not reach a log by way of a repr (test_canary.py).

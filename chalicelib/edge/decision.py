@@ -56,11 +56,8 @@ def decide(call: Call, token: VerifiedToken, snapshot: Snapshot, now: int) -> De
     What stops every call of the token is looked at first, then what stops this one, then the quota, and the body last.
     """
     key, grant = in_force(call.key, token, snapshot, now)
-    provider = PROVIDERS[key.provider]
     # SECURITY: from here on the call is what will be sent, not what the caller wrote (test_edge_paths.py).
-    call = _to_provider_form(call, provider)
-    _check_paths(call, token, grant, key.provider)
-    _check_address(call, grant)
+    call, provider = _fitting(call, token, key, grant), PROVIDERS[key.provider]
     _check_quota(grant.call_limits, snapshot.numbers, now, "of yours")
     if snapshot.total:
         check_total_quota(grant, snapshot.total, now)
@@ -106,6 +103,20 @@ def _check_revocations(token: VerifiedToken, snapshot: Snapshot, now: int) -> No
         raise Revoked(stop.scope)
     # A policy that removes a grant ends its tokens, too; that it is gone says more.
     raise GrantGone if snapshot.grant is None and stop.scope == "grant" else Stale(stop.scope)
+
+
+def _fitting(call: Call, token: VerifiedToken, key: KeyConfig, grant: Grant) -> Call:
+    """Return the call as its provider would be sent it, if its path, query and address may be; raises Refusal."""
+    known = call.known
+    sent = None if known is None else known.provider_form(token, key, grant)
+    if sent is None:
+        fitting = _to_provider_form(call, PROVIDERS[key.provider])
+        _check_paths(fitting, token, grant, key.provider)
+        _check_address(fitting, grant)
+        if known is not None:
+            known.may_go_on(token, key, grant, (fitting.path, fitting.query))
+        return fitting
+    return call if sent == (call.path, call.query) else replace(call, path=sent[0], query=sent[1])
 
 
 def _to_provider_form(call: Call, provider: Provider) -> Call:

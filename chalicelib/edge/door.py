@@ -10,7 +10,8 @@ import functools
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import NamedTuple, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from chalicelib.edge import admission, resource_metadata
@@ -25,6 +26,9 @@ from chalicelib.edge.headers import Headers
 from chalicelib.errors import InternalFault, Refusal
 from chalicelib.models.body import NOT_SHOWN, CallBody
 from chalicelib.providers import paths
+
+if TYPE_CHECKING:
+    from chalicelib.edge.known_calls import KnownCall
 
 _Result = TypeVar("_Result")
 WELL_KNOWN = "/.well-known/"
@@ -44,6 +48,8 @@ class Request(NamedTuple):
     source_ip: str
     """The caller's address as the server saw it, no header's."""
     body: CallBody = NOT_SHOWN
+    known: KnownCall | None = None
+    """What is known of requests that are the same but for the length of their body, where a server remembers that."""
 
     def __repr__(self) -> str:
         # SECURITY: a token must not reach a log by way of a repr (test_a_request_is_not_printed).
@@ -165,12 +171,18 @@ def _finish(request: Request, request_id: str, begun: Begun, ports: Ports) -> On
 
 
 def _call(request: Request, request_id: str) -> Call:
-    method, uri, query, headers, address, body = request
+    method, uri, query, headers, address, body, known = request
+    if known is not None and known.call is not None:
+        one = known.call
+        return Call(one.unverified_token, one.key, method, one.path, address, body, query, request_id, known)
     key, path = paths.split(uri)
     call_headers.check(headers, method)
     call_query.check(query)
     # SECURITY: the address is the server's own finding, no header's (test_edge.py).
-    return Call(call_token.find(headers, query), key, method, path, address, body, query, request_id)
+    call = Call(call_token.find(headers, query), key, method, path, address, body, query, request_id, known)
+    if known is not None:
+        known.call = replace(call, body=NOT_SHOWN, id="")
+    return call
 
 
 def _describe(request: Request, edge: admission.Edge) -> Answer:
@@ -186,9 +198,15 @@ def _describe(request: Request, edge: admission.Edge) -> Answer:
 def _send_on(request: Request, admitted: Admitted, token: str) -> OnItsWay:
     # SECURITY: where the call goes is the key's own, never the request's; what could carry the token or spoof an
     # address is taken off before the key is put on (test_edge_headers.py).
-    key, origin = admitted.key, _origin(admitted.key.origin)
+    key, known = admitted.key, request.known
+    if known is not None and (found := known.on_its_way(key)) is not None:
+        return found
+    origin = _origin(key.origin)
     headers = call_headers.forwarded(request.headers, key, origin.host, token)
-    return OnItsWay(origin, admitted.path, admitted.query, headers)
+    on_its_way = OnItsWay(origin, admitted.path, admitted.query, headers)
+    if known is not None:
+        known.goes_on(key, on_its_way)
+    return on_its_way
 
 
 @functools.lru_cache(maxsize=256)

@@ -228,7 +228,7 @@ ERRORS: Final = {error.reasons[0]: error for error in CloudFrontRefusal.__subcla
 """Each error, by its name."""
 
 
-def error_name(request: web.BaseRequest, error: Exception) -> str:
+def error_name(request: web.BaseRequest, error: BaseException) -> str:
     """Return the name in `ERRORS` of what became of a call that was sent on, or could not be."""
     if request.content.exception() is not None:
         return "malformed"  # the viewer's body broke off or could not be parsed

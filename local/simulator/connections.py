@@ -154,16 +154,16 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what comes, also at a stop: aiohttp drops it then, even what a call under way still needs."""
-        was_within_a_head = self._is_within_a_head()
+        was_within_a_head, requests = self._is_within_a_head(), self._request_count
         if not self._close or not self._request_in_progress:
-            super().data_received(data)
+            self.receive(data)
         else:
             self._close = False
             try:
-                super().data_received(data)
+                self.receive(data)
             finally:
                 self._close = True
-        if was_within_a_head and self._is_within_a_head():
+        if was_within_a_head and self._request_count == requests and self._is_within_a_head():
             self._head += len(data)
             # SECURITY: aiohttp's parser limits lines and their number alone, together megabytes for each connection
             # (test_a_head_is_bounded).
@@ -171,6 +171,21 @@ class Connection(web.RequestHandler):
                 self._end_of_head()
         elif self._head:
             self._head = 0
+
+    def receive(self, data: bytes) -> None:
+        """Take what comes."""
+        super().data_received(data)
+
+    def write(self, data: bytes) -> None:
+        """Write a part of an answer. Raises ConnectionResetError if the peer is gone."""
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError
+        self.transport.write(data)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  aiohttp's signature
+        """Read on. It is called for each piece of a body, whether reading was paused or not, and would ask the parser each time."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
 
     def _is_within_a_head(self) -> bool:
         """Whether a head is awaited, or the rest of one."""
@@ -181,7 +196,7 @@ class Connection(web.RequestHandler):
         return self._waiter is not None and not self._waiter.done()
 
     def _end_of_head(self) -> None:
-        if self.transport is not None and self._current_request is None:
+        if self.transport is not None and not self._request_in_progress:
             self.transport.write(_TOO_LARGE)
         self.force_close()
 

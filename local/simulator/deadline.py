@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,16 +15,29 @@ STALL_TIMEOUT: Final = READ_TIMEOUT + 30.0  # seconds without a byte of a body i
 class Deadline:
     """The one time-out of a call: a `with` block of the task that serves it, which raises TimeoutError once it is over.
 
+    Where no task serves it, `late` is called instead, unless it was closed before.
+
     Setting a timer is expensive compared with the rest of the work for a call, so there is one that finds out, when it
     fires, whether the deadline has moved; `asyncio.timeout` would set one each time.
     """
 
-    __slots__ = ("_cancelling", "_is_answered", "_is_over", "_loop", "_seconds", "_stall", "_task", "_timer", "_when")
+    __slots__ = (
+        "_cancelling",
+        "_is_answered",
+        "_is_over",
+        "_late",
+        "_loop",
+        "_seconds",
+        "_stall",
+        "_task",
+        "_timer",
+        "_when",
+    )
     _task: asyncio.Task[object]
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, late: Callable[[], None] | None = None) -> None:
         """seconds: for which an origin may be silent; None: for as long as it likes. Call it in the running event loop."""
-        self._seconds = seconds
+        self._seconds, self._late = seconds, late
         # A longer silence than CloudFront allows makes this longer as well.
         self._stall = STALL_TIMEOUT + max(0.0, (seconds or 0.0) - READ_TIMEOUT)
         self._loop = asyncio.get_running_loop()
@@ -41,13 +55,21 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, _w: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        was_over, self._is_over = self._is_over, True
+        was_over = self._is_over
+        self.close()
         # As in asyncio.timeout: what others have cancelled at the same time stays cancelled.
         if was_over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from raised
+
+    def close(self) -> None:
+        """End nothing any more."""
+        self._is_over, self._late = (
+            True,
+            None,
+        )  # or the call and this would hold each other, and wait for the garbage collector
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def body_moves(self) -> None:
         """Give the next chunk of a body its time: one has moved, or the first is about to."""
@@ -86,4 +108,7 @@ class Deadline:
             self._timer = self._loop.call_at(self._when, self._is_due)
             return
         self._is_over = True
-        self._task.cancel()
+        if self._late is None:
+            self._task.cancel()
+        else:
+            self._late()

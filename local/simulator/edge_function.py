@@ -56,7 +56,13 @@ class Direct:
         return self._result(self._door.finish(request_id, request, begun), request)
 
     def _result(self, result: OnItsWay | Answer, request: Request) -> OriginRequest | GeneratedResponse:
-        return direct_result(result, request.method, self._read_timeout, self._longest)
+        known = request.known
+        if known is not None and isinstance(known.form, OriginRequest) and isinstance(result, OnItsWay):
+            return known.form  # it is what was made of this very result (KnownCall.goes_on)
+        found = direct_result(result, request.method, self._read_timeout, self._longest)
+        if known is not None and isinstance(found, OriginRequest):
+            known.form = found
+        return found
 
 
 def _by_events(handler: Handler, read_timeout: int, longest: int) -> Decide:

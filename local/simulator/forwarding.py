@@ -11,15 +11,17 @@ from aiohttp import ClientError, web
 from yarl import URL
 
 from chalicelib.edge import provider_addresses
+from chalicelib.errors import Refusal
 from local.simulator import web_sockets
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.cloudfront_errors import error_name
 from local.simulator.deadline import Deadline
-from local.simulator.function_result import HeaderList, OriginRequest
+from local.simulator.function_result import OriginRequest
 from local.simulator.origin_body import CHUNK, chunks, whole_body
-from local.simulator.origin_client import BrokenConnectionError, OriginClient, Sending
-from local.simulator.origin_exchange import OriginAnswer, OriginCall
-from local.simulator.running_calls import RunningCalls
+from local.simulator.origin_client import OriginClient
+from local.simulator.origin_exchange import REQUEST_ID, OriginAnswer, OriginCall
+from local.simulator.running_calls import Run, RunningCalls
+from local.simulator.sending import BrokenConnectionError, Sending
 from local.simulator.settlements import Settlement, Settlements
 from local.simulator.unsent import Unsent
 from local.simulator.viewer_response import (
@@ -30,6 +32,8 @@ from local.simulator.viewer_response import (
     unread,
 )
 
+FAILURES: Final = (TimeoutError, ClientError, OSError, ValueError)
+"""What may become of a call on its way, all of which a viewer is told."""
 _LOG: Final = logging.getLogger("local.simulator.cloudfront")
 
 
@@ -50,86 +54,142 @@ class Forwarding:
 
         silence: whether a provider may be silent for as long as it likes, whatever the edge function says.
         """
-        self._client, self._url, self._silence = client, url, silence
-        self._unsent, self._running, self._answers, self._settlements = accounts
+        self.client, self._url, self._silence = client, url, silence
+        self.unsent, self._running, self.answers, self._settlements = accounts
 
     async def close(self) -> None:
         """Close the connections to origins."""
-        await self._client.close()
+        await self.client.close()
 
-    async def forward(self, request: web.BaseRequest, origin_request: OriginRequest, request_id: str) -> ViewerResponse:
-        """Return the response to a request, which was sent as it arrived."""
-        settlement = self._settlements.of(self._unsent.admission(request_id))
+    def settlement(self, request_id: str) -> Settlement:
+        """Return what is to be settled of a call that was admitted. Ask before it is sent."""
+        return self._settlements.of(self.unsent.admission(request_id))
+
+    def settle(self, request_id: str, settlement: Settlement) -> None:
+        """Settle a call that has ended."""
+        if self.unsent.admission(request_id) is None:  # it was sent, or else it is given back
+            settlement.end()
+
+    async def forward(
+        self,
+        request: web.BaseRequest,
+        origin_request: OriginRequest,
+        request_id: str,
+        settlement: Settlement | None = None,
+    ) -> ViewerResponse:
+        """Return the response to a request, which was sent as it arrived.
+
+        settlement: of one that was sent before on a connection that broke; it goes on a new one.
+        """
+        is_repeated = settlement is not None
+        settlement = settlement or self.settlement(request_id)
         try:
-            return await self._forward(request, origin_request, request_id, settlement)
+            return await self._forward(request, origin_request, request_id, settlement, is_repeated=is_repeated)
         finally:
-            if self._unsent.admission(request_id) is None:  # it was sent, or else it is given back
-                settlement.end()
+            self.settle(request_id, settlement)
 
     async def _forward(
-        self, request: web.BaseRequest, origin_request: OriginRequest, request_id: str, settlement: Settlement
+        self,
+        request: web.BaseRequest,
+        origin_request: OriginRequest,
+        request_id: str,
+        settlement: Settlement,
+        *,
+        is_repeated: bool,
     ) -> ViewerResponse:
         response: ViewerResponse | None = None
-        run = self._running.run(request_id, settlement.admitted, ends_with_token=web_sockets.are_asked(request))
+        run = self.run(request_id, settlement, ends_with_token=web_sockets.are_asked(request))
         try:
-            with Deadline(self._seconds(origin_request)) as deadline, run or contextlib.nullcontext():
-                origin_request.headers.append(("X-Amz-Cf-Id", request_id))
-                upstream = await self._send(request, origin_request, deadline, request_id)
+            with Deadline(self.seconds(origin_request)) as deadline, run or contextlib.nullcontext():
+                upstream = await self._send(request, origin_request, deadline, request_id, is_repeated=is_repeated)
                 settlement.answered(upstream.status)
                 try:
-                    response = ViewerResponse(
-                        upstream.status, upstream.reason or "", self._headers(request, origin_request, upstream)
-                    )
-                    with self._answers.reading(settlement, request.method, upstream) as feed:
+                    response = self.response(request, origin_request, upstream)
+                    with self.answers.reading(settlement, request.method, upstream) as feed:
                         await _answer(request, upstream, response, deadline, feed)
                 finally:
                     # Back in the pool if it was read to its end; otherwise (disconnect, error) this ends the call at the origin.
                     upstream.close()
-        except (TimeoutError, ClientError, OSError, ValueError) as error:
-            if not is_disconnected(request):
-                host = URL(origin_request.address).host
-                _LOG.warning("request %s: origin %s: %s", request_id, host, type(error).__name__)
-                settlement.failed()
-            if response is None:
-                return unread(request, error_response(error_name(request, error), request_id))
-            response.abort(request)
+        except FAILURES as error:
+            return self.failed(request, origin_request, request_id, settlement, response, error)
         except asyncio.CancelledError:
             if run is None or (refusal := run.ended_by()) is None:
                 raise
-            if response is None:
-                return unread(request, ended_response(refusal, request_id, self._url))
-            response.why = refusal.reason
-            # SECURITY: the viewer must see that this is not the whole answer (test_a_revoked_answer_breaks_off).
-            response.abort(request)
+            return self.cut(request, request_id, response, refusal)
         return response
 
-    def _seconds(self, origin_request: OriginRequest) -> float | None:
+    def run(self, request_id: str, settlement: Settlement, *, ends_with_token: bool = False) -> Run | None:
+        """Return a call to be kept while it is under way."""
+        return self._running.run(request_id, settlement.admitted, ends_with_token=ends_with_token)
+
+    def seconds(self, origin_request: OriginRequest) -> float | None:
         """Return for how long an origin may be silent, None for as long as it likes; the broker may not."""
         return None if self._silence and not origin_request.to_broker else origin_request.read_timeout
 
-    def _headers(self, request: web.BaseRequest, origin_request: OriginRequest, upstream: OriginAnswer) -> HeaderList:
-        """Return the origin's headers, as a function at viewer-response changes them."""
+    def failed(  # noqa: PLR0913, PLR0917  what is known of a call
+        self,
+        request: web.BaseRequest,
+        origin_request: OriginRequest,
+        request_id: str,
+        settlement: Settlement,
+        response: ViewerResponse | None,
+        error: BaseException,
+    ) -> ViewerResponse:
+        """Return the response to a call that failed on its way; one that has begun is broken off."""
+        if not is_disconnected(request):
+            host = URL(origin_request.address).host
+            _LOG.warning("request %s: origin %s: %s", request_id, host, type(error).__name__)
+            settlement.failed()
+        if response is not None:
+            response.abort(request)
+            return response
+        name = error_name(request, error) if isinstance(error, FAILURES) else "function"
+        return unread(request, error_response(name, request_id))
+
+    def cut(
+        self, request: web.BaseRequest, request_id: str, response: ViewerResponse | None, refusal: Refusal
+    ) -> ViewerResponse:
+        """Return the response to a call that must not run on; one that has begun is broken off."""
+        if response is None:
+            return unread(request, ended_response(refusal, request_id, self._url))
+        response.why = refusal.reason
+        # SECURITY: the viewer must see that this is not the whole answer (test_a_revoked_answer_breaks_off).
+        response.abort(request)
+        return response
+
+    def response(
+        self, request: web.BaseRequest, origin_request: OriginRequest, upstream: OriginAnswer
+    ) -> ViewerResponse:
+        """Return the origin's response, its headers as a function at viewer-response changes them."""
         headers = upstream.end_to_end_headers()
-        if not self._url or origin_request.to_broker or upstream.headers.keys().isdisjoint(provider_addresses.NAMES):
-            return headers
-        key = request.raw_path.split("/", 2)[1]
-        return provider_addresses.on_the_edge(headers, origin_request.address, f"{self._url}/{key}")
+        if self._url and not (origin_request.to_broker or upstream.headers.keys().isdisjoint(provider_addresses.NAMES)):
+            key = request.raw_path.split("/", 2)[1]
+            headers = provider_addresses.on_the_edge(headers, origin_request.address, f"{self._url}/{key}")
+        return ViewerResponse(upstream.status, upstream.reason or "", headers)
 
     async def _send(
-        self, request: web.BaseRequest, origin_request: OriginRequest, deadline: Deadline, request_id: str
+        self,
+        request: web.BaseRequest,
+        origin_request: OriginRequest,
+        deadline: Deadline,
+        request_id: str,
+        *,
+        is_repeated: bool,
     ) -> OriginAnswer:
         # SECURITY: from its connection on a call stays counted, or a limit could be exceeded
         # (test_a_call_that_was_sent_stays_counted).
-        sent = functools.partial(self._unsent.sent, request_id)
+        sent = functools.partial(self.unsent.sent, request_id)
         whole, is_web_socket = whole_body(request), web_sockets.are_asked(request)
         call = OriginCall(
             request.method,
             origin_request.address,
             origin_request.target,
-            origin_request.headers + [*web_sockets.UPGRADE] * is_web_socket,
+            [*origin_request.headers, (REQUEST_ID, request_id), *web_sockets.UPGRADE * is_web_socket],
             functools.partial(chunks, request, deadline) if whole is None else whole,
         )
-        upstream = await self._client.send(call, Sending(deadline, sent, has_stream=whole is None))
+        sending = Sending(deadline, sent, has_stream=whole is None)
+        sending.is_repeated = is_repeated
+        upstream = await self.client.send(call, sending)
         if upstream.status < 200 and not (is_web_socket and web_sockets.is_accepted(request, upstream)):
             upstream.close()
             raise BrokenConnectionError  # it switches protocols, which was not requested, or not so

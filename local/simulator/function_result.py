@@ -1,9 +1,11 @@
 """The edge function's result, checked as CloudFront checks it: a request for an origin, or a generated response."""
 
+from __future__ import annotations
+
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -65,6 +67,11 @@ class OriginRequest:
     headers: HeaderList
     read_timeout: float
     to_broker: bool = False
+
+    def with_length(self, length: str) -> OriginRequest:
+        """Return the same for a body of another length, if a header says it. length: in digits."""
+        headers = [(name, length if name.lower() == "content-length" else value) for name, value in self.headers]
+        return replace(self, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ IDLE_TIMEOUT: Final = 30.0  # seconds between two chunks
 TOTAL_TIMEOUT: Final = 120.0  # seconds for everything that is included
 BUFFERED: Final = web.RequestKey("buffered", bytearray)
 """The part of a request's body that was read and not sent on yet."""
-_WITH_BODIES: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH, hdrs.METH_DELETE})
+WITH_BODIES: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH, hdrs.METH_DELETE})
 
 _OF_BODIES: Final = ("content-type", "content-encoding")
 
@@ -36,18 +36,24 @@ async def receive(request: web.BaseRequest) -> None:
 
     What was received is in `request[BUFFERED]`, to be sent to the origin first.
     """
-    if request.method not in _WITH_BODIES:
+    if request.method not in WITH_BODIES or BUFFERED in request:
         return
-    buffered = request[BUFFERED] = bytearray()
     try:
-        if request.body_exists and request.content.is_eof():
-            buffered += request.content.read_nowait()  # all of it came with the head, as small bodies do
-        elif request.body_exists:
+        if not request.body_exists or request.content.is_eof():
+            take(request)  # all of it came with the head, as small bodies do
+        else:
+            buffered = request[BUFFERED] = bytearray()
             await _read(request, buffered)
     except TimeoutError:
         raise NotInvokedError("slow") from None
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
         raise NotInvokedError("malformed") from None
+
+
+def take(request: web.BaseRequest) -> None:
+    """Do the same where there is no body, or all of it has arrived."""
+    if request.method in WITH_BODIES:
+        request[BUFFERED] = bytearray(request.content.read_nowait())
 
 
 def included_body(request: web.BaseRequest, headers: Headers) -> CallBody:

@@ -7,6 +7,7 @@ proxies, authentication and traces, of which a call has none; that was a tenth t
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final, NamedTuple
@@ -17,13 +18,16 @@ from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage, StreamWriter
 
 from local.simulator import http_head
-from local.simulator.function_result import HeaderList
+from local.simulator.function_result import HeaderList, OriginRequest
 from local.simulator.origin_request_event import HOP_BY_HOP, connection_options, text
 
 _SWITCHING: Final = 101
 _FINAL: Final = 200
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods of which a request without a body needs no `Content-Length` (RFC 9110, section 8.6)."""
+REQUEST_ID: Final = "X-Amz-Cf-Id"
+_MARK: Final = secrets.token_hex(16)
+"""Stands where a value is put in later; no caller knows it."""
 _CHUNKED: Final = "Transfer-Encoding: chunked"
 
 
@@ -113,6 +117,33 @@ def head(call: OriginCall) -> bytes:
     return http_head.head([f"{call.method} {call.target} HTTP/1.1", host, *lines])
 
 
+class HeadForm(NamedTuple):
+    """The head of requests that differ by their id and by the length of their body alone."""
+
+    before: bytes
+    """What comes before the length; if there is none, before the id."""
+    between: bytes | None
+    """What is between the length and the id; None if there is no length."""
+    after: bytes
+
+    @classmethod
+    def of(cls, method: str, origin_request: OriginRequest) -> HeadForm:
+        """Return the form of an origin's request without a body, or with one whose length a header says; raises as `head`."""
+        headers = [
+            (name, _MARK if name.lower() == "content-length" else value) for name, value in origin_request.headers
+        ]
+        call = OriginCall(method, origin_request.address, origin_request.target, [*headers, (REQUEST_ID, _MARK)], b"")
+        before, *between, after = head(call).split(_MARK.encode())
+        if len(between) > 1:
+            raise ValueError("a request has one length")
+        return cls(before, between[0] if between else None, after)
+
+    def head(self, length: str, request_id: str) -> bytes:
+        """Return a head. length: as it was sent, in digits."""
+        middle = b"" if self.between is None else length.encode() + self.between
+        return self.before + middle + request_id.encode() + self.after
+
+
 async def answered(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
     """Return the head of the answer, past any 1xx but 101, and its body as it comes."""
     while True:
@@ -121,18 +152,26 @@ async def answered(protocol: ResponseHandler) -> tuple[RawResponseMessage, Strea
             return message, content
 
 
+def transport(connection: Connection) -> asyncio.WriteTransport:
+    """Return what writes to a connection; raises ClientOSError if the peer is gone."""
+    protocol = connection.protocol
+    found = None if protocol is None else protocol.transport
+    if found is None or found.is_closing():
+        raise ClientOSError("the connection is closed")
+    return found
+
+
 def send(
     connection: Connection, head: bytes, body: bytes | Callable[[], AsyncGenerator[bytes]]
 ) -> asyncio.Task[None] | None:
     """Send a request; returns what goes on to send its body, None if all is sent. Raises ClientOSError if the peer is gone."""
-    protocol = connection.protocol
-    transport = None if protocol is None else protocol.transport
-    if protocol is None or transport is None or transport.is_closing():
-        raise ClientOSError("the connection is closed")
+    writing, protocol = transport(connection), connection.protocol
     if isinstance(body, bytes):
-        transport.write(head + body)
+        writing.write(head + body)
         return None
-    transport.write(head)
+    if protocol is None:
+        raise ClientOSError("the connection is closed")
+    writing.write(head)
     is_chunked = head.endswith(f"\r\n{_CHUNKED}\r\n\r\n".encode())
     return asyncio.create_task(_send_body(connection, protocol, body(), is_chunked=is_chunked))
 

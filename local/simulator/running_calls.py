@@ -26,13 +26,14 @@ _LOG: Final = logging.getLogger("keybroker")
 
 
 class Run:
-    """One call under way, within a `with` block of the task that serves it."""
+    """One call under way: a `with` block of the task that serves it, or from `begin` to `finish` where no task does."""
 
-    __slots__ = ("_calls", "_refusal", "_task", "call", "request_id")
+    __slots__ = ("_calls", "_cut", "_refusal", "_task", "call", "request_id")
 
     def __init__(self, calls: RunningCalls, request_id: str, call: RunningCall) -> None:
         self._calls, self.request_id, self.call = calls, request_id, call
         self._task: asyncio.Task[object] | None = None
+        self._cut: Callable[[Refusal], None] | None = None
         self._refusal: Refusal | None = None
 
     def __enter__(self) -> Self:
@@ -41,13 +42,25 @@ class Run:
         return self
 
     def __exit__(self, _kind: type[BaseException] | None, _raised: object, _where: TracebackType | None) -> None:
+        self.finish()
+
+    def begin(self, cut: Callable[[Refusal], None]) -> None:
+        """Keep the call until `finish`. cut: ends it, and is told why."""
+        self._cut = cut
+        self._calls.open.add(self)
+
+    def finish(self) -> None:
+        """Keep it no longer: it has ended."""
         self._calls.open.discard(self)
+        self._cut = None  # see `Deadline.close`
 
     def end(self, refusal: Refusal) -> None:
-        """Cancel the task that serves the call, once."""
-        self._calls.open.discard(self)
-        self._refusal = refusal
-        if self._task is not None:
+        """End the call, once: by what `begin` was given, or by cancelling the task that serves it."""
+        cut, self._refusal = self._cut, refusal
+        self.finish()
+        if cut is not None:
+            cut(refusal)
+        elif self._task is not None:
             self._task.cancel()
 
     def ended_by(self) -> Refusal | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -18,6 +18,9 @@ from chalicelib.errors import Refusal
 from local.simulator import http_head
 from local.simulator.cloudfront_errors import ERRORS
 from local.simulator.function_result import GeneratedResponse, HeaderList
+
+if TYPE_CHECKING:
+    from local.simulator.connections import Connection
 
 CUT: Final = "cut"
 """Why an answer ended before its end: its provider or its caller went."""
@@ -45,6 +48,11 @@ class ViewerResponse(web.StreamResponse):
         """When its first byte was sent, by `time.perf_counter`; 0.0: it was not yet."""
 
     @property
+    def has_begun(self) -> bool:
+        """Whether any of it was sent."""
+        return self._has_begun
+
+    @property
     def size(self) -> int:
         """Bytes that were sent, the head among them; before any was, those of the whole body."""
         if self._has_begun and self._payload_writer is not None:
@@ -61,6 +69,11 @@ class ViewerResponse(web.StreamResponse):
         if self._request is not None and not self._eof_sent:
             self.send(self._request, data or self._whole_body, is_last=True)
             await self._request.writer.drain()
+
+    def finish(self, request: web.BaseRequest) -> None:
+        """Send all of it, unless it was sent or broken off; raises as `send`."""
+        if not self._eof_sent:
+            self.send(request, self._whole_body, is_last=True)
 
     def send(self, request: web.BaseRequest, data: bytes, *, is_last: bool) -> None:
         """Send the next part of the body: the first in one packet with the head, the last in one with the body's end.
@@ -136,10 +149,7 @@ def _date(second: int) -> str:
 
 
 def _write(request: web.BaseRequest, data: bytes) -> None:
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError
-    transport.write(data)
+    cast("Connection", request.protocol).write(data)
     request.writer.output_size += len(data)
 
 

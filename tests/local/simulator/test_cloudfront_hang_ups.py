@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from local.simulator import origin_client
+from local.simulator import origin_connector
 from local.simulator.include_body import INCLUDED_BYTES
 from local.simulator.origin_request_event import METHODS
 from tests import fast_clock
@@ -132,7 +132,7 @@ def test_hang_up_is_not_logged_as_an_origin_error(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A viewer that disconnects is not logged as the origin's error."""
-    monkeypatch.setattr(origin_client, "_KEEPALIVE", 0.1)
+    monkeypatch.setattr(origin_connector, "_KEEPALIVE", 0.1)
     streams: list[asyncio.StreamWriter] = []
 
     async def part(_seen: Seen, writer: asyncio.StreamWriter) -> bool:

@@ -15,7 +15,7 @@ from chalicelib.edge.door import EdgeDoor
 from chalicelib.edge.state import Counted, Wanted
 from chalicelib.errors import Refusal, StateUncertain
 from chalicelib.models.body import CallBody
-from local.simulator import cloudfront
+from local.simulator import counting_together
 from local.simulator.counting_together import CountingTogether, ReadAndCountAll
 from local.simulator.unsent import Unsent
 from tests.edge_door import code, door, head, ok, talk
@@ -36,7 +36,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count together however few calls are under way."""
-    monkeypatch.setattr(cloudfront, "WORTH_IT", 1)
+    monkeypatch.setattr(counting_together, "WORTH_IT", 1)
 
 
 class Groups:
@@ -209,3 +209,18 @@ def test_a_group_takes_no_more_places_than_there_are(parts: Parts) -> None:
     assert highest == most
     assert {one[0] for one in found} == {"200", "503"}
     assert parts.counted()["day"][0] == found.count(("200", ""))
+
+
+def test_several_that_came_together_are_expected_again(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a group of several the next call waits for others, however few are under way; after one alone it does not."""
+    monkeypatch.setattr(counting_together, "WORTH_IT", 100)
+    edge, token = parts.edge_parts(), parts.token()
+
+    async def run() -> list[bool]:
+        together, found = CountingTogether(Groups(parts)), list[bool]()
+        for size in (1, 5, 1):
+            found.append(together.is_worth_it(1))
+            await asyncio.gather(*(together.count(begun(edge, token)) for _ in range(size)))
+        return [*found, together.is_worth_it(1)]
+
+    assert asyncio.run(run()) == [False, False, True, False]

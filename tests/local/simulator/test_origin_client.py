@@ -4,7 +4,7 @@ import tracemalloc
 import pytest
 from aiohttp import web
 
-from local.simulator import deadline, origin_client
+from local.simulator import deadline, origin_connector
 from tests.edge_door import CHUNK, SHOWN, ask, before, before_raw, code, door, head, sending_to, talk, viewer
 
 
@@ -214,7 +214,7 @@ def test_an_answer_nobody_asked_for_is_no_ones() -> None:
 
 def test_a_connection_that_is_not_used_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that no call uses for some seconds serves no other, and is closed."""
-    monkeypatch.setattr(origin_client, "_KEEPALIVE", 0.0)
+    monkeypatch.setattr(origin_connector, "_KEEPALIVE", 0.0)
     opened: list[int] = []
 
     async def run() -> list[bytes]:

@@ -99,7 +99,7 @@ def test_what_a_function_raises_is_raised() -> None:
 def test_slow_state_is_told_as_a_503(monkeypatch: pytest.MonkeyPatch, go_on: threading.Event) -> None:
     """A viewer is told to try again, in the body that every SDK shows."""
     monkeypatch.setattr(
-        "local.simulator.cloudfront.WaitingInvocations", lambda *_: WaitingInvocations(1, answer_seconds=0.05)
+        "local.simulator.invocations.WaitingInvocations", lambda *_: WaitingInvocations(1, answer_seconds=0.05)
     )
 
     async def scenario() -> tuple[str, str]:
