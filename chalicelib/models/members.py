@@ -47,7 +47,7 @@ def named(body: Json, refused: frozenset[str]) -> tuple[str, ...]:
     names = set().union(*objects)
     if len(names) > NAMES:
         raise BodyTooMany("different members")
-    odd = {name for name in names if name != "model" and _is_odd(name)}
+    odd = {name for name in names if name != "model" and is_odd(name)}
     for one in objects if odd else ():
         for name in odd & one.keys():
             if one[name] is not None and one[name] is not False:
@@ -60,7 +60,7 @@ def check_name(name: str) -> None:
 
     Another spelling of a name that this module reads is refused as well.
     """
-    if _is_odd(name):
+    if is_odd(name):
         raise ModelElsewhere(name)
 
 
@@ -78,7 +78,8 @@ def is_named(name: str, names: Collection[str]) -> bool:
     return _plain(name) in names
 
 
-def _is_odd(name: str) -> bool:
+def is_odd(name: str) -> bool:
+    """Whether a name is about models, or another spelling of one that this module reads."""
     plain = _plain(name)
     return _MEANS_A_MODEL.search(plain) is not None or (plain in _READ and plain != name)
 

@@ -30,7 +30,9 @@ COUNT_LIMIT = 1_000_000_000
 
 _FREE = frozenset({"count_tokens", "input_tokens"})
 _FREE_OF = frozenset({("openai", "moderations")})
-_STORED = frozenset({"background", "mcpservers", "websearchoptions", "searchparameters", "container", "connectors"})
+_STORED = frozenset(
+    {"background", "mcpservers", "websearchoptions", "searchparameters", "container", "connectors", "compaction"}
+)
 """Members at the top that let a provider take what the call does not show, besides those of members.py."""
 _TOOL = re.compile(r"function|custom|local_shell|apply_patch|computer.*|(bash|text_editor|memory)_\d+")
 """Tools that the caller runs."""
@@ -49,13 +51,18 @@ _NAMED = frozenset(
     | {"deferloading", "allowedcallers", "eagerinputstreaming"}
 )
 """Members of a tool of the caller's that has a name and no type, at Anthropic and Cohere."""
-_IMAGES = frozenset({"image_url", "input_image", "image"})
+_IMAGES = frozenset({"image_url", "input_image", "image", "computer_screenshot"})
 _FILES = frozenset(
     {"document", "file", "input_file", "container_upload", "video", "video_url", "input_video", "item_reference"}
+    | {"document_url", "audio_url", "file_url", "tool_file", "resource_link"}
 )
+_FETCHED = frozenset({"documenturl", "audiourl", "fileurl", "videourl"})
+_EDITS = frozenset({"edits[]", "edits", "contextmanagement[]", "contextmanagement"})
 _FREE_FORM = frozenset(
     {"parameters", "arguments", "args", "response", "metadata", "labels", "input_examples", "input_schema", "documents"}
 )
+_SEARCHES = re.compile(r"(.*[-/._:])?(search|research|sonar|online|compound|fusion)([-._:].*)?|.*@preset/.*", re.DOTALL)
+"""Models that look things up by themselves, or are made of stored settings: what they read is in no call."""
 _DATA = re.compile("data:image/[a-z0-9.+-]+;base64,[A-Za-z0-9+/=_-]*$", re.ASCII)
 _BASE64 = re.compile("[A-Za-z0-9+/=_-]*", re.ASCII)
 
@@ -98,6 +105,9 @@ def find(provider: str, scope: str, body: CallBody) -> WorstCase | None:
         raise UsageEndpointClosed(scope)
     named = whole.get("model")
     model = in_path.replace("%2F", "/") if in_path else named if isinstance(named, str) else ""
+    # SECURITY: `max_tokens` limits what a model puts out, and not what it looks up (test_a_model_that_searches_by_itself_is_refused).
+    if _SEARCHES.fullmatch(model.lower()):
+        raise UsageUnbounded(model)
     seen = _Seen.of(whole, model)
     tokens = len(content) - seen.image_bytes + seen.image_tokens + OVERHEAD_TOKENS
     output = _output(whole, members, model, len(content)) if members else 0
@@ -122,6 +132,9 @@ class _Seen(NamedTuple):
             if _plain(name) in _STORED or model_members.is_named(name, model_members.STORED):
                 raise UsageUnbounded(name)
             if _plain(name) == "prompt" and isinstance(value, dict):
+                raise UsageUnbounded(name)
+            # SECURITY: the model that counts is the one that runs (test_no_other_model_runs).
+            if name != "model" and model_members.is_odd(name):
                 raise UsageUnbounded(name)
         objects = list(_objects(body))
         images = [one for name, one in objects if _is_image(name, one)]
@@ -159,15 +172,22 @@ def _check(name: str, value: Mapping[str, object]) -> None:
     kind = value.get("type")
     # SECURITY: Google's parsers take an object for a list of one, and Go's another spelling
     # (test_what_is_not_in_the_call_is_refused).
-    if _plain(name.rstrip("[]")) == "tools" and not _is_of_the_caller(kind, value):
+    if _plain(name.rstrip("[]")).endswith("tools") and not _is_of_the_caller(kind, value):
         raise UsageUnbounded(f"tools: {kind}" if isinstance(kind, str) else "tools")
     is_text = kind == "document" and _type_of(value.get("source")) == "text"
     if isinstance(kind, str) and kind in _FILES and not is_text:
+        raise UsageUnbounded(kind)
+    # What a provider has a model sum up on the way is billed, and its answers' totals leave that out.
+    if _plain(name) in _EDITS and isinstance(kind, str) and kind.startswith("compact"):
         raise UsageUnbounded(kind)
     if name == "input[]" and kind is None and "role" not in value and "id" in value:
         raise UsageUnbounded("item_reference")
     for member, held in value.items():
         plain = _plain(member)
+        if held is not None and (
+            plain in _FETCHED or (plain == "inputaudio" and isinstance(held, str) and "://" in held)
+        ):
+            raise UsageUnbounded(member)
         if plain == "filedata" and isinstance(held, dict):
             raise UsageUnbounded(member)
         if plain == "inlinedata" and not _mime_type(held).startswith(("image/", "audio/")):
@@ -185,7 +205,8 @@ def _is_image(name: str, value: Mapping[str, object]) -> bool:
     if _plain(name) == "inlinedata":
         return _mime_type(value).startswith("image/")
     kind = value.get("type")
-    return isinstance(kind, str) and kind in _IMAGES
+    # Mistral's parts may leave out their type.
+    return "image_url" in value if kind is None else isinstance(kind, str) and kind in _IMAGES
 
 
 def _mime_type(value: object) -> str:

@@ -16,6 +16,7 @@ from tests.refused import refused
 
 CHAT = "POST:/v1/chat/completions"
 RESPONSES = "POST:/v1/responses"
+OPENROUTER = "POST:/api/v1/chat/completions"
 MESSAGES = "POST:/v1/messages"
 GEMINI = "POST:/v1beta/models/gemini-2.5-flash:generateContent"
 PICTURE = "data:image/png;base64," + "A" * 40_000
@@ -115,6 +116,8 @@ def test_a_limit_that_is_no_number_is_refused(value: object) -> None:
         {"type": "input_image", "image_url": PICTURE},
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 40_000}},
         {"inlineData": {"mimeType": "image/png", "data": "A" * 40_000}},
+        {"image_url": "https://pictures.example/1.png"},
+        {"type": "computer_call_output", "output": {"type": "computer_screenshot", "file_id": "file-1"}},
     ],
 )
 def test_an_image_counts_as_one(part: dict[str, object], model: str, tokens: int) -> None:
@@ -173,12 +176,59 @@ def test_a_text_within_an_image_counts() -> None:
         (CHAT, {"mcp_servers": [{"url": "https://x.example"}]}),
         (CHAT, {"messages": [{"content": [{"type": "document", "source": {"type": "url"}}]}]}),
         (CHAT, {"cachedContent": "cachedContents/1"}),
+        (CHAT, {"messages": [{"content": [{"type": "document_url", "document_url": "https://x.example/a.pdf"}]}]}),
+        (CHAT, {"messages": [{"content": [{"document_url": "https://x.example/a.pdf"}]}]}),
+        (CHAT, {"messages": [{"content": [{"type": "audio_url", "audio_url": {"url": "https://x.example/a.mp3"}}]}]}),
+        (CHAT, {"messages": [{"content": [{"type": "input_audio", "input_audio": "https://x.example/a.mp3"}]}]}),
+        (CHAT, {"messages": [{"content": [{"type": "tool_file", "file_id": "file-1"}]}]}),
+        (CHAT, {"deferred_tools": [{"type": "openrouter:web_search"}]}),
+        (CHAT, {"context_management": {"edits": [{"type": "compact_20260112"}]}}),
+        (CHAT, {"compaction": {"type": "summarize"}}),
+        (RESPONSES, {"context_management": [{"type": "compaction"}]}),
     ],
     ids=str,
 )
 def test_what_is_not_in_the_call_is_refused(scope: str, body: dict[str, object]) -> None:
     """What is stored at the provider, fetched by it or run there may take anything, and is refused."""
     assert reason({"model": "m", "max_tokens": 1, **body}, scope) == "usage_unbounded"
+
+
+@pytest.mark.parametrize(
+    ("provider", "scope", "body"),
+    [
+        ("openrouter", OPENROUTER, {"models": ["openai/o1-pro"]}),
+        ("openrouter", OPENROUTER, {"model": "m", "Model": "openai/o1-pro"}),
+        ("anthropic", MESSAGES, {"fallbacks": [{"model": "claude-opus-4-1"}]}),
+    ],
+)
+def test_no_other_model_runs(provider: str, scope: str, body: dict[str, object]) -> None:
+    """A member that may have another model run is refused: it may cost more, and put out more, than the one that counts."""
+    assert reason({"model": "m", "max_tokens": 1, **body}, scope, provider) == "usage_unbounded"
+
+
+@pytest.mark.parametrize(
+    ("provider", "scope", "model"),
+    [
+        ("openai", CHAT, "gpt-4o-search-preview"),
+        ("openai", CHAT, "gpt-5-search-api-2025-10-14"),
+        ("openai", RESPONSES, "o3-deep-research"),
+        ("groq", "POST:/openai/v1/chat/completions", "groq/compound-mini"),
+        ("groq", "POST:/openai/v1/chat/completions", "compound-beta"),
+        ("openrouter", OPENROUTER, "perplexity/sonar-pro"),
+        ("openrouter", OPENROUTER, "openai/gpt-4o:online"),
+        ("openrouter", OPENROUTER, "openai/gpt-4o@preset/mine"),
+        ("openrouter", OPENROUTER, "openrouter/fusion"),
+    ],
+)
+def test_a_model_that_searches_by_itself_is_refused(provider: str, scope: str, model: str) -> None:
+    """What a model looks up is its input, which `max_tokens` does not limit and the call does not show."""
+    assert reason({"model": model, "max_tokens": 1, "max_output_tokens": 1}, scope, provider) == "usage_unbounded"
+
+
+@pytest.mark.parametrize("model", ["nousresearch/hermes-4-70b", "gpt-5", "claude-sonnet-4-6", "openrouter/auto"])
+def test_a_model_that_only_sounds_so_is_open(model: str) -> None:
+    """A name is read word by word."""
+    assert of({"model": model, "max_tokens": 1}, OPENROUTER, "openrouter").output == 1
 
 
 @pytest.mark.parametrize(
@@ -194,6 +244,8 @@ def test_what_is_not_in_the_call_is_refused(scope: str, body: dict[str, object])
             "previous_response_id": None,
         },
         {"background": False, "store": True, "metadata": {"type": "file"}},
+        {"context_management": {"edits": [{"type": "clear_thinking_20251015"}]}, "fallbacks": None},
+        {"messages": [{"content": [{"type": "input_audio", "input_audio": {"data": "QUFB", "format": "mp3"}}]}]},
     ],
     ids=str,
 )
