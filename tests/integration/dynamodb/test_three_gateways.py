@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chalicelib.budget import BudgetLimit, BudgetUse
+from chalicelib.budget import HELD_SECONDS, BudgetLimit, BudgetUse
 from chalicelib.errors import StateUnavailable
 from chalicelib.policy.grants import Grant
 from chalicelib.quota import Limit
@@ -83,12 +83,12 @@ class Three:
             made = made._replace(total_limits=(Limit(total, "day"),))
         self.stage.put_in_force(made)
 
-    def used(self, subjects: Iterable[str]) -> BudgetUse:
-        """Return what these used of their budgets, all together."""
+    def used(self, subjects: Iterable[str], later: int = 0) -> BudgetUse:
+        """Return what these used of their budgets, all together, as it looks so many seconds later."""
         now = int(time.time())
         found = [0, 0]
         for subject in subjects:
-            query = UsageQuery("day", window_start("day", now), principal=f"{ISSUER}|sub:{subject}", now=now)
+            query = UsageQuery("day", window_start("day", now), principal=f"{ISSUER}|sub:{subject}", now=now + later)
             for use in self.stage.adapters.usage.uses(query).uses:
                 found = [a + b for a, b in zip(found, use.budgets.get("usage", (0, 0)), strict=True)]
         return BudgetUse(*found)
@@ -204,6 +204,27 @@ def test_one_that_is_killed_loses_no_count(three: Three, tmp_path: Path) -> None
         stop.set()
         assert three.call(token, callers)[0] == 429
     assert len(three.provider.seen) - before <= 60
+
+
+def test_one_that_is_killed_frees_nothing_that_it_had_reserved(three: Three, tmp_path: Path) -> None:
+    """What calls of a killed gateway had reserved holds the others back, as reserved for an hour and as used from then on."""
+    worst = len(LIMITED) + 1_000 + 500
+    three.stage.put_in_force(_grant()._replace(budgets=(BudgetLimit("usage", 3 * worst, "day"),)))
+    token, before = three.stage.token("build-5"), len(three.provider.seen)
+    three.provider.may_end.clear()
+    with Callers() as callers, ThreadPoolExecutor(2) as pool, gateway(three.stage, tmp_path) as fourth:
+        alone = Three(three.stage, three.provider, [fourth])
+        calls = [pool.submit(alone.call, token, callers, LIMITED) for _ in range(2)]
+        wait_until(lambda: len(three.provider.seen) == before + 2, 20)
+        fourth.process.kill()
+        for one in calls:
+            with contextlib.suppress(StateUnavailable):
+                one.result(30)
+        three.provider.may_end.set()
+        assert three.used(["build-5"]) == BudgetUse(0, 2 * worst)
+        assert [three.call(token, callers, LIMITED)[0] for _ in range(2)] == [200, 429]
+    wait_until(lambda: three.used(["build-5"]) == BudgetUse(13, 2 * worst), 20)
+    assert three.used(["build-5"], later=HELD_SECONDS) == BudgetUse(2 * worst + 13, 0)
 
 
 def test_one_that_drains_loses_no_answer(three: Three, tmp_path: Path) -> None:
