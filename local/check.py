@@ -89,9 +89,7 @@ def _policy_file(told: Configuration, machine: Machine | None) -> Iterator[Findi
 
 
 def _prices(told: Configuration) -> Iterator[Finding]:
-    if told.prices:
-        found = price_file.read(told.prices)
-        yield "ok", f"{told.prices} has prices of {sum(map(len, found.models.values()))} models, as of {found.date}"
+    yield "ok", price_file.told(told.prices)
 
 
 def _number(count: int, what: str) -> str:

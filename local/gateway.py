@@ -38,11 +38,13 @@ _MARGIN = GIVE_BACK_SECONDS + ANSWERS_END_SECONDS + 5.0
 
 
 def check(settings: Settings) -> Iterator[str]:
-    """Yield what is found of tables and signing key.
+    """Yield what is found of prices, tables and signing key.
 
     Raises OperatorNeeded where waiting does not mend it (PricesUnusable, too), Unavailable if AWS does not answer in time.
     """
-    price_file.read(settings.prices)
+    of_prices = price_file.told(settings.prices)
+    if "edge" in settings.doors:
+        yield of_prices
     with RoleCredentials() as credentials, contextlib.closing(_stage(settings, credentials)) as stage:
         if not credentials.wait(START_SECONDS):
             raise StateUnavailable(hint="there are no AWS credentials")

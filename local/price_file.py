@@ -25,3 +25,10 @@ def read(path: Path | None) -> Prices:
     except (OSError, ValueError) as error:
         what = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise PricesUnusable(hint=f"{where}: {what}") from error
+
+
+def told(path: Path | None) -> str:
+    """Return in words how many prices a file has, None for ours, and of when; raises PricesUnusable."""
+    found = read(path)
+    whose = "the prices that came along are" if path is None else f"{path} has prices"
+    return f"{whose} of {sum(map(len, found.models.values()))} models, as of {found.date}"

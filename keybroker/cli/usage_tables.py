@@ -12,6 +12,8 @@ from keybroker.cli.table import Fit
 MODEL_HEADINGS = ("model", "answers", "unknown", "input", "output", "cached")
 _NUMBERS = ("answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")
 
+_NAMED = 5
+
 _FIT = Fit(keep={"name": 24}, once=("grant", "key"))
 """By their names people tell principals apart."""
 
@@ -66,6 +68,10 @@ def budgets(found: list[dict[str, Any]]) -> None:
         if "usage" in (one := use.get("budgets", {}))
     ]
     output.rows(headings, rows, fit=_FIT)
+    unpriced = {use["grant"] for use in found if use.get("models") and "spend" not in use.get("budgets", {})}
+    if unpriced:
+        output.message(f"what calls cost is counted only where a grant limits it; here not for {_named(unpriced)}")
+        output.message("what the models took all the same: keybroker usage --models")
 
 
 def models(found: list[dict[str, Any]]) -> None:
@@ -84,6 +90,12 @@ def model_cells(model: Mapping[str, Any]) -> tuple[object, ...]:
 def amount(what: str, count: int) -> str:
     """Return an amount of a limit: `spend` in dollars, to the millionth, all else as it is."""
     return f"{count // 1_000_000}.{count % 1_000_000:06}" if what == "spend" else str(count)
+
+
+def _named(grants: set[str]) -> str:
+    """Return some names in words."""
+    names = sorted(grants)
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _who(use: dict[str, Any], ids: Mapping[str, Shortened]) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from local import price_file
 from local.__main__ import main
 from tests import certificates
 from tests.local.test_machine import POLICY, REAL, start
@@ -106,6 +107,12 @@ def test_prices_are_read(configuration: Path, capsys: Output, text: str, told: s
     assert sum(told in line for line in said) == 1, said
 
 
+def test_our_prices_have_a_date(configuration: Path, capsys: Output) -> None:
+    """Where no file is named, the date of the prices that came along is told all the same."""
+    _, said = check(configuration, capsys)
+    assert sum(line.endswith(f"as of {price_file.read(None).date}") for line in said) == 1, said
+
+
 def test_a_policy_in_force_of_no_use(configuration: Path, capsys: Output) -> None:
     """A policy in force that this start could not use is told, with what to do."""
     text = configuration.read_text().replace('policy = "keybroker.yaml"\n', "")
@@ -156,8 +163,8 @@ def test_beside_a_running_server(configuration: Path, capsys: Output) -> None:
         assert running.stdout.readline() == b"1\n"
         listening(configuration, f"127.0.0.1:{taken.getsockname()[1]}")
         code, said = check(configuration, capsys)
-        assert (code, [line.partition(": ")[0] for line in said]) == (0, ["ok", "ok", "warning", "warning", "ok"])
-        assert "is served now: another server starts once that one has stopped" in said[2]
+        assert (code, [line.partition(": ")[0] for line in said]) == (0, ["ok", "ok", "ok", "warning", "warning", "ok"])
+        assert "is served now: another server starts once that one has stopped" in said[3]
         (configuration.parent / "state").chmod(0o777)
         assert check(configuration, capsys)[0] == 1
         running.kill()

@@ -245,11 +245,12 @@ def test_a_key_that_is_not_live_signs_nothing(here: Here) -> None:
 
 
 def test_a_check_says_what_is_there(here: Here) -> None:
-    """`--check` names each table that a door uses, and the key; it opens nothing."""
+    """`--check` says the date of the prices, each table that a door uses, and the key; it opens nothing."""
     done = started(here, here.text(), "--check")
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
-    assert [line.split()[3] for line in lines[:-1]] == [
+    assert lines[0].startswith("ok: the prices that came along are of ")
+    assert [line.split()[3] for line in lines[1:-1]] == [
         f"{here.stage.name}-{one}" for one in ("control", "counters", "ledger")
     ]
     assert lines[-1].endswith("is live")

@@ -77,3 +77,29 @@ def test_a_pipe_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(principal in shown for principal, _ in WHO)
     assert "1 revoked_principal, 3 quota_calls_minute" in shown
     assert "2026-11-24 12:34:00Z" in shown
+
+
+def test_what_has_no_limit_of_money_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of grants that do not limit money no cost is known, and the table of costs says so, and where their tokens are."""
+    model = {"model": "gpt-5", "answers": 1, "unknown": 0, "input_tokens": 9, "output_tokens": 4, "cached_tokens": 0}
+    tokens = {"used": 13, "reserved": 0}
+    found = [
+        {**one, "grant": grant, "models": models, "budgets": budgets}
+        for one, grant, models, budgets in zip(
+            uses(),
+            ("limited", "counted", "free", "quiet"),
+            ([model], [model], [model], []),
+            ({"usage": tokens, "spend": tokens}, {"usage": tokens}, {}, {}),
+            strict=False,
+        )
+    ]
+    usage_tables.budgets(found)
+    shown = capsys.readouterr()
+    assert [line.split()[-4:] for line in shown.out.splitlines()[1:]] == [
+        ["13", "0", "0.000013", "0.000000"],
+        ["13", "0", "-", "-"],
+    ]
+    assert "counted only where a grant limits it; here not for counted, free\n" in shown.err
+    assert "keybroker usage --models" in shown.err
+    usage_tables.budgets(found[:1])
+    assert not capsys.readouterr().err
