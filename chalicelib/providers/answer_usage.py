@@ -30,6 +30,8 @@ class UsageForm(NamedTuple):
     """Its member for the tokens of the input that came from a cache; the first that is there."""
     written: tuple[Path, ...] = ()
     """Its member for the tokens of the input that were written to one; the first that is there."""
+    total: tuple[Path, ...] = ()
+    """Its member for all tokens, of which those beyond input and output are output, too; the first that is there."""
 
 
 def _paths(*written: str) -> tuple[Path, ...]:
@@ -59,8 +61,12 @@ CHAT = UsageForm(
     output=_paths("completion_tokens"),
     cached=_paths("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens"),
     written=_paths("prompt_tokens_details.cache_write_tokens"),
+    total=_paths("total_tokens"),
 )
-"""OpenAI's chats and embeddings, and their copies. Tokens of reasoning are within those of the completion."""
+"""OpenAI's chats and embeddings, and their copies.
+
+Tokens of reasoning are within those of the completion; at xAI and in Gemini's copy beside them, and in the total alone.
+"""
 TOKENS = UsageForm(
     objects=_USAGE,
     # Anthropic counts what was written to a cache or read from it beside the rest, and OpenAI within it.
@@ -68,6 +74,7 @@ TOKENS = UsageForm(
     output=_paths("output_tokens"),
     cached=_paths("cache_read_input_tokens", "input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
     written=_paths("cache_creation_input_tokens", "input_tokens_details.cache_write_tokens"),
+    total=_paths("total_tokens"),
 )
 """OpenAI's responses, images and transcriptions, its Realtime API, and Anthropic's messages."""
 GEMINI = UsageForm(
@@ -75,6 +82,7 @@ GEMINI = UsageForm(
     input=_paths("promptTokenCount", "toolUsePromptTokenCount"),
     output=_paths("candidatesTokenCount", "thoughtsTokenCount"),
     cached=_paths("cachedContentTokenCount"),
+    total=_paths("totalTokenCount"),
 )
 BEDROCK = UsageForm(
     objects=_paths("usage"),
@@ -146,13 +154,15 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
         if used_input is not None or output is not None:
             cached = min(_first(numbers, form.cached), used_input or 0)
             written = min(_first(numbers, form.written), (used_input or 0) - cached)
-            return TokenUse(named_model(documents), used_input or 0, output or 0, cached, written)
+            # SECURITY: what is billed is not left out (test_reasoning_beside_the_completion_counts).
+            output = max(output or 0, _first(numbers, form.total) - (used_input or 0))
+            return TokenUse(named_model(documents), used_input or 0, output, cached, written)
     return None
 
 
 @functools.cache
 def _members(form: UsageForm) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(form.input + form.output + form.cached + form.written))
+    return tuple(dict.fromkeys(form.input + form.output + form.cached + form.written + form.total))
 
 
 def _first(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int:

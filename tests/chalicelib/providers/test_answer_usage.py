@@ -114,6 +114,18 @@ def test_usage_in_each_form(provider: str, documents: list[object], expected: tu
     assert read(provider, documents) == TokenUse(*expected)
 
 
+@pytest.mark.parametrize("provider", ["xai", "gemini"])
+def test_reasoning_beside_the_completion_counts(provider: str) -> None:
+    """Where tokens of reasoning are not within those of the completion, the total has them: they are output all the same."""
+    usage = {
+        "prompt_tokens": 12,
+        "completion_tokens": 2,
+        "total_tokens": 331,
+        "completion_tokens_details": {"reasoning_tokens": 317},
+    }
+    assert read(provider, [{"model": "grok-4", "usage": usage}]) == TokenUse("grok-4", 12, 319, 0)
+
+
 @pytest.mark.parametrize("document", [{}, [], None, {"usage": None}, {"usage": []}, {"usage": {"prompt_tokens": None}}])
 def test_an_answer_that_says_nothing(document: object) -> None:
     """What is not said is unknown, and never nothing."""
