@@ -16,12 +16,11 @@ _USUAL: Mapping[str, Collection[object]] = {
 _MODALITIES = frozenset({"modalities", "responsemodalities"})
 
 
-def part(body: Mapping[str, object], kinds: Collection[str]) -> str:
-    """Return the name of such a part of a body, "" if it has none. kinds: the types of the parts within it."""
-    sound = next((kind for kind in kinds if kind == "input_audio" or kind.startswith("audio/")), "")
+def part(body: Mapping[str, object]) -> str:
+    """Return the name of such a part of a body, "" if it has none."""
     config = next((one for name, one in body.items() if _plain(name) == "generationconfig"), None)
     members = [*body.items(), *(config.items() if isinstance(config, dict) else ())]
-    return sound or next((name for name, value in members if value is not None and _is_dearer(name, value)), "")
+    return next((name for name, value in members if value is not None and _is_dearer(name, value)), "")
 
 
 def _is_dearer(name: str, value: object) -> bool:

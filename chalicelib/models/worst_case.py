@@ -54,9 +54,9 @@ _NAMED = frozenset(
 _IMAGES = frozenset({"image_url", "input_image", "image", "computer_screenshot"})
 _FILES = frozenset(
     {"document", "file", "input_file", "container_upload", "video", "video_url", "input_video", "item_reference"}
-    | {"document_url", "audio_url", "file_url", "tool_file", "resource_link"}
+    | {"document_url", "audio_url", "input_audio", "file_url", "tool_file", "resource_link"}
 )
-_FETCHED = frozenset({"documenturl", "audiourl", "fileurl", "videourl"})
+_FETCHED = frozenset({"documenturl", "audiourl", "fileurl", "videourl", "inputaudio"})
 _EDITS = frozenset({"edits[]", "edits", "contextmanagement[]", "contextmanagement"})
 _FREE_FORM = frozenset(
     {"parameters", "arguments", "args", "response", "metadata", "labels", "input_examples", "input_schema", "documents"}
@@ -111,15 +111,14 @@ def find(provider: str, scope: str, body: CallBody) -> WorstCase | None:
     seen = _Seen.of(whole, model)
     tokens = len(content) - seen.image_bytes + seen.image_tokens + OVERHEAD_TOKENS
     output = _output(whole, members, model, len(content)) if members else 0
-    return WorstCase(model, tokens, output, dearer.part(whole, seen.kinds))
+    return WorstCase(model, tokens, output, dearer.part(whole))
 
 
 class _Seen(NamedTuple):
-    """The images of a body: their bytes there, and what they are counted for. kinds: the types of all its parts."""
+    """The images of a body: their bytes there, and what they are counted for."""
 
     image_bytes: int
     image_tokens: int
-    kinds: frozenset[str]
 
     @classmethod
     def of(cls, body: Mapping[str, object], model: str) -> _Seen:
@@ -136,13 +135,9 @@ class _Seen(NamedTuple):
             # SECURITY: the model that counts is the one that runs (test_no_other_model_runs).
             if name != "model" and model_members.is_odd(name):
                 raise UsageUnbounded(name)
-        objects = list(_objects(body))
-        images = [one for name, one in objects if _is_image(name, one)]
-        kinds = frozenset(
-            _mime_type(one) if _plain(name) == "inlinedata" else str(one.get("type")) for name, one in objects
-        )
+        images = [one for name, one in _objects(body) if _is_image(name, one)]
         each = SMALL_IMAGE_TOKENS if _SMALL_MODELS.match(model) else IMAGE_TOKENS
-        return cls(_data_bytes(images), each * len(images), kinds)
+        return cls(_data_bytes(images), each * len(images))
 
 
 def _objects(body: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -184,13 +179,14 @@ def _check(name: str, value: Mapping[str, object]) -> None:
         raise UsageUnbounded("item_reference")
     for member, held in value.items():
         plain = _plain(member)
-        if held is not None and (
-            plain in _FETCHED or (plain == "inputaudio" and isinstance(held, str) and "://" in held)
-        ):
+        # SECURITY: an hour of silence is a few kilobytes, and as many tokens as any other; an answer's sound is kept under an id
+        # (test_what_is_not_in_the_call_is_refused).
+        is_kept_sound = plain == "audio" and isinstance(held, dict) and "id" in held
+        if held is not None and (plain in _FETCHED or is_kept_sound):
             raise UsageUnbounded(member)
         if plain == "filedata" and isinstance(held, dict):
             raise UsageUnbounded(member)
-        if plain == "inlinedata" and not _mime_type(held).startswith(("image/", "audio/")):
+        if plain == "inlinedata" and not _mime_type(held).startswith("image/"):
             raise UsageUnbounded(member)
 
 

@@ -180,6 +180,9 @@ def test_a_text_within_an_image_counts() -> None:
         (CHAT, {"messages": [{"content": [{"document_url": "https://x.example/a.pdf"}]}]}),
         (CHAT, {"messages": [{"content": [{"type": "audio_url", "audio_url": {"url": "https://x.example/a.mp3"}}]}]}),
         (CHAT, {"messages": [{"content": [{"type": "input_audio", "input_audio": "https://x.example/a.mp3"}]}]}),
+        (CHAT, {"messages": [{"content": [{"type": "input_audio", "input_audio": {"data": "QUFB"}}]}]}),
+        (CHAT, {"contents": [{"parts": [{"inlineData": {"mimeType": "audio/flac", "data": "QUFB"}}]}]}),
+        (CHAT, {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}),
         (CHAT, {"messages": [{"content": [{"type": "tool_file", "file_id": "file-1"}]}]}),
         (CHAT, {"deferred_tools": [{"type": "openrouter:web_search"}]}),
         (CHAT, {"context_management": {"edits": [{"type": "compact_20260112"}]}}),
@@ -245,7 +248,6 @@ def test_a_model_that_only_sounds_so_is_open(model: str) -> None:
         },
         {"background": False, "store": True, "metadata": {"type": "file"}},
         {"context_management": {"edits": [{"type": "clear_thinking_20251015"}]}, "fallbacks": None},
-        {"messages": [{"content": [{"type": "input_audio", "input_audio": {"data": "QUFB", "format": "mp3"}}]}]},
     ],
     ids=str,
 )
