@@ -147,7 +147,7 @@ def _processes(job: Job, renewal: Renewal | None) -> Iterator[Processes]:
     settings = job.settings
 
     def spawn(number: int) -> tuple[BaseProcess, Connection]:
-        ready, sender = _SPAWN.Pipe(duplex=False)
+        ready, sender = _SPAWN.Pipe()
         # One that takes another's place serves what is in force now, whatever is in the files.
         now = replace(job, tls=renewal.pair if renewal else None, number=number)
         with sender:

@@ -81,20 +81,23 @@ class Job:
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
-    """Serve the doors until stopped. lifeline: closes when the parent dies. ready: is told once they respond."""
+    """Serve the doors until stopped.
+
+    lifeline: closes when the parent dies. ready: is told once they respond, and brings new certificates.
+    """
     end_with_parent(lifeline)
     log.to_stderr(job.settings.log_level)
     with RoleCredentials() as credentials:
         credentials.wait(START_SECONDS)
         stage = job.settings.stage(credentials)
-        asyncio.run(run_until_stopped(ready, functools.partial(_serve_doors, job, stage)))
+        asyncio.run(run_until_stopped(ready, functools.partial(_serve_doors, job, stage, ready)))
         stage.close()
 
 
-async def _serve_doors(job: Job, stage: Stage, stack: AsyncExitStack) -> None:
+async def _serve_doors(job: Job, stage: Stage, parent: Connection, stack: AsyncExitStack) -> None:
     health, share = Health(), descriptors.share()
     at_once = 1 if job.settings.workers > 1 else share.at_once
-    listener = tls_listener(job.tls, job.settings.tls)
+    listener = tls_listener(job.tls, parent)
     measuring = Measuring(job.numbers, job.number)
     stack.push_async_callback(cancel, asyncio.create_task(measuring.keep()))
     doors: dict[str, web.BaseRunner] = {}

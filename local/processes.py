@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 
 _LOG = logging.getLogger("keybroker")
 Spawn = Callable[[], tuple[BaseProcess, Connection]]
-"""Starts a process; returns it with the connection that gets a message once it responds. Raises OSError."""
+"""Starts a process; returns it with a line to it, which brings a message once it responds, and takes what it is handed.
+
+Raises OSError.
+"""
 
 
 class Part:
@@ -33,12 +36,13 @@ class Part:
         self.name = name
         self._spawn = spawn
         self._process: BaseProcess | None = None
-        self._ready: Connection | None = None
+        self._line: Connection | None = None
+        self._responds = False
         self._began = self._due = 0.0
         self._pause = FIRST_PAUSE
         self.starts = 0
         """Processes that were started, or tried to."""
-        self._held: signal.Signals | None = None
+        self._held: object = None
 
     def start(self) -> None:
         """Start a process. One that the system refuses is tried again later, as one that died."""
@@ -49,7 +53,7 @@ class Part:
         self.starts += 1
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._process, self._ready = self._spawn()
+            self._process, self._line = self._spawn()
         except OSError as error:
             self._again_later(f"cannot be started: {error}")
         finally:
@@ -57,11 +61,11 @@ class Part:
 
     def await_first(self) -> None:
         """Wait until the first process responds; raises PartDidNotStart with the part and how it ended."""
-        process, ready = self._process, self._ready
+        process, line = self._process, self._line
         with contextlib.suppress(EOFError):  # it died before it was ready
-            if process and ready and ready.poll(START_SECONDS):
-                ready.recv()
-                self._is_ready()
+            if process and line and line.poll(START_SECONDS):
+                line.recv()
+                self._responds = True
                 return
         if process:
             process.join(1.0)
@@ -70,13 +74,13 @@ class Part:
     def watched(self) -> Sequence[int | Connection]:
         """Return what `multiprocessing.connection.wait` is to wait for."""
         one = [self._process.sentinel] if self._process else []
-        return [*one, self._ready] if self._ready else one
+        return [*one, self._line] if self._line and not self._responds else one
 
     def due(self, now: float) -> float:
         """Return the seconds until something is to be done though nothing happens."""
         if self._process is None:
             return self._due - now
-        return self._began + START_SECONDS - now if self._ready else START_SECONDS
+        return START_SECONDS if self._responds else self._began + START_SECONDS - now
 
     def tend(self) -> None:
         """Look how the process is, and start another one if it is time."""
@@ -85,23 +89,24 @@ class Part:
                 self.start()
         elif not self._process.is_alive():
             self._again_later(_end(self._process))
-        elif self._ready and self._ready.poll():
-            with contextlib.suppress(EOFError):  # it is about to die; the next look sees that
-                self._ready.recv()
-                _LOG.warning("%s serves again", self.name)
-            self._is_ready()
+        elif self._responds:
             self._deliver()
-        elif self._ready and time.monotonic() > self._began + START_SECONDS:
+        elif self._line and self._line.poll():
+            with contextlib.suppress(EOFError):  # it is about to die; the next look sees that
+                self._line.recv()
+                _LOG.warning("%s serves again", self.name)
+            self._responds = True
+            self._deliver()
+        elif time.monotonic() > self._began + START_SECONDS:
             self._process.kill()
             self._process.join()
             self._again_later(f"did not respond within {START_SECONDS:.0f} s")
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process, once it responds: until then it could not take it."""
-        if self._ready:
-            self._held = number
-        elif self._process and self._process.pid and self._process.is_alive():
-            os.kill(self._process.pid, number)
+    def hand(self, what: object) -> None:
+        """Hand something to the process, once it responds and takes it; what it has not been given by then, never."""
+        self._held = what
+        if self._responds:
+            self._deliver()
 
     def terminate(self) -> None:
         """Ask the process to stop."""
@@ -110,25 +115,32 @@ class Part:
 
     def join(self, seconds: float) -> None:
         """Wait for the end of the process, and then kill it."""
-        self._is_ready()
         if self._process:
             self._process.join(seconds)
             if self._process.is_alive():
                 self._process.kill()
                 self._process.join()
-
-    def _is_ready(self) -> None:
-        if self._ready:
-            self._ready.close()
-        self._ready = None
+        self._hang_up()
 
     def _deliver(self) -> None:
-        if self._held is not None:
-            held, self._held = self._held, None
-            self.send(held)
+        if self._held is None or self._line is None:
+            return
+        # A process that is stuck takes nothing, and whoever waited for it would watch over none of the others.
+        room = select.poll()
+        room.register(self._line, select.POLLOUT)
+        if not room.poll(0):
+            return
+        held, self._held = self._held, None
+        with contextlib.suppress(OSError):  # it has just died; the next one starts with what is in force
+            self._line.send(held)
+
+    def _hang_up(self) -> None:
+        if self._line:
+            self._line.close()
+        self._line, self._responds = None, False
 
     def _again_later(self, how: str) -> None:
-        self._is_ready()
+        self._hang_up()
         self._process = None
         now = time.monotonic()
         pause = FIRST_PAUSE if now - self._began >= STEADY_SECONDS else self._pause
@@ -169,10 +181,10 @@ class Processes:
         for part in self._parts:
             part.tend()
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to every part."""
+    def hand(self, what: object) -> None:
+        """Hand the same to every part: at most some 128 KiB, which a line takes at once."""
         for part in self._parts:
-            part.send(number)
+            part.hand(what)
 
     def _stop(self) -> None:
         """Stop all processes, with SIGKILL at the end of the time that they have."""

@@ -139,7 +139,9 @@ def watch(processes: Processes, renewal: Renewal | None, stop: list[int], hang_u
         asked = bool(hang_ups)
         hang_ups.clear()
         if renewal is not None and renewed(renewal, asked=asked):
-            processes.send(signal.SIGHUP)
+            # SECURITY: what was read and checked here, not the files, which may be others by now
+            # (test_all_serve_what_was_read).
+            processes.hand(renewal.pair)
 
 
 def renewed(renewal: Renewal, *, asked: bool) -> bool:
@@ -170,7 +172,6 @@ def _job(
         drain=configuration.drain_seconds,
         log_level=configuration.log_level,
         trusted_proxies=configuration.trusted_proxies,
-        tls_files=configuration.tls,
         data_keys=kms_key.unwrapped(),
         prices=prices,
     )
@@ -188,7 +189,7 @@ def _processes(
     lifeline, ours = _SPAWN.Pipe(duplex=False)
 
     def spawn(target: Callable[..., None], *extra: object, number: int = 0) -> tuple[BaseProcess, Connection]:
-        ready, sender = _SPAWN.Pipe(duplex=False)
+        ready, sender = _SPAWN.Pipe()
         # One that takes another's place serves what is in force now, whatever is in the files.
         now = replace(job, tls=renewal.pair if renewal else None, number=number)
         with sender:

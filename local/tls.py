@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import ssl
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
 
 from cryptography import x509
 
-from chalicelib.errors import Unavailable
 from local.configuration import TlsFiles
 from local.errors import CertificateExpired, TlsUnusable
 
-_SIZE_LIMIT = 1024 * 1024
+_SIZE_LIMIT = 64 * 1024
+"""Bytes of a file: some thirty certificates."""
+_NAME = 100
+"""Characters that are shown of whose a certificate is."""
 _DAY = 86400
 _WARN_DAYS = 14
 """Days before its end from which on a certificate is warned about; at most a sixth of its lifetime."""
@@ -29,12 +30,17 @@ _WARN_DAYS = 14
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate with its chain and its key, as they were read at one time: PEM. begins, ends: of its validity, epoch seconds."""
+    """A certificate with its chain and its key, as they were read at one time: PEM.
+
+    begins, ends: of its validity, epoch seconds. first_issuer_ends: when the first of the chain's others ends, and its name;
+    None: there are no others.
+    """
 
     certificate: bytes
     key: bytes = field(repr=False)
     begins: int
     ends: int
+    first_issuer_ends: tuple[int, str] | None = None
 
     @classmethod
     def read(cls, files: TlsFiles, now: float) -> Pair:
@@ -43,17 +49,19 @@ class Pair:
         for path in (files.certificate, files.key):
             try:
                 with path.open("rb") as file:
-                    texts.append(file.read(_SIZE_LIMIT))
+                    texts.append(file.read(_SIZE_LIMIT + 1))
             except OSError as error:
                 raise TlsUnusable(hint=f"{path} cannot be read: {error.strerror}") from error
+            if len(texts[-1]) > _SIZE_LIMIT:
+                raise TlsUnusable(hint=f"{path} is over {_SIZE_LIMIT} bytes")
         try:
-            found = x509.load_pem_x509_certificates(texts[0])[0]
+            found, *issuers = x509.load_pem_x509_certificates(texts[0])
         except ValueError:
             raise TlsUnusable(hint=f"{files.certificate} holds no certificate in PEM") from None
-        begins, ends = (int(one.timestamp()) for one in (found.not_valid_before_utc, found.not_valid_after_utc))
+        begins, ends = int(found.not_valid_before_utc.timestamp()), _end(found)[0]
         if ends <= now:
             raise CertificateExpired(hint=f"{files.certificate} expired on {when(ends)}: renew it")
-        pair = cls(texts[0], texts[1], begins, ends)
+        pair = cls(texts[0], texts[1], begins, ends, min(map(_end, issuers), default=None))
         try:
             pair.context()
         except (ssl.SSLError, ValueError):
@@ -75,8 +83,24 @@ class Pair:
             return f"{path} expired on {when(self.ends)}, and callers refuse it: renew it"
         # One that lives for days is renewed in its last ones as a matter of course.
         if left > min(_WARN_DAYS * _DAY, (self.ends - self.begins) / 6):
-            return None
+            return self._chain_warning(path, now)
         return f"{path} expires on {when(self.ends)}, in {_span(left)}: renew it"
+
+    def _chain_warning(self, path: Path, now: float) -> str | None:
+        """Return what is to be said of the chain where it ends before the certificate."""
+        ends, name = self.first_issuer_ends or (self.ends, "")
+        left = ends - now
+        if ends >= self.ends or left > _WARN_DAYS * _DAY:
+            return None
+        # No more than a warning: a chain may hold one that callers with newer roots do without.
+        if left <= 0:
+            return f"{path}: {name} in its chain expired on {when(ends)}, and callers may refuse it: renew the chain"
+        return f"{path}: {name} in its chain expires on {when(ends)}, in {_span(left)}: renew the chain"
+
+    def over(self, now: float) -> tuple[tuple[int, bool], ...]:
+        """Return when it and the first of its chain end, and whether they have."""
+        ends = (self.ends, *([self.first_issuer_ends[0]] if self.first_issuer_ends else []))
+        return tuple((end, now >= end) for end in ends)
 
     def context(self) -> ssl.SSLContext:
         """Return a server's context; raises ssl.SSLError."""
@@ -115,7 +139,7 @@ class Renewal:
         self._clock = clock
         self._seen = self._look()
         self.pair = Pair.read(files, clock())
-        self._warned: tuple[tuple[int, bool], float] | None = None
+        self._warned: tuple[object, float] | None = None
 
     def renew(self, *, asked: bool) -> bool:
         """Read the files again if they have changed, or if that was asked for; whether they were read.
@@ -132,7 +156,7 @@ class Renewal:
     def warning(self) -> str | None:
         """Return what is to be said of the certificate that is served, once a day; None: nothing."""
         now = self._clock()
-        what = self.pair.ends, now >= self.pair.ends
+        what = self.pair.over(now)
         if self._warned and self._warned[0] == what and 0 <= now - self._warned[1] < _DAY:
             return None
         found = self.pair.warning(self._files.certificate, now)
@@ -150,19 +174,26 @@ class Renewal:
         return tuple(found)
 
 
-def tls_listener(pair: Pair | None, files: TlsFiles | None) -> Listener | None:
-    """Return what serves TLS with this pair, and after SIGHUP with that in the files; None without either."""
-    if pair is None or files is None:
+def tls_listener(pair: Pair | None, parent: Connection) -> Listener | None:
+    """Return what serves TLS with this pair, and from then on with each that comes from the parent; None without one."""
+    if pair is None:
         return None
     listener = Listener(pair)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, listener, files)
+    asyncio.get_running_loop().add_reader(parent.fileno(), _take, listener, parent)
     return listener
 
 
-def _renew(listener: Listener, files: TlsFiles) -> None:
-    """Serve another certificate from the next connection on; the parent has said what is wrong with one of no use."""
-    with contextlib.suppress(Unavailable):
-        listener.use(Pair.read(files, time.time()))
+def _take(listener: Listener, parent: Connection) -> None:
+    """Serve the pair that comes from the next connection on."""
+    try:
+        listener.use(parent.recv())
+    except (EOFError, OSError):  # it has died, and this process is about to
+        asyncio.get_running_loop().remove_reader(parent.fileno())
+
+
+def _end(one: x509.Certificate) -> tuple[int, str]:
+    """Return when a certificate ends, epoch seconds, and whose it is."""
+    return int(one.not_valid_after_utc.timestamp()), one.subject.rfc4514_string()[:_NAME]
 
 
 def when(seconds: int) -> str:

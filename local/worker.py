@@ -34,7 +34,6 @@ from chalicelib.providers.prices import NO_PRICES, Prices
 from local import addresses, descriptors, kms_key, log
 from local.accept_faults import AcceptFaults
 from local.addresses import Listen
-from local.configuration import TlsFiles
 from local.kms_key import UnwrappedKeys
 from local.machine import Machine
 from local.measuring import Measuring
@@ -86,7 +85,6 @@ class Job:
     log_level: from which on our lines are logged
     trusted_proxies: the addresses whose X-Forwarded headers are believed
     tls: what every door serves but one at a UNIX socket; None: plain HTTP
-    tls_files: where a new pair is, after SIGHUP
     data_keys: what the parent had of KMS, so that a process that takes another's place needs no KMS
     prices: what models cost, for grants that limit money
     numbers: the directory in which workers add up what is shown at `/metrics`; None: nothing is
@@ -104,7 +102,6 @@ class Job:
     log_level: str = "info"
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     tls: Pair | None = None
-    tls_files: TlsFiles | None = None
     data_keys: UnwrappedKeys = field(default_factory=dict, repr=False)
     prices: Prices = NO_PRICES
     numbers: Path | None = None
@@ -112,12 +109,15 @@ class Job:
 
 
 def serve(job: Job, lifeline: Connection, ready: Connection) -> None:
-    """Serve the broker and the edge until stopped. lifeline: closes when the parent dies. ready: is told once it responds."""
+    """Serve the broker and the edge until stopped.
+
+    lifeline: closes when the parent dies. ready: is told once it responds, and brings new certificates.
+    """
     end_with_parent(lifeline)
     log.to_stderr(job.log_level)
     kms_key.know(job.data_keys)
     machine = Machine(job.directory, job.urls, job.practice_ttl, job.state)
-    asyncio.run(run_until_stopped(ready, functools.partial(_serve_doors, machine, job)))
+    asyncio.run(run_until_stopped(ready, functools.partial(_serve_doors, machine, job, ready)))
 
 
 def serve_practice_parts(
@@ -129,7 +129,7 @@ def serve_practice_parts(
     asyncio.run(run_until_stopped(ready, functools.partial(_serve_practice, job, values, request_token)))
 
 
-async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> None:
+async def _serve_doors(machine: Machine, job: Job, parent: Connection, stack: AsyncExitStack) -> None:
     measuring = Measuring(job.numbers, job.number)
     notes = RefusalNotes(also=measuring.refused)
     share, unsent, running = descriptors.share(), Unsent(), RunningCalls(ended=notes.ended)
@@ -165,7 +165,7 @@ async def _serve_doors(machine: Machine, job: Job, stack: AsyncExitStack) -> Non
     _run_beside(stack, notes.keep(refused), responses.keep(times), settlements.keep())
     stack.push_async_callback(distribution.close)
     doors["edge"] = make_runner(distribution, grace=job.drain)
-    listener = tls_listener(job.tls, job.tls_files)
+    listener = tls_listener(job.tls, parent)
     for name, runner in doors.items():
         await mount(stack, runner, job.sockets[name], 1 if job.workers > 1 else share.at_once, listener)
     await web.SockSite(doors["broker"], inside).start()
@@ -280,7 +280,7 @@ async def run_until_stopped(ready: Connection, serve: Callable[[AsyncExitStack],
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(AcceptFaults())
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # what it asks for, a part that can do it does
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # what it asks for, the parent does
     async with AsyncExitStack() as stack:
         await serve(stack)
         gc.freeze()

@@ -43,6 +43,24 @@ def write(directory: Path, ends: int | None = None, names: Sequence[str] = ("loc
     return files
 
 
+def append_issuer(files: TlsFiles, ends: int) -> None:
+    """Append another certificate to the chain, as of an authority between. ends: epoch seconds."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Between")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime.fromtimestamp(ends, UTC))
+        .sign(key, hashes.SHA256())
+    )
+    with files.certificate.open("ab") as file:
+        file.write(made.public_bytes(serialization.Encoding.PEM))
+
+
 def pem(key: ec.EllipticCurvePrivateKey, password: bytes | None = None) -> bytes:
     """Return a private key as text."""
     encrypted = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()

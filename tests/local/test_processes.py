@@ -31,10 +31,11 @@ def _dies(_ready: Connection) -> None:
     os._exit(3)
 
 
-def _counts(ready: Connection) -> None:
-    signal.signal(signal.SIGHUP, lambda *_: os._exit(7))
-    ready.send("ready")
-    signal.pause()
+def _takes(line: Connection) -> None:
+    line.send("ready")
+    while not isinstance(code := line.recv(), int):
+        pass
+    os._exit(code)
 
 
 class Script:
@@ -50,7 +51,7 @@ class Script:
         target = self.targets.pop(0) if len(self.targets) > 1 else self.targets[0]
         if isinstance(target, OSError):
             raise target
-        ready, sender = _FORK.Pipe(duplex=False)
+        ready, sender = _FORK.Pipe()
         with sender:
             process = _FORK.Process(target=target, args=(sender,), daemon=True)
             process.start()
@@ -130,13 +131,27 @@ def test_the_first_start_fails_with_the_part_and_why() -> None:
     assert not steady.alive[0].is_alive()
 
 
-@pytest.mark.slow  # it waits for a time-out
-def test_a_signal_waits_until_a_part_responds() -> None:
-    """A part that has just been started gets a signal once it can take it, and not before."""
-    script = Script(_serves, _counts, _serves)
+def test_what_is_handed_waits_until_a_part_responds() -> None:
+    """A part that has just been started gets what is handed to it once it can take it, and not before."""
+    script = Script(_serves, _takes, _serves)
     with Processes([Part("worker 1", script)]).running() as running:
         script.alive[0].kill()
         _watch_until(running, lambda: len(script.started) == 2)
-        running.send(signal.SIGHUP)
+        running.hand(7)
         _watch_until(running, lambda: len(script.started) == 3)
         assert script.alive[1].exitcode == 7
+
+
+def test_a_part_that_is_stuck_keeps_nobody_waiting() -> None:
+    """What a part does not take waits for it, the last of it, and the parent watches on."""
+    script = Script(_takes, _serves)
+    with Processes([Part("worker 1", script)]).running() as running:
+        os.kill(script.alive[0].pid or 0, signal.SIGSTOP)
+        for _ in range(8):
+            running.hand("x" * 131_072)  # two files of the greatest size
+            running.watch(0.01)
+        running.hand(9)
+        assert script.alive[0].is_alive()
+        os.kill(script.alive[0].pid or 0, signal.SIGCONT)
+        _watch_until(running, lambda: len(script.started) == 2)
+        assert script.alive[0].exitcode == 9

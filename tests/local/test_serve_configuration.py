@@ -162,14 +162,29 @@ class TestTls:
             assert "Traceback" not in server.log.read_text()
             assert server.log.read_text().count("stays as it was") == 1
 
+    def test_all_serve_what_was_read(self, tmp_path: Path) -> None:
+        """Workers serve what was read and checked, though the files are of no use by the time that they hear of it."""
+        with served(tmp_path, f"policy = 'keybroker.yaml'\nworkers = 2\n{ANY_PORT}{STATE}{TLS}") as server:
+            frozen = _workers(server)
+            for one in frozen:
+                os.kill(one, signal.SIGSTOP)
+            try:
+                certificates.write(tmp_path / "tls")
+                wait_until(lambda: "was read again" in server.log.read_text())
+                (tmp_path / "tls" / "key.pem").write_text("notes")
+                wait_until(lambda: "stays as it was" in server.log.read_text())
+            finally:
+                for one in frozen:
+                    os.kill(one, signal.SIGCONT)
+            wait_until(lambda: all(_trusts(server) for _ in range(8)))
+
     def test_a_worker_that_comes_later_serves_what_is_in_force(self, tmp_path: Path) -> None:
         """A worker that dies while the files are of no use is replaced by one with the certificate in force."""
         with served(tmp_path, f"policy = 'keybroker.yaml'\n{ANY_PORT}{STATE}{TLS}") as server:
             (tmp_path / "tls" / "key.pem").write_text("notes")
             wait_until(lambda: "stays as it was" in server.log.read_text())
-            for one in Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split():
-                if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes():
-                    os.kill(int(one), signal.SIGKILL)
+            for one in _workers(server):
+                os.kill(one, signal.SIGKILL)
             wait_until(lambda: "serves again" in server.log.read_text())
             assert _trusts(server)
 
@@ -206,6 +221,12 @@ class TestTls:
         break_it(tmp_path / "tls")
         assert f"cannot start: {said} (" in only_line(command)
         assert not (tmp_path / "state").exists()
+
+
+def _workers(server: Server) -> list[int]:
+    """Return the process ids of a server's workers."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return [int(one) for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
 def _plainly(port: int | None) -> None:

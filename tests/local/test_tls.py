@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from local.configuration import TlsFiles
 from local.errors import CertificateExpired, TlsUnusable
 from local.tls import Listener, Pair, Renewal
+from tests import certificates
 from tests.certificates import ENDS, PRIVATE, pem, write
 
 NOW = ENDS - 86400
+CHAIN_ENDS = int(datetime(2130, 6, 1, tzinfo=UTC).timestamp())
 
 
 def served(listener: Listener, files: TlsFiles) -> bytes:
@@ -132,6 +135,55 @@ def test_an_end_that_comes_near_is_said(lifetime: int, left: float, said: str | 
     ends = 90 * DAY
     found = Pair(b"", b"", ends - lifetime, ends).warning(Path("tls/c.pem"), ends - left)
     assert found == (said and f"tls/c.pem {said}")
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (14 * DAY + 1, None),
+        (14 * DAY, "expires on 2130-06-01 00:00 UTC, in 14 days: renew the chain"),
+        (0, "expired on 2130-06-01 00:00 UTC, and callers may refuse it: renew the chain"),
+    ],
+)
+def test_a_chain_that_ends_first_is_said(tmp_path: Path, left: int, said: str | None) -> None:
+    """A chain of which another one ends before the certificate is served, and its end is said with whose it is."""
+    files = write(tmp_path)
+    certificates.append_issuer(files, CHAIN_ENDS)
+    certificates.append_issuer(files, ENDS - 1)
+    found = Pair.read(files, CHAIN_ENDS - left).warning(files.certificate, CHAIN_ENDS - left)
+    assert found == (said and f"{files.certificate}: CN=Between in its chain {said}")
+
+
+def test_a_chain_that_ends_last_is_not_said(tmp_path: Path) -> None:
+    """Of a chain that outlives the certificate nothing is said: it is renewed with it."""
+    now = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
+    files = write(tmp_path, ends=now + 2000 * DAY)
+    certificates.append_issuer(files, now + 2000 * DAY)
+    assert Pair.read(files, now + 1600 * DAY).warning(files.certificate, now + 1600 * DAY) is None
+
+
+def test_the_end_of_a_chain_is_said_once_a_day(tmp_path: Path) -> None:
+    """It comes once a day, and once more when it has come."""
+    now = [CHAIN_ENDS - 2.0 * DAY + 1]
+    files = write(tmp_path)
+    certificates.append_issuer(files, CHAIN_ENDS)
+    renewal = Renewal(files, lambda: now[0])
+    said = []
+    for _ in range(24 * 3):
+        said.append(renewal.warning())
+        now[0] += 3600
+    assert [hour for hour, one in enumerate(said) if one] == [0, 24, 48]
+    assert "expired" in str(said[48])
+
+
+def test_a_file_beyond_its_limit_is_refused(tmp_path: Path) -> None:
+    """A chain is read whole or not at all."""
+    files = write(tmp_path)
+    with files.certificate.open("ab") as file:
+        file.write(b"\n" * 65_536)
+    with pytest.raises(TlsUnusable) as caught:
+        Pair.read(files, NOW)
+    assert caught.value.hint == f"{files.certificate} is over 65536 bytes"
 
 
 def test_a_warning_comes_once_a_day(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class Here:
     door: Door
     at: tuple[str, int]
     trusting: ssl.SSLContext
+    listener: Listener
 
     async def ask(self) -> bytes:
         """Shake hands, ask once, and return what is answered."""
@@ -93,7 +94,7 @@ async def opened(files: TlsFiles) -> AsyncIterator[Here]:
             listener = Listener(Pair.read(files, 0))
             at = listening.getsockname()
             await mount(stack, web.ServerRunner(door, shutdown_timeout=0.05), listening, listener=listener)
-            here = Here(door, at, ssl.create_default_context(cafile=files.certificate))
+            here = Here(door, at, ssl.create_default_context(cafile=files.certificate), listener)
             yield here
     await here.until_open(0)
 
@@ -180,6 +181,33 @@ def test_a_request_right_behind_the_handshake_is_served(files: TlsFiles) -> None
                 incoming.write(await reader.read(65_536))
         assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
         writer.close()
+
+    at(files, act)
+
+
+def test_a_renewal_breaks_off_no_handshake(files: TlsFiles, tmp_path: Path) -> None:
+    """Who has begun to shake hands goes on with the certificate of then; who has only connected gets the new one."""
+    others = certificates.write(tmp_path / "others")
+
+    async def act(here: Here) -> None:
+        reader, writer = await here.silent()
+        _, waiting = late = await here.silent()
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = here.trusting.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        writer.write(outgoing.read())
+        incoming.write(await reader.read(65_536))
+        here.listener.use(Pair.read(others, 0))
+        client.do_handshake()
+        client.write(ASK)
+        writer.write(outgoing.read())
+        assert (await reader.read(1)) != b""
+        await waiting.start_tls(ssl.create_default_context(cafile=others.certificate), server_hostname="localhost")
+        waiting.write(ASK)
+        assert (await late[0].read()).endswith(b"https")
+        for one in (writer, waiting):
+            one.close()
 
     at(files, act)
 
