@@ -15,7 +15,7 @@ from chalice.app import Request as ChaliceRequest
 from chalice.app import Response as ChaliceResponse
 
 from chalicelib.aws import wiring
-from chalicelib.errors import InternalFault, Refusal
+from chalicelib.errors import InternalFault, Refusal, Unavailable
 from chalicelib.http import public_routes
 from chalicelib.http.errors import Unsupported
 from chalicelib.http.messages import Request, Response, refused
@@ -144,7 +144,9 @@ def _refused(app: Chalice, door: str, refusal: Refusal) -> ChaliceResponse:
     request_id = _request_id(app)
     # SECURITY: fixed words, and who was refused once that is verified; nothing else of what was sent (test_canary.py).
     line = {"door": door, "reason": refusal.reason, "status": refusal.status, "request_id": request_id}
-    LOG.info(json.dumps({**line, **refusal.log_fields()}))
+    # On one machine the operator has to know what failed: a full disk, say.
+    why = {"cause": refusal.hint} if isinstance(refusal, Unavailable) and refusal.hint else {}
+    LOG.info(json.dumps({**line, **why, **refusal.log_fields()}))
     return _to_chalice(refused(refusal, door, request_id))
 
 

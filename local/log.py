@@ -5,6 +5,7 @@ KEYBROKER_LOG=json puts every line on stdout, as JSON; otherwise they go to stde
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,6 +14,7 @@ import sys
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
+from typing import TextIO
 
 VARIABLE = "KEYBROKER_LOG"
 LINE_BYTES = 8192
@@ -53,6 +55,27 @@ class JsonFormatter(logging.Formatter):
         return line if len(line) <= LINE_BYTES else _cut_object(record, text)
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines; what cannot be written is said on stderr in one line a minute, and no call waits or fails for it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lost = 0
+        self._said = -_MINUTE
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
+        """See `logging.Handler.handleError`, which would print a traceback for every line."""
+        self._lost += 1
+        now, error = time.monotonic(), sys.exception()
+        if now - self._said < _MINUTE:
+            return
+        self._said = now
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        with contextlib.suppress(OSError, ValueError):  # that one is closed or full as well
+            sys.stderr.write(f"{_time(record)} the log cannot be written ({why}); lines lost so far: {self._lost}\n")
+            sys.stderr.flush()
+
+
 class Repeats(logging.Filter):
     """Lets the same warning through a few times a minute, and says with the next one how many there were.
 
@@ -84,7 +107,7 @@ class Repeats(logging.Filter):
 def to_stderr(level: str = "info") -> None:
     """Send this process's log to stderr, or as KEYBROKER_LOG says: ours from a level on, and the warnings of everything else."""
     as_json = os.environ.get(VARIABLE) == "json"
-    handler = logging.StreamHandler(sys.stdout if as_json else sys.stderr)
+    handler = LineHandler(sys.stdout if as_json else sys.stderr)
     handler.setFormatter(JsonFormatter("%(message)s") if as_json else TimedFormatter("%(message)s"))
     handler.addFilter(Repeats())
     logging.getLogger().addHandler(handler)

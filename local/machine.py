@@ -129,6 +129,7 @@ class Machine:
         self._check_directory()
         self._check_keys()
         SigningKeyFile(self._path("signing-key.pem"))
+        self._provider_key_file().check()
         for one in self.administrators().all():
             if isinstance(one, Unavailable):
                 raise one

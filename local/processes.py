@@ -125,7 +125,7 @@ class Part:
     def _deliver(self) -> None:
         if self._held is None or self._line is None:
             return
-        # A process that is stuck takes nothing, and whoever waited for it would watch over none of the others.
+        # A process that is stuck takes nothing, and a parent that waited for it would watch over none of the others.
         room = select.poll()
         room.register(self._line, select.POLLOUT)
         if not room.poll(0):
@@ -173,11 +173,13 @@ class Processes:
         finally:
             self._stop()
 
-    def watch(self, seconds: float) -> None:
-        """Wait until something happens or is due, and tend to every part."""
+    def watch(self, seconds: float, stop: Sequence[int] = ()) -> None:
+        """Wait until something happens or is due, and tend to every part. stop: has a member once all of them are to end."""
         now = time.monotonic()
         longest = min([seconds, *(part.due(now) for part in self._parts)])
         wait([one for part in self._parts for one in part.watched()], timeout=max(0.0, longest))
+        if stop:  # a signal to the whole process group ends them, too
+            return
         for part in self._parts:
             part.tend()
 

@@ -54,6 +54,10 @@ class ProviderKeyFile:
         with self._locked():
             return frozenset(one["origin"] for versions in self._stored().values() for one in versions.values())
 
+    def check(self) -> None:
+        """Read the file, if there is one, and change nothing; raises Unavailable if it is of no use."""
+        self._stored()
+
     def unchanging(self) -> contextlib.AbstractContextManager[None]:
         """Return a context in which nobody changes the file, or puts a version of it in force; raises Unavailable."""
         return self._locked()
@@ -126,8 +130,8 @@ class ProviderKeyFile:
             try:
                 lock = stack.enter_context(open(self._path.with_suffix(".lock"), "a", opener=_private))
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError:
-                raise ProviderKeysUnwritable from None
+            except OSError as error:
+                raise self._unwritable(str(error.strerror)) from None
             yield
 
     def _stored(self) -> _Stored:
@@ -139,13 +143,16 @@ class ProviderKeyFile:
             }
         except (OSError, ValueError, TypeError, AttributeError):
             # SECURITY: no cause, since a JSON error holds the whole text (test_a_file_that_is_no_use_is_not_written_over).
-            raise ProviderKeysUnwritable from None
+            raise self._unwritable("it holds no keys as they are written: restore a backup") from None
 
     def _store(self, stored: _Stored) -> None:
         try:
             sealed_file.write(self._path, json.dumps(stored))
-        except OSError:
-            raise ProviderKeysUnwritable from None
+        except OSError as error:
+            raise self._unwritable(str(error.strerror)) from None
+
+    def _unwritable(self, why: str) -> ProviderKeysUnwritable:
+        return ProviderKeysUnwritable(hint=f"{self._path}: {why}")
 
 
 def _without(stored: _Stored, name: str, *, before: str, kept: str) -> _Stored:

@@ -135,7 +135,7 @@ def _signals(configuration: Configuration) -> tuple[list[int], list[int]]:
 def watch(processes: Processes, renewal: Renewal | None, stop: list[int], hang_ups: list[int]) -> None:
     """Restart what dies, and hand on new certificates, until there is something in `stop`."""
     while not stop:
-        processes.watch(seconds=0.5)
+        processes.watch(0.5, stop)
         asked = bool(hang_ups)
         hang_ups.clear()
         if renewal is not None and renewed(renewal, asked=asked):

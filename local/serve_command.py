@@ -95,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
 
 def not_started(fault: Unavailable | OSError) -> int:
     """Say in one line why a server did not start, and return the exit code."""
-    why = f"cannot start: {fault.reason} ({fault.hint or 'see above'})" if isinstance(fault, Unavailable) else fault
+    hint = f" ({fault.hint})" if isinstance(fault, Unavailable) and fault.hint else ""
+    why = f"cannot start: {fault.reason}{hint}" if isinstance(fault, Unavailable) else fault
     print(f"error: {why}", file=sys.stderr)
     return 1
 

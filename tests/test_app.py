@@ -17,7 +17,7 @@ from chalice.app import IAMAuthorizer
 
 import app
 from chalicelib.aws import wiring
-from chalicelib.errors import NotConfigured
+from chalicelib.errors import NotConfigured, StateUnavailable
 from chalicelib.exchange.request import BODY_LIMIT, JWT_BEARER
 from chalicelib.http import public_routes
 from chalicelib.http.ports import PublicPorts
@@ -358,6 +358,20 @@ def test_refusal_log_line(
     assert ask(public).status == status
     (line,) = [one.getMessage() for one in caplog.records if one.name == "keybroker"]
     assert json.loads(line) == {"door": "public", "reason": reason, "status": status, "request_id": "request-1"}
+
+
+def test_the_log_says_what_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a state out of reach the log says why, such as a full disk; the caller is told nothing of it."""
+    caplog.set_level(logging.INFO, logger="keybroker")
+
+    def fails() -> PublicPorts:
+        raise StateUnavailable(hint="database or disk is full")
+
+    answer = Door(app.public_app(fails)).ask("GET", "/healthz")
+    assert answer.status == 503
+    assert "disk" not in json.dumps(answer.json)
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "keybroker"]
+    assert json.loads(line)["cause"] == "database or disk is full"
 
 
 def test_success_is_not_logged(public: Door, caplog: pytest.LogCaptureFixture) -> None:

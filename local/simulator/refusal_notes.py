@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from chalicelib.edge.refused_calls import RefusedCall, RefusedCalls
-from chalicelib.errors import Refusal
+from chalicelib.errors import Refusal, Unavailable
 from local.simulator.periodic_writing import write_every
 from local.simulator.viewer_response import CUT, ViewerResponse
 
@@ -99,5 +99,7 @@ class RefusalNotes:
             return
         try:
             await asyncio.get_running_loop().run_in_executor(thread, lambda: store().keep(refused))
+        except Unavailable as fault:
+            _LOG.warning("refused calls are in the log alone: %s (%s)", fault.reason, fault.hint)
         except Exception as fault:  # noqa: BLE001  calls go on whatever becomes of this; their lines are in the log
             _LOG.warning("refused calls are in the log alone: %s", type(fault).__name__)

@@ -67,7 +67,9 @@ class Upkeep:
                 self._sweep()
         except Unavailable as unavailable:
             self.faults[unavailable.reason] += 1
-            logging.getLogger("keybroker").warning(json.dumps({"door": "upkeep", "reason": unavailable.reason}))
+            logging.getLogger("keybroker").warning(
+                json.dumps({"door": "upkeep", "reason": unavailable.reason, "cause": unavailable.hint})
+            )
 
     def _checkpoint(self) -> None:
         self._log.keep_small()

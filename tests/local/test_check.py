@@ -89,6 +89,17 @@ def test_all_faults_are_told(configuration: Path, capsys: Output) -> None:
         assert sum(word in line for line in said) == 1, said
 
 
+def test_provider_keys_are_read(configuration: Path, capsys: Output) -> None:
+    """A file of provider keys that a start could not use is told with its name, and nothing is made beside it."""
+    keys = configuration.parent / "state" / "provider-keys.json"
+    keys.write_text("")
+    before = contents(configuration.parent)
+    code, said = check(configuration, capsys)
+    assert (code, len(said)) == (1, 1)
+    assert said[0].startswith(f"error: provider_keys_unwritable ({keys}: it holds no keys")
+    assert contents(configuration.parent) == before
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import os
@@ -11,7 +13,7 @@ import time
 
 import pytest
 
-from local.log import LINE_BYTES, REPEATS, JsonFormatter, Repeats, TimedFormatter
+from local.log import LINE_BYTES, REPEATS, JsonFormatter, LineHandler, Repeats, TimedFormatter
 from tests.running import ROOT
 
 
@@ -38,6 +40,24 @@ def test_other_lines_begin_with_their_time(text: str) -> None:
 
 def test_a_traceback_follows_its_line() -> None:
     assert _line("it failed", KeyError("x")).splitlines()[0] == "2027-01-15T08:00:00.250Z it failed"
+
+
+class _Full(io.StringIO):
+    """Where no line has room."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_log_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines for which there is no room are said on stderr in one line, without what was in them, and raise nothing."""
+    handler = LineHandler(_Full())
+    for _ in range(3):
+        handler.handle(_record("a refusal"))
+    said = capsys.readouterr().err
+    assert (
+        said == "2027-01-15T08:00:00.250Z the log cannot be written (No space left on device); lines lost so far: 1\n"
+    )
 
 
 def _record(text: str, level: int = logging.WARNING) -> logging.LogRecord:

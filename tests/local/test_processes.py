@@ -142,6 +142,15 @@ def test_what_is_handed_waits_until_a_part_responds() -> None:
         assert script.alive[1].exitcode == 7
 
 
+def test_none_is_started_again_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    """Parts that a signal to the whole group has ended with their parent are neither replaced nor told of."""
+    script = Script(_serves)
+    with Processes([Part("worker 1", script)]).running() as running:
+        script.alive[0].kill()
+        running.watch(5.0, [signal.SIGTERM])
+    assert (len(script.started), caplog.text) == (1, "")
+
+
 def test_a_part_that_is_stuck_keeps_nobody_waiting() -> None:
     """What a part does not take waits for it, the last of it, and the parent watches on."""
     script = Script(_takes, _serves)

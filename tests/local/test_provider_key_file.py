@@ -227,4 +227,5 @@ def test_a_file_that_is_no_use_is_not_written_over(path: Path, text: str) -> Non
     with pytest.raises(Unavailable, match="provider_keys_unwritable") as caught:
         ProviderKeyFile(path).put("openai", _OPENAI)
     assert caught.value.__cause__ is None
+    assert caught.value.hint == f"{path}: it holds no keys as they are written: restore a backup"
     assert path.read_text() == text

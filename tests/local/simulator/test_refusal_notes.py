@@ -130,7 +130,7 @@ def test_calls_go_on_without_the_state(caplog: pytest.LogCaptureFixture) -> None
 
     asyncio.run(run())
     assert [one.request_id for one in store.kept] == ["2"]
-    assert "in the log alone: StateUnavailable" in caplog.text
+    assert "in the log alone: state_unavailable (" in caplog.text
 
 
 def test_nothing_is_noted_that_nobody_writes() -> None:
