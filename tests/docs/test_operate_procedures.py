@@ -21,8 +21,9 @@ pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^( *)```bash\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-STATE = "/var/lib/keybroker"
-CONFIG = "--config /etc/keybroker/keybroker.toml"
+HOME = "/var/lib/keybroker"
+STATE = f"{HOME}/state"
+CONFIG = f"--config {HOME}/keybroker.toml"
 
 
 def commands(heading: str) -> list[str]:
@@ -36,7 +37,7 @@ def commands(heading: str) -> list[str]:
 
 def typed(script: str, here: Path, state: Path, environ: dict[str, str] | None = None) -> str:
     """Type commands in one shell, where the page's state directory is this one; return what they said."""
-    text = script.replace(CONFIG, f"--practice --state {state}").replace(STATE, str(state))
+    text = script.replace(CONFIG, f"--practice --state {state}").replace(STATE, str(state)).replace(HOME, str(state))
     programs = f"{here / 'programs'}:{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", f"set -e\n{text}"],
@@ -142,7 +143,7 @@ def test_a_removal(tmp_path: Path) -> None:
         programs = tmp_path / "programs"
         programs.mkdir()
         (programs / "systemctl").write_text(
-            f'#!/bin/sh\n[ "$*" = "disable --now keybroker" ] && kill {running.process.pid}'
+            f'#!/bin/sh\n[ "$*" = "disable --now keybroker.socket keybroker.service" ] && kill {running.process.pid}'
             f" && while [ -d /proc/{running.process.pid} ] && ! grep -q '^State:.Z' /proc/{running.process.pid}/status; do sleep 0.1; done\n"
         )
         (programs / "systemctl").chmod(0o755)
