@@ -41,6 +41,8 @@ def back_up(machine: Machine, path: Path, now: int) -> int:
     state_directory.check_modes(machine.directory)
     if path.exists():
         raise BackupUnwritable(hint=f"{path} is there already: name another file")
+    if not path.absolute().parent.is_dir():
+        raise BackupUnwritable(hint=f"{path.absolute().parent} is no directory: make it, or name another place")
     machine.ledger().record(machine.event("state.backed_up", {"file": str(path.absolute())[:300]}))
     with scratch_beside(path) as scratch:
         copied = scratch / "files"

@@ -21,6 +21,8 @@ _RESPONSE_LIMIT = 16 * 1024 * 1024
 _PAGE = 200
 _TRIAL = re.compile(r"/admin/keys/[^/]+/mint")
 _UNCERTAIN = "what was asked may or may not be in force: look, or repeat it"
+_UNCHANGED = "nothing was changed"
+"""What a broker says that knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ def _from_problem(status: int, problem: Mapping[str, Any], url: str, *, may_chan
         return CommandError(QUOTA, text)
     if status >= 500:
         # SECURITY: a server that failed after its commit has changed something (test_a_failed_change_is_not_called_off).
-        return CommandError(REMOTE, text, f"server error at {url}: {_UNCERTAIN if may_change else 'try again'}")
+        uncertain = may_change and _UNCHANGED not in detail
+        return CommandError(REMOTE, text, f"server error at {url}: {_UNCERTAIN if uncertain else 'try again'}")
     return CommandError(REFUSED, text, refusal=title)
 
 

@@ -53,6 +53,13 @@ def test_nothing_is_written_over(machine: Machine, capsys: Output) -> None:
     assert said.startswith("error: backup_unwritable (")
 
 
+def test_a_backup_into_no_directory(machine: Machine, capsys: Output) -> None:
+    """A place that is not there is told by its name, and the audit has no backup that was never begun."""
+    code, _, said = do(capsys, "backup", machine.directory.parent / "nowhere" / "b", "--state", machine.directory)
+    assert (code, len(said.splitlines()), events(machine, "state.backed_up")) == (1, 1, [])
+    assert said.startswith(f"error: backup_unwritable ({machine.directory.parent / 'nowhere'} is no directory")
+
+
 @pytest.mark.parametrize("part", ["copy", "file"])
 def test_a_full_disk_leaves_no_backup(machine: Machine, capsys: Output, part: str) -> None:
     """A backup for which there is no room is one line, and leaves nothing; a restore likewise, and the state serves on."""

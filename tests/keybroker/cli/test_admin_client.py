@@ -90,6 +90,15 @@ def test_a_failed_change_is_not_called_off(method: str, path: str, query: dict[s
     assert ("in force" in lost.value.lines[1]) is ("in force" in hint)
 
 
+@pytest.mark.usefixtures("client")
+def test_what_was_not_changed_is_not_called_uncertain() -> None:
+    """Where the broker says itself that nothing was changed, such as of a key that its provider did not prove, that is all."""
+    body = json.dumps({"title": "temporarily_unavailable", "detail": "the provider is silent, and nothing was changed"})
+    with serving(PROBLEM.format(503, len(body), body).encode()) as server, pytest.raises(CommandError) as caught:
+        AdminClient(server.url).call("PUT", "/admin/keys/openai", {}, {"a": 1})
+    assert caught.value.lines[1].endswith(": try again")
+
+
 @pytest.mark.parametrize("body", ["<html>", "", "[" * 100_000])
 @pytest.mark.usefixtures("client")
 def test_without_json_it_is_not_a_broker(body: str) -> None:
