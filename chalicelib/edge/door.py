@@ -10,7 +10,6 @@ import functools
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -179,10 +178,11 @@ def _call(request: Request, request_id: str) -> Call:
     call_headers.check(headers, method)
     call_query.check(query)
     # SECURITY: the address is the server's own finding, no header's (test_edge.py).
-    call = Call(call_token.find(headers, query), key, method, path, address, body, query, request_id, known)
+    token = call_token.find(headers, query)
     if known is not None:
-        known.call = replace(call, body=NOT_SHOWN, id="")
-    return call
+        # Without `known`, or the two would hold each other, and wait for the garbage collector.
+        known.call = Call(token, key, method, path, address, NOT_SHOWN, query)
+    return Call(token, key, method, path, address, body, query, request_id, known)
 
 
 def _describe(request: Request, edge: admission.Edge) -> Answer:

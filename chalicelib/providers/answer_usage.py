@@ -5,7 +5,6 @@ Where it is from: the types of the providers' SDKs, as read in 2026. The edge on
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -116,6 +115,13 @@ FORMS: Mapping[str, tuple[UsageForm, ...]] = {
     "xai": _OPENAI,
 }
 """The forms of each provider's answers; none for one whose answers are not read."""
+_MEMBERS = {
+    provider: tuple(
+        (one, tuple(dict.fromkeys(one.input + one.output + one.cached + one.written + one.total))) for one in forms
+    )
+    for provider, forms in FORMS.items()
+}
+"""The same, each with every member that has a number."""
 
 RESPONSE_BEGINS = "response.created"
 """The event with which a response begins on a WebSocket, in OpenAI's Realtime and Responses APIs and their copies."""
@@ -145,10 +151,10 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
     documents: the JSON of an answer, or of the events of a stream that speak of it, in their order: what a later one says
     replaces what an earlier one said. One number that no answer can have, and none of the others is believed.
     """
-    for form in FORMS.get(provider, ()):
+    for form, members in _MEMBERS.get(provider, ()):
         numbers: dict[Path, int] = {}
         for document in documents:
-            if not _add_numbers(form, document, numbers):
+            if not _add_numbers(form.objects, members, document, numbers):
                 return None
         used_input, output = _sum(numbers, form.input), _sum(numbers, form.output)
         if used_input is not None or output is not None:
@@ -158,11 +164,6 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
             output = max(output or 0, _first(numbers, form.total) - (used_input or 0))
             return TokenUse(named_model(documents), used_input or 0, output, cached, written)
     return None
-
-
-@functools.cache
-def _members(form: UsageForm) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(form.input + form.output + form.cached + form.written + form.total))
 
 
 def _first(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int:
@@ -176,13 +177,17 @@ def _sum(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int | None:
     return sum(found) if found else None
 
 
-def _add_numbers(form: UsageForm, document: object, numbers: dict[Path, int]) -> bool:
-    """Add the numbers of a form in a document, by member; return whether each of them is a plausible one."""
-    for where in form.objects:
+def _add_numbers(
+    objects: tuple[Path, ...], members: tuple[Path, ...], document: object, numbers: dict[Path, int]
+) -> bool:
+    """Add the numbers of a form's members in a document; return whether each of them is a plausible one."""
+    for where in objects:
         held = _at(document, where)
         if type(held) is dict:
-            for one in _members(form):
-                value = held.get(one[0]) if len(one) == 1 else _at(held, one)
+            for one in members:
+                value = held.get(one[0])
+                if value is not None and len(one) > 1:
+                    value = _at(value, one[1:])
                 if value is None:
                     continue
                 # SECURITY: a provider may say anything (test_no_absurd_number_is_believed).

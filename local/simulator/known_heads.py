@@ -17,6 +17,8 @@ from local.simulator.origin_exchange import HeadForm
 
 MOST: Final = 1_024
 """Heads at most; the one that was added first is dropped first."""
+MOST_SEEN: Final = 4 * MOST
+"""Heads of which it is remembered that they came."""
 MOST_BYTES: Final = 8_192
 """Of a head; a longer one is not remembered. It leaves room for a longer length within the limits of a head."""
 _LENGTHS: Final = {name: (name, b"") for name in (b"Content-Length", b"content-length")}
@@ -56,13 +58,20 @@ class KnownHeads:
 
     def __init__(self) -> None:
         self._known: dict[Words, KnownHead] = {}
+        self._seen: dict[int, None] = {}  # hashes of those that came once, the one that was added first comes first
 
     def find(self, words: Words) -> KnownHead | None:
         """Return a head that is known."""
         return self._known.get(words)
 
     def add(self, words: Words, head: KnownHead) -> None:
-        """Remember the head of a call that was admitted."""
+        """Remember the head of a call that was admitted, if it has come before: many come once, with an id of their own."""
+        said = hash(words)
+        if said not in self._seen:
+            self._seen[said] = None
+            if len(self._seen) > MOST_SEEN:
+                del self._seen[next(iter(self._seen))]
+            return
         lines = words[-1]
         if sum(len(line) for pair in lines for line in pair) > MOST_BYTES:
             return

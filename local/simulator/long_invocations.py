@@ -41,7 +41,7 @@ class _Lane:
 
 def takes_long(body: bytes | bytearray) -> bool:
     """Return whether a function that reads this body may take longer than about a millisecond."""
-    return len(body) > LARGE or sum(body.count(mark) for mark in b"{[:") > MARKS
+    return len(body) > LARGE or (len(body) > MARKS and sum([body.count(mark) for mark in b"{[:"]) > MARKS)
 
 
 class LongInvocations:

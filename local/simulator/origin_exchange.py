@@ -117,6 +117,12 @@ def head(call: OriginCall) -> bytes:
     return http_head.head([f"{call.method} {call.target} HTTP/1.1", host, *lines])
 
 
+def head_of(method: str, origin_request: OriginRequest, request_id: str) -> bytes:
+    """Return the head of a request without a body, or with one whose length a header says; raises as `head`."""
+    headers = [*origin_request.headers, (REQUEST_ID, request_id)]
+    return head(OriginCall(method, origin_request.address, origin_request.target, headers, b""))
+
+
 class HeadForm(NamedTuple):
     """The head of requests that differ by their id and by the length of their body alone."""
 
@@ -128,12 +134,8 @@ class HeadForm(NamedTuple):
 
     @classmethod
     def of(cls, method: str, origin_request: OriginRequest) -> HeadForm:
-        """Return the form of an origin's request without a body, or with one whose length a header says; raises as `head`."""
-        headers = [
-            (name, _MARK if name.lower() == "content-length" else value) for name, value in origin_request.headers
-        ]
-        call = OriginCall(method, origin_request.address, origin_request.target, [*headers, (REQUEST_ID, _MARK)], b"")
-        before, *between, after = head(call).split(_MARK.encode())
+        """Return the form of the heads that `head_of` makes; raises as that."""
+        before, *between, after = head_of(method, origin_request.with_length(_MARK), _MARK).split(_MARK.encode())
         if len(between) > 1:
             raise ValueError("a request has one length")
         return cls(before, between[0] if between else None, after)

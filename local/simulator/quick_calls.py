@@ -17,7 +17,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage, StreamWriter
 
 from chalicelib.edge.admission import Begun
 from chalicelib.edge.door import Request
-from local.simulator import include_body
+from local.simulator import include_body, origin_exchange
 from local.simulator.connections import Busy
 from local.simulator.counting_together import Waiting, give_back
 from local.simulator.edge_function import Direct
@@ -180,8 +180,12 @@ class QuickCall:
 
     def _message(self, origin_request: OriginRequest) -> bytes:
         """Return the request for an origin: its head, and its body."""
-        head = self._head.form(origin_request, self._request.method).head(self._length, self._id)
-        body: bytearray | None = self._request.get(BUFFERED)
+        request = self._request
+        if self._words is None:
+            head = self._head.form(origin_request, request.method).head(self._length, self._id)
+        else:
+            head = origin_exchange.head_of(request.method, origin_request, self._id)
+        body: bytearray | None = request.get(BUFFERED)
         return head + body if body else head
 
     @property

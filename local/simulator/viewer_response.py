@@ -98,13 +98,14 @@ class ViewerResponse(web.StreamResponse):
     def _head(self, request: web.BaseRequest) -> bytes:
         is_11 = request.version >= HttpVersion11  # even for a version such as 2.0, which gets an error response
         self._no_body = request.method == hdrs.METH_HEAD or self.status in _NO_BODY
-        lines, names = [f"HTTP/1.{int(is_11)} {self.status} {self.reason}"], set()
-        for name, value in self.headers.items():
-            lower = name.lower()
-            if lower != "content-length" or self.status != 204:
-                names.add(lower)
-                lines.append(f"{name}: {value}")
-        if not self._no_body and "content-length" not in names:
+        headers = self.headers
+        if self.status == 204:
+            headers.popall(hdrs.CONTENT_LENGTH, None)
+        lines = [
+            f"HTTP/1.{int(is_11)} {self.status} {self.reason}",
+            *[f"{one[0]}: {one[1]}" for one in headers.items()],
+        ]
+        if not self._no_body and hdrs.CONTENT_LENGTH not in headers:
             if is_11:
                 self._is_chunked = True
                 lines.append("Transfer-Encoding: chunked")
@@ -115,7 +116,7 @@ class ViewerResponse(web.StreamResponse):
             lines.append("Connection: close")
         elif request.version == HttpVersion10:
             lines.append("Connection: keep-alive")
-        if "date" not in names:
+        if hdrs.DATE not in headers:
             lines.append(f"Date: {_date(int(time.time()))}")
         return http_head.head(lines)
 

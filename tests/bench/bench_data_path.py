@@ -43,18 +43,19 @@ X-Stainless-Runtime-Version: 3.11.7
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One way to call. calls: in each round, but for a door that takes a `share` of them."""
+    """One way to call. calls: in each round, but for a door that takes a `share` of them. lines: of the head, further ones."""
 
     name: str
     stream: bool
     connections: int
     calls: int
+    lines: str = ""
 
     def request(self, door: Door) -> bytes:
         """Return the bytes of one call."""
         body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}], "stream": self.stream}
         sent = json.dumps(body).encode()
-        head = f"POST {door.path}/v1/chat/completions HTTP/1.1\nHost: edge\nAuthorization: Bearer {door.key}\n{door.headers}{_HEADERS}"
+        head = f"POST {door.path}/v1/chat/completions HTTP/1.1\nHost: edge\nAuthorization: Bearer {door.key}\n{door.headers}{self.lines}{_HEADERS}"
         return f"{head}Content-Length: {len(sent)}\n\n".replace("\n", "\r\n").encode() + sent
 
 

@@ -15,11 +15,17 @@ from pathlib import Path
 
 from local.machine import Machine
 from tests.bench import doors, gateways
-from tests.bench.bench_data_path import CASES, MOST_FAILED, Case
+from tests.bench.bench_data_path import CASES as IN_ALL
+from tests.bench.bench_data_path import MOST_FAILED, Case
 from tests.bench.doors import Door, Practice
 from tests.bench.table import Cell, Table
 
 ROUNDS, SECONDS = 7, 1.0
+_OWN = Case(
+    "JSON, 32 connections, each head its own", stream=False, connections=32, calls=0, lines="X-Request-Id: %%%%%%%%%%\n"
+)
+"""As where something writes an id into every call's head, so that no door has seen it before."""
+CASES = (*IN_ALL, _OWN)
 _SOURCES = Path(__file__).parent / "gateway"
 _Found = dict[tuple[Case, Door], list["Measured"]]
 

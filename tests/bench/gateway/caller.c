@@ -1,7 +1,7 @@
 /* Callers that cost next to nothing: one thread, each connection with one call after the other.
  *
  * caller PORT CONNECTIONS SECONDS < REQUEST: prints "calls failed seconds p50 p99", the latter in microseconds, of the
- * calls that were answered whole; failed: those that were not answered with 200. */
+ * calls that were answered whole; failed: those that were not answered with 200. Ten `%` in a request stand for its number. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -25,6 +25,8 @@ struct one {
 
 static char request[8192];
 static int request_length;
+static char *number; /* in the request, where its number is; NULL: nowhere */
+static long called;
 static float taken[REMEMBERED];
 static long calls, failed;
 
@@ -43,6 +45,11 @@ static void call(struct one *c) {
     c->length = 0;
     c->whole = -1;
     c->begun = now();
+    if (number) {
+        char text[11];
+        snprintf(text, sizeof text, "%010ld", called++);
+        memcpy(number, text, 10);
+    }
     if (write(c->fd, request, (size_t)request_length) != request_length) stop("a call could not be written");
 }
 
@@ -69,6 +76,7 @@ int main(int argc, char **argv) {
     int connections = atoi(argv[2]), poll = epoll_create1(0), on = 1;
     double seconds = atof(argv[3]);
     request_length = (int)fread(request, 1, sizeof request, stdin);
+    number = memmem(request, (size_t)request_length, "%%%%%%%%%%", 10);
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     static struct one all[MOST];
     if (connections > MOST) return 2;

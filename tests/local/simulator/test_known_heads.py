@@ -100,7 +100,8 @@ def test_so_many_heads_are_known() -> None:
     """The one that was added first is forgotten for one too many."""
     heads = KnownHeads()
     for number in range(MOST + 1):
-        heads.add(said(("X", str(number))), known())
+        for _ in range(2):
+            heads.add(said(("X", str(number))), known())
     assert heads.find(said(("X", "0"))) is None
     assert heads.find(said(("X", "1"))) is not None
 
@@ -110,5 +111,15 @@ def test_a_long_head_is_not_remembered() -> None:
     heads = KnownHeads()
     for size, found in ((MOST_BYTES - 1, True), (MOST_BYTES, False)):
         line = ("X", "a" * size)
-        heads.add(said(line), known())
+        for _ in range(2):
+            heads.add(said(line), known())
         assert (heads.find(said(line)) is not None) is found
+
+
+def test_a_head_that_came_once_is_not_remembered() -> None:
+    """Heads with an id of their own, which never come again, take no room of those that do."""
+    heads = KnownHeads()
+    heads.add(said(), known())
+    assert heads.find(said()) is None
+    heads.add(said(), known())
+    assert heads.find(said()) is not None
