@@ -176,6 +176,10 @@ class Connection(web.RequestHandler):
         """Take what comes."""
         super().data_received(data)
 
+    def is_slow(self) -> bool:
+        """Whether the peer has to take what was written before more is."""
+        return self._paused
+
     def write(self, data: bytes) -> None:
         """Write a part of an answer. Raises ConnectionResetError if the peer is gone."""
         if self.transport is None or self.transport.is_closing():

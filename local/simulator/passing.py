@@ -7,7 +7,7 @@ import functools
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http import RawResponseMessage
@@ -24,6 +24,7 @@ from local.simulator.settlements import Settlement
 from local.simulator.viewer_response import ViewerResponse
 
 if TYPE_CHECKING:
+    from local.simulator.connections import Connection
     from local.simulator.forwarding import Forwarding
 
 _FINAL: Final = 200
@@ -58,6 +59,7 @@ class Passing:
         "_sent",
         "_settlement",
         "_upstream",
+        "_viewer",
     )
     _content: StreamReader
     _feed: Callable[[bytes], None]
@@ -72,6 +74,7 @@ class Passing:
         ended: Callable[[ViewerResponse | None], None],
     ) -> None:
         self._forwarding, self._request, self._origin_request = forwarding, request, origin_request
+        self._viewer = cast("Connection", request.protocol)
         self._request_id, self._settlement, self._ended = request_id, settlement, ended
         self._deadline = Deadline(forwarding.seconds(origin_request), self._is_late)
         sent = functools.partial(forwarding.unsent.sent, request_id)
@@ -156,24 +159,22 @@ class Passing:
 
     def _pass_on(self, response: ViewerResponse) -> None:
         """Send on what has arrived; the head goes at once, even without anything."""
-        if self._has_to_wait():
+        viewer, content = self._viewer, self._content
+        if viewer.is_slow():
             return  # what is there stays, and the origin is read no further, until the viewer takes more
         if not self._is_all:
-            chunk = self._content.read_nowait()
-            self._is_all = self._content.at_eof()
-            if not chunk and not self._is_all and response.has_begun:
+            chunk = content.read_nowait()
+            is_all = self._is_all = content.at_eof()
+            if not (chunk or is_all) and response.has_begun:
                 return
-            response.send(self._request, chunk, is_last=self._is_all)
+            response.send(self._request, chunk, is_last=is_all)
             self._feed(chunk)
-        if self._has_to_wait():
+        if viewer.is_slow():
             self._deadline.body_moves()
         elif self._is_all:
             self._end(response)
         else:
             self._deadline.waits_for_origin()
-
-    def _has_to_wait(self) -> bool:
-        return self._request.protocol.writing_paused
 
     def _is_late(self) -> None:
         self._fail(TimeoutError())

@@ -88,11 +88,12 @@ class ViewerResponse(web.StreamResponse):
             self._payload_writer = request.writer
         if self._no_body:
             data = b""
-        if self._is_chunked and data:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._is_chunked and is_last:
-            data += b"0\r\n\r\n"
-        _write(request, head + data)
+        elif self._is_chunked:
+            if data:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            if is_last:
+                data += b"0\r\n\r\n"
+        _write(request, head + data if head else data)
         self._eof_sent = is_last
 
     def _head(self, request: web.BaseRequest) -> bytes:
