@@ -168,7 +168,10 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
 
 def _first(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int:
     """Return the first of the members that is there, 0 if none is."""
-    return next((numbers[one] for one in members if one in numbers), 0)
+    for one in members:
+        if one in numbers:
+            return numbers[one]
+    return 0
 
 
 def _sum(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int | None:

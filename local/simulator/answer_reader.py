@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import re
@@ -16,12 +17,13 @@ WHOLE: Final = 64 * 1024
 """Bytes of JSON that are read whole; of a longer answer its beginning and its end, so many bytes each, are looked through."""
 MEMBERS: Final = 100
 """Of one answer that speak of usage."""
+PIECES: Final = 64
+"""Pieces of an answer that are looked at together, and WHOLE bytes of them."""
 LINE: Final = 1024**2
 """Bytes of one line of a stream."""
 _SAYS_IT: Final = re.compile(rb'"usage(?:Metadata)?"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
 """It begins with plain text, which is found without a look at every quote."""
-_LINE_SAYS_IT: Final = re.compile(rb'^data:[^\n]*?"usage(?:Metadata)?"[ \t\r]*:[ \t\r]*\{[^\n]*', re.MULTILINE)
-"""A line of a stream that says it."""
+_MAY_SAY_IT: Final = b'"usage'
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NAMES_MODEL: Final = re.compile(rb'"(model|modelVersion)"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,100})"')
 _DECODER: Final = json.JSONDecoder()
@@ -38,17 +40,15 @@ class Lines:
     def feed(self, piece: bytes) -> None:
         """Look at the next piece; raises Unreadable for a line without an end."""
         if not self.waiting and piece.endswith(b"\n"):
-            # Most pieces are events as they were sent, and of the events of a stream one or two speak of it, so that
-            # this is all there is to do for the others.
-            if _SAYS_IT.search(piece):
+            # Of the events of a stream one or two speak of it, so that this is all there is to do for the others.
+            if _MAY_SAY_IT in piece:
                 self._note(piece)
             return
         # SECURITY: a line in many pieces is not copied for each of them (test_a_long_line_in_small_pieces_is_cheap).
         self.waiting += piece
         if b"\n" in piece:
             whole, _, self.waiting = self.waiting.rpartition(b"\n")
-            if _SAYS_IT.search(whole):
-                self._note(whole)
+            self._note(whole)
         if len(self.waiting) > LINE:
             raise Unreadable
 
@@ -60,11 +60,18 @@ class Lines:
                 yield from _event(line)
 
     def _note(self, lines: bytes | bytearray) -> None:
-        for found in _LINE_SAYS_IT.finditer(lines):
+        end = 0
+        for found in _SAYS_IT.finditer(lines):
+            if found.start() < end or b"\n" in found[0]:  # of a line that is noted, or of none
+                continue
+            begin, end = lines.rfind(b"\n", 0, found.start()) + 1, lines.find(b"\n", found.end())
+            end = len(lines) if end < 0 else end
+            if not lines.startswith(b"data:", begin):
+                continue
             if self._first is None:
-                self._first = bytes(found[0])
+                self._first = bytes(lines[begin:end])
             else:
-                self._last = bytes(found[0])
+                self._last = bytes(lines[begin:end])
 
 
 class Document:
@@ -169,12 +176,15 @@ def _member(part: bytes, found: re.Match[bytes]) -> dict[str, object]:
     return {name: value}
 
 
-def _event(line: bytes) -> Iterator[object]:
-    """Return what a line of a stream says, all of it; nothing if it broke off."""
+def _event(line: bytes) -> Sequence[object]:
+    """Return what a line of a stream says; nothing if it broke off."""
+    document = line.partition(b":")[2]
+    if said := _said(document):
+        return said
     try:
-        yield json.loads(line.partition(b":")[2])
+        return (json.loads(document),)
     except ValueError:
-        return
+        return ()
 
 
 class _Said(msgspec.Struct):
@@ -208,18 +218,23 @@ class _Reader(Protocol):
     def documents(self, *, is_whole: bool) -> Iterable[object]: ...
 
 
+@functools.lru_cache(maxsize=64)
+def _kind(content_type: str) -> type[Lines | Document] | None:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "text/event-stream":
+        return Lines
+    return Document if media_type.endswith("json") else None
+
+
 class AnswerReader:
     """One answer, as it passes. Nothing that an answer holds makes a method raise."""
 
     def __init__(self, content_type: str, content_encoding: str) -> None:
-        media_type = content_type.partition(";")[0].strip().lower()
-        self._reader: _Reader | None = None
+        kind, encoding = _kind(content_type), content_encoding.strip().lower()
+        self._reader: _Reader | None = None if kind is None else kind()
         self._decode: Callable[[bytes], bytes] | None = None
-        if media_type == "text/event-stream":
-            self._reader = Lines()
-        elif media_type.endswith("json"):
-            self._reader = Document()
-        encoding = content_encoding.strip().lower()
+        self._pieces: list[bytes] = []
+        self._size = 0
         if encoding not in ("", "identity"):
             try:
                 self._decode = decoder(encoding)
@@ -227,12 +242,20 @@ class AnswerReader:
                 self._give_up()
 
     def feed(self, piece: bytes) -> None:
-        """Look at the next piece."""
+        """Look at the next piece, with those that follow: a stream has many, and one look at each costs more than they do."""
         if self._reader is None:
             return
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > WHOLE or len(self._pieces) > PIECES:
+            self._look(self._reader)
+
+    def _look(self, reader: _Reader) -> None:
+        pieces, self._pieces, self._size = self._pieces, [], 0
         # SECURITY: an answer that cannot be read goes on all the same (test_nothing_in_an_answer_fails_the_call).
         try:
-            self._reader.feed(self._decode(piece) if self._decode else piece)
+            joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            reader.feed(self._decode(joined) if self._decode else joined)
         except Exception:  # noqa: BLE001  whatever it is: its usage is unknown, and that is counted
             self._give_up()
 
@@ -241,7 +264,9 @@ class AnswerReader:
 
         is_whole: whether it came to its end.
         """
-        if self._reader is None:
+        if self._reader is not None and self._pieces:
+            self._look(self._reader)
+        if self._reader is None:  # there was none, or it was given up
             return []
         try:
             return list(self._reader.documents(is_whole=is_whole))
