@@ -55,6 +55,10 @@ class ViewerConnection(Connection):
         waiter = self._waiter
         if self._quick is not None or not self._messages or waiter is None or waiter.done():
             return
+        # SECURITY: who takes no answers is served no calls, or they would pile up here without a bound
+        # (test_who_reads_nothing_is_served_no_more).
+        if self.writing_paused:
+            return
         message, content = self._messages[0]
         quick = (
             self._distribution.quick_call(self, message, content) if isinstance(message, RawRequestMessage) else None
@@ -116,6 +120,8 @@ class ViewerConnection(Connection):
         super().resume_writing()
         if self._quick is not None:
             self._quick.drained()
+        elif self._messages:
+            self._loop.call_soon(self._serve_next)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what is being served."""
