@@ -106,20 +106,26 @@ class OriginClient:
 class Sent:
     """A call that was sent over a kept connection, until its answer is there. `close()` it if none is wanted any more."""
 
-    __slots__ = ("_connector", "_leased", "_protocol")
+    __slots__ = ("_connector", "_is_told", "_leased", "_protocol")
 
     def __init__(self, leased: Leased, protocol: OriginConnection, connector: OriginConnector) -> None:
         self._leased, self._protocol, self._connector = leased, protocol, connector
+        self._is_told = True
 
     def answer(self, message: RawResponseMessage, content: StreamReader) -> OriginAnswer:
         """Return the answer whose head has arrived."""
-        return OriginAnswer(
-            self._leased.connection, message, content, None, partial(self._connector.keep, self._leased)
-        )
+        return OriginAnswer(self._leased.connection, message, content, None, self._keep)
+
+    def _keep(self) -> None:
+        # SECURITY: what becomes of the connection from here on is another call's, though the viewer of this one may not
+        # have taken all of its answer yet (test_a_kept_connection_is_the_next_calls).
+        self.silence()
+        self._connector.keep(self._leased)
 
     def silence(self) -> None:
-        """Tell the listener no more."""
-        self._protocol.listener = None
+        """Tell the listener no more; another call's, which the connection may have by now, is told on."""
+        if self._is_told:
+            self._is_told, self._protocol.listener = False, None
 
     def close(self) -> None:
         """End the call at the origin."""

@@ -36,9 +36,10 @@ class OriginConnection(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what comes."""
+        listener = self.listener  # with the end of its answer it is silenced, and has to look at that still
         super().data_received(data)
-        if self.listener is not None:
-            self.listener.moved()
+        if listener is not None:
+            listener.moved()
             if self._exception is not None:
                 self._tell_end()
 
@@ -49,9 +50,10 @@ class OriginConnection(ResponseHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Take note of the end, which may be that of an answer."""
+        listener = self.listener  # as in `data_received`
         super().connection_lost(exc)
-        if self.listener is not None:
-            self.listener.moved()
+        if listener is not None:
+            listener.moved()
         self._tell_end()
 
     def _tell_end(self) -> None:

@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 from local.simulator.viewer_connection import ViewerConnection
+from tests.edge_door import answers, head, ok, viewer
 from tests.local.simulator.test_quick_calls import call, edge
 from tests.parts import Parts, grant, parts_in
+from tests.raw_provider import RawProvider, Seen
 
 SMALL = 4_096
 """Bytes that a system is asked to buffer; it takes some more."""
+BODY = b"0123456789" * 25_000
+"""More than the edge has on its way to a viewer at once, by less than it holds of an answer besides."""
 START = b"HTTP/1.1 401 "
 REFUSED = 4_000
 """Calls, whose refusals are more than the buffers of both systems hold."""
@@ -72,3 +76,97 @@ def test_who_reads_nothing_is_served_no_more(parts: Parts, connections: list[Vie
             return size
 
     assert asyncio.run(run()) < 128 * 1024
+
+
+@contextlib.asynccontextmanager
+async def behind(
+    parts: Parts, connections: list[ViewerConnection], framing: str, late: asyncio.Event, *, stays: bool
+) -> AsyncIterator[tuple[RawProvider, int, socket.socket]]:
+    """A viewer whose quick call was answered whole, and which has taken only a part of that.
+
+    late: until it is set, nothing else happens at the provider, which then closes, or answers whoever has called.
+    """
+    seen: list[Seen] = []
+
+    async def answer(one: Seen, writer: asyncio.StreamWriter) -> bool:
+        seen.append(one)
+        if len(seen) == 2:
+            writer.write(head("HTTP/1.1 200 OK", *framing.split()) + BODY)
+            await writer.drain()
+            if stays:
+                return True
+        if len(seen) > 1:
+            await late.wait()
+        return await ok(one, writer) if len(seen) != 2 else False
+
+    token = parts.token()
+    async with edge(parts, answer) as (provider, port), slow_viewer(port) as slow:
+        async with viewer(port) as (reader, writer):
+            writer.write(call(token))
+            assert await answers(reader, 1) == [b"ok"]
+        await asyncio.get_running_loop().sock_sendall(slow, call(token))
+        await provider.until(lambda: connections[0].writing_paused, 3)
+        await asyncio.sleep(0.1)  # what was sent arrives
+        yield provider, port, slow
+
+
+async def body_of(slow: socket.socket, ends: bytes = b"") -> bytes:
+    """What arrives behind a head: so much as BODY is, or until it ends so, or the connection does."""
+    found, loop, size = b"", asyncio.get_running_loop(), len(BODY)
+    while not (found.endswith(ends) if ends else len(found.partition(b"\r\n\r\n")[2]) >= size):
+        piece = await loop.sock_recv(slow, 65_536)
+        if not piece:
+            break
+        found += piece
+    return found.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("framing", [f"Content-Length:{len(BODY)}", ""], ids=["length", "until the end"])
+def test_an_answer_that_was_there_is_sent_whole(
+    parts: Parts, connections: list[ViewerConnection], framing: str
+) -> None:
+    """A provider that closes behind its answer breaks nothing off, though the viewer still reads."""
+    ends = b"" if framing else b"\r\n0\r\n\r\n"
+
+    async def run() -> bytes:
+        late = asyncio.Event()
+        async with behind(parts, connections, framing, late, stays=False) as (provider, _, slow):
+            late.set()
+            await provider.until(lambda: not provider.open, 3)
+            await asyncio.sleep(0.1)
+            return await body_of(slow, ends)
+
+    found = asyncio.run(run())
+    assert found == BODY if framing else unchunked(found) == BODY
+
+
+def test_a_kept_connection_is_the_next_calls(parts: Parts, connections: list[ViewerConnection]) -> None:
+    """A call over a connection on which an answer has come whole gets its own, though that one's viewer still reads."""
+
+    async def run() -> list[bytes]:
+        late, token = asyncio.Event(), parts.token()
+        async with (
+            behind(parts, connections, f"Content-Length:{len(BODY)}", late, stays=True) as (
+                provider,
+                port,
+                slow,
+            ),
+            viewer(port) as (reader, writer),
+        ):
+            writer.write(call(token))
+            await provider.until(lambda: len(provider.seen) == 3, 3)
+            assert provider.made == 1
+            assert await body_of(slow) == BODY
+            late.set()
+            async with asyncio.timeout(5):
+                return await answers(reader, 1)
+
+    assert asyncio.run(run()) == [b"ok"]
+
+
+def unchunked(found: bytes) -> bytes:
+    body = b""
+    while found:
+        size, _, found = found.partition(b"\r\n")
+        body, found = body + found[: int(size, 16)], found[int(size, 16) + 2 :]
+    return body
