@@ -60,6 +60,7 @@ class Passing:
         "_settlement",
         "_upstream",
         "_viewer",
+        "_waits_for_viewer",
     )
     _content: StreamReader
     _feed: Callable[[bytes], None]
@@ -85,7 +86,7 @@ class Passing:
         self._upstream: OriginAnswer | None = None
         self._response: ViewerResponse | None = None
         self._reading: AbstractContextManager[Callable[[bytes], None]] | None = None
-        self._is_all = self._is_over = self._is_moving = self._has_moved = False
+        self._is_all = self._is_over = self._is_moving = self._has_moved = self._waits_for_viewer = False
 
     def begin(self, message: bytes) -> bool:
         """Send the call over a connection that was kept; False, and nothing done, if there is none.
@@ -159,9 +160,12 @@ class Passing:
 
     def _pass_on(self, response: ViewerResponse) -> None:
         """Send on what has arrived; the head goes at once, even without anything."""
-        viewer, content = self._viewer, self._content
-        if viewer.is_slow():
+        content = self._content
+        if self._has_to_wait():
             return  # what is there stays, and the origin is read no further, until the viewer takes more
+        if self._waits_for_viewer:
+            self._waits_for_viewer = False
+            self._deadline.waits_for_origin()
         if not self._is_all:
             chunk = content.read_nowait()
             is_all = self._is_all = content.at_eof()
@@ -169,12 +173,21 @@ class Passing:
                 return
             response.send(self._request, chunk, is_last=is_all)
             self._feed(chunk)
-        if viewer.is_slow():
-            self._deadline.body_moves()
-        elif self._is_all:
+        if self._has_to_wait():
+            return
+        if self._is_all:
             self._end(response)
         else:
             self._deadline.waits_for_origin()
+
+    def _has_to_wait(self) -> bool:
+        """Whether the viewer has to take more first, which it is given its own time for: once, whatever arrives meanwhile."""
+        if not self._viewer.is_slow():
+            return False
+        if not self._waits_for_viewer:
+            self._waits_for_viewer = True
+            self._deadline.body_moves()
+        return True
 
     def _is_late(self) -> None:
         self._fail(TimeoutError())

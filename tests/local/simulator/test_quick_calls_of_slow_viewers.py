@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from local.simulator import deadline
+from local.simulator.forwarding import Forwarding
 from local.simulator.viewer_connection import ViewerConnection
-from tests.edge_door import answers, head, ok, viewer
+from tests.edge_door import OK, answers, head, ok, viewer
 from tests.local.simulator.test_quick_calls import call, edge
 from tests.parts import Parts, grant, parts_in
 from tests.raw_provider import RawProvider, Seen
@@ -84,7 +86,7 @@ async def behind(
 ) -> AsyncIterator[tuple[RawProvider, int, socket.socket]]:
     """A viewer whose quick call was answered whole, and which has taken only a part of that.
 
-    late: until it is set, nothing else happens at the provider, which then closes, or answers whoever has called.
+    late: until it is set, nothing else happens at the provider, which then says OK and closes, or answers whoever has called.
     """
     seen: list[Seen] = []
 
@@ -97,7 +99,7 @@ async def behind(
                 return True
         if len(seen) > 1:
             await late.wait()
-        return await ok(one, writer) if len(seen) != 2 else False
+        return await ok(one, writer) and len(seen) != 2
 
     token = parts.token()
     async with edge(parts, answer) as (provider, port), slow_viewer(port) as slow:
@@ -137,7 +139,7 @@ def test_an_answer_that_was_there_is_sent_whole(
             return await body_of(slow, ends)
 
     found = asyncio.run(run())
-    assert found == BODY if framing else unchunked(found) == BODY
+    assert found == BODY if framing else unchunked(found) == BODY + OK
 
 
 def test_a_kept_connection_is_the_next_calls(parts: Parts, connections: list[ViewerConnection]) -> None:
@@ -162,6 +164,25 @@ def test_a_kept_connection_is_the_next_calls(parts: Parts, connections: list[Vie
                 return await answers(reader, 1)
 
     assert asyncio.run(run()) == [b"ok"]
+
+
+def test_who_was_slow_leaves_the_provider_its_time(
+    parts: Parts, connections: list[ViewerConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the viewer has taken what there was, the provider may be silent for as long as it otherwise may."""
+    monkeypatch.setattr(deadline, "STALL_TIMEOUT", 0.5)
+    monkeypatch.setattr(Forwarding, "seconds", lambda *_: None)
+    more = f"Content-Length:{len(BODY) + len(OK)}"
+
+    async def run() -> bytes:
+        late = asyncio.Event()
+        async with behind(parts, connections, more, late, stays=False) as (_, _port, slow):
+            assert await body_of(slow) == BODY
+            await asyncio.sleep(0.8)
+            late.set()
+            return await asyncio.get_running_loop().sock_recv(slow, 100)
+
+    assert asyncio.run(run()) == OK
 
 
 def unchunked(found: bytes) -> bytes:
