@@ -120,7 +120,8 @@ class QuickCall:
         if self._is_over:
             return
         if self._task is not None:
-            self._task.cancel()  # it ends the rest
+            # It ends the rest: after its first step, for a task that is cancelled before that never runs at all.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
             return
         if self._waiting is not None:
             self._waiting.leave()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from local.simulator import bursts, counting_together
 from local.simulator.quick_calls import QuickCall
 from local.simulator.running_calls import RunningCalls
 from local.simulator.unsent import Unsent
+from local.simulator.viewer_connection import ViewerConnection
+from local.simulator.viewer_response import ViewerResponse
 from local.sqlite.running_state import SqliteRunningState
-from tests.edge_door import OK, answers, door, head, ok, viewer
+from tests.edge_door import OK, answers, door, head, ok, sending_to, viewer
 from tests.parts import NOW, Parts, grant, parts_in
 from tests.raw_provider import Answer, RawProvider, Seen, raw_provider
 
@@ -226,3 +229,29 @@ def test_many_calls_get_their_own_answers(parts: Parts, monkeypatch: pytest.Monk
     parts.apply(grant(quota="{tokens: 100/hour, calls: 1000/day}"))
     asyncio.run(run())
     assert parts.counted()["day"] == (many * rounds, 0)
+
+
+def test_who_is_gone_before_its_task_begins_is_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A viewer whose connection breaks in the turn in which its call gets a task leaves nothing under way."""
+    connections: list[ViewerConnection] = []
+    serve = QuickCall._serve_by_task
+
+    def break_first(self: QuickCall, serving: Coroutine[object, object, ViewerResponse]) -> None:
+        connections.append(self._connection)
+        assert self._connection.transport is not None
+        self._connection.transport.abort()  # as where a write fails, or a newcomer takes the place
+        serve(self, serving)
+
+    monkeypatch.setattr(QuickCall, "_serve_by_task", break_first)
+    unsent = Unsent()
+
+    async def run() -> None:
+        async with raw_provider(ok) as provider, door(sending_to(provider.port), unsent=unsent) as port:
+            async with viewer(port) as (reader, writer):
+                writer.write(call("any"))
+                with contextlib.suppress(ConnectionResetError):
+                    assert not await asyncio.wait_for(reader.read(), 5)
+            await provider.until(lambda: not unsent.under_way, 5)
+            assert not connections[0].places
+
+    asyncio.run(run())
