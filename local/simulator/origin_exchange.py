@@ -112,8 +112,8 @@ def head(call: OriginCall) -> bytes:
     if "content-length" not in names:
         if not isinstance(call.body, bytes):
             lines.append(_CHUNKED)
-        elif call.method not in _WITHOUT_BODY:
-            lines.append("Content-Length: 0")
+        elif call.body or call.method not in _WITHOUT_BODY:
+            lines.append(f"Content-Length: {len(call.body)}")
     return http_head.head([f"{call.method} {call.target} HTTP/1.1", host, *lines])
 
 
@@ -141,7 +141,9 @@ class HeadForm(NamedTuple):
         return cls(before, between[0] if between else None, after)
 
     def head(self, length: str, request_id: str) -> bytes:
-        """Return a head. length: as it was sent, in digits."""
+        """Return a head. length: as it was sent, in digits. Raises ValueError for a body of which no header would say it."""
+        if self.between is None and length.strip("0"):
+            raise ValueError("a body without a length")
         middle = b"" if self.between is None else length.encode() + self.between
         return self.before + middle + request_id.encode() + self.after
 

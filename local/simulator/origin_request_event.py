@@ -28,6 +28,9 @@ HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"}
     | {"te", "trailer", "transfer-encoding", "upgrade"}
 )
+# SECURITY: what follows a head whose length was taken off would be the origin's next request on the connection
+# (test_a_connection_option_leaves_the_length).
+_NO_OPTIONS: Final = HOP_BY_HOP | {"content-length"}
 # Besides hop-by-hop headers: those that CloudFront sets itself or removes from a viewer's request.
 _REMOVED: Final = HOP_BY_HOP | {"host", "expect", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"}
 _REMOVED_PREFIXES: Final = ("x-amz-cf-", "x-edge-")
@@ -131,7 +134,7 @@ def _headers(request: web.BaseRequest, client_ip: str) -> Headers:
     raw = request.raw_headers  # `headers` has the well-known names in aiohttp's spelling
     options: frozenset[str] = frozenset()
     if hdrs.CONNECTION in request.headers:
-        options = connection_options(request.headers.getall(hdrs.CONNECTION)) - HOP_BY_HOP
+        options = connection_options(request.headers.getall(hdrs.CONNECTION)) - _NO_OPTIONS
     places, names, sent = _passed(tuple([name for name, _ in raw]), options)
     values = [text(raw[place][1]) for place in places]
     major, minor = request.version

@@ -232,3 +232,22 @@ def test_malformed_response_is_a_502() -> None:
             assert json.loads(body)["error"]["code"] == "origin_unreachable"
 
     assert len(through(serve, answer).seen) == len(heads)
+
+
+@pytest.mark.parametrize("option", ["content-length", "Content-Length, keep-alive", "close, CONTENT-LENGTH"])
+@pytest.mark.parametrize("is_split", [False, True], ids=["in one piece", "in two"])
+def test_a_connection_option_leaves_the_length(option: str, *, is_split: bool) -> None:
+    """A `Connection` header cannot take the length off: the body would be the provider's next call, past every check."""
+    body = get()
+    sent = head("POST / HTTP/1.1", "Host: edge", f"Connection: {option}", f"Content-Length: {len(body)}")
+
+    async def serve(_provider: RawProvider, port: int) -> None:
+        async with viewer(port) as (reader, writer):
+            for piece in (sent, body) if is_split else (sent + body,):
+                writer.write(piece)
+                await asyncio.sleep(0.02)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            await asyncio.sleep(0.02)
+
+    (seen,) = through(serve).seen
+    assert (seen.header("content-length"), seen.digest) == (str(len(body)), digest(body))
