@@ -21,6 +21,8 @@ MOST_SEEN: Final = 4 * MOST
 """Heads of which it is remembered that they came."""
 MOST_BYTES: Final = 8_192
 """Of a head; a longer one is not remembered. It leaves room for a longer length within the limits of a head."""
+MOST_DIGITS: Final = 20
+"""Of a length that does not count; with zeros before it, one can be longer than any head may be."""
 _LENGTHS: Final = {name: (name, b"") for name in (b"Content-Length", b"content-length")}
 """What stands for the header of a length, by its name as it was sent. Of those in other spellings the value counts, too."""
 Words = tuple[str, str, str | None, tuple[tuple[bytes, bytes], ...]]
@@ -83,5 +85,5 @@ class KnownHeads:
 def words(request: web.BaseRequest) -> Words:
     """Return what a head consists of, but for its version and the length of the body."""
     # SECURITY: all lines, in their order, and where the request came from (test_a_head_is_known_by_all_of_it).
-    lines = tuple([_LENGTHS.get(line[0], line) for line in request.raw_headers])
+    lines = tuple([_LENGTHS.get(one[0], one) if len(one[1]) <= MOST_DIGITS else one for one in request.raw_headers])
     return request.method, request.raw_path, request.remote, lines

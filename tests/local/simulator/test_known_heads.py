@@ -12,7 +12,7 @@ from chalicelib.edge.headers import Headers
 from chalicelib.edge.known_calls import KnownCall
 from chalicelib.models.body import CallBody
 from local.simulator.function_result import OriginRequest
-from local.simulator.known_heads import MOST, MOST_BYTES, KnownHead, KnownHeads, Words, words
+from local.simulator.known_heads import MOST, MOST_BYTES, MOST_DIGITS, KnownHead, KnownHeads, Words, words
 from local.simulator.origin_exchange import REQUEST_ID, HeadForm, OriginCall, head
 
 LINES = (("Host", "edge"), ("Authorization", "Bearer t"), ("Content-Length", "2"), ("X-A", "1"))
@@ -52,6 +52,11 @@ def test_only_the_length_may_differ() -> None:
     """Heads of bodies of different lengths are the same; in a rare spelling of its name the length counts, too."""
     assert said(*LINES[:2], ("Content-Length", "12345"), LINES[3]) == said()
     assert said(("CONTENT-LENGTH", "2")) != said(("CONTENT-LENGTH", "3"))
+
+
+def test_a_length_of_many_digits_counts() -> None:
+    """A length with many zeros before it makes another head, whose size is looked at for itself."""
+    assert said(*LINES[:2], ("Content-Length", "2".zfill(MOST_DIGITS + 1)), LINES[3]) != said()
 
 
 _TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)

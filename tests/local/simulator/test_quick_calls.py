@@ -118,6 +118,18 @@ def test_a_known_head_frames_each_body(parts: Parts, *, stays: bool) -> None:
     assert all(one.header("authorization") == "Bearer sk-real" for one in seen)
 
 
+def test_a_known_head_is_as_bounded_as_any(parts: Parts) -> None:
+    """A length with so many zeros before it that the head is too large is refused behind a known head as well."""
+    token = parts.token()
+
+    async def run() -> list[str]:
+        async with edge(parts) as (_, port), viewer(port) as (reader, writer):
+            writer.write(call(token) + call(token).replace(b"Content-Length: ", b"Content-Length: " + b"0" * 20_200))
+            return await statuses(reader, 2)
+
+    assert asyncio.run(run()) == ["200", "413"]
+
+
 def test_calls_of_one_packet_are_answered_in_order(parts: Parts, quick: list[QuickCall]) -> None:
     """Of several calls in one packet each is served once the one before it was answered, a refusal among them."""
     token, order = parts.token(), list[int]()
