@@ -100,6 +100,7 @@ class Passing:
             self._fail(error)
             return True
         if self._sent is None:
+            self._deadline.close()  # or the two would hold each other
             return False
         if self._run is not None:
             self._run.begin(self._cut)

@@ -128,6 +128,7 @@ class QuickCall:
         if self._passing is not None:
             self._passing.left()
             self._distribution.forwarding.settle(self._id, self._settlement)
+        self._waiting = self._passing = None  # which would call this one
         self._end(None)
 
     def drained(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.edge.call import Call
 from chalicelib.edge.door import EdgeDoor
+from chalicelib.edge.known_calls import KnownCall
 from local.simulator import bursts, counting_together
+from local.simulator.passing import Passing
 from local.simulator.quick_calls import QuickCall
 from local.simulator.running_calls import RunningCalls
 from local.simulator.unsent import Unsent
@@ -267,3 +271,35 @@ def test_who_is_gone_before_its_task_begins_is_no_call(monkeypatch: pytest.Monke
             assert not connections[0].places
 
     asyncio.run(run())
+
+
+def test_calls_that_ended_leave_no_garbage(parts: Parts) -> None:
+    """Nothing of a call waits for the garbage collector: over a kept connection or a new one, refused, or left by its viewer."""
+    token, kinds = parts.token(), (QuickCall, Passing, KnownCall, Call)
+
+    async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bool:
+        return seen.size == 3 or (await ok(seen, writer) and seen.size != 1)
+
+    async def run() -> list[object]:
+        async with edge(parts, answer) as (provider, port), viewer(port) as (reader, writer):
+            gc.collect()
+            gc.disable()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            for one, body in ((token, b"1"), (token, b"12"), (token, b"12"), ("no", b"")):
+                writer.write(call(one, body))
+                await statuses(reader, 1)
+                await asyncio.sleep(0.02)
+            writer.write(call(token, b"123"))
+            await provider.until(lambda: len(provider.seen) == 4)
+            writer.close()
+            await provider.until(lambda: not provider.open)
+            gc.collect()
+            return [type(one) for one in gc.garbage if isinstance(one, kinds)]
+
+    try:
+        found = asyncio.run(run())
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not found
