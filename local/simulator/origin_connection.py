@@ -7,6 +7,9 @@ from typing import Protocol
 from aiohttp import StreamReader
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+
+from local.simulator.sending import MalformedAnswerError
 
 _Answer = tuple[RawResponseMessage, StreamReader]
 
@@ -57,6 +60,11 @@ class OriginConnection(ResponseHandler):
         self._tell_end()
 
     def _tell_end(self) -> None:
-        error = self.exception()
-        if error is not None and self.listener is not None:
+        error, body = self.exception(), self._payload
+        if error is None:
+            return
+        if self.listener is not None:
             self.listener.broke(error)
+        elif body is not None and not body.is_eof() and body.exception() is None:
+            # aiohttp tells a coroutine that waits for more of a body nothing of what is wrong with its framing.
+            body.set_exception(MalformedAnswerError() if isinstance(error, HttpProcessingError) else error)

@@ -251,3 +251,21 @@ def test_a_connection_option_leaves_the_length(option: str, *, is_split: bool) -
 
     (seen,) = through(serve).seen
     assert (seen.header("content-length"), seen.digest) == (str(len(body)), digest(body))
+
+
+def test_an_answer_whose_framing_breaks_is_broken_off() -> None:
+    """A chunk of the provider's that is none ends the answer at once, not with the time that a provider may be silent."""
+
+    async def answer(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
+        writer.write(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"2\r\nok\r\n")
+        await asyncio.sleep(0.02)
+        writer.write(b"zz\r\n")
+        return True
+
+    async def serve(_provider: RawProvider, port: int) -> None:
+        async with asyncio.timeout(5), viewer(port) as (reader, writer):
+            writer.write(post("Content-Length: 0"))
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                await reader.readuntil(b"\r\n0\r\n")
+
+    assert len(through(serve, answer).seen) == 1
