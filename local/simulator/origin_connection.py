@@ -43,8 +43,8 @@ class OriginConnection(ResponseHandler):
         super().data_received(data)
         if listener is not None:
             listener.moved()
-            if self._exception is not None:
-                self._tell_end()
+        if self._exception is not None:
+            self._tell_end()
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  aiohttp's signature
         """Read on. It is called for each piece of a body, whether reading was paused or not, and would ask the parser each time."""
