@@ -98,6 +98,12 @@ class ViewerConnection(Connection):
         else:
             self._bursts.write(self.transport, data)
 
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  aiohttp's signature
+        """End a quick call as well: a viewer that takes no more would not lose the connection before it does."""
+        await super().shutdown(timeout)
+        if self._quick is not None:
+            self._quick.left()
+
     def force_close(self) -> None:
         """Close, once what was written is on its way."""
         self._bursts.flush()

@@ -12,11 +12,12 @@ import pytest
 
 from local.simulator import deadline
 from local.simulator.forwarding import Forwarding
+from local.simulator.unsent import Unsent
 from local.simulator.viewer_connection import ViewerConnection
-from tests.edge_door import OK, answers, head, ok, viewer
+from tests.edge_door import OK, answers, door, head, ok, sending_to, viewer
 from tests.local.simulator.test_quick_calls import call, edge
 from tests.parts import Parts, grant, parts_in
-from tests.raw_provider import RawProvider, Seen
+from tests.raw_provider import RawProvider, Seen, raw_provider
 
 SMALL = 4_096
 """Bytes that a system is asked to buffer; it takes some more."""
@@ -183,6 +184,33 @@ def test_who_was_slow_leaves_the_provider_its_time(
             return await asyncio.get_running_loop().sock_recv(slow, 100)
 
     assert asyncio.run(run()) == OK
+
+
+def test_a_stop_ends_the_call_of_a_slow_viewer(connections: list[ViewerConnection]) -> None:
+    """When the edge stops, a call ends whose viewer takes no more of its answer."""
+    unsent, seen = Unsent(), list[Seen]()
+
+    async def answer(one: Seen, writer: asyncio.StreamWriter) -> bool:
+        seen.append(one)
+        if len(seen) == 1:
+            return await ok(one, writer)
+        writer.write(head("HTTP/1.1 200 OK", f"Content-Length: {len(BODY)}") + BODY)
+        return True
+
+    async def run() -> None:
+        async with raw_provider(answer) as provider, contextlib.AsyncExitStack() as stack:
+            async with door(sending_to(provider.port), unsent=unsent) as port:
+                slow = await stack.enter_async_context(slow_viewer(port))
+                async with viewer(port) as (reader, writer):
+                    writer.write(call("any"))
+                    assert await answers(reader, 1) == [b"ok"]
+                await asyncio.get_running_loop().sock_sendall(slow, call("any"))
+                await provider.until(lambda: connections[0].writing_paused, 3)
+                await asyncio.sleep(0.1)
+                assert unsent.under_way == 1
+            assert unsent.under_way == 0
+
+    asyncio.run(run())
 
 
 def unchunked(found: bytes) -> bytes:
