@@ -21,6 +21,7 @@ from local.simulator import include_body, origin_exchange
 from local.simulator.connections import Busy
 from local.simulator.counting_together import Waiting, give_back
 from local.simulator.edge_function import Direct
+from local.simulator.forwarding import is_disconnected
 from local.simulator.function_result import GeneratedResponse, OriginRequest
 from local.simulator.include_body import BUFFERED, NotInvokedError
 from local.simulator.invocations import not_decided
@@ -156,6 +157,8 @@ class QuickCall:
         try:
             try:
                 self._distribution.invocations.check_places()  # others of its group may have taken the last of them
+                if is_disconnected(self._request):
+                    raise NotInvokedError("malformed")  # nobody will see the answer
             except NotInvokedError:
                 give_back(begun)
                 raise
@@ -174,7 +177,7 @@ class QuickCall:
         self._settlement = forwarding.settlement(self._id)
         passing = Passing(forwarding, request, result, self._id, self._settlement, self._has_passed)
         self._passing = passing
-        if self._words is not None:
+        if self._words is not None and isinstance(distribution.invocations.decide, Direct):
             distribution.known_heads.add(self._words, self._head)
         if not passing.begin(self._message(result)):
             self._passing = None
@@ -237,5 +240,7 @@ class QuickCall:
         self._is_over = True
         if self._busy is not None:
             self._busy.__exit__()
-        self._distribution.ended(self._id, self._began, self._request, response)
-        self._connection.quick_ended(keep_alive=response is not None and bool(response.keep_alive))
+        try:
+            self._distribution.ended(self._id, self._began, self._request, response)
+        finally:
+            self._connection.quick_ended(keep_alive=response is not None and bool(response.keep_alive))

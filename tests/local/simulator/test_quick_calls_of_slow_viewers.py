@@ -87,7 +87,7 @@ async def behind(
 ) -> AsyncIterator[tuple[RawProvider, int, socket.socket]]:
     """A viewer whose quick call was answered whole, and which has taken only a part of that.
 
-    late: until it is set, nothing else happens at the provider, which then says OK and closes, or answers whoever has called.
+    late: until it is set, nothing else happens at the provider, which then says OK and closes, or answers those that have called.
     """
     seen: list[Seen] = []
 
