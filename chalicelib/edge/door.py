@@ -134,6 +134,8 @@ class EdgeDoor:
             ports = self._made
             if ports is None:
                 ports = self._made = self._ports()
+            if ports.bounded is contextlib.nullcontext:  # a server's, where each call counts
+                return act(ports)
             with ports.bounded():
                 return act(ports)
         except Refusal as refusal:

@@ -230,43 +230,49 @@ class AnswerReader:
     """One answer, as it passes. Nothing that an answer holds makes a method raise."""
 
     def __init__(self, content_type: str, content_encoding: str) -> None:
-        kind, encoding = _kind(content_type), content_encoding.strip().lower()
-        self._reader: _Reader | None = None if kind is None else kind()
+        self._type, self._encoding = content_type, content_encoding
+        self._reader: _Reader | None = None  # made with the first look, which is off the way of the call
         self._decode: Callable[[bytes], bytes] | None = None
+        self._is_given_up = False
         self._pieces: list[bytes] = []
         self._size = 0
-        if encoding not in ("", "identity"):
-            try:
-                self._decode = decoder(encoding)
-            except Exception:  # noqa: BLE001  as in `feed`
-                self._give_up()
 
     def feed(self, piece: bytes) -> None:
         """Look at the next piece, with those that follow: a stream has many, and one look at each costs more than they do."""
-        if self._reader is None:
+        if self._is_given_up:
             return
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > WHOLE or len(self._pieces) > PIECES:
-            self._look(self._reader)
+            self._look()
 
-    def _look(self, reader: _Reader) -> None:
+    def _look(self) -> None:
         pieces, self._pieces, self._size = self._pieces, [], 0
         # SECURITY: an answer that cannot be read goes on all the same (test_nothing_in_an_answer_fails_the_call).
         try:
+            reader = self._reader or self._begin()
             joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             reader.feed(self._decode(joined) if self._decode else joined)
         except Exception:  # noqa: BLE001  whatever it is: its usage is unknown, and that is counted
             self._give_up()
+
+    def _begin(self) -> _Reader:
+        kind, encoding = _kind(self._type), self._encoding.strip().lower()
+        if kind is None:
+            raise Unreadable
+        if encoding not in ("", "identity"):
+            self._decode = decoder(encoding)
+        self._reader = kind()
+        return self._reader
 
     def documents(self, *, is_whole: bool = True) -> list[object]:
         """Return what of the answer speaks of its usage, as JSON; nothing if it cannot be read.
 
         is_whole: whether it came to its end.
         """
-        if self._reader is not None and self._pieces:
-            self._look(self._reader)
-        if self._reader is None:  # there was none, or it was given up
+        if self._pieces:
+            self._look()
+        if self._reader is None:  # there was nothing, or it was given up
             return []
         try:
             return list(self._reader.documents(is_whole=is_whole))
@@ -275,4 +281,4 @@ class AnswerReader:
             return []
 
     def _give_up(self) -> None:
-        self._reader = self._decode = None
+        self._reader, self._decode, self._is_given_up = None, None, True

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack, cast
 
 from aiohttp import StreamReader, web
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # it takes a library that a server without numbers does witho
 
 IDLE_TIMEOUT: Final = 75.0  # seconds that a viewer's connection may stay open without a complete request
 MOST_CONNECTIONS: Final = 4_096
+_ID: Final = 32  # hexadecimal digits
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -111,7 +113,7 @@ class Distribution(web.Server):
         self.invocations, self.places = invocations, places
         self.forwarding, self._unsent, self._proxies = forwarding, unsent, proxies
         self._measured, self._notes, self._responses = measured, notes, responses
-        self.known_heads, self.bursts = KnownHeads(), bursts
+        self.known_heads, self.bursts, self.ids = KnownHeads(), bursts, request_ids()
         self._health, self._allow_web_sockets = health, allow_web_sockets
 
     def __call__(self) -> web.RequestHandler:
@@ -161,7 +163,7 @@ class Distribution(web.Server):
             kept.close()
 
     async def _serve(self, request: web.BaseRequest) -> ViewerResponse:
-        request_id = secrets.token_hex(16)
+        request_id = next(self.ids)
         self.places.has_head(request.protocol)
         if self._health is not None and (page := self._health.page(request.method, request.raw_path)) is not None:
             return unread(request, page)
@@ -193,6 +195,13 @@ class Distribution(web.Server):
         # What goes to the broker is verified by nobody yet, so its connection waits like its sender.
         with contextlib.nullcontext() if result.to_broker else self.places.busy(request.protocol):
             return await self.forwarding.forward(request, result, request_id)
+
+
+def request_ids() -> Iterator[str]:
+    """Yield ids that nobody can guess; to ask the system for each takes as long as for many at once."""
+    while True:
+        text = secrets.token_hex(_ID // 2 * 128)
+        yield from (text[place : place + _ID] for place in range(0, len(text), _ID))
 
 
 def make_distribution(  # noqa: PLR0913  named, each with a default

@@ -37,13 +37,20 @@ class Deadline:
 
     def __init__(self, seconds: float | None, late: Callable[[], None] | None = None) -> None:
         """seconds: for which an origin may be silent; None: for as long as it likes. Call it in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._begin(seconds, late)
+
+    def begin(self, seconds: float | None, late: Callable[[], None]) -> None:
+        """Begin with another call, once the one before has ended; see the constructor."""
+        self._begin(seconds, late)
+
+    def _begin(self, seconds: float | None, late: Callable[[], None] | None) -> None:
         self._seconds, self._late = seconds, late
         # A longer silence than CloudFront allows makes this longer as well.
         self._stall = STALL_TIMEOUT + max(0.0, (seconds or 0.0) - READ_TIMEOUT)
-        self._loop = asyncio.get_running_loop()
         self._is_answered = self._is_over = False
         self._when: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
@@ -61,12 +68,14 @@ class Deadline:
         if was_over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from raised
 
+    def rest(self) -> None:
+        """End nothing until `begin`. A timer stays, and finds that out; to set one for each call costs more."""
+        self._is_over = True
+        self._late = None  # or the call and this would hold each other, and wait for the garbage collector
+
     def close(self) -> None:
         """End nothing any more."""
-        self._is_over, self._late = (
-            True,
-            None,
-        )  # or the call and this would hold each other, and wait for the garbage collector
+        self.rest()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -15,7 +15,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from chalicelib.errors import Refusal
 from local.simulator import web_sockets
-from local.simulator.deadline import Deadline
 from local.simulator.function_result import OriginRequest
 from local.simulator.origin_client import Sent
 from local.simulator.origin_exchange import OriginAnswer
@@ -24,8 +23,8 @@ from local.simulator.settlements import Settlement
 from local.simulator.viewer_response import ViewerResponse
 
 if TYPE_CHECKING:
-    from local.simulator.connections import Connection
     from local.simulator.forwarding import Forwarding
+    from local.simulator.viewer_connection import ViewerConnection
 
 _FINAL: Final = 200
 _LOG: Final = logging.getLogger("local.simulator.cloudfront")
@@ -75,9 +74,10 @@ class Passing:
         ended: Callable[[ViewerResponse | None], None],
     ) -> None:
         self._forwarding, self._request, self._origin_request = forwarding, request, origin_request
-        self._viewer = cast("Connection", request.protocol)
         self._request_id, self._settlement, self._ended = request_id, settlement, ended
-        self._deadline = Deadline(forwarding.seconds(origin_request), self._is_late)
+        self._viewer = cast("ViewerConnection", request.protocol)
+        self._deadline = self._viewer.deadline
+        self._deadline.begin(forwarding.seconds(origin_request), self._is_late)
         sent = functools.partial(forwarding.unsent.sent, request_id)
         self._sending = Sending(self._deadline, sent, has_stream=False)
         self._run = forwarding.run(request_id, settlement)
@@ -100,7 +100,7 @@ class Passing:
             self._fail(error)
             return True
         if self._sent is None:
-            self._deadline.close()  # or the two would hold each other
+            self._deadline.rest()
             return False
         if self._run is not None:
             self._run.begin(self._cut)
@@ -209,7 +209,7 @@ class Passing:
 
     def _close(self, raised: type[BaseException] | None) -> None:
         self._is_over = True
-        self._deadline.close()
+        self._deadline.rest()
         if self._run is not None:
             self._run.finish()
         if self._reading is not None:

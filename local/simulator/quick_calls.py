@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import secrets
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final, cast
 
@@ -96,7 +95,7 @@ class QuickCall:
         """request: without a `request_error`. words: None if their head is known, else it is new."""
         self._distribution, self._connection, self._request = distribution, connection, request
         self._words, self._head = words, head
-        self._id = secrets.token_hex(16)
+        self._id = next(distribution.ids)
         self._waiting: Waiting | None = None
         self._passing: Passing | None = None
         self._task: asyncio.Task[None] | None = None

@@ -11,6 +11,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from local.simulator.connections import Connection, Connections
+from local.simulator.deadline import Deadline
 from local.simulator.quick_calls import QuickCall
 from local.simulator.viewer_response import error_response
 
@@ -28,12 +29,14 @@ class ViewerConnection(Connection):
     It has CloudFront's error responses in place of aiohttp's own, which quote headers.
     """
 
-    __slots__ = ("_bursts", "_distribution", "_quick")
+    __slots__ = ("_bursts", "_distribution", "_quick", "deadline")
 
     def __init__(self, places: Connections, distribution: Distribution, **options: Any) -> None:  # noqa: ANN401  aiohttp's
         super().__init__(places, distribution, **options)
         self._distribution, self._bursts = distribution, distribution.bursts
         self._quick: QuickCall | None = None
+        self.deadline = Deadline(None)
+        """Of its quick calls, one after the other."""
 
     def receive(self, data: bytes) -> None:
         """Take what comes, and serve the first request of it if none is being served."""
@@ -134,6 +137,7 @@ class ViewerConnection(Connection):
         super().connection_lost(exc)
         if self._quick is not None:
             self._quick.left()
+        self.deadline.close()
 
     def handle_error(
         self,
