@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 import re
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from local.simulator.cloudfront import make_distribution, make_runner
+from local.simulator.cloudfront import make_distribution, make_runner, request_ids
 from local.simulator.edge_function import Handler
 from local.simulator.lambda_context import LambdaContext
 
@@ -293,3 +294,10 @@ def test_a_broker_without_a_host_name_is_refused(broker: str) -> None:
 
     with pytest.raises(ValueError, match="the broker's URL must be http or https"):
         asyncio.run(run())
+
+
+def test_no_id_comes_twice() -> None:
+    """Each request has an id of 128 bits that nobody can guess, also where they are made in lots."""
+    found = list(itertools.islice(request_ids(), 1_000))
+    assert len(set(found)) == len(found)
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in found)

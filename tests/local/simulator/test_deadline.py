@@ -136,3 +136,33 @@ def test_who_cancels_meanwhile_is_heard() -> None:
             await serving
 
     run(case)
+
+
+def test_a_deadline_is_begun_again() -> None:
+    """What rests ends nothing, whenever its timer fires, and the next call has its own time and its own end."""
+
+    async def case() -> None:
+        late: list[str] = []
+        loop, deadline = asyncio.get_running_loop(), Deadline(None)
+        deadline.begin(SOON, lambda: late.append("first"))
+        deadline.is_sent()
+        deadline.rest()
+        await passes(2 * SOON)
+        assert late == []
+        deadline.begin(3 * SOON, lambda: late.append("second"))
+        deadline.is_sent()
+        deadline.rest()  # its timer is still set
+        began = loop.time()
+        deadline.begin(4 * SOON, lambda: late.append("third"))
+        deadline.is_sent()
+        while not late:
+            await passes(SOON)
+        assert late == ["third"]
+        assert loop.time() >= began + 4 * SOON
+        deadline.begin(SOON, lambda: late.append("fourth"))
+        deadline.is_sent()
+        deadline.close()
+        await passes(2 * SOON)
+        assert late == ["third"]
+
+    run(case)
