@@ -63,8 +63,8 @@ def tables() -> Iterator[Table]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         behind = stack.enter_context(doors.practising(_provide))
         reads = stack.enter_context(doors.keybroker(behind, directory / "reads", 1))
-        not_ = stack.enter_context(doors.keybroker(behind, directory / "not", 1, _serve_unread))
-        neither = stack.enter_context(doors.keybroker(behind, directory / "neither", 1, _serve_unread))
+        not_ = stack.enter_context(doors.keybroker(behind, directory / "not", 1, serve_unread))
+        neither = stack.enter_context(doors.keybroker(behind, directory / "neither", 1, serve_unread))
         found = _rounds(stack.enter_context(callers()), (not_, reads, neither))
     rows: list[tuple[Cell, ...]] = []
     for name, rounds in found.items():
@@ -110,7 +110,7 @@ def _request(door: Door, case: int) -> bytes:
     return f"{head}Accept-Encoding: gzip\nContent-Length: 2\n\n".replace("\n", "\r\n").encode() + b"{}"
 
 
-def _serve_unread(job: worker.Job, *lines: object) -> None:
+def serve_unread(job: worker.Job, *lines: object) -> None:
     """Serve as a worker does, and read no answer."""
     AnswerTally.reading = lambda *_: contextlib.nullcontext(lambda _piece: None)  # type: ignore[method-assign]
     worker.serve(job, *lines)  # type: ignore[arg-type]  # what `doors` gives it

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from local.machine import Machine
 from tests.bench import doors, gateways
+from tests.bench.bench_answer_reading import serve_unread
 from tests.bench.bench_data_path import CASES as IN_ALL
 from tests.bench.bench_data_path import MOST_FAILED, Case
 from tests.bench.doors import Door, Practice
@@ -53,6 +54,10 @@ def tables() -> Iterator[Table]:
         one, two = (
             stack.enter_context(doors.keybroker(behind, directory / name, n)) for n, name in ((1, "one"), (2, "two"))
         )
+        unread = replace(
+            stack.enter_context(doors.keybroker(behind, directory / "unread", 1, serve_unread)),
+            name="Keybroker, 1 worker, reads no usage",
+        )
         issuer = Machine.open(directory / "one").edge_ports().edge.issuer
         others = [
             stack.enter_context(gateways.envoy(behind, one, issuer, directory)),
@@ -60,10 +65,9 @@ def tables() -> Iterator[Table]:
             stack.enter_context(gateways.portkey(behind)),
         ]
         alone = Door("provider alone", int(behind.provider.rpartition(":")[2]), "", behind.key, (behind.pid,))
-        there = [alone, one, two, *(door for door in others if door)]
-        turns = [
-            (case, door) for case in CASES for door in there if door in (alone, one, two) or _serves(case, door, caller)
-        ]
+        ours = (alone, one, unread, two)
+        there = [*ours, *(door for door in others if door)]
+        turns = [(case, door) for case in CASES for door in there if door in ours or _serves(case, door, caller)]
         found = _rounds(turns, caller)
         for case in CASES:
             of_case = {door: found[case, door] for door in there if (case, door) in found}
