@@ -17,6 +17,7 @@ from chalicelib.tokens.errors import InvalidTokenError
 from chalicelib.tokens.jwk import VerifyingKey
 from tests.parts import NOW, SUB, Parts, claims_of, grant, parts_in
 
+pytestmark = pytest.mark.inside  # a server remembers it, and the edge's zip does not
 CHAT = "/openai/v1/chat/completions"
 Step = Callable[[Parts, str], object]
 
