@@ -100,6 +100,7 @@ def test_one_that_serves_again_is_said(caplog: pytest.LogCaptureFixture) -> None
         assert "cannot be started: [Errno 11] no more processes" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_steady_one_starts_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause is short again after a process that served long."""
     monkeypatch.setattr(processes, "LONGEST_PAUSE", 600.0)

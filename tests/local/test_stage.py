@@ -155,6 +155,7 @@ def test_the_first_call_finds_connections(names: tuple[Door, EdgeConfig]) -> Non
     stage.close()
 
 
+@pytest.mark.slow
 def test_a_start_without_tables_waits_for_none(names: tuple[Door, EdgeConfig]) -> None:
     """Tables that hang hold up an edge's start by no more than a call's time."""
     stage, began = over(names, MADE_UP), time.monotonic()

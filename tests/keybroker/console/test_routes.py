@@ -6,6 +6,8 @@ import hashlib
 import json
 from urllib.parse import quote
 
+import pytest
+
 from keybroker.console.server import STATIC
 from tests.keybroker.console.browser import Browser
 from tests.keybroker.console.conftest import console
@@ -182,6 +184,7 @@ VENDORED = {
 }
 
 
+@pytest.mark.slow
 def test_the_first_page_is_light() -> None:
     """The first page of a dozen principals, with all that it needs, is under 100 KB as it is sent, in one round of requests."""
     files = ("htmx.min.js", "uPlot.iife.min.js", "uPlot.min.css", "console.css", "console.js", "icon.svg")

@@ -139,6 +139,7 @@ def test_every_version_comes_forward_with_its_content(tmp_path: Path, of: int) -
         assert [one | old for one, old in zip(after[table], held, strict=True)] == after[table], table
 
 
+@pytest.mark.slow
 def test_an_upgrade_that_is_killed(tmp_path: Path) -> None:
     """An upgrade that is killed at any of its statements leaves the old file or the new one; the next one finishes."""
     versions = []
