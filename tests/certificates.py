@@ -22,16 +22,9 @@ def write(directory: Path, ends: int | None = None, names: Sequence[str] = ("loc
     """Write a new pair into a directory, which is made. ends: epoch seconds; None: ENDS. names: beside 127.0.0.1."""
     directory.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime.fromtimestamp(ENDS if ends is None else ends, UTC))
+        _unsigned("localhost", key, ENDS if ends is None else ends)
         .add_extension(x509.SubjectAlternativeName([*map(x509.DNSName, names), here]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
@@ -46,19 +39,22 @@ def write(directory: Path, ends: int | None = None, names: Sequence[str] = ("loc
 def append_issuer(files: TlsFiles, ends: int) -> None:
     """Append another certificate to the chain, as of an authority between. ends: epoch seconds."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Between")])
-    made = (
+    made = _unsigned("Between", key, ends).sign(key, hashes.SHA256())
+    with files.certificate.open("ab") as file:
+        file.write(made.public_bytes(serialization.Encoding.PEM))
+
+
+def _unsigned(name: str, key: ec.EllipticCurvePrivateKey, ends: int) -> x509.CertificateBuilder:
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(named)
+        .issuer_name(named)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
         .not_valid_after(datetime.fromtimestamp(ends, UTC))
-        .sign(key, hashes.SHA256())
     )
-    with files.certificate.open("ab") as file:
-        file.write(made.public_bytes(serialization.Encoding.PEM))
 
 
 def pem(key: ec.EllipticCurvePrivateKey, password: bytes | None = None) -> bytes:

@@ -96,7 +96,10 @@ class AnswerTally:
             self._soon = None
         ended, self._ended = self._ended, []
         for one in ended:
-            one.read()
+            try:
+                one.read()
+            except Exception as fault:  # noqa: BLE001  one answer's fault is none of the others', nor of the call that ends now
+                _LOG.warning("what an answer took is not counted: %s", type(fault).__name__)
 
     def note(self, admitted: Admitted, use: TokenUse | None, *, is_whole: bool) -> None:
         """Count an answer. use: what it said, if anything. is_whole: whether all of it went on."""

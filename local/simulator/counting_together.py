@@ -21,6 +21,7 @@ MOST: Final = 64
 WORTH_IT: Final = 8
 """Calls under way from which on others may come in the same turn: fewer are decided at once, without waiting for any."""
 _SEVERAL: Final = 4
+"""Calls that came in one turn, after which others are expected in the next."""
 _LOG: Final = logging.getLogger(__name__)
 
 

@@ -55,7 +55,7 @@ class Invocations:
         self._broker = None if broker is None else BrokerCacheBehaviour(broker)
         self._waiting = WaitingInvocations() if over_network else None
         self._long = LongInvocations(WaitingInvocations(LONG_THREADS) if over_network else None)
-        self.together = None if read_and_count_all is None else CountingTogether(read_and_count_all)
+        self._together = None if read_and_count_all is None else CountingTogether(read_and_count_all)
         self._needs_whole_body, self._whole_bodies = needs_whole_body, WholeBodies()
 
     def close(self) -> None:
@@ -109,9 +109,9 @@ class Invocations:
 
     def grouping(self) -> tuple[Direct, CountingTogether] | None:
         """Return what decides, and what counts, if a call is to be counted with others that come in the same turn."""
-        if self.together is None or not isinstance(self.decide, Direct):
+        if self._together is None or not isinstance(self.decide, Direct):
             return None
-        return (self.decide, self.together) if self.together.is_worth_it(self._unsent.under_way) else None
+        return (self.decide, self._together) if self._together.is_worth_it(self._unsent.under_way) else None
 
     def check_places(self) -> None:
         """Raise NotInvokedError if no more calls may be under way."""
@@ -130,6 +130,12 @@ class Invocations:
             return begun
         # SECURITY: committed before anything of it is sent (test_nothing_is_sent_before_the_commit).
         await together.count(begun)
+        return self.finish(decide, asked, request_id, begun)
+
+    def finish(
+        self, decide: Direct, asked: Request, request_id: str, begun: Begun
+    ) -> OriginRequest | GeneratedResponse:
+        """Return what becomes of a call that was counted with others; raises as `check_places`."""
         try:
             self.check_places()  # others of its group may have taken the last of them
         except NotInvokedError:

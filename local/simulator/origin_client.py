@@ -28,9 +28,9 @@ class OriginClient:
     """The client. `close()` it at the end."""
 
     def __init__(self, below: int | None = None, bursts: Bursts | None = None) -> None:
-        """bursts: what requests that are there whole are written by; None: each at once. below: connections may only have descriptors under this number; another one cannot be made. None: any.
+        """below: connections may only have descriptors under this number; another one cannot be made. None: any.
 
-        Call it in the running event loop.
+        bursts: what requests that are there whole are written by; None: each at once. Call it in the running event loop.
         """
         self._connector = OriginConnector(below)
         self._bursts = bursts or Bursts(lambda: 0)

@@ -148,11 +148,16 @@ class HeadForm(NamedTuple):
         return self.before + middle + request_id.encode() + self.after
 
 
+def is_answer(message: RawResponseMessage) -> bool:
+    """Whether a head is that of the answer, and not of a 1xx before it; 101 is one."""
+    return message.code >= _FINAL or message.code == _SWITCHING
+
+
 async def answered(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
     """Return the head of the answer, past any 1xx but 101, and its body as it comes."""
     while True:
         message, content = await protocol.read()
-        if message.code >= _FINAL or message.code == _SWITCHING:
+        if is_answer(message):
             return message, content
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http import RawResponseMessage
@@ -17,7 +16,7 @@ from chalicelib.errors import Refusal
 from local.simulator import web_sockets
 from local.simulator.function_result import OriginRequest
 from local.simulator.origin_client import Sent
-from local.simulator.origin_exchange import OriginAnswer
+from local.simulator.origin_exchange import OriginAnswer, is_answer
 from local.simulator.sending import REPEATABLE, BrokenConnectionError, MalformedAnswerError, Sending
 from local.simulator.settlements import Settlement
 from local.simulator.viewer_response import ViewerResponse
@@ -25,9 +24,6 @@ from local.simulator.viewer_response import ViewerResponse
 if TYPE_CHECKING:
     from local.simulator.forwarding import Forwarding
     from local.simulator.viewer_connection import ViewerConnection
-
-_FINAL: Final = 200
-_LOG: Final = logging.getLogger("local.simulator.cloudfront")
 
 
 class Passing:
@@ -110,7 +106,7 @@ class Passing:
         """See `Listener.headed`."""
         if self._message is not None:
             return False
-        if message.code >= _FINAL or message.code == web_sockets.SWITCHING:
+        if is_answer(message):
             self._message, self._content = message, content
         return True
 
@@ -151,7 +147,7 @@ class Passing:
             raise BrokenConnectionError
         self._deadline.is_answered()
         upstream = self._upstream = self._sent.answer(message, self._content)
-        if upstream.status < _FINAL:
+        if upstream.status == web_sockets.SWITCHING:
             raise BrokenConnectionError  # it switches protocols, which was not requested
         self._settlement.answered(upstream.status)
         response = self._response = self._forwarding.response(self._request, self._origin_request, upstream)

@@ -154,14 +154,10 @@ class QuickCall:
     def _is_counted(self, decide: Direct, begun: Begun) -> None:
         self._waiting = None
         try:
-            try:
-                self._distribution.invocations.check_places()  # others of its group may have taken the last of them
-                if is_disconnected(self._request):
-                    raise NotInvokedError("malformed")  # nobody will see the answer
-            except NotInvokedError:
+            if is_disconnected(self._request):
                 give_back(begun)
-                raise
-            self._go_on(decide.finish(self._asked, self._id, begun))
+                raise NotInvokedError("malformed")  # nobody will see the answer
+            self._go_on(self._distribution.invocations.finish(decide, self._asked, self._id, begun))
         except Exception as error:  # noqa: BLE001  as in `begin`
             self._answer(unread(self._request, not_decided(error, self._id)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -151,7 +150,7 @@ class ViewerConnection(Connection):
             raise ConnectionError  # part of a response was sent, so the connection must break
         too_large = isinstance(exc, LineTooLong) or (message or "").startswith("Too many headers")
         name = "function" if status >= 500 else "too_large" if too_large else "malformed"
-        request_id = secrets.token_hex(16)
+        request_id = next(self._distribution.ids)
         # SECURITY: the exception's text holds the malformed header (test_malformed_request_is_not_quoted).
         _LOG.warning("request %s: %s (%s)", request_id, name, type(exc).__name__)
         response = error_response(name, request_id)

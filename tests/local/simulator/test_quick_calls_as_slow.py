@@ -8,6 +8,7 @@ import itertools
 import random
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,24 +201,8 @@ async def observed(parts: Parts, sent: Sequence[Sent]) -> tuple[list[object], li
         with contextlib.suppress(asyncio.CancelledError):
             await keeping
         assert (unsent.under_way, running.open) == (0, set())
-        got = [
-            one._replace(headers={**one.headers, "x-amz-cf-id": ["ID"], "host": []})
-            for one in map(_as_row, provider.seen)
-        ]
+        got = [replace(one, headers={**one.headers, "x-amz-cf-id": ["ID"], "host": []}) for one in provider.seen]
     return seen, [*got], [*noted.said, *map(normal, log), used, parts.counted()]
-
-
-class _Row(NamedTuple):
-    connection: int
-    method: str
-    target: str
-    headers: dict[str, list[str]]
-    size: int
-    digest: str
-
-
-def _as_row(seen: Seen) -> _Row:
-    return _Row(seen.connection, seen.method, seen.target, seen.headers, seen.size, seen.digest)
 
 
 async def _talk(parts: Parts, sent: Sequence[Sent], made: EdgeDoor, options: dict[str, object]) -> list[object]:
