@@ -33,7 +33,7 @@ class Ports(door.Ports):
         clock: Callable[[], int] = lambda: int(time.time()),
         log: Callable[[str], None] = print,
         admitted: Callable[[str, Admitted], None] = lambda _request_id, _admitted: None,
-        bounded: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        bounded: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> Self:
         """Take the parts."""
         return super().__new__(cls, edge, clock, log, admitted, bounded)

@@ -172,11 +172,11 @@ def stopped(states: Mapping[str, RevocationState], epochs: Mapping[str, int], no
 
     states: by scope; one that is missing blocks. epochs: by scope, as the token states them; a token itself is at 0.
     """
+    stale: Stop | None = None
     for scope in SCOPES:
         state = states.get(scope)
         if state is None or (state.blocks and state.blocked(now)):
             return Stop(scope, blocked=True)
-    for scope in SCOPES:
-        if states[scope].epoch != epochs.get(scope, -1):
-            return Stop(scope, blocked=False)
-    return None
+        if stale is None and state.epoch != epochs.get(scope, -1):
+            stale = Stop(scope, blocked=False)
+    return stale

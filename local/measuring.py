@@ -50,10 +50,10 @@ class Measuring:
         if self.measured is not None:
             self.measured.refused(request_id, refusal)
 
-    def answered(self, admitted: Admitted, use: TokenUse | None) -> None:
-        """Count what an answer says that it took."""
+    def answered(self, key: str, use: TokenUse | None) -> None:
+        """Count what an answer says that it took. key: its name."""
         if self.measured is not None:
-            self.measured.answered(admitted, use)
+            self.measured.answered(key, use)
 
     def door(self, door: Door) -> None:
         """Count the connections of a door other than the edge's."""

@@ -5,7 +5,6 @@ Lambda@Edge's door (edge.py) reads and writes events; a server (local/) has no u
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from chalicelib.providers import paths
 if TYPE_CHECKING:
     from chalicelib.edge.known_calls import KnownCall
 
+_Given = TypeVar("_Given")
 _Result = TypeVar("_Result")
 WELL_KNOWN = "/.well-known/"
 """Below it the edge has pages of its own."""
@@ -92,14 +92,14 @@ class Ports(NamedTuple):
 
     clock: epoch seconds. log: takes one line per refusal. admitted: is told a call's request id, and what it was admitted
     with, so that it can be given back if nothing of it is sent, and ended while it runs; on AWS nobody can do either.
-    bounded: within it a call is admitted, and ends in time.
+    bounded: within it a call is admitted, and ends in time; None where nothing of it waits for a network.
     """
 
     edge: admission.Edge
     clock: Callable[[], int]
     log: Callable[[str], None]
     admitted: Callable[[str, Admitted], None] = lambda _request_id, _admitted: None
-    bounded: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    bounded: Callable[[], AbstractContextManager[None]] | None = None
 
 
 class EdgeDoor:
@@ -119,25 +119,27 @@ class EdgeDoor:
 
     def serve(self, request_id: str, read: Callable[[], Request]) -> OnItsWay | Answer:
         """Return what becomes of a request. read: returns it, and may raise a Refusal."""
-        return self._answered(request_id, lambda ports: _serve(read(), request_id, ports))
+        return self._answered(_serve, read, request_id)
 
     def begin(self, request_id: str, request: Request) -> Begun | Answer:
         """Return the answer to a request that needs no state, or one that `finish` goes on with."""
-        return self._answered(request_id, lambda ports: _begin(request, request_id, ports))
+        return self._answered(_begin, request, request_id)
 
     def finish(self, request_id: str, request: Request, begun: Begun) -> OnItsWay | Answer:
         """Return what becomes of a request that was begun, and counted with others or not."""
-        return self._answered(request_id, lambda ports: _finish(request, request_id, begun, ports))
+        return self._answered(_finish, (request, begun), request_id)
 
-    def _answered(self, request_id: str, act: Callable[[Ports], _Result]) -> _Result | Answer:
+    def _answered(
+        self, act: Callable[[_Given, str, Ports], _Result], given: _Given, request_id: str
+    ) -> _Result | Answer:
         try:
             ports = self._made
             if ports is None:
                 ports = self._made = self._ports()
-            if ports.bounded is contextlib.nullcontext:  # a server's, where each call counts
-                return act(ports)
+            if ports.bounded is None:
+                return act(given, request_id, ports)
             with ports.bounded():
-                return act(ports)
+                return act(given, request_id, ports)
         except Refusal as refusal:
             return self.refuse(refusal, request_id)
         except Exception as fault:  # noqa: BLE001  the last line of defence; the fault's text may hold a token or a key
@@ -154,9 +156,10 @@ class EdgeDoor:
         return Answer(refusal.status, headers, edge_refusal.body(refusal, request_id))
 
 
-def _serve(request: Request, request_id: str, ports: Ports) -> OnItsWay | Answer:
+def _serve(read: Callable[[], Request], request_id: str, ports: Ports) -> OnItsWay | Answer:
+    request = read()
     begun = _begin(request, request_id, ports)
-    return _finish(request, request_id, begun, ports) if isinstance(begun, Begun) else begun
+    return _finish((request, begun), request_id, ports) if isinstance(begun, Begun) else begun
 
 
 def _begin(request: Request, request_id: str, ports: Ports) -> Begun | Answer:
@@ -165,7 +168,8 @@ def _begin(request: Request, request_id: str, ports: Ports) -> Begun | Answer:
     return admission.begin(_call(request, request_id), ports.edge, ports.clock())
 
 
-def _finish(request: Request, request_id: str, begun: Begun, ports: Ports) -> OnItsWay:
+def _finish(given: tuple[Request, Begun], request_id: str, ports: Ports) -> OnItsWay:
+    request, begun = given
     admitted = admission.finish(begun, ports.edge)
     ports.admitted(request_id, admitted)
     return _send_on(request, admitted, begun.call.unverified_token)

@@ -11,7 +11,7 @@ from chalicelib.edge import query as call_query
 from chalicelib.edge.errors import TwoTokens
 from chalicelib.edge.headers import Headers
 from chalicelib.providers.presets import PROVIDERS
-from chalicelib.revocation import EPOCHS, SCOPES, RevocationTarget
+from chalicelib.revocation import EPOCHS, SCOPES, RevocationState, RevocationTarget
 from chalicelib.tokens import issued
 from chalicelib.tokens.signature_cache import LIMIT
 from chalicelib.tokens.verify import LEEWAY, Claims, VerifiedSignature
@@ -41,10 +41,13 @@ class VerifiedToken(NamedTuple):
     """Whether its grant limited all callers together when it was issued: the call is then counted for them at once."""
     expires: int = 0
     """When it ends, in epoch seconds."""
+    untouched: Mapping[str, RevocationState] = MappingProxyType({})
+    """By scope, the states under which nothing was revoked since it was issued; empty if that was not worked out."""
 
     @classmethod
     def from_claims(cls, claims: Claims, kid: str) -> VerifiedToken:
         """Read the claims of a token that was verified."""
+        epochs = _epochs(claims["ep"])
         return cls(
             kid=kid,
             jti=str(claims["jti"]),
@@ -52,9 +55,10 @@ class VerifiedToken(NamedTuple):
             issuer=str(claims["idp"]),
             grant=str(claims["grant"]),
             scope=tuple(str(claims["scope"]).split(" ")),
-            epochs=_epochs(claims["ep"]),
+            epochs=epochs,
             has_total=bool(claims.get("total")),
             expires=_seconds(claims["exp"]),
+            untouched={scope: RevocationState(epoch) for scope, epoch in epochs.items()},
         )
 
     def targets(self, key: str) -> Mapping[str, RevocationTarget]:

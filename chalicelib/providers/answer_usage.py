@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 Path = tuple[str, ...]
 """The members to follow."""
+Members = tuple[str, ...]
+"""Those of an object that have a number; one within an object of its own is written with a dot."""
 MOST = 10**9
 """Tokens of one answer; a number over it is not believed."""
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+~-]{1,100}")
@@ -21,15 +23,15 @@ class UsageForm(NamedTuple):
 
     objects: tuple[Path, ...]
     """Where the object is that says it, in an answer or in an event of a stream."""
-    input: tuple[Path, ...]
+    input: Members
     """Its members that add up to all tokens of the input, those from a cache among them."""
-    output: tuple[Path, ...]
+    output: Members
     """Its members that add up to all tokens of the output."""
-    cached: tuple[Path, ...] = ()
+    cached: Members = ()
     """Its member for the tokens of the input that came from a cache; the first that is there."""
-    written: tuple[Path, ...] = ()
+    written: Members = ()
     """Its member for the tokens of the input that were written to one; the first that is there."""
-    total: tuple[Path, ...] = ()
+    total: Members = ()
     """Its member for all tokens, of which those beyond input and output are output, too; the first that is there."""
 
 
@@ -56,11 +58,11 @@ _MODELS = _paths("model", "response.model", "message.model", "modelVersion", "se
 _USAGE = _paths("usage", "response.usage", "message.usage", "x_groq.usage")
 CHAT = UsageForm(
     objects=_USAGE,
-    input=_paths("prompt_tokens"),
-    output=_paths("completion_tokens"),
-    cached=_paths("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens"),
-    written=_paths("prompt_tokens_details.cache_write_tokens"),
-    total=_paths("total_tokens"),
+    input=("prompt_tokens",),
+    output=("completion_tokens",),
+    cached=("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens"),
+    written=("prompt_tokens_details.cache_write_tokens",),
+    total=("total_tokens",),
 )
 """OpenAI's chats and embeddings, and their copies.
 
@@ -69,33 +71,33 @@ Tokens of reasoning are within those of the completion; at xAI and in Gemini's c
 TOKENS = UsageForm(
     objects=_USAGE,
     # Anthropic counts what was written to a cache or read from it beside the rest, and OpenAI within it.
-    input=_paths("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"),
-    output=_paths("output_tokens"),
-    cached=_paths("cache_read_input_tokens", "input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
-    written=_paths("cache_creation_input_tokens", "input_tokens_details.cache_write_tokens"),
-    total=_paths("total_tokens"),
+    input=("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"),
+    output=("output_tokens",),
+    cached=("cache_read_input_tokens", "input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
+    written=("cache_creation_input_tokens", "input_tokens_details.cache_write_tokens"),
+    total=("total_tokens",),
 )
 """OpenAI's responses, images and transcriptions, its Realtime API, and Anthropic's messages."""
 GEMINI = UsageForm(
     objects=_paths("usageMetadata", "response.usageMetadata"),
-    input=_paths("promptTokenCount", "toolUsePromptTokenCount"),
-    output=_paths("candidatesTokenCount", "thoughtsTokenCount"),
-    cached=_paths("cachedContentTokenCount"),
-    total=_paths("totalTokenCount"),
+    input=("promptTokenCount", "toolUsePromptTokenCount"),
+    output=("candidatesTokenCount", "thoughtsTokenCount"),
+    cached=("cachedContentTokenCount",),
+    total=("totalTokenCount",),
 )
 BEDROCK = UsageForm(
     objects=_paths("usage"),
-    input=_paths("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
-    output=_paths("outputTokens"),
-    cached=_paths("cacheReadInputTokens"),
-    written=_paths("cacheWriteInputTokens"),
+    input=("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
+    output=("outputTokens",),
+    cached=("cacheReadInputTokens",),
+    written=("cacheWriteInputTokens",),
 )
 """Converse's answers; its streams are AWS's own binary form, which nothing here reads."""
 COHERE = UsageForm(
     objects=_paths("usage", "delta.usage", "meta"),
-    input=_paths("billed_units.input_tokens"),
-    output=_paths("billed_units.output_tokens"),
-    cached=_paths("cached_tokens"),
+    input=("billed_units.input_tokens",),
+    output=("billed_units.output_tokens",),
+    cached=("cached_tokens",),
 )
 """What is billed; `tokens` beside it has also those of Cohere's own prompts."""
 
@@ -115,12 +117,18 @@ FORMS: Mapping[str, tuple[UsageForm, ...]] = {
     "xai": _OPENAI,
 }
 """The forms of each provider's answers; none for one whose answers are not read."""
-_MEMBERS = {
-    provider: tuple(
-        (one, tuple(dict.fromkeys(one.input + one.output + one.cached + one.written + one.total))) for one in forms
-    )
-    for provider, forms in FORMS.items()
-}
+
+
+def _by_name(form: UsageForm) -> Mapping[str, tuple[tuple[str, Path], ...]]:
+    """Return every member that has a number, by its first name: all of it, and what follows the name."""
+    found: dict[str, tuple[tuple[str, Path], ...]] = {}
+    for member in dict.fromkeys(form.input + form.output + form.cached + form.written + form.total):
+        name, *rest = member.split(".")
+        found[name] = (*found.get(name, ()), (member, tuple(rest)))
+    return found
+
+
+_MEMBERS = {provider: tuple((form, _by_name(form)) for form in forms) for provider, forms in FORMS.items()}
 """The same, each with every member that has a number."""
 
 RESPONSE_BEGINS = "response.created"
@@ -152,21 +160,22 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
     replaces what an earlier one said. One number that no answer can have, and none of the others is believed.
     """
     for form, members in _MEMBERS.get(provider, ()):
-        numbers: dict[Path, int] = {}
+        numbers: dict[str, int] = {}
         for document in documents:
             if not _add_numbers(form.objects, members, document, numbers):
                 return None
         used_input, output = _sum(numbers, form.input), _sum(numbers, form.output)
         if used_input is not None or output is not None:
-            cached = min(_first(numbers, form.cached), used_input or 0)
-            written = min(_first(numbers, form.written), (used_input or 0) - cached)
+            used_input = used_input or 0
+            cached = min(_first(numbers, form.cached), used_input)
+            written = min(_first(numbers, form.written), used_input - cached)
             # SECURITY: what is billed is not left out (test_reasoning_beside_the_completion_counts).
-            output = max(output or 0, _first(numbers, form.total) - (used_input or 0))
-            return TokenUse(named_model(documents), used_input or 0, output, cached, written)
+            output = max(output or 0, _first(numbers, form.total) - used_input)
+            return TokenUse(named_model(documents), used_input, output, cached, written)
     return None
 
 
-def _first(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int:
+def _first(numbers: Mapping[str, int], members: Members) -> int:
     """Return the first of the members that is there, 0 if none is."""
     for one in members:
         if one in numbers:
@@ -174,30 +183,45 @@ def _first(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int:
     return 0
 
 
-def _sum(numbers: Mapping[Path, int], members: tuple[Path, ...]) -> int | None:
+def _sum(numbers: Mapping[str, int], members: Members) -> int | None:
     """Return the sum of the members that are there, None if none is."""
-    found = [numbers[one] for one in members if one in numbers]
-    return sum(found) if found else None
+    found = None
+    for one in members:
+        if one in numbers:
+            found = numbers[one] + (found or 0)
+    return found
 
 
 def _add_numbers(
-    objects: tuple[Path, ...], members: tuple[Path, ...], document: object, numbers: dict[Path, int]
+    objects: tuple[Path, ...],
+    members: Mapping[str, tuple[tuple[str, Path], ...]],
+    document: object,
+    numbers: dict[str, int],
 ) -> bool:
     """Add the numbers of a form's members in a document; return whether each of them is a plausible one."""
     for where in objects:
         held = _at(document, where)
         if type(held) is dict:
-            for one in members:
-                value = held.get(one[0])
-                if value is not None and len(one) > 1:
-                    value = _at(value, one[1:])
-                if value is None:
-                    continue
-                # SECURITY: a provider may say anything (test_no_absurd_number_is_believed).
-                if not (type(value) is int or type(value) is float) or not 0 <= value <= MOST:
+            for name in held.keys() & members.keys():
+                value = held[name]
+                if type(value) is int and 0 <= value <= MOST:  # as nearly all are
+                    numbers[name] = value
+                elif value is not None and not _add_unusual(members[name], value, numbers):
                     return False
-                numbers[one] = int(value)
             return True
+    return True
+
+
+def _add_unusual(members: tuple[tuple[str, Path], ...], held: object, numbers: dict[str, int]) -> bool:
+    """Do the same with what is no small integer: an object that holds some, say."""
+    for member, rest in members:
+        value = _at(held, rest)
+        if value is None:
+            continue
+        # SECURITY: a provider may say anything (test_no_absurd_number_is_believed).
+        if not (type(value) is int or type(value) is float) or not 0 <= value <= MOST:
+            return False
+        numbers[member] = int(value)
     return True
 
 

@@ -128,9 +128,9 @@ class Measured:
             of_key.first_sum += seconds
             of_key.sent += answer.size
 
-    def answered(self, admitted: Admitted, use: TokenUse | None) -> None:
-        """Count what an answer says that it took; None: it says nothing."""
-        key = bounded(admitted.key_name, self._known)
+    def answered(self, named: str, use: TokenUse | None) -> None:
+        """Count what an answer says that it took; None: it says nothing. named: the key."""
+        key = bounded(named, self._known)
         of_key = self._keys.get(key)
         if of_key is None:
             of_key = self._keys[key] = _OfKey()

@@ -40,9 +40,7 @@ class Lines:
     def feed(self, piece: bytes) -> None:
         """Look at the next piece; raises Unreadable for a line without an end."""
         if not self.waiting and piece.endswith(b"\n"):
-            # Of the events of a stream one or two speak of it, so that this is all there is to do for the others.
-            if _MAY_SAY_IT in piece:
-                self._note(piece)
+            self._note(piece)
             return
         # SECURITY: a line in many pieces is not copied for each of them (test_a_long_line_in_small_pieces_is_cheap).
         self.waiting += piece
@@ -54,14 +52,18 @@ class Lines:
 
     def documents(self, *, is_whole: bool) -> Iterable[object]:  # noqa: ARG002  each line is whole or not by itself
         """Return what those two lines say, once the stream is over."""
-        self._note(self.waiting)
+        if self.waiting:
+            self._note(self.waiting)
         for line in (self._first, self._last):
             if line is not None:
                 yield from _event(line)
 
     def _note(self, lines: bytes | bytearray) -> None:
-        end = 0
-        for found in _SAYS_IT.finditer(lines):
+        # Of the events of a stream one or two speak of it, so that to look for it is all there is to do for the others.
+        at, end = lines.find(_MAY_SAY_IT), 0
+        if at < 0:
+            return
+        for found in _SAYS_IT.finditer(lines, at):
             if found.start() < end or b"\n" in found[0]:  # of a line that is noted, or of none
                 continue
             begin, end = lines.rfind(b"\n", 0, found.start()) + 1, lines.find(b"\n", found.end())
@@ -241,10 +243,14 @@ class AnswerReader:
         """Look at the next piece, with those that follow: a stream has many, and one look at each costs more than they do."""
         if self._is_given_up:
             return
-        self._pieces.append(piece)
-        self._size += len(piece)
-        if self._size > WHOLE or len(self._pieces) > PIECES:
+        pieces = self._pieces
+        pieces.append(piece)
+        size = self._size = self._size + len(piece)
+        if size > WHOLE or len(pieces) > PIECES:
             self._look()
+
+    def _is_plain_document(self) -> bool:
+        return not self._is_given_up and self._encoding == "" and _kind(self._type) is Document
 
     def _look(self) -> None:
         pieces, self._pieces, self._size = self._pieces, [], 0
@@ -270,6 +276,8 @@ class AnswerReader:
 
         is_whole: whether it came to its end.
         """
+        if self._reader is None and is_whole and self._is_plain_document() and (said := _said(b"".join(self._pieces))):
+            return list(said)  # nearly every answer, which nothing has to be kept of
         if self._pieces:
             self._look()
         if self._reader is None:  # there was nothing, or it was given up

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import astuple
-from typing import Final
+from operator import add
+from typing import Final, NamedTuple, Self
 
 from aiohttp import hdrs
 
@@ -36,6 +37,25 @@ TOGETHER: Final = 64
 MOST: Final = 10_000
 """Rows that wait to be written while the state is out of reach; what comes on top is not counted."""
 _LOG: Final = logging.getLogger("keybroker")
+_NOTHING: Final = TokenUse("", 0, 0, 0)
+
+
+class Answering(NamedTuple):
+    """What is kept of a call until its answer is counted: all that it was admitted with is some kilobytes."""
+
+    principal: str
+    grant: str
+    key: str
+    """The key's name."""
+    provider: str
+    path: str
+
+    @classmethod
+    def of(cls, admitted: Admitted) -> Self:
+        """Return that of a call."""
+        return cls(admitted.principal, admitted.grant, admitted.key_name, admitted.provider, admitted.path)
+
+
 _Row = tuple[str, str, str, int, str]
 """Principal, grant, key, minute and model."""
 
@@ -47,9 +67,12 @@ class AnswerTally:
         self,
         clock: Callable[[], float] = time.time,
         period: float | None = None,
-        also: Callable[[Admitted, TokenUse | None], None] | None = None,
+        also: Callable[[str, TokenUse | None], None] | None = None,
     ) -> None:
-        """period: seconds from one writing to the next. also: is told what each answer took, None if it does not say it."""
+        """period: seconds from one writing to the next.
+
+        also: is told by a key's name what each answer took, None if it does not say it.
+        """
         self._also = also
         self._clock, self._period = clock, PERIOD if period is None else period
         self._rows: dict[_Row, list[int]] = {}
@@ -70,17 +93,19 @@ class AnswerTally:
         content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "")
         if settlement.is_due and admitted is not None:
             reader = AnswerReader(content_type, upstream.headers.get(hdrs.CONTENT_ENCODING, ""))
-            return _Reading(self, admitted, reader, settlement)
+            return _Reading(self, Answering.of(admitted), reader, settlement)
         if admitted is None or not self._is_kept or not answer_usage.is_read(admitted.provider, admitted.path):
             return _PASSED_OVER
         if upstream.status == SWITCHING:
             extensions = ", ".join(upstream.headers.getall("Sec-WebSocket-Extensions", []))
-            return WebSocketUsage(admitted, extensions, lambda use: self.note(admitted, use, is_whole=True))
+            answering = Answering.of(admitted)
+            return WebSocketUsage(admitted, extensions, lambda use: self.note(answering, use, is_whole=True))
         if method != hdrs.METH_POST or not 200 <= upstream.status < 300:
             return _PASSED_OVER
         if not ("json" in content_type or "event-stream" in content_type):
             return _PASSED_OVER  # sound, pictures
-        return _Reading(self, admitted, AnswerReader(content_type, upstream.headers.get(hdrs.CONTENT_ENCODING, "")))
+        reader = AnswerReader(content_type, upstream.headers.get(hdrs.CONTENT_ENCODING, ""))
+        return _Reading(self, Answering.of(admitted), reader)
 
     def ended(self, reading: _Reading) -> None:
         """Read an answer that has ended, soon and with others: what is done many times in a row takes a fraction of the time."""
@@ -101,16 +126,16 @@ class AnswerTally:
             except Exception as fault:  # noqa: BLE001  one answer's fault is none of the others', nor of the call that ends now
                 _LOG.warning("what an answer took is not counted: %s", type(fault).__name__)
 
-    def note(self, admitted: Admitted, use: TokenUse | None, *, is_whole: bool) -> None:
+    def note(self, of: Answering, use: TokenUse | None, *, is_whole: bool) -> None:
         """Count an answer. use: what it said, if anything. is_whole: whether all of it went on."""
         if not self._is_kept:
             return
         if self._also is not None:
-            self._also(admitted, use)
+            self._also(of.key, use)
         minute = window_start("minute", int(self._clock()))
-        row = admitted.principal, admitted.grant, admitted.key_name, minute, use.model if use else ""
-        said = (use.input, use.output, use.cached) if use else (0, 0, 0)
-        self._add(row, (1, int(use is None or not is_whole), *said))
+        model, tokens_in, out, cached, _ = use or _NOTHING
+        row = of.principal, of.grant, of.key, minute, model
+        self._add(row, (1, int(use is None or not is_whole), tokens_in, out, cached))
 
     def _add(self, row: _Row, numbers: Iterable[int]) -> None:
         held = self._rows.get(row)
@@ -123,8 +148,7 @@ class AnswerTally:
                 return
             self._models[row[:4]] += 1
             held = self._rows[row] = [0] * 5
-        for index, more in enumerate(numbers):
-            held[index] += more
+        held[:] = map(add, held, numbers)
 
     async def keep(self, store: Callable[[], AnswerUsage]) -> None:
         """Write what was noted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
@@ -159,12 +183,12 @@ class AnswerTally:
 class _Reading:
     """One answer, while it passes."""
 
-    __slots__ = ("_admitted", "_is_whole", "_reader", "_settlement", "_tally")
+    __slots__ = ("_is_whole", "_of", "_reader", "_settlement", "_tally")
 
     def __init__(
-        self, tally: AnswerTally, admitted: Admitted, reader: AnswerReader, settlement: Settlement | None = None
+        self, tally: AnswerTally, of: Answering, reader: AnswerReader, settlement: Settlement | None = None
     ) -> None:
-        self._tally, self._admitted, self._reader, self._settlement = tally, admitted, reader, settlement
+        self._tally, self._of, self._reader, self._settlement = tally, of, reader, settlement
         self._is_whole = False
 
     def __enter__(self) -> Callable[[bytes], None]:
@@ -185,13 +209,13 @@ class _Reading:
     def read(self) -> None:
         """Read what the answer took, and count it."""
         is_whole = self._is_whole
-        use = answer_usage.read(self._admitted.provider, self._reader.documents(is_whole=is_whole))
+        use = answer_usage.read(self._of.provider, self._reader.documents(is_whole=is_whole))
         if self._settlement is not None:
             self._settlement.read(use, is_whole=is_whole)
             if not self._settlement.is_success:
                 return
-        if use is not None or _runs_a_model(self._admitted):
-            self._tally.note(self._admitted, use, is_whole=is_whole)
+        if use is not None or _runs_a_model(self._of):
+            self._tally.note(self._of, use, is_whole=is_whole)
 
 
 def _pass_over(_piece: bytes) -> None:
@@ -201,6 +225,6 @@ def _pass_over(_piece: bytes) -> None:
 _PASSED_OVER: Final = contextlib.nullcontext(_pass_over)
 
 
-def _runs_a_model(admitted: Admitted) -> bool:
+def _runs_a_model(of: Answering) -> bool:
     """Whether an answer that says nothing of usage should have: those of uploads and lists have nothing to say."""
-    return endpoints.find(admitted.provider, paths.scope_value(hdrs.METH_POST, admitted.path)) is not None
+    return endpoints.find(of.provider, paths.scope_value(hdrs.METH_POST, of.path)) is not None

@@ -129,7 +129,9 @@ class Distribution(web.Server):
         self, connection: ViewerConnection, message: RawRequestMessage, content: StreamReader
     ) -> QuickCall | None:
         """Return a call that can be served without a task; None if it cannot, and nothing is done."""
-        request = whole_request(connection, message, content) if self.invocations.are_at_once else None
+        if not self.invocations.are_at_once:
+            return None
+        request = whole_request(connection, message, content, self._loop)
         if request is None or self._proxies.says_plain_http(request):
             return None
         if self._health is not None and self._health.page(request.method, request.raw_path) is not None:
@@ -137,8 +139,11 @@ class Distribution(web.Server):
         request = self._proxies.seen(request)
         if self.places.is_busy:
             return None
-        said = words(request)
-        known = self.known_heads.find(said)
+        said, (last_said, known) = words(request), connection.last_known
+        if said != last_said:
+            known = self.known_heads.find(said)
+            if known is not None:
+                connection.last_known = said, known
         head = known or self.invocations.head(request)
         if head is None:
             return None
@@ -159,8 +164,6 @@ class Distribution(web.Server):
         if self._measured is not None:
             self._measured.ended(request_id, began, request.content.total_bytes, response)
         self._unsent.ended(request_id)
-        if kept := request.get(KEPT):
-            kept.close()
 
     async def _serve(self, request: web.BaseRequest) -> ViewerResponse:
         request_id = next(self.ids)
@@ -181,6 +184,13 @@ class Distribution(web.Server):
 
     async def respond(self, request: web.BaseRequest, request_id: str) -> ViewerResponse:
         """Return the response to a request, of which some may have been sent."""
+        try:
+            return await self._responded(request, request_id)
+        finally:
+            if kept := request.get(KEPT):
+                kept.close()
+
+    async def _responded(self, request: web.BaseRequest, request_id: str) -> ViewerResponse:
         error_name = request_error(request)
         if error_name == "upgrade" and self._allow_web_sockets:
             error_name = None if web_sockets.is_handshake(request) else "handshake"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -32,24 +33,6 @@ class Occupant(Protocol):
     """What has a place at a door: a connection, or one that is about to be."""
 
     transport: asyncio.Transport | None
-
-
-class Busy:
-    """A block; see `Connections.busy`. It is a class because a generator takes twice as long."""
-
-    __slots__ = ("_busy", "_connection", "_waiting")
-
-    def __init__(self, waiting: dict[Occupant, None], busy: set[Occupant], connection: Occupant) -> None:
-        self._waiting, self._busy, self._connection = waiting, busy, connection
-
-    def __enter__(self) -> None:
-        if self._waiting.pop(self._connection, self._connection) is None:
-            self._busy.add(self._connection)
-
-    def __exit__(self, *_raised: object) -> None:
-        if self._connection in self._busy:
-            self._busy.remove(self._connection)
-            self._waiting[self._connection] = None
 
 
 class Connections:
@@ -103,9 +86,25 @@ class Connections:
         """Whether no further connection may be busy."""
         return len(self._busy) >= self._most_busy
 
-    def busy(self, connection: Occupant) -> Busy:
-        """Return a block that keeps a connection meanwhile; it waits again afterwards."""
-        return Busy(self._waiting, self._busy, connection)
+    @contextlib.contextmanager
+    def busy(self, connection: Occupant) -> Iterator[None]:
+        """Keep a connection within a block; it waits again afterwards."""
+        self.begin(connection)
+        try:
+            yield
+        finally:
+            self.end(connection)
+
+    def begin(self, connection: Occupant) -> None:
+        """Keep a connection until `end`."""
+        if self._waiting.pop(connection, connection) is None:
+            self._busy.add(connection)
+
+    def end(self, connection: Occupant) -> None:
+        """Let it wait again."""
+        if connection in self._busy:
+            self._busy.remove(connection)
+            self._waiting[connection] = None
 
     def _head_is_late(self, connection: Occupant) -> None:
         self._heads.pop(connection, None)

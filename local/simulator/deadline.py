@@ -28,7 +28,6 @@ class Deadline:
         "_late",
         "_loop",
         "_seconds",
-        "_stall",
         "_task",
         "_timer",
         "_when",
@@ -39,16 +38,11 @@ class Deadline:
         """seconds: for which an origin may be silent; None: for as long as it likes. Call it in the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._begin(seconds, late)
+        self.begin(seconds, late)
 
-    def begin(self, seconds: float | None, late: Callable[[], None]) -> None:
+    def begin(self, seconds: float | None, late: Callable[[], None] | None) -> None:
         """Begin with another call, once the one before has ended; see the constructor."""
-        self._begin(seconds, late)
-
-    def _begin(self, seconds: float | None, late: Callable[[], None] | None) -> None:
         self._seconds, self._late = seconds, late
-        # A longer silence than CloudFront allows makes this longer as well.
-        self._stall = STALL_TIMEOUT + max(0.0, (seconds or 0.0) - READ_TIMEOUT)
         self._is_answered = self._is_over = False
         self._when: float | None = None
 
@@ -82,7 +76,8 @@ class Deadline:
 
     def body_moves(self) -> None:
         """Give the next chunk of a body its time: one has moved, or the first is about to."""
-        self._end_in(self._stall)
+        # A longer silence than CloudFront allows makes this longer as well.
+        self._end_in(STALL_TIMEOUT + max(0.0, (self._seconds or 0.0) - READ_TIMEOUT))
 
     def is_sent(self) -> None:
         """Note that all of the request is sent. One deadline from here on, however the origin drips its head (or 1xx answers)."""

@@ -17,6 +17,7 @@ from local.simulator.answer_tally import AnswerTally
 from local.simulator.cloudfront_errors import error_name
 from local.simulator.deadline import Deadline
 from local.simulator.function_result import OriginRequest
+from local.simulator.http_head import Fields
 from local.simulator.origin_body import CHUNK, chunks, whole_body
 from local.simulator.origin_client import OriginClient
 from local.simulator.origin_exchange import REQUEST_ID, OriginAnswer, OriginCall
@@ -161,11 +162,12 @@ class Forwarding:
         self, request: web.BaseRequest, origin_request: OriginRequest, upstream: OriginAnswer
     ) -> ViewerResponse:
         """Return the origin's response, its headers as a function at viewer-response changes them."""
-        headers = upstream.end_to_end_headers()
-        if self._url and not (origin_request.to_broker or upstream.headers.keys().isdisjoint(provider_addresses.NAMES)):
+        fields = upstream.end_to_end_headers()
+        if self._url and not (origin_request.to_broker or fields.names.isdisjoint(provider_addresses.NAMES)):
             key = request.raw_path.split("/", 2)[1]
-            headers = provider_addresses.on_the_edge(headers, origin_request.address, f"{self._url}/{key}")
-        return ViewerResponse(upstream.status, upstream.reason or "", headers)
+            mapped = provider_addresses.on_the_edge(fields.pairs(), origin_request.address, f"{self._url}/{key}")
+            fields = Fields.of(mapped)
+        return ViewerResponse(upstream.status, upstream.reason or "", fields)
 
     async def _send(
         self,

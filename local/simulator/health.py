@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from chalicelib.errors import Unavailable
+from local.simulator.http_head import Fields
 from local.simulator.viewer_response import ViewerResponse
 
 HEALTHZ: Final = "/healthz"
@@ -48,8 +49,8 @@ class Health:
         body = f"{said}\n".encode()
         headers = [("Content-Type", "text/plain"), ("Cache-Control", "no-store"), ("Content-Length", str(len(body)))]
         if status := _NO.get(said):
-            return ViewerResponse(status, "Service Unavailable", headers, body)
-        return ViewerResponse(200, "OK", headers, body)
+            return ViewerResponse(status, "Service Unavailable", Fields.of(headers), body)
+        return ViewerResponse(200, "OK", Fields.of(headers), body)
 
     def answer(self) -> web.Response:
         """Return the answer to READYZ, for a server of aiohttp's."""

@@ -1,9 +1,27 @@
 """The head of a message as bytes: a first line and headers, each as it is."""
 
 import re
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple, Self
 
 _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Fields(NamedTuple):
+    """The headers of a message as they are written. names: of all of them, in lower case."""
+
+    lines: list[str]
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, headers: Iterable[tuple[str, str]]) -> Self:
+        """Write headers."""
+        pairs = [*headers]
+        return cls([f"{name}: {value}" for name, value in pairs], frozenset(name.lower() for name, _ in pairs))
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return names and values."""
+        return [(name, value) for name, _, value in (line.partition(": ") for line in self.lines)]
 
 
 def head(lines: list[str]) -> bytes:

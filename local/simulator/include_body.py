@@ -40,7 +40,8 @@ async def receive(request: web.BaseRequest) -> None:
         return
     try:
         if not request.body_exists or request.content.is_eof():
-            take(request)  # all of it came with the head, as small bodies do
+            # All of it came with the head, as small bodies do.
+            request[BUFFERED] = bytearray(request.content.read_nowait())
         else:
             buffered = request[BUFFERED] = bytearray()
             await _read(request, buffered)
@@ -48,12 +49,6 @@ async def receive(request: web.BaseRequest) -> None:
         raise NotInvokedError("slow") from None
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
         raise NotInvokedError("malformed") from None
-
-
-def take(request: web.BaseRequest) -> None:
-    """Do the same where there is no body, or all of it has arrived."""
-    if request.method in WITH_BODIES:
-        request[BUFFERED] = bytearray(request.content.read_nowait())
 
 
 def included_body(request: web.BaseRequest, headers: Headers) -> CallBody:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from chalicelib.edge.door import Request
 from chalicelib.models.body import CallBody
@@ -23,8 +23,8 @@ MOST_BYTES: Final = 8_192
 """Of a head; a longer one is not remembered. It leaves room for a longer length within the limits of a head."""
 MOST_DIGITS: Final = 20
 """Of a length that does not count; with zeros before it, one can be longer than any head may be."""
-_LENGTHS: Final = {name: (name, b"") for name in (b"Content-Length", b"content-length")}
-"""What stands for the header of a length, by its name as it was sent. Of those in other spellings the value counts, too."""
+_LENGTHS: Final = (b"Content-Length", b"content-length")
+"""The header of a length, whose value does not count, as it is mostly spelled: in other spellings it counts, too."""
 Words = tuple[str, str, str | None, tuple[tuple[bytes, bytes], ...]]
 """Method, target, address and lines."""
 
@@ -85,5 +85,13 @@ class KnownHeads:
 def words(request: web.BaseRequest) -> Words:
     """Return what a head consists of, but for its version and the length of the body."""
     # SECURITY: all lines, in their order, and where the request came from (test_a_head_is_known_by_all_of_it).
-    lines = tuple([_LENGTHS.get(one[0], one) if len(one[1]) <= MOST_DIGITS else one for one in request.raw_headers])
+    lines, length = request.raw_headers, request.headers.get(hdrs.CONTENT_LENGTH)
+    if length is not None and length.isascii() and len(length) <= MOST_DIGITS:
+        for name in _LENGTHS:
+            try:
+                place = lines.index((name, length.encode()))
+            except ValueError:
+                continue
+            lines = (*lines[:place], (name, b""), *lines[place + 1 :])
+            break
     return request.method, request.raw_path, request.remote, lines

@@ -50,15 +50,12 @@ class OriginClient:
         leased = self._connector.kept(address, sending)
         if leased is None:
             return None
-        protocol = leased.connection.protocol
-        if not isinstance(protocol, OriginConnection):
-            leased.connection.close()
-            raise BrokenConnectionError
+        protocol = leased.protocol
         protocol.listener = listener
         sent = Sent(leased, protocol, self._connector)
         try:
             _expect_answer(protocol, method)
-            self._bursts.write(origin_exchange.transport(leased.connection), message)
+            self._bursts.write(origin_exchange.transport(protocol), message)
         except BaseException:
             sent.close()
             raise
@@ -87,12 +84,9 @@ class OriginClient:
         leased = await self._connector.lease(call.address, sending)
         connection, writing = leased.connection, None
         try:
-            protocol = connection.protocol
-            if protocol is None:
-                raise BrokenConnectionError
-            _expect_answer(protocol, call.method)
+            _expect_answer(leased.protocol, call.method)
             writing = origin_exchange.send(connection, head, call.body)
-            message, content = await origin_exchange.answered(protocol)
+            message, content = await origin_exchange.answered(leased.protocol)
         except HttpProcessingError as error:
             _end(connection, writing)
             raise MalformedAnswerError from error

@@ -32,6 +32,11 @@ class OriginConnection(ResponseHandler):
 
     listener: Listener | None = None
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether it is closed, or what came on it leaves it of no use for another call."""
+        return self.transport is None or self.should_close
+
     def feed_data(self, data: _Answer, size: int = 0) -> None:
         """Take an answer's head. What nobody asked for stays here, and the connection serves no other call."""
         if self.listener is None or not self.listener.headed(*data):

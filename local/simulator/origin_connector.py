@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from functools import lru_cache, partial
-from typing import Final, NamedTuple
+from typing import Final
 from weakref import WeakValueDictionary
 
 from aiohttp import AddrInfoType, ClientRequest, ClientTimeout, ConnectionTimeoutError, TCPConnector
@@ -22,13 +22,14 @@ _KEEPALIVE: Final = 5.0  # seconds; keepaliveTimeout of the event's origin
 _TIMEOUT: Final = ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
 
 
-class Leased(NamedTuple):
+class Leased:
     """A connection. since: when it was kept, as the event loop counts."""
 
-    address: str
-    connection: Connection
-    used: OriginSocket
-    since: float = 0.0
+    __slots__ = ("address", "connection", "protocol", "since", "used")
+
+    def __init__(self, address: str, connection: Connection, protocol: OriginConnection, used: OriginSocket) -> None:
+        self.address, self.connection, self.protocol, self.used = address, connection, protocol, used
+        self.since = 0.0
 
 
 class OriginConnector(TCPConnector):
@@ -76,7 +77,7 @@ class OriginConnector(TCPConnector):
             one = kept.pop()
             # SECURITY: what an origin said while nobody asked is nobody's answer: it waits at the socket, or was read
             # meanwhile (test_an_answer_nobody_asked_for_is_no_ones).
-            if not (sending.is_repeated or one.since < since or one.used.is_over() or _has_spoken(one.connection)):
+            if not (sending.is_repeated or one.since < since or one.used.is_over() or one.protocol.is_spent):
                 one.used.lease()
                 sending.is_connected(one.used)
                 return one
@@ -85,13 +86,13 @@ class OriginConnector(TCPConnector):
 
     def keep(self, leased: Leased) -> None:
         """Keep a connection on which an answer was read to its end, for a few seconds."""
-        if self.closed or _has_spoken(leased.connection):
+        if self.closed or leased.protocol.is_spent:
             leased.connection.close()
             return
-        loop = asyncio.get_running_loop()
-        self._kept.setdefault(leased.address, []).append(leased._replace(since=loop.time()))
+        leased.since = self._loop.time()
+        self._kept.setdefault(leased.address, []).append(leased)
         if self._sweep is None:
-            self._sweep = loop.call_later(_KEEPALIVE, self._end_idle)
+            self._sweep = self._loop.call_later(_KEEPALIVE, self._end_idle)
 
     def _end_idle(self) -> None:
         loop, self._sweep = asyncio.get_running_loop(), None
@@ -121,17 +122,13 @@ class OriginConnector(TCPConnector):
             connection = await self.connect(self._place(address), [], _TIMEOUT)
         except TimeoutError as error:
             raise ConnectionTimeoutError("no connection in time") from error
-        used = None
+        used, protocol = None, connection.protocol
         if connection.transport is not None:
             used = self._sockets.get(connection.transport.get_extra_info("socket").fileno())
-        if used is None:
+        if used is None or not isinstance(protocol, OriginConnection):
             connection.close()
             raise BrokenConnectionError  # it was closed as soon as it was there
-        return Leased(address, connection, used)
-
-
-def _has_spoken(connection: Connection) -> bool:
-    return connection.protocol is None or connection.protocol.should_close
+        return Leased(address, connection, protocol, used)
 
 
 def _place(address: str) -> ClientRequest:

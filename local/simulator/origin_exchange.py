@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from aiohttp import ClientConnectionError, ClientOSError, StreamReader
@@ -19,6 +20,7 @@ from aiohttp.http import RawResponseMessage, StreamWriter
 
 from local.simulator import http_head
 from local.simulator.function_result import HeaderList, OriginRequest
+from local.simulator.http_head import Fields
 from local.simulator.origin_request_event import HOP_BY_HOP, connection_options, text
 
 _SWITCHING: Final = 101
@@ -87,16 +89,31 @@ class OriginAnswer:
         self._keep()
         self.connection = None
 
-    def end_to_end_headers(self) -> HeaderList:
+    def end_to_end_headers(self) -> Fields:
         """Return its headers without hop-by-hop ones, repeats and order kept.
 
         A `Content-Length` is correct: aiohttp's parser rejects one beside `Transfer-Encoding`, or a second one.
         """
-        dropped = HOP_BY_HOP
+        options: frozenset[str] = frozenset()
         if "Connection" in self.headers:
-            dropped |= connection_options(self.headers.getall("Connection"))
-        pairs = [(raw_name.decode("latin-1"), raw_value) for raw_name, raw_value in self.raw_headers]
-        return [(name, text(raw_value)) for name, raw_value in pairs if name.lower() not in dropped]
+            options = connection_options(self.headers.getall("Connection"))
+        raw = self.raw_headers
+        begins, names = _passed(tuple([name for name, _ in raw]), options)
+        return Fields([begin + text(raw[place][1]) for place, begin in begins], names)
+
+
+@lru_cache(maxsize=256)
+def _passed(
+    raw_names: tuple[bytes, ...], options: frozenset[str]
+) -> tuple[tuple[tuple[int, str], ...], frozenset[str]]:
+    """Return what is passed on: the place of each header and what its line begins with, and the names of all.
+
+    An origin sends the same names with every answer.
+    """
+    dropped = HOP_BY_HOP | options
+    names = [name.decode("latin-1") for name in raw_names]
+    passed = [(place, name) for place, name in enumerate(names) if name.lower() not in dropped]
+    return tuple([(place, f"{name}: ") for place, name in passed]), frozenset(name.lower() for _, name in passed)
 
 
 def head(call: OriginCall) -> bytes:
@@ -161,10 +178,9 @@ async def answered(protocol: ResponseHandler) -> tuple[RawResponseMessage, Strea
             return message, content
 
 
-def transport(connection: Connection) -> asyncio.WriteTransport:
+def transport(protocol: ResponseHandler) -> asyncio.WriteTransport:
     """Return what writes to a connection; raises ClientOSError if the peer is gone."""
-    protocol = connection.protocol
-    found = None if protocol is None else protocol.transport
+    found = protocol.transport
     if found is None or found.is_closing():
         raise ClientOSError("the connection is closed")
     return found
@@ -174,12 +190,13 @@ def send(
     connection: Connection, head: bytes, body: bytes | Callable[[], AsyncGenerator[bytes]]
 ) -> asyncio.Task[None] | None:
     """Send a request; returns what goes on to send its body, None if all is sent. Raises ClientOSError if the peer is gone."""
-    writing, protocol = transport(connection), connection.protocol
+    protocol = connection.protocol
+    if protocol is None:
+        raise ClientOSError("the connection is closed")
+    writing = transport(protocol)
     if isinstance(body, bytes):
         writing.write(head + body)
         return None
-    if protocol is None:
-        raise ClientOSError("the connection is closed")
     writing.write(head)
     is_chunked = head.endswith(f"\r\n{_CHUNKED}\r\n\r\n".encode())
     return asyncio.create_task(_send_body(connection, protocol, body(), is_chunked=is_chunked))

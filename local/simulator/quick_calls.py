@@ -17,7 +17,6 @@ from aiohttp.http import HttpVersion11, RawRequestMessage, StreamWriter
 from chalicelib.edge.admission import Begun
 from chalicelib.edge.door import Request
 from local.simulator import include_body, origin_exchange
-from local.simulator.connections import Busy
 from local.simulator.counting_together import Waiting, give_back
 from local.simulator.edge_function import Direct
 from local.simulator.forwarding import is_disconnected
@@ -41,7 +40,10 @@ _LOG: Final = logging.getLogger("local.simulator.cloudfront")
 
 
 def whole_request(
-    connection: ViewerConnection, message: RawRequestMessage, content: StreamReader
+    connection: ViewerConnection,
+    message: RawRequestMessage,
+    content: StreamReader,
+    loop: asyncio.AbstractEventLoop,
 ) -> web.BaseRequest | None:
     """Return a request that is there whole and asks for nothing but its answer; None for any other."""
     if (
@@ -54,22 +56,22 @@ def whole_request(
         or (content.total_bytes and message.method not in include_body.WITH_BODIES)
     ):
         return None
-    loop = asyncio.get_running_loop()
     writer = StreamWriter(connection, loop)
     return web.BaseRequest(message, content, connection, writer, _NO_TASK, loop)
 
 
 class QuickCall:
-    """One call of a viewer's connection, which is told by `quick_ended` when the next may be served."""
+    """One call of a viewer's connection, for which there is a place. `quick_ended` tells the connection that the next may be served."""
 
     __slots__ = (
         "_asked",
         "_began",
-        "_busy",
+        "_body",
         "_connection",
         "_distribution",
         "_head",
         "_id",
+        "_is_busy",
         "_is_over",
         "_origin_request",
         "_passing",
@@ -99,17 +101,18 @@ class QuickCall:
         self._waiting: Waiting | None = None
         self._passing: Passing | None = None
         self._task: asyncio.Task[None] | None = None
-        self._busy: Busy | None = None
-        self._is_over = False
+        self._body: bytearray | None = None
+        self._is_busy = self._is_over = False
 
     def begin(self) -> None:
         """Serve the call. Raises nothing."""
         request, distribution = self._request, self._distribution
         self._began = distribution.begun(self._id)
-        include_body.take(request)
-        if takes_long(request.get(BUFFERED, b"")):
-            self._serve_by_task(distribution.respond(request, self._id))
-            return
+        if request.method in include_body.WITH_BODIES:
+            body = self._body = bytearray(request.content.read_nowait())
+            if takes_long(body):
+                self._serve_by_task(distribution.respond(request, self._id))
+                return
         try:
             self._decide(distribution)
         except Exception as error:  # noqa: BLE001  any error in the function is a 502, as at CloudFront
@@ -137,8 +140,7 @@ class QuickCall:
             self._passing.moved()
 
     def _decide(self, distribution: Distribution) -> None:
-        distribution.invocations.check_places()
-        asked = self._asked = self._head.asked_with(self._request.get(BUFFERED))
+        asked = self._asked = self._head.asked_with(self._body)
         grouping = distribution.invocations.grouping()
         if grouping is None:
             self._go_on(distribution.invocations.decide(asked, self._id))
@@ -166,8 +168,8 @@ class QuickCall:
             self._answer(generated_response(result))
             return
         distribution, request = self._distribution, self._request
-        self._busy = distribution.places.busy(self._connection)
-        self._busy.__enter__()
+        distribution.places.begin(self._connection)
+        self._is_busy = True
         self._origin_request, forwarding = result, distribution.forwarding
         self._settlement = forwarding.settlement(self._id)
         passing = Passing(forwarding, request, result, self._id, self._settlement, self._has_passed)
@@ -185,8 +187,7 @@ class QuickCall:
             head = self._head.form(origin_request, request.method).head(self._length, self._id)
         else:
             head = origin_exchange.head_of(request.method, origin_request, self._id)
-        body: bytearray | None = request.get(BUFFERED)
-        return head + body if body else head
+        return head + self._body if self._body else head
 
     @property
     def _length(self) -> str:
@@ -207,6 +208,8 @@ class QuickCall:
         self._answer(response)
 
     def _serve_by_task(self, serving: Coroutine[object, object, ViewerResponse]) -> None:
+        if self._body is not None:
+            self._request[BUFFERED] = self._body
         self._task = asyncio.get_running_loop().create_task(self._serve(serving))
 
     async def _serve(self, serving: Coroutine[object, object, ViewerResponse]) -> None:
@@ -233,8 +236,8 @@ class QuickCall:
 
     def _end(self, response: ViewerResponse | None) -> None:
         self._is_over = True
-        if self._busy is not None:
-            self._busy.__exit__()
+        if self._is_busy:
+            self._distribution.places.end(self._connection)
         try:
             self._distribution.ended(self._id, self._began, self._request, response)
         finally:

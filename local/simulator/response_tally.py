@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import add
 from typing import Final
 
 from chalicelib.edge import response_times
@@ -18,7 +19,7 @@ from local.simulator.viewer_response import CUT, ViewerResponse
 PERIOD: Final = 1.0
 """Seconds from one writing to the next, unless told otherwise: what `kill -9` may lose."""
 MOST: Final = 12
-"""Windows that wait to be written while the state is out of reach; of more, the newest."""
+"""Minutes that wait to be written while the state is out of reach; of more, the newest."""
 _LOG: Final = logging.getLogger("keybroker")
 
 
@@ -28,7 +29,7 @@ class ResponseTally:
     def __init__(self, clock: Callable[[], float] = time.time, period: float = PERIOD) -> None:
         """clock: epoch seconds. period: seconds from one writing to the next."""
         self._clock, self._period = clock, period
-        self._waiting: dict[tuple[str, int], list[int]] = {}
+        self._waiting: dict[int, list[int]] = {}  # by minute
         self._is_kept = False
 
     def ended(self, began: float, response: ViewerResponse) -> None:
@@ -41,19 +42,17 @@ class ResponseTally:
         if not self._is_kept or (is_ours and not failed):
             return
         seconds = (response.first_sent_at or time.perf_counter()) - began
-        at, place = int(self._clock()), response_times.bucket(seconds)
-        for window in SHOWN_SECONDS:
-            counts = self._counts(window, window_start(window, at))
-            counts[0] += failed
-            counts[place + 1] += 1
+        counts = self._counts(window_start("minute", int(self._clock())))
+        counts[0] += failed
+        counts[response_times.bucket(seconds) + 1] += 1
 
-    def _counts(self, window: str, start: int) -> list[int]:
-        """Return what is added up of a window: how many failed, and how many are in each bucket."""
-        held = self._waiting.get((window, start))
+    def _counts(self, minute: int) -> list[int]:
+        """Return what is added up of a minute: how many failed, and how many are in each bucket."""
+        held = self._waiting.get(minute)
         if held is None:
             if len(self._waiting) >= MOST:
                 del self._waiting[next(iter(self._waiting))]
-            held = self._waiting[window, start] = [0] * (len(BOUNDS) + 2)
+            held = self._waiting[minute] = [0] * (len(BOUNDS) + 2)
         return held
 
     async def keep(self, store: Callable[[], ResponseTimes]) -> None:
@@ -69,9 +68,20 @@ class ResponseTally:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, {}
-        noted = [Responses(*window, failed, tuple(buckets)) for window, (failed, *buckets) in waiting.items()]
+        noted = [*_windows(waiting)]
         try:
             await asyncio.get_running_loop().run_in_executor(thread, lambda: store().add(noted))
         except Exception as fault:  # noqa: BLE001  calls go on whatever becomes of this
             # They may be written, and would then be counted twice.
             _LOG.warning("how long answers took is not counted: %s", type(fault).__name__)
+
+
+def _windows(waiting: Mapping[int, Sequence[int]]) -> Iterator[Responses]:
+    """Yield each window that those minutes are in, once."""
+    for window in SHOWN_SECONDS:
+        added: dict[int, list[int]] = {}
+        for minute, counts in waiting.items():
+            held = added.setdefault(window_start(window, minute), [0] * len(counts))
+            held[:] = map(add, held, counts)
+        for start, (failed, *buckets) in added.items():
+            yield Responses(window, start, failed, tuple(buckets))

@@ -16,6 +16,7 @@ from typing import Final, Self
 
 from chalicelib.edge.call import Admitted
 from chalicelib.edge.running import RunningCall, RunningState, Seen
+from chalicelib.edge.token import VerifiedToken
 from chalicelib.errors import Refusal, StateUnavailable, Unavailable
 
 PERIOD: Final = 0.5
@@ -28,13 +29,22 @@ _LOG: Final = logging.getLogger("keybroker")
 class Run:
     """One call under way: a `with` block of the task that serves it, or from `begin` to `finish` where no task does."""
 
-    __slots__ = ("_calls", "_cut", "_refusal", "_task", "call", "request_id")
+    __slots__ = ("_calls", "_cut", "_ends_with_token", "_key", "_refusal", "_task", "_token", "request_id")
 
-    def __init__(self, calls: RunningCalls, request_id: str, call: RunningCall) -> None:
-        self._calls, self.request_id, self.call = calls, request_id, call
+    def __init__(
+        self, calls: RunningCalls, request_id: str, token: VerifiedToken, key: str, *, ends_with_token: bool
+    ) -> None:
+        """key: its name. ends_with_token: see `RunningCall`."""
+        self._calls, self.request_id = calls, request_id
+        self._token, self._key, self._ends_with_token = token, key, ends_with_token
         self._task: asyncio.Task[object] | None = None
         self._cut: Callable[[Refusal], None] | None = None
         self._refusal: Refusal | None = None
+
+    @property
+    def call(self) -> RunningCall:
+        """The call; few run for so long that it is looked at."""
+        return RunningCall(self._token, self._key, self._ends_with_token)
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -94,7 +104,7 @@ class RunningCalls:
         """Return a call to be kept within a `with` block while it is under way; None if nothing is known of it."""
         if admitted is None or admitted.token is None:
             return None
-        return Run(self, request_id, RunningCall(admitted.token, admitted.key_name, ends_with_token))
+        return Run(self, request_id, admitted.token, admitted.key_name, ends_with_token=ends_with_token)
 
     async def watch(self, state: Callable[[], RunningState]) -> None:
         """End what must not run on, until this is cancelled. state: raises Unavailable while there is none."""

@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from local.simulator.connections import Connection, Connections
 from local.simulator.deadline import Deadline
+from local.simulator.known_heads import KnownHead, Words
 from local.simulator.quick_calls import QuickCall
 from local.simulator.viewer_response import error_response
 
@@ -28,7 +29,7 @@ class ViewerConnection(Connection):
     It has CloudFront's error responses in place of aiohttp's own, which quote headers.
     """
 
-    __slots__ = ("_bursts", "_distribution", "_quick", "deadline")
+    __slots__ = ("_bursts", "_distribution", "_quick", "deadline", "last_known")
 
     def __init__(self, places: Connections, distribution: Distribution, **options: Any) -> None:  # noqa: ANN401  aiohttp's
         super().__init__(places, distribution, **options)
@@ -36,6 +37,8 @@ class ViewerConnection(Connection):
         self._quick: QuickCall | None = None
         self.deadline = Deadline(None)
         """Of its quick calls, one after the other."""
+        self.last_known: tuple[Words | None, KnownHead | None] = None, None
+        """The last head on it that was known, and what is: to compare it takes a third of the time of looking it up."""
 
     def receive(self, data: bytes) -> None:
         """Take what comes, and serve the first request of it if none is being served."""

@@ -17,7 +17,8 @@ from chalicelib.edge import refusal as edge_refusal
 from chalicelib.errors import Refusal
 from local.simulator import http_head
 from local.simulator.cloudfront_errors import ERRORS
-from local.simulator.function_result import GeneratedResponse, HeaderList
+from local.simulator.function_result import GeneratedResponse
+from local.simulator.http_head import Fields
 
 if TYPE_CHECKING:
     from local.simulator.connections import Connection
@@ -35,17 +36,18 @@ class ViewerResponse(web.StreamResponse):
     aiohttp's own class would add `Server` and `Content-Type` to the origin's headers. `write_eof()` sends `body`.
     """
 
-    def __init__(self, status: int, reason: str, headers: HeaderList, body: bytes = b"") -> None:
-        super().__init__(status=status, reason=reason, headers=headers)
-        self._whole_body = body
-        self._request: web.BaseRequest | None = None
-        self._is_chunked = self._no_body = self._has_begun = False
-        self.why = ""
-        """The reason of a refusal of ours, or of an answer that was cut; of the edge function's own answers its door tells."""
-        self.is_generated = False
-        """Whether the edge function made it: a refusal, or a page of its own."""
-        self.first_sent_at = 0.0
-        """When its first byte was sent, by `time.perf_counter`; 0.0: it was not yet."""
+    _request: web.BaseRequest | None = None
+    _is_chunked = _no_body = _has_begun = False
+    why = ""
+    """The reason of a refusal of ours, or of an answer that was cut; of the edge function's own answers its door tells."""
+    is_generated = False
+    """Whether the edge function made it: a refusal, or a page of its own."""
+    first_sent_at = 0.0
+    """When its first byte was sent, by `time.perf_counter`; 0.0: it was not yet."""
+
+    def __init__(self, status: int, reason: str, fields: Fields, body: bytes = b"") -> None:
+        super().__init__(status=status, reason=reason)
+        self.fields, self._whole_body = fields, body  # in the place of aiohttp's `headers`, which stay empty
 
     @property
     def has_begun(self) -> bool:
@@ -98,15 +100,12 @@ class ViewerResponse(web.StreamResponse):
 
     def _head(self, request: web.BaseRequest) -> bytes:
         is_11 = request.version >= HttpVersion11  # even for a version such as 2.0, which gets an error response
-        self._no_body = request.method == hdrs.METH_HEAD or self.status in _NO_BODY
-        headers = self.headers
-        if self.status == 204:
-            headers.popall(hdrs.CONTENT_LENGTH, None)
-        lines = [
-            f"HTTP/1.{int(is_11)} {self.status} {self.reason}",
-            *[f"{one[0]}: {one[1]}" for one in headers.items()],
-        ]
-        if not self._no_body and hdrs.CONTENT_LENGTH not in headers:
+        self._no_body = request.method == hdrs.METH_HEAD or self._status in _NO_BODY
+        fields, names = self.fields
+        if self._status == 204:
+            fields = [one for one in fields if not one.lower().startswith("content-length:")]
+        lines = [f"HTTP/1.{int(is_11)} {self._status} {self._reason}", *fields]
+        if not self._no_body and "content-length" not in names:
             if is_11:
                 self._is_chunked = True
                 lines.append("Transfer-Encoding: chunked")
@@ -117,7 +116,7 @@ class ViewerResponse(web.StreamResponse):
             lines.append("Connection: close")
         elif request.version == HttpVersion10:
             lines.append("Connection: keep-alive")
-        if hdrs.DATE not in headers:
+        if "date" not in names:
             lines.append(f"Date: {_date(int(time.time()))}")
         return http_head.head(lines)
 
@@ -126,9 +125,8 @@ class ViewerResponse(web.StreamResponse):
         self.force_close()
         self._has_begun = self._eof_sent = True
         self._payload_writer, self.first_sent_at = request.writer, time.perf_counter()
-        fields = [f"{name}: {value}" for name, value in self.headers.items()]
         line = f"HTTP/1.1 {self.status} {self.reason}"
-        _write(request, http_head.head([line, *fields, "Connection: Upgrade", "Upgrade: websocket"]))
+        _write(request, http_head.head([line, *self.fields.lines, "Connection: Upgrade", "Upgrade: websocket"]))
 
     def abort(self, request: web.BaseRequest) -> None:
         """Break the viewer's connection, so that half a response cannot be mistaken for a whole one."""
@@ -170,7 +168,7 @@ def error_response(name: str, request_id: str) -> ViewerResponse:
 
 def generated_response(generated: GeneratedResponse) -> ViewerResponse:
     """Return the response that the edge function generated."""
-    response = ViewerResponse(generated.status, generated.reason, generated.headers, generated.body)
+    response = ViewerResponse(generated.status, generated.reason, Fields.of(generated.headers), generated.body)
     response.is_generated = True
     return response
 
@@ -187,7 +185,7 @@ def _refusal(refusal: Refusal, headers: Mapping[str, str], request_id: str) -> V
     body = edge_refusal.body(refusal, request_id).encode()
     sent = [(_SPELLED.get(name, name), value) for name, value in headers.items()]
     sent.append(("Content-Length", str(len(body))))
-    response = ViewerResponse(refusal.status, HTTPStatus(refusal.status).phrase, sent, body)
+    response = ViewerResponse(refusal.status, HTTPStatus(refusal.status).phrase, Fields.of(sent), body)
     response.why = refusal.reason
     return response
 

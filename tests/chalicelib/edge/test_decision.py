@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chalicelib.edge.call import Call
 from chalicelib.edge.decision import decide
@@ -94,6 +96,30 @@ def test_block_ends_on_time(facts: Facts) -> None:
     snapshot = changed(snapshot, "principal", blocks=(("r", NOW + 10),))
     assert refused(lambda: decide(CALL, token, snapshot, NOW + 9)).reason == "revoked_principal"
     assert decide(CALL, token, snapshot, NOW + 10)
+
+
+_BLOCKS = st.sampled_from([(), (("r", None),), (("r", NOW),), (("r", NOW + 1),)])
+_STATES = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(SCOPES, st.builds(RevocationState, st.integers(0, 1), _BLOCKS))
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_STATES, st.booleans())
+def test_untouched_says_what_each_target_says(facts: Facts, changes: dict[str, RevocationState], is_read: bool) -> None:  # noqa: FBT001  hypothesis
+    """A token under which nothing was revoked is found so at once, and no other is: each state says the same by itself."""
+    token, snapshot = facts
+    states = {**snapshot.states, **changes} if is_read else changes
+    found = snapshot._replace(states=states)
+    alone = token._replace(untouched={})
+
+    def outcome(one: VerifiedToken) -> object:
+        try:
+            return decide(CALL, one, found, NOW)
+        except Refusal as refusal:
+            return refusal.reason
+
+    assert outcome(token) == outcome(alone)
 
 
 @pytest.mark.parametrize("ep", [None, "0", [0, 0, 0, 0], [0] * 6, {}])

@@ -56,8 +56,8 @@ def test_a_call_is_counted_at_its_end(counted: Path) -> None:
     measured = Measured(Shared(counted, "worker-1"), clock)
     began = measured.begun()
     measured.admitted("1", admitted())
-    measured.answered(admitted(), TokenUse("gpt", 17, 22, 5))
-    measured.answered(admitted(), None)
+    measured.answered(admitted().key_name, TokenUse("gpt", 17, 22, 5))
+    measured.answered(admitted().key_name, None)
     clock.now += 3.0
     measured.write()
     assert shown(counted)["http_server_active_requests"] == 1
@@ -136,7 +136,7 @@ def test_nothing_of_a_caller_is_in_the_numbers(counted: Path) -> None:
     """Neither key, principal, token id, path nor model is a label."""
     measured = Measured(Shared(counted, "worker-1"))
     measured.admitted("1", admitted())
-    measured.answered(admitted(), TokenUse("canary-model", 1, 1, 1))
+    measured.answered(admitted().key_name, TokenUse("canary-model", 1, 1, 1))
     measured.ended("1", measured.begun(), 0, Answered())
     measured.write()
     files = b"".join(one.read_bytes() for one in counted.glob("*.db"))

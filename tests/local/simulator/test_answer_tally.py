@@ -16,13 +16,11 @@ import pytest
 from backports import zstd
 
 import edge
-from chalicelib.edge.call import Admitted
 from chalicelib.errors import StateUnavailable
 from chalicelib.providers.answer_usage import TokenUse
-from chalicelib.providers.keys import ProviderKey
 from chalicelib.usage import MODELS_KEPT, OTHER, Answered, ModelUse, NotAdded, UsageQuery, window_start
 from local.simulator import answer_tally
-from local.simulator.answer_tally import AnswerTally
+from local.simulator.answer_tally import Answering, AnswerTally
 from local.simulator.unsent import Unsent
 from local.sqlite.answer_usage import SqliteAnswerUsage
 from local.sqlite.usage import SqliteUsage
@@ -34,14 +32,7 @@ USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {
 ANSWER = json.dumps({"model": "gpt-5-mini", "choices": [], "usage": USAGE}).encode()
 STREAM = b'data: {"choices": [], "usage": null}\n\ndata: ' + ANSWER + b"\n\ndata: [DONE]\n\n"
 GZIP, BR, ZSTD = gzip.compress(ANSWER), brotli.compress(STREAM), zstd.compress(STREAM)
-ADMITTED = Admitted(
-    ProviderKey("v1", "https://api.example.com", "authorization", "Bearer ", "made-up"),
-    "sub",
-    "app",
-    "jti",
-    key_name="openai",
-    provider="openai",
-)
+OF = Answering("sub", "app", "openai", "openai", "/v1/chat/completions")
 
 
 @pytest.fixture
@@ -202,15 +193,15 @@ def test_a_state_that_is_away_delays_nothing_and_loses_nothing(monkeypatch: pyte
     async def run() -> None:
         async with asyncio.timeout(10), kept(tally, store):
             store.fault = StateUnavailable()
-            tally.note(ADMITTED, TokenUse("m", 1, 2, 0), is_whole=True)
+            tally.note(OF, TokenUse("m", 1, 2, 0), is_whole=True)
             await asyncio.sleep(0.05)
-            tally.note(ADMITTED, TokenUse("m", 1, 2, 0), is_whole=True)
+            tally.note(OF, TokenUse("m", 1, 2, 0), is_whole=True)
             await asyncio.sleep(0.05)
             store.fault = None
             while not store.added:  # noqa: ASYNC110  it is written in a thread
                 await asyncio.sleep(0.01)
             store.missed = lambda rows: NotAdded(uncertain=len(rows))
-            tally.note(ADMITTED, TokenUse("m", 1, 2, 0), is_whole=True)
+            tally.note(OF, TokenUse("m", 1, 2, 0), is_whole=True)
             await asyncio.sleep(0.05)
             store.missed = lambda _: NotAdded()
 
@@ -226,10 +217,10 @@ def test_what_is_left_is_written_with_what_came_since() -> None:
     async def run() -> None:
         async with asyncio.timeout(10), kept(tally, store):
             for model in ("a", "b"):
-                tally.note(ADMITTED, TokenUse(model, 1, 2, 0), is_whole=True)
+                tally.note(OF, TokenUse(model, 1, 2, 0), is_whole=True)
             while not store.added:  # noqa: ASYNC110  it is written in a thread
                 await asyncio.sleep(0.01)
-            tally.note(ADMITTED, TokenUse("b", 1, 2, 0), is_whole=True)
+            tally.note(OF, TokenUse("b", 1, 2, 0), is_whole=True)
 
     asyncio.run(run())
     uses = Counter(one.use.model for one in store.added for _ in range(one.use.answers))
@@ -244,7 +235,7 @@ def test_a_writing_that_is_under_way_at_the_end_is_waited_for(caplog: pytest.Log
     async def run() -> None:
         keeping = asyncio.create_task(tally.keep(lambda: store))
         await asyncio.sleep(0)
-        tally.note(ADMITTED, TokenUse("m", 1, 2, 0), is_whole=True)
+        tally.note(OF, TokenUse("m", 1, 2, 0), is_whole=True)
         await asyncio.to_thread(store.begun.wait, 10)
         store.missed = lambda rows: NotAdded(rows, 0, "ThrottlingException")
         keeping.cancel()
@@ -265,8 +256,8 @@ def test_made_up_models_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with kept(tally, store):
             for number in range(10_000):
-                tally.note(ADMITTED, TokenUse(f"m{number}", 1, 0, 0), is_whole=True)
-            tally.note(ADMITTED._replace(principal="other"), TokenUse("m", 1, 0, 0), is_whole=True)
+                tally.note(OF, TokenUse(f"m{number}", 1, 0, 0), is_whole=True)
+            tally.note(OF._replace(principal="other"), TokenUse("m", 1, 0, 0), is_whole=True)
 
     asyncio.run(run())
     of_first = [one.use for one in store.added if one.principal == "sub"]
@@ -285,7 +276,7 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with kept(tally, store):
             for number in range(10):
-                tally.note(ADMITTED, TokenUse(f"m{number}", 1, 0, 0), is_whole=True)
+                tally.note(OF, TokenUse(f"m{number}", 1, 0, 0), is_whole=True)
 
     asyncio.run(run())
     assert [one.use.model for one in store.added] == ["m0", "m1", "m2"]

@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from local.simulator.http_head import head
+from local.simulator.http_head import Fields, head
 
 
 @pytest.mark.parametrize("broken", ["a\r\nb: c", "a\nb", "a\rb", "a\0b", "a\x1bb", "a\x7fb", "\udcff"])
@@ -13,3 +15,11 @@ def test_nothing_makes_a_line_of_its_own(line: str, broken: str) -> None:
 
 def test_a_head_is_its_lines() -> None:
     assert head(["HTTP/1.1 200 OK", "x: \ta\xe9"]) == b"HTTP/1.1 200 OK\r\nx: \ta\xc3\xa9\r\n\r\n"
+
+
+@given(st.lists(st.tuples(st.from_regex(r"[A-Za-z0-9-]{1,9}", fullmatch=True), st.text(max_size=12))))
+def test_fields_are_what_was_given(headers: list[tuple[str, str]]) -> None:
+    """Names and values come back as they were, colons, spaces and repeats in them, and names are known in lower case."""
+    fields = Fields.of(headers)
+    assert fields.pairs() == headers
+    assert fields.names == {name.lower() for name, _ in headers}

@@ -122,6 +122,20 @@ def test_a_known_head_frames_each_body(parts: Parts, *, stays: bool) -> None:
     assert all(one.header("authorization") == "Bearer sk-real" for one in seen)
 
 
+def test_another_head_on_a_connection_is_another(parts: Parts) -> None:
+    """A connection on which a head is known sends on what each of its calls says, and not what the one before said."""
+    token = parts.token()
+
+    async def run() -> None:
+        async with edge(parts) as (provider, port), viewer(port) as (reader, writer):
+            for said in ("1", "1", "1", "2", "1", "3", "3"):
+                writer.write(call(token, b"{}", f"X-Said: {said}"))
+                assert await answers(reader, 1) == [b"ok"]
+            assert [seen.header("x-said") for seen in provider.seen] == ["1", "1", "1", "2", "1", "3", "3"]
+
+    asyncio.run(run())
+
+
 def test_a_known_head_is_as_bounded_as_any(parts: Parts) -> None:
     """A length with so many zeros before it that the head is too large is refused behind a known head as well."""
     token = parts.token()

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import pytest
 
-from chalicelib.edge.call import Admitted
 from chalicelib.edge.door import EdgeDoor
 from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.usage import Answered, NotAdded
@@ -185,8 +184,8 @@ async def observed(parts: Parts, sent: Sequence[Sent]) -> tuple[list[object], li
             await asyncio.sleep(0)
         return stays
 
-    def also(admitted: Admitted, use: TokenUse | None) -> None:
-        used.append((admitted.grant, use))
+    def also(key: str, use: TokenUse | None) -> None:
+        used.append((key, use))
 
     async with asyncio.timeout(60), raw_provider(answer) as provider:
         parts.set_key("openai", "sk-real", origin=provider.origin)

@@ -11,6 +11,7 @@ import pytest
 from chalicelib.edge.errors import Revoked, TokenMissing
 from chalicelib.edge.refused_calls import RefusedCall, RefusedCalls
 from chalicelib.errors import Refusal, StateUnavailable
+from local.simulator.http_head import Fields
 from local.simulator.refusal_notes import RefusalNotes
 from local.simulator.viewer_response import CUT, ViewerResponse, error_response
 from tests.parts import NOW
@@ -72,7 +73,7 @@ def test_what_is_noted() -> None:
         notes.refused("r1", TokenMissing())
         notes.ended("r2", Revoked("key").with_context(about=ADA))
         notes.answered("r3", error_response("malformed", "r3"))
-        notes.answered("r4", ViewerResponse(200, "OK", []))
+        notes.answered("r4", ViewerResponse(200, "OK", Fields.of([])))
 
     found = {one.request_id: one for one in noted(note)}
     assert found["r1"] == RefusedCall(NOW, "r1", TokenMissing().reason, 401)
@@ -83,7 +84,7 @@ def test_what_is_noted() -> None:
 
 def test_an_answer_that_was_cut_is_no_refusal() -> None:
     """A provider or a caller that went in the middle of an answer was refused nothing."""
-    response = ViewerResponse(200, "OK", [])
+    response = ViewerResponse(200, "OK", Fields.of([]))
     response.why = CUT
     assert noted(lambda notes: notes.answered("r", response)) == []
 
