@@ -34,6 +34,8 @@ SOON: Final = 0.02
 """Seconds that an answer which has ended waits for others, to be read together with them."""
 TOGETHER: Final = 64
 """Answers that are read together, at most."""
+AT_ONCE: Final = 8
+"""Of those that have waited so long, at most: a call that comes meanwhile waits for no more."""
 MOST: Final = 10_000
 """Rows that wait to be written while the state is out of reach; what comes on top is not counted."""
 _LOG: Final = logging.getLogger("keybroker")
@@ -79,7 +81,7 @@ class AnswerTally:
         self._models: Counter[tuple[str, str, str, int]] = Counter()
         self._is_kept = False
         self._ended: list[_Reading] = []
-        self._soon: asyncio.TimerHandle | None = None
+        self._soon: asyncio.Handle | None = None
 
     def reading(
         self, settlement: Settlement, method: str, upstream: OriginAnswer
@@ -111,15 +113,24 @@ class AnswerTally:
         """Read an answer that has ended, soon and with others: what is done many times in a row takes a fraction of the time."""
         self._ended.append(reading)
         if len(self._ended) == 1:
-            self._soon = asyncio.get_running_loop().call_later(SOON, self._read_ended)
+            self._soon = asyncio.get_running_loop().call_later(SOON, self._read_some)
         elif len(self._ended) >= TOGETHER:
             self._read_ended()
+
+    def _read_some(self) -> None:
+        some, self._ended = self._ended[:AT_ONCE], self._ended[AT_ONCE:]
+        self._soon = asyncio.get_running_loop().call_soon(self._read_some) if self._ended else None
+        self._read(some)
 
     def _read_ended(self) -> None:
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
         ended, self._ended = self._ended, []
+        self._read(ended)
+
+    def _read(self, ended: list[_Reading]) -> None:
+        """Read answers. What one of them does ends none of the others."""
         for one in ended:
             try:
                 one.read()

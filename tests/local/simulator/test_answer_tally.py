@@ -20,7 +20,8 @@ from chalicelib.errors import StateUnavailable
 from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.usage import MODELS_KEPT, OTHER, Answered, ModelUse, NotAdded, UsageQuery, window_start
 from local.simulator import answer_tally
-from local.simulator.answer_tally import Answering, AnswerTally
+from local.simulator.answer_reader import AnswerReader
+from local.simulator.answer_tally import AT_ONCE, Answering, AnswerTally
 from local.simulator.unsent import Unsent
 from local.sqlite.answer_usage import SqliteAnswerUsage
 from local.sqlite.usage import SqliteUsage
@@ -280,3 +281,34 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     asyncio.run(run())
     assert [one.use.model for one in store.added] == ["m0", "m1", "m2"]
+
+
+def test_few_are_read_at_once() -> None:
+    """Answers that have waited are read a few in a turn of the event loop, so that no call waits for all of them."""
+    read: Counter[int] = Counter()
+    turn = 0
+
+    def tick() -> None:
+        nonlocal turn
+        turn += 1
+        asyncio.get_running_loop().call_soon(tick)
+
+    async def run() -> None:
+        are_read = asyncio.Event()
+
+        def also(_key: str, _use: TokenUse | None) -> None:
+            read[turn] += 1
+            if read.total() > 3 * AT_ONCE:
+                are_read.set()
+
+        tally = AnswerTally(lambda: NOW, also=also)
+        async with kept(tally, Store()):
+            for _ in range(3 * AT_ONCE + 1):
+                with answer_tally._Reading(tally, OF, AnswerReader("application/json", "")) as feed:
+                    feed(ANSWER)
+            tick()
+            async with asyncio.timeout(10):
+                await are_read.wait()
+
+    asyncio.run(run())
+    assert list(read.values()) == [AT_ONCE, AT_ONCE, AT_ONCE, 1]
