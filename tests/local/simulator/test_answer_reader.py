@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import brotli
 import pytest
-from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +19,11 @@ from chalicelib.providers.answer_usage import TokenUse
 from local.simulator import answer_reader
 from local.simulator.answer_decoders import EXPANDED, GROWN
 from local.simulator.answer_reader import LINE, WHOLE, AnswerReader, Document
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 EXPECTED = TokenUse("gpt-5-mini", 12, 5, 8)

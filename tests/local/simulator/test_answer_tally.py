@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
@@ -13,7 +14,6 @@ from pathlib import Path
 
 import brotli
 import pytest
-from backports import zstd
 
 import edge
 from chalicelib.errors import StateUnavailable
@@ -28,6 +28,11 @@ from local.sqlite.usage import SqliteUsage
 from tests.edge_door import door, head, talk, viewer
 from tests.parts import NOW, Parts, grant, parts_in
 from tests.raw_provider import Seen, raw_provider
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 ANSWER = json.dumps({"model": "gpt-5-mini", "choices": [], "usage": USAGE}).encode()
