@@ -34,7 +34,7 @@ SOON: Final = 0.02
 """Seconds that an answer which has ended waits for others, to be read together with them."""
 TOGETHER: Final = 64
 """Answers that are read together, at most."""
-AT_ONCE: Final = 8
+AT_ONCE: Final = 2
 """Of those that have waited so long, at most: a call that comes meanwhile waits for no more."""
 MOST: Final = 10_000
 """Rows that wait to be written while the state is out of reach; what comes on top is not counted."""
