@@ -100,11 +100,11 @@ class ViewerResponse(web.StreamResponse):
 
     def _head(self, request: web.BaseRequest) -> bytes:
         is_11 = request.version >= HttpVersion11  # even for a version such as 2.0, which gets an error response
-        self._no_body = request.method == hdrs.METH_HEAD or self._status in _NO_BODY
+        self._no_body = request.method == hdrs.METH_HEAD or self.status in _NO_BODY
         fields, names = self.fields
-        if self._status == 204:
+        if self.status == 204:
             fields = [one for one in fields if not one.lower().startswith("content-length:")]
-        lines = [f"HTTP/1.{int(is_11)} {self._status} {self._reason}", *fields]
+        lines = [f"HTTP/1.{int(is_11)} {self.status} {self.reason}", *fields]
         if not self._no_body and "content-length" not in names:
             if is_11:
                 self._is_chunked = True
