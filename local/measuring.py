@@ -25,6 +25,8 @@ class Measuring:
     def __init__(self, directory: Path | None, number: int) -> None:
         """directory: of the workers' files; None: nothing is measured. number: the worker's."""
         self.measured: Measured | None = None
+        self.answered: Callable[[str, TokenUse | None], None] | None = None
+        """Counts what an answer says that it took: gets the key's name."""
         self._shared: Shared | None = None
         if directory is not None:
             from local.metrics.measured import Measured  # noqa: PLC0415  see above
@@ -32,6 +34,7 @@ class Measuring:
 
             self._shared = Shared(directory, f"worker-{number}")
             self.measured = Measured(self._shared)
+            self.answered = self.measured.answered
 
     def admitted(self, told: Callable[[str, Admitted], None]) -> Callable[[str, Admitted], None]:
         """Return what is told of an admitted call, and tells `told`."""
@@ -49,11 +52,6 @@ class Measuring:
         """Note why a call at the edge was refused."""
         if self.measured is not None:
             self.measured.refused(request_id, refusal)
-
-    def answered(self, key: str, use: TokenUse | None) -> None:
-        """Count what an answer says that it took. key: its name."""
-        if self.measured is not None:
-            self.measured.answered(key, use)
 
     def door(self, door: Door) -> None:
         """Count the connections of a door other than the edge's."""

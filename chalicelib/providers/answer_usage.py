@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 Path = tuple[str, ...]
@@ -15,7 +16,9 @@ Members = tuple[str, ...]
 """Those of an object that have a number; one within an object of its own is written with a dot."""
 MOST = 10**9
 """Tokens of one answer; a number over it is not believed."""
-_MODEL = re.compile(r"[A-Za-z0-9._:/@+~-]{1,100}")
+LONGEST = 100
+"""Characters of a model's name."""
+_MODEL = re.compile(r"[A-Za-z0-9._:/@+~-]+")
 
 
 class UsageForm(NamedTuple):
@@ -28,11 +31,13 @@ class UsageForm(NamedTuple):
     output: Members
     """Its members that add up to all tokens of the output."""
     cached: Members = ()
-    """Its member for the tokens of the input that came from a cache; the first that is there."""
+    """Its members for the tokens of the input that came from a cache; the first that is not 0 counts."""
     written: Members = ()
-    """Its member for the tokens of the input that were written to one; the first that is there."""
+    """Those for the tokens of the input that were written to one; the first that is not 0 counts."""
     total: Members = ()
-    """Its member for all tokens, of which those beyond input and output are output, too; the first that is there."""
+    """Those for all tokens, of which those beyond input and output are output, too; the first that is not 0 counts."""
+    says_all: bool = False
+    """Whether of several events of a stream the last one says all of it, and not what the others left out."""
 
 
 def _paths(*written: str) -> tuple[Path, ...]:
@@ -60,9 +65,10 @@ CHAT = UsageForm(
     objects=_USAGE,
     input=("prompt_tokens",),
     output=("completion_tokens",),
-    cached=("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens"),
+    cached=("prompt_cache_hit_tokens", "prompt_tokens_details.cached_tokens"),
     written=("prompt_tokens_details.cache_write_tokens",),
     total=("total_tokens",),
+    says_all=True,
 )
 """OpenAI's chats and embeddings, and their copies.
 
@@ -143,6 +149,7 @@ _FREE = ("count_tokens", "input_tokens", ":countTokens", "moderations", "moderat
 """What endpoints end with whose answers say nothing of usage."""
 
 
+@lru_cache(maxsize=256)
 def is_read(provider: str, path: str) -> bool:
     """Whether an answer at a path, in the provider's own form, may say what it took."""
     return provider in FORMS and not path.endswith(_FREE)
@@ -157,58 +164,72 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
     """Return what an answer took; None if it does not say so.
 
     documents: the JSON of an answer, or of the events of a stream that speak of it, in their order: what a later one says
-    replaces what an earlier one said. One number that no answer can have, and none of the others is believed.
+    replaces what an earlier one said. One number that no answer can have, and none of the others is believed. Of several
+    forms the first counts that says more than nothing.
     """
+    found = None
     for form, members in _MEMBERS.get(provider, ()):
         numbers: dict[str, int] = {}
-        for document in documents:
-            if not _add_numbers(form.objects, members, document, numbers):
+        saying = [(one, held) for one in documents if (held := _held(form.objects, one)) is not None]
+        if form.says_all:
+            del saying[:-1]
+        for _, held in saying:
+            if not _add_numbers(members, held, numbers):
                 return None
-        used_input, output = _sum(numbers, form.input), _sum(numbers, form.output)
-        if used_input is not None or output is not None:
-            used_input = used_input or 0
-            cached = min(_first(numbers, form.cached), used_input)
-            written = min(_first(numbers, form.written), used_input - cached)
-            # SECURITY: what is billed is not left out (test_reasoning_beside_the_completion_counts).
-            output = max(output or 0, _first(numbers, form.total) - used_input)
-            return TokenUse(named_model(documents), used_input, output, cached, written)
-    return None
-
-
-def _first(numbers: Mapping[str, int], members: Members) -> int:
-    """Return the first of the members that is there, 0 if none is."""
-    for one in members:
-        if one in numbers:
-            return numbers[one]
-    return 0
-
-
-def _sum(numbers: Mapping[str, int], members: Members) -> int | None:
-    """Return the sum of the members that are there, None if none is."""
-    found = None
-    for one in members:
-        if one in numbers:
-            found = numbers[one] + (found or 0)
+        if not numbers.keys().isdisjoint(form.input + form.output):
+            model = named_model(one for one, _ in saying) or named_model(documents)
+            use = _use(form, model, numbers)
+            if use.input or use.output:
+                return use
+            found = found or use
     return found
 
 
-def _add_numbers(
-    objects: tuple[Path, ...],
-    members: Mapping[str, tuple[tuple[str, Path], ...]],
-    document: object,
-    numbers: dict[str, int],
-) -> bool:
-    """Add the numbers of a form's members in a document; return whether each of them is a plausible one."""
+def _use(form: UsageForm, model: str, numbers: Mapping[str, int]) -> TokenUse:
+    """Return what the numbers of a form add up to."""
+    tokens_in, output = _sum(numbers, form.input), _sum(numbers, form.output)
+    # SECURITY: what is billed is not left out (test_reasoning_beside_the_completion_counts).
+    output = max(output, _first(numbers, form.total) - tokens_in)
+    cached = min(_first(numbers, form.cached), tokens_in)
+    written = min(_first(numbers, form.written), tokens_in - cached)
+    return TokenUse(model, tokens_in, output, cached, written)
+
+
+def _sum(numbers: Mapping[str, int], members: Members) -> int:
+    """Return the sum of the members that are there."""
+    found = 0
+    for one in members:
+        found += numbers.get(one, 0)
+    return found
+
+
+def _first(numbers: Mapping[str, int], members: Members) -> int:
+    """Return the first of the members that is not 0, 0 if none is."""
+    for one in members:
+        if found := numbers.get(one):
+            return found
+    return 0
+
+
+def _held(objects: tuple[Path, ...], document: object) -> dict[str, object] | None:
+    """Return the first of some objects that a document has."""
     for where in objects:
         held = _at(document, where)
         if type(held) is dict:
-            for name in held.keys() & members.keys():
-                value = held[name]
-                if type(value) is int and 0 <= value <= MOST:  # as nearly all are
-                    numbers[name] = value
-                elif value is not None and not _add_unusual(members[name], value, numbers):
-                    return False
-            return True
+            return held
+    return None
+
+
+def _add_numbers(
+    members: Mapping[str, tuple[tuple[str, Path], ...]], held: Mapping[str, object], numbers: dict[str, int]
+) -> bool:
+    """Add the numbers of a form's members in an object; return whether each of them is a plausible one."""
+    for name in held.keys() & members.keys():
+        value = held[name]
+        if type(value) is int and 0 <= value <= MOST:  # as nearly all are
+            numbers[name] = value
+        elif value is not None and not _add_unusual(members[name], value, numbers):
+            return False
     return True
 
 
@@ -230,10 +251,16 @@ def named_model(documents: Iterable[object]) -> str:
     for document in documents:
         for where in _MODELS:
             value = _at(document, where)
-            # SECURITY: a name is stored and shown (test_only_plain_names_are_kept).
-            if isinstance(value, str) and _MODEL.fullmatch(value):
+            if type(value) is str and len(value) <= LONGEST and is_plain(value):
                 return value
     return ""
+
+
+@lru_cache(maxsize=256)
+def is_plain(model: str) -> bool:
+    """Whether a name of no more than LONGEST characters has none but such as are shown as they are."""
+    # SECURITY: a name is stored and shown (test_only_plain_names_are_kept).
+    return _MODEL.fullmatch(model) is not None
 
 
 def _at(document: object, path: Path) -> object:

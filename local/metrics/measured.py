@@ -134,8 +134,13 @@ class Measured:
         of_key = self._keys.get(key)
         if of_key is None:
             of_key = self._keys[key] = _OfKey()
-        for index, more in enumerate((0, 0, 0, 1) if use is None else (use.input, use.output, use.cached, 0)):
-            of_key.tokens[index] += more
+        tokens = of_key.tokens
+        if use is None:
+            tokens[3] += 1
+        else:
+            tokens[0] += use.input
+            tokens[1] += use.output
+            tokens[2] += use.cached
 
     async def keep(self) -> None:
         """Write what there is until this is cancelled, and once more then."""

@@ -7,12 +7,12 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import astuple
 from operator import add
-from typing import Final, NamedTuple, Self
+from typing import Final
 
 from aiohttp import hdrs
 
@@ -20,7 +20,10 @@ from chalicelib.edge.call import Admitted
 from chalicelib.models import endpoints
 from chalicelib.providers import answer_usage, paths
 from chalicelib.providers.answer_usage import TokenUse
+from chalicelib.quota import WINDOWS
 from chalicelib.usage import MODELS_KEPT, OTHER, Answered, AnswerUsage, ModelUse, NotAdded, window_start
+from local.simulator import usual_answers
+from local.simulator.answer_document import WHOLE
 from local.simulator.answer_reader import AnswerReader
 from local.simulator.origin_exchange import OriginAnswer
 from local.simulator.periodic_writing import write_every
@@ -30,32 +33,10 @@ from local.simulator.web_sockets import SWITCHING
 
 PERIOD: Final = 1.0
 """Seconds from one writing to the next, unless told otherwise: what `kill -9` may lose."""
-SOON: Final = 0.02
-"""Seconds that an answer which has ended waits for others, to be read together with them."""
-TOGETHER: Final = 64
-"""Answers that are read together, at most."""
-AT_ONCE: Final = 2
-"""Of those that have waited so long, at most: a call that comes meanwhile waits for no more."""
 MOST: Final = 10_000
 """Rows that wait to be written while the state is out of reach; what comes on top is not counted."""
 _LOG: Final = logging.getLogger("keybroker")
 _NOTHING: Final = TokenUse("", 0, 0, 0)
-
-
-class Answering(NamedTuple):
-    """What is kept of a call until its answer is counted: all that it was admitted with is some kilobytes."""
-
-    principal: str
-    grant: str
-    key: str
-    """The key's name."""
-    provider: str
-    path: str
-
-    @classmethod
-    def of(cls, admitted: Admitted) -> Self:
-        """Return that of a call."""
-        return cls(admitted.principal, admitted.grant, admitted.key_name, admitted.provider, admitted.path)
 
 
 _Row = tuple[str, str, str, int, str]
@@ -80,8 +61,7 @@ class AnswerTally:
         self._rows: dict[_Row, list[int]] = {}
         self._models: Counter[tuple[str, str, str, int]] = Counter()
         self._is_kept = False
-        self._ended: list[_Reading] = []
-        self._soon: asyncio.Handle | None = None
+        self._minute, self._from, self._until = 0, 0.0, 0.0
 
     def reading(
         self, settlement: Settlement, method: str, upstream: OriginAnswer
@@ -92,74 +72,89 @@ class AnswerTally:
         which has none that is, each response is an answer, and is counted at once.
         """
         admitted = settlement.admitted
-        content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "")
-        if settlement.is_due and admitted is not None:
-            reader = AnswerReader(content_type, upstream.headers.get(hdrs.CONTENT_ENCODING, ""))
-            return _Reading(self, Answering.of(admitted), reader, settlement)
-        if admitted is None or not self._is_kept or not answer_usage.is_read(admitted.provider, admitted.path):
+        if admitted is None:
             return _PASSED_OVER
-        if upstream.status == SWITCHING:
-            extensions = ", ".join(upstream.headers.getall("Sec-WebSocket-Extensions", []))
-            answering = Answering.of(admitted)
-            return WebSocketUsage(admitted, extensions, lambda use: self.note(answering, use, is_whole=True))
-        if method != hdrs.METH_POST or not 200 <= upstream.status < 300:
-            return _PASSED_OVER
-        if not ("json" in content_type or "event-stream" in content_type):
-            return _PASSED_OVER  # sound, pictures
-        reader = AnswerReader(content_type, upstream.headers.get(hdrs.CONTENT_ENCODING, ""))
-        return _Reading(self, Answering.of(admitted), reader)
+        headers, is_due = upstream.headers, admitted.bill is not None
+        content_type = headers.get(hdrs.CONTENT_TYPE, "")
+        if not is_due:
+            if not self._is_kept or not answer_usage.is_read(admitted.provider, admitted.path):
+                return _PASSED_OVER
+            if upstream.status == SWITCHING:
+                extensions = ", ".join(headers.getall("Sec-WebSocket-Extensions", []))
+                return WebSocketUsage(admitted, extensions, lambda use: self.note(admitted, use))
+            if method != hdrs.METH_POST or not 200 <= upstream.status < 300:
+                return _PASSED_OVER
+            if not ("json" in content_type or "event-stream" in content_type):
+                return _PASSED_OVER  # sound, pictures
+        reader = AnswerReader(content_type, headers.get(hdrs.CONTENT_ENCODING, ""))
+        return _Reading(self, admitted, reader, settlement if is_due else None)
 
-    def ended(self, reading: _Reading) -> None:
-        """Read an answer that has ended, soon and with others: what is done many times in a row takes a fraction of the time."""
-        self._ended.append(reading)
-        if len(self._ended) == 1:
-            self._soon = asyncio.get_running_loop().call_later(SOON, self._read_some)
-        elif len(self._ended) >= TOGETHER:
-            self._read_ended()
+    def take(
+        self, settlement: Settlement, method: str, upstream: OriginAnswer, piece: bytes, *, is_whole: bool
+    ) -> None:
+        """Count an answer that came in one piece, as `reading` does. is_whole: whether all of it went on."""
+        try:
+            if not (is_whole and self._is_taken(settlement.admitted, method, upstream, piece)):
+                reading = self.reading(settlement, method, upstream)
+                reading.__enter__()(piece)
+                reading.__exit__(None if is_whole else asyncio.CancelledError, None, None)
+        except Exception as fault:  # noqa: BLE001  as in `_Reading`
+            _not_counted(fault)
 
-    def _read_some(self) -> None:
-        some, self._ended = self._ended[:AT_ONCE], self._ended[AT_ONCE:]
-        self._soon = asyncio.get_running_loop().call_soon(self._read_some) if self._ended else None
-        self._read(some)
+    def _is_taken(self, admitted: Admitted | None, method: str, upstream: OriginAnswer, whole: bytes) -> bool:
+        """Count an answer that says what it took in the usual way, as nearly all do; return whether it was one."""
+        headers = upstream.headers
+        read = usual_answers.reader(headers.get(hdrs.CONTENT_TYPE, ""))
+        if (
+            read is None
+            or admitted is None
+            or admitted.bill is not None
+            or method != hdrs.METH_POST
+            or not 200 <= upstream.status < 300
+            or len(whole) > WHOLE
+            or hdrs.CONTENT_ENCODING in headers
+            or not answer_usage.is_read(admitted.provider, admitted.path)
+        ):
+            return False
+        use = read(admitted.provider, whole)
+        if use is None:
+            return False
+        self.note(admitted, use)
+        return True
 
-    def _read_ended(self) -> None:
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
-        ended, self._ended = self._ended, []
-        self._read(ended)
-
-    def _read(self, ended: list[_Reading]) -> None:
-        """Read answers. What one of them does ends none of the others."""
-        for one in ended:
-            try:
-                one.read()
-            except Exception as fault:  # noqa: BLE001  one answer's fault is none of the others', nor of the call that ends now
-                _LOG.warning("what an answer took is not counted: %s", type(fault).__name__)
-
-    def note(self, of: Answering, use: TokenUse | None, *, is_whole: bool) -> None:
+    def note(self, of: Admitted, use: TokenUse | None, *, is_whole: bool = True) -> None:
         """Count an answer. use: what it said, if anything. is_whole: whether all of it went on."""
         if not self._is_kept:
             return
         if self._also is not None:
-            self._also(of.key, use)
-        minute = window_start("minute", int(self._clock()))
+            self._also(of.key_name, use)
+        now = self._clock()
+        if not self._from <= now < self._until:
+            self._minute = window_start("minute", int(now))
+            self._from, self._until = float(self._minute), float(self._minute + WINDOWS["minute"])
         model, tokens_in, out, cached, _ = use or _NOTHING
-        row = of.principal, of.grant, of.key, minute, model
-        self._add(row, (1, int(use is None or not is_whole), tokens_in, out, cached))
+        row = of.principal, of.grant, of.key_name, self._minute, model
+        held = self._rows.get(row) or self._new(row)
+        # Written out, for it is done for each answer.
+        held[0] += 1
+        if use is None or not is_whole:
+            held[1] += 1
+        held[2] += tokens_in
+        held[3] += out
+        if cached:
+            held[4] += cached
 
-    def _add(self, row: _Row, numbers: Iterable[int]) -> None:
-        held = self._rows.get(row)
-        if held is None:
-            # SECURITY: a provider that makes up names takes no room of others (test_made_up_models_take_no_room).
-            if self._models[row[:4]] >= MODELS_KEPT and row[4] != OTHER:
-                self._add((*row[:4], OTHER), numbers)
-                return
-            if len(self._rows) >= MOST:
-                return
+    def _new(self, row: _Row) -> list[int]:
+        """Return the numbers of a row that there was none of; of one for which there is no room, some that nobody sees."""
+        # SECURITY: a provider that makes up names takes no room of others (test_made_up_models_take_no_room).
+        if self._models[row[:4]] >= MODELS_KEPT and row[4] != OTHER:
+            other = (*row[:4], OTHER)
+            return self._rows.get(other) or self._new(other)
+        numbers = [0] * 5
+        if len(self._rows) < MOST:
             self._models[row[:4]] += 1
-            held = self._rows[row] = [0] * 5
-        held[:] = map(add, held, numbers)
+            self._rows[row] = numbers
+        return numbers
 
     async def keep(self, store: Callable[[], AnswerUsage]) -> None:
         """Write what was noted until this is cancelled, and once more then. store: raises Unavailable while there is none."""
@@ -173,7 +168,6 @@ class AnswerTally:
             thread.shutdown(wait=False, cancel_futures=True)
 
     async def _write(self, store: Callable[[], AnswerUsage], thread: ThreadPoolExecutor) -> None:
-        self._read_ended()
         if not self._rows:
             return
         rows, self._rows = self._rows, {}
@@ -184,7 +178,9 @@ class AnswerTally:
         except Exception as fault:  # noqa: BLE001  calls go on whatever becomes of this; the next writing tries again
             missed = NotAdded(tuple(answered), cause=type(fault).__name__)
         for one in missed.left:
-            self._add((*one[:4], one.use.model), astuple(one.use)[1:])
+            row = (*one[:4], one.use.model)
+            held = self._rows.get(row) or self._new(row)
+            held[:] = map(add, held, astuple(one.use)[1:])
         if missed.uncertain:  # they may be written, and would then be written twice
             _LOG.warning("what answers took may not be counted: %d of it, %s", missed.uncertain, missed.cause)
         elif missed.left:
@@ -194,13 +190,13 @@ class AnswerTally:
 class _Reading:
     """One answer, while it passes."""
 
-    __slots__ = ("_is_whole", "_of", "_reader", "_settlement", "_tally")
+    __slots__ = ("_admitted", "_reader", "_settlement", "_tally")
 
     def __init__(
-        self, tally: AnswerTally, of: Answering, reader: AnswerReader, settlement: Settlement | None = None
+        self, tally: AnswerTally, admitted: Admitted, reader: AnswerReader, settlement: Settlement | None
     ) -> None:
-        self._tally, self._of, self._reader, self._settlement = tally, of, reader, settlement
-        self._is_whole = False
+        """settlement: what is told of it, if it is due."""
+        self._tally, self._admitted, self._reader, self._settlement = tally, admitted, reader, settlement
 
     def __enter__(self) -> Callable[[bytes], None]:
         return self._reader.feed if self._settlement is None else self._feed
@@ -211,22 +207,23 @@ class _Reading:
         self._reader.feed(piece)
 
     def __exit__(self, raised: type[BaseException] | None, *_where: object) -> None:
-        self._is_whole = raised is None
-        if self._settlement is None:
-            self._tally.ended(self)
-        else:
-            self.read()  # it is settled at once, and the next call finds what is left
+        try:
+            self._count(is_whole=raised is None)
+        except Exception as fault:  # noqa: BLE001  the call has ended well all the same
+            _not_counted(fault)
 
-    def read(self) -> None:
-        """Read what the answer took, and count it."""
-        is_whole = self._is_whole
-        use = answer_usage.read(self._of.provider, self._reader.documents(is_whole=is_whole))
+    def _count(self, *, is_whole: bool) -> None:
+        use = self._reader.use(self._admitted.provider, is_whole=is_whole)
         if self._settlement is not None:
             self._settlement.read(use, is_whole=is_whole)
             if not self._settlement.is_success:
                 return
-        if use is not None or _runs_a_model(self._of):
-            self._tally.note(self._of, use, is_whole=is_whole)
+        if use is not None or _runs_a_model(self._admitted):
+            self._tally.note(self._admitted, use, is_whole=is_whole)
+
+
+def _not_counted(fault: Exception) -> None:
+    _LOG.warning("what an answer took is not counted: %s", type(fault).__name__)
 
 
 def _pass_over(_piece: bytes) -> None:
@@ -236,6 +233,6 @@ def _pass_over(_piece: bytes) -> None:
 _PASSED_OVER: Final = contextlib.nullcontext(_pass_over)
 
 
-def _runs_a_model(of: Answering) -> bool:
+def _runs_a_model(admitted: Admitted) -> bool:
     """Whether an answer that says nothing of usage should have: those of uploads and lists have nothing to say."""
-    return endpoints.find(of.provider, paths.scope_value(hdrs.METH_POST, of.path)) is not None
+    return endpoints.find(admitted.provider, paths.scope_value(hdrs.METH_POST, admitted.path)) is not None

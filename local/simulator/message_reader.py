@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from local.simulator.answer_decoders import Inflater, Unreadable
-from local.simulator.answer_reader import Document
+from local.simulator.answer_document import Document
 
 Told = Callable[[bytes, bytes], None]
 """Is told a message: its beginning, which is all of it unless there is more, and its end."""

@@ -57,6 +57,7 @@ class Passing:
         "_upstream",
         "_viewer",
         "_waits_for_viewer",
+        "_whole",
     )
     _content: StreamReader
     _feed: Callable[[bytes], None]
@@ -83,6 +84,7 @@ class Passing:
         self._upstream: OriginAnswer | None = None
         self._response: ViewerResponse | None = None
         self._reading: AbstractContextManager[Callable[[bytes], None]] | None = None
+        self._whole = b""
         self._is_all = self._is_over = self._is_moving = self._has_moved = self._waits_for_viewer = False
 
     def begin(self, message: bytes) -> bool:
@@ -152,8 +154,10 @@ class Passing:
             raise BrokenConnectionError  # it switches protocols, which was not requested
         self._settlement.answered(upstream.status)
         response = self._response = self._forwarding.response(self._request, self._origin_request, upstream)
-        self._reading = self._forwarding.answers.reading(self._settlement, self._request.method, upstream)
-        self._feed = self._reading.__enter__()
+        # One that is there to its end, as most are, goes on in one piece, and is counted at the end.
+        if not self._content.is_eof() or self._viewer.is_slow():
+            self._reading = self._forwarding.answers.reading(self._settlement, self._request.method, upstream)
+            self._feed = self._reading.__enter__()
         return response
 
     def _pass_on(self, response: ViewerResponse) -> None:
@@ -170,7 +174,10 @@ class Passing:
             if not (chunk or is_all) and response.has_begun:
                 return
             response.send(self._request, chunk, is_last=is_all)
-            self._feed(chunk)
+            if self._reading is None:
+                self._whole = chunk
+            else:
+                self._feed(chunk)
         if self._has_to_wait():
             return
         if self._is_all:
@@ -211,6 +218,9 @@ class Passing:
             self._run.finish()
         if self._reading is not None:
             self._reading.__exit__(raised, None, None)
+        elif self._upstream is not None and self._response is not None:
+            answers, is_whole = self._forwarding.answers, raised is None
+            answers.take(self._settlement, self._request.method, self._upstream, self._whole, is_whole=is_whole)
         if self._sent is not None:
             self._sent.silence()
             # Kept for another call if the answer was read to its end; otherwise this ends the call at the origin.

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from chalicelib.edge.call import Admitted
 from chalicelib.providers import answer_usage
 from chalicelib.providers.answer_usage import TokenUse
-from local.simulator.answer_reader import parsed, says_it
+from local.simulator.answer_document import parsed, says_it
 from local.simulator.message_reader import MessageReader
 
 Note = Callable[[TokenUse | None], None]

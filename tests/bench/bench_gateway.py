@@ -28,7 +28,7 @@ _OWN = Case(
 """As where something writes an id into every call's head, so that no door has seen it before."""
 CASES = (*IN_ALL, _OWN)
 _SOURCES = Path(__file__).parent / "gateway"
-_Found = dict[tuple[Case, Door], list["Measured"]]
+Found = dict[tuple[Case, Door], list["Measured"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ def tables() -> Iterator[Table]:
         return
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        caller, provider = (_compiled(name, directory) for name in ("caller", "provider"))
-        behind = stack.enter_context(_providing(stack.enter_context(doors.practising()), provider))
+        caller, provider = (compiled(name, directory) for name in ("caller", "provider"))
+        behind = stack.enter_context(providing(stack.enter_context(doors.practising()), provider))
         one, two = (
             stack.enter_context(doors.keybroker(behind, directory / name, n)) for n, name in ((1, "one"), (2, "two"))
         )
@@ -68,20 +68,22 @@ def tables() -> Iterator[Table]:
         ours = (alone, one, unread, two)
         there = [*ours, *(door for door in others if door)]
         turns = [(case, door) for case in CASES for door in there if door in ours or _serves(case, door, caller)]
-        found = _rounds(turns, caller)
+        found = rounds(turns, caller, ROUNDS)
         for case in CASES:
             of_case = {door: found[case, door] for door in there if (case, door) in found}
             yield _table(case, of_case, others[0] or one)
 
 
-def _compiled(name: str, directory: Path) -> Path:
+def compiled(name: str, directory: Path) -> Path:
+    """Return the program of callers, or that of a provider."""
     program = directory / name
     subprocess.run(["cc", "-O2", "-o", str(program), str(_SOURCES / f"{name}.c")], check=True)
     return program
 
 
 @contextlib.contextmanager
-def _providing(behind: Practice, program: Path) -> Iterator[Practice]:
+def providing(behind: Practice, program: Path) -> Iterator[Practice]:
+    """Put a provider in the place of the one in Python."""
     port = doors.free_port()
     with doors.started([str(program), str(port)], port) as pid:
         yield replace(behind, provider=f"http://127.0.0.1:{port}", pid=pid)
@@ -96,10 +98,10 @@ def _serves(case: Case, door: Door, caller: Path) -> bool:
     return True
 
 
-def _rounds(turns: list[tuple[Case, Door]], caller: Path) -> _Found:
+def rounds(turns: list[tuple[Case, Door]], caller: Path, count: int) -> Found:
     """Do every case at every door in turn, each round beginning with another; one round more goes ahead."""
-    found: _Found = {turn: [] for turn in turns}
-    for number in range(ROUNDS + 1):
+    found: Found = {turn: [] for turn in turns}
+    for number in range(count + 1):
         first = number * 5 % len(turns)
         for case, door in turns[first:] + turns[:first]:
             measured = _measure(case, door, caller)

@@ -26,6 +26,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "gateway": {"ROUNDS": 1, "SECONDS": 0.1},
     "import": {"ROUNDS": 1},
     "policy": {"ROUNDS": 1, "SIZES": (10,)},
+    "usage_reading": {"ROUNDS": 1, "EACH": 1},
     "workers": {"ROUNDS": 1, "SECONDS": 1},
 }
 

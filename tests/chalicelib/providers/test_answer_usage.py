@@ -148,6 +148,20 @@ def test_one_absurd_number_makes_all_unknown(name: str, number: object) -> None:
     assert read("openai", [{"usage": {**usage, name: None}}]) is not None
 
 
+def test_the_last_event_of_a_chat_says_all() -> None:
+    """Of a chat's events the last one says all of it; of others, what it leaves out is what an earlier one said."""
+    first = {"model": "m", "usage": {"prompt_tokens": 1, "completion_tokens": 1, "prompt_cache_hit_tokens": 1}}
+    last = {"model": "m2", "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
+    assert read("openai", [first, last]) == TokenUse("m2", 9, 2, 0)
+
+
+def test_a_form_that_says_nothing_hides_no_other() -> None:
+    """Where an answer has two forms and one is all zeros, the other counts; where each is, it took nothing."""
+    zeros = {"prompt_tokens": 0, "completion_tokens": 0}
+    assert read("openai", [{"usage": {**zeros, "input_tokens": 5, "output_tokens": 1}}]) == TokenUse("", 5, 1, 0)
+    assert read("openai", [{"usage": {**zeros, "input_tokens": 0}}]) == TokenUse("", 0, 0, 0)
+
+
 def test_no_more_is_cached_than_was_sent() -> None:
     """What came from a cache is a part of the input."""
     usage = {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 100}}

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.providers import answer_usage
 from chalicelib.providers.answer_usage import TokenUse
 from local.simulator import answer_reader
 from local.simulator.answer_decoders import EXPANDED, GROWN
-from local.simulator.answer_reader import LINE, WHOLE, AnswerReader, Document
+from local.simulator.answer_document import WHOLE, Document
+from local.simulator.answer_reader import LINE, AnswerReader
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -47,7 +47,7 @@ def read(content: bytes, content_type: str, encoding: str = "", size: int = 65_5
     reader = AnswerReader(content_type, encoding)
     for piece in pieces(content, size):
         reader.feed(piece)
-    return answer_usage.read("openai", reader.documents())
+    return reader.use("openai")
 
 
 def _raw(content: bytes) -> bytes:
@@ -176,7 +176,7 @@ def test_what_broke_off_has_no_end(filler: dict[str, Any]) -> None:
     for end in range(answer.index(b'"tools"'), answer.index(b'"more"')):
         reader = AnswerReader("application/json", "")
         reader.feed(answer[:end])
-        assert answer_usage.read("openai", reader.documents(is_whole=False)) is None
+        assert reader.use("openai", is_whole=False) is None
 
 
 def test_many_members_are_given_up() -> None:
@@ -209,7 +209,7 @@ def test_a_stream_without_lines_is_given_up() -> None:
     for _ in range(10 * LINE // 1_000):
         reader.feed(b"k" * 1_000)
     reader.feed(b"\n" + STREAM)
-    assert reader.documents() == []
+    assert reader.use("openai") is None
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,23 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import brotli
 import pytest
+from multidict import CIMultiDict
 
 import edge
+from chalicelib.edge.call import Admitted
 from chalicelib.errors import StateUnavailable
 from chalicelib.providers.answer_usage import TokenUse
+from chalicelib.providers.keys import ProviderKey
 from chalicelib.usage import MODELS_KEPT, OTHER, Answered, ModelUse, NotAdded, UsageQuery, window_start
 from local.simulator import answer_tally
-from local.simulator.answer_reader import AnswerReader
-from local.simulator.answer_tally import AT_ONCE, Answering, AnswerTally
+from local.simulator.answer_tally import AnswerTally
+from local.simulator.origin_exchange import OriginAnswer
+from local.simulator.settlements import Settlements
 from local.simulator.unsent import Unsent
 from local.sqlite.answer_usage import SqliteAnswerUsage
 from local.sqlite.usage import SqliteUsage
@@ -38,7 +44,8 @@ USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {
 ANSWER = json.dumps({"model": "gpt-5-mini", "choices": [], "usage": USAGE}).encode()
 STREAM = b'data: {"choices": [], "usage": null}\n\ndata: ' + ANSWER + b"\n\ndata: [DONE]\n\n"
 GZIP, BR, ZSTD = gzip.compress(ANSWER), brotli.compress(STREAM), zstd.compress(STREAM)
-OF = Answering("sub", "app", "openai", "openai", "/v1/chat/completions")
+KEY = ProviderKey("1", "https://provider.example", "authorization", "Bearer ", "sk-real")
+OF = Admitted(KEY, "sub", "app", "jti", "/v1/chat/completions", key_name="openai", provider="openai")
 
 
 @pytest.fixture
@@ -86,8 +93,16 @@ def answer_of(content: bytes, content_type: str = "application/json", *lines: st
     )
 
 
-def during(parts: Parts, answer: bytes, act: Callable[[int, str], Awaitable[None]]) -> tuple[ModelUse, ...]:
-    """What was counted once something has happened before a provider with this answer. act: gets the port and a token."""
+def during(
+    parts: Parts,
+    answer: bytes,
+    act: Callable[[int, str], Awaitable[None]],
+    also: Callable[[str, TokenUse | None], None] | None = None,
+) -> tuple[ModelUse, ...]:
+    """What was counted once something has happened before a provider with this answer. act: gets the port and a token.
+
+    also: as the tally's.
+    """
     token = parts.token()
 
     async def say(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
@@ -95,7 +110,7 @@ def during(parts: Parts, answer: bytes, act: Callable[[int, str], Awaitable[None
         return True
 
     async def run() -> None:
-        unsent, tally = Unsent(), AnswerTally(lambda: NOW)
+        unsent, tally = Unsent(), AnswerTally(lambda: NOW, also=also)
         async with asyncio.timeout(20), raw_provider(say) as provider:
             parts.set_key("openai", "sk-real", origin=provider.origin)
             ports = parts.edge_ports([])._replace(admitted=unsent.admitted)
@@ -191,6 +206,22 @@ def test_an_answer_that_breaks_off_is_not_all_known(parts: Parts) -> None:
     assert during(parts, answer, act) == (ModelUse("gpt-5-mini", 1, 1, 12, 5, 8),)
 
 
+def test_a_fault_in_counting_fails_no_call(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong where an answer is counted, its caller has it, and the next call on the connection is served."""
+
+    def fail(_key: str, _use: TokenUse | None) -> None:
+        raise KeyError
+
+    async def act(port: int, token: str) -> None:
+        async with viewer(port) as (reader, writer):
+            for _ in range(3):
+                writer.write(call(token).replace(b"Connection: close\r\n", b""))
+                await reader.readuntil(ANSWER)
+
+    assert during(parts, answer_of(ANSWER), act, also=fail) == ()
+    assert caplog.text.count("what an answer took is not counted: KeyError") == 3
+
+
 def test_a_state_that_is_away_delays_nothing_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be written waits; what may have been written is not written twice."""
     monkeypatch.setattr(answer_tally, "PERIOD", 0.01)
@@ -254,6 +285,33 @@ def test_a_writing_that_is_under_way_at_the_end_is_waited_for(caplog: pytest.Log
     assert "what answers took is not counted: 1 could not be written" in caplog.text
 
 
+@pytest.mark.parametrize("lines", [(), (("Content-Encoding", "gzip"),)], ids=["plain", "compressed"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_answer_in_one_piece_is_as_any(lines: tuple[tuple[str, str], ...], *, is_whole: bool) -> None:
+    """An answer that came in one piece is counted as one that came in several, also if its caller left before its end."""
+    content = gzip.compress(ANSWER) if lines else ANSWER
+    headers = CIMultiDict([("Content-Type", "application/json"), *lines])
+    upstream = cast("OriginAnswer", SimpleNamespace(status=200, headers=headers))
+    settlement, raised = Settlements().of(OF), None if is_whole else asyncio.CancelledError
+
+    async def run(tally: AnswerTally, store: Store, pieces: int) -> None:
+        async with kept(tally, store):
+            if pieces == 1:
+                tally.take(settlement, "POST", upstream, content, is_whole=is_whole)
+                return
+            reading = tally.reading(settlement, "POST", upstream)
+            feed = reading.__enter__()
+            feed(content[:9])
+            feed(content[9:])
+            reading.__exit__(raised, None, None)
+
+    stores = Store(), Store()
+    for pieces, store in enumerate(stores, 1):
+        asyncio.run(run(AnswerTally(lambda: NOW), store, pieces))
+    assert stores[0].added == stores[1].added
+    assert [(one.use.answers, one.use.unknown) for one in stores[0].added] == [(1, int(not is_whole))]
+
+
 def test_made_up_models_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names beyond those that are kept of a principal in a day are one row from the start, and take no room of others'."""
     monkeypatch.setattr(answer_tally, "MOST", 100)
@@ -286,34 +344,3 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     asyncio.run(run())
     assert [one.use.model for one in store.added] == ["m0", "m1", "m2"]
-
-
-def test_few_are_read_at_once() -> None:
-    """Answers that have waited are read a few in a turn of the event loop, so that no call waits for all of them."""
-    read: Counter[int] = Counter()
-    turn = 0
-
-    def tick() -> None:
-        nonlocal turn
-        turn += 1
-        asyncio.get_running_loop().call_soon(tick)
-
-    async def run() -> None:
-        are_read = asyncio.Event()
-
-        def also(_key: str, _use: TokenUse | None) -> None:
-            read[turn] += 1
-            if read.total() > 3 * AT_ONCE:
-                are_read.set()
-
-        tally = AnswerTally(lambda: NOW, also=also)
-        async with kept(tally, Store()):
-            for _ in range(3 * AT_ONCE + 1):
-                with answer_tally._Reading(tally, OF, AnswerReader("application/json", "")) as feed:
-                    feed(ANSWER)
-            tick()
-            async with asyncio.timeout(10):
-                await are_read.wait()
-
-    asyncio.run(run())
-    assert list(read.values()) == [AT_ONCE, AT_ONCE, AT_ONCE, 1]

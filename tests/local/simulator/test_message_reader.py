@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.simulator.answer_decoders import GROWN
-from local.simulator.answer_reader import WHOLE
+from local.simulator.answer_document import WHOLE
 from local.simulator.message_reader import MessageReader
 
 TEXT, BINARY, PING = 1, 2, 9

@@ -17,7 +17,7 @@ from chalicelib.edge.call import Admitted
 from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.usage import Answered, ModelUse, NotAdded
-from local.simulator.answer_reader import WHOLE
+from local.simulator.answer_document import WHOLE
 from local.simulator.answer_tally import AnswerTally
 from local.simulator.web_socket_usage import WebSocketUsage
 from tests.parts import NOW, Parts, grant, parts_in
