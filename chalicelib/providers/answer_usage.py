@@ -37,7 +37,7 @@ class UsageForm(NamedTuple):
     total: Members = ()
     """Those for all tokens, of which those beyond input and output are output, too; the first that is not 0 counts."""
     says_all: bool = False
-    """Whether of several events of a stream the last one says all of it, and not what the others left out."""
+    """Whether of several events of a stream the last one says all of it if it has input and output."""
 
 
 def _paths(*written: str) -> tuple[Path, ...]:
@@ -171,7 +171,8 @@ def read(provider: str, documents: Sequence[object]) -> TokenUse | None:
     for form, members in _MEMBERS.get(provider, ()):
         numbers: dict[str, int] = {}
         saying = [(one, held) for one in documents if (held := _held(form.objects, one)) is not None]
-        if form.says_all:
+        # SECURITY: one that leaves out a part does not say all (test_the_last_event_of_a_chat_says_all).
+        if form.says_all and saying and all(saying[-1][1].get(one) is not None for one in form.input + form.output):
             del saying[:-1]
         for _, held in saying:
             if not _add_numbers(members, held, numbers):

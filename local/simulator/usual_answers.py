@@ -70,6 +70,9 @@ def read(provider: str, document: bytes, *, is_all: bool = True) -> TokenUse | N
     model, usage = said.model, said.usage
     written = 0
     if has_chat and (usage.prompt_tokens or usage.completion_tokens):
+        # SECURITY: an event that leaves out a part does not say all (test_a_part_is_not_all).
+        if not is_all and not (usage.prompt_tokens and usage.completion_tokens):
+            return None
         cached, details = usage.prompt_cache_hit_tokens, usage.prompt_tokens_details
         tokens_in, output = usage.prompt_tokens, usage.completion_tokens
     elif is_all:

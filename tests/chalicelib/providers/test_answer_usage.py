@@ -149,10 +149,12 @@ def test_one_absurd_number_makes_all_unknown(name: str, number: object) -> None:
 
 
 def test_the_last_event_of_a_chat_says_all() -> None:
-    """Of a chat's events the last one says all of it; of others, what it leaves out is what an earlier one said."""
+    """Of a chat's events the last one says all of it; what one leaves out that has no input, or no output, an earlier one said."""
     first = {"model": "m", "usage": {"prompt_tokens": 1, "completion_tokens": 1, "prompt_cache_hit_tokens": 1}}
     last = {"model": "m2", "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
     assert read("openai", [first, last]) == TokenUse("m2", 9, 2, 0)
+    part = {"model": "m2", "usage": {"completion_tokens": 2}}
+    assert read("openai", [first, part]) == TokenUse("m", 1, 2, 1)
 
 
 def test_a_form_that_says_nothing_hides_no_other() -> None:

@@ -111,6 +111,14 @@ def test_a_usual_stream_is_read_at_once() -> None:
     assert usual_answers.read_stream("openai", stream.rstrip()) is None  # it may have broken off
 
 
+@pytest.mark.parametrize("usage", [{"completion_tokens": 5}, {"prompt_tokens": 5, "completion_tokens": 0}])
+def test_a_part_is_not_all(usage: dict[str, Any]) -> None:
+    """What a stream's last event leaves out, an earlier one may have said."""
+    events = [{"model": "gpt-5-mini", "usage": one} for one in (CHAT, usage)]
+    stream = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in events)
+    assert usual_answers.read_stream("openai", stream) is None
+
+
 @pytest.mark.parametrize("provider", ["gemini", "bedrock", "cohere", "generic"])
 def test_other_forms_take_a_closer_look(provider: str) -> None:
     """A provider that has a form of its own is not read by those of others."""
