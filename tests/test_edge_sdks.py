@@ -171,6 +171,7 @@ def test_413_is_not_retried(stage: Stage) -> None:
     assert (len(stage.sent), stage.called) == (1, 0)
 
 
+@pytest.mark.slow
 def test_short_429_is_retried(stage: Stage) -> None:
     """An SDK waits for a quota that opens soon, and then succeeds."""
     limit(stage, "1/minute")
@@ -194,6 +195,7 @@ def test_long_429_is_not_retried(stage: Stage) -> None:
     assert len(stage.sent) == 2
 
 
+@pytest.mark.slow
 def test_503_is_retried(stage: Stage) -> None:
     """An SDK retries a 503, and its user notices nothing where that helps."""
     stage.down = 1

@@ -47,6 +47,7 @@ def test_each_fetch_has_its_idempotency_key() -> None:
     assert len(first) >= 22
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

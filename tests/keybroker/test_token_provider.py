@@ -76,6 +76,7 @@ def test_token_says_its_remaining_life(github_job: Running) -> None:
     assert TokenProvider("anthropic").base_url == f"{github_job.edge}/anthropic"
 
 
+@pytest.mark.slow
 def test_a_client_outlives_its_tokens(short_lived: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client outlives its tokens."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")

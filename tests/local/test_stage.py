@@ -72,6 +72,7 @@ def test_a_look_without_credentials_fails_at_once(names: tuple[Door, EdgeConfig]
     assert arrived == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [hangs, error("AccessDeniedException")])
 def test_a_look_ends_in_a_round_trip_s_time(names: tuple[Door, EdgeConfig], fault: object) -> None:
     """Tables that hang or refuse are known to be out of reach within seconds."""
@@ -112,6 +113,7 @@ def test_a_check_says_that_the_role_may_not(names: tuple[Door, EdgeConfig], code
     assert caught.value.hint.endswith(f": {code}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [(hangs, "TimedOut"), (error("ProvisionedThroughputExceededException"), "ProvisionedThroughputExceededException")],

@@ -136,6 +136,7 @@ def test_no_call_notices(monkeypatch: pytest.MonkeyPatch, signed: list[str]) -> 
         assert not [one for one in calls if "anthropic-workspace-id" in one or "x-api-key" in one]
 
 
+@pytest.mark.slow
 def test_a_provider_that_refuses() -> None:
     """Without a credential a call is a 503, the list says why, and once the rule is mended there is one."""
     with start(policy=POLICY.replace("fdrl_practice", "fdrl_another")) as running:

@@ -79,6 +79,7 @@ def test_what_is_malformed_is_not_tried_for_ever(opened: Door, store: DynamoAnsw
         assert store.add([row("n"), row()]) == NotAdded((), 2, "ValidationException")
 
 
+@pytest.mark.slow
 def test_tables_that_hang_lose_little(opened: Door, tables: Tables, store: DynamoAnswerUsage) -> None:
     """What was under way when tables began to hang may be lost, and nothing that is to be added after that."""
     with opened.failing(hangs):

@@ -77,6 +77,7 @@ def test_a_reservation_that_fails_takes_nothing(opened: Door, tables: Tables, wh
     assert budgets.reserve(CALL._replace(id="b", amounts={"usage": 100}), LIMITS, NOW) is None
 
 
+@pytest.mark.slow
 def test_tables_that_stay_away_let_nobody_by(opened: Door, tables: Tables) -> None:
     """Where it cannot be given back either, what was taken stays counted: never more than the limit go on."""
     budgets = DynamoBudgets(opened.edge_client, tables.counters)

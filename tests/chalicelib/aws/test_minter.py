@@ -100,6 +100,7 @@ def test_without_the_tables_there_is_no_heartbeat(here: Deployed, monkeypatch: p
 # Trials
 
 
+@pytest.mark.slow
 def test_a_trial_keeps_nothing(here: Deployed) -> None:
     """It answers when the credential would end, or why there is none; nothing of it is stored but an event each."""
     for name in ("openai", "anthropic"):

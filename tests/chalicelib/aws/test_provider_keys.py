@@ -243,6 +243,7 @@ _FAULTS: dict[str, Fault] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("fault", _FAULTS)
 def test_a_slow_key_is_refused(opened: Door, fault: str, client: str) -> None:
@@ -274,6 +275,7 @@ def test_a_key_that_is_kept_needs_no_secrets_manager(opened: Door, client: str) 
     assert arrived == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", _FAULTS)
 def test_what_cannot_be_written_is_never_quoted(opened: Door, fault: str) -> None:
     store = SecretsManagerKeyStore(lambda: at(opened), "kb", "alias/keybroker")

@@ -109,6 +109,7 @@ def test_nothing_is_undone_twice() -> None:
     assert undone == ["once"]
 
 
+@pytest.mark.slow
 def test_an_undo_is_not_dropped() -> None:
     """What a failed round trip did is taken back though nobody waits for that any more."""
     threads, busy, undone = RequestThreads(1), threading.Event(), threading.Event()

@@ -366,6 +366,7 @@ def test_slow_issuer(site: Site, how: str, path: str) -> None:
     assert fetches_end()
 
 
+@pytest.mark.slow
 def test_one_deadline(site: Site) -> None:
     """Both documents share one deadline."""
 

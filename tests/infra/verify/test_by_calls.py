@@ -109,6 +109,7 @@ def test_a_refusing_edge_fails(one: Installed) -> None:
         by_calls.call_is_admitted(with_url(one, edge=edge))
 
 
+@pytest.mark.slow
 def test_gateway_refusals_need_a_request_id(one: Installed) -> None:
     with answering(403, b'{"request_id": "r-1"}') as door:
         by_calls.gateway_refusals(with_url(one, broker=door, admin=door))
@@ -116,6 +117,7 @@ def test_gateway_refusals_need_a_request_id(one: Installed) -> None:
         by_calls.gateway_refusals(with_url(one, broker=door, admin=door))
 
 
+@pytest.mark.slow
 def test_a_cached_refusal_fails(one: Installed) -> None:
     """Two refusals with one request id are one answer, given twice."""
     same = answering(401, request_id="r-1", x_cache="LambdaGeneratedResponse from cloudfront")

@@ -68,6 +68,7 @@ def test_a_refusal_ends_it() -> None:
         followed(1, CommandError(REFUSED, "not allowed"))
 
 
+@pytest.mark.slow
 def test_an_event_is_shown_as_it_comes(running: Running) -> None:
     """What happens while the command runs is shown, one JSON object a line; it ends with Ctrl-C."""
     command = [sys.executable, "-m", "keybroker.cli", "--output", "json", "audit", "--follow", "--kind", "token.issued"]

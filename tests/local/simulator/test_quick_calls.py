@@ -287,6 +287,7 @@ def test_who_is_gone_before_its_task_begins_is_no_call(monkeypatch: pytest.Monke
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_calls_that_ended_leave_no_garbage(parts: Parts) -> None:
     """Nothing of a call waits for the garbage collector: over a kept connection or a new one, refused, or left by its viewer."""
     token, kinds = parts.token(), (QuickCall, Passing, KnownCall, Call)

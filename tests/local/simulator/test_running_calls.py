@@ -225,6 +225,7 @@ def test_all_calls_are_seen_in_one_round_trip(parts: Parts) -> None:
     during(parts, act, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [StateUnavailable(), ValueError("a fault of ours")])
 def test_no_state_for_long_ends_every_call(parts: Parts, fault: Exception) -> None:
     """Calls run on while their state is out of reach for a moment, and end when it stays so."""
