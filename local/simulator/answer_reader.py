@@ -108,7 +108,7 @@ class AnswerReader:
 
     def __init__(self, content_type: str, content_encoding: str) -> None:
         self._type, self._encoding = content_type, content_encoding
-        self._reader: _Reader | None = None  # made with the first look, which is off the way of the call
+        self._reader: _Reader | None = None  # made with the first look, which nearly all answers do without
         self._pieces: list[bytes] = []
         self._size = 0
 

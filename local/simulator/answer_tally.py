@@ -74,7 +74,7 @@ class AnswerTally:
         admitted = settlement.admitted
         if admitted is None:
             return _PASSED_OVER
-        headers, is_due = upstream.headers, admitted.bill is not None
+        headers, is_due = upstream.headers, settlement.is_due
         content_type = headers.get(hdrs.CONTENT_TYPE, "")
         if not is_due:
             if not self._is_kept or not answer_usage.is_read(admitted.provider, admitted.path):
@@ -94,7 +94,8 @@ class AnswerTally:
     ) -> None:
         """Count an answer that came in one piece, as `reading` does. is_whole: whether all of it went on."""
         try:
-            if not (is_whole and self._is_taken(settlement.admitted, method, upstream, piece)):
+            is_plain = is_whole and not settlement.is_due
+            if not (is_plain and self._is_taken(settlement.admitted, method, upstream, piece)):
                 reading = self.reading(settlement, method, upstream)
                 reading.__enter__()(piece)
                 reading.__exit__(None if is_whole else asyncio.CancelledError, None, None)
@@ -108,7 +109,6 @@ class AnswerTally:
         if (
             read is None
             or admitted is None
-            or admitted.bill is not None
             or method != hdrs.METH_POST
             or not 200 <= upstream.status < 300
             or len(whole) > WHOLE

@@ -14,14 +14,14 @@ from chalicelib.providers.answer_usage import FORMS, MOST, TokenUse
 from local.simulator import usual_answers
 from local.simulator.answer_reader import Lines
 
+_FORMS = [form for forms in FORMS.values() for form in forms]
 _MEMBERS = sorted(
     {
         one
-        for forms in FORMS.values()
-        for form in forms
-        for one in (*form.input, *form.output, *form.cached, *form.total)
+        for form in _FORMS
+        for part in (form.input, form.output, form.cached, form.written, form.total)
+        for one in part
     }
-    | {"prompt_tokens_details.cache_write_tokens", "input_tokens_details.cache_write_tokens"}
 )
 NUMBERS: st.SearchStrategy[Any] = st.integers(0, 50) | st.sampled_from(
     [0, None, -1, MOST, MOST + 1, 1.0, 2.5, True, "7", [7], {}]
