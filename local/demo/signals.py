@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 REPEAT_SECONDS = 1.0
 _received: list[int] = []
@@ -15,6 +19,7 @@ def raise_on_signals() -> None:
     """Raise KeyboardInterrupt on SIGINT and SystemExit(143) on SIGTERM. Call it in the main thread."""
     signal.signal(signal.SIGINT, _raise_repeatedly)  # some shells start background jobs with SIGINT ignored
     signal.signal(signal.SIGTERM, _raise_repeatedly)
+    sys.unraisablehook = _report_dropped
 
 
 def raise_hidden() -> None:
@@ -28,6 +33,13 @@ def stop_repeating() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGINT, _raise)
     signal.signal(signal.SIGTERM, _raise)
+    sys.unraisablehook = sys.__unraisablehook__
+
+
+def _report_dropped(dropped: UnraisableHookArgs) -> None:
+    """Report what Python dropped, but not an exception of ours, which is raised again: an interruption is no fault."""
+    if not (_received and issubclass(dropped.exc_type, KeyboardInterrupt | SystemExit)):
+        sys.__unraisablehook__(dropped)
 
 
 def _raise_repeatedly(number: int, frame: FrameType | None) -> NoReturn:

@@ -171,11 +171,10 @@ sys.exit(run.main(Arguments([sys.executable, "-c", "import time; time.sleep(60)"
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_exception_dropped_in_a_finalizer_is_repeated(tmp_path: Path, number: int, code: int) -> None:
-    """Python drops what a finalizer raises; the demo still ends."""
+    """Python drops what a finalizer raises; the demo still ends, and shows no traceback."""
     process = launch(tmp_path, [sys.executable, "-c", LOSES_ITS_EXCEPTION.format(number=int(number))])
     ended, _, err = finish(process)
-    assert ended == code
-    assert err.startswith("Exception ignored in: <function Finalized.__del__")
+    assert (ended, err.strip()) == (code, "interrupted" if code == 130 else "")
     assert left_behind(tmp_path) == []
 
 
