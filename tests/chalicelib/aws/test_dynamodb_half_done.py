@@ -337,8 +337,12 @@ class TestGiveBack:
             return back and turn.body["Key"]["sk"]["S"].startswith(of)
 
         _leave(here, 0)
-        before = [here.adapters.counted(one)[0] for one in calls()]
-        _lose(here, lambda: here.admit(here.token), fault, gives_back)
-        after = [here.adapters.counted(one)[0] for one in calls()]
-        assert all(now > then for one, now, then in zip(calls(), after, before, strict=True) if one.window in wasted)
+        counters = [one for one in calls() if one.window in wasted]
+        before = [here.adapters.counted(one)[0] for one in counters]
+        for _ in range(9):
+            _lose(here, lambda: here.admit(here.token), fault, gives_back)
+            lost = [here.adapters.counted(one)[0] > then for one, then in zip(counters, before, strict=True)]
+            if all(lost):  # a busy machine may have come to one window's write alone
+                break
+        assert all(lost)
         assert _admitted(here, 2) == 0
