@@ -34,6 +34,9 @@ MOST: Mapping[bytes, int] = {b"{[": 10_000, b":": 50_000, b'"': 200_000, b",": 2
 A MiB of `{},` takes a second to read, and a MiB of a conversation has a thousand objects.
 """
 
+MOST_LEVELS = 500
+"""How many levels any document may have. Pythons differ in what their parsers' stacks bear: some 900 to all of MOST."""
+
 
 class JsonError(ValueError):
     """JSON that breaks a rule. Its text says what is wrong, and where that is known; it quotes no value."""
@@ -101,7 +104,13 @@ def _parse(raw: bytes, decoder: json.JSONDecoder) -> object:
         raise JsonError(Rule.DIGITS) from None
     except RecursionError:
         raise JsonError(Rule.STACK) from None
+    if _opened(raw) > MOST_LEVELS and _is_deeper(found, MOST_LEVELS):
+        raise JsonError(Rule.STACK)
     return found
+
+
+def _opened(raw: bytes) -> int:
+    return raw.count(b"{") + raw.count(b"[")
 
 
 def _check_counts(raw: bytes) -> None:

@@ -31,7 +31,7 @@ async def mount(
 ) -> None:
     """Serve a part at a listening socket, and accept so many connections at once. listener: its TLS, on the network.
 
-    Each of several workers that share a socket accepts one; otherwise one of them accepts all that arrive together while the
+    Each of several workers that share a socket accepts one, or two from Python 3.14 on; otherwise one of them accepts all that arrive together while the
     others are idle (test_workers_share_connections).
     """
     await runner.setup()

@@ -12,8 +12,8 @@ _KEEP = "INSERT OR IGNORE INTO refused_calls (at, request_id, principal, refused
 _FIND = "SELECT refused FROM refused_calls WHERE request_id = ? AND at > ?"
 _TOO_MANY = "DELETE FROM refused_calls WHERE seq <= (SELECT max(seq) FROM refused_calls) - ?"
 _TOO_MANY_OF_ONE = (
-    "DELETE FROM refused_calls WHERE principal = ?1 AND seq <="
-    " (SELECT seq FROM refused_calls WHERE principal = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)"
+    "DELETE FROM refused_calls WHERE principal = :principal AND seq <="
+    " (SELECT seq FROM refused_calls WHERE principal = :principal ORDER BY seq DESC LIMIT 1 OFFSET :kept)"
 )
 
 
@@ -31,7 +31,7 @@ class SqliteRefusedCalls:
             # SECURITY: who floods the edge pushes out refusals of its own, and not those of others
             # (test_a_flood_hides_no_other).
             for principal in {one.principal for one in refused}:
-                connection.execute(_TOO_MANY_OF_ONE, (principal, MOST_OF_ONE))
+                connection.execute(_TOO_MANY_OF_ONE, {"principal": principal, "kept": MOST_OF_ONE})
             connection.execute(_TOO_MANY, (MOST,))
 
     def refused_call(self, request_id: str, now: int) -> RefusedCall | None:

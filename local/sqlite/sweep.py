@@ -47,8 +47,8 @@ _REPLACED_POLICY = (
     " AND (SELECT at FROM policies ORDER BY version LIMIT 1 OFFSET 1) < ?"
 )
 _ENDED_REVOCATIONS = (
-    "SELECT id FROM revocations WHERE scope <> 'token' AND"
-    " (lifted_at IS NOT NULL AND max(lifted_at, kept_from) < ?1 OR until IS NOT NULL AND max(until, kept_from) < ?1) LIMIT ?2"
+    "SELECT id FROM revocations WHERE scope <> 'token' AND (lifted_at IS NOT NULL AND max(lifted_at, kept_from) < :before"
+    " OR until IS NOT NULL AND max(until, kept_from) < :before) LIMIT :rows"
 )
 _PROBES = (
     "DELETE FROM revocations WHERE id IN (SELECT id FROM revocations"
@@ -90,7 +90,7 @@ def sweep_records(state: StateFile, before: int, now: int = 2**53) -> Iterator[N
     found = [("",)]
     while found:
         with state.reading() as connection:
-            found = connection.execute(_ENDED_REVOCATIONS, (before, ROWS)).fetchall()
+            found = connection.execute(_ENDED_REVOCATIONS, {"before": before, "rows": ROWS}).fetchall()
         with state.writing() as connection:
             connection.executemany("DELETE FROM revocations WHERE id = ?", found)
         yield

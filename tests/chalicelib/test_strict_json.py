@@ -9,7 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chalicelib.strict_json import JsonError, RepeatedNameError, Rule, parse, parse_object, parse_storable, unique
+from chalicelib.strict_json import (
+    MOST_LEVELS,
+    JsonError,
+    RepeatedNameError,
+    Rule,
+    parse,
+    parse_object,
+    parse_storable,
+    unique,
+)
 
 LEVELS = 16
 
@@ -57,7 +66,8 @@ def test_constants_are_refused(number: str) -> None:
         (b'"\xed\xa0\x80"', Rule.UTF8),
         ("{}".encode("utf-16"), Rule.UTF8),
         (b"9" * 5_000, Rule.DIGITS),
-        (b"[" * 9_000, Rule.STACK),
+        (b"[" * 9_000 + b"]" * 9_000, Rule.STACK),
+        (b"[" * (MOST_LEVELS + 1) + b"]" * (MOST_LEVELS + 1), Rule.STACK),
         (b"[" * 100_000, Rule.COUNT),
         (b'{"\\ud800": 1}', Rule.UNICODE),
         (b'[{"a": {"b\\udfff": 1}}]', Rule.UNICODE),
@@ -98,6 +108,13 @@ def test_depth_limit_itself_is_allowed() -> None:
     """As many levels as the limit says are read, the object included."""
     raw = b'{"a":' + b"[" * (LEVELS - 1) + b"]" * (LEVELS - 1) + b"}"
     assert parse_storable(raw, LEVELS) == json.loads(raw)
+
+
+def test_as_many_levels_as_allowed_are_read() -> None:
+    """Every Python reads as many levels as any caller may send, and what stands in many objects need not be deep."""
+    deep = b"[" * MOST_LEVELS + b"]" * MOST_LEVELS
+    assert parse(deep) == json.loads(deep)
+    assert parse(b"[" + b"{}," * MOST_LEVELS + b"{}]") == [{}] * (MOST_LEVELS + 1)
 
 
 def test_whole_surrogate_pairs_are_text() -> None:

@@ -65,7 +65,7 @@ def left(listening: socket.socket) -> int:
 
 
 @pytest.mark.parametrize(
-    ("at_once", "least", "most"), [(1, TOGETHER - PASSES - 1, TOGETHER - 1), (mount.BACKLOG, 0, 0)]
+    ("at_once", "least", "most"), [(1, TOGETHER - 2 * PASSES - 1, TOGETHER - 1), (mount.BACKLOG, 0, 0)]
 )
 def test_workers_share_connections(at_once: int, least: int, most: int) -> None:
     """A worker leaves some of the connections that arrive together to the others."""

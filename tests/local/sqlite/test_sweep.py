@@ -40,11 +40,12 @@ def test_others_write_between_the_parts(kept: StateFile) -> None:
 def test_token_revocations_go_in_parts(kept: StateFile) -> None:
     """More revocations of tokens than one transaction removes are all removed, with their rows."""
     with kept.writing() as connection:
-        names = [(f"t{number}",) for number in range(ROWS + 1)]
+        names = [{"id": f"t{number}"} for number in range(ROWS + 1)]
         connection.executemany(
-            "INSERT INTO revocations (id, scope, target, reason, author, at) VALUES (?1, 'token', ?1, '', '', 0)", names
+            "INSERT INTO revocations (id, scope, target, reason, author, at) VALUES (:id, 'token', :id, '', '', 0)",
+            names,
         )
-        connection.executemany("INSERT INTO things (scope, id, epoch) VALUES ('token', ?, 1)", names)
+        connection.executemany("INSERT INTO things (scope, id, epoch) VALUES ('token', :id, 1)", names)
     assert len(list(sweep(kept, LATER))) == 1
     assert (left(kept, "revocations"), left(kept, "things")) == (0, 0)
 
