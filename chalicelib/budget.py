@@ -50,6 +50,8 @@ class Reservation(NamedTuple):
     """By what: usage in tokens, spend in millionths of a dollar."""
     shared: bool
     """Whether it counts among all callers of the grant, too."""
+    prices: str = ""
+    """The date of the prices by which it is charged, YYYY-MM-DD; "" where its grant does not limit money."""
 
     @property
     def until(self) -> int:
@@ -80,6 +82,13 @@ class BudgetUse(NamedTuple):
 
     used: int
     reserved: int
+    prices: str = ""
+    """Of money: the date of the prices by which the last call was charged, YYYY-MM-DD; "" if that was not noted."""
+
+    def to_json(self) -> dict[str, int | str]:
+        """Return the form that the admin API answers."""
+        found: dict[str, int | str] = {"used": self.used, "reserved": self.reserved}
+        return found | ({"prices": self.prices} if self.prices else {})
 
 
 class Budgets(Protocol):

@@ -69,7 +69,7 @@ class Use:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that the admin API answers."""
-        budgets = {what: one._asdict() for what, one in self.budgets.items()}
+        budgets = {what: one.to_json() for what, one in self.budgets.items()}
         return {**asdict(self), "budgets": budgets}
 
 

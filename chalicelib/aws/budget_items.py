@@ -17,6 +17,8 @@ from chalicelib.errors import StateUnread
 from chalicelib.quota import COUNTERS_KEPT, EVERYBODY, WINDOWS, Counter, window_ends
 
 _MARK = "r#"
+_PRICES = "prices"
+"""The date of the prices by which a call was charged last."""
 _LETTERS = {"usage": "u", "spend": "s"}
 
 
@@ -63,6 +65,8 @@ def reserve(item: BudgetItem, reservation: Reservation, limits: Collection[Budge
             conditions.append(f"(attribute_not_exists({name}) OR {there})" if room >= 0 else there)
     kept = max(window_ends(one) + COUNTERS_KEPT[one.window] for one in item.counters)
     setting = f"{mark} = {record}, {names('expires_at')} = {values(_number(kept))}"
+    if reservation.prices:
+        setting += f", {names(_PRICES)} = {values({'S': reservation.prices})}"
     return {
         "Key": dict(item.key),
         "UpdateExpression": f"ADD {', '.join(adding)} SET {setting}",
@@ -111,7 +115,7 @@ def use(item: Item, counter: Counter, now: int) -> BudgetUse:
     """Return what was taken of a counter, and what calls under way have reserved."""
     all_taken = taken(item, counter)
     reserved = min(all_taken, held(item, counter, now))
-    return BudgetUse(all_taken - reserved, reserved)
+    return BudgetUse(all_taken - reserved, reserved, text(item, _PRICES) if counter.what == "spend" else "")
 
 
 def is_counted(item: Item, counter: Counter) -> bool:

@@ -58,7 +58,8 @@ def reserve(decision: Decision, principal: str, kept: Kept, now: int) -> Bill | 
     beyond = next((one for one in grant.budgets if amounts[one.what] > one.amount), None)
     if beyond:
         raise BeyondBudget(beyond, amounts[beyond.what], worst.output)
-    reservation = Reservation(call.id, grant.name, principal, now, amounts, any(one.shared for one in grant.budgets))
+    shared, date = any(one.shared for one in grant.budgets), "" if price is None else kept.prices.date
+    reservation = Reservation(call.id, grant.name, principal, now, amounts, shared, date)
     try:
         balances = kept.budgets.reserve(reservation, grant.budgets, now)
     except Unavailable:

@@ -19,6 +19,7 @@ from chalicelib.openapi.shapes import (
     list_of,
     or_null,
     ref,
+    some_of,
 )
 from chalicelib.quota import WINDOWS
 
@@ -31,7 +32,12 @@ GRANT_USE: Mapping[str, Schema] = {
 MODEL_USE: Schema = all_of(
     {"model": TEXT, **each(COUNT, "answers", "unknown", "input_tokens", "output_tokens", "cached_tokens")}
 )
-_BUDGET_USE: Schema = all_of(each(COUNT, "used", "reserved"))
+_DATE: Schema = {
+    "type": "string",
+    "pattern": r"^\d{4}-\d{2}-\d{2}$",
+    "description": "of money: the date of the prices by which the last call was charged",
+}
+_BUDGET_USE: Schema = some_of({**each(COUNT, "used", "reserved"), "prices": _DATE}, "used", "reserved")
 _WINDOW: Mapping[str, Schema] = {"window": {"enum": list(WINDOWS)}}
 _TIMES: Mapping[str, Schema] = {"start": TIME, "end": TIME}
 _COMPLETE: Mapping[str, Schema] = {"complete": {**YES, "description": "whether everything was read"}}

@@ -68,6 +68,9 @@ def budgets(found: list[dict[str, Any]]) -> None:
         if "usage" in (one := use.get("budgets", {}))
     ]
     output.rows(headings, rows, fit=_FIT)
+    dates = {one["prices"] for use in found if "prices" in (one := use.get("budgets", {}).get("spend", {}))}
+    if dates:
+        output.message(f"usd: list prices as of {', '.join(sorted(dates))}")
     unpriced = {use["grant"] for use in found if use.get("models") and "spend" not in use.get("budgets", {})}
     if unpriced:
         output.message(f"what calls cost is counted only where a grant limits it; here not for {_named(unpriced)}")

@@ -39,7 +39,9 @@ class SqliteBudgets:
             if not all(one.has_room(reservation.amounts[one.limit.what]) for one in balances):
                 return tuple(one._replace(held=_held(connection, of_limits[one.limit], now)) for one in balances)
             _insert(connection, reservation)
-            counter_rows.add_amounts(connection, {one: reservation.amounts[one.what] for one in reservation.counters()})
+            counters = reservation.counters()
+            counter_rows.add_amounts(connection, {one: reservation.amounts[one.what] for one in counters})
+            counter_rows.note_prices(connection, (one for one in counters if one.what == "spend"), reservation.prices)
         return None
 
     def settle(self, reservation: Reservation, amounts: Mapping[str, int]) -> bool:
@@ -62,7 +64,7 @@ def use(connection: sqlite3.Connection, query: UsageQuery, principal: str, grant
         taken = counter_rows.taken_or_none(connection, counter)
         if taken is not None:
             held = min(taken, _held(connection, counter, query.now))
-            found[counter.what] = BudgetUse(taken - held, held)
+            found[counter.what] = BudgetUse(taken - held, held, counter_rows.prices(connection, counter))
     return found
 
 

@@ -94,6 +94,20 @@ def change_amounts(connection: sqlite3.Connection, amounts: Mapping[Counter, int
     )
 
 
+def note_prices(connection: sqlite3.Connection, counters: Iterable[Counter], date: str) -> None:
+    """Note in counters of money the date of the prices by which was charged."""
+    connection.executemany(
+        f"UPDATE counters SET prices = ? WHERE {_IS_COUNTER} AND prices <> ?",  # noqa: S608  a constant
+        [(date, *counter, date) for counter in counters],
+    )
+
+
+def prices(connection: sqlite3.Connection, counter: Counter) -> str:
+    """Return the date that is noted in a counter, "" if none is."""
+    row = connection.execute(f"SELECT prices FROM counters WHERE {_IS_COUNTER}", counter).fetchone()  # noqa: S608  a constant
+    return str(row[0]) if row else ""
+
+
 def _add(connection: sqlite3.Connection, counters: tuple[Counter, ...], step: int) -> dict[str, int]:
     """Add to each counter, in one statement: a statement of its own is half the cost of a counter."""
     seen = last_seen(counters)

@@ -132,6 +132,11 @@ CREATE TABLE mint_notes (                     -- keys whose last attempt to mint
     key TEXT PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID
 """
 
+_FOR_PRICES = """
+ALTER TABLE counters ADD COLUMN prices        -- of money: the date of the prices by which was charged last
+    TEXT NOT NULL DEFAULT ''
+"""
+
 _ADDED = {
     "things": {"key_version": "TEXT"},
     "counters": {
@@ -192,6 +197,10 @@ def _add_what_minting_needs(connection: sqlite3.Connection) -> None:
     _run(connection, _FOR_MINTING)
 
 
+def _add_dates_of_prices(connection: sqlite3.Connection) -> None:
+    _run(connection, _FOR_PRICES)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin_versions,
     _add_what_the_sweep_needs,
@@ -204,6 +213,7 @@ _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _add_what_refused_calls_need,
     _add_response_times,
     _add_what_minting_needs,
+    _add_dates_of_prices,
 )
 """Each brings a file from the version before to the next; a step that was released is never changed."""
 VERSION = len(_STEPS)

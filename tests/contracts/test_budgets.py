@@ -15,6 +15,7 @@ from tests.contracts.adapters import Adapters
 from tests.contracts.samples import NOW, SUB
 
 DAY = BudgetLimit("usage", 100, "day")
+OF_MONEY = BudgetLimit("spend", 100, "day")
 OF_ALL = BudgetLimit("usage", 150, "day", shared=True)
 
 
@@ -75,6 +76,25 @@ def test_a_call_reserves_once(budgets: Budgets, adapters: Adapters) -> None:
     for _ in range(2):
         assert budgets.reserve(call("a", 60), [DAY], NOW) is None
     assert used(adapters) == BudgetUse(0, 60)
+
+
+def test_the_date_of_prices_is_noted(budgets: Budgets, adapters: Adapters) -> None:
+    """Where money is counted, the date of the last call's prices is noted in every window, and nowhere else."""
+    for name, date in (("a", "2026-08-01"), ("b", "2026-11-14")):
+        priced = call(name, 60)._replace(amounts={"usage": 60, "spend": 7}, prices=date)
+        budgets.reserve(priced, [OF_MONEY], NOW)
+    for window in WINDOWS:
+        query = UsageQuery(window, NOW - NOW % WINDOWS[window], principal=SUB, now=NOW)
+        [found] = adapters.usage.uses(query).uses
+        assert found.budgets == {"usage": BudgetUse(0, 120), "spend": BudgetUse(0, 14, "2026-11-14")}
+    budgets.settle(priced, {"usage": 1, "spend": 1})
+    budgets.reserve(call("c", 1), [DAY], NOW)
+    [found] = adapters.usage.uses(UsageQuery("day", NOW - NOW % WINDOWS["day"], principal=SUB, now=NOW)).uses
+    assert found.budgets["spend"] == BudgetUse(1, 7, "2026-11-14")
+    assert found.to_json()["budgets"] == {
+        "usage": {"used": 1, "reserved": 61},
+        "spend": {"used": 1, "reserved": 7, "prices": "2026-11-14"},
+    }
 
 
 def test_what_is_never_settled_counts_as_used(budgets: Budgets, adapters: Adapters) -> None:

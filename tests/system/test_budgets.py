@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import anthropic
 import openai
 import pytest
 
+from local import price_file
 from tests.running import Running, start, wait_until
 
 POLICY = """\
@@ -94,6 +96,9 @@ def test_the_command_shows_it(running: Running) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     headings, row = done.stdout.splitlines()
     assert headings.split("  ")[-1].strip() == "RESERVED"
+    date = re.search("as of ([0-9-]{10})", price_file.told(None))
+    assert date is not None
+    assert f"usd: list prices as of {date[1]}\n" in done.stderr
     assert row.split()[-4:] == [str(found["usage"]["used"]), "0", f"0.{found['spend']['used']:06}", "0.000000"]
 
 

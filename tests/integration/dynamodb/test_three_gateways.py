@@ -86,12 +86,13 @@ class Three:
     def used(self, subjects: Iterable[str], later: int = 0) -> BudgetUse:
         """Return what these used of their budgets, all together, as it looks so many seconds later."""
         now = int(time.time())
-        found = [0, 0]
+        found = BudgetUse(0, 0)
         for subject in subjects:
             query = UsageQuery("day", window_start("day", now), principal=f"{ISSUER}|sub:{subject}", now=now + later)
             for use in self.stage.adapters.usage.uses(query).uses:
-                found = [a + b for a, b in zip(found, use.budgets.get("usage", (0, 0)), strict=True)]
-        return BudgetUse(*found)
+                one = use.budgets.get("usage", BudgetUse(0, 0))
+                found = BudgetUse(found.used + one.used, found.reserved + one.reserved)
+        return found
 
     def calls(self, subject: str) -> int:
         """Return how many calls of this one were admitted today."""

@@ -89,7 +89,7 @@ def test_what_has_no_limit_of_money_is_said(capsys: pytest.CaptureFixture[str]) 
             uses(),
             ("limited", "counted", "free", "quiet"),
             ([model], [model], [model], []),
-            ({"usage": tokens, "spend": tokens}, {"usage": tokens}, {}, {}),
+            ({"usage": tokens, "spend": {**tokens, "prices": "2026-11-14"}}, {"usage": tokens}, {}, {}),
             strict=False,
         )
     ]
@@ -102,4 +102,17 @@ def test_what_has_no_limit_of_money_is_said(capsys: pytest.CaptureFixture[str]) 
     assert "counted only where a grant limits it; here not for counted, free\n" in shown.err
     assert "keybroker usage --models" in shown.err
     usage_tables.budgets(found[:1])
-    assert not capsys.readouterr().err
+    assert capsys.readouterr().err == "usd: list prices as of 2026-11-14\n"
+
+
+def test_prices_of_several_dates_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each date of prices is named once; a broker from before they were noted names none."""
+    spend: dict[str, Any] = {"used": 1, "reserved": 0}
+    dated = [{**spend, "prices": date} for date in ("2026-11-14", "2026-08-01", "2026-11-14")]
+    found = [
+        {**one, "budgets": {"usage": spend, "spend": of}} for one, of in zip(uses(), [*dated, spend], strict=False)
+    ]
+    usage_tables.budgets(found)
+    assert "usd: list prices as of 2026-08-01, 2026-11-14\n" in capsys.readouterr().err
+    usage_tables.budgets(found[3:4])
+    assert "list prices" not in capsys.readouterr().err
