@@ -70,6 +70,8 @@ def certificate(told: Configuration) -> Iterator[Finding]:
         pair = Pair.read(told.tls, now)
         soon = pair.warning(told.tls.certificate, now)
         yield ("warning", soon) if soon else ("ok", f"{told.tls.certificate} serves until {when(pair.ends)}")
+        if told.tls.key.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            yield "warning", f"{told.tls.key} is for every user of this machine: chmod o= {told.tls.key}"
 
 
 def doors(places: Mapping[str, Listen], *, runs: bool) -> Iterator[Finding]:

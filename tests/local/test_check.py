@@ -67,6 +67,16 @@ def test_a_good_installation(configuration: Path, capsys: Output) -> None:
     assert contents(configuration.parent) == before
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o602, True), (0o640, False), (0o600, False)])
+def test_a_tls_key_for_everybody(configuration: Path, capsys: Output, mode: int, *, warned: bool) -> None:
+    """A key of TLS that every user of the machine can read or write is a warning, with what mends it."""
+    key = configuration.parent / "tls" / "key.pem"
+    key.chmod(mode)
+    code, said = check(configuration, capsys)
+    assert code == 0
+    assert (f"warning: {key} is for every user of this machine: chmod o= {key}" in said) is warned
+
+
 def test_nothing_is_made(configuration: Path, capsys: Output) -> None:
     """Where there is no state yet, none is made."""
     state = configuration.parent / "state"
