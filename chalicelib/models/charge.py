@@ -24,17 +24,19 @@ class Ending(Enum):
 class Seen(NamedTuple):
     """What was seen of an answer. said: what it says that it took, as far as it came; None: nothing.
 
-    passed: bytes of it that went on. seconds: from when the call was sent.
+    passed: bytes of it that went on. seconds: from when the call was sent. is_stream: of events that went on as the model put
+    them out, and not compressed.
     """
 
     said: TokenUse | None = None
     passed: int = 0
     seconds: float = 0.0
+    is_stream: bool = False
 
 
 NOTHING = Seen()
 A_SECOND = 1_000
-"""Tokens that no model puts out faster; of a model that reasons first, none of it is seen."""
+"""Tokens of one answer that no model puts out faster; of a model that reasons first, none of it is seen."""
 
 
 def charge(worst: WorstCase, ending: Ending, seen: Seen = NOTHING) -> Tokens:
@@ -47,12 +49,14 @@ def charge(worst: WorstCase, ending: Ending, seen: Seen = NOTHING) -> Tokens:
     if ending is Ending.FAILED:
         return _unsaid(worst, 0)
     said = seen.said
-    if ending is Ending.WHOLE and said is not None:
+    if ending is Ending.WHOLE and said is not None and (said.input or said.output):
         return Tokens(said.input, said.output, said.cached, said.written)
     if ending is Ending.CUT:
         # SECURITY: a caller that hangs up before the answer says what it took pays for all that it was sent, a token has a
-        # byte at least, and for what the model may have thought meanwhile (test_hanging_up_early_saves_nothing).
-        unsaid = min(worst.output, max(seen.passed, int(seen.seconds * A_SECOND)))
+        # byte at least, and for what the model may have thought meanwhile; all of what is no stream was put out before its
+        # first byte came (test_hanging_up_early_saves_nothing).
+        meanwhile = int(seen.seconds * A_SECOND) * worst.answers
+        unsaid = min(worst.output, max(seen.passed, meanwhile)) if seen.is_stream else worst.output
         output = max(said.output if said else 0, unsaid)
         if said is None or not said.input:
             return _unsaid(worst, output)

@@ -25,8 +25,11 @@ _MEMBERS: dict[str, frozenset[str]] = {
 DEFAULT_OUTPUT = 128_000
 """Tokens of output that a model may have whose own maximum is not known here."""
 _OUTPUTS: tuple[tuple[str, int], ...] = (
+    ("gpt-3.5-turbo-16k", 16_384),
     ("gpt-3.5", 4_096),
     ("gpt-4-turbo", 4_096),
+    ("gpt-4o:extended", 65_536),
+    ("gpt-4o-64k-output", 65_536),
     ("gpt-4o", 16_384),
     ("gpt-4.1", 32_768),
     ("o1", 100_000),
@@ -37,7 +40,7 @@ _OUTPUTS: tuple[tuple[str, int], ...] = (
     ("gemini-2.5", 65_536),
     ("gemini-3", 65_536),
 )
-"""By how a model's name begins, the most that it puts out."""
+"""By how a model's name begins, the most that it puts out; the first that fits counts."""
 
 
 def limit_members(provider: str, endpoint: str) -> frozenset[str] | None:

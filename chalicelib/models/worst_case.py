@@ -7,23 +7,19 @@ there has no bound that the edge could see, and is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from chalicelib.errors import Refusal
-from chalicelib.models import dearer, endpoints, json_body, selection
+from chalicelib.models import dearer, endpoints, images, json_body, selection
 from chalicelib.models import members as model_members
 from chalicelib.models.body import CallBody
 from chalicelib.models.errors import UsageEndpointClosed, UsageUnbounded, UsageUnclear, UsageUnknown
 from chalicelib.models.output_limits import default_output, limit_members
+from chalicelib.models.spelling import plain, type_of
 from chalicelib.providers.answer_usage import FORMS
 from chalicelib.providers.presets import PROVIDERS
 
-IMAGE_TOKENS = 5_000
-"""Counted for an image, whatever its bytes: more than any current model takes but those of SMALL_MODELS."""
-SMALL_IMAGE_TOKENS = 50_000
-"""The same for a model that takes many tokens for an image, at a low price for each."""
-_SMALL_MODELS = re.compile(r"(.*/)?gpt-4o-mini")
 OVERHEAD_TOKENS = 1_000
 """What providers put before a prompt of their own, such as how tools are to be called."""
 COUNT_LIMIT = 1_000_000_000
@@ -51,11 +47,36 @@ _NAMED = frozenset(
     | {"deferloading", "allowedcallers", "eagerinputstreaming"}
 )
 """Members of a tool of the caller's that has a name and no type, at Anthropic and Cohere."""
-_IMAGES = frozenset({"image_url", "input_image", "image", "computer_screenshot"})
 _FILES = frozenset(
     {"document", "file", "input_file", "container_upload", "video", "video_url", "input_video", "item_reference"}
     | {"document_url", "audio_url", "input_audio", "file_url", "tool_file", "resource_link"}
 )
+_ITEMS = (
+    frozenset(
+        {
+            "message",
+            "input_text",
+            "text",
+            "reasoning",
+            "compaction",
+            "function_call",
+            "function_call_output",
+            "custom_tool_call",
+        }
+        | {
+            "custom_tool_call_output",
+            "computer_call",
+            "computer_call_output",
+            "local_shell_call",
+            "local_shell_call_output",
+        }
+        | {"shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output"}
+    )
+    | images.KINDS
+)
+"""The items of a response's input that may carry all that they are."""
+_CONTENTS = ("content", "encrypted_content", "arguments", "output", "input", "action", "operation", "image_url")
+"""The members in which they do."""
 _FETCHED = frozenset({"documenturl", "audiourl", "fileurl", "videourl", "inputaudio"})
 _EDITS = frozenset({"edits[]", "edits", "contextmanagement[]", "contextmanagement"})
 _FREE_FORM = frozenset(
@@ -63,8 +84,6 @@ _FREE_FORM = frozenset(
 )
 _SEARCHES = re.compile(r"(.*[-/._:])?(search|research|sonar|online|compound|fusion)([-._:].*)?|.*@preset/.*", re.DOTALL)
 """Models that look things up by themselves, or are made of stored settings: what they read is in no call."""
-_DATA = re.compile("data:image/[a-z0-9.+-]+;base64,[A-Za-z0-9+/=_-]*$", re.ASCII)
-_BASE64 = re.compile("[A-Za-z0-9+/=_-]*", re.ASCII)
 
 
 class WorstCase(NamedTuple):
@@ -75,6 +94,8 @@ class WorstCase(NamedTuple):
     output: int
     dearer: str = ""
     """A part of it for which another price than the model's usual one may be asked; "" if there is none."""
+    answers: int = 1
+    """How many the model puts out at the same time."""
 
 
 def find(provider: str, scope: str, body: CallBody) -> WorstCase | None:
@@ -108,36 +129,23 @@ def find(provider: str, scope: str, body: CallBody) -> WorstCase | None:
     # SECURITY: `max_tokens` limits what a model puts out, and not what it looks up (test_a_model_that_searches_by_itself_is_refused).
     if _SEARCHES.fullmatch(model.lower()):
         raise UsageUnbounded(model)
-    seen = _Seen.of(whole, model)
-    tokens = len(content) - seen.image_bytes + seen.image_tokens + OVERHEAD_TOKENS
-    output = _output(whole, members, model, len(content)) if members else 0
-    return WorstCase(model, tokens, output, dearer.part(whole))
+    shown = _images(whole)
+    tokens = len(content) - images.data_bytes(shown) + images.tokens(shown, model) + OVERHEAD_TOKENS
+    each, answers = _output(whole, members, model) if members else (0, 1)
+    # What a predicted output gets wrong is billed as output.
+    predicted = len(content) if members and whole.get("prediction") is not None else 0
+    return WorstCase(model, tokens, each * answers + predicted, dearer.part(whole), answers)
 
 
-class _Seen(NamedTuple):
-    """The images of a body: their bytes there, and what they are counted for."""
-
-    image_bytes: int
-    image_tokens: int
-
-    @classmethod
-    def of(cls, body: Mapping[str, object], model: str) -> _Seen:
-        """Look at every object of a body; raises UsageUnbounded."""
-        for name, value in body.items():
-            if value is None or value is False:
-                continue
-            # SECURITY: what is stored at the provider counts as input, and nobody sees how much that is
-            # (test_what_is_not_in_the_call_is_refused).
-            if _plain(name) in _STORED or model_members.is_named(name, model_members.STORED):
-                raise UsageUnbounded(name)
-            if _plain(name) == "prompt" and isinstance(value, dict):
-                raise UsageUnbounded(name)
-            # SECURITY: the model that counts is the one that runs (test_no_other_model_runs).
-            if name != "model" and model_members.is_odd(name):
-                raise UsageUnbounded(name)
-        images = [one for name, one in _objects(body) if _is_image(name, one)]
-        each = SMALL_IMAGE_TOKENS if _SMALL_MODELS.match(model) else IMAGE_TOKENS
-        return cls(_data_bytes(images), each * len(images))
+def _images(body: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """Return the images of a body, of which every object is looked at; raises UsageUnbounded."""
+    for name, value in body.items():
+        if value is None or value is False:
+            continue
+        # SECURITY: the model that counts is the one that runs (test_no_other_model_runs).
+        if name != "model" and model_members.is_odd(name):
+            raise UsageUnbounded(name)
+    return [one for name, one in _objects(body) if images.is_image(name, one)]
 
 
 def _objects(body: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -150,7 +158,7 @@ def _objects(body: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, obj
         elif isinstance(value, dict):
             _check(name, value)
             yield name, value
-            is_use = str(value.get("type")).endswith("tool_use")
+            is_use = value is not body and str(value.get("type")).endswith("tool_use")
             left += [
                 (member, held)
                 for member, held in value.items()
@@ -164,91 +172,74 @@ def _is_free(member: str) -> bool:
 
 def _check(name: str, value: Mapping[str, object]) -> None:
     """Raise UsageUnbounded for a tool that the provider runs, and for what it fetches or has stored."""
-    kind = value.get("type")
+    kind = type_of(value)
     # SECURITY: Google's parsers take an object for a list of one, and Go's another spelling
     # (test_what_is_not_in_the_call_is_refused).
-    if _plain(name.rstrip("[]")).endswith("tools") and not _is_of_the_caller(kind, value):
+    if plain(name.rstrip("[]")).endswith("tools") and not _is_of_the_caller(kind, value):
         raise UsageUnbounded(f"tools: {kind}" if isinstance(kind, str) else "tools")
-    is_text = kind == "document" and _type_of(value.get("source")) == "text"
+    is_text = kind == "document" and type_of(value.get("source")) == "text"
     if isinstance(kind, str) and kind in _FILES and not is_text:
         raise UsageUnbounded(kind)
     # What a provider has a model sum up on the way is billed, and its answers' totals leave that out.
-    if _plain(name) in _EDITS and isinstance(kind, str) and kind.startswith("compact"):
+    if plain(name) in _EDITS and isinstance(kind, str) and kind.startswith("compact"):
         raise UsageUnbounded(kind)
-    if name == "input[]" and kind is None and "role" not in value and "id" in value:
-        raise UsageUnbounded("item_reference")
+    if name == "input[]":
+        _check_item(kind, value)
     for member, held in value.items():
-        plain = _plain(member)
+        spelled = plain(member)
+        # SECURITY: what is stored at the provider counts as input, and nobody sees how much that is; some read it further
+        # down, too (test_what_is_not_in_the_call_is_refused).
+        is_stored = spelled in _STORED or model_members.is_named(member, model_members.STORED)
+        if held not in (None, False) and (is_stored or (spelled == "prompt" and isinstance(held, dict))):
+            raise UsageUnbounded(member)
         # SECURITY: an hour of silence is a few kilobytes, and as many tokens as any other; an answer's sound is kept under an id
         # (test_what_is_not_in_the_call_is_refused).
-        is_kept_sound = plain == "audio" and isinstance(held, dict) and "id" in held
-        if held is not None and (plain in _FETCHED or is_kept_sound):
+        is_kept_sound = spelled == "audio" and isinstance(held, dict) and "id" in held
+        if held is not None and (spelled in _FETCHED or is_kept_sound):
             raise UsageUnbounded(member)
-        if plain == "filedata" and isinstance(held, dict):
+        if spelled == "filedata" and isinstance(held, dict):
             raise UsageUnbounded(member)
-        if plain == "inlinedata" and not _mime_type(held).startswith("image/"):
+        if spelled == "inlinedata" and not images.holds_an_image(held):
             raise UsageUnbounded(member)
+
+
+def _check_item(kind: object, item: Mapping[str, object]) -> None:
+    """Raise UsageUnbounded for an item of a response's input that the provider has stored, or adds to."""
+    # SECURITY: an id stands for what is stored, whatever stands beside it but the content itself
+    # (test_what_is_not_in_the_call_is_refused).
+    if kind is not None and kind not in _ITEMS:
+        raise UsageUnbounded(str(kind)[:64])
+    if item.get("id") is not None and not any(item.get(one) for one in _CONTENTS):
+        raise UsageUnbounded("item_reference" if kind is None else f"{kind} by its id")
 
 
 def _is_of_the_caller(kind: object, tool: Mapping[str, object]) -> bool:
     if isinstance(kind, str):
         return _TOOL.fullmatch(kind) is not None
-    names = {_plain(name) for name in tool}
+    names = {plain(name) for name in tool}
     return kind is None and (names == _DECLARED or ("name" in tool and names <= _NAMED))
 
 
-def _is_image(name: str, value: Mapping[str, object]) -> bool:
-    if _plain(name) == "inlinedata":
-        return _mime_type(value).startswith("image/")
-    kind = value.get("type")
-    # Mistral's parts may leave out their type.
-    return "image_url" in value if kind is None else isinstance(kind, str) and kind in _IMAGES
-
-
-def _mime_type(value: object) -> str:
-    found = (value.get("mimeType"), value.get("mime_type")) if isinstance(value, dict) else ()
-    return next((one.lower() for one in found if isinstance(one, str)), "")
-
-
-def _type_of(value: object) -> object:
-    return value.get("type") if isinstance(value, dict) else None
-
-
-def _data_bytes(images: Iterable[Mapping[str, object]]) -> int:
-    """Return the bytes of the images' data, which no model reads as text."""
-    # SECURITY: an image may stand in another, and what is left out twice would make up for a text, or be paid out
-    # (test_an_image_within_an_image_counts_once).
-    places = {id(place): place for image in images for place in (image, *image.values()) if isinstance(place, dict)}
-    texts = [(name, value) for place in places.values() for name, value in place.items() if isinstance(value, str)]
-    # SECURITY: a text in an image's part is a text all the same (test_a_text_within_an_image_counts).
-    return sum(len(text) for name, text in texts if _DATA.match(text) or (name == "data" and _BASE64.fullmatch(text)))
-
-
-def _output(body: Mapping[str, object], members: frozenset[str], model: str, size: int) -> int:
-    """Return how many tokens of output a body asks for at most."""
+def _output(body: Mapping[str, object], members: frozenset[str], model: str) -> tuple[int, int]:
+    """Return how many tokens one answer has at most, and how many answers a body asks for."""
     within = [
         body,
-        *(one for name, one in body.items() if _plain(name) == "generationconfig" and isinstance(one, dict)),
+        *(one for name, one in body.items() if plain(name) == "generationconfig" and isinstance(one, dict)),
     ]
     given = [(name, value) for one in within for name, value in one.items() if value is not None]
-    plain = {_plain(one) for one in members}
-    limits = [_number(name, value) for name, value in given if _plain(name) in plain]
+    limiting = {plain(one) for one in members}
+    limits = [_number(name, value) for name, value in given if plain(name) in limiting]
     # SECURITY: a member that only some parsers take for the limit does not lower it (test_another_spelling_lowers_nothing).
     # 0 may mean "not set" to a parser (test_a_limit_of_nothing_is_none).
     is_limited = any(name in members for name, _ in given) and max(limits) > 0
     most = max(limits) if is_limited else max([default_output(model), *limits])
-    times = [_number(name, value) for name, value in given if _plain(name) in ("n", "bestof", "candidatecount")]
+    times = [_number(name, value) for name, value in given if plain(name) in ("n", "bestof", "candidatecount")]
     prompts = body.get("prompt")
     many = len(prompts) if isinstance(prompts, list) and any(isinstance(one, str | list) for one in prompts) else 1
-    # What a predicted output gets wrong is billed as output.
-    return most * max([1, *times]) * max(1, many) + (size if body.get("prediction") is not None else 0)
+    return most, max([1, *times]) * max(1, many)
 
 
 def _number(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= COUNT_LIMIT:
         raise UsageUnclear(name)
     return value
-
-
-def _plain(name: str) -> str:
-    return re.sub("[^!-,.-^`-~]", "", name.casefold())  # neither `_` nor `-`, which APIs write either way

@@ -10,8 +10,9 @@ import pytest
 
 from chalicelib.models import worst_case
 from chalicelib.models.body import CallBody
+from chalicelib.models.images import DETAILED_IMAGE_TOKENS, IMAGE_TOKENS, SMALL_IMAGE_TOKENS
 from chalicelib.models.output_limits import DEFAULT_OUTPUT, default_output
-from chalicelib.models.worst_case import IMAGE_TOKENS, OVERHEAD_TOKENS, SMALL_IMAGE_TOKENS, WorstCase
+from chalicelib.models.worst_case import OVERHEAD_TOKENS, WorstCase
 from tests.refused import refused
 
 CHAT = "POST:/v1/chat/completions"
@@ -31,6 +32,10 @@ def of(body: dict[str, object], scope: str = CHAT, provider: str = "openai") -> 
     found = worst_case.find(provider, scope, body_of(json.dumps(body).encode()))
     assert found is not None
     return found
+
+
+def answers(body: dict[str, object], scope: str = CHAT, provider: str = "openai") -> int:
+    return of(body, scope, provider).answers
 
 
 def output(body: dict[str, object], scope: str = CHAT, provider: str = "openai") -> int:
@@ -69,9 +74,24 @@ def test_each_api_has_its_limit_of_output(provider: str, scope: str, body: dict[
     assert output({"model": "m", **body}, scope, provider) == most
 
 
+def test_answers_at_once_are_known() -> None:
+    """How many answers are put out at the same time is known, for a call that is given up meanwhile."""
+    assert answers({"model": "m", "max_tokens": 5, "n": 3}) == 3
+    assert answers({"model": "m", "max_tokens": 5, "prompt": ["a", "b"], "best_of": 4}, "POST:/v1/completions") == 8
+    assert answers({"model": "m", "input": ["a", "b"]}, "POST:/v1/embeddings") == 1
+
+
 @pytest.mark.parametrize(
     ("model", "most"),
-    [("gpt-4o-mini-2024-07-18", 16_384), ("openai/gpt-4.1", 32_768), ("o3", 100_000), ("unheard-of", DEFAULT_OUTPUT)],
+    [
+        ("gpt-4o-mini-2024-07-18", 16_384),
+        ("openai/gpt-4o:extended", 65_536),
+        ("gpt-4o-64k-output-alpha", 65_536),
+        ("gpt-3.5-turbo-16k", 16_384),
+        ("openai/gpt-4.1", 32_768),
+        ("o3", 100_000),
+        ("unheard-of", DEFAULT_OUTPUT),
+    ],
 )
 def test_without_a_limit_a_model_s_own_counts(model: str, most: int) -> None:
     """A call that sets no limit counts with what its model puts out at most, or with the most of all."""
@@ -126,6 +146,20 @@ def test_an_image_counts_as_one(part: dict[str, object], model: str, tokens: int
     assert 2 * tokens < found.input < 2 * tokens + OVERHEAD_TOKENS + 1_000
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": PICTURE, "detail": "original"}},
+        {"type": "input_image", "image_url": PICTURE, "detail": "Original"},
+    ],
+)
+def test_a_detailed_image_counts_for_more(part: dict[str, object]) -> None:
+    """An image that is read as it is, and not scaled down, counts for as many patches as it may have."""
+    body: dict[str, object] = {"max_tokens": 1, "messages": [{"role": "user", "content": [part]}]}
+    assert of({**body, "model": "gpt-5.6"}).input > DETAILED_IMAGE_TOKENS
+    assert of({**body, "model": "gpt-4o-mini"}).input > SMALL_IMAGE_TOKENS
+
+
 def test_an_image_within_an_image_counts_once() -> None:
     """The data of an image is left out once, whatever it stands in, so that none makes up for a text."""
     inner = {"type": "image", "data": "A" * 400_000}
@@ -161,6 +195,14 @@ def test_a_text_within_an_image_counts() -> None:
         (RESPONSES, {"prompt": {"id": "pmpt_1"}}),
         (RESPONSES, {"input": [{"type": "item_reference", "id": "msg_1"}]}),
         (RESPONSES, {"input": [{"id": "msg_1"}]}),
+        (RESPONSES, {"input": [{"id": "msg_1", "role": None}]}),
+        (RESPONSES, {"input": [{"id": "msg_1", "type": "message", "role": "user"}]}),
+        (RESPONSES, {"input": [{"id": "rs_1", "type": "reasoning", "summary": []}]}),
+        (RESPONSES, {"input": [{"id": "ig_1", "type": "image_generation_call"}]}),
+        (RESPONSES, {"input": [{"type": "compaction_trigger"}]}),
+        (RESPONSES, {"input": [{"type": "mcp_approval_response", "approval_request_id": "m", "approve": True}]}),
+        (RESPONSES, {"type": "tool_use", "input": [{"type": "item_reference", "id": "msg_1"}]}),
+        (RESPONSES, {"input": [{"type": "Item_Reference", "id": "msg_1"}]}),
         (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]}),
         (RESPONSES, {"tools": [{"type": "web_search"}]}),
         (RESPONSES, {"tools": [{"type": "mcp", "server_url": "https://x.example"}]}),
@@ -176,6 +218,15 @@ def test_a_text_within_an_image_counts() -> None:
         (CHAT, {"mcp_servers": [{"url": "https://x.example"}]}),
         (CHAT, {"messages": [{"content": [{"type": "document", "source": {"type": "url"}}]}]}),
         (CHAT, {"cachedContent": "cachedContents/1"}),
+        (CHAT, {"extra_body": {"google": {"cached_content": "cachedContents/1"}}}),
+        (CHAT, {"google": {"cachedContent": "cachedContents/1"}}),
+        (CHAT, {"extra_body": {"prompt": {"id": "pmpt_1"}}}),
+        (
+            CHAT,
+            {"messages": [{"content": [{"type": "image_url", "image_url": {"url": "data:audio/mp3;base64,QUFB"}}]}]},
+        ),
+        (CHAT, {"messages": [{"content": [{"type": "input_image", "image_url": "DATA:application/pdf;base64,QUFB"}]}]}),
+        (CHAT, {"parts": [{"inlineData": {"mimeType": "image/png", "mime_type": "audio/mp3", "data": "QUFB"}}]}),
         (CHAT, {"messages": [{"content": [{"type": "document_url", "document_url": "https://x.example/a.pdf"}]}]}),
         (CHAT, {"messages": [{"content": [{"document_url": "https://x.example/a.pdf"}]}]}),
         (CHAT, {"messages": [{"content": [{"type": "audio_url", "audio_url": {"url": "https://x.example/a.mp3"}}]}]}),
@@ -246,6 +297,10 @@ def test_a_model_that_only_sounds_so_is_open(model: str) -> None:
             "input": [{"type": "message", "role": "user", "id": "msg_1", "content": "hello"}],
             "previous_response_id": None,
         },
+        {"input": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "QUFB"}]},
+        {"input": [{"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}"}]},
+        {"input": [{"type": "function_call_output", "call_id": "c", "output": ""}, {"role": "user", "content": "go"}]},
+        {"extra_body": {"google": {"thinking_config": {"thinking_budget": 0}, "cached_content": None}}},
         {"background": False, "store": True, "metadata": {"type": "file"}},
         {"context_management": {"edits": [{"type": "clear_thinking_20251015"}]}, "fallbacks": None},
     ],
