@@ -28,6 +28,7 @@ class Document:
     """A JSON document, or a list of them: its beginning and, of a long one, its end. tail: that, and what was before it."""
 
     __slots__ = ("_head", "tail")
+    is_begun = False
 
     def __init__(self) -> None:
         self._head, self.tail = bytearray(), bytearray()

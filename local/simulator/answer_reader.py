@@ -24,6 +24,7 @@ class Lines:
 
     def __init__(self) -> None:
         self.waiting = bytearray()
+        self.is_begun = False
         self._first: bytes | None = None
         self._last: bytes | None = None
 
@@ -45,7 +46,9 @@ class Lines:
         if self.waiting:
             self._note(self.waiting)
         lines = (line for line in (self._first, self._last) if line is not None)
-        return answer_usage.read(provider, [one for line in lines for one in _event(line)])
+        events = [one for line in lines for one in _event(line)]
+        self.is_begun = len(events) == 1 and _is_a_beginning(events[0])
+        return answer_usage.read(provider, events)
 
     def _note(self, lines: bytes | bytearray) -> None:
         # Of the events of a stream one or two speak of it, so that to look for it is all there is to do for the others.
@@ -73,7 +76,14 @@ def _event(line: bytes) -> Sequence[object]:
         return ()
 
 
+def _is_a_beginning(event: object) -> bool:
+    """Whether an event says what was taken up to then: Anthropic's first one."""
+    return isinstance(event, dict) and isinstance(event.get("message"), dict) and "usage" not in event
+
+
 class _Reader(Protocol):
+    @property
+    def is_begun(self) -> bool: ...
     def feed(self, piece: bytes) -> None: ...
     def use(self, provider: str, *, is_whole: bool) -> TokenUse | None: ...
 
@@ -84,6 +94,10 @@ class _Decoded:
     def __init__(self, reader: _Reader, decode: Callable[[bytes], bytes]) -> None:
         self._reader, self._decode = reader, decode
 
+    @property
+    def is_begun(self) -> bool:
+        return self._reader.is_begun
+
     def feed(self, piece: bytes) -> None:
         self._reader.feed(self._decode(piece))
 
@@ -93,6 +107,8 @@ class _Decoded:
 
 class _GivenUp:
     """An answer that cannot be read."""
+
+    is_begun = False
 
     def feed(self, piece: bytes) -> None:
         pass
@@ -111,6 +127,16 @@ class AnswerReader:
         self._reader: _Reader | None = None  # made with the first look, which nearly all answers do without
         self._pieces: list[bytes] = []
         self._size = 0
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a stream of events that is not compressed."""
+        return usual_answers.reader(self._type) is usual_answers.read_stream and _is_plain(self._encoding)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether what it says is of its beginning alone, after `use`."""
+        return self._reader is not None and self._reader.is_begun
 
     def feed(self, piece: bytes) -> None:
         """Look at the next piece, with those that follow: a stream has many, and one look at each costs more than they do."""
@@ -156,8 +182,12 @@ class AnswerReader:
 
 def _begun(content_type: str, content_encoding: str) -> _Reader:
     """Return what reads an answer; raises as `decoder`."""
-    read, encoding = usual_answers.reader(content_type), content_encoding.strip().lower()
+    read = usual_answers.reader(content_type)
     if read is None:
         raise Unreadable
     reader = Lines() if read is usual_answers.read_stream else Document()
-    return reader if encoding in ("", "identity") else _Decoded(reader, decoder(encoding))
+    return reader if _is_plain(content_encoding) else _Decoded(reader, decoder(content_encoding.strip().lower()))
+
+
+def _is_plain(content_encoding: str) -> bool:
+    return content_encoding.strip().lower() in ("", "identity")

@@ -75,7 +75,7 @@ class AnswerTally:
         if admitted is None:
             return _PASSED_OVER
         headers, is_due = upstream.headers, settlement.is_due
-        content_type = headers.get(hdrs.CONTENT_TYPE, "")
+        content_type = headers.get(hdrs.CONTENT_TYPE, "").lower()
         if not is_due:
             if not self._is_kept or not answer_usage.is_read(admitted.provider, admitted.path):
                 return _PASSED_OVER
@@ -87,6 +87,7 @@ class AnswerTally:
             if not ("json" in content_type or "event-stream" in content_type):
                 return _PASSED_OVER  # sound, pictures
         reader = AnswerReader(content_type, headers.get(hdrs.CONTENT_ENCODING, ""))
+        settlement.is_stream = reader.is_stream
         return _Reading(self, admitted, reader, settlement if is_due else None)
 
     def take(
@@ -214,6 +215,8 @@ class _Reading:
 
     def _count(self, *, is_whole: bool) -> None:
         use = self._reader.use(self._admitted.provider, is_whole=is_whole)
+        # SECURITY: a stream that ends after its beginning has not said what it took (test_a_beginning_is_not_all).
+        is_whole = is_whole and not self._reader.is_begun
         if self._settlement is not None:
             self._settlement.read(use, is_whole=is_whole)
             if not self._settlement.is_success:

@@ -24,10 +24,13 @@ class Fields(NamedTuple):
         return [(name, value) for name, _, value in (line.partition(": ") for line in self.lines)]
 
 
-def head(lines: list[str]) -> bytes:
-    """Return the head of a message; raises ValueError for what would break a line, or cannot be encoded."""
+def head(lines: list[str], errors: str = "strict") -> bytes:
+    """Return the head of a message; raises ValueError for what would break a line, or cannot be encoded.
+
+    errors: `surrogateescape` for lines of another message, whose bytes were read so.
+    """
     # SECURITY: no value makes a line of its own (test_nothing_makes_a_line_of_its_own).
     text = "".join(lines)
     if not text.isprintable() and _FORBIDDEN.search(text):  # the first is quick, and few heads have what is not
         raise ValueError("a control character in the head of a message")
-    return "\r\n".join([*lines, "", ""]).encode()
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", errors)

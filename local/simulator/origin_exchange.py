@@ -21,7 +21,8 @@ from aiohttp.http import RawResponseMessage, StreamWriter
 from local.simulator import http_head
 from local.simulator.function_result import HeaderList, OriginRequest
 from local.simulator.http_head import Fields
-from local.simulator.origin_request_event import HOP_BY_HOP, connection_options, text
+from local.simulator.origin_request_event import HOP_BY_HOP, connection_options
+from local.simulator.sending import MalformedAnswerError
 
 _SWITCHING: Final = 101
 _FINAL: Final = 200
@@ -99,7 +100,8 @@ class OriginAnswer:
             options = connection_options(self.headers.getall("Connection"))
         raw = self.raw_headers
         begins, names = _passed(tuple([name for name, _ in raw]), options)
-        return Fields([begin + text(raw[place][1]) for place, begin in begins], names)
+        # Of an answer every byte goes on as it is; no event is made of it.
+        return Fields([begin + raw[place][1].decode("utf-8", "surrogateescape") for place, begin in begins], names)
 
 
 @lru_cache(maxsize=256)
@@ -170,11 +172,23 @@ def is_answer(message: RawResponseMessage) -> bool:
     return message.code >= _FINAL or message.code == _SWITCHING
 
 
+def check_coding(message: RawResponseMessage) -> None:
+    """Raise MalformedAnswerError for an answer whose body is coded for the way, but for chunks (RFC 9112, section 6.1).
+
+    It was not asked for (`TE`), and what goes on would no longer say that it is.
+    """
+    if "Transfer-Encoding" in message.headers:
+        codings = ",".join(message.headers.getall("Transfer-Encoding"))
+        if codings.strip().lower() != "chunked":
+            raise MalformedAnswerError
+
+
 async def answered(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
-    """Return the head of the answer, past any 1xx but 101, and its body as it comes."""
+    """Return the head of the answer, past any 1xx but 101, and its body as it comes; raises as `check_coding`."""
     while True:
         message, content = await protocol.read()
         if is_answer(message):
+            check_coding(message)
             return message, content
 
 

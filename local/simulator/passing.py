@@ -17,7 +17,7 @@ from chalicelib.errors import Refusal
 from local.simulator import web_sockets
 from local.simulator.function_result import OriginRequest
 from local.simulator.origin_client import Sent
-from local.simulator.origin_exchange import OriginAnswer, is_answer
+from local.simulator.origin_exchange import OriginAnswer, check_coding, is_answer
 from local.simulator.sending import REPEATABLE, BrokenConnectionError, MalformedAnswerError, Sending
 from local.simulator.settlements import Settlement
 from local.simulator.viewer_response import ViewerResponse
@@ -148,6 +148,7 @@ class Passing:
     def _begin_answer(self, message: RawResponseMessage) -> ViewerResponse:
         if self._sent is None:
             raise BrokenConnectionError
+        check_coding(message)
         self._deadline.is_answered()
         upstream = self._upstream = self._sent.answer(message, self._content)
         if upstream.status == web_sockets.SWITCHING:

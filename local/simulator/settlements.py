@@ -41,15 +41,24 @@ class Settlements:
         """Settle now, or when there is a state again. What is repeated counts once."""
         if self._later is not None:
             self._later(lambda: self._try(settle))
+        elif self._waiting:  # the last one has failed, and each attempt holds up all else that this loop does
+            self._wait(settle)
         else:
             self._try(settle)
 
-    def _try(self, settle: _Settle) -> bool:
+    def _try(self, settle: _Settle) -> None:
+        if not self._is_settled(settle):
+            self._wait(settle)
+
+    def _wait(self, settle: _Settle) -> None:
+        if len(self._waiting) < MOST:
+            self._waiting.append(settle)
+
+    @staticmethod
+    def _is_settled(settle: _Settle) -> bool:
         try:
             settle()
         except Unavailable as fault:
-            if len(self._waiting) < MOST:
-                self._waiting.append(settle)
             _LOG.warning("a call stays counted as it was reserved until it can be settled: %s", fault.reason)
             return False
         return True
@@ -66,21 +75,17 @@ class Settlements:
             thread.shutdown(wait=False, cancel_futures=True)
 
     async def _repeat(self, thread: ThreadPoolExecutor) -> None:
-        waiting, self._waiting = self._waiting, []
-        try:
-            while waiting:
-                is_settled = await asyncio.get_running_loop().run_in_executor(thread, self._try, waiting[0])
-                waiting.pop(0)
-                if not is_settled:
-                    return  # neither would the others be
-        finally:
-            self._waiting[:0] = waiting  # one that is under way as well: it is settled once
+        while self._waiting:
+            first = self._waiting[0]
+            if not await asyncio.get_running_loop().run_in_executor(thread, self._is_settled, first):
+                return  # neither would the others be
+            self._waiting.pop(0)  # what came meanwhile stands behind it
 
 
 class Settlement:
     """One call, from its admission to its end."""
 
-    __slots__ = ("_began", "_failed", "_said", "_settlements", "_status", "_whole", "admitted", "passed")
+    __slots__ = ("_began", "_failed", "_said", "_settlements", "_status", "_whole", "admitted", "is_stream", "passed")
 
     def __init__(self, settlements: Settlements, admitted: Admitted | None) -> None:
         self._settlements, self.admitted = settlements, admitted
@@ -89,6 +94,8 @@ class Settlement:
         self._began = time.monotonic()
         self.passed = 0
         """Bytes of the answer that went on."""
+        self.is_stream = False
+        """Whether it is a stream of events as the model puts them out."""
 
     @property
     def is_due(self) -> bool:
@@ -117,7 +124,8 @@ class Settlement:
         bill = None if self.admitted is None else self.admitted.bill
         if bill is None:
             return
-        ending, seen = self._ending(), Seen(self._said, self.passed, time.monotonic() - self._began)
+        seen = Seen(self._said, self.passed, time.monotonic() - self._began, self.is_stream)
+        ending = self._ending()
         self._settlements.settle(lambda: bill.settle(ending, seen))
 
     def _ending(self) -> Ending:
@@ -129,4 +137,4 @@ class Settlement:
             return Ending.REFUSED
         if self._whole:
             return Ending.WHOLE
-        return Ending.CUT if self.passed else Ending.LEFT
+        return Ending.CUT if self.passed or self._failed else Ending.LEFT

@@ -118,7 +118,7 @@ class ViewerResponse(web.StreamResponse):
             lines.append("Connection: keep-alive")
         if "date" not in names:
             lines.append(f"Date: {_date(int(time.time()))}")
-        return http_head.head(lines)
+        return http_head.head(lines, "surrogateescape")
 
     def switch(self, request: web.BaseRequest) -> None:
         """Send the head of a response behind which the connection is a WebSocket: this is the last response on it."""
@@ -126,7 +126,8 @@ class ViewerResponse(web.StreamResponse):
         self._has_begun = self._eof_sent = True
         self._payload_writer, self.first_sent_at = request.writer, time.perf_counter()
         line = f"HTTP/1.1 {self.status} {self.reason}"
-        _write(request, http_head.head([line, *self.fields.lines, "Connection: Upgrade", "Upgrade: websocket"]))
+        lines = [line, *self.fields.lines, "Connection: Upgrade", "Upgrade: websocket"]
+        _write(request, http_head.head(lines, "surrogateescape"))
 
     def abort(self, request: web.BaseRequest) -> None:
         """Break the viewer's connection, so that half a response cannot be mistaken for a whole one."""

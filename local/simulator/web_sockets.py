@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -22,6 +23,8 @@ WAITING: Final = 256 * 1024
 """Bytes for one side that wait until it takes them, above which the other side has to wait."""
 UPGRADE: Final = (("Connection", "Upgrade"), ("Upgrade", "websocket"))
 """The headers that ask for it, hop by hop."""
+_KEY: Final = re.compile(r" *[A-Za-z0-9+/]{22}== *")
+"""16 bytes in base64."""
 _PROTOCOLS: Final = "sec-websocket-protocol"
 _TOKEN: Final = "openai-insecure-api-key."  # noqa: S105  what stands before a token
 """Where OpenAI's clients in browsers put their key, since those can set no header but the protocols."""
@@ -46,7 +49,7 @@ def is_handshake(request: web.BaseRequest) -> bool:
         and [one.strip().lower() for one in headers.getall(hdrs.UPGRADE)] == ["websocket"]
         and "upgrade" in connection_options(headers.getall(hdrs.CONNECTION, []))
         and headers.getall("Sec-WebSocket-Version", []) == ["13"]
-        and len(headers.getall("Sec-WebSocket-Key", [])) == 1
+        and _KEY.fullmatch(",".join(headers.getall("Sec-WebSocket-Key", []))) is not None
     )
 
 

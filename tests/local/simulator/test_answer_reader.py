@@ -103,6 +103,19 @@ def test_a_stream_without_usage_is_unknown() -> None:
     assert read(events(CHUNK, CHUNK), "text/event-stream") is None
 
 
+@pytest.mark.parametrize("size", [7, 65_536])
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_beginning_is_not_all(*, ends: bool, size: int) -> None:
+    """A stream of Anthropic's that says what was taken when it began, and not when it ended, has not said all of it."""
+    begun = {"type": "message_start", "message": {"model": "claude", "usage": {"input_tokens": 9, "output_tokens": 2}}}
+    ended = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 70}}
+    reader = AnswerReader("text/event-stream", "")
+    for piece in pieces(events(begun, {"type": "ping"}, *([ended] if ends else [{"type": "error"}])), size):
+        reader.feed(piece)
+    assert reader.use("anthropic") == TokenUse("claude", 9, 70 if ends else 2, 0)
+    assert reader.is_begun is not ends
+
+
 @pytest.mark.parametrize("encoding", ["compress", "gzip, gzip", "nothing-known"])
 def test_an_unknown_encoding_is_unknown(encoding: str) -> None:
     """What cannot be decoded is not read."""

@@ -19,8 +19,11 @@ import pytest
 from multidict import CIMultiDict
 
 import edge
+from chalicelib.edge.billing import Bill
 from chalicelib.edge.call import Admitted
 from chalicelib.errors import StateUnavailable
+from chalicelib.models.charge import Ending
+from chalicelib.models.charge import Seen as ChargedFor
 from chalicelib.providers.answer_usage import TokenUse
 from chalicelib.providers.keys import ProviderKey
 from chalicelib.usage import MODELS_KEPT, OTHER, Answered, ModelUse, NotAdded, UsageQuery, window_start
@@ -141,8 +144,10 @@ def call(token: str, start: str = "POST /openai/v1/chat/completions") -> bytes:
         (answer_of(GZIP, "application/json", "Content-Encoding: gzip"), GZIP),
         (answer_of(BR, "text/event-stream", "Content-Encoding: br"), BR),
         (answer_of(ZSTD, "text/event-stream", "Content-Encoding: zstd"), ZSTD),
+        (answer_of(ANSWER, "Application/JSON"), ANSWER),
+        (answer_of(GZIP, "Application/JSON", "Content-Encoding: gzip"), GZIP),
     ],
-    ids=["document", "stream", "gzip", "br", "zstd"],
+    ids=["document", "stream", "gzip", "br", "zstd", "capitals", "capitals-gzip"],
 )
 def test_an_answer_is_counted_and_goes_on_as_it_is(parts: Parts, answer: bytes, content: bytes) -> None:
     """What an answer took is counted, and not a byte of it is changed."""
@@ -310,6 +315,32 @@ def test_an_answer_in_one_piece_is_as_any(lines: tuple[tuple[str, str], ...], *,
         asyncio.run(run(AnswerTally(lambda: NOW), store, pieces))
     assert stores[0].added == stores[1].added
     assert [(one.use.answers, one.use.unknown) for one in stores[0].added] == [(1, int(not is_whole))]
+
+
+def test_a_stream_that_only_began_is_not_all_known() -> None:
+    """A stream that ends, in order, before it has said what it took is marked, and charged as one that broke off."""
+    event = {"type": "message_start", "message": {"model": "c", "usage": {"input_tokens": 9, "output_tokens": 2}}}
+    content = (
+        b"event: message_start\ndata: " + json.dumps(event).encode() + b'\n\nevent: error\ndata: {"type": "error"}\n\n'
+    )
+    headers = CIMultiDict([("Content-Type", "text/event-stream")])
+    upstream = cast("OriginAnswer", SimpleNamespace(status=200, headers=headers))
+    charged: list[tuple[object, ...]] = []
+    bill = cast("Bill", SimpleNamespace(settle=lambda *ending: charged.append(ending)))
+    of = OF._replace(path="/v1/messages", provider="anthropic", bill=bill)
+    settlement = Settlements().of(of)
+    settlement.answered(200)
+
+    async def run(tally: AnswerTally, store: Store) -> None:
+        async with kept(tally, store):
+            tally.take(settlement, "POST", upstream, content, is_whole=True)
+            settlement.end()
+
+    store = Store()
+    asyncio.run(run(AnswerTally(lambda: NOW), store))
+    assert [one.use for one in store.added] == [ModelUse("c", 1, 1, 9, 2, 0)]
+    ((ending, seen),) = charged
+    assert (ending, cast("ChargedFor", seen).is_stream) == (Ending.CUT, True)
 
 
 def test_made_up_models_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,44 @@ def test_a_providers_own_addresses_become_the_edges() -> None:
     assert 'link: <https://edge.example/github/b>; rel="next", <https://x.example/b>; rel="help"' in lines
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_every_byte_of_a_head_goes_on(is_whole: bool) -> None:  # noqa: FBT001  a parameter
+    """A reason and headers that are no UTF-8 go on as they came, in an answer that is there at once and in one that is not."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 \xd3K\r\nX-Latin: caf\xe9\r\nX-Utf: \xc3\xa9\r\nContent-Length: 4\r\n\r\nab")
+        if not is_whole:
+            await asyncio.sleep(0.05)
+        writer.write(b"cd")
+        await writer.drain()
+
+    async def run() -> bytes:
+        async with before_raw(answer) as port, viewer(port) as (reader, writer):
+            writer.write(ask("GET /github/x"))
+            return await reader.readuntil(b"abcd")
+
+    whole = asyncio.run(run())
+    assert whole.startswith(b"HTTP/1.1 200 \xd3K\r\n")
+    assert b"\r\nX-Latin: caf\xe9\r\nX-Utf: \xc3\xa9\r\n" in whole
+
+
+@pytest.mark.parametrize("codings", ["gzip, chunked", "gzip", "chunked, gzip", "identity, chunked"])
+def test_a_body_that_is_coded_for_the_way_is_refused(codings: str) -> None:
+    """What is coded for the way but for chunks is a 502: its coding is hop by hop, so that nobody could read it behind here."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head("HTTP/1.1 200 OK", f"Transfer-Encoding: {codings}") + b"2\r\n\x1f\x8b\r\n0\r\n\r\n")
+        await writer.drain()
+
+    async def run() -> list[str]:
+        async with before_raw(answer) as port:
+            return (await talk(port, ask("GET /github/x")))[0]
+
+    assert asyncio.run(run())[0].startswith("HTTP/1.1 502 ")
+
+
 # before the body is sent
 
 _SIZE = 20_000_000

@@ -153,6 +153,23 @@ def test_a_caller_that_hangs_up_pays_for_what_it_saw(parts: Parts) -> None:
     assert INPUT + len(EVENT) <= taken <= INPUT + 400
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [answer_of(b'{"choices": [', more=50), answer_of(EVENT, "text/event-stream\r\nContent-Encoding: gzip", more=50)],
+    ids=["document", "compressed"],
+)
+def test_what_shows_no_output_is_charged_in_full(parts: Parts, answer: bytes) -> None:
+    """Of an answer that is no stream, or compressed, its bytes do not say how much was put out before its caller left."""
+
+    async def act(port: int, token: str) -> None:
+        async with viewer(port) as (reader, writer):
+            writer.write(call(token))
+            await reader.readuntil(b"choices")
+        await until(lambda: used(parts)[1] == 0)
+
+    assert after(parts, answer, act) == (INPUT + 400, 0)
+
+
 def test_a_caller_that_leaves_before_the_answer_pays_the_worst_case(parts: Parts) -> None:
     """What a provider may have done for a caller that did not wait is not known, and counts as the worst case."""
 
@@ -177,6 +194,13 @@ def test_a_provider_that_breaks_off_is_charged_as_far_as_it_came(parts: Parts) -
         assert reserved == 0
         assert charged[0] <= taken - before <= charged[1]
         parts.apply(grant(quota="{tokens: 100/hour, calls: 100/minute, usage: [9000 tokens/day]}"))
+
+
+def test_a_stream_that_breaks_off_at_once_is_charged_for_its_time(parts: Parts) -> None:
+    """A provider that breaks off after the head of a stream has put out what it can have until then, and not the worst case."""
+    taken, reserved = after(parts, answer_of(b"", "text/event-stream", more=50), stays=False)
+    assert reserved == 0
+    assert INPUT <= taken < INPUT + 400
 
 
 def test_a_provider_that_says_nothing_is_charged_the_input(parts: Parts) -> None:
@@ -252,6 +276,20 @@ def test_an_end_amid_repeating_forgets_nothing(monkeypatch: pytest.MonkeyPatch) 
 
     asyncio.run(run())
     assert set(settled) == {"a", "b", "c"}
+
+
+def test_calls_that_end_together_do_not_each_wait() -> None:
+    """While one waits for the state to come back, those that end after it are not tried, which would hold up all others."""
+    asked: list[int] = []
+
+    def settle() -> None:
+        asked.append(1)
+        raise StateUnavailable
+
+    kept = Settlements()
+    for _ in range(200):
+        kept.settle(settle)
+    assert (len(asked), len(kept._waiting)) == (1, 200)
 
 
 def test_a_state_that_is_away_is_asked_once_a_round() -> None:

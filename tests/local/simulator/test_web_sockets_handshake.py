@@ -148,10 +148,23 @@ def test_a_provider_s_no_is_handed_on(parts: Parts) -> None:
         [*HANDSHAKE[:3], "Sec-WebSocket-Version: 8", HANDSHAKE[4]],
         HANDSHAKE[:4],
         [*HANDSHAKE, HANDSHAKE[4]],
+        [*HANDSHAKE[:4], "Sec-WebSocket-Key:"],
+        [*HANDSHAKE[:4], "Sec-WebSocket-Key: c2hvcnQ="],
         [*HANDSHAKE, "Expect: 100-continue"],
         [*HANDSHAKE, "Content-Length: 0"],
     ],
-    ids=["two-upgrades", "another", "no-connection", "version", "no-key", "two-keys", "expects", "length"],
+    ids=[
+        "two-upgrades",
+        "another",
+        "no-connection",
+        "version",
+        "no-key",
+        "two-keys",
+        "empty-key",
+        "short-key",
+        "expects",
+        "length",
+    ],
 )
 def test_what_is_no_handshake_is_refused(parts: Parts, lines: list[str]) -> None:
     """A request that asks for a WebSocket in any other form than the standard's is a 400, and is not sent on."""
