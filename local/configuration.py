@@ -64,6 +64,8 @@ class Configuration:
     """For every door that listens at an IP address; None: plain HTTP."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """The addresses whose X-Forwarded-For, -Proto and -Host are believed."""
+    trusted_hops: int | None = None
+    """How many of them stand one behind another; None: any number."""
     workers: int = 1
     """Processes that serve broker, edge and administration."""
     provider_timeout: int | None = None
@@ -110,6 +112,7 @@ _READERS: Mapping[str, Callable[[object, Path], Any]] = {
     "workers": values.whole_number(1, 64),
     "log_level": values.one_of(*values.LOG_LEVELS),
     "trusted_proxies": values.networks,
+    "trusted_hops": values.whole_number(1, 16),
     "metrics": values.address,
     "metrics_beyond_loopback": values.yes_or_no,
     "broker.listen": values.address,
@@ -191,6 +194,7 @@ class _Reader:
             prices=got("prices"),
             tls=self._tls(),
             trusted_proxies=got("trusted_proxies", ()),
+            trusted_hops=got("trusted_hops"),
             workers=got("workers", 1),
             provider_timeout=got("timeouts.provider_seconds"),
             drain_seconds=got("timeouts.drain_seconds", 100 if tables else 3),

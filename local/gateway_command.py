@@ -42,6 +42,8 @@ def add_to(commands: Any) -> None:  # noqa: ANN401  argparse has no public name 
     add("--port", type=_number(0, 65535), default=8081, metavar="N", help="the port (default: 8081; 0: any free one)")
     text = "networks whose X-Forwarded-For is believed, with commas between (default: none)"
     add("--trusted-proxies", type=_networks, default=(), metavar="NETWORKS", help=text)
+    text = "how many of these stand one behind another, where callers have addresses like theirs (default: any number)"
+    add("--trusted-hops", type=_number(1, 16), metavar="N", help=text)
     text = "the certificate with its chain, PEM, to serve TLS; SIGHUP has it read again (default: none)"
     add("--tls-certificate", type=Path, metavar="FILE", help=text)
     add("--tls-key", type=Path, metavar="FILE", help="its private key, PEM (default: none)")
@@ -85,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         options.parser.error("--metrics beyond this machine needs --metrics-beyond-loopback")
     if bool(options.tls_certificate) != bool(options.tls_key):
         options.parser.error("--tls-certificate and --tls-key belong together")
-    told = ("trusted_proxies", "workers", "provider_timeout", "keep_alive", "drain_delay", "drain", "metrics")
+    told = "trusted_proxies trusted_hops workers provider_timeout keep_alive drain_delay drain metrics".split()  # noqa: SIM905  a list of words
     files = TlsFiles(options.tls_certificate, options.tls_key) if options.tls_key else None
     doors = {"edge": Listen(options.host, options.port)}
     settings = Settings(names, doors, tls=files, **{name: getattr(options, name) for name in told})

@@ -24,6 +24,7 @@ class Settings:
     doors: where it listens, by name, one of DOORS or both; port 0: any that is free
     broker: what the broker's door needs; None without it
     trusted_proxies: the addresses whose X-Forwarded headers are believed
+    trusted_hops: how many of these stand one behind another; None: any number
     tls: the certificate and the key that it serves; None: plain HTTP
     workers: processes
     provider_timeout: seconds that a provider may be silent; None: as long as it likes
@@ -40,6 +41,7 @@ class Settings:
     doors: Mapping[str, Listen]
     broker: BrokerConfig | None = None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    trusted_hops: int | None = None
     tls: TlsFiles | None = None
     workers: int = 1
     provider_timeout: int | None = None

@@ -124,7 +124,7 @@ def _broker(job: Job, stage: Stage, health: Health, share: descriptors.Share, me
         _signed_elsewhere,
         connections=share.broker,
         body_limits=BODY_LIMITS,
-        proxies=TrustedProxies(job.settings.trusted_proxies),
+        proxies=TrustedProxies(job.settings.trusted_proxies, job.settings.trusted_hops),
         health=health,
     )
     measuring.door(gateway.places)
@@ -164,7 +164,7 @@ def _edge(  # noqa: PLR0913, PLR0917  its parts
         over_network=True,
         health=health,
         idle_timeout=settings.keep_alive,
-        proxies=TrustedProxies(settings.trusted_proxies),
+        proxies=TrustedProxies(settings.trusted_proxies, settings.trusted_hops),
         measured=measuring.measured,
         notes=notes,
         responses=responses,

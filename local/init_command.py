@@ -24,6 +24,7 @@ policy = "keybroker.yaml"    # put in force at the first start; from then on by 
 # workers = 2                # processes that serve; about one for each core
 # log_level = "info"
 # trusted_proxies = ["10.0.0.7", "10.1.0.0/16"]    # whose X-Forwarded-For, -Proto and -Host are believed
+# trusted_hops = 1           # how many of them stand one behind another
 
 [broker]                     # where programs get tokens
 listen = "127.0.0.1:{broker}"

@@ -172,6 +172,7 @@ def _job(
         drain=configuration.drain_seconds,
         log_level=configuration.log_level,
         trusted_proxies=configuration.trusted_proxies,
+        trusted_hops=configuration.trusted_hops,
         data_keys=kms_key.unwrapped(),
         prices=prices,
     )

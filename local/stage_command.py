@@ -56,6 +56,7 @@ def settings(told: Configuration, tables: StageTables) -> Settings:
         {name: listen[name] for name in tables.doors},
         broker=_broker(names, tables) if "broker" in tables.doors else None,
         trusted_proxies=told.trusted_proxies,
+        trusted_hops=told.trusted_hops,
         tls=told.tls,
         workers=told.workers,
         provider_timeout=told.provider_timeout,

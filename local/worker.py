@@ -79,16 +79,15 @@ class Job:
     practice_ttl: seconds that tokens live; None: as the grants say
     sockets: the listening sockets, by part
     state: the device and inode of the state file that the parent prepared
-    workers: how many processes share the sockets
+    workers, number: how many processes share the sockets; which of them this is
     provider_timeout: seconds that a provider may be silent; None: as long as it likes
     drain: seconds that running calls have to finish when a process stops
     log_level: from which on our lines are logged
-    trusted_proxies: the addresses whose X-Forwarded headers are believed
+    trusted_proxies, trusted_hops: whose X-Forwarded headers are believed; how many stand one behind another, None: any number
     tls: what every door serves but one at a UNIX socket; None: plain HTTP
     data_keys: what the parent had of KMS, so that a process that takes another's place needs no KMS
     prices: what models cost, for grants that limit money
     numbers: the directory in which workers add up what is shown at `/metrics`; None: nothing is
-    number: the worker's
     """
 
     directory: Path
@@ -101,6 +100,7 @@ class Job:
     drain: float = GRACE
     log_level: str = "info"
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    trusted_hops: int | None = None
     tls: Pair | None = None
     data_keys: UnwrappedKeys = field(default_factory=dict, repr=False)
     prices: Prices = NO_PRICES
@@ -135,7 +135,7 @@ async def _serve_doors(machine: Machine, job: Job, parent: Connection, stack: As
     share, unsent, running = descriptors.share(), Unsent(), RunningCalls(ended=notes.ended)
     _run_beside(stack, measuring.keep())
     answers, settlements, responses = AnswerTally(also=measuring.answered), Settlements(), ResponseTally()
-    proxies, running_state = TrustedProxies(job.trusted_proxies), Once(machine.running_state)
+    proxies, running_state = TrustedProxies(job.trusted_proxies, job.trusted_hops), Once(machine.running_state)
     public_ports, admin_ports, edge_ports = (
         Once(machine.public_ports),
         Once(machine.admin_ports),

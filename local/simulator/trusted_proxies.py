@@ -16,8 +16,9 @@ _PORT_DIGITS = 5
 class TrustedProxies:
     """Those at certain addresses; by default none, and a request is from whom its connection is."""
 
-    def __init__(self, networks: Sequence[_Network] = ()) -> None:
-        self._networks = tuple(networks)
+    def __init__(self, networks: Sequence[_Network] = (), hops: int | None = None) -> None:
+        """hops: how many stand one behind another at most, where callers have addresses like theirs; None: any number."""
+        self._networks, self._hops = tuple(networks), hops
 
     def seen(self, request: web.BaseRequest) -> web.BaseRequest:
         """Return a request whose `remote` is who sent it, as far as proxies that are trusted say. Call it before any other."""
@@ -29,7 +30,8 @@ class TrustedProxies:
         # SECURITY: from the right, for what stands further left the caller may have written itself
         # (test_a_caller_cannot_name_its_own_address).
         found = str(_address(peer))
-        for text in reversed(_list(request, "X-Forwarded-For")):
+        # Each proxy has added one, and no more of them are theirs (test_a_caller_beside_the_proxies_names_no_address).
+        for text in _list(request, "X-Forwarded-For")[::-1][: self._hops]:
             address = _address(text)
             if address is None:
                 break

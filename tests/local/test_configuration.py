@@ -17,6 +17,7 @@ prices = "prices.json"
 workers = 2
 log_level = "warning"
 trusted_proxies = ["10.0.0.7", "10.1.0.0/16"]
+trusted_hops = 2
 
 [broker]
 listen = "0.0.0.0:8443"
@@ -55,6 +56,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert (found.workers, found.log_level, found.keep_records) == (2, "warning", 400)
     assert (found.provider_timeout, found.drain_seconds) == (600, 30)
     assert [str(one) for one in found.trusted_proxies] == ["10.0.0.7/32", "10.1.0.0/16"]
+    assert found.trusted_hops == 2
     assert (found.state, found.practice, found.apply, found.set_keys) == (
         Path("/var/lib/keybroker"),
         None,

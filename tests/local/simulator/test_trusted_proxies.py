@@ -53,6 +53,23 @@ def test_a_caller_cannot_name_its_own_address() -> None:
     assert seen("10.0.0.7", "198.51.100.1", "203.0.113.9, 10.2.0.1") == "203.0.113.9"
 
 
+@pytest.mark.parametrize(
+    ("hops", "sent", "found"),
+    [
+        (1, ["198.51.100.9, 10.7.7.7"], "10.7.7.7"),
+        (1, ["198.51.100.9", "10.7.7.7"], "10.7.7.7"),
+        (1, ["203.0.113.9"], "203.0.113.9"),
+        (1, [], "10.0.0.7"),
+        (2, ["198.51.100.9, 10.7.7.7, 10.2.0.1"], "10.7.7.7"),
+        (2, ["198.51.100.9, 203.0.113.9, 10.2.0.1"], "203.0.113.9"),
+        (None, ["198.51.100.9, 10.7.7.7"], "198.51.100.9"),
+    ],
+)
+def test_a_caller_beside_the_proxies_names_no_address(hops: int | None, sent: list[str], found: str) -> None:
+    """A caller that has an address like the proxies' is whom they say, if it is known how many they are."""
+    assert seen("10.0.0.7", *sent, proxies=TrustedProxies([ip_network("10.0.0.0/8")], hops)) == found
+
+
 @pytest.mark.parametrize("peer", ["203.0.113.9", "2001:db8::1", "", "11.0.0.7"])
 def test_a_stranger_is_whom_its_connection_is_from(peer: str) -> None:
     """Of anybody but a trusted proxy, no header counts."""
