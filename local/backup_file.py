@@ -65,7 +65,9 @@ def unpack(path: Path, directory: Path) -> Manifest:
     """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
-        if stat.S_IMODE(status.st_mode) & 0o077 or not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):
+            raise BackupUnusable(hint=f"{path} is no file; a state directory is named by --state")
+        if stat.S_IMODE(status.st_mode) & 0o077:
             raise SecretFileOpenToOthers(hint=f"{path} holds keys: chmod 600 it")
         # SECURITY: what another user has written here would be in force, epochs, keys and administrators
         # (test_the_backup_of_another_user).

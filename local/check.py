@@ -14,7 +14,7 @@ from pathlib import Path
 from chalicelib.errors import Unavailable
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InvalidPolicyError
-from local import addresses, descriptors, directory_lock, price_file, restoring
+from local import addresses, descriptors, directory_lock, price_file, restoring, sealing
 from local.addresses import Listen
 from local.configuration import Configuration, Door
 from local.errors import NoPolicyYet, PolicyInForceUnusable, StateFileOlder, StateOfAnotherUser
@@ -114,6 +114,7 @@ def _is_served(directory: Path) -> bool:
 def _state(told: Configuration, machine: Machine | None) -> Iterator[Finding]:
     if machine:
         _check_owner(machine.directory)
+        sealing.named()  # a start seals what it finds in the clear
     if machine and restoring.is_unfinished(machine.directory):
         yield "ok", f"{machine.directory} has a restore that was cut off, which the start finishes"
         return

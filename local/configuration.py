@@ -208,8 +208,9 @@ class _Reader:
             self._check_what_is_needed()
             named = {"broker": found.broker, "edge": found.edge, "administration": found.administration}
             opened = tables.doors if tables else named
-            self._check_addresses({name: door for name, door in named.items() if door and name in opened})
-            self._check_metrics(found.metrics)
+            doors = {name: door for name, door in named.items() if door and name in opened}
+            self._check_addresses(doors)
+            self._check_metrics(found.metrics, doors)
         if self._faults:
             raise InvalidConfigurationError(self._faults)
         return found
@@ -262,10 +263,13 @@ class _Reader:
             if first.setdefault(at, name) != name and (door.listen.port or door.listen.path):
                 self._fault(field, at, f"an address of its own: {first[at]}.listen is the same")
 
-    def _check_metrics(self, listen: Listen | None) -> None:
+    def _check_metrics(self, listen: Listen | None, doors: Mapping[str, Door]) -> None:
         # SECURITY: the numbers are on no network unless that is said (test_metrics_stay_on_loopback).
         if listen and not (listen.is_loopback or self._says(_METRICS_BEYOND)):
             self._fault("metrics", str(listen), f"a loopback address, or any with {_METRICS_BEYOND} = true")
+        for name, door in doors.items():
+            if listen and listen.port and str(listen) == str(door.listen):
+                self._fault("metrics", str(listen), f"an address of its own: {name}.listen is the same")
 
     @property
     def _is_of_a_stage(self) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.errors import Unavailable
+from chalicelib.policy.faults import InvalidPolicyError
 
 _CONFIGURATION = """\
 # The configuration of `keybroker serve --config` (docs/self-host.md). Paths are relative to this file.
@@ -107,6 +108,10 @@ def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     try:
         made = _make(options.directory.absolute(), options.provider, options.port)
+    except InvalidPolicyError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return 1
     except Unavailable as fault:
         print(f"error: {fault.reason} ({fault.hint})", file=sys.stderr)
         return 1
@@ -114,11 +119,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"error: {fault}", file=sys.stderr)
         return 1
     for name, what in made.items():
-        print(f"made {name}: {what}", file=sys.stderr)
+        print(f"{what[0]} {name}: {what[1]}", file=sys.stderr)
     return 0
 
 
-def _make(directory: Path, provider: str, port: int) -> dict[Path, str]:
+def _make(directory: Path, provider: str, port: int) -> dict[Path, tuple[str, str]]:
     from local import secret_file  # noqa: PLC0415  as the next
     from local.administrators import FIRST, Administrator  # noqa: PLC0415
     from local.machine import Machine  # noqa: PLC0415  it takes nearly a second, which would delay other commands
@@ -130,12 +135,12 @@ def _make(directory: Path, provider: str, port: int) -> dict[Path, str]:
     configuration, rules = directory / "keybroker.toml", directory / "keybroker.yaml"
     _check(directory, configuration)
     directory.mkdir(mode=0o700, exist_ok=True)
-    scope = ", ".join(f'"{one}"' for one in _SCOPES[provider])
-    arn = f"arn:aws:iam::{ACCOUNT}:user/{FIRST}"
-    secret_file.write_once(rules, _POLICY.format(key=provider, provider=provider, arn=arn, scope=scope))
+    state, kept = directory / "state", {one for one in (rules, directory / "state") if one.exists()}
+    if rules not in kept:
+        secret_file.write_once(rules, _policy(provider, f"arn:aws:iam::{ACCOUNT}:user/{FIRST}"))
     ports = {name: port + offset for offset, name in enumerate(("broker", "edge", "administration"))}
     at = {name: f"http://127.0.0.1:{number}" for name, number in ports.items()}
-    machine = Machine(directory / "state", Urls(at["broker"], at["edge"], None, None, at["administration"]))
+    machine = Machine(state, Urls(at["broker"], at["edge"], None, None, at["administration"]))
     machine.prepare(rules, {}, alone=True)
     first = next(one for one in machine.administrators().all() if isinstance(one, Administrator))
     environment = directory / "admin.env"
@@ -150,12 +155,18 @@ def _make(directory: Path, provider: str, port: int) -> dict[Path, str]:
         ),
     )
     secret_file.write_once(configuration, _CONFIGURATION.format(**ports))  # the last one: it says that all is there
-    return {
-        rules: f"the first policy, with a key {provider}",
-        directory / "state": "the state directory",
+    found = {
+        rules: "the policy that was there" if rules in kept else f"the first policy, with a key {provider}",
+        state: "the state directory",
         environment: f"the administrator's credentials (. {shlex.quote(str(environment))})",
         configuration: f"the configuration (keybroker serve --config {shlex.quote(str(configuration))})",
     }
+    return {name: ("kept" if name in kept else "made", what) for name, what in found.items()}
+
+
+def _policy(provider: str, arn: str) -> str:
+    scope = ", ".join(f'"{one}"' for one in _SCOPES[provider])
+    return _POLICY.format(key=provider, provider=provider, arn=arn, scope=scope)
 
 
 def _check(directory: Path, configuration: Path) -> None:

@@ -71,11 +71,15 @@ class Machine:
 
     @classmethod
     def open(cls, directory: Path) -> Machine:
-        """Return the machine with this state directory; raises NoStateDirectory unless it was set up before."""
+        """Return the machine with this state directory, for a command beside its server.
+
+        Raises NoStateDirectory unless it was set up before; StateOfAnotherUser.
+        """
         try:
             urls = Urls(**json.loads((directory / "urls.json").read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise NoStateDirectory(hint=str(error)) from error
+        state_directory.check_owner(directory)
         return cls(directory, urls)
 
     def prepare(
@@ -135,12 +139,18 @@ class Machine:
                 raise one
 
     def keys_not_set(self) -> tuple[str, ...]:
-        """Return the names of those keys of the policy in force that have no value yet; raises InvalidPolicyError."""
+        """Return the names of those keys of the policy in force that have no value here; raises InvalidPolicyError."""
         control = self.control()
         parsed = policy.parse(control.current().text, "the policy in force", self.rules())
         found = {name: control.key_info(name) for name in parsed.keys}
-        unset = (name for name, info in found.items() if info is None or info.current is None)
+        lost = self.keys_lost()
+        unset = (name for name, info in found.items() if info is None or info.current is None or name in lost)
         return tuple(name for name in unset if name not in parsed.federated)
+
+    def keys_lost(self) -> tuple[str, ...]:
+        """Return the names of keys of which a value is in force, and not here; raises Unavailable."""
+        known = (one for one in self.control().known_keys() if one.federated is None)
+        return self._provider_key_file().lacks({one.name: one.current.version for one in known if one.current})
 
     def administrators(self) -> Administrators:
         """Return who may administer."""

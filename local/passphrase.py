@@ -38,7 +38,10 @@ class Passphrase:
     @classmethod
     def read(cls, path: Path) -> Passphrase:
         """Read one from a file of mode 0600; raises Unavailable."""
-        return cls(secret_file.read(path))
+        try:
+            return cls(secret_file.read(path))
+        except PassphraseUnusable as fault:
+            raise PassphraseUnusable(hint=f"{path}: {fault.hint}") from None
 
     def seal(self, name: str, text: str, stored: str = "") -> str:  # noqa: ARG002  each text has a key of its own
         """See `Sealing.seal`."""

@@ -145,7 +145,7 @@ class Part:
         now = time.monotonic()
         pause = FIRST_PAUSE if now - self._began >= STEADY_SECONDS else self._pause
         self._due, self._pause = now + pause, min(2 * pause, LONGEST_PAUSE)
-        _LOG.warning("%s %s; another one starts in %.2g s, the others serve on", self.name, how, pause)
+        _LOG.warning("%s %s; another one starts in %.2g s", self.name, how, pause)
 
 
 class Processes:

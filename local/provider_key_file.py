@@ -7,7 +7,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from chalicelib.providers.errors import KeyChanged, ProviderKeyNotSet, ProviderKeysUnwritable
@@ -57,6 +57,14 @@ class ProviderKeyFile:
     def check(self) -> None:
         """Read the file, if there is one, and change nothing; raises Unavailable if it is of no use."""
         self._stored()
+
+    def lacks(self, versions: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the names of those keys of which a version is not here. versions: by name. Raises Unavailable."""
+        if not versions or not self._path.exists():
+            return tuple(versions)
+        with self._locked():
+            stored = self._stored()
+        return tuple(name for name, version in versions.items() if version not in stored.get(name, {}))
 
     def unchanging(self) -> contextlib.AbstractContextManager[None]:
         """Return a context in which nobody changes the file, or puts a version of it in force; raises Unavailable."""

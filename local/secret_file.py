@@ -19,15 +19,19 @@ def read(path: Path) -> str:
         try:
             status = os.fstat(handle)
             # SECURITY: a key that other users of the machine can read is not a secret (test_secret_file.py).
-            if stat.S_IMODE(status.st_mode) & 0o077 or not stat.S_ISREG(status.st_mode):
-                raise SecretFileOpenToOthers
+            if not stat.S_ISREG(status.st_mode):
+                raise SecretFileUnreadable(hint=f"{path} is no file")
+            if stat.S_IMODE(status.st_mode) & 0o077:
+                raise SecretFileOpenToOthers(hint=f"{path} holds secrets: chmod 600 it")
             if status.st_size > _SIZE_LIMIT:
-                raise SecretFileTooLarge
+                raise SecretFileTooLarge(hint=f"{path} is over {_SIZE_LIMIT} bytes")
             with os.fdopen(handle, "rb", closefd=False) as file:
                 return file.read(_SIZE_LIMIT).decode("utf-8")
         finally:
             os.close(handle)
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise SecretFileUnreadable(hint=f"{path} is no text") from None  # the cause would quote a byte of it
+    except OSError as error:
         raise SecretFileUnreadable(hint=str(error)) from error
 
 

@@ -52,6 +52,7 @@ class Running:
     keys_not_set: the names of the policy's keys that have no value yet
     is_temporary: whether the state directory is deleted at the end
     metrics: the URL of the numbers; None: they are not shown
+    administration: where administrators reach it: its URL, or `unix:PATH`; None: at the broker
     """
 
     urls: Urls
@@ -61,6 +62,7 @@ class Running:
     keys_not_set: tuple[str, ...] = ()
     is_temporary: bool = False
     metrics: str | None = None
+    administration: str | None = None
 
 
 def serve(configuration: Configuration, announce: Callable[[Running], None]) -> None:
@@ -84,8 +86,7 @@ def _serve(
 ) -> None:
     with contextlib.ExitStack() as stack:
         renewal = None if configuration.tls is None else Renewal(configuration.tls, time.time)
-        given = configuration.state
-        directory = given or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keybroker-")))
+        directory = configuration.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keybroker-")))
         sockets = _listen(configuration, stack)
         page = sockets.pop("metrics", None)
         counted = numbers.directory(stack, page, os.environ)
@@ -99,9 +100,7 @@ def _serve(
         request_token = secrets.token_urlsafe(16) if configuration.practice else None
         job = replace(_job(configuration, machine, prices, urls, sockets), numbers=counted)
         processes = stack.enter_context(_processes(configuration, job, renewal, values, request_token))
-        names = machine.keys_not_set()
-        at = f"http://{_address(page)}/metrics" if page else None
-        announce(Running(urls, machine.callers.admin(), directory, request_token, names, given is None, at))
+        announce(_running(configuration, machine, urls, request_token, page))
         upkeep = machine.upkeep(configuration.keep_records)
         stack.enter_context(upkeep.running())
         stack.enter_context(Rotating(machine.admin_ports).running())
@@ -237,6 +236,27 @@ def _urls(configuration: Configuration, sockets: Mapping[str, socket.socket]) ->
         url("issuer", None),
         url("administration", configuration.administration),
     )
+
+
+def _running(
+    configuration: Configuration, machine: Machine, urls: Urls, request_token: str | None, page: socket.socket | None
+) -> Running:
+    return Running(
+        urls,
+        machine.callers.admin(),
+        machine.directory,
+        request_token,
+        machine.keys_not_set(),
+        is_temporary=configuration.state is None,
+        metrics=f"http://{_address(page)}/metrics" if page else None,
+        administration=_reached(configuration.administration, urls),
+    )
+
+
+def _reached(administration: Door | None, urls: Urls) -> str | None:
+    if administration and administration.listen.path and not administration.public_url:
+        return f"unix:{administration.listen.path}"  # at which requests are signed for localhost
+    return urls.administration
 
 
 def _address(one: socket.socket) -> str:

@@ -160,7 +160,7 @@ def _announce_json(running: Running) -> None:
         "edge": urls.edge,
         "provider": urls.provider,
         "issuer": urls.issuer,
-        "administration": urls.administration or urls.broker,
+        "administration": running.administration or urls.broker,
         "admin": running.admin,
         "state": str(running.directory),
         "request_token": running.request_token,
@@ -176,7 +176,7 @@ def _announce(running: Running) -> None:
     parts = {
         "broker": urls.broker,
         "edge": urls.edge,
-        "administration": urls.administration,
+        "administration": running.administration,
         "provider": urls.provider,
         "issuer": urls.issuer,
         "metrics": running.metrics,

@@ -167,7 +167,7 @@ def _parse(text: str) -> Mapping[str, SigningKey]:
     keys = [SigningKey(found.group()) for found in _PEM.finditer(text)]
     # SECURITY: half a file, or one with something between its keys, is not read in part (test_a_file_of_keys_alone).
     if not keys or _PEM.sub("", text).strip():
-        raise SigningKeyMalformed(hint="not a file of signing keys alone")
+        raise SigningKeyMalformed(hint="signing-key.pem is not a file of signing keys alone")
     return {one.kid: one for one in keys}
 
 

@@ -15,7 +15,7 @@ from chalicelib.errors import Unavailable
 from local import backup_file, sealing, secret_file, state_directory
 from local.administrators import Administrators
 from local.backup_file import Manifest
-from local.errors import BackupUnusable, BackupUnwritable, StateOfAnotherUser
+from local.errors import BackupUnusable, BackupUnwritable, ProviderKeyMissing
 from local.machine import Machine
 from local.provider_key_file import ProviderKeyFile
 from local.signing_key_file import SigningKeyFile
@@ -37,18 +37,18 @@ def back_up(machine: Machine, path: Path, now: int) -> int:
 
     It appears whole or not at all. Raises Unavailable; FileExistsError, or another OSError.
     """
-    check_owner(machine.directory)
     state_directory.check_modes(machine.directory)
     if path.exists():
         raise BackupUnwritable(hint=f"{path} is there already: name another file")
     if not path.absolute().parent.is_dir():
         raise BackupUnwritable(hint=f"{path.absolute().parent} is no directory: make it, or name another place")
-    machine.ledger().record(machine.event("state.backed_up", {"file": str(path.absolute())[:300]}))
     with scratch_beside(path) as scratch:
         copied = scratch / "files"
         _copy(machine, copied)
-        _check_copy(copied)
+        _check_copy(machine, copied)
         backup_file.write(scratch / "backup", copied, now)
+        # Before it appears: there is no backup that the audit does not have.
+        machine.ledger().record(machine.event("state.backed_up", {"file": str(path.absolute())[:300]}))
         try:
             os.link(scratch / "backup", path)  # unlike a rename, it replaces nothing
         except FileExistsError:
@@ -74,12 +74,11 @@ def check_files(directory: Path) -> None:
             raise one
 
 
-def check_owner(directory: Path) -> None:
-    """Raise StateOfAnotherUser unless a directory is this user's."""
-    # SECURITY: root, too, would follow a link that the directory's owner put there (test_the_owner_alone).
-    owner = directory.stat().st_uid
-    if owner != os.geteuid():
-        raise StateOfAnotherUser(hint=f"{directory} belongs to user {owner}: run this as that user, such as by sudo -u")
+def check_values(machine: Machine) -> None:
+    """Raise ProviderKeyMissing for a state that names a key's value which is not there."""
+    if lost := machine.keys_lost():
+        hint = f"{machine.directory / 'provider-keys.json'} lacks what is in force of {', '.join(lost)}"
+        raise ProviderKeyMissing(hint=f"{hint}: restore a backup, or set it anew (keybroker keys set)")
 
 
 def _copy(machine: Machine, to: Path) -> None:
@@ -107,7 +106,7 @@ def _copy_files(source: Path, to: Path) -> None:
             secret_file.write(to / "admins" / path.name, secret_file.read(path))
 
 
-def _check_copy(copied: Path) -> None:
+def _check_copy(machine: Machine, copied: Path) -> None:
     """Raise BackupUnusable for a copy that no restore would take: a backup that is acknowledged can be restored."""
     missing = sorted(one for one in backup_file.NEEDED if not (copied / one).exists())
     if missing:
@@ -116,6 +115,7 @@ def _check_copy(copied: Path) -> None:
     keys = (secret_file.read(copied / name) for name in state_directory.SEALED if (copied / name).exists())
     if not any(map(sealing.is_sealed, keys)):  # else that needs what opens them
         check_files(copied)
+        check_values(machine)
 
 
 @contextlib.contextmanager

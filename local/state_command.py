@@ -103,10 +103,10 @@ def _check(options: argparse.Namespace) -> object:
             manifest = state_backup.check_backup(options.file, scratch)
         return {"file": str(options.file), "taken": manifest.taken, "schema": manifest.schema, "usable": True}
     machine = Machine.open(options.state)
-    state_backup.check_owner(options.state)
     with snapshot.moment(machine.state_file()) as connection:
         snapshot.check(connection)
     state_backup.check_files(options.state)
+    state_backup.check_values(machine)
     size = sum(one.stat().st_size for one in options.state.glob("state.db*"))
     sealed_by = state_seal.sealed_by(options.state)
     return {"state": str(options.state), "bytes": size, "sealed_by": sealed_by, "usable": True}
@@ -144,7 +144,6 @@ def _sealed(options: argparse.Namespace, by: Sealing | None) -> object:
 
 def _compact(options: argparse.Namespace) -> object:
     machine = Machine.open(options.state)
-    state_backup.check_owner(options.state)
     directory_lock.hold(options.state)
     state = machine.state_file()
     state.close()

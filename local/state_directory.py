@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from local import restoring, secret_file
-from local.errors import RealKeysHere, StateFileMissing, StateOpenToOthers
+from local.errors import RealKeysHere, StateFileMissing, StateOfAnotherUser, StateOpenToOthers
 from local.provider_key_file import ProviderKeyFile, is_practice
 
 SEALED = ("signing-key.pem", "provider-keys.json", "federation-keys.json")
@@ -20,6 +20,14 @@ def check_state_file(directory: Path) -> None:
     state = directory / "state.db"
     if (directory / "signing-key.pem").exists() and not (state.exists() and state.stat().st_size):
         raise StateFileMissing(hint=f"{state} is missing: restore it, or delete the whole directory to start afresh")
+
+
+def check_owner(directory: Path) -> None:
+    """Raise StateOfAnotherUser unless a directory is this user's."""
+    # SECURITY: root, too, would follow a link that the directory's owner put there (test_the_owner_alone).
+    owner = directory.stat().st_uid
+    if owner != os.geteuid():
+        raise StateOfAnotherUser(hint=f"{directory} belongs to user {owner}: run this as that user, such as by sudo -u")
 
 
 def check_modes(directory: Path) -> None:

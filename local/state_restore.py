@@ -14,7 +14,8 @@ from local.machine import Machine
 from local.sqlite import restored, snapshot
 from local.sqlite.restored import Restored
 from local.sqlite.state_file import StateFile
-from local.state_backup import check_backup, check_owner
+from local.state_backup import check_backup
+from local.state_directory import check_owner
 
 
 @dataclass(frozen=True, slots=True)

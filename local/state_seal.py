@@ -9,8 +9,7 @@ from local import directory_lock, restoring, sealing, secret_file, state_directo
 from local.machine import Machine
 from local.provider_key_file import ProviderKeyFile
 from local.sealing import Sealing
-from local.state_backup import check_owner
-from local.state_directory import SEALED
+from local.state_directory import SEALED, check_owner
 
 
 @dataclass(frozen=True, slots=True)

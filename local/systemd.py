@@ -53,10 +53,18 @@ class Handed:
     def check_all_found(self) -> None:
         """Raise OSError if a socket was handed over at which no door listens: its callers would wait for ever."""
         if self._sockets:
-            names = ", ".join(str(one.getsockname()) for one in self._sockets)
+            names = ", ".join(_shown(one.getsockname()) for one in self._sockets)
             raise OSError(
                 f"systemd hands over a socket at {names}, where no door listens: name it in the configuration"
             )
+
+
+def _shown(name: object) -> str:
+    """Return a socket's name as a configuration has it."""
+    if not isinstance(name, tuple):
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def notify(*states: str, environment: MutableMapping[str, str] = os.environ) -> None:

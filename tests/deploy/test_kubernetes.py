@@ -11,7 +11,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # has no types
 import pytest
 import yaml
 
-from local.__main__ import _parser
+from local.program import _parser
 from local.simulator import whole_bodies
 from local.simulator.health import HEALTHZ, READYZ
 from tests.running import ROOT

@@ -14,8 +14,8 @@ from chalicelib.edge.running import RunningCall
 from chalicelib.edge.token import VerifiedToken
 from infra import cost
 from local import configuration
-from local.__main__ import _parser
 from local.errors import StageUnusable
+from local.program import _parser
 from local.simulator.running_calls import PERIOD
 from tests import cloudformation
 from tests.running import ROOT

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local.__main__ import _parser
+from local.program import _parser
 from tests import cloudformation
 from tests.aws_roles import DENIED, NEEDED, RoleRequest
 from tests.cloudformation import ACCOUNT, REGION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,22 @@ def test_add_list_remove(machine: Machine, capsys: Output) -> None:
     [made], [gone] = events(machine, "admin.added"), events(machine, "admin.removed")
     assert made.detail == {"name": "ada", "access_key_id": added["access_key_id"]}
     assert gone.detail == {"name": "ada"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a directory to another user")
+@pytest.mark.parametrize(
+    "command",
+    ["admins list", "admins add ada", "admins remove admin", "state rotate-federation", "audit head", "audit export"],
+)
+def test_another_user_changes_nothing(machine: Machine, capsys: Output, command: str) -> None:
+    """Another user would leave files there that the server cannot read: everybody but the owner is refused, root too."""
+    os.chown(machine.directory, 12345, 12345)
+    before = set(machine.directory.rglob("*"))
+    since = ["--since", "0", "--until", "1"] if command.endswith("export") else []
+    code = main([*command.split(), *since, "--state", str(machine.directory)])
+    said = capsys.readouterr()
+    assert (code, said.out, "state_of_another_user" in said.err) == (1, "", True)
+    assert set(machine.directory.rglob("*")) <= before
 
 
 @pytest.mark.parametrize(

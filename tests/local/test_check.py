@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from local import price_file
+from local import price_file, sealing, secret_file
 from local.__main__ import main
+from local.machine import Machine
 from tests import certificates
-from tests.local.test_machine import POLICY, REAL, start
+from tests.local.test_machine import POLICY, REAL, events, set_real_key, start
 from tests.running import ROOT
 
 DOORS = ("broker", "edge", "administration")
@@ -75,6 +76,39 @@ def test_a_tls_key_for_everybody(configuration: Path, capsys: Output, mode: int,
     code, said = check(configuration, capsys)
     assert code == 0
     assert (f"warning: {key} is for every user of this machine: chmod o= {key}" in said) is warned
+
+
+@pytest.mark.parametrize("lost", ["file", "value"])
+def test_a_value_that_is_lost_is_not_set(configuration: Path, capsys: Output, lost: str) -> None:
+    """A key whose value is in force, and not in the file of keys, is said to be not set; and of that there is no backup."""
+    machine = Machine.open(configuration.parent / "state")
+    set_real_key(machine)
+    assert not any("not set" in line for line in check(configuration, capsys)[1])
+    file = machine.directory / "provider-keys.json"
+    if lost == "file":
+        file.unlink()
+    else:
+        file.write_text("{}")
+    code, said = check(configuration, capsys)
+    assert (code, said[-1].partition("; ")[2]) == (0, "these keys are not set: openai")
+    backup = configuration.parent / "backup"
+    for arguments in (["check"], ["backup", str(backup)]):
+        assert main(["state", *arguments, "--state", str(machine.directory)]) == 1
+        said = capsys.readouterr().err.splitlines()
+        assert said[0].startswith(f"error: provider_key_missing ({file} lacks what is in force of openai")
+    assert not backup.exists()
+    assert events(machine, "state.backed_up") == []
+
+
+def test_a_passphrase_that_is_no_use(
+    configuration: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a start would seal the keys by is looked at, also where nothing is sealed yet."""
+    short = tmp_path / "short"
+    secret_file.write(short, "too short")
+    monkeypatch.setenv(sealing.FILE_VARIABLE, str(short))
+    code, said = check(configuration, capsys)
+    assert (code, said) == (1, [f"error: passphrase_unusable ({short}: it has fewer than 16 characters)"])
 
 
 def test_nothing_is_made(configuration: Path, capsys: Output) -> None:

@@ -141,6 +141,7 @@ def test_metrics_stay_on_loopback(tmp_path: Path) -> None:
     found = read(tmp_path, f"metrics = '127.0.0.1:9464'\n{STATE}")
     assert str(found.places()["metrics"]) == "127.0.0.1:9464"
     assert faults(tmp_path, f"metrics = '0.0.0.0:9464'\n{STATE}") == [(1, "metrics")]
+    assert faults(tmp_path, f"metrics = '127.0.0.1:8081'\n{STATE}") == [(1, "metrics")]
     assert faults(tmp_path, f"metrics = 'unix:metrics.sock'\n{STATE}") == [(1, "metrics")]
     assert read(tmp_path, f"metrics = '0.0.0.0:9464'\nmetrics_beyond_loopback = true\n{STATE}").metrics
 

@@ -12,6 +12,7 @@ import pytest
 
 from local import configuration
 from local.__main__ import main
+from tests.local.test_machine import POLICY
 from tests.running import ROOT
 
 Output = pytest.CaptureFixture[str]
@@ -43,6 +44,33 @@ def test_what_it_makes_can_be_served(tmp_path: Path, capsys: Output, provider: s
     capsys.readouterr()
     assert main(["serve", "--config", str(path), "--check"]) == 0
     assert f"these keys are not set: {provider}" in capsys.readouterr().err
+
+
+def test_what_was_there_is_kept(tmp_path: Path, capsys: Output) -> None:
+    """A policy that is there already is put in force as it is, also if others may read it, and is not said to have been made."""
+    (tmp_path / "k").mkdir(0o700)
+    policy = tmp_path / "k" / "keybroker.yaml"
+    policy.write_text(POLICY)
+    policy.chmod(0o644)
+    assert main(["init", "--provider", "anthropic", str(tmp_path / "k")]) == 0
+    said = capsys.readouterr().err
+    assert f"kept {policy}: the policy that was there\n" in said
+    assert f"made {tmp_path / 'k' / 'state'}: the state directory\n" in said
+    assert policy.read_text() == POLICY
+    assert main(["serve", "--config", str(tmp_path / "k" / "keybroker.toml"), "--check"]) == 0
+    assert "these keys are not set: openai" in capsys.readouterr().err
+
+
+def test_a_faulty_policy_is_said(tmp_path: Path, capsys: Output) -> None:
+    """Each fault of a policy that is there already is a line with its place, and nothing is made."""
+    (tmp_path / "k").mkdir(0o700)
+    policy = tmp_path / "k" / "keybroker.yaml"
+    policy.write_text("keys: {own: {provider: nobody}}\ngrants: {}\n")
+    assert main(["init", str(tmp_path / "k")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["error:"] * 2
+    assert {line.split(":")[2] for line in lines} == {"1", "2"}
+    assert [one.name for one in (tmp_path / "k").iterdir()] == ["keybroker.yaml"]
 
 
 def test_what_is_commented_out_can_be_said(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_backup_is_whole(tmp_path: Path, machine: Machine, capsys: Output) -> 
         assert stat.S_IMODE((again.directory / name).stat().st_mode) == 0o600
     assert again.control().current() == machine.control().current()
     [event] = events(again, "state.restored")
-    assert (event.detail["file"], len(events(again, "state.backed_up"))) == (str(path), 1)
+    assert (event.detail["file"], len(events(machine, "state.backed_up"))) == (str(path), 1)
     assert "sk-real" not in json.dumps([one.to_json() for one in events(again, "key.set")])
 
 
@@ -194,4 +194,4 @@ def test_no_seal_comes_between(machine: Machine, capsys: Output, monkeypatch: py
 
     monkeypatch.setattr(secret_file, "read", read)
     backed_up(capsys, machine)
-    assert held == [True, True]
+    assert set(held) == {True}

@@ -135,7 +135,7 @@ def test_a_wrong_passphrase_changes_nothing(
         (files.new, ("seal",), "passphrase_unusable ("),
         (files.new, ("unseal",), "passphrase_unusable ("),
         ("", ("seal",), "passphrase_unusable (name --passphrase-file, "),
-        (files.old, ("seal", "--passphrase-file", short), "passphrase_unusable (it has fewer"),
+        (files.old, ("seal", "--passphrase-file", short), f"passphrase_unusable ({short}: it has fewer"),
         (files.old, ("seal", "--passphrase-file", short.with_name("none")), "secret_file_unreadable ("),
         (files.old, ("seal", "--kms-key", "alias/x"), "kms_key_unusable (not the ARN"),
     ):
