@@ -85,9 +85,24 @@ def doors(places: Mapping[str, Listen], *, runs: bool) -> Iterator[Finding]:
 
 def _policy_file(told: Configuration, machine: Machine | None) -> Iterator[Finding]:
     if told.policy and machine:
-        text, name = first_policy(told.policy, practising=False)
-        parsed = policy.parse(text, name, machine.rules())
+        try:
+            text, name = first_policy(told.policy, practising=False)
+            parsed = policy.parse(text, name, machine.rules())
+        except (InvalidPolicyError, Unavailable) as error:
+            if told.apply or not _has_policy(machine):
+                raise
+            faults = error.faults if isinstance(error, InvalidPolicyError) else ()
+            yield from (("warning", str(fault)) for fault in faults)
+            yield "warning", f"{told.policy} is no use, and passed over: the policy in force stays"
+            return
         yield "ok", f"{name} has {_number(len(parsed.keys), 'key')} and {_number(len(parsed.grants), 'grant')}"
+
+
+def _has_policy(machine: Machine) -> bool:
+    """Whether a policy is in force, which a start leaves there."""
+    with contextlib.suppress(Unavailable):  # what is wrong with it is told by `_state`
+        return bool(machine.control().current().version)
+    return False
 
 
 def _prices(told: Configuration) -> Iterator[Finding]:
@@ -121,7 +136,11 @@ def _state(told: Configuration, machine: Machine | None) -> Iterator[Finding]:
     if machine is None or not (machine.directory / "signing-key.pem").exists():
         if not told.policy and not told.practice:
             raise NoPolicyYet
-        yield "ok", f"{machine.directory if machine else 'a temporary state directory'} is made at the start"
+        if machine and (machine.directory / "state.db").exists():
+            text = f"{machine.directory / 'signing-key.pem'} is missing: a start makes a new one, which ends all tokens"
+            yield "warning", text
+        else:
+            yield "ok", f"{machine.directory if machine else 'a temporary state directory'} is made at the start"
         return
     machine.check()
     try:

@@ -32,9 +32,7 @@ def hold(directory: Path) -> None:
         os.close(descriptor)
         if not isinstance(error, BlockingIOError):
             raise
-        raise StateInUse(
-            hint=f"another server uses {directory}: stop it, or name another directory with --state"
-        ) from error
+        raise StateInUse(hint=f"another server uses {directory}: stop it, or name another directory") from error
     # It stays open, since that is what holds the lock; children do not inherit it.
     _HELD.add((status.st_dev, status.st_ino))
 

@@ -26,7 +26,7 @@ from chalicelib.issuers.presets import GENERIC, PRESETS
 from chalicelib.policy import compile as policy
 from chalicelib.policy.compile import InstallationRules
 from chalicelib.providers.prices import NO_PRICES, Prices
-from local import administration, directory_lock, minting, restoring, secret_file, state_directory
+from local import administration, minting, restoring, secret_file, state_directory
 from local import revocation_probe as probe
 from local.administrators import Administrators
 from local.errors import NoStateDirectory, RestoreInterrupted
@@ -104,12 +104,11 @@ class Machine:
             policy.parse(*first_policy(policy_file, practising=practising), self.rules())  # before anything is made
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if alone:
-            directory_lock.hold(self.directory)
-            restoring.finish(self.directory)
-            state_directory.remove_leftovers(self.directory)
+            state_directory.hold(self.directory)
         self._check_directory()
         StateFile.create(self._path("state.db"))
         self._check_keys()
+        self._say_lost_key()
         keys = SigningKeyFile.create(self._path("signing-key.pem"))
         self.callers.create()
         secret_file.write(self._path("urls.json"), json.dumps(asdict(self._urls)))
@@ -122,6 +121,11 @@ class Machine:
         else:
             start.keys(parsed, os.environ, set_keys=set_keys)
         start.tidy_keys(parsed)
+
+    def _say_lost_key(self) -> None:
+        if self.control().current().version and not self._path("signing-key.pem").exists():
+            text = "signing-key.pem is missing beside a state: a new one is made, and all tokens end"
+            logging.getLogger("keybroker").warning(text)
 
     def state_identity(self) -> tuple[int, int]:
         """Return device and inode of the state file that is there now."""

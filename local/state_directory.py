@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from local import restoring, secret_file
+from local import directory_lock, restoring, secret_file
 from local.errors import RealKeysHere, StateFileMissing, StateOfAnotherUser, StateOpenToOthers
 from local.provider_key_file import ProviderKeyFile, is_practice
 
@@ -40,6 +40,13 @@ def check_modes(directory: Path) -> None:
             raise StateOpenToOthers(
                 hint=f"{path} must be accessible to its owner alone: chown it to the user that runs this, and chmod go-rwx"
             )
+
+
+def hold(directory: Path) -> None:
+    """Hold a directory until this process ends, and finish what was cut off in it; raises StateInUse, or as `restoring.finish`."""
+    directory_lock.hold(directory)
+    restoring.finish(directory)
+    remove_leftovers(directory)
 
 
 def remove_leftovers(directory: Path) -> None:

@@ -79,12 +79,18 @@ class AdminClient:
                 response = http_client.call(method, url, data, signed, self.timeout, _RESPONSE_LIMIT, through)
         except Unreachable as error:
             hint = "check the address (--admin-url, KEYBROKER_ADMIN_URL) and that the broker is running"
-            after = f"; if it got the request, {_UNCERTAIN}" if _may_change(method, path, query or {}) else ""
+            changes = _may_change(method, path, query or {}) and not _was_refused(error)
+            after = f"; if it got the request, {_UNCERTAIN}" if changes else ""
             raise CommandError(REMOTE, str(error), hint + after) from None
         parsed = _parse(response, self.url, may_change=_may_change(method, path, query or {}))
         if _may_change(method, path, query or {}):
             kept_refusal.forget_all()  # what was opened here is tried here at once
         return parsed
+
+
+def _was_refused(error: Unreachable) -> bool:
+    """Whether there was no connection, so that nothing was sent."""
+    return isinstance(error.__cause__, ConnectionRefusedError)
 
 
 def _may_change(method: str, path: str, query: Mapping[str, object]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import secrets
 import time
@@ -175,6 +176,8 @@ class Distribution(web.Server):
         try:
             # SECURITY: what crossed a network in the clear is not taken (test_plain_http_at_a_proxy_is_refused).
             if is_plain:
+                line = {"door": "edge", "reason": "plain_http", "status": 403, "request_id": request_id}
+                logging.getLogger("keybroker").info(json.dumps(line))
                 response = unread(request, error_response("plain_http", request_id))
             else:
                 response = await self.respond(request, request_id)

@@ -100,6 +100,32 @@ def test_a_value_that_is_lost_is_not_set(configuration: Path, capsys: Output, lo
     assert events(machine, "state.backed_up") == []
 
 
+def test_a_policy_that_is_passed_over(configuration: Path, capsys: Output) -> None:
+    """A file that is no use is a warning where a policy is in force, which a start leaves there, and else a fault."""
+    file = configuration.parent / "keybroker.yaml"
+    for faulty in (lambda: file.write_text("keys: {openai: {provider: nobody}}\n"), file.unlink):
+        faulty()
+        code, said = check(configuration, capsys)
+        assert code == 0
+        assert f"warning: {file} is no use, and passed over: the policy in force stays" in said
+    (configuration.parent / "state").rename(configuration.parent / "elsewhere")
+    assert check(configuration, capsys)[0] == 1
+
+
+def test_a_signing_key_that_is_gone(configuration: Path, capsys: Output, caplog: pytest.LogCaptureFixture) -> None:
+    """A state without its signing key is served with a new one, which ends all tokens: check and start say so."""
+    state = configuration.parent / "state"
+    (state / "signing-key.pem").unlink()
+    code, said = check(configuration, capsys)
+    text = f"warning: {state / 'signing-key.pem'} is missing: a start makes a new one, which ends all tokens"
+    assert (code, text in said) == (0, True)
+    start(state, REAL, None)
+    assert "a new one is made, and all tokens end" in caplog.text
+    caplog.clear()
+    start(state, REAL, None)
+    assert "a new one is made" not in caplog.text
+
+
 def test_a_passphrase_that_is_no_use(
     configuration: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -128,9 +154,13 @@ def test_all_faults_are_told(configuration: Path, capsys: Output) -> None:
     (directory / "state").chmod(0o777)
     code, said = check(configuration, capsys)
     assert code == 1
-    assert all(line.startswith("error: ") for line in said)
-    for word in ("certificate_expired", "keybroker.yaml:1: keys.openai.provider", "state_open_to_others"):
-        assert sum(word in line for line in said) == 1, said
+    assert [line for line in said if line.startswith("ok: ")] == []
+    for word in (
+        "error: certificate_expired",
+        f"warning: {directory / 'keybroker.yaml'}:1: keys.openai.provider",
+        "error: state_open_to_others",
+    ):
+        assert sum(line.startswith(word) for line in said) == 1, said
 
 
 def test_provider_keys_are_read(configuration: Path, capsys: Output) -> None:

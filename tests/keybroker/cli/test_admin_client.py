@@ -91,6 +91,16 @@ def test_a_failed_change_is_not_called_off(method: str, path: str, query: dict[s
 
 
 @pytest.mark.usefixtures("client")
+def test_what_was_never_sent_is_not_called_uncertain() -> None:
+    """Where nobody listens, nothing was asked of anybody."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(CommandError) as caught:
+        AdminClient(url).call("POST", "/admin/revocations", {}, {"a": 1})
+    assert caught.value.lines[1].endswith("and that the broker is running")
+
+
+@pytest.mark.usefixtures("client")
 def test_what_was_not_changed_is_not_called_uncertain() -> None:
     """Where the broker says itself that nothing was changed, such as of a key that its provider did not prove, that is all."""
     body = json.dumps({"title": "temporarily_unavailable", "detail": "the provider is silent, and nothing was changed"})

@@ -202,8 +202,12 @@ def test_both_doors_believe_their_proxies_alone(door: Callable[[TrustedProxies],
 
 
 @pytest.mark.parametrize(("door", "code"), [(edge, "https_required"), (broker, "access_denied")])
-def test_plain_http_at_a_proxy_is_refused(door: Callable[[TrustedProxies], web.Server], code: str) -> None:
+def test_plain_http_at_a_proxy_is_refused(
+    door: Callable[[TrustedProxies], web.Server], code: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """What a proxy took without TLS is refused by both doors; a stranger's word for it counts for nothing."""
+    caplog.set_level("INFO")
     assert asked(door, HERE, X_Forwarded_Proto="http") == (403, code)
+    assert door is broker or '"reason": "plain_http", "status": 403' in caplog.text
     assert asked(door, HERE, X_Forwarded_Proto="https")[0] == 200
     assert asked(door, PROXIES, X_Forwarded_Proto="http")[0] == 200
