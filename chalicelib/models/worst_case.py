@@ -51,32 +51,16 @@ _FILES = frozenset(
     {"document", "file", "input_file", "container_upload", "video", "video_url", "input_video", "item_reference"}
     | {"document_url", "audio_url", "input_audio", "file_url", "tool_file", "resource_link"}
 )
+_CALLED = ("function", "custom_tool", "computer", "local_shell", "shell", "apply_patch")
 _ITEMS = (
-    frozenset(
-        {
-            "message",
-            "input_text",
-            "text",
-            "reasoning",
-            "compaction",
-            "function_call",
-            "function_call_output",
-            "custom_tool_call",
-        }
-        | {
-            "custom_tool_call_output",
-            "computer_call",
-            "computer_call_output",
-            "local_shell_call",
-            "local_shell_call_output",
-        }
-        | {"shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output"}
-    )
-    | images.KINDS
+    {"message", "text", "input_text", "reasoning", "compaction", *images.KINDS}
+    | {f"{one}_call" for one in _CALLED}
+    | {f"{one}_call_output" for one in _CALLED}
 )
 """The items of a response's input that may carry all that they are."""
-_CONTENTS = ("content", "encrypted_content", "arguments", "output", "input", "action", "operation", "image_url")
-"""The members in which they do."""
+_CONTENTS = ("content", "encrypted_content")
+_MAY_BE_EMPTY = ("arguments", "output", "input", "action", "operation", "image_url")
+"""The members in which they do; a function without arguments has still been called."""
 _FETCHED = frozenset({"documenturl", "audiourl", "fileurl", "videourl", "inputaudio"})
 _EDITS = frozenset({"edits[]", "edits", "contextmanagement[]", "contextmanagement"})
 _FREE_FORM = frozenset(
@@ -209,7 +193,8 @@ def _check_item(kind: object, item: Mapping[str, object]) -> None:
     # (test_what_is_not_in_the_call_is_refused).
     if kind is not None and kind not in _ITEMS:
         raise UsageUnbounded(str(kind)[:64])
-    if item.get("id") is not None and not any(item.get(one) for one in _CONTENTS):
+    is_whole = any(map(item.get, _CONTENTS)) or any(item.get(one) is not None for one in _MAY_BE_EMPTY)
+    if item.get("id") is not None and not is_whole:
         raise UsageUnbounded("item_reference" if kind is None else f"{kind} by its id")
 
 
