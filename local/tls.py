@@ -48,6 +48,8 @@ class Pair:
         texts = []
         for path in (files.certificate, files.key):
             try:
+                if path.is_fifo():  # to open it would wait for who writes it
+                    raise TlsUnusable(hint=f"{path} is no file")
                 with path.open("rb") as file:
                     texts.append(file.read(_SIZE_LIMIT + 1))
             except OSError as error:

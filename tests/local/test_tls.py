@@ -176,6 +176,16 @@ def test_the_end_of_a_chain_is_said_once_a_day(tmp_path: Path) -> None:
     assert "expired" in str(said[48])
 
 
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    """A pipe without a writer holds up no start, no check and no renewal."""
+    files = write(tmp_path)
+    files.key.unlink()
+    os.mkfifo(files.key, 0o600)
+    with pytest.raises(TlsUnusable) as caught:
+        Pair.read(files, NOW)
+    assert caught.value.hint == f"{files.key} is no file"
+
+
 def test_a_file_beyond_its_limit_is_refused(tmp_path: Path) -> None:
     """A chain is read whole or not at all."""
     files = write(tmp_path)
