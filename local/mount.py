@@ -20,6 +20,8 @@ _ACCEPTING = 3
 """Passes of asyncio's loop in which a connection that it has accepted comes to stand."""
 _LOOK = 0.02
 """Seconds between two looks at them."""
+IN_USE = 0.3
+"""Seconds for which a connection that was used just now may be used once more, and is told to end."""
 
 
 async def mount(
@@ -31,8 +33,8 @@ async def mount(
 ) -> None:
     """Serve a part at a listening socket, and accept so many connections at once. listener: its TLS, on the network.
 
-    Each of several workers that share a socket accepts one, or two from Python 3.14 on; otherwise one of them accepts all that arrive together while the
-    others are idle (test_workers_share_connections).
+    Each of several workers that share a socket accepts one, or two from Python 3.14 on; otherwise one of them accepts all
+    that arrive together while the others are idle (test_workers_share_connections).
     """
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -50,14 +52,22 @@ async def mount(
 async def _let_in(
     door: web.Server, handshakes: Handshakes | None, accepting: asyncio.Server, listening: socket.socket
 ) -> None:
-    """Accept no more, and read the first request of who has connected already: what follows closes all that have none."""
+    """Accept no more, read the first request of who has connected already, and tell the others to end with their next one.
+
+    What follows closes all that have none.
+    """
     loop = asyncio.get_running_loop()
     ends = loop.time() + LET_IN
     loop.remove_reader(listening)
     for _ in range(_ACCEPTING):
         await asyncio.sleep(0)
     accepting.close()
-    while loop.time() < ends and (_shake_hands(handshakes) or any(map(_is_new, door.connections))):  # noqa: ASYNC110  aiohttp tells nobody of it
+    while loop.time() < ends:
+        there = [one for one in door.connections if isinstance(one, Connection)]
+        for one in there:
+            one.is_ending = True
+        if not (_shake_hands(handshakes) or any(one.is_new or one.was_used_within(IN_USE) for one in there)):
+            break
         await asyncio.sleep(_LOOK)
     if handshakes is not None:
         await handshakes.close()
@@ -65,7 +75,3 @@ async def _let_in(
 
 def _shake_hands(handshakes: Handshakes | None) -> bool:
     return handshakes is not None and handshakes.are_under_way
-
-
-def _is_new(connection: web.RequestHandler) -> bool:
-    return isinstance(connection, Connection) and connection.is_new

@@ -134,6 +134,8 @@ class Gateway(web.Server):
         for name, value in proxied.headers:
             response.headers.add(name, value)
         response.headers.setdefault("x-request-id", request_id)
+        if isinstance(request.protocol, Connection) and request.protocol.is_ending:
+            response.force_close()
         return response
 
     async def _proxy(self, request: web.BaseRequest, api: RestApi, request_id: str) -> ProxyResponse:

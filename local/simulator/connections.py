@@ -127,12 +127,14 @@ class Connections:
 class Connection(web.RequestHandler):
     """aiohttp's connection, as one of its door's."""
 
-    __slots__ = ("_head", "_places")
+    __slots__ = ("_head", "_places", "is_ending")
 
     def __init__(self, connections: Connections, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  aiohttp's
         super().__init__(manager, **options)
         self._places = connections
         self._head = 0
+        self.is_ending = False
+        """Whether the next answer is the last one, and says so."""
 
     @property
     def places(self) -> Connections:
@@ -143,6 +145,11 @@ class Connection(web.RequestHandler):
     def is_new(self) -> bool:
         """Whether its peer has sent no request yet."""
         return self._places.is_new(self)
+
+    def was_used_within(self, seconds: float) -> bool:
+        """Whether its last answer ended so shortly ago, so that its peer may be about to send the next request."""
+        last = self._next_keepalive_close_time - self._keepalive_timeout
+        return not self._request_in_progress and self._loop.time() - last < seconds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place at the door."""

@@ -111,7 +111,8 @@ class ViewerResponse(web.StreamResponse):
                 lines.append("Transfer-Encoding: chunked")
             else:
                 self.force_close()
-        self._keep_alive = request.keep_alive and self.keep_alive is not False
+        is_ending = cast("Connection", request.protocol).is_ending
+        self._keep_alive = request.keep_alive and self.keep_alive is not False and not is_ending
         if not self._keep_alive:
             lines.append("Connection: close")
         elif request.version == HttpVersion10:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -122,6 +125,44 @@ def test_a_signal_while_it_starts_is_no_fault(tmp_path: Path) -> None:
     assert "Traceback" not in said
     with served(tmp_path, f"policy = 'keybroker.yaml'\n{ANY_PORT}{STATE}"):
         pass
+
+
+@pytest.mark.parametrize(("door", "path"), [("edge", "/openai/v1/models"), ("broker", "/.well-known/jwks.json")])
+def test_no_call_on_an_open_connection_is_lost(tmp_path: Path, door: str, path: str) -> None:
+    """A stop tells callers that keep a connection busy to close it, in the answer, before it does so itself."""
+    broken: list[str] = []
+    ended: list[int] = []
+
+    def call_on(port: int) -> None:
+        for calls in itertools.count():
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            try:
+                connection.connect()
+            except OSError:
+                ended.append(calls)
+                return
+            with closing(connection):
+                while connection.sock is not None:  # until an answer said so
+                    try:
+                        connection.request("GET", path)
+                        connection.getresponse().read()
+                    except (OSError, http.client.HTTPException) as error:
+                        broken.append(type(error).__name__)
+                        return
+                    time.sleep(0.01)
+
+    with served(tmp_path, f"policy = 'keybroker.yaml'\n{ANY_PORT}{STATE}") as server:
+        port = urlsplit(server.said[door]).port or 0
+        callers = [threading.Thread(target=call_on, args=(port,)) for _ in range(4)]
+        for one in callers:
+            one.start()
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        for one in callers:
+            one.join(30)
+        assert server.process.wait(30) == 0
+    assert broken == []
+    assert len(ended) == 4
 
 
 def test_running_calls_are_drained(tmp_path: Path) -> None:
