@@ -262,5 +262,4 @@ def _reached(administration: Door | None, urls: Urls) -> str | None:
 def _address(one: socket.socket) -> str:
     if one.family == socket.AF_UNIX:
         return "localhost"
-    host, port = one.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(addresses.Listen(*one.getsockname()[:2]))

@@ -63,8 +63,7 @@ def _shown(name: object) -> str:
     """Return a socket's name as a configuration has it."""
     if not isinstance(name, tuple):
         return f"unix:{name}"
-    host, port = name[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(Listen(*name[:2]))
 
 
 def notify(*states: str, environment: MutableMapping[str, str] = os.environ) -> None:
